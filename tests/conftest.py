@@ -1,0 +1,69 @@
+"""What every test gets: a home and a cache of its own, no way out of this machine, and servers on loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.origin import Origin
+from tfimm_resolver import names, settings
+
+_OURS = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "GITHUB_")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody's real cache, flags or proxies; also for the processes that a test starts."""
+    for variable in list(os.environ):
+        if variable.startswith(_OURS) or variable.lower() in _PROXIES:
+            monkeypatch.delenv(variable)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    yield
+    settings.set_dir(None)
+    for name in names.list_cached_models():
+        names.clear_model_cache(name)
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse any connection that leaves this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0] if isinstance(address, tuple) else address
+            assert host in ("127.0.0.1", "::1", "localhost"), f"a test reached for {address}"
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path) -> Path:
+    """The root for URL handles; not made yet."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    """A host on loopback that serves what a test puts there."""
+    with Origin() as server:
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """With CI=true a skip is a failure: there, everything that a test needs is to be installed."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI=true forbids: {report.longrepr}"
+    return report

@@ -1,0 +1,27 @@
+"""Real Python processes, as a test wants them: a snippet that has the package imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+
+def start(code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a snippet; it has the environment of the test."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def run(code: str, *arguments: str, timeout_s: float = 120, **environment: str) -> str:
+    """Run a snippet to its end; what it printed, stripped. It must succeed."""
+    process = start(code, *arguments, **environment)
+    out, err = process.communicate(timeout=timeout_s)
+    assert process.returncode == 0, err
+    return out.strip()

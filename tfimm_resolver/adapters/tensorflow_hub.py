@@ -1,0 +1,106 @@
+"""Lets ``hub.resolve``, ``hub.load`` and ``hub.KerasLayer`` resolve their handles here."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from tfimm_resolver import names, settings
+from tfimm_resolver.errors import ArchiveError, ResolverError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.importing import around_import, is_imported
+from tfimm_resolver.resolver import resolve
+from tfimm_resolver.roots import serves
+from tfimm_resolver.sources import SCHEMES
+
+
+class HubResolver:
+    """The two methods that tensorflow_hub's registry asks for; it asks the newest resolver first."""
+
+    def is_supported(self, handle: object) -> bool:
+        """Whether the handle is a URL, an override, a local archive, or a name that is really there; never raises.
+
+        Other paths stay tensorflow_hub's own, and so does all that it would keep in a cache that no root of ours serves.
+        """
+        try:
+            return isinstance(handle, str) and _is_ours(Handle.parse(handle))
+        except (ResolverError, OSError, ValueError):
+            return False
+
+    def __call__(self, handle: str) -> str:
+        try:
+            return resolve(handle)
+        except ArchiveError as error:
+            # The words by which tensorflow_hub's users know a broken archive.
+            raise ArchiveError(f"{handle} does not appear to be a valid module: {error.text}", fix=error.fix) from error
+
+
+_ours = HubResolver()
+
+
+def _is_ours(handle: Handle) -> bool:
+    if names.override(handle.key) is not None:
+        return True
+    if handle.is_name and names.find(names.check(handle.text)) is not None:
+        return True
+    if not serves(settings.urls_root().value):
+        return False
+    return handle.scheme in SCHEMES if handle.scheme else _is_archive_here(handle)
+
+
+def _is_archive_here(handle: Handle) -> bool:
+    return handle.is_archive and os.path.isfile(handle.path)
+
+
+def register() -> None:
+    """Be asked first by tensorflow_hub, at once or as soon as somebody imports it; once, however often it is called."""
+    around_import("tensorflow_hub", _at_import)
+
+
+def unregister() -> None:
+    """Leave tensorflow_hub to its own resolvers."""
+    around_import("tensorflow_hub", contextlib.nullcontext)
+    if is_imported("tensorflow_hub"):
+        _leave()
+
+
+@contextlib.contextmanager
+def _at_import() -> Iterator[None]:
+    with _pkg_resources():
+        yield
+    registry = sys.modules.get("tensorflow_hub.registry")
+    if registry is not None:  # None where the import failed, for want of TensorFlow
+        _leave()
+        registry.resolver.add_implementation(_ours)
+
+
+def _leave() -> None:
+    registry = sys.modules["tensorflow_hub.registry"].resolver
+    # By name: after a reload of this module an older class may stand there.
+    registry._impls = [other for other in registry._impls if type(other).__module__ != __name__]
+
+
+@contextlib.contextmanager
+def _pkg_resources() -> Iterator[None]:
+    """Stand in for pkg_resources where it is missing: tensorflow_hub 0.16.1 needs one function of it to be imported.
+
+    setuptools 82 took the real one away.
+    """
+    if is_imported("tensorflow_hub") or importlib.util.find_spec("pkg_resources") is not None:
+        yield
+        return
+    from packaging.version import parse
+
+    stand_in: Any = ModuleType("pkg_resources")
+    stand_in.parse_version = parse
+    sys.modules["pkg_resources"] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get("pkg_resources") is stand_in:
+            del sys.modules["pkg_resources"]

@@ -1,0 +1,173 @@
+"""The cache: look, lock, look again, stage, fill, verify, publish; a record written last is the commit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tfimm_resolver.errors import ArchiveError, IntegrityError, OfflineError
+from tfimm_resolver.record import Origin, Record, measure
+from tfimm_resolver.roots import Root
+
+RETIRED_S = 3600.0
+"""Seconds for which a replaced tree stays for those who still read it."""
+
+_RECORD = ".descriptor.txt"
+_TREE = re.compile(r"([0-9a-f]{40})(\.[0-9a-f]{8})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model in the cache; ``fault`` says why it is not whole, or is None."""
+
+    name: str
+    path: str
+    record: Record
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Models in a root, each under the sha1 of its key, as tensorflow_hub names them."""
+
+    root: Root
+
+    def find(self, key: str) -> Record | None:
+        """The record of a whole model, or None."""
+        known = self._read(name_of(key))
+        return known if self.root.fault(known) is None else None
+
+    def path(self, record: Record) -> str:
+        return self.root.locate(record.tree)
+
+    def ensure(
+        self, handle: str, key: str, fill: Callable[[Path], Origin], *, refresh: bool = False, sha256: str | None = None
+    ) -> Record:
+        """The record of the model ``key``, brought by ``fill`` where it is missing, damaged or to be refreshed.
+
+        ``fill`` is called at most once, with an empty local directory; ``handle`` is what the record says of it.
+        Nobody sees a tree before it is whole; a ``fill`` that fails leaves what was there.
+
+        Raises:
+            IntegrityError: if the cached model came from an archive with another sha256.
+            CacheError: if the root cannot be used.
+        """
+        before = self.find(key)
+        if before is not None and not refresh and _satisfies(before, sha256):
+            return before
+        name = name_of(key)
+        with self.root.lock(name) as staged:
+            now = self.find(key)
+            if now is not None and (not refresh or now != before) and _satisfies(now, sha256):
+                return now  # another process did our work while we waited
+            origin = self._filled(fill, staged, name, refresh)
+            record = self._publish(name, staged, Record(handle, name, _now(), origin, measure(str(staged))), now)
+            self._remove_retired()
+        return record
+
+    def entries(self) -> Iterator[Entry]:
+        """Every model that lies here, whole or not, in the order of names."""
+        trees = (_TREE.fullmatch(other.removesuffix(_RECORD)) for other in self.root.names())
+        for name in sorted({found[1] for found in trees if found}):
+            known = self._read(name)
+            yield Entry(name, self.path(known), known, self.root.fault(known))
+
+    def remove(self, name: str) -> None:
+        """Remove the model of that name, and every tree that it had."""
+        with self.root.lock(name):
+            for tree in self._trees(name):
+                self.root.remove(tree)
+            # Last: without its record, a damaged tree could pass for one that somebody else put there.
+            self.root.remove(name + _RECORD)
+
+    def _read(self, name: str) -> Record:
+        text = self.root.read(name + _RECORD)
+        record = Record.parse(text, name) if text else Record("", name)
+        found = _TREE.fullmatch(record.tree)
+        return record if found and found[1] == name else Record(record.handle, name)
+
+    def _filled(self, fill: Callable[[Path], Origin], staged: Path, name: str, refresh: bool) -> Origin:
+        try:
+            origin = fill(staged)
+        except OfflineError as error:
+            if refresh or not self._trees(name):
+                raise
+            fault = self.root.fault(self._read(name))
+            raise OfflineError(f"the cached copy is damaged ({fault}) and {error.text}", fix=error.fix) from error
+        if not any(staged.iterdir()):
+            raise ArchiveError("the archive holds no files")
+        return origin
+
+    def _publish(self, name: str, staged: Path, record: Record, now: Record | None) -> Record:
+        """Make what was staged what the record names; ``now`` is the whole model that it replaces, if there is one."""
+        if now is not None and measure(self.path(now)) == record.files:
+            record = replace(record, tree=now.tree)
+        elif now is not None:
+            record = self._beside(name, staged, record)
+            self.root.retire(now.tree)
+        else:
+            record = self._instead(name, staged, record)
+        self.root.write(name + _RECORD, record.to_text())
+        return record
+
+    def _instead(self, name: str, staged: Path, record: Record) -> Record:
+        """Put the staged tree where a damaged one lies, or none."""
+        # In this order: the old record must not vouch for new files, nor old files go without their record.
+        self.root.remove(self._read(name).tree)
+        self.root.remove(name + _RECORD)
+        if self.root.adopt(staged, name):
+            return record
+        # Another process, that does not know our lock, was quicker: its tree is ours, if it is the same.
+        theirs = Record("", name)
+        same = self.root.fault(theirs) is None and measure(self.root.locate(name)) == record.files
+        return record if same else self._beside(name, staged, record)
+
+    def _beside(self, name: str, staged: Path, record: Record) -> Record:
+        """Put the staged tree beside one that may be being read."""
+        record = replace(record, tree=name)
+        while not self.root.adopt(staged, record.tree):
+            record = replace(record, tree=f"{name}.{os.urandom(4).hex()}")
+        return record
+
+    def _trees(self, name: str) -> list[str]:
+        return [other for other in self.root.names() if (found := _TREE.fullmatch(other)) and found[1] == name]
+
+    def _remove_retired(self) -> None:
+        """Remove trees that were replaced over an hour ago."""
+        names = [found for other in self.root.names() if (found := _TREE.fullmatch(other))]
+        for name in {found[1] for found in names if found[2]}:
+            current = self._read(name).tree
+            for tree in self._trees(name):
+                if tree != current and self.root.retired_for_s(tree) > RETIRED_S:
+                    self.root.remove(tree)
+
+
+def name_of(key: str) -> str:
+    """The name of a key's tree: its sha1, as tensorflow_hub has it."""
+    return hashlib.sha1(key.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+def _satisfies(record: Record, sha256: str | None) -> bool:
+    """Whether the record may stand for a model with that pin.
+
+    Raises:
+        IntegrityError: if it is known to be another one.
+    """
+    if sha256 is None:
+        return True
+    if record.origin.sha256 and record.origin.sha256 != sha256:
+        raise IntegrityError(
+            f"{record.handle} is cached with another sha256:\n  cached {record.origin.sha256}\n  pinned {sha256}",
+            fix="Fetch it anew with refresh=True (command line: --refresh), or mend the pin.",
+        )
+    return bool(record.origin.sha256)
+
+
+def _now() -> str:
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"

@@ -1,0 +1,113 @@
+"""What can go wrong, as one tree:
+
+* ResolverError
+  x HandleError                (also a ValueError)
+    + UnknownHandleError       (also a FileNotFoundError)
+  x FetchError                 (also an OSError)
+    + NotFoundError            (also a FileNotFoundError)
+    + AccessError              (also a PermissionError)
+    + OfflineError
+    + TransferTimeoutError     (also a TimeoutError)
+    + IntegrityError
+    + ArchiveError
+  x CacheError                 (also an OSError)
+    + LockTimeoutError         (also a TimeoutError)
+  x LoadError
+    + NotASavedModelError      (also a ValueError)
+    + MissingOpError           (also a NotImplementedError)
+    + TensorFlowMissingError   (also an ImportError)
+"""
+
+from __future__ import annotations
+
+import re
+
+
+class ResolverError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Attributes:
+        text: what was asked, what happened, where it looked.
+        fix: what to do next; empty where nothing is known to help.
+        exit_code: what the command line exits with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, text: str, *, fix: str = "") -> None:
+        super().__init__(f"{text}\n  {fix}" if fix else text)
+        self.text = text
+        self.fix = fix
+
+    @property
+    def code(self) -> str:
+        """The kind of error in the words of ``--json``: ``not-found`` for a NotFoundError."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__.removesuffix("Error")).lower()
+
+
+class HandleError(ResolverError, ValueError):
+    """The handle cannot be read."""
+
+    exit_code = 2
+
+
+class UnknownHandleError(HandleError, FileNotFoundError):
+    """No override, name, path or source answers to this handle."""
+
+
+class FetchError(ResolverError, OSError):
+    """The model could not be brought here."""
+
+    exit_code = 3
+
+
+class NotFoundError(FetchError, FileNotFoundError):
+    """The place answered, and has no such model."""
+
+
+class AccessError(FetchError, PermissionError):
+    """The place answered, and wants credentials or consent."""
+
+
+class OfflineError(FetchError):
+    """The network is needed, and is off or out of reach."""
+
+
+class TransferTimeoutError(FetchError, TimeoutError):
+    """The place took too long to answer or to go on."""
+
+
+class IntegrityError(FetchError):
+    """What arrived, or lies in the cache, is not what was promised."""
+
+
+class ArchiveError(FetchError):
+    """The archive is damaged, or holds a member that may not be unpacked."""
+
+
+class CacheError(ResolverError, OSError):
+    """The cache root cannot be read or written."""
+
+    exit_code = 4
+
+
+class LockTimeoutError(CacheError, TimeoutError):
+    """Another process held the entry for longer than we may wait."""
+
+
+class LoadError(ResolverError):
+    """The path was resolved, but TensorFlow cannot load it."""
+
+    exit_code = 5
+
+
+class NotASavedModelError(LoadError, ValueError):
+    """The directory holds no saved_model.pb, .pbtxt or .cpb."""
+
+
+class MissingOpError(LoadError, NotImplementedError):
+    """The model needs ops that another package brings."""
+
+
+class TensorFlowMissingError(LoadError, ImportError):
+    """Loading needs TensorFlow, and it is not installed."""

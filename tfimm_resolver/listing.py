@@ -1,0 +1,133 @@
+"""What is cached, under the names by which people ask for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfimm_resolver import record, settings
+from tfimm_resolver.cache import Cache, Entry, name_of
+from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.roots import open_root
+
+_TFHUB = "https://tfhub.dev/"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model on this machine.
+
+    Attributes:
+        name: what every command takes for it; unique enough for people.
+        state: ``whole``, ``damaged``, or ``unrecorded`` where nothing is known of what its files should be.
+        used_s: when it was last resolved, seconds since 1970, as exact as the disk's access times (a day, as a rule).
+        entry: what the cache has of it; None for a model that lies under its name below ``get_dir()``.
+    """
+
+    name: str
+    path: str
+    size_bytes: int
+    state: str
+    used_s: float
+    entry: Entry | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """The words of ``--json``; what is unknown is None."""
+        known = self.entry.record if self.entry else None
+        return {
+            "name": self.name,
+            "handle": (known.handle if known else self.name) or None,
+            "path": self.path,
+            "size_bytes": self.size_bytes,
+            "state": self.state,
+            "fault": self.entry.fault if self.entry else None,
+            "fetched_at": (known.fetched_at if known else "") or None,
+            "archive_sha256": (known.origin.sha256 if known else "") or None,
+        }
+
+
+def models() -> list[Model]:
+    """Every model of the cache and below ``get_dir()``, sorted by name."""
+    cached = [_cached(entry) for entry in cache().entries()]
+    paths = {model.path for model in cached}
+    named = [model for model in _named() if model.path not in paths]
+    return sorted([*cached, *named], key=lambda model: model.name)
+
+
+def cache() -> Cache:
+    """The cache of URL handles."""
+    root = settings.urls_root()
+    return Cache(open_root(root.value, root.mode))
+
+
+def select(wanted: Sequence[str]) -> list[Model]:
+    """The models of those names, handles, or beginnings of a sha1 with six digits or more; all where none is wanted.
+
+    Raises:
+        UnknownHandleError: if one of them is not here, or several are meant.
+    """
+    here = models()
+    return [_one(here, text) for text in wanted] if wanted else here
+
+
+def handle_of(text: str) -> str:
+    """The handle for a name that ``models`` shows, such as ``google/nnlm/2``; anything else is a handle already."""
+    if "://" in text or os.path.exists(text) or "/" not in text:
+        return text
+    with contextlib.suppress(CacheError):
+        if cache().find(_key(_TFHUB + text)) is not None:
+            return _TFHUB + text
+    return text
+
+
+def _one(here: Sequence[Model], text: str) -> Model:
+    key_name = name_of(_key(handle_of(text)))
+    found = [model for model in here if text == model.name or (model.entry and model.entry.name == key_name)]
+    if not found and len(text) >= 6:
+        found = [model for model in here if model.entry and model.entry.name.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UnknownHandleError(f'"{text}" is not cached', fix="tfimm-resolver ls shows what is.")
+    meant = ", ".join(model.entry.name[:12] for model in found if model.entry)
+    raise UnknownHandleError(f'"{text}" may mean several models', fix=f"Name one by its sha1: {meant}.")
+
+
+def _key(text: str) -> str:
+    try:
+        return Handle.parse(text).key
+    except HandleError:
+        return text
+
+
+def _cached(entry: Entry) -> Model:
+    known = entry.record
+    name = known.handle.removeprefix(_TFHUB) if known.handle else entry.name
+    state = "damaged" if entry.fault else "whole" if known.files is not None else "unrecorded"
+    size_bytes = known.size_bytes if known.files is not None else _size_bytes(entry.path)
+    return Model(name, entry.path, size_bytes, state, _used_s(entry.path), entry)
+
+
+def _named() -> Iterator[Model]:
+    place = settings.get_dir()
+    for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
+        path = f"{place}/{name}"
+        if record.fault(path, record.Record(name, name)) is None:
+            yield Model(name, path, _size_bytes(path), "unrecorded", _used_s(path))
+
+
+def _size_bytes(path: str) -> int:
+    return sum(os.stat(f"{path}/{file}").st_size for file in record.walk(path)) if os.path.isdir(path) else 0
+
+
+def _used_s(path: str) -> float:
+    """The last read of the record, which every ``resolve`` reads, or of the model itself."""
+    used = [0.0]
+    for file in (path.partition(".descriptor")[0] + ".descriptor.txt", f"{path}/saved_model.pb"):
+        with contextlib.suppress(OSError):
+            used.append(os.stat(file).st_atime)
+    return max(used)

@@ -1,0 +1,148 @@
+"""From a handle to a loaded SavedModel: the only door to TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tfimm_resolver import placement
+from tfimm_resolver.errors import MissingOpError, NotASavedModelError, TensorFlowMissingError
+from tfimm_resolver.record import SAVED_MODEL_FILES
+from tfimm_resolver.resolver import resolve
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_TF1_HUB_FILE = "tfhub_module.pb"
+_MISSING_OP = re.compile(r"Op type not registered '([^']+)'")
+_OP_PACKAGES = (
+    (re.compile(r"Addons>"), "tensorflow_addons"),
+    (re.compile(r"IO>"), "tensorflow_io"),
+    (re.compile(r"SimpleML|Decision"), "tensorflow_decision_forests"),
+    (re.compile(r"Struct2Tensor|DecodeProtoSparse|EquiJoin|RunLengthBefore"), "struct2tensor"),
+    (
+        re.compile(
+            r"CaseFold|NormalizeUTF8|Sentencepiece|Wordpiece|Wordshape|RegexSplit|ConstrainedSequence|MaxSpanningTree|"
+            r"Ngrams|RougeL|UnicodeScriptTokenize|WhitespaceTokenize|FastBert|FastSentencepiece|FastWordpiece|"
+            r"SentenceBreak|SentenceFragments|SplitMergeTokenize|SplitMergeFromLogits|TFText>|Detokenize|TokenizerFromLogits"
+        ),
+        "tensorflow_text",
+    ),
+)
+"""Which package brings an op, by how the packages name theirs."""
+
+
+def load(
+    handle: str | os.PathLike[str],
+    *,
+    tags: Collection[str] | None = None,
+    options: tf.saved_model.LoadOptions | None = None,
+    io_device: str | None = "auto",
+) -> Any:
+    """Resolve a handle and load the SavedModel there, as ``tf.saved_model.load`` does.
+
+    Args:
+        handle: see ``resolve``.
+        tags: of the MetaGraph to load; for a TF1 Hub module the empty set is the default.
+        options: its own ``experimental_io_device`` wins; it is not changed.
+        io_device: the device that reads the files; "auto" for ``/job:localhost`` where a remote worker, such as a TPU
+            host's, could not see them, None for TensorFlow's own choice.
+
+    Raises:
+        NotASavedModelError: if there is none at the path.
+        MissingOpError: if it needs ops of a package that is not imported.
+        TensorFlowMissingError: if TensorFlow is not installed.
+        ResolverError: as ``resolve`` does.
+    """
+    tf = _tensorflow()
+    path = resolve(handle)
+    names = set(tf.io.gfile.listdir(path)) if tf.io.gfile.isdir(path) else set()
+    if not names.intersection(SAVED_MODEL_FILES):
+        raise NotASavedModelError(
+            f"{path} is no SavedModel: it has neither saved_model.pb nor saved_model.pbtxt\n"
+            f"  it has: {', '.join(sorted(names)[:10]) or 'nothing'}"
+        )
+    if tags is None and _TF1_HUB_FILE in names:
+        tags = []
+    options = _options(tf, path, options, io_device)
+    with _missing_ops_named(tf):
+        model = tf.saved_model.load(path, tags=tags, options=options)
+        placement.bring_out_errors(tf)
+    # What hub.load notes for hub.KerasLayer, which treats such modules another way.
+    model._is_hub_module_v1 = _TF1_HUB_FILE in names
+    return model
+
+
+def load_options(
+    handle: str | os.PathLike[str] | None = None,
+    *,
+    options: tf.saved_model.LoadOptions | None = None,
+    io_device: str | None = "auto",
+) -> tf.saved_model.LoadOptions:
+    """The options with which ``load`` would load, for ``hub.load``, ``hub.KerasLayer`` and ``tf.saved_model.load``.
+
+    Without a handle they are those of a model on this machine's disk. Raises as ``load`` does.
+    """
+    return _options(_tensorflow(), resolve(handle) if handle is not None else "", options, io_device)
+
+
+def _options(tf: Any, path: str, options: Any, io_device: str | None) -> Any:
+    device = placement.io_device(tf, path) if io_device == "auto" else io_device
+    return placement.with_io_device(tf, options, device)
+
+
+def _tensorflow() -> Any:
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise TensorFlowMissingError(
+            f"loading needs TensorFlow: {error}", fix="pip install 'tfimm_resolver[tensorflow]'"
+        ) from error
+    return tensorflow
+
+
+@contextlib.contextmanager
+def _missing_ops_named(tf: Any) -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.OpError, FileNotFoundError) as error:
+        found = _MISSING_OP.search(str(error))
+        if found is None:
+            raise
+        package = next((name for pattern, name in _OP_PACKAGES if pattern.search(found[1])), None)
+        fix = (
+            f"pip install {package.replace('_', '-')}, then import {package} before loading."
+            if package
+            else ("Import the package that brings this op before loading; the model's page names it.")
+        )
+        raise MissingOpError(f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=fix) from error
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """The signatures of a loaded model, with names, dtypes and shapes, and how many variables live on which device."""
+    signatures = {
+        name: {
+            "inputs": _tensors(function.structured_input_signature[1]),
+            "outputs": _tensors(function.structured_outputs),
+        }
+        for name, function in sorted(model.signatures.items())
+    }
+    places: dict[str, dict[str, Any]] = {}
+    for variable in model.variables if hasattr(model, "variables") else _variables(model):
+        place = places.setdefault(variable.device, {"device": variable.device, "count": 0, "size_bytes": 0})
+        place["count"] += 1
+        place["size_bytes"] += variable.shape.num_elements() * variable.dtype.size
+    return {"signatures": signatures, "variables": list(places.values())}
+
+
+def _variables(model: Any) -> list[Any]:
+    """Every variable that some signature reads; a SavedModel's own object need not list them."""
+    found = {id(variable): variable for function in model.signatures.values() for variable in function.variables}
+    return list(found.values())
+
+
+def _tensors(specs: dict[str, Any]) -> list[dict[str, str]]:
+    return [{"name": name, "dtype": spec.dtype.name, "shape": str(spec.shape)} for name, spec in sorted(specs.items())]

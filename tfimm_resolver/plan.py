@@ -1,0 +1,44 @@
+"""What a source answers: the vocabulary between sources and the resolver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+from tfimm_resolver.handle import Handle
+
+if TYPE_CHECKING:
+    from tfimm_resolver.transfer import Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace:
+    """The model can be read where it lies: a local directory, ``gs://...``."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The model must be brought into the cache, under ``key``: one key is one model.
+
+    ``fill`` is called at most once, with an empty local directory.
+    """
+
+    key: str
+    fill: Callable[[Path, Transfer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The place itself says where the model can be read, if it can: asked at each call, over the network."""
+
+    where: Callable[[Transfer], str | None]
+    otherwise: Fetch
+
+
+Plan = Union[InPlace, Fetch, Ask]
+Source = Callable[[Handle], Union[Plan, None]]
+"""Answers with a plan, or with None for a handle that is not its own. Knows no cache, no lock, no network."""

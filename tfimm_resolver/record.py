@@ -1,0 +1,158 @@
+"""What is known of one cached model: read, written, and compared with the files that lie there."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERSION = 1
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
+_SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a model; ``path`` is relative, with ``/``."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the files came from.
+
+    Attributes:
+        url: the last one of a chain of redirects, without its query; a path for a local archive.
+        etag: as the server gave it.
+        size_bytes: of the archive, packed.
+        sha256: of the archive; empty where the model was not one archive.
+    """
+
+    url: str = ""
+    etag: str = ""
+    size_bytes: int | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of one cached model.
+
+    Attributes:
+        handle: without secrets.
+        tree: the name of the directory in the root that holds the files.
+        fetched_at: ISO 8601, UTC; empty if unknown.
+        files: None for a tree that plain tensorflow_hub or a person put there.
+    """
+
+    handle: str
+    tree: str
+    fetched_at: str = ""
+    origin: Origin = field(default_factory=Origin)
+    files: tuple[File, ...] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files or ())
+
+    def to_text(self) -> str:
+        """tensorflow_hub's three descriptor lines, a blank line, then JSON."""
+        import socket  # 3 ms that only a miss costs
+
+        facts = {"version": VERSION, **asdict(self)}
+        return (
+            f"Module: {self.handle}\n"
+            f"Download Time: {self.fetched_at}\n"
+            f"Downloader Hostname: {socket.gethostname()} (PID:{os.getpid()})\n\n"
+            f"{json.dumps(facts, indent=1)}\n"
+        )
+
+    @classmethod
+    def parse(cls, text: str, tree: str) -> Record:
+        """Read a descriptor; one by plain tensorflow_hub, or by a later version of this package, tells no files."""
+        return _parse(text, tree)
+
+
+@functools.lru_cache(maxsize=256)
+def _parse(text: str, tree: str) -> Record:
+    head, _, body = text.partition("\n\n")
+    try:
+        facts: dict[str, Any] = json.loads(body)
+        if facts.pop("version") != VERSION:
+            raise ValueError
+        files = tuple(File(**file) for file in facts.pop("files"))
+        return Record(**{**facts, "origin": Origin(**facts["origin"]), "files": files})
+    except (ValueError, KeyError, TypeError):
+        lines = dict(line.partition(": ")[::2] for line in head.splitlines())
+        return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))
+
+
+def measure(tree: str) -> tuple[File, ...]:
+    """Every file below ``tree``, with its size and hash, sorted by path."""
+    return tuple(File(path, *_size_and_sha256(f"{tree}/{path}")) for path in sorted(walk(tree)))
+
+
+def walk(tree: str) -> Iterator[str]:
+    """The relative path of every file below ``tree``, with ``/``."""
+    for folder, _, names in os.walk(tree):
+        inner = os.path.relpath(folder, tree).replace(os.sep, "/")
+        yield from (name if inner == "." else f"{inner}/{name}" for name in names)
+
+
+def _size_and_sha256(path: str) -> tuple[int, str]:
+    digest, size_bytes, buffer = hashlib.sha256(), 0, memoryview(bytearray(_READ_BYTES))
+    with open(path, "rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            size_bytes += count
+    return size_bytes, digest.hexdigest()
+
+
+def fault(tree: str, record: Record) -> str | None:
+    """Why the files in the directory ``tree`` are not whole, or None; looks at sizes, reads no file."""
+    return _unrecorded_fault(tree) if record.files is None else _size_fault(tree, record.files)
+
+
+def _size_fault(tree: str, files: tuple[File, ...]) -> str | None:
+    for file in files:
+        try:
+            size_bytes = os.stat(f"{tree}/{file.path}").st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{file.path} is missing"
+        if size_bytes != file.size_bytes:
+            return f"{file.path} has {size_bytes} bytes, should have {file.size_bytes}"
+    return None
+
+
+def _unrecorded_fault(tree: str) -> str | None:
+    try:
+        names = os.listdir(tree)
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no such directory"
+    if not any(name in names for name in SAVED_MODEL_FILES):
+        return "saved_model.pb is missing"
+    if "variables" not in names:
+        return None
+    variables = set(os.listdir(f"{tree}/variables"))
+    shards = [match for name in variables if (match := _SHARD.fullmatch(name))]
+    wanted = {f"variables.data-{number:05}-of-{shard[2]}" for shard in shards for number in range(int(shard[2]))}
+    missing = sorted(((wanted or {"variables.data-00000-of-00001"}) | {"variables.index"}) - variables)
+    return f"variables/{missing[0]} is missing" if missing else None
+
+
+def hash_faults(tree: str, files: tuple[File, ...]) -> Iterator[str]:
+    """Every file that is not as recorded; reads all of them."""
+    for file in files:
+        if fault_ := _size_fault(tree, (file,)):
+            yield fault_
+        elif _size_and_sha256(f"{tree}/{file.path}")[1] != file.sha256:
+            yield f"{file.path} has other bytes than were fetched"

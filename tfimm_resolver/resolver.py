@@ -1,0 +1,133 @@
+"""From a handle to a path: asks overrides, then names, then each source in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfimm_resolver import names, settings
+from tfimm_resolver.cache import Cache
+from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
+from tfimm_resolver.roots import open_root
+from tfimm_resolver.sources import SCHEMES, sources_for
+
+if TYPE_CHECKING:
+    from tfimm_resolver.record import Origin
+
+log = logging.getLogger("tfimm_resolver")
+
+
+def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> str:
+    """The absolute path, or ``gs://`` URL, from which TensorFlow can load a model; brings it into the cache if need be.
+
+    Asked in this order: ``set_model_cache``, the names below ``get_dir()``, local paths, the cache, the place itself.
+
+    Args:
+        handle: a tfhub-style URL, an archive's URL or path, a ``gs://`` path, a directory, or a model name.
+        refresh: fetch anew. Readers of the old copy are not disturbed, and it stays if the fetch fails.
+        sha256: what the archive must hash to, 64 hexadecimal digits; also as ``#sha256=...`` at the handle's end.
+
+    Raises:
+        HandleError: if the handle cannot be read or nobody knows it.
+        FetchError: if the model could not be brought here whole.
+        CacheError: if the cache root cannot be used.
+    """
+    asked = Handle.parse(handle, sha256=sha256)
+    plan = plan_for(asked)
+    if isinstance(plan, InPlace):
+        if asked.sha256 is not None:
+            raise HandleError(f"{asked} is a directory: only an archive can be pinned by sha256")
+        return plan.path
+    if isinstance(plan, Ask):
+        from tfimm_resolver.transfer import Transfer
+
+        place = plan.where(Transfer(asked))
+        if place is not None:
+            return place
+        plan = plan.otherwise
+    return _brought(asked, plan, refresh)
+
+
+def plan_for(handle: Handle) -> Plan:
+    """What the first of overrides, names and sources that knows the handle says of it.
+
+    Raises:
+        HandleError: if none does; the message says who was asked.
+    """
+    if (place := names.override(handle.key)) is not None:
+        return _overridden(handle, place)
+    if handle.is_name and (path := names.find(names.check(handle.text))) is not None:
+        return InPlace(path)
+    for source in sources_for(handle.scheme):
+        if (plan := source(handle)) is not None:
+            return plan
+    raise _unknown(handle)
+
+
+def _overridden(handle: Handle, place: str) -> Plan:
+    if not names.is_there(place):
+        raise UnknownHandleError(
+            f"set_model_cache() says that {handle} lies at {place}, where nothing is",
+            fix="Put the model there, or take the override back with clear_model_cache().",
+        )
+    target = Handle.parse(place)
+    plans = (source(target) for source in sources_for(target.scheme))
+    return next((plan for plan in plans if plan is not None), None) or InPlace(place)
+
+
+def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
+    root = settings.urls_root()
+    cache = Cache(open_root(root.value, root.mode))
+
+    def fill(into: Path) -> Origin:
+        from tfimm_resolver.transfer import Transfer  # the network is loaded on a miss only
+
+        if root.source == settings.TEMPORARY:
+            _advise(root.value)
+        transfer = Transfer(handle)
+        plan.fill(into, transfer)
+        return transfer.origin
+
+    label = handle.public if handle.scheme else os.path.abspath(handle.path)
+    return cache.path(cache.ensure(label, plan.key, fill, refresh=refresh, sha256=handle.sha256))
+
+
+_advised: set[str] = set()
+
+
+def _advise(place: str) -> None:
+    """Say once that a temporary root does not last."""
+    if place not in _advised:
+        _advised.add(place)
+        log.warning("%s may be emptied by the system; to keep models: export TFHUB_CACHE_DIR=~/.cache/tfhub_modules", place)
+
+
+def _unknown(handle: Handle) -> UnknownHandleError:
+    if handle.scheme:
+        return UnknownHandleError(
+            f'nobody serves "{handle}"\n  known schemes: {", ".join(SCHEMES)}', fix=_other_scheme(handle)
+        )
+    looked = [os.path.abspath(handle.path)]
+    if handle.is_name:
+        with contextlib.suppress(CacheError):  # no home directory
+            looked = [*names.places(handle.text), *looked]
+    similar = names.similar(handle.text) if handle.is_name else []
+    fix = "Give a URL or a path, or say where it is: set_model_cache(name, path)."
+    if similar:
+        fix = f"Did you mean {' or '.join(similar)}?"
+    kind = "name" if handle.is_name else "path"
+    return UnknownHandleError(f'no model of the {kind} "{handle}"\n  looked at: {", ".join(looked)}', fix=fix)
+
+
+def _other_scheme(handle: Handle) -> str:
+    rest = handle.text.partition("://")[2]
+    close = difflib.get_close_matches(handle.scheme, [*SCHEMES, "tfhub"], n=1)
+    if not close:
+        return "Write a URL, a path or a model name."
+    return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"

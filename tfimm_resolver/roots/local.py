@@ -1,0 +1,254 @@
+"""A cache root in a local directory, laid out as tensorflow_hub does it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfimm_resolver import record, settings
+from tfimm_resolver.errors import CacheError, LockTimeoutError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+log = logging.getLogger("tfimm_resolver")
+
+_POLL_S = 0.05
+_LOOK_S = 0.5
+_OURS = "flock-"
+"""Begins the last word of our lock files: their writer holds a kernel lock, or is dead."""
+
+
+class LocalRoot:
+    """Trees are directories, texts are files, a lock is an flock on a file that names its holder as tensorflow_hub does."""
+
+    def __init__(self, place: str, mode: int = 0o777) -> None:
+        self.place = place
+        self.mode = mode
+
+    def locate(self, name: str) -> str:
+        return f"{self.place}/{name}"
+
+    def fault(self, known: record.Record) -> str | None:
+        with self._telling("read"):
+            return record.fault(self.locate(known.tree), known)
+
+    def read(self, name: str) -> str | None:
+        try:
+            with open(self.locate(name), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error("read", error) from error
+
+    def write(self, name: str, text: str) -> None:
+        half = self.locate(f"{name.partition('.')[0]}.{_OURS}{os.urandom(16).hex()}.txt")
+        with self._telling("write"):
+            try:
+                with open(half, "x", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(half, self.locate(name))
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(half)
+
+    def names(self) -> list[str]:
+        try:
+            return os.listdir(self.place)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._error("read", error) from error
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[Path]:
+        with self._telling("write"):
+            self._make()
+            lock, staging = self._acquired(name)
+        try:
+            # What an earlier holder left was never published: it is dead, or lost its lock.
+            self._remove_unfinished(name)
+            with self._telling("write"):
+                staging.mkdir()
+            yield staging
+        finally:
+            self._remove_unfinished(name)
+            # Unlinked while held: a waiter that then gets the old file sees that it has no name, and tries again.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.locate(f"{name}.lock"))
+            lock.release()
+
+    def adopt(self, staged: Path, tree: str) -> bool:
+        try:
+            os.rename(staged, self.locate(tree))
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise self._error("write", error) from error
+        return True
+
+    def remove(self, name: str) -> None:
+        path = self.locate(name)
+        with self._telling("write"), contextlib.suppress(FileNotFoundError):
+            if not os.path.isdir(path) or os.path.islink(path):
+                return os.unlink(path)
+            # Renamed first, so that nobody finds half a tree under its name.
+            dying = self.locate(f"{name.partition('.')[0]}.{_OURS}{os.urandom(16).hex()}.tmp")
+            os.rename(path, dying)
+            shutil.rmtree(dying)
+
+    def retire(self, tree: str) -> None:
+        with self._telling("write"):
+            os.utime(self.locate(tree))
+
+    def retired_for_s(self, tree: str) -> float:
+        with self._telling("read"):
+            return time.time() - os.stat(self.locate(tree)).st_mtime
+
+    def _make(self) -> None:
+        parent = os.path.dirname(self.place)
+        os.makedirs(parent, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.place, self.mode)
+        if not os.path.isdir(self.place):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.place)
+
+    def _acquired(self, name: str) -> tuple[BaseFileLock, Path]:
+        """The held lock, with our name in its file, and the directory that this name promises."""
+        path, patience = self.locate(f"{name}.lock"), _Patience(self.locate(name))
+        while True:
+            lock, holder = _try_lock(path), _Holder.read(path)
+            if lock is not None and (holder.is_gone() or patience.is_out(holder)):
+                break
+            if lock is not None:
+                lock.release()
+            elif patience.is_out(holder):
+                raise LockTimeoutError(
+                    f"{holder} holds {path}, and fetched nothing for {settings.lock_timeout_s():g} s",
+                    fix="End that process, or set TFIMM_RESOLVER_LOCK_TIMEOUT_S higher.",
+                )
+            time.sleep(_POLL_S)
+        mine = _Holder(_hostname(), os.getpid(), _OURS + os.urandom(16).hex())
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(mine.to_text())
+        return lock, Path(self.locate(f"{name}.{mine.word}.tmp"))
+
+    def _remove_unfinished(self, name: str) -> None:
+        for other in self.names():
+            if other.startswith(f"{name}.") and (other.endswith(".tmp") or other.startswith(f"{name}.{_OURS}")):
+                path = self.locate(other)
+                shutil.rmtree(path, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+    @contextlib.contextmanager
+    def _telling(self, deed: str) -> Iterator[None]:
+        try:
+            yield
+        except CacheError:
+            raise
+        except OSError as error:
+            raise self._error(deed, error) from error
+
+    def _error(self, deed: str, error: OSError) -> CacheError:
+        fix = "Set TFHUB_CACHE_DIR (for names: TFIMM_HOME) to a directory that you may write."
+        if error.errno == errno.ENOSPC:
+            fix = "Free some space there, or set TFHUB_CACHE_DIR to another disk."
+        return CacheError(f"cannot {deed} the cache at {self.place}: {error.strerror}: {error.filename}", fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """What a lock file says: ``host.pid.word``, as tensorflow_hub writes it; the word names the staging directory."""
+
+    host: str = ""
+    pid: int = 0
+    word: str = ""
+
+    @classmethod
+    def read(cls, path: str) -> _Holder:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                rest, _, word = file.read().rpartition(".")
+            host, _, pid = rest.rpartition(".")
+            return cls(host, int(pid), word)
+        except (FileNotFoundError, ValueError):  # gone meanwhile, or not yet written
+            return cls()
+
+    def to_text(self) -> str:
+        return f"{self.host}.{self.pid}.{self.word}"
+
+    def is_gone(self) -> bool:
+        """Whether the writer of a file that nobody has flocked is known to be dead; plain tensorflow_hub has no flock."""
+        if not self.word or self.word.startswith(_OURS):
+            return True
+        return self.host == _hostname() and not _is_running(self.pid)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}" if self.word else "an unknown process"
+
+
+class _Patience:
+    """Runs out when a holder gives no sign of life for too long: its name and the size of what it fetched stay the same."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._sign: object = None
+        self._looked_s = self._alive_s = time.monotonic()
+        self._is_told = False
+
+    def is_out(self, holder: _Holder) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._looked_s > _LOOK_S:
+            self._looked_s = now_s
+            sign = (holder, _size_bytes(f"{self._prefix}.{holder.word}.tmp"))
+            if sign != self._sign:
+                self._sign, self._alive_s = sign, now_s
+            if not self._is_told:
+                self._is_told = True
+                log.info("waiting for %s, which is fetching the same model", holder)
+        return now_s - self._alive_s > settings.lock_timeout_s()
+
+
+def _hostname() -> str:
+    import socket  # 3 ms that only a miss costs
+
+    return socket.gethostname()
+
+
+def _try_lock(path: str) -> BaseFileLock | None:
+    from filelock import FileLock, Timeout  # 36 ms that only a miss costs
+
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _size_bytes(tree: str) -> int:
+    with contextlib.suppress(OSError):  # it may be gone, or go while we look
+        return sum(os.stat(f"{tree}/{path}").st_size for path in record.walk(tree))
+    return -1

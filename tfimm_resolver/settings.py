@@ -1,0 +1,197 @@
+"""What a user may set: ``set_dir``, the environment and absl flags, read at each call."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from dataclasses import dataclass
+
+from tfimm_resolver import flags
+from tfimm_resolver.errors import CacheError, HandleError
+
+TEMPORARY = "default, temporary"
+
+_lock = threading.Lock()
+_chosen: Setting | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A directory, which setting it came from, and the permission bits it is made with."""
+
+    value: str
+    source: str
+    mode: int = 0o777
+
+
+def get_dir() -> str:
+    """The directory in which models lie under their names; creates nothing.
+
+    The first that is set of ``set_dir()``, ``$TFIMM_HOME``, ``$XDG_CACHE_HOME/tfimm``; else ``~/.cache/tfimm``.
+
+    Raises:
+        CacheError: if nothing is set and there is no home directory.
+    """
+    return names_root().value
+
+
+def set_dir(d: str | os.PathLike[str] | None) -> None:
+    """Put every cache, of names and of URL handles, into ``d`` for this process; None takes that back."""
+    choose_dir(d, "set_dir()")
+
+
+def choose_dir(d: str | os.PathLike[str] | None, source: str) -> Setting | None:
+    """``set_dir`` on behalf of ``source``; returns what was chosen before."""
+    global _chosen
+    chosen = Setting(expanded(os.fspath(d)), source) if d else None
+    with _lock:
+        before, _chosen = _chosen, chosen
+    return before
+
+
+def restore_dir(chosen: Setting | None) -> None:
+    """Choose again what ``choose_dir`` said was chosen before."""
+    global _chosen  # noqa: PLW0603  # one of the few process-wide values, behind its lock
+    with _lock:
+        _chosen = chosen
+
+
+def names_root() -> Setting:
+    """The root for model names, and what chose it."""
+    return _chosen or _tfimm_root() or Setting(expanded("~/.cache/tfimm"), "default")
+
+
+def urls_root() -> Setting:
+    """The root for URL handles, and what chose it."""
+    if _chosen:
+        return _chosen
+    if place := os.environ.get("TFHUB_CACHE_DIR"):
+        return Setting(expanded(place), "$TFHUB_CACHE_DIR")
+    if place := flags.value(flags.CACHE_DIR):
+        return Setting(expanded(place), "--tfhub_cache_dir")
+    return _tfimm_root() or _temporary_root()
+
+
+def _tfimm_root() -> Setting | None:
+    if place := os.environ.get("TFIMM_HOME"):
+        return Setting(expanded(place), "$TFIMM_HOME")
+    if place := os.environ.get("XDG_CACHE_HOME"):
+        return Setting(os.path.join(expanded(place), "tfimm"), "$XDG_CACHE_HOME")
+    return None
+
+
+def _temporary_root() -> Setting:
+    """tensorflow_hub's default place, unless somebody else could have put files there."""
+    import tempfile  # 10 ms that only this default costs
+
+    shared = os.path.join(tempfile.gettempdir(), "tfhub_modules")
+    if _is_ours_alone(shared):
+        return Setting(shared, TEMPORARY, 0o755)
+    private = f"{shared}-{_user()}"
+    if _is_ours_alone(private):
+        return Setting(private, TEMPORARY, 0o700)
+    raise CacheError(f"{shared} and {private} belong to others, or others may write there", fix="Set TFHUB_CACHE_DIR.")
+
+
+def _is_ours_alone(place: str) -> bool:
+    if not hasattr(os, "getuid"):
+        return True
+    try:
+        status = os.lstat(place)
+    except FileNotFoundError:
+        return True
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a passwd entry
+        return str(os.getuid())
+
+
+def expanded(place: str) -> str:
+    """``~`` and ``$VAR`` expanded and made absolute; an object store's URL as it is, ``file://`` as its path.
+
+    Raises:
+        HandleError: if it holds a NUL.
+        CacheError: if it begins with ``~`` and there is no home directory.
+    """
+    if "\0" in place:
+        raise HandleError(f"the path {place!r} holds a NUL")
+    place = os.path.expandvars(place)
+    if place.startswith("file://"):
+        from urllib.parse import unquote, urlsplit
+
+        place = unquote(urlsplit(place).path)
+    elif "://" in place:
+        return place.rstrip("/")
+    home = os.path.expanduser(place)
+    if home.startswith("~") and place[1:2] in ("", "/"):
+        raise CacheError(f"there is no home directory for {place}", fix="Set HOME, TFHUB_CACHE_DIR or TFIMM_HOME.")
+    return os.path.abspath(home)
+
+
+def load_format() -> str:
+    """COMPRESSED, UNCOMPRESSED or AUTO, which means COMPRESSED.
+
+    Raises:
+        HandleError: if ``$TFHUB_MODEL_LOAD_FORMAT`` says anything else.
+    """
+    said = os.environ.get("TFHUB_MODEL_LOAD_FORMAT") or flags.value(flags.LOAD_FORMAT) or "AUTO"
+    if said not in flags.LOAD_FORMATS:
+        known = ", ".join(flags.LOAD_FORMATS)
+        raise HandleError(f"TFHUB_MODEL_LOAD_FORMAT is {said!r}", fix=f"Known load formats: {known}.")
+    return said
+
+
+def is_offline() -> bool:
+    """Whether no socket may be opened."""
+    return _is_on("TFIMM_RESOLVER_OFFLINE")
+
+
+def is_quiet() -> bool:
+    """Whether no progress is shown."""
+    return _is_on("TFIMM_RESOLVER_QUIET")
+
+
+def is_certificate_checked() -> bool:
+    """False only where ``$TFHUB_DISABLE_CERT_VALIDATION`` is ``true``, as in tensorflow_hub."""
+    return os.environ.get("TFHUB_DISABLE_CERT_VALIDATION") != "true"
+
+
+def timeouts_s() -> tuple[float, float]:
+    """Seconds to wait for a connection, and for the next bytes on it."""
+    return (_number("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", 10), _number("TFIMM_RESOLVER_READ_TIMEOUT_S", 30))
+
+
+def lock_timeout_s() -> float:
+    """Seconds for which a lock file of an unknown or foreign holder is respected without a sign of life."""
+    return _number("TFIMM_RESOLVER_LOCK_TIMEOUT_S", 600)
+
+
+def unpack_limits() -> tuple[int, int, float]:
+    """How many members and bytes an archive may unpack to, and at how many bytes for each packed one."""
+    return (
+        int(_number("TFIMM_RESOLVER_MAX_MEMBERS", 100_000)),
+        int(_number("TFIMM_RESOLVER_MAX_BYTES", 1 << 40)),
+        _number("TFIMM_RESOLVER_MAX_RATIO", 200),
+    )
+
+
+def _is_on(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
+
+
+def _number(variable: str, default: float) -> float:
+    said = os.environ.get(variable) or default
+    try:
+        number = float(said)
+    except ValueError:
+        number = -1
+    if not 0 < number < float("inf"):
+        raise HandleError(f"{variable} is {said!r}", fix="It has to be a number above 0.")
+    return number

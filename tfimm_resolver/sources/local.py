@@ -1,0 +1,45 @@
+"""Paths on this machine: a directory where it lies, an archive unpacked once, keyed by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfimm_resolver import settings
+from tfimm_resolver.errors import FetchError, HandleError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import Fetch, InPlace
+
+if TYPE_CHECKING:
+    from tfimm_resolver.transfer import Transfer
+
+SCHEMES = ("", "file")
+
+
+def plan(handle: Handle) -> InPlace | Fetch | None:
+    """What is done with a path; None where nothing lies."""
+    path = os.path.abspath(handle.path) if os.path.exists(handle.path) else settings.expanded(handle.path)
+    if os.path.isdir(path):
+        return InPlace(path)
+    if not os.path.isfile(path):
+        return None
+    if not handle.is_archive:
+        raise HandleError(f"{path} is a file, and no .tar, .tar.gz, .tgz or .zip by its name")
+
+    def fill(into: Path, transfer: Transfer) -> None:
+        transfer.local_archive(path, into)
+
+    return Fetch(f"sha256:{_sha256(path)}", fill)
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    except OSError as error:
+        raise FetchError(f"{path} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+"""TF Hub's protocol: a model's page, asked for a format, is the model; tfhub.dev speaks it, and others do."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfimm_resolver import settings
+from tfimm_resolver.errors import FetchError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import Ask, Fetch
+
+if TYPE_CHECKING:
+    from tfimm_resolver.transfer import Transfer
+
+log = logging.getLogger("tfimm_resolver")
+
+SCHEMES = ("http", "https")
+
+
+def plan(handle: Handle) -> Fetch | Ask:
+    """What is done with any URL that is no archive by name."""
+
+    def fill(into: Path, transfer: Transfer) -> None:
+        transfer.archive(handle.url(tf_hub_format="compressed"), into)
+
+    def where(transfer: Transfer) -> str | None:
+        """A 303 whose body is a ``gs://`` path (https://www.tensorflow.org/hub/hosting); else a warning."""
+        try:
+            place = transfer.see_other(handle.url(tf_hub_format="uncompressed")) or ""
+        except FetchError as error:
+            place, reason = "", error.text
+        else:
+            reason = "there was no answer 303 that names a gs:// path"
+        if place.startswith("gs://"):
+            return place
+        log.warning("%s cannot be read uncompressed (%s); it is downloaded", handle, reason)
+        return None
+
+    fetch = Fetch(handle.key, fill)
+    return Ask(where, fetch) if settings.load_format() == "UNCOMPRESSED" else fetch

@@ -1,0 +1,25 @@
+"""Archives on the web, known by the ending of their URL's path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import Fetch
+
+if TYPE_CHECKING:
+    from tfimm_resolver.transfer import Transfer
+
+SCHEMES = ("http", "https")
+
+
+def plan(handle: Handle) -> Fetch | None:
+    """What is done with the URL of an archive."""
+    if not handle.is_archive:
+        return None
+
+    def fill(into: Path, transfer: Transfer) -> None:
+        transfer.archive(handle.url(), into)
+
+    return Fetch(handle.key, fill)
