@@ -13,14 +13,14 @@ from tests.origin import Origin
 from tfimm_resolver import names, settings
 
 _OURS = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "GITHUB_")
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_NETWORK = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle", "ssl_cert_file")
 
 
 @pytest.fixture(autouse=True)
 def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nobody's real cache, flags or proxies; also for the processes that a test starts."""
+    """Nobody's real cache, proxies or certificates; also for the processes that a test starts."""
     for variable in list(os.environ):
-        if variable.startswith(_OURS) or variable.lower() in _PROXIES:
+        if variable.startswith(_OURS) or variable.lower() in _NETWORK:
             monkeypatch.delenv(variable)
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

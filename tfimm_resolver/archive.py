@@ -151,6 +151,7 @@ class _Target:
         self._into, self._packed, self._limits = into, packed, limits
         self._is_file: dict[tuple[str, ...], bool] = {(): False}
         self._members = 0
+        self._is_spooled = False
         self._size_bytes = 0
 
     def limited(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -198,6 +199,7 @@ class _Target:
     @contextlib.contextmanager
     def spooled(self) -> Iterator[IO[bytes]]:
         """The whole packed stream in a file without a name, which goes with this process at the latest."""
+        self._is_spooled = True
         with tempfile.TemporaryFile(dir=self._into.parent) as file:
             with self._telling(""):
                 for piece in self._packed.pieces():
@@ -231,9 +233,11 @@ class _Target:
             raise CacheError(f"cannot write {error.filename or self._into}: {error.strerror}") from error
 
     def _full(self) -> CacheError:
-        packed, room = self._packed, self._size_bytes + shutil.disk_usage(self._into).free
+        packed = self._packed
+        held = self._size_bytes + (packed.read_bytes if self._is_spooled else 0)
+        room = held + shutil.disk_usage(self._into).free
         about = self._size_bytes * (packed.total_bytes or 0) // max(packed.read_bytes, 1)
-        needed = f"about {about}" if about > self._size_bytes else f"over {self._size_bytes}"
+        needed = f"about {about}" if about > held else f"over {max(held, packed.total_bytes or 0)}"
         return CacheError(
             f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {room} are free",
             fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",

@@ -117,9 +117,11 @@ class Cache:
 
     def _instead(self, name: str, staged: Path, record: Record) -> Record:
         """Put the staged tree where a damaged one lies, or none."""
-        # In this order: the old record must not vouch for new files, nor old files go without their record.
-        self.root.remove(self._read(name).tree)
-        self.root.remove(name + _RECORD)
+        standing = self._read(name)
+        if self.root.fault(standing) is not None:
+            # In this order: the old record must not vouch for new files, nor old files go without their record.
+            self.root.remove(standing.tree)
+            self.root.remove(name + _RECORD)
         if self.root.adopt(staged, name):
             return record
         # Another process, that does not know our lock, was quicker: its tree is ours, if it is the same.

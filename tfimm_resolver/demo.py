@@ -75,7 +75,7 @@ def _built(folder: Path) -> Path:
     """A SavedModel with two variables, packed as TF Hub packs them."""
     import tensorflow as tf
 
-    class HalfPlusTwo(tf.Module):
+    class HalfPlusTwo(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             self.a, self.b = tf.Variable(0.5), tf.Variable(2.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -36,22 +37,19 @@ def is_imported(name: str) -> bool:
 
 def _run_inside(name: str, body: Callable[[], None]) -> None:
     """Run ``body`` inside the context; a context that fails warns, and never breaks the host's import."""
-    context = _around[name]()
-    entered = _tolerate(name, context.__enter__)
-    try:
-        body()
-    finally:
-        if entered:
-            _tolerate(name, lambda: context.__exit__(None, None, None))
+    with contextlib.ExitStack() as stack:
+        _tolerate(name, lambda: stack.enter_context(_around[name]()))
+        try:
+            body()
+        finally:
+            _tolerate(name, stack.close)
 
 
-def _tolerate(name: str, step: Callable[[], object]) -> bool:
+def _tolerate(name: str, step: Callable[[], object]) -> None:
     try:
         step()
     except Exception as error:
         warnings.warn(f"tfimm_resolver could not attach to {name}: {error!r}", RuntimeWarning, stacklevel=2)
-        return False
-    return True
 
 
 class _Finder:

@@ -115,7 +115,8 @@ class _Lines:
         self._tell(self._course.closing_words())
 
     def _tell(self, line: str) -> None:
-        if os.environ.get("TFHUB_DOWNLOAD_PROGRESS") and not log.isEnabledFor(logging.INFO):
+        is_wanted = os.environ.get("TFHUB_DOWNLOAD_PROGRESS") and sys.stderr is not None
+        if is_wanted and not log.isEnabledFor(logging.INFO):
             sys.stderr.write(line + "\n")
         log.info(line)
 

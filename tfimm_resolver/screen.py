@@ -87,6 +87,11 @@ def cut(text: str, width: int | None) -> str:
     return f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
 
 
+def count(number: int, noun: str) -> str:
+    """``1 model``, ``2 models``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def bar(part: int, whole: int, cells: int = 12) -> str:
     """A bar in eighths of a cell."""
     eighths = max(1, round(8 * cells * part / whole)) if part else 0

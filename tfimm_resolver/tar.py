@@ -169,10 +169,11 @@ def _pax(text: bytes) -> dict[str, str]:
     """Records of the form ``<length> <keyword>=<value>`` and a newline, the length counting all of it."""
     said: dict[str, str] = {}
     while text:
-        length = text.split(b" ", 1)[0]
-        record = text[: _decimal(length.decode("ascii", "replace"))]
-        keyword, mark, value = record[len(length) + 1 : -1].partition(b"=")
-        if not mark or not record.endswith(b"\n"):
+        digits = text.split(b" ", 1)[0]
+        length = _decimal(digits.decode("ascii", "replace"))
+        record = text[:length]
+        keyword, mark, value = record[len(digits) + 1 : -1].partition(b"=")
+        if not mark or len(record) != length or not record.endswith(b"\n"):
             raise ArchiveError("a pax header is damaged")
         if keyword.startswith(b"GNU.sparse"):
             raise ArchiveError("it holds a sparse file; only files and directories are unpacked")

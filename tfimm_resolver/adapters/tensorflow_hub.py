@@ -91,16 +91,27 @@ def _pkg_resources() -> Iterator[None]:
 
     setuptools 82 took the real one away.
     """
-    if is_imported("tensorflow_hub") or importlib.util.find_spec("pkg_resources") is not None:
+    # In sys.modules it may be somebody else's stand-in, which find_spec refuses to look at.
+    if sys.modules.get("pkg_resources") or importlib.util.find_spec("pkg_resources"):
         yield
         return
-    from packaging.version import parse
-
     stand_in: Any = ModuleType("pkg_resources")
-    stand_in.parse_version = parse
+    stand_in.parse_version = _parse_version
+    stand_in.__getattr__ = _refuse
     sys.modules["pkg_resources"] = stand_in
     try:
         yield
     finally:
         if sys.modules.get("pkg_resources") is stand_in:
             del sys.modules["pkg_resources"]
+
+
+def _parse_version(version: str) -> object:
+    from packaging.version import parse  # 20 ms that only the stand-in costs
+
+    return parse(version)
+
+
+def _refuse(name: str) -> object:
+    """What else is imported meanwhile, and can do without pkg_resources, expects an ImportError there."""
+    raise (AttributeError if name.startswith("__") else ImportError)(f"there is no pkg_resources to take {name} from")

@@ -1,0 +1,50 @@
+"""A disk that fills up while a model comes: a small tmpfs in a user namespace of its own."""
+
+from __future__ import annotations
+
+import random
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.archives import tar_gz, zip_of
+from tests.origin import Origin
+from tests.processes import start
+
+NAMESPACE = """
+    import ctypes, os
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    CLONE_NEWNS, CLONE_NEWUSER, MS_REC_PRIVATE = 0x20000, 0x10000000, 0x44000
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWUSER):
+        raise SystemExit(77)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        open(f"/proc/self/{name}", "w").write(text)
+    assert libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None) == 0
+    root = os.environ["TFHUB_CACHE_DIR"]
+    assert libc.mount(b"tmpfs", root.encode(), b"tmpfs", 0, b"size=2m") == 0
+"""
+
+
+@pytest.mark.parametrize("name", ["/m.tar.gz", "/m.zip"])
+def test_a_full_disk_is_told_with_what_is_needed_and_nothing_is_left(name: str, origin: Origin, cache_dir: Path) -> None:
+    weights = {"saved_model.pb": random.Random(7).randbytes(4 << 20)}
+    handle = origin.put(name, (zip_of if name.endswith("zip") else tar_gz)(weights))
+    code = """
+        import sys
+        from tfimm_resolver import errors, resolve
+        try:
+            resolve(sys.argv[1])
+        except errors.CacheError as error:
+            print(error, os.listdir(root))
+    """
+    cache_dir.mkdir()
+    job = start(textwrap.dedent(NAMESPACE) + textwrap.dedent(code), handle)
+    out, err = job.communicate(timeout=60)
+    if job.returncode == 77:
+        pytest.skip("this machine forbids user namespaces, by which the test has a small disk")
+    assert job.returncode == 0, err
+    needed, free = (int(word) for word in out.split() if word.isdigit())
+    assert "is full" in out and 4_000_000 < needed < 4_600_000 and free < 3 << 20
+    assert out.strip().endswith("[]")

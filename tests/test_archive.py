@@ -1,0 +1,228 @@
+"""What is unpacked, and what is refused: nothing of a refused archive may lie outside the directory, nor pass for whole."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, REAL, files_in, member, packed, tar_gz, tar_of, zip_of
+from tfimm_resolver.archive import Limits, unpack
+from tfimm_resolver.errors import ArchiveError
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    """The empty directory to unpack into, alone in its parent."""
+    folder = tmp_path / "parent" / "into"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def refused(data: bytes, into: Path, limits: Limits | None = None) -> str:
+    """The error's text; checks that nothing came to lie beside the directory."""
+    with pytest.raises(ArchiveError) as caught:
+        unpack(io.BytesIO(data), into, limits)
+    assert [path.name for path in into.parent.iterdir()] == ["into"]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("archive", [tar_gz(), gzip.decompress(tar_gz()), zip_of()], ids=["tar.gz", "tar", "zip"])
+def test_unpacks_members_without_directory_entries(archive: bytes, into: Path) -> None:
+    unpack(io.BytesIO(archive), into)
+    assert files_in(into) == MODEL
+
+
+@pytest.mark.parametrize(
+    "format_", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT], ids=["ustar", "gnu", "pax"]
+)
+def test_reads_every_tar_format_with_long_names(format_: int, into: Path) -> None:
+    name = "/".join(["a" * 60] * 3) + "/é"
+    unpack(io.BytesIO(packed(tar_of(member("d/", type=tarfile.DIRTYPE), member(name, b"x"), format=format_))), into)
+    assert files_in(into) == {name: b"x"} and (into / "d").is_dir()
+
+
+def test_unpacks_a_real_module_of_2019_as_tarfile_does(into: Path, tmp_path: Path) -> None:
+    with REAL.open("rb") as file:
+        unpack(file, into)
+    with tarfile.open(REAL) as archive:
+        files = [info for info in archive if info.isfile()]
+        assert files_in(into) == {info.name.removeprefix("./"): archive.extractfile(info).read() for info in files}
+
+
+def test_takes_several_gzip_members_in_a_row(into: Path) -> None:
+    tar = gzip.decompress(tar_gz())
+    unpack(io.BytesIO(gzip.compress(tar[:700]) + gzip.compress(tar[700:])), into)
+    assert files_in(into) == MODEL
+
+
+@pytest.mark.parametrize("wrapped", [tar_gz, zip_of], ids=["tar.gz", "zip"])
+def test_takes_off_one_folder_that_wraps_a_model(wrapped, into: Path) -> None:  # type: ignore[no-untyped-def]
+    unpack(io.BytesIO(wrapped({f"model-1/{name}": data for name, data in MODEL.items()})), into)
+    assert files_in(into) == MODEL
+
+
+def test_keeps_a_folder_that_wraps_no_model_and_takes_off_one_only(into: Path) -> None:
+    unpack(io.BytesIO(tar_gz({"a/b/saved_model.pb": b"x"})), into)
+    assert files_in(into) == {"a/b/saved_model.pb": b"x"}
+
+
+def test_a_wrapper_may_hold_a_child_of_its_own_name(into: Path) -> None:
+    unpack(io.BytesIO(tar_gz({"m/saved_model.pb": b"x", "m/m/y": b"y"})), into)
+    assert files_in(into) == {"saved_model.pb": b"x", "m/y": b"y"}
+
+
+HARMFUL = {
+    "climbs": member("../evil", b"x"),
+    "climbs within": member("a/../../evil", b"x"),
+    "climbs to a sibling": member("../into_evil/x", b"x"),
+    "is absolute": member("/tmp/evil", b"x"),
+    "has a drive letter": member("C:\\evil", b"x"),
+    "has a backslash": member("..\\evil", b"x"),
+    "has a newline": member("a\nb", b"x"),
+    "is a symbolic link": member("l", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "is a symbolic link inside": member("l", type=tarfile.SYMTYPE, linkname="saved_model.pb"),
+    "is a hard link": member("l", type=tarfile.LNKTYPE, linkname="saved_model.pb"),
+    "is a character device": member("d", type=tarfile.CHRTYPE),
+    "is a block device": member("d", type=tarfile.BLKTYPE),
+    "is a FIFO": member("p", type=tarfile.FIFOTYPE),
+    "is sparse": member("s", b"x", type=tarfile.GNUTYPE_SPARSE),
+    "is of an unknown type": member("u", b"x", type=b"Z"),
+    "has a name over 255 bytes": member("n" * 300, b"x"),
+    "is there twice": member("saved_model.pb", b"other"),
+    "is there twice, spelt otherwise": member("./saved_model.pb", b"other"),
+    "is a directory where a file is": member("saved_model.pb/", type=tarfile.DIRTYPE),
+    "lies below a file": member("saved_model.pb/x", b"x"),
+    "has no name": member("./", b"x"),
+}
+
+
+@pytest.mark.parametrize("harmful", HARMFUL.values(), ids=HARMFUL)
+def test_refuses_a_tar_with_a_member_that(harmful: tuple[tarfile.TarInfo, bytes], into: Path) -> None:
+    text = refused(packed(tar_of(member("saved_model.pb", b"x"), harmful, format=tarfile.GNU_FORMAT)), into)
+    assert repr(harmful[0].name)[1:10] in text
+
+
+def test_writes_nothing_through_a_link_that_an_archive_brings(into: Path, tmp_path: Path) -> None:
+    link = member("out", type=tarfile.SYMTYPE, linkname=str(tmp_path))
+    refused(packed(tar_of(link, member("out/evil", b"x"))), into)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_refuses_the_archive_of_cve_2025_4517(into: Path, tmp_path: Path) -> None:
+    """A chain of links longer than PATH_MAX, after which realpath() stops resolving and a data filter is blind."""
+    deep, steps = "d" * 247, "abcdefghijklmnop"
+    members, at = [], ""
+    for step in steps:
+        members.append(member(at + deep, type=tarfile.DIRTYPE))
+        members.append(member(at + step, type=tarfile.SYMTYPE, linkname=deep))
+        at += deep + "/"
+    chain = "/".join(steps) + "/" + "l" * 254
+    members.append(member(chain, type=tarfile.SYMTYPE, linkname="../" * len(steps)))
+    members.append(member("escape", type=tarfile.SYMTYPE, linkname=f"{chain}/../../outside"))
+    members.append(member("escape/evil", b"x"))
+    assert "symbolic link" in refused(packed(tar_of(*members)), into)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_refuses_the_negative_size_of_cve_2025_8194(into: Path) -> None:
+    tar = bytearray(tar_of(member("a", b"x" * 100), format=tarfile.GNU_FORMAT))
+    tar[124:136] = b"\xff" * 11 + b"\x00"
+    tar[148:156] = b"%06o\0 " % (sum(tar[:148]) + 256 + sum(tar[156:512]))
+    assert "negative size" in refused(packed(bytes(tar)), into)
+
+
+def test_drops_setuid_owner_and_mode(into: Path) -> None:
+    unpack(io.BytesIO(packed(tar_of(member("f", b"x", mode=0o6777, uid=12345)))), into)
+    status = (into / "f").stat()
+    assert status.st_mode & 0o7111 == 0 and status.st_uid == into.stat().st_uid
+
+
+def test_files_get_the_mode_that_the_umask_leaves(into: Path) -> None:
+    unpack(io.BytesIO(tar_gz()), into)
+    made = into.parent / "plain"
+    made.write_bytes(b"")
+    assert (into / "saved_model.pb").stat().st_mode == made.stat().st_mode
+
+
+def differs(data: bytes, into: Path) -> bool:
+    """Whether an archive is accepted, and gives other files than those of the model."""
+    try:
+        unpack(io.BytesIO(data), into)
+    except ArchiveError:
+        return False
+    return files_in(into) != MODEL
+
+
+@pytest.mark.parametrize("archive", [tar_gz(), zip_of()], ids=["tar.gz", "zip"])
+def test_no_flipped_bit_ends_in_files_that_differ(archive: bytes, tmp_path: Path) -> None:
+    bits = random.Random(7).sample(range(8 * len(archive)), 400)
+    harmed = []
+    for bit in bits:
+        flipped = bytearray(archive)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (folder := tmp_path / str(bit)).mkdir()
+        if differs(bytes(flipped), folder):
+            harmed.append(bit)
+    assert harmed == []
+
+
+@pytest.mark.parametrize("archive", [tar_gz(), gzip.decompress(tar_gz()), zip_of()], ids=["tar.gz", "tar", "zip"])
+def test_refuses_an_archive_that_is_cut_anywhere(archive: bytes, tmp_path: Path) -> None:
+    whole_bytes = len(archive.rstrip(b"\0")) + 1024  # a tar may be padded with any number of zeros
+    lengths = {*range(0, len(archive), 97), *range(0, len(archive), 512), len(archive) - 1, len(archive) - 8}
+    for length in lengths:
+        if archive[:2] in (b"\x1f\x8b", b"PK") or length < whole_bytes - 512:
+            (folder := tmp_path / str(length)).mkdir()
+            with pytest.raises(ArchiveError):
+                unpack(io.BytesIO(archive[:length]), folder)
+
+
+@pytest.mark.parametrize("rubbish", [b"x", b"<html>", b"\0" * 7 + b"x", b"\x1f", tar_gz()], ids=repr)
+@pytest.mark.parametrize("archive", [tar_gz(), gzip.decompress(tar_gz()), zip_of()], ids=["tar.gz", "tar", "zip"])
+def test_refuses_rubbish_after_the_end(archive: bytes, rubbish: bytes, into: Path) -> None:
+    refused(archive + rubbish, into)
+
+
+def test_a_header_with_a_wrong_checksum_is_no_end(into: Path) -> None:
+    tar = bytearray(tar_of(member("a", b"x"), member("b", b"y"), format=tarfile.USTAR_FORMAT))
+    tar[1024 + 1] ^= 1
+    assert "checksum" in refused(packed(bytes(tar)), into)
+
+
+@pytest.mark.parametrize("body", [b"<!doctype html><title>Sorry</title>", b'{"error": "no"}', b"", b"\x89PNG\x1a\0\0"])
+def test_quotes_the_start_of_what_is_no_archive(body: bytes, into: Path) -> None:
+    text = refused(body, into)
+    assert "no .tar, .tar.gz or .zip" in text and body[1:4].decode() in text
+
+
+def test_stops_at_the_limits(into: Path) -> None:
+    assert "2 members" in refused(tar_gz(), into, Limits(members=2))
+    assert "100 bytes" in refused(tar_gz({"b": b"x" * 200}), into, Limits(size_bytes=100))
+
+
+@pytest.mark.parametrize("pack", [tar_gz, zip_of], ids=["tar.gz", "zip"])
+def test_stops_a_bomb_at_the_limit_and_not_after_it(pack, into: Path) -> None:  # type: ignore[no-untyped-def]
+    bomb = pack({"zeros": bytes(200 << 20)})
+    assert len(bomb) < 1 << 20
+    assert "200 times its size" in refused(bomb, into)
+    assert sum(map(len, files_in(into).values())) < 70 << 20
+
+
+def test_refuses_an_encrypted_or_linking_member_of_a_zip(into: Path) -> None:
+    encrypted = bytearray(zip_of())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        encrypted[encrypted.index(signature) + offset] |= 1
+    assert "encrypted" in refused(bytes(encrypted), into)
+    linking = bytearray(zip_of())
+    linking[linking.index(b"PK\x01\x02") + 38 : linking.index(b"PK\x01\x02") + 42] = (0o120777 << 16).to_bytes(4, "little")
+    assert "link" in refused(bytes(linking), into)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a\\..\\b", "C:/evil"])
+def test_refuses_a_zip_with_a_member_that_leaves(name: str, into: Path) -> None:
+    refused(zip_of({name: b"x"}), into)

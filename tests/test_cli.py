@@ -1,0 +1,247 @@
+"""The command line, as a person and as a program sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz
+from tests.origin import Origin
+from tests.test_names import put_model
+from tfimm_resolver import cli, set_model_cache
+from tfimm_resolver.cache import name_of
+from tfimm_resolver.commands import COMMANDS
+from tfimm_resolver.commands.verify import EXIT_DAMAGED, EXIT_UNVERIFIABLE
+
+Run = tuple[int, str, str]
+SIZE_BYTES = sum(map(len, MODEL.values()))
+
+
+def ran(*arguments: str, **environment: str) -> Run:
+    """Exit code, stdout and stderr of a run as a process of its own, without a terminal."""
+    job = subprocess.run(
+        [sys.executable, "-m", "tfimm_resolver", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    return job.returncode, job.stdout, job.stderr
+
+
+def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
+    """What a run writes to a terminal of that width, stdout and stderr as they come."""
+    ours, theirs = pty.openpty()
+    job = subprocess.Popen(
+        [sys.executable, "-m", "tfimm_resolver", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment},
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 1 << 16)
+        except OSError:  # how Linux tells the end of a terminal
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(ours)
+    job.wait(60)
+    return seen.decode()
+
+
+@pytest.fixture
+def handle(origin: Origin) -> str:
+    """A model that can be fetched."""
+    return origin.put_model("/google/model/1", tar_gz())
+
+
+def test_resolve_prints_the_path_and_nothing_else_on_stdout(handle: str, cache_dir: Path) -> None:
+    code, out, err = ran("resolve", handle)
+    assert (code, out) == (0, f"{cache_dir}/{name_of(handle)}\n")
+    assert handle in err
+    assert ran("resolve", handle) == (0, out, "")
+
+
+def test_resolve_goes_on_after_a_failure_and_exits_with_its_code(handle: str) -> None:
+    code, out, err = ran("resolve", "no_such_model", handle)
+    assert code == 2 and out.count("\n") == 1 and 'error: no model of the name "no_such_model"' in err
+
+
+def test_json_is_one_object_for_results_and_errors(handle: str, cache_dir: Path) -> None:
+    code, out, _ = ran("resolve", "--json", handle, "no_such_model")
+    facts = json.loads(out)
+    assert code == 2 and facts["models"][0] == {"handle": handle, "path": f"{cache_dir}/{name_of(handle)}"}
+    assert facts["error"] == facts["models"][1]["error"]
+    assert facts["error"]["code"] == "unknown-handle" and "set_model_cache" in facts["error"]["fix"]
+    assert json.loads(ran("rm", "nothing", "--json")[1])["error"]["code"] == "unknown-handle"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["resolve", "ftp://h/m"], 2),
+        (["resolve"], 2),
+        (["resolve", "--nonsense", "x"], 2),
+        (["resolve", "a", "b", "--sha256", "0" * 64], 2),
+        (["resolve", "http://127.0.0.1:9/m"], 3),
+        (["resolve", "--cache-dir", "/dev/null", "http://127.0.0.1:9/m"], 4),
+        (["load", "/"], 5),
+    ],
+)
+def test_the_exit_code_tells_the_kind_of_error(arguments: list[str], expected: int) -> None:
+    code, out, err = ran(*arguments)
+    assert (code, out) == (expected, "") and err and "Traceback" not in err
+
+
+def test_options_stand_before_and_after_the_command_in_both_spellings(handle: str, tmp_path: Path) -> None:
+    for spelling in ("--cache-dir", "--tfhub_cache_dir"):
+        for number, arguments in enumerate((["resolve", handle, spelling], [spelling])):
+            place = tmp_path / f"{spelling}{number}"
+            code, out, _ = ran(*arguments, str(place), *(["resolve", handle] if number else []))
+            assert code == 0 and out.startswith(f"{place}/")
+    assert ran(f"--tfhub_cache_dir={tmp_path}/x", "path", "-q")[1] == f"{tmp_path}/x\n"
+
+
+@pytest.mark.parametrize("spelling", ["--load-format", "--tfhub_model_load_format"])
+def test_uncompressed_asks_for_a_place_in_a_bucket(spelling: str, origin: Origin) -> None:
+    origin.put("/m/1?tf-hub-format=uncompressed", b" gs://bucket/m/1\n", status=303)
+    assert ran("resolve", spelling, "UNCOMPRESSED", f"{origin.url}/m/1")[:2] == (0, "gs://bucket/m/1\n")
+
+
+def test_ls_shows_every_model_and_its_state(handle: str, origin: Origin, cache_dir: Path) -> None:
+    ran("resolve", handle, origin.put("/damaged.tar.gz", tar_gz()))
+    (cache_dir / name_of(f"{origin.url}/damaged.tar.gz") / "saved_model.pb").unlink()
+    put_model(cache_dir / ("0" * 40))
+    put_model(Path.home() / ".cache/tfimm/resnet18")
+    code, out, err = ran("ls")
+    rows = [line.split() for line in out.splitlines()]
+    assert (code, err) == (0, "") and rows[0] == ["MODEL", "SIZE", "USED", "STATE"]
+    states = {row[0]: row[-1] for row in rows[1:]}
+    expected = {handle: "whole", f"{origin.url}/damaged.tar.gz": "damaged", "0" * 40: "unrecorded", "resnet18": "unrecorded"}
+    assert states == expected
+    assert ran("ls", "-q")[1].split() == sorted(expected)
+    models = {model["name"]: model for model in json.loads(ran("ls", "--json")[1])["models"]}
+    assert {name: model["state"] for name, model in models.items()} == expected
+    assert models[handle]["size_bytes"] == SIZE_BYTES and models["resnet18"]["fetched_at"] is None
+
+
+def test_a_tfhub_model_goes_by_its_short_name_in_every_command(cache_dir: Path) -> None:
+    tree = put_model(cache_dir / name_of("https://tfhub.dev/google/nnlm/2"))
+    tree.with_name(f"{tree.name}.descriptor.txt").write_text("Module: https://tfhub.dev/google/nnlm/2\nDownload Time: t\n")
+    assert ran("ls", "-q")[1] == "google/nnlm/2\n"
+    assert ran("resolve", "google/nnlm/2")[1] == f"{tree}\n"
+    assert ran("verify", "google/nnlm/2")[0] == EXIT_UNVERIFIABLE
+    assert ran("rm", "google/nnlm/2")[0] == 0 and os.listdir(cache_dir) == []
+
+
+def test_on_a_terminal_ls_has_colour_bars_a_sum_and_names_cut_in_the_middle(handle: str, cache_dir: Path) -> None:
+    ran("resolve", handle)
+    screen = on_terminal("ls", columns=60)
+    assert (
+        "\x1b[32mwhole" in screen and "█" in screen and "…" in screen and f"1 model, {SIZE_BYTES} B in {cache_dir}" in screen
+    )
+    plain = on_terminal("ls", NO_COLOR="1")
+    assert "\x1b[" not in plain and "whole" in plain
+    assert "█" not in on_terminal("ls", columns=50)
+    piped = ran("ls")[1]
+    assert handle in piped and "\x1b" not in piped and "1 model" not in piped
+    assert "\x1b[32mwhole" in ran("ls", "--color", "always")[1]
+
+
+def test_rm_takes_what_ls_shows_a_handle_or_the_beginning_of_a_sha1(origin: Origin, cache_dir: Path) -> None:
+    handles = [origin.put(f"/{number}.tar.gz", tar_gz()) for number in range(3)]
+    ran("resolve", *handles)
+    assert ran("rm", handles[0], name_of(handles[1])[:8], f"{handles[2]}/")[0] == 0
+    assert os.listdir(cache_dir) == []
+
+
+def test_rm_refuses_what_is_not_cached_and_what_was_put_there_by_hand(handle: str, cache_dir: Path) -> None:
+    ran("resolve", handle)
+    mine = put_model(Path.home() / ".cache/tfimm/resnet18")
+    assert ran("rm", handle, "nothing")[0] == 2
+    assert ran("rm", handle, "resnet18")[0] == 4
+    assert files_in(mine) == MODEL and len(os.listdir(cache_dir)) == 2
+
+
+def test_verify_reads_every_byte_and_repair_mends(handle: str, cache_dir: Path) -> None:
+    ran("resolve", handle)
+    assert ran("verify")[0] == 0
+    graph = cache_dir / name_of(handle) / "saved_model.pb"
+    graph.write_bytes(b"a grapH")
+    code, out, _ = ran("verify", handle)
+    assert code == EXIT_DAMAGED and "saved_model.pb has other bytes" in out and f"verify --repair {handle}" in out
+    code, out, _ = ran("verify", "--repair")
+    assert code == 0 and "fetched again" in out
+    assert ran("verify")[0] == 0 and files_in(ran("resolve", handle)[1].strip()) == MODEL
+
+
+def test_verify_tells_what_nobody_can_verify(cache_dir: Path) -> None:
+    put_model(cache_dir / ("0" * 40))
+    code, out, _ = ran("verify", "--json")
+    assert code == EXIT_UNVERIFIABLE and json.loads(out)["models"][0]["state"] == "unverifiable"
+
+
+def test_repair_says_so_where_the_whole_handle_was_not_kept(origin: Origin, cache_dir: Path) -> None:
+    handle = origin.put("/m.tar.gz?token=secret", tar_gz())
+    ran("resolve", handle)
+    (cache_dir / name_of(handle) / "saved_model.pb").unlink()
+    code, _, err = ran("verify", "--repair")
+    assert code == 4 and "its query may hold a secret" in err
+    assert ran("resolve", handle)[0] == 0
+
+
+def test_path_says_which_setting_chose_each_root(tmp_path: Path, cache_dir: Path) -> None:
+    code, out, _ = ran("path")
+    assert code == 0 and [line.split() for line in out.splitlines()] == [
+        ["urls", str(cache_dir), "$TFHUB_CACHE_DIR"],
+        ["names", f"{Path.home()}/.cache/tfimm", "default"],
+    ]
+    facts = json.loads(ran("path", "--json", TFIMM_HOME=str(tmp_path))[1])
+    assert facts["names"]["source"] == "$TFIMM_HOME" and facts["urls"]["free_bytes"] > 0
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere_and_silent_on_demand(origin: Origin) -> None:
+    handles = [origin.put(f"/{number}.tar.gz", tar_gz()) for number in range(4)]
+    assert "━" in on_terminal("resolve", handles[0]) and "\x1b[?25l" in on_terminal("resolve", handles[1])
+    assert f"{handles[2]}  " in ran("resolve", handles[2])[2]
+    assert ran("resolve", "-q", handles[3])[2] == ""
+    assert ran("resolve", "--refresh", handles[3], TFIMM_RESOLVER_QUIET="1")[2] == ""
+
+
+def test_a_reader_that_goes_away_is_no_traceback(cache_dir: Path) -> None:
+    for number in range(400):
+        put_model(cache_dir / f"{number:040}")
+    job = subprocess.run(
+        f"{sys.executable} -m tfimm_resolver ls --json | head -c 10",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert job.stderr == ""
+
+
+def test_version_and_help_of_every_command_are_there() -> None:
+    assert "0.1.0" in ran("--version")[1]
+    for command in COMMANDS:
+        code, out, _ = ran(command, "--help")
+        assert code == 0 and "--json" in out and "--tfhub_cache_dir" in out
+
+
+def test_main_runs_in_process_and_returns_the_code(handle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    set_model_cache("m", "/nowhere")
+    assert cli.main(["resolve", "m"]) == 2
+    assert "set_model_cache() says that m lies at /nowhere" in capsys.readouterr().err

@@ -1,0 +1,89 @@
+"""How a handle is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tfimm_resolver.errors import HandleError
+from tfimm_resolver.handle import Handle
+
+PIN = "ab" * 32
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\0b", "https://h/a\nb", "https://", "gs://", "file://elsewhere/x", "file://"])
+def test_refuses_what_names_no_place(text: str) -> None:
+    with pytest.raises(HandleError):
+        Handle.parse(text)
+
+
+@pytest.mark.parametrize("text", [b"https://h/m", 7, None, ["https://h/m"]])
+def test_refuses_what_is_no_text(text: object) -> None:
+    with pytest.raises(HandleError, match="a handle is a str or a path"):
+        Handle.parse(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "https://tfhub.dev/google/nnlm/2/",
+        "HTTPS://tfhub.dev/google/nnlm/2",
+        "https://TFHUB.dev/google/nnlm/2",
+        "https://tfhub.dev/google/nnlm/2?tf-hub-format=compressed",
+        "https://tfhub.dev/google/nnlm/2/?tf-hub-format=uncompressed",
+        f"https://tfhub.dev/google/nnlm/2#sha256={PIN}",
+    ],
+)
+def test_spelling_variants_share_the_key_that_tensorflow_hub_would_use(variant: str) -> None:
+    assert Handle.parse(variant).key == "https://tfhub.dev/google/nnlm/2"
+
+
+@pytest.mark.parametrize(
+    "other", ["https://tfhub.dev/Google/nnlm/2", "http://tfhub.dev/google/nnlm/2", "https://tfhub.dev/google/nnlm/2?a=b"]
+)
+def test_what_may_be_another_model_has_another_key(other: str) -> None:
+    assert Handle.parse(other).key == other
+
+
+def test_the_owner_of_another_scheme_keeps_its_case() -> None:
+    assert Handle.parse("hf://Owner/Model").key == "hf://Owner/Model"
+
+
+def test_a_pin_is_read_from_the_fragment_and_from_the_argument() -> None:
+    assert Handle.parse(f"https://h/m#sha256={PIN.upper()}").sha256 == PIN
+    assert Handle.parse("https://h/m", sha256=PIN).sha256 == PIN
+    assert Handle.parse(f"/a/b.tar.gz#sha256={PIN}").path == "/a/b.tar.gz"
+
+
+def test_refuses_a_pin_that_is_no_hash_or_contradicts_the_other() -> None:
+    with pytest.raises(HandleError, match="64 hexadecimal digits"):
+        Handle.parse("https://h/m", sha256="abc")
+    with pytest.raises(HandleError, match="64 hexadecimal digits"):
+        Handle.parse("https://h/m#sha256=" + "z" * 64)
+    with pytest.raises(HandleError, match="another sha256"):
+        Handle.parse(f"https://h/m#sha256={PIN}", sha256="cd" * 32)
+
+
+def test_what_is_shown_holds_neither_credentials_nor_query() -> None:
+    handle = Handle.parse("https://user:secret@h/m.tar.gz?X-Goog-Signature=secret")
+    assert str(handle) == "https://h/m.tar.gz?…"
+    assert "secret" in handle.url()
+
+
+def test_the_url_to_ask_carries_the_format_beside_the_given_query() -> None:
+    assert Handle.parse("https://h/m/1/").url(tf_hub_format="compressed") == "https://h/m/1?tf-hub-format=compressed"
+    assert Handle.parse("https://h/m?a=b").url(tf_hub_format="compressed") == "https://h/m?a=b&tf-hub-format=compressed"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_name"), [("resnet18", True), ("..", True), ("a/b", False), ("./a", False), ("gs://a/b", False)]
+)
+def test_a_name_is_a_bare_word(text: str, is_name: bool) -> None:
+    assert Handle.parse(text).is_name is is_name
+
+
+def test_a_path_object_and_a_file_url_are_paths() -> None:
+    assert Handle.parse(Path("/a/b")).path == "/a/b"
+    assert Handle.parse("file:///a/b%20c").path == "/a/b c"
+    assert Handle.parse("file://localhost/a").path == "/a"

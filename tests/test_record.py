@@ -1,0 +1,84 @@
+"""The record: what it says, what it hides, and how a tree is compared with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL
+from tests.test_names import put_model
+from tfimm_resolver.record import Origin, Record, fault, hash_faults, measure
+
+TREE = "0" * 40
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> str:
+    """The directory of a model."""
+    return str(put_model(tmp_path / TREE, {**MODEL, "assets/vocab.txt": b"a b c"}))
+
+
+@pytest.fixture
+def known(tree: str) -> Record:
+    """Its record."""
+    return Record(
+        "https://h/m", TREE, "2026-01-01T00:00:00Z", Origin("https://h/m.tar.gz", '"tag"', 7, "ab" * 32), measure(tree)
+    )
+
+
+def test_a_record_is_read_as_it_was_written(known: Record) -> None:
+    assert Record.parse(known.to_text(), TREE) == known
+
+
+def test_its_first_lines_are_tensorflow_hubs(known: Record) -> None:
+    lines = known.to_text().splitlines()
+    assert lines[0] == "Module: https://h/m"
+    assert lines[1].startswith("Download Time: ") and lines[2].startswith("Downloader Hostname: ") and "(PID:" in lines[2]
+    assert lines[3] == ""
+
+
+def test_a_descriptor_by_plain_tensorflow_hub_tells_the_handle_and_no_files() -> None:
+    text = "Module: https://h/m\nDownload Time: 2020-01-01 00:00:00.0\nDownloader Hostname: box (PID:7)"
+    read = Record.parse(text, TREE)
+    assert (read.handle, read.tree, read.files) == ("https://h/m", TREE, None)
+
+
+@pytest.mark.parametrize("harm", ['"version": 1', '"files"', '"sha256"', '"size_bytes"', "{", "}"])
+def test_a_record_that_is_damaged_or_newer_tells_no_files(known: Record, harm: str) -> None:
+    read = Record.parse(known.to_text().replace(harm, '"version": 2' if "version" in harm else "?", 1), TREE)
+    assert read.files is None and read.handle == "https://h/m"
+
+
+def test_a_missing_file_and_another_size_are_noticed(tree: str, known: Record) -> None:
+    assert fault(tree, known) is None
+    Path(tree, "assets/vocab.txt").write_bytes(b"a b")
+    assert fault(tree, known) == "assets/vocab.txt has 3 bytes, should have 5"
+    Path(tree, "assets/vocab.txt").unlink()
+    assert fault(tree, known) == "assets/vocab.txt is missing"
+
+
+def test_a_flipped_byte_is_noticed_by_its_hash_only(tree: str, known: Record) -> None:
+    Path(tree, "assets/vocab.txt").write_bytes(b"a b d")
+    assert fault(tree, known) is None
+    assert known.files is not None
+    assert list(hash_faults(tree, known.files)) == ["assets/vocab.txt has other bytes than were fetched"]
+
+
+@pytest.mark.parametrize("gone", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"])
+def test_a_tree_without_a_record_counts_when_graph_index_and_shards_are_there(tree: str, known: Record, gone: str) -> None:
+    unrecorded = replace(known, files=None)
+    assert fault(tree, unrecorded) is None
+    Path(tree, gone).unlink()
+    assert gone in (fault(tree, unrecorded) or "")
+
+
+def test_folders_without_files_are_no_model(tmp_path: Path) -> None:
+    (tmp_path / TREE / "variables").mkdir(parents=True)
+    assert fault(str(tmp_path / TREE), Record("", TREE)) == "saved_model.pb is missing"
+
+
+@pytest.mark.parametrize("graph", ["saved_model.pbtxt", "saved_model.cpb"])
+def test_every_form_of_a_graph_counts(tmp_path: Path, graph: str) -> None:
+    assert fault(str(put_model(tmp_path / "m", {graph: b"g"})), Record("", "m")) is None

@@ -1,0 +1,146 @@
+"""From a handle to a path, end to end within one process."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import tfimm_resolver
+from tests.archives import MODEL, REAL, files_in, tar_gz
+from tests.origin import Origin
+from tests.test_names import put_model
+from tfimm_resolver import resolve
+from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
+
+
+def test_a_tfhub_style_url_is_fetched_once_in_every_spelling(origin: Origin, cache_dir: Path) -> None:
+    handle = origin.put_model("/google/model/1", tar_gz())
+    path = resolve(handle)
+    assert path == f"{cache_dir}/{hashlib.sha1(handle.encode()).hexdigest()}" and files_in(path) == MODEL
+    variants = (f"{handle}/", f"{handle}?tf-hub-format=compressed", handle.replace("http:", "HTTP:"))
+    assert {resolve(variant) for variant in variants} == {path}
+    assert origin.asked == ["/google/model/1?tf-hub-format=compressed"]
+
+
+def test_an_archive_by_name_is_asked_for_as_it_is(origin: Origin) -> None:
+    assert files_in(resolve(origin.put("/m.tgz", tar_gz()))) == MODEL
+    assert origin.asked == ["/m.tgz"]
+
+
+def test_a_refresh_asks_again(origin: Origin) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    old = resolve(handle)
+    origin.put("/m.tar.gz", tar_gz({"saved_model.pb": b"new"}))
+    new = resolve(handle, refresh=True)
+    assert files_in(old) == MODEL and files_in(new) == {"saved_model.pb": b"new"} and resolve(handle) == new
+
+
+def test_a_directory_is_returned_absolute_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_model(tmp_path / "a b" / "модель")
+    monkeypatch.chdir(tmp_path)
+    assert resolve("a b/модель") == resolve(Path("a b/модель")) == f"{tmp_path}/a b/модель"
+    assert resolve(f"file://{tmp_path}/a%20b/модель") == f"{tmp_path}/a b/модель"
+
+
+def test_a_home_relative_path_is_expanded() -> None:
+    put_model(Path.home() / "model")
+    assert resolve("~/model") == f"{Path.home()}/model"
+
+
+def test_a_local_archive_is_unpacked_once_and_keyed_by_its_content(tmp_path: Path, cache_dir: Path) -> None:
+    copy = tmp_path / "copy.tgz"
+    shutil.copy(REAL, copy)
+    path = resolve(REAL)
+    assert resolve(copy) == path and "saved_model.pb" in os.listdir(path)
+    copy.write_bytes(tar_gz())
+    assert resolve(copy) != path and files_in(resolve(copy)) == MODEL
+    assert len(list(cache_dir.glob("*.txt"))) == 2
+
+
+def test_a_gs_directory_is_returned_unchanged(cache_dir: Path) -> None:
+    assert resolve("gs://bucket/models/1/") == "gs://bucket/models/1/"
+    assert not cache_dir.exists()
+
+
+def test_a_public_gs_archive_is_fetched(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", origin.url)
+    origin.put("/bucket/models/a%20b.tar.gz", tar_gz())
+    assert files_in(resolve("gs://bucket/models/a b.tar.gz")) == MODEL
+
+
+@pytest.mark.parametrize(
+    ("handle", "told"),
+    [
+        ("tfhb://google/nnlm/2", "Did you mean https://tfhub.dev/google/nnlm/2 ?"),
+        ("htps://host/m", "Did you mean https://host/m ?"),
+        ("ftp://host/m", "known schemes: file, gs, http, https"),
+        ("/nowhere/at/all", "looked at: /nowhere/at/all"),
+        ("no_such_model", "looked at: "),
+    ],
+)
+def test_an_unknown_handle_says_who_was_asked_and_what_may_be_meant(handle: str, told: str) -> None:
+    with pytest.raises(UnknownHandleError) as caught:
+        resolve(handle)
+    assert told in str(caught.value) and handle in str(caught.value)
+
+
+@pytest.mark.parametrize("handle", ["", b"x", "a\0b", ".."])
+def test_a_handle_that_cannot_be_read_is_refused(handle: str) -> None:
+    with pytest.raises(HandleError):
+        resolve(handle)
+
+
+def test_a_file_that_is_no_archive_by_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.h5").write_bytes(b"x")
+    with pytest.raises(HandleError, match=r"no \.tar"):
+        resolve(tmp_path / "model.h5")
+
+
+def test_a_directory_cannot_be_pinned(tmp_path: Path) -> None:
+    with pytest.raises(HandleError, match="only an archive can be pinned"):
+        resolve(put_model(tmp_path / "m"), sha256="0" * 64)
+
+
+def test_a_root_in_a_place_with_blanks_and_other_letters_works(origin: Origin, tmp_path: Path) -> None:
+    tfimm_resolver.set_dir(tmp_path / "ein Ort für модели")
+    assert files_in(resolve(origin.put("/m.tar.gz", tar_gz()))) == MODEL
+
+
+def test_a_root_that_is_a_file_is_told(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        tfimm_resolver.set_dir(place)
+        with pytest.raises(CacheError, match="Not a directory") as caught:
+            resolve(origin.put("/m.tar.gz", tar_gz()))
+        assert str(place) in str(caught.value) and "Set TFHUB_CACHE_DIR" in str(caught.value)
+    assert (tmp_path / "file").read_bytes() == b"mine" and origin.asked == []
+
+
+def test_with_a_temporary_root_the_log_says_once_how_to_keep_models(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        for path in ("/a.tar.gz", "/b.tar.gz"):
+            resolve(origin.put(path, tar_gz()))
+    assert caplog.text.count("export TFHUB_CACHE_DIR") == 1
+    assert stat.S_IMODE((tmp_path / "tfhub_modules").stat().st_mode) & 0o022 == 0
+
+
+def test_a_private_temporary_root_is_made_for_its_user_alone(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "tfhub_modules").mkdir()
+    (tmp_path / "tfhub_modules").chmod(0o777)
+    root = Path(resolve(origin.put("/m.tar.gz", tar_gz()))).parent
+    assert root.name.startswith("tfhub_modules-") and stat.S_IMODE(root.stat().st_mode) == 0o700

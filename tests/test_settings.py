@@ -1,0 +1,147 @@
+"""Which root is chosen, by what, and what the variables may say."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import tfimm_resolver
+from tests.processes import run
+from tfimm_resolver import settings
+from tfimm_resolver.errors import CacheError, HandleError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with nothing set, and a temporary directory of its own."""
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    return tmp_path / "home"
+
+
+def test_with_nothing_set_the_places_are_those_of_tfimm_and_tensorflow_hub(home: Path) -> None:
+    assert tfimm_resolver.get_dir() == f"{home}/.cache/tfimm"
+    assert settings.urls_root().value == f"{tempfile.gettempdir()}/tfhub_modules"
+
+
+def test_the_first_setting_in_the_order_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert (tfimm_resolver.get_dir(), settings.urls_root().value) == ("/xdg/tfimm", "/xdg/tfimm")
+    monkeypatch.setenv("TFIMM_HOME", "/tfimm")
+    assert (tfimm_resolver.get_dir(), settings.urls_root().value) == ("/tfimm", "/tfimm")
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "/tfhub")
+    assert (tfimm_resolver.get_dir(), settings.urls_root().value) == ("/tfimm", "/tfhub")
+    tfimm_resolver.set_dir("/set")
+    assert (tfimm_resolver.get_dir(), settings.urls_root().value) == ("/set", "/set")
+    tfimm_resolver.set_dir(None)
+    assert tfimm_resolver.get_dir() == "/tfimm"
+
+
+def test_each_root_says_which_setting_chose_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.names_root().source == "default"
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "/tfhub")
+    assert settings.urls_root().source == "$TFHUB_CACHE_DIR"
+    tfimm_resolver.set_dir("/set")
+    assert settings.urls_root().source == "set_dir()"
+
+
+@pytest.mark.parametrize("variable", ["TFIMM_HOME", "XDG_CACHE_HOME", "TFHUB_CACHE_DIR"])
+def test_an_empty_variable_is_unset(home: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    before = settings.urls_root(), settings.names_root()
+    monkeypatch.setenv(variable, "")
+    assert (settings.urls_root(), settings.names_root()) == before
+
+
+def test_home_and_variables_are_expanded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "models")
+    monkeypatch.setenv("TFIMM_HOME", "~/$PLACE")
+    assert tfimm_resolver.get_dir() == f"{home}/models"
+
+
+def test_a_relative_directory_is_made_absolute_when_it_is_set(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tfimm_resolver.set_dir("models")
+    monkeypatch.chdir("/")
+    assert tfimm_resolver.get_dir() == f"{tmp_path}/models"
+
+
+def test_an_object_stores_url_is_left_as_it_is_and_a_file_url_is_a_path(home: Path) -> None:
+    assert settings.expanded("gs://bucket/cache/") == "gs://bucket/cache"
+    assert settings.expanded("file:///a/b%20c") == "/a/b c"
+
+
+def test_getters_create_nothing(home: Path) -> None:
+    tfimm_resolver.get_dir()
+    settings.urls_root()
+    assert list(home.iterdir()) == [] and os.listdir(tempfile.gettempdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_a_temporary_root_that_others_may_write_is_not_used(home: Path, mode: int) -> None:
+    shared = Path(tempfile.gettempdir()) / "tfhub_modules"
+    shared.mkdir()
+    shared.chmod(mode)
+    root = settings.urls_root()
+    assert root.value.startswith(f"{shared}-") and root.mode == 0o700
+
+
+def test_a_temporary_root_that_is_a_link_is_not_used(home: Path, tmp_path: Path) -> None:
+    shared = Path(tempfile.gettempdir()) / "tfhub_modules"
+    shared.symlink_to(tmp_path)
+    assert settings.urls_root().value.startswith(f"{shared}-")
+
+
+def test_no_temporary_root_at_all_is_an_error_that_names_the_way_out(home: Path) -> None:
+    for place in ("tfhub_modules", f"tfhub_modules-{settings._user()}"):
+        path = Path(tempfile.gettempdir()) / place
+        path.mkdir()
+        path.chmod(0o777)
+    with pytest.raises(CacheError, match="Set TFHUB_CACHE_DIR"):
+        settings.urls_root()
+
+
+def test_without_a_home_directory_urls_still_have_a_root_and_names_say_what_to_set(home: Path) -> None:
+    code = """
+        import os
+        from tfimm_resolver import settings, get_dir
+        from tfimm_resolver.errors import CacheError
+        if os.getuid() == 0:
+            os.setuid(54321)  # a user without a passwd entry, as containers have it
+        else:
+            os.path.expanduser = lambda path: path
+        os.environ.pop("HOME")
+        print(settings.urls_root().source)
+        try:
+            get_dir()
+        except CacheError as error:
+            print(error)
+    """
+    printed = run(code, TFHUB_CACHE_DIR="/tfhub")
+    assert printed.startswith("$TFHUB_CACHE_DIR") and "no home directory" in printed and "TFIMM_HOME" in printed
+
+
+@pytest.mark.parametrize("variable", ["TFIMM_RESOLVER_READ_TIMEOUT_S", "TFIMM_RESOLVER_CONNECT_TIMEOUT_S"])
+@pytest.mark.parametrize("said", ["soon", "0", "-1", "nan", "inf"])
+def test_refuses_a_number_that_is_none(monkeypatch: pytest.MonkeyPatch, variable: str, said: str) -> None:
+    monkeypatch.setenv(variable, said)
+    with pytest.raises(HandleError, match=variable):
+        settings.timeouts_s()
+
+
+def test_refuses_an_unknown_load_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "ZIPPED")
+    with pytest.raises(HandleError, match="COMPRESSED, UNCOMPRESSED, AUTO"):
+        settings.load_format()
+
+
+@pytest.mark.parametrize(("said", "is_on"), [("1", True), ("true", True), ("0", False), ("", False), ("no", False)])
+def test_a_switch_is_on_unless_it_says_no(monkeypatch: pytest.MonkeyPatch, said: str, is_on: bool) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", said)
+    assert settings.is_offline() is is_on

@@ -1,0 +1,161 @@
+"""What a failing download tells, and what it leaves: nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz, zip_of
+from tests.origin import Origin
+from tests.processes import run
+from tfimm_resolver import resolve
+from tfimm_resolver.errors import (
+    AccessError,
+    ArchiveError,
+    FetchError,
+    IntegrityError,
+    NotFoundError,
+    OfflineError,
+    ResolverError,
+    TransferTimeoutError,
+)
+
+
+def failing(handle: str, kind: type[ResolverError], cache_dir: Path, **options: str) -> str:
+    """The error's text; checks that its class is right and that nothing is left in the cache."""
+    with pytest.raises(kind) as caught:
+        resolve(handle, **options)  # type: ignore[arg-type]
+    assert type(caught.value) is kind
+    assert not cache_dir.exists() or os.listdir(cache_dir) == []
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "advice"),
+    [
+        (401, AccessError, "credentials"),
+        (403, AccessError, "access rights"),
+        (404, NotFoundError, "spelling"),
+        (410, NotFoundError, "taken down"),
+        (500, FetchError, "try again later"),
+        (204, FetchError, "try again later"),
+    ],
+)
+def test_an_answer_that_is_no_200_is_told_with_its_body_and_advice(
+    status: int, kind: type[ResolverError], advice: str, origin: Origin, cache_dir: Path
+) -> None:
+    body = b"" if status == 204 else b'{"error": "because"}'
+    handle = origin.put("/m.tar.gz?X-Goog-Signature=secret", body, status=status)
+    text = failing(handle, kind, cache_dir)
+    assert f" {status} " in text and f"{origin.url}/m.tar.gz" in text and advice in text
+    assert body.decode() in text and "secret" not in text
+
+
+@pytest.mark.parametrize("body", [b"<!doctype html><p>Please log in", b'{"error": "quota"}'])
+def test_a_page_with_status_200_is_quoted(body: bytes, origin: Origin, cache_dir: Path) -> None:
+    text = failing(origin.put("/m.tar.gz", body), ArchiveError, cache_dir)
+    assert body.decode() in text and text.startswith(f"{origin.url}/m.tar.gz: ")
+
+
+def test_a_body_that_ends_early_is_an_error(origin: Origin, cache_dir: Path) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz(), length=len(tar_gz()) + 10)
+    assert "broke off" in failing(handle, FetchError, cache_dir)
+
+
+def test_a_place_that_nobody_serves_is_out_of_reach(cache_dir: Path) -> None:
+    text = failing("http://127.0.0.1:9/m.tar.gz", OfflineError, cache_dir)
+    assert "is out of reach: " in text and "Connection refused" in text and "object at 0x" not in text
+
+
+def test_a_place_that_stops_sending_is_given_up(origin: Origin, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "0.2")
+    handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
+    assert "READ_TIMEOUT_S" in failing(handle, TransferTimeoutError, cache_dir)
+
+
+def test_a_redirect_to_another_kind_of_place_is_refused(origin: Origin, cache_dir: Path) -> None:
+    handle = origin.put("/m.tar.gz", status=302, headers={"Location": "file:///etc/passwd"})
+    with pytest.raises(ResolverError, match="no http or https address"):
+        resolve(handle)
+    assert os.listdir(cache_dir) == []
+
+
+def test_redirects_are_followed_and_the_last_url_is_recorded_without_its_query(origin: Origin, cache_dir: Path) -> None:
+    origin.put("/real.tar.gz?signature=secret", tar_gz(), headers={"ETag": '"tag"'})
+    handle = origin.put_model("/model/1", b"", status=302, headers={"Location": "/real.tar.gz?signature=secret"})
+    assert files_in(resolve(handle)) == MODEL
+    (text,) = (path.read_text() for path in cache_dir.glob("*.txt"))
+    facts = json.loads(text.partition("\n\n")[2])
+    assert facts["origin"]["url"] == f"{origin.url}/real.tar.gz" and facts["origin"]["etag"] == '"tag"'
+    assert facts["origin"]["sha256"] == hashlib.sha256(tar_gz()).hexdigest()
+    assert facts["origin"]["size_bytes"] == len(tar_gz())
+
+
+def test_no_credential_or_query_of_the_handle_reaches_the_disk(origin: Origin, cache_dir: Path) -> None:
+    url = origin.put("/m.tar.gz?token=secret", tar_gz())
+    resolve(url.replace("http://", "http://user:secret@"))
+    assert "Authorization" in origin.headers[0]
+    assert all("secret" not in path.read_text() for path in cache_dir.glob("*.txt"))
+
+
+def test_the_archive_is_asked_for_as_it_is(origin: Origin) -> None:
+    resolve(origin.put("/m.tar.gz", tar_gz()))
+    assert origin.headers[0]["Accept-Encoding"] == "identity"
+
+
+def test_an_archive_that_is_called_an_encoding_is_taken_as_an_archive(origin: Origin) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz(), headers={"Content-Encoding": "gzip"})
+    assert files_in(resolve(handle)) == MODEL
+
+
+def test_a_zip_is_fetched_and_unpacked(origin: Origin, cache_dir: Path) -> None:
+    assert files_in(resolve(origin.put("/m.zip", zip_of()))) == MODEL
+    assert len(os.listdir(cache_dir)) == 2
+
+
+def test_a_pin_is_checked_before_anything_is_visible(origin: Origin, cache_dir: Path) -> None:
+    handle, right, wrong = origin.put("/m.tar.gz", tar_gz()), hashlib.sha256(tar_gz()).hexdigest(), "0" * 64
+    text = failing(handle, IntegrityError, cache_dir, sha256=wrong)
+    assert right in text and wrong in text
+    assert files_in(resolve(f"{handle}#sha256={right}")) == MODEL
+    assert resolve(handle) == resolve(handle, sha256=right) and len(origin.asked) == 2
+
+
+def test_offline_no_socket_is_opened_and_the_error_names_handle_root_and_ways_out(origin: Origin, cache_dir: Path) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    path = resolve(handle)
+    code = """
+        import socket, sys
+        def forbidden(*arguments, **options): raise AssertionError("a socket was opened")
+        socket.socket.__init__ = forbidden
+        from tfimm_resolver import resolve
+        from tfimm_resolver.errors import OfflineError
+        print(resolve(sys.argv[1]))
+        try:
+            resolve(sys.argv[1] + ".zip")
+        except OfflineError as error:
+            print(error)
+    """
+    printed = run(code, handle, TFIMM_RESOLVER_OFFLINE="1")
+    assert printed.startswith(path)
+    assert all(word in printed for word in (f"{handle}.zip", str(cache_dir), "TFIMM_RESOLVER_OFFLINE", "set_model_cache"))
+
+
+def test_certificates_are_checked_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tfimm_resolver import transfer
+
+    assert transfer._certificates() is True
+    monkeypatch.setenv("SSL_CERT_FILE", "/ca.pem")
+    assert transfer._certificates() == "/ca.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/bundle.pem")
+    assert transfer._certificates() == "/bundle.pem"
+    monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
+    assert transfer._certificates() is False and "not checked" in caplog.text

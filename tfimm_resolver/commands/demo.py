@@ -1,0 +1,26 @@
+"""``tfimm-resolver demo``: the main job, told."""
+
+from __future__ import annotations
+
+import click
+
+from tfimm_resolver import demo
+from tfimm_resolver.commands import common
+from tfimm_resolver.screen import Screen, table
+
+
+@click.command()
+@common
+@click.pass_obj
+def command(screen: Screen) -> int:
+    """Serve a small SavedModel on loopback, resolve, load and run it; nothing of it stays."""
+    steps = demo.run()
+    if screen.as_json:
+        screen.facts({"steps": [step.facts() for step in steps]})
+        return 0
+    head = [click.style(cell, bold=True) for cell in ("STEP", "RESULT", "BYTES", "        TIME")]
+    for line in table(
+        [head, *([step.name, step.result, step.bytes_in_words(), f"{step.seconds * 1000:9.2f} ms"] for step in steps)]
+    ):
+        screen.data(line)
+    return 0

@@ -1,0 +1,36 @@
+"""``tfimm-resolver load``: what a model takes and gives, and where its variables live."""
+
+from __future__ import annotations
+
+import click
+
+from tfimm_resolver import listing
+from tfimm_resolver.commands import common
+from tfimm_resolver.progress import in_words
+from tfimm_resolver.screen import Screen, table
+
+
+@click.command()
+@click.argument("handle")
+@common
+@click.pass_obj
+def command(screen: Screen, handle: str) -> int:
+    """Load a model; print its signatures, and where its variables live."""
+    from tfimm_resolver import loading
+
+    facts = loading.describe(loading.load(listing.handle_of(handle)))
+    if screen.as_json:
+        screen.facts({"handle": handle, **facts})
+        return 0
+    for name, signature in facts["signatures"].items():
+        screen.data(click.style(name, bold=True))
+        rows = [
+            [f"  {side}", tensor["name"], tensor["dtype"], tensor["shape"]] for side in signature for tensor in signature[side]
+        ]
+        for line in table(rows) if rows else ():
+            screen.data(line)
+    if not facts["signatures"]:
+        screen.say("it has no signatures")
+    for place in facts["variables"]:
+        screen.data(f"{place['count']} variables, {in_words(place['size_bytes'])}, on {place['device']}")
+    return 0

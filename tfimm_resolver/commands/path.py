@@ -1,0 +1,38 @@
+"""``tfimm-resolver path``: where models are kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import click
+
+from tfimm_resolver import settings
+from tfimm_resolver.commands import common
+from tfimm_resolver.screen import Screen, table
+
+
+@click.command()
+@common
+@click.pass_obj
+def command(screen: Screen) -> int:
+    """Print where models are kept, and which setting says so."""
+    roots = {"urls": settings.urls_root(), "names": settings.names_root()}
+    if screen.as_json:
+        facts = {
+            kind: {"path": root.value, "source": root.source, "free_bytes": _free_bytes(root.value)}
+            for kind, root in roots.items()
+        }
+        screen.facts(facts)
+    elif screen.is_quiet:
+        screen.data(roots["urls"].value)
+    else:
+        for line in table([[f"{kind:<5}", root.value, root.source] for kind, root in roots.items()]):
+            screen.data(line)
+    return 0
+
+
+def _free_bytes(place: str) -> int | None:
+    while not os.path.isdir(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    return shutil.disk_usage(place).free if os.path.isdir(place) else None

@@ -1,0 +1,33 @@
+"""``tfimm-resolver rm``: removes models from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from tfimm_resolver import listing
+from tfimm_resolver.commands import common
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.progress import in_words
+from tfimm_resolver.screen import Screen
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@common
+@click.pass_obj
+def command(screen: Screen, models: Sequence[str]) -> int:
+    """Remove models from the cache; MODEL is what ls shows, a handle, or the beginning of its sha1."""
+    chosen = listing.select(models)
+    for model in chosen:
+        if model.entry is None:
+            raise CacheError(f"{model.path} was not fetched by this command, but put there by hand", fix="Remove it by hand.")
+    for model in chosen:
+        assert model.entry is not None
+        listing.cache().remove(model.entry.name)
+        if not screen.as_json:
+            screen.say(f"removed {model.name}, {in_words(model.size_bytes)}")
+    if screen.as_json:
+        screen.facts({"removed": [model.facts() for model in chosen]})
+    return 0

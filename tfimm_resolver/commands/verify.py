@@ -1,0 +1,75 @@
+"""``tfimm-resolver verify``: compares every byte with what was fetched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from tfimm_resolver import listing, record
+from tfimm_resolver.commands import common
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.listing import Model
+from tfimm_resolver.progress import in_words
+from tfimm_resolver.resolver import resolve
+from tfimm_resolver.screen import Screen, count, state
+
+EXIT_DAMAGED = 6
+EXIT_UNVERIFIABLE = 7
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--repair", is_flag=True, help="Fetch again what is damaged.")
+@common
+@click.pass_obj
+def command(screen: Screen, models: Sequence[str], repair: bool) -> int:
+    """Read every file and compare it with what was fetched; exits 6 if one is damaged, 7 if nothing is known of one."""
+    rows = []
+    for model in listing.select(models):
+        row = _verified(model)
+        if row["state"] == "damaged" and repair:
+            resolve(_handle_to_repair(model), refresh=True)
+            row |= {"state": "whole", "repaired": True}
+        rows.append(row)
+        if not screen.as_json:
+            _print_verified(screen, model, row)
+    states = [row["state"] for row in rows]
+    if screen.as_json:
+        screen.facts({"models": rows})
+    else:
+        screen.sum(", ".join(f"{states.count(word)} {word}" for word in dict.fromkeys(states)) or "nothing is cached")
+    return EXIT_DAMAGED if "damaged" in states else EXIT_UNVERIFIABLE if "unverifiable" in states else 0
+
+
+def _verified(model: Model) -> dict[str, Any]:
+    started_s = time.monotonic()
+    files = model.entry.record.files if model.entry else None
+    faults = list(record.hash_faults(model.path, files)) if files is not None else []
+    if files is None and model.entry and model.entry.fault:
+        faults = [model.entry.fault]
+    word = "damaged" if faults else "unverifiable" if files is None else "whole"
+    seconds = round(time.monotonic() - started_s, 3)
+    return {**model.facts(), "state": word, "faults": faults, "files": len(files or ()), "seconds": seconds}
+
+
+def _handle_to_repair(model: Model) -> str:
+    handle = model.entry.record.handle if model.entry else ""
+    if not handle or handle.endswith("?…"):
+        raise CacheError(
+            f"the whole handle of {model.name} was not kept, as its query may hold a secret",
+            fix="Fetch it again yourself: tfimm-resolver resolve --refresh HANDLE.",
+        )
+    return handle
+
+
+def _print_verified(screen: Screen, model: Model, row: dict[str, Any]) -> None:
+    size = in_words(model.size_bytes)
+    note = ", fetched again" if row.get("repaired") else ""
+    screen.data(f"{state(row['state'])}  {model.name}  {count(row['files'], 'file')}  {size}  {row['seconds']:.1f} s{note}")
+    for fault in row["faults"]:
+        screen.data(f"  {fault}")
+    if row["state"] == "damaged":
+        screen.data(f"  mend: tfimm-resolver verify --repair {model.name}")
