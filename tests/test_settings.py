@@ -145,3 +145,12 @@ def test_refuses_an_unknown_load_format(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_switch_is_on_unless_it_says_no(monkeypatch: pytest.MonkeyPatch, said: str, is_on: bool) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", said)
     assert settings.is_offline() is is_on
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory to another user")
+def test_a_temporary_root_of_another_user_is_not_used(home: Path) -> None:
+    shared = Path(tempfile.gettempdir()) / "tfhub_modules"
+    shared.mkdir(mode=0o755)
+    assert settings.urls_root().value == str(shared)
+    os.chown(shared, 54321, 54321)
+    assert settings.urls_root().value.startswith(f"{shared}-")

@@ -49,13 +49,15 @@ def _run(screen: Screen, argv: Sequence[str] | None) -> int:
 def _log_on_stderr() -> Iterator[None]:
     logger, lines = logging.getLogger("tfimm_resolver"), logging.StreamHandler()
     lines.setFormatter(logging.Formatter("%(message)s"))
-    level = logger.level
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(lines)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # absl, which TensorFlow brings, would say everything twice
     try:
         yield
     finally:
         logger.setLevel(level)
+        logger.propagate = propagate
         logger.removeHandler(lines)
 
 
@@ -78,4 +80,3 @@ class _Commands(click.Group):
 @click.version_option(package_name="tfimm_resolver")
 def cli() -> None:
     """Turns handles of TensorFlow SavedModels into paths, and looks after the cache."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's chatter about this machine's processor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -24,7 +25,8 @@ def around_import(name: str, context: Around) -> None:
     """
     _around[name] = context
     if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)
+        # By name: the finder of a copy of this module that was reloaded or thrown away may stand there.
+        sys.meta_path[:] = [_finder, *(other for other in sys.meta_path if type(other).__module__ != __name__)]
     if is_imported(name):
         _run_inside(name, lambda: None)
 
@@ -55,17 +57,23 @@ def _tolerate(name: str, step: Callable[[], object]) -> None:
 class _Finder:
     """Finds a watched module as the other finders do, and wraps its loader."""
 
+    def __init__(self) -> None:
+        self._busy: set[tuple[int, str]] = set()
+
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name not in _around:
+        asked = (threading.get_ident(), name)
+        # Another finder may ask the whole import system, us included, as wrapt's does.
+        if name not in _around or asked in self._busy:
             return None
-        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
-        for finder in others:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader)  # type: ignore[assignment]  # deriving from Loader costs 5 ms
-                return spec
-        return None
+        self._busy.add(asked)
+        try:
+            others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+            spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+        finally:
+            self._busy.discard(asked)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]  # deriving from Loader costs 5 ms
+        return spec
 
 
 class _Loader:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -59,6 +61,28 @@ class Screen:
         if self.colour != "auto":
             return self.colour == "always"
         return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Keep TensorFlow's native chatter from stderr; no variable of its own does that any more.
+
+    It comes back where the body fails for a reason that this package does not know.
+    """
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except ResolverError:
+            raise
+        except Exception:
+            chatter.seek(0)
+            os.write(stderr, chatter.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def described(error: ResolverError) -> dict[str, str]:

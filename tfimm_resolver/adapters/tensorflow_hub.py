@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from tfimm_resolver import names, settings
-from tfimm_resolver.errors import ArchiveError, ResolverError
+from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.importing import around_import, is_imported
 from tfimm_resolver.resolver import resolve
@@ -29,7 +29,7 @@ class HubResolver:
         """
         try:
             return isinstance(handle, str) and _is_ours(Handle.parse(handle))
-        except (ResolverError, OSError, ValueError):
+        except Exception:  # tensorflow_hub asks about whatever its users give it
             return False
 
     def __call__(self, handle: str) -> str:

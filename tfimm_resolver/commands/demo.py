@@ -6,7 +6,7 @@ import click
 
 from tfimm_resolver import demo
 from tfimm_resolver.commands import common
-from tfimm_resolver.screen import Screen, table
+from tfimm_resolver.screen import Screen, cut, hushed, table
 
 
 @click.command()
@@ -14,13 +14,19 @@ from tfimm_resolver.screen import Screen, table
 @click.pass_obj
 def command(screen: Screen) -> int:
     """Serve a small SavedModel on loopback, resolve, load and run it; nothing of it stays."""
-    steps = demo.run()
+    with hushed():
+        steps = demo.run()
     if screen.as_json:
         screen.facts({"steps": [step.facts() for step in steps]})
         return 0
+    columns = screen.columns()
+    width = columns and columns - 42
     head = [click.style(cell, bold=True) for cell in ("STEP", "RESULT", "BYTES", "        TIME")]
     for line in table(
-        [head, *([step.name, step.result, step.bytes_in_words(), f"{step.seconds * 1000:9.2f} ms"] for step in steps)]
+        [
+            head,
+            *([step.name, cut(step.result, width), step.bytes_in_words(), f"{step.seconds * 1000:9.2f} ms"] for step in steps),
+        ]
     ):
         screen.data(line)
     return 0

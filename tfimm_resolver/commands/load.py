@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from tfimm_resolver import listing
+from tfimm_resolver import listing, loading
 from tfimm_resolver.commands import common
 from tfimm_resolver.progress import in_words
-from tfimm_resolver.screen import Screen, table
+from tfimm_resolver.resolver import resolve
+from tfimm_resolver.screen import Screen, hushed, table
 
 
 @click.command()
@@ -16,9 +17,9 @@ from tfimm_resolver.screen import Screen, table
 @click.pass_obj
 def command(screen: Screen, handle: str) -> int:
     """Load a model; print its signatures, and where its variables live."""
-    from tfimm_resolver import loading
-
-    facts = loading.describe(loading.load(listing.handle_of(handle)))
+    path = resolve(listing.handle_of(handle))  # with its progress, before stderr is hushed
+    with hushed():
+        facts = loading.describe(loading.load(path))
     if screen.as_json:
         screen.facts({"handle": handle, **facts})
         return 0

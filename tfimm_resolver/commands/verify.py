@@ -69,7 +69,7 @@ def _print_verified(screen: Screen, model: Model, row: dict[str, Any]) -> None:
     size = in_words(model.size_bytes)
     note = ", fetched again" if row.get("repaired") else ""
     screen.data(f"{state(row['state'])}  {model.name}  {count(row['files'], 'file')}  {size}  {row['seconds']:.1f} s{note}")
-    for fault in row["faults"]:
-        screen.data(f"  {fault}")
     if row["state"] == "damaged":
+        for fault in row["faults"]:
+            screen.data(f"  {fault}")
         screen.data(f"  mend: tfimm-resolver verify --repair {model.name}")
