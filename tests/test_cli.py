@@ -245,3 +245,15 @@ def test_main_runs_in_process_and_returns_the_code(handle: str, capsys: pytest.C
     set_model_cache("m", "/nowhere")
     assert cli.main(["resolve", "m"]) == 2
     assert "set_model_cache() says that m lies at /nowhere" in capsys.readouterr().err
+
+
+def test_a_root_of_both_kinds_shows_each_model_once(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "both"))
+    put_model(tmp_path / "both/resnet18")
+    handle = origin.put("/m.tar.gz", tar_gz())
+    ran("resolve", handle)
+    origin.put("/m.tar.gz", tar_gz({"saved_model.pb": b"new"}))
+    ran("resolve", "--refresh", handle)
+    assert len(list((tmp_path / "both").glob("*/saved_model.pb"))) == 3
+    assert ran("ls", "-q")[1].split() == [handle, "resnet18"]

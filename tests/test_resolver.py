@@ -16,8 +16,10 @@ import tfimm_resolver
 from tests.archives import MODEL, REAL, files_in, tar_gz
 from tests.origin import Origin
 from tests.test_names import put_model
-from tfimm_resolver import resolve
-from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
+from tfimm_resolver import resolve, sources
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.transfer import Transfer
 
 
 def test_a_tfhub_style_url_is_fetched_once_in_every_spelling(origin: Origin, cache_dir: Path) -> None:
@@ -144,3 +146,28 @@ def test_a_private_temporary_root_is_made_for_its_user_alone(
     (tmp_path / "tfhub_modules").chmod(0o777)
     root = Path(resolve(origin.put("/m.tar.gz", tar_gz()))).parent
     assert root.name.startswith("tfhub_modules-") and stat.S_IMODE(root.stat().st_mode) == 0o700
+
+
+def test_a_pin_is_kept_in_every_load_format(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    origin.put("/m/1?tf-hub-format=uncompressed", b"gs://bucket/m/1", status=303)
+    handle = origin.put_model("/m/1", tar_gz())
+    assert resolve(handle) == "gs://bucket/m/1"
+    assert files_in(resolve(handle, sha256=hashlib.sha256(tar_gz()).hexdigest())) == MODEL
+
+
+def test_a_local_archive_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match=r"gone\.tgz cannot be read: No such file"):
+        Transfer(Handle.parse("gone.tgz")).local_archive(str(tmp_path / "gone.tgz"), tmp_path)
+
+
+def test_the_readme_s_own_source_works(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    code = readme.partition("sources/zoo.py`:\n\n```python\n")[2].partition("```")[0]
+    (tmp_path / "zoo.py").write_text(code.replace("https://zoo.example.org", origin.url))
+    monkeypatch.syspath_prepend(tmp_path)
+    import zoo
+
+    monkeypatch.setitem(sources._BY_SCHEME, zoo.SCHEMES[0], [zoo.plan])
+    origin.put("/lion.tgz", tar_gz())
+    assert files_in(resolve("zoo://lion")) == MODEL

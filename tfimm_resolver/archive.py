@@ -145,11 +145,10 @@ def _inflated(engine: Any, piece: bytes) -> Iterator[bytes]:
 
 
 class _Target:
-    """The directory that is filled, the names that it holds already, and what it may come to hold."""
+    """The directory that is filled, and what it may come to hold."""
 
     def __init__(self, into: Path, packed: _Packed, limits: Limits) -> None:
         self._into, self._packed, self._limits = into, packed, limits
-        self._is_file: dict[tuple[str, ...], bool] = {(): False}
         self._members = 0
         self._is_spooled = False
         self._size_bytes = 0
@@ -178,46 +177,36 @@ class _Target:
                 self.file(member.name, member.pieces)
 
     def directory(self, name: str) -> None:
-        parts = self._placed(name)
-        if self._is_file.setdefault(parts, False):
-            raise ArchiveError(f"member {name!r} is there twice")
+        path = self._place(name)
         with self._telling(name):
-            self._into.joinpath(*parts).mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
 
     def file(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
-        parts = self._placed(name)
-        if parts in self._is_file:
-            raise ArchiveError(f"member {name!r} is there twice")
-        self._is_file[parts] = True
-        path = self._into.joinpath(*parts)
+        path = self._place(name)
         with self._telling(name):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "xb", buffering=0) as file:
+            with open(path, "xb", buffering=0) as file:  # x: the disk knows best which names are the same
                 for piece in pieces:
                     _write_all(file, piece)
 
     @contextlib.contextmanager
     def spooled(self) -> Iterator[IO[bytes]]:
-        """The whole packed stream in a file without a name, which goes with this process at the latest."""
+        """The whole packed stream in a file beside what is unpacked: it goes with it, and waiters see it grow."""
         self._is_spooled = True
-        with tempfile.TemporaryFile(dir=self._into.parent) as file:
+        with tempfile.NamedTemporaryFile(dir=self._into) as file:
             with self._telling(""):
                 for piece in self._packed.pieces():
                     file.write(piece)
                 file.flush()
             yield file
 
-    def _placed(self, name: str) -> tuple[str, ...]:
+    def _place(self, name: str) -> Path:
         self._members += 1
         if self._members > self._limits.members:
             raise ArchiveError(
                 f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
             )
-        parts = inside(name)
-        for depth in range(len(parts)):
-            if self._is_file.setdefault(parts[:depth], False):
-                raise ArchiveError(f"member {name!r} lies below a file")
-        return parts
+        return self._into.joinpath(*inside(name))
 
     @contextlib.contextmanager
     def _telling(self, name: str) -> Iterator[None]:
@@ -228,8 +217,10 @@ class _Target:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._full() from error
-            if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
-                raise ArchiveError(f"member {name!r} cannot be put on this disk: {error.strerror}") from error
+            if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+                raise ArchiveError(f"member {name!r} stands where another one does") from error
+            if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
+                raise ArchiveError(f"member {name!r} has a name that this disk cannot hold") from error
             raise CacheError(f"cannot write {error.filename or self._into}: {error.strerror}") from error
 
     def _full(self) -> CacheError:

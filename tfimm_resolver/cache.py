@@ -149,6 +149,11 @@ class Cache:
                     self.root.remove(tree)
 
 
+def is_tree(name: str) -> bool:
+    """Whether a directory of that name is one of a cache's."""
+    return _TREE.fullmatch(name) is not None
+
+
 def name_of(key: str) -> str:
     """The name of a key's tree: its sha1, as tensorflow_hub has it."""
     return hashlib.sha1(key.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfimm_resolver import record, settings
-from tfimm_resolver.cache import Cache, Entry, name_of
+from tfimm_resolver.cache import Cache, Entry, is_tree, name_of
 from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.roots import open_root
@@ -53,9 +53,7 @@ class Model:
 def models() -> list[Model]:
     """Every model of the cache and below ``get_dir()``, sorted by name."""
     cached = [_cached(entry) for entry in cache().entries()]
-    paths = {model.path for model in cached}
-    named = [model for model in _named() if model.path not in paths]
-    return sorted([*cached, *named], key=lambda model: model.name)
+    return sorted([*cached, *_named()], key=lambda model: model.name)
 
 
 def cache() -> Cache:
@@ -113,10 +111,12 @@ def _cached(entry: Entry) -> Model:
 
 
 def _named() -> Iterator[Model]:
-    place = settings.get_dir()
+    place = ""
+    with contextlib.suppress(CacheError):  # no home directory
+        place = settings.get_dir()
     for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
         path = f"{place}/{name}"
-        if record.fault(path, record.Record(name, name)) is None:
+        if not is_tree(name) and record.fault(path, record.Record(name, name)) is None:
             yield Model(name, path, _size_bytes(path), "unrecorded", _used_s(path))
 
 

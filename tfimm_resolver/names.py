@@ -97,9 +97,10 @@ def is_there(place: str) -> bool:
 
 def places(name: str) -> list[str]:
     """Where a name is looked up: tfimm's code looks below ``~/.cache/tfimm``, its documentation says ``~/.cache``."""
-    found = [f"{settings.get_dir()}/{name}"]
-    with contextlib.suppress(CacheError):  # no home directory
-        found.append(f"{settings.expanded('~/.cache')}/{name}")
+    found = []
+    for root in (settings.get_dir, lambda: settings.expanded("~/.cache")):
+        with contextlib.suppress(CacheError):  # no home directory
+            found.append(f"{root()}/{name}")
     return found
 
 

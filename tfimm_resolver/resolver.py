@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import logging
 import os
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import names, settings
 from tfimm_resolver.cache import Cache
-from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
+from tfimm_resolver.errors import HandleError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
 from tfimm_resolver.roots import open_root
@@ -45,13 +44,18 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
             raise HandleError(f"{asked} is a directory: only an archive can be pinned by sha256")
         return plan.path
     if isinstance(plan, Ask):
-        from tfimm_resolver.transfer import Transfer
-
-        place = plan.where(Transfer(asked))
+        # A pin is a promise about an archive: what lies uncompressed somewhere cannot keep it.
+        place = _asked(asked, plan) if asked.sha256 is None else None
         if place is not None:
             return place
         plan = plan.otherwise
     return _brought(asked, plan, refresh)
+
+
+def _asked(handle: Handle, plan: Ask) -> str | None:
+    from tfimm_resolver.transfer import Transfer
+
+    return plan.where(Transfer(handle))
 
 
 def plan_for(handle: Handle) -> Plan:
@@ -115,8 +119,7 @@ def _unknown(handle: Handle) -> UnknownHandleError:
         )
     looked = [os.path.abspath(handle.path)]
     if handle.is_name:
-        with contextlib.suppress(CacheError):  # no home directory
-            looked = [*names.places(handle.text), *looked]
+        looked = [*names.places(handle.text), *looked]
     similar = names.similar(handle.text) if handle.is_name else []
     fix = "Give a URL or a path, or say where it is: set_model_cache(name, path)."
     if similar:

@@ -71,9 +71,9 @@ class Transfer:
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
-        with open(path, "rb", buffering=0) as file:
+        with _LocalFile(path) as file:
             self.origin = Origin(path)
-            self._unpack(file, into, os.fstat(file.fileno()).st_size)
+            self._unpack(file, into, file.size_bytes)
 
     def see_other(self, url: str) -> str | None:
         """The body of a 303 answer to ``url``, not followed; None for any other answer.
@@ -141,6 +141,33 @@ class _Body:
             piece: bytes = self._reply.raw.read(size, decode_content=False)
         self._meter.advance(len(piece))
         return piece
+
+
+class _LocalFile:
+    """A file on this machine as a stream."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with self._telling():
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by __exit__
+            self.size_bytes = os.fstat(self._file.fileno()).st_size
+
+    def __enter__(self) -> _LocalFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, size: int, /) -> bytes:
+        with self._telling():
+            return self._file.read(size)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FetchError(f"{self._path} cannot be read: {error.strerror}") from error
 
 
 class _Hashed:
