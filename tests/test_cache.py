@@ -226,6 +226,17 @@ def test_entries_tell_whole_damaged_and_unrecorded_models(cache: Cache, root: Pa
     assert told == {NAME: (True, None), name_of("b"): (True, "saved_model.pb is missing"), name_of("c"): (False, None)}
 
 
+def test_what_a_dead_process_left_makes_room_before_the_next_fill(cache: Cache, root: Path) -> None:
+    put_model(root / f"{NAME}.flock-0123.tmp")
+    (root / f"{NAME}.flock-4567.txt").write_text("half a record")
+
+    def fill(into: Path) -> Origin:
+        assert sorted(os.listdir(root)) == sorted([into.name, f"{NAME}.lock"])
+        return filler()(into)
+
+    ensured(cache, fill)
+
+
 def test_a_removed_model_leaves_nothing(cache: Cache, root: Path) -> None:
     ensured(cache, filler())
     ensured(cache, filler({"saved_model.pb": b"another graph"}), refresh=True)

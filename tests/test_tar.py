@@ -84,7 +84,7 @@ def test_refuses_an_extension_header_with_nothing_after_it() -> None:
 
 def test_refuses_an_extension_header_of_absurd_length() -> None:
     header = tar_of(member("h", b"x" * (2 << 20), type=tarfile.GNUTYPE_LONGNAME), format=tarfile.GNU_FORMAT)
-    with pytest.raises(ArchiveError, match="extension header"):
+    with pytest.raises(ArchiveError, match="extension header has"):
         read(header)
 
 
