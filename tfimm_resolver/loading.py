@@ -68,7 +68,7 @@ def load(
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
     options = _options(tf, path, options, io_device)
-    with _missing_ops_named(tf):
+    with _missing_ops_named():
         model = tf.saved_model.load(path, tags=tags, options=options)
         placement.bring_out_errors(tf)
     # What hub.load notes for hub.KerasLayer, which treats such modules another way.
@@ -105,10 +105,10 @@ def _tensorflow() -> Any:
 
 
 @contextlib.contextmanager
-def _missing_ops_named(tf: Any) -> Iterator[None]:
+def _missing_ops_named() -> Iterator[None]:
     try:
         yield
-    except (tf.errors.OpError, FileNotFoundError) as error:
+    except Exception as error:  # TF2 models: a RuntimeError or a FileNotFoundError; TF1 models: a NotFoundError
         found = _MISSING_OP.search(str(error))
         if found is None:
             raise
@@ -116,7 +116,7 @@ def _missing_ops_named(tf: Any) -> Iterator[None]:
         fix = (
             f"pip install {package.replace('_', '-')}, then import {package} before loading."
             if package
-            else ("Import the package that brings this op before loading; the model's page names it.")
+            else "Import the package that brings this op before loading; the model's page names it."
         )
         raise MissingOpError(f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=fix) from error
 
@@ -134,7 +134,7 @@ def describe(model: Any) -> dict[str, Any]:
     for variable in model.variables if hasattr(model, "variables") else _variables(model):
         place = places.setdefault(variable.device, {"device": variable.device, "count": 0, "size_bytes": 0})
         place["count"] += 1
-        place["size_bytes"] += variable.shape.num_elements() * variable.dtype.size
+        place["size_bytes"] += (variable.shape.num_elements() or 0) * variable.dtype.size  # None for an unknown shape
     return {"signatures": signatures, "variables": list(places.values())}
 
 

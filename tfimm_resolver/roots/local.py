@@ -60,8 +60,7 @@ class LocalRoot:
                     os.fsync(file.fileno())
                 os.replace(half, self.locate(name))
             finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(half)
+                _unlink(half)
 
     def names(self) -> list[str]:
         try:
@@ -73,21 +72,21 @@ class LocalRoot:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[Path]:
-        with self._telling("write"):
-            self._make()
-            lock, staging = self._acquired(name)
-        try:
-            # What an earlier holder left was never published: it is dead, or lost its lock.
-            self._remove_unfinished(name)
+        path = self.locate(f"{name}.lock")
+        with contextlib.ExitStack() as after:
             with self._telling("write"):
+                self._make()
+                after.callback(self._acquired(name, path).release)
+                # Unlinked while held: a waiter that then gets the old file sees that it has no name, and tries again.
+                after.callback(_unlink, path)
+                after.callback(self._remove_unfinished, name)
+                # What an earlier holder left was never published: it is dead, or lost its lock.
+                self._remove_unfinished(name)
+                mine = _Holder(_hostname(), os.getpid(), _OURS + os.urandom(16).hex())
+                Path(path).write_text(mine.to_text(), encoding="utf-8")
+                staging = Path(self.locate(f"{name}.{mine.word}.tmp"))
                 staging.mkdir()
             yield staging
-        finally:
-            self._remove_unfinished(name)
-            # Unlinked while held: a waiter that then gets the old file sees that it has no name, and tries again.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.locate(f"{name}.lock"))
-            lock.release()
 
     def adopt(self, staged: Path, tree: str) -> bool:
         try:
@@ -124,13 +123,13 @@ class LocalRoot:
         if not os.path.isdir(self.place):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.place)
 
-    def _acquired(self, name: str) -> tuple[BaseFileLock, Path]:
-        """The held lock, with our name in its file, and the directory that this name promises."""
-        path, patience = self.locate(f"{name}.lock"), _Patience(self.locate(name))
+    def _acquired(self, name: str, path: str) -> BaseFileLock:
+        """The lock, held, once no living process has it."""
+        patience = _Patience(self.locate(name))
         while True:
             lock, holder = _try_lock(path), _Holder.read(path)
             if lock is not None and (holder.is_gone() or patience.is_out(holder)):
-                break
+                return lock
             if lock is not None:
                 lock.release()
             elif patience.is_out(holder):
@@ -139,18 +138,13 @@ class LocalRoot:
                     fix="End that process, or set TFIMM_RESOLVER_LOCK_TIMEOUT_S higher.",
                 )
             time.sleep(_POLL_S)
-        mine = _Holder(_hostname(), os.getpid(), _OURS + os.urandom(16).hex())
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(mine.to_text())
-        return lock, Path(self.locate(f"{name}.{mine.word}.tmp"))
 
     def _remove_unfinished(self, name: str) -> None:
         for other in self.names():
             if other.startswith(f"{name}.") and (other.endswith(".tmp") or other.startswith(f"{name}.{_OURS}")):
-                path = self.locate(other)
-                shutil.rmtree(path, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+                shutil.rmtree(self.locate(other), ignore_errors=True)
+                with contextlib.suppress(OSError):  # it was a directory, and is gone
+                    _unlink(self.locate(other))
 
     @contextlib.contextmanager
     def _telling(self, deed: str) -> Iterator[None]:
@@ -163,7 +157,7 @@ class LocalRoot:
 
     def _error(self, deed: str, error: OSError) -> CacheError:
         fix = "Set TFHUB_CACHE_DIR (for names: TFIMM_HOME) to a directory that you may write."
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fix = "Free some space there, or set TFHUB_CACHE_DIR to another disk."
         return CacheError(f"cannot {deed} the cache at {self.place}: {error.strerror}: {error.filename}", fix=fix)
 
@@ -236,6 +230,11 @@ def _try_lock(path: str) -> BaseFileLock | None:
     except Timeout:
         return None
     return lock
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _is_running(pid: int) -> bool:
