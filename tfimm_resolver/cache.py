@@ -8,11 +8,14 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import ArchiveError, IntegrityError, OfflineError
 from tfimm_resolver.record import Origin, Record, measure
 from tfimm_resolver.roots import Root
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RETIRED_S = 3600.0
 """Seconds for which a replaced tree stays for those who still read it."""

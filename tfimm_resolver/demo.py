@@ -45,10 +45,7 @@ def run() -> list[Step]:
     Raises:
         ResolverError: as ``resolve`` and ``load`` do.
     """
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        archive = _built(Path(folder))
-        origin = stack.enter_context(_served(archive))
-        stack.enter_context(names.using(dir=f"{folder}/cache"))
+    with tempfile.TemporaryDirectory() as folder, served() as origin, names.using(dir=folder):
         steps = [
             _step("resolve, cold", origin, lambda: resolve(origin.handle)),
             _step("resolve, warm", origin, lambda: resolve(origin.handle)),
@@ -60,7 +57,18 @@ def run() -> list[Step]:
         return [Step("handle", origin.handle, 0, 0.0), *steps]
 
 
-def _step(name: str, origin: _Origin, deed: Callable[[], str]) -> Step:
+@contextlib.contextmanager
+def served() -> Iterator[Origin]:
+    """A host on loopback with one small SavedModel, which maps x to half of x plus two; ``handle`` is its URL."""
+    with tempfile.TemporaryDirectory() as folder, Origin(_built(Path(folder))) as origin:
+        threading.Thread(target=origin.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            yield origin
+        finally:
+            origin.shutdown()
+
+
+def _step(name: str, origin: Origin, deed: Callable[[], str]) -> Step:
     before, started_s = origin.sent_bytes, time.perf_counter()
     result = deed()
     return Step(name, result, origin.sent_bytes - before, time.perf_counter() - started_s)
@@ -90,7 +98,7 @@ def _built(folder: Path) -> Path:
     return folder / "model.tar.gz"
 
 
-class _Origin(ThreadingHTTPServer):
+class Origin(ThreadingHTTPServer):
     """A host that speaks tfhub.dev's protocol for one model."""
 
     def __init__(self, archive: Path) -> None:
@@ -101,7 +109,7 @@ class _Origin(ThreadingHTTPServer):
 
 
 class _Reply(BaseHTTPRequestHandler):
-    server: _Origin
+    server: Origin
 
     def do_GET(self) -> None:
         if self.path != f"{_PAGE}?tf-hub-format=compressed":
@@ -114,15 +122,3 @@ class _Reply(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's word
         pass
-
-
-@contextlib.contextmanager
-def _served(archive: Path) -> Iterator[_Origin]:
-    with _Origin(archive) as origin:
-        thread = threading.Thread(target=origin.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield origin
-        finally:
-            origin.shutdown()
-            thread.join()

@@ -63,16 +63,13 @@ def _carry_over() -> Iterator[None]:
             continue
         if old["default"] != new.default:
             FLAGS.set_default(name, old["default"])
-        if old["value"] not in (new.value, old["default"]):
-            new.value = old["value"]
-            new.using_default_value = False
-            new.present = max(new.present, old["present"])
+        new.value = old["value"]
 
 
 def _snapshot() -> dict[str, dict[str, Any]]:
     flags = getattr(sys.modules.get("absl.flags"), "FLAGS", {})
     return {
-        name: {"flag": flags[name], "default": flags[name].default, "value": flags[name].value, "present": flags[name].present}
+        name: {"flag": flags[name], "default": flags[name].default, "value": flags[name].value}
         for name in (CACHE_DIR, LOAD_FORMAT)
         if name in flags
     }

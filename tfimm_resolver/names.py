@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import os
 import threading
@@ -112,6 +111,8 @@ def find(name: str) -> str | None:
 
 def similar(name: str) -> list[str]:
     """Known names that somebody may have meant, the closest first."""
+    import difflib  # 1 ms that only an error costs
+
     known = set(list_cached_models())
     with contextlib.suppress(OSError):
         known.update(other for other in os.listdir(settings.get_dir()) if find(other))

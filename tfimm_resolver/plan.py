@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from tfimm_resolver.handle import Handle
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tfimm_resolver.transfer import Transfer
 
 

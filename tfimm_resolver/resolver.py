@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import names, settings
@@ -17,6 +15,8 @@ from tfimm_resolver.roots import open_root
 from tfimm_resolver.sources import SCHEMES, sources_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tfimm_resolver.record import Origin
 
 log = logging.getLogger("tfimm_resolver")
@@ -129,6 +129,8 @@ def _unknown(handle: Handle) -> UnknownHandleError:
 
 
 def _other_scheme(handle: Handle) -> str:
+    import difflib  # 1 ms that only an error costs
+
     rest = handle.text.partition("://")[2]
     close = difflib.get_close_matches(handle.scheme, [*SCHEMES, "tfhub"], n=1)
     if not close:

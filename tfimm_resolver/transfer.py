@@ -26,6 +26,7 @@ from tfimm_resolver.errors import (
     IntegrityError,
     NotFoundError,
     OfflineError,
+    ResolverError,
     TransferTimeoutError,
 )
 from tfimm_resolver.handle import Handle
@@ -124,8 +125,10 @@ class Transfer:
         with _translated(reply.url):
             start = quoted(reply.raw.read(_BODY_START_BYTES, decode_content=True))
         kind = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}.get(reply.status_code, FetchError)
+        place = without_secrets(reply.url)
+        asked = f"{self._handle}: " if place != str(self._handle) else ""
         raise kind(
-            f"{self._handle}: {without_secrets(reply.url)} answered {reply.status_code} {reply.reason}: {start}",
+            f"{asked}{place} answered {reply.status_code} {reply.reason}: {start}",
             fix=_FIXES.get(reply.status_code, "The fault is at that place: try again later."),
         )
 
@@ -208,28 +211,31 @@ def _certificates() -> Any:
 @contextlib.contextmanager
 def _translated(url: str) -> Iterator[None]:
     """The one place where errors of the HTTP library become ours."""
-    place = without_secrets(url)
     try:
         yield
-    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise _translation(error, without_secrets(url)) from error
+
+
+def _translation(error: Exception, place: str) -> ResolverError:
+    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         connect_s, read_s = settings.timeouts_s()
-        raise TransferTimeoutError(
+        return TransferTimeoutError(
             f"{place} sent nothing for {read_s:g} s, or took no connection for {connect_s:g} s",
             fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S or TFIMM_RESOLVER_CONNECT_TIMEOUT_S higher.",
-        ) from error
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema) as error:
-        raise HandleError(f"{place} is no http or https address that can be asked") from error
-    except requests.exceptions.SSLError as error:
-        raise FetchError(
+        )
+    if isinstance(error, ValueError):  # InvalidURL, InvalidSchema, MissingSchema
+        return HandleError(f"{place} is no http or https address that can be asked")
+    if isinstance(error, requests.exceptions.SSLError):
+        return FetchError(
             f"{place} shows no certificate that is trusted: {_reason(error)}",
             fix="Set REQUESTS_CA_BUNDLE to the right CA bundle.",
-        ) from error
-    except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError) as error:
-        raise FetchError(f"{place} broke off: {_reason(error)}", fix="Try again.") from error
-    except requests.ConnectionError as error:
-        raise OfflineError(f"{place} is out of reach: {_reason(error)}", fix="Check the network and the proxy.") from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise FetchError(f"{place} could not be read: {_reason(error)}") from error
+        )
+    if isinstance(error, (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)):
+        return FetchError(f"{place} broke off: {_reason(error)}", fix="Try again.")
+    if isinstance(error, requests.ConnectionError):
+        return OfflineError(f"{place} is out of reach: {_reason(error)}", fix="Check the network and the proxy.")
+    return FetchError(f"{place} could not be read: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

@@ -38,7 +38,7 @@ def _rows(models: Sequence[Model], columns: int | None) -> list[list[str]]:
     width = None if columns is None else max(12, columns - 22 - 14 * has_bar - 12 * has_use)
     largest = max((model.size_bytes for model in models), default=0)
     head = ["MODEL", "   SIZE", *[""] * has_bar, *["USED"] * has_use, "STATE"]
-    rows = [[click.style(cell, bold=True) for cell in head]]
+    rows = [[click.style(cell, bold=True) if cell else "" for cell in head]]
     for model in models:
         rows.append(
             [

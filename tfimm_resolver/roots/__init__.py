@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.record import Record
 from tfimm_resolver.roots.local import LocalRoot
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["LocalRoot", "Root", "open_root"]
 

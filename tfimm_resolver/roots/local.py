@@ -6,17 +6,17 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import record, settings
 from tfimm_resolver.errors import CacheError, LockTimeoutError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from filelock import BaseFileLock
 
 log = logging.getLogger("tfimm_resolver")
@@ -72,6 +72,8 @@ class LocalRoot:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[Path]:
+        from pathlib import Path  # 5 ms that only a miss costs
+
         path = self.locate(f"{name}.lock")
         with contextlib.ExitStack() as after:
             with self._telling("write"):
@@ -105,7 +107,7 @@ class LocalRoot:
             # Renamed first, so that nobody finds half a tree under its name.
             dying = self.locate(f"{name.partition('.')[0]}.{_OURS}{os.urandom(16).hex()}.tmp")
             os.rename(path, dying)
-            shutil.rmtree(dying)
+            _remove_tree(dying)
 
     def retire(self, tree: str) -> None:
         with self._telling("write"):
@@ -142,7 +144,7 @@ class LocalRoot:
     def _remove_unfinished(self, name: str) -> None:
         for other in self.names():
             if other.startswith(f"{name}.") and (other.endswith(".tmp") or other.startswith(f"{name}.{_OURS}")):
-                shutil.rmtree(self.locate(other), ignore_errors=True)
+                _remove_tree(self.locate(other), ignore_errors=True)
                 with contextlib.suppress(OSError):  # it was a directory, and is gone
                     _unlink(self.locate(other))
 
@@ -235,6 +237,12 @@ def _try_lock(path: str) -> BaseFileLock | None:
 def _unlink(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def _remove_tree(path: str, *, ignore_errors: bool = False) -> None:
+    import shutil  # 2 ms that only a miss costs
+
+    shutil.rmtree(path, ignore_errors)
 
 
 def _is_running(pid: int) -> bool:

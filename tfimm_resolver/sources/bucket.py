@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -11,6 +10,8 @@ from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Fetch, InPlace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tfimm_resolver.transfer import Transfer
 
 SCHEMES = ("gs",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
@@ -13,6 +12,8 @@ from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Fetch, InPlace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tfimm_resolver.transfer import Transfer
 
 SCHEMES = ("", "file")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
@@ -12,6 +11,8 @@ from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Ask, Fetch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tfimm_resolver.transfer import Transfer
 
 log = logging.getLogger("tfimm_resolver")

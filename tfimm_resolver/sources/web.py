@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Fetch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tfimm_resolver.transfer import Transfer
 
 SCHEMES = ("http", "https")

@@ -1,0 +1,56 @@
+"""``python -m tests.benchmarks``: this package beside plain tensorflow_hub, in the same run, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.benchmarks.cases import CASES, ROUNDS, Size
+from tests.benchmarks.rows import HEAD
+from tests.benchmarks.stand import Stand
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure what was asked for and print it; the exit code does not depend on the figures."""
+    asked = _parser().parse_args(argv)
+    _tell(_machine())
+    _tell(HEAD)
+    for case in asked.cases or CASES:
+        with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+            size = Size(asked.rounds or ROUNDS[case], asked.size_mb)
+            for row in CASES[case](Stand(Path(folder)), size):
+                _tell(row.line())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", type=_case, help=f"of {', '.join(CASES)}; default all")
+    parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}; cold has three at least")
+    parser.add_argument("--size-mb", type=float, default=500, help="weights in the archive of the cold case; default 500")
+    return parser
+
+
+def _case(name: str) -> str:
+    if name not in CASES:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CASES)}")
+    return name
+
+
+def _machine() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tfimm_resolver", "tensorflow-hub", "tensorflow"))
+    return f"Python {platform.python_version()}, {packages}; {os.cpu_count()} processors"
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

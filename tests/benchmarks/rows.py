@@ -1,0 +1,51 @@
+"""A measured figure as a row of the table: least, median and greatest, and whether the median keeps to its target."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HEAD = f"{'case':<7} {'figure':<44} {'min':>10} {'median':>10} {'max':>10}  target"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of one case, from every round; a target binds the median."""
+
+    case: str
+    name: str
+    unit: str
+    values: Sequence[float]
+    below: float | None = None
+    at_least: float | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the target is met; None where there is none."""
+        median = statistics.median(self.values)
+        if self.below is not None:
+            return median < self.below
+        return median >= self.at_least if self.at_least is not None else None
+
+    def line(self) -> str:
+        """The row as text."""
+        spread = (min(self.values), statistics.median(self.values), max(self.values))
+        cells = " ".join(f"{self._number(value):>10}" for value in spread)
+        return f"{self.case:<7} {self.name:<44} {cells}  {self._target()}".rstrip()
+
+    def _target(self) -> str:
+        if self.holds is None:
+            return ""
+        limit = f"< {self.below:g}" if self.below is not None else f">= {self.at_least:g}"
+        return f"{limit} {self.unit}".rstrip() + (": holds" if self.holds else ": MISSED")
+
+    def _number(self, value: float) -> str:
+        digits = 0 if isinstance(value, int) or abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
+        return f"{value:.{digits}f} {self.unit}"
+
+
+def ratios(case: str, peer: Sequence[float], ours: Sequence[float], at_least: float | None = None) -> Row:
+    """How many times what we take the peer takes, round by round."""
+    values = [theirs / mine for theirs, mine in zip(peer, ours, strict=True)]
+    return Row(case, "tensorflow_hub : tfimm_resolver", "x", values, at_least=at_least)
