@@ -1,0 +1,39 @@
+"""What protects the person who runs the tests, and what keeps a skip from passing for a success."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfimm_resolver import get_dir, settings
+
+
+def test_no_test_reaches_a_real_cache(tmp_path: Path) -> None:
+    assert Path.home() == tmp_path / "home"
+    assert all(Path(place).is_relative_to(tmp_path) for place in (get_dir(), settings.urls_root().value))
+
+
+def test_no_test_leaves_this_machine() -> None:
+    with pytest.raises(AssertionError, match="reached for"), socket.socket() as one:
+        one.connect(("192.0.2.1", 80))
+
+
+@pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)])
+def test_a_skip_fails_where_ci_says_so(ci: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('something is not installed')\n")
+    job = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "CI": ci},
+        cwd=Path(__file__).parents[1],
+    )
+    assert job.returncode == code, job.stdout
+    assert ("CI=true forbids" in job.stdout) is bool(code)
