@@ -20,12 +20,14 @@ clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .venv/installed: setup.cfg pyproject.toml
+	@echo "installing TensorFlow and what else is needed into .venv; this may take minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow]'
 	touch $@
 
 # tfimm asks for a TensorFlow of 2022 and is tested with today's; setuptools 84 is the one without pkg_resources.
 .venv/tested: .venv/installed
+	@echo "installing what the tests need"
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python tfimm==0.2.14
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target .venv/setuptools-84 setuptools==84.2.1

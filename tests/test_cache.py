@@ -155,6 +155,13 @@ def test_a_refresh_mends_bytes_that_no_size_betrays(cache: Cache) -> None:
     assert files_in(ensured(cache, filler(), refresh=True)) == MODEL
 
 
+def test_bytes_that_no_size_betrays_are_mended_under_the_same_name(cache: Cache, root: Path) -> None:
+    tree = ensured(cache, filler())
+    (tree / "saved_model.pb").write_bytes(b"a grapH")
+    assert ensured(cache, filler(), refresh=True) == tree  # plain tensorflow_hub would go on serving it
+    assert sorted(os.listdir(root)) == [NAME, f"{NAME}.descriptor.txt"]
+
+
 def test_a_replaced_tree_goes_at_a_later_fetch_an_hour_after(cache: Cache, root: Path) -> None:
     old = ensured(cache, filler())
     os.utime(old, (0, 0))  # made long ago; what counts is when it was replaced

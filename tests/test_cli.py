@@ -129,7 +129,12 @@ def test_ls_shows_every_model_and_its_state(handle: str, origin: Origin, cache_d
     rows = [line.split() for line in out.splitlines()]
     assert (code, err) == (0, "") and rows[0] == ["MODEL", "SIZE", "USED", "STATE"]
     states = {row[0]: row[-1] for row in rows[1:]}
-    expected = {handle: "whole", f"{origin.url}/damaged.tar.gz": "damaged", "0" * 40: "unrecorded", "resnet18": "unrecorded"}
+    expected = {
+        handle: "whole",
+        f"{origin.url}/damaged.tar.gz": "damaged",
+        "0" * 40: "unverifiable",
+        "resnet18": "unverifiable",
+    }
     assert states == expected
     assert ran("ls", "-q")[1].split() == sorted(expected)
     models = {model["name"]: model for model in json.loads(ran("ls", "--json")[1])["models"]}
@@ -146,24 +151,38 @@ def test_a_tfhub_model_goes_by_its_short_name_in_every_command(cache_dir: Path) 
     assert ran("rm", "google/nnlm/2")[0] == 0 and os.listdir(cache_dir) == []
 
 
-def test_on_a_terminal_ls_has_colour_bars_a_sum_and_names_cut_in_the_middle(handle: str, cache_dir: Path) -> None:
+def test_on_a_terminal_ls_has_colour_bars_and_a_sum(handle: str, cache_dir: Path) -> None:
     ran("resolve", handle)
-    screen = on_terminal("ls", columns=60)
-    assert (
-        "\x1b[32mwhole" in screen and "█" in screen and "…" in screen and f"1 model, {SIZE_BYTES} B in {cache_dir}" in screen
-    )
+    screen = on_terminal("ls", columns=100)
+    assert "\x1b[32mwhole" in screen and "█" in screen and f"1 model, {SIZE_BYTES} B in {cache_dir}" in screen
     plain = on_terminal("ls", NO_COLOR="1")
     assert "\x1b[" not in plain and "whole" in plain
-    assert "█" not in on_terminal("ls", columns=50)
     piped = ran("ls")[1]
     assert handle in piped and "\x1b" not in piped and "1 model" not in piped
     assert "\x1b[32mwhole" in ran("ls", "--color", "always")[1]
+
+
+def test_on_a_narrow_terminal_the_bar_goes_first_then_the_use_then_the_name_is_cut(handle: str) -> None:
+    ran("resolve", handle)
+    width = len(handle)
+    seen = {columns: on_terminal("ls", columns=columns) for columns in (width + 50, width + 40, width + 28, 50)}
+    shown = [("█" in screen, "USED" in screen, handle in screen) for screen in seen.values()]
+    assert shown == [(True, True, True), (False, True, True), (False, False, True), (False, False, False)]
+    assert "…" in seen[50] and all(len(line) <= 50 for line in seen[50].splitlines() if "http" in line and "\x1b" not in line)
 
 
 def test_rm_takes_what_ls_shows_a_handle_or_the_beginning_of_a_sha1(origin: Origin, cache_dir: Path) -> None:
     handles = [origin.put(f"/{number}.tar.gz", tar_gz()) for number in range(3)]
     ran("resolve", *handles)
     assert ran("rm", handles[0], name_of(handles[1])[:8], f"{handles[2]}/")[0] == 0
+    assert os.listdir(cache_dir) == []
+
+
+def test_rm_takes_a_local_archive_as_it_was_resolved(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.tar.gz").write_bytes(tar_gz())
+    for text in ("m.tar.gz", "./m.tar.gz", f"file://{tmp_path}/m.tar.gz"):
+        assert ran("resolve", text)[0] == ran("rm", text)[0] == 0
     assert os.listdir(cache_dir) == []
 
 
@@ -193,13 +212,29 @@ def test_verify_tells_what_nobody_can_verify(cache_dir: Path) -> None:
     assert code == EXIT_UNVERIFIABLE and json.loads(out)["models"][0]["state"] == "unverifiable"
 
 
-def test_repair_says_so_where_the_whole_handle_was_not_kept(origin: Origin, cache_dir: Path) -> None:
-    handle = origin.put("/m.tar.gz?token=secret", tar_gz())
-    ran("resolve", handle)
-    (cache_dir / name_of(handle) / "saved_model.pb").unlink()
-    code, _, err = ran("verify", "--repair")
-    assert code == 4 and "its query may hold a secret" in err
-    assert ran("resolve", handle)[0] == 0
+def test_repair_goes_on_after_a_model_that_it_cannot_mend(origin: Origin, cache_dir: Path) -> None:
+    handles = [origin.put("/a.tar.gz?token=secret", tar_gz()), origin.put("/b.tar.gz", tar_gz())]
+    ran("resolve", *handles)
+    for handle in handles:
+        (cache_dir / name_of(handle) / "saved_model.pb").unlink()
+    code, out, _ = ran("verify", "--repair")
+    assert code == EXIT_DAMAGED and "not mended" in out and "its query may hold a secret" in out
+    assert files_in(cache_dir / name_of(handles[1])) == MODEL
+    assert ran("verify", handles[0])[0] == EXIT_DAMAGED and ran("resolve", handles[0])[0] == ran("verify")[0] == 0
+
+
+def test_advice_keeps_the_cache_that_was_asked_for(handle: str, tmp_path: Path) -> None:
+    place = ("--cache-dir", str(tmp_path / "other"))
+    ran("resolve", handle, *place)
+    (tmp_path / "other" / name_of(handle) / "saved_model.pb").unlink()
+    advice = ran("verify", *place)[1].partition("mend: ")[2].split()
+    assert advice[:3] == ["tfimm-resolver", *place]
+    assert ran(*advice[1:])[0] == 0 and ran("verify", *place)[0] == 0
+
+
+def test_a_failed_download_is_not_called_done(origin: Origin) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz()[:-1])
+    assert " in 0." not in ran("resolve", handle)[2]
 
 
 def test_path_says_which_setting_chose_each_root(tmp_path: Path, cache_dir: Path) -> None:
@@ -214,7 +249,9 @@ def test_path_says_which_setting_chose_each_root(tmp_path: Path, cache_dir: Path
 
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere_and_silent_on_demand(origin: Origin) -> None:
     handles = [origin.put(f"/{number}.tar.gz", tar_gz()) for number in range(4)]
-    assert "━" in on_terminal("resolve", handles[0]) and "\x1b[?25l" in on_terminal("resolve", handles[1])
+    assert "━" in on_terminal("resolve", handles[0])
+    narrow = on_terminal("resolve", handles[1], "--color", "never", columns=50)
+    assert "━" not in narrow and "100%" in narrow and "\x1b[3" not in narrow
     assert f"{handles[2]}  " in ran("resolve", handles[2])[2]
     assert ran("resolve", "-q", handles[3])[2] == ""
     assert ran("resolve", "--refresh", handles[3], TFIMM_RESOLVER_QUIET="1")[2] == ""
@@ -257,3 +294,15 @@ def test_a_root_of_both_kinds_shows_each_model_once(origin: Origin, tmp_path: Pa
     ran("resolve", "--refresh", handle)
     assert len(list((tmp_path / "both").glob("*/saved_model.pb"))) == 3
     assert ran("ls", "-q")[1].split() == [handle, "resnet18"]
+
+
+def test_a_full_stdout_is_told() -> None:
+    job = subprocess.run(
+        f"{sys.executable} -m tfimm_resolver path > /dev/full",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert job.returncode == 1 and "No space left" in job.stderr and "Traceback" not in job.stderr

@@ -12,7 +12,9 @@ from tfimm_resolver.handle import Handle
 PIN = "ab" * 32
 
 
-@pytest.mark.parametrize("text", ["", "  ", "a\0b", "https://h/a\nb", "https://", "gs://", "file://elsewhere/x", "file://"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "a\0b", "https://h/a\nb", "https://", "gs://", "file://elsewhere/x", "file://", "https://h/m#x"]
+)
 def test_refuses_what_names_no_place(text: str) -> None:
     with pytest.raises(HandleError):
         Handle.parse(text)

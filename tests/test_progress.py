@@ -94,11 +94,11 @@ def test_two_downloads_share_one_terminal() -> None:
         import sys, types
         from rich.console import Console
         from tfimm_resolver import progress
-        first, second = progress._TerminalLine("a", 10), progress._TerminalLine("b", 10)
+        first, second = (progress._TerminalLine(progress._Course(label, 10)) for label in "ab")
         assert first._progress is second._progress
-        first.advance(10); first.finish()
+        first.advance(10); first.finish(True)
         assert progress._TerminalLine._board is not None
-        second.finish()
+        second.finish(False)
         assert progress._TerminalLine._board is None
     """
     run(code)

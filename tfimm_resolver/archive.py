@@ -28,6 +28,7 @@ with contextlib.suppress(ImportError):  # no wheel for this platform
 
 _PIECE_BYTES = 1 << 18
 _RATIO_FREE_BYTES = 64 << 20
+_TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 _FOREIGN = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
 
 
@@ -77,8 +78,12 @@ def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_b
 
 def quoted(start: bytes) -> str:
     """The start of something that was expected to be an archive, for an error message."""
-    text = " ".join(start[:200].decode("utf-8", "replace").split())
-    return repr(text) if text.isprintable() else repr(start[:16])
+    text = start[:300].decode("utf-8", "replace")
+    is_page = text.lstrip()[:9].lower().startswith(("<!doctype", "<html"))
+    if is_page:
+        text = _TAGS.sub(" ", text)
+    text = " ".join(text.split())
+    return ("an HTML page: " if is_page else "") + (repr(text) if text.isprintable() else repr(start[:16]))
 
 
 def inside(name: str) -> tuple[str, ...]:

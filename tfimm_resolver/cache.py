@@ -108,23 +108,26 @@ class Cache:
 
     def _publish(self, name: str, staged: Path, record: Record, now: Record | None) -> Record:
         """Make what was staged what the record names; ``now`` is the whole model that it replaces, if there is one."""
-        if now is not None and measure(self.path(now)) == record.files:
+        standing = measure(self.path(now)) if now is not None else None
+        if now is not None and standing == record.files:
             record = replace(record, tree=now.tree)
-        elif now is not None:
+        elif now is not None and now.files in (None, standing):
             record = self._beside(name, staged, record)
             self.root.retire(now.tree)
         else:
+            if now is not None or self.root.fault(self._read(name)) is not None:
+                self._discard(name)
             record = self._instead(name, staged, record)
         self.root.write(name + _RECORD, record.to_text())
         return record
 
+    def _discard(self, name: str) -> None:
+        """Remove a damaged tree, then its record: it must not vouch for new files, nor old ones go without it."""
+        self.root.remove(self._read(name).tree)
+        self.root.remove(name + _RECORD)
+
     def _instead(self, name: str, staged: Path, record: Record) -> Record:
-        """Put the staged tree where a damaged one lies, or none."""
-        standing = self._read(name)
-        if self.root.fault(standing) is not None:
-            # In this order: the old record must not vouch for new files, nor old files go without their record.
-            self.root.remove(standing.tree)
-            self.root.remove(name + _RECORD)
+        """Put the staged tree where none is, or a damaged one was."""
         if self.root.adopt(staged, name):
             return record
         # Another process, that does not know our lock, was quicker: its tree is ours, if it is the same.

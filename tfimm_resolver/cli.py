@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; the interpreter would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        screen.say(f"error: {error}")
+        return 1
 
 
 def _run(screen: Screen, argv: Sequence[str] | None) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tfimm_resolver import names
-from tfimm_resolver.loading import load
+from tfimm_resolver.loading import import_tensorflow, load
 from tfimm_resolver.progress import in_words
 from tfimm_resolver.resolver import resolve
 
@@ -81,9 +81,9 @@ def _ran(handle: str) -> str:
 
 def _built(folder: Path) -> Path:
     """A SavedModel with two variables, packed as TF Hub packs them."""
-    import tensorflow as tf
+    tf = import_tensorflow()
 
-    class HalfPlusTwo(tf.Module):  # type: ignore[misc]
+    class HalfPlusTwo(tf.Module):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             self.a, self.b = tf.Variable(0.5), tf.Variable(2.0)
 

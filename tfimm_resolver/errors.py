@@ -42,7 +42,7 @@ class ResolverError(Exception):
     @property
     def code(self) -> str:
         """The kind of error in the words of ``--json``: ``not-found`` for a NotFoundError."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__.removesuffix("Error")).lower()
+        return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(self).__name__.removesuffix("Error")).lower()
 
 
 class HandleError(ResolverError, ValueError):

@@ -97,12 +97,14 @@ def _parse(text: str) -> Handle:
         return _file(text, parts.netloc, unquote(parts.path), pin)
     if not parts.netloc:
         raise HandleError(f"{text!r} names a scheme but no place", fix=f"Write {parts.scheme}://HOST/PATH.")
+    if parts.fragment:
+        raise HandleError(f"{text!r} ends in #{parts.fragment:.40}", fix="Only #sha256=<64 digits> may follow a handle.")
     host, path = parts.netloc, parts.path.rstrip("/")
     if parts.scheme in ("http", "https"):  # elsewhere it is a bucket's or an owner's name, where case counts
         userinfo, at, place = host.rpartition("@")
         host = userinfo + at + place.lower()
     query = "&".join(part for part in parts.query.split("&") if part and not part.startswith("tf-hub-format="))
-    rest = ("?" + query if query else "") + ("#" + parts.fragment if parts.fragment else "")
+    rest = "?" + query if query else ""
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ class Model:
 
     Attributes:
         name: what every command takes for it; unique enough for people.
-        state: ``whole``, ``damaged``, or ``unrecorded`` where nothing is known of what its files should be.
+        state: ``whole`` as far as sizes tell, ``damaged``, or ``unverifiable`` where nobody knows what its files should be.
         used_s: when it was last resolved, seconds since 1970, as exact as the disk's access times (a day, as a rule).
         entry: what the cache has of it; None for a model that lies under its name below ``get_dir()``.
     """
@@ -45,6 +46,7 @@ class Model:
             "size_bytes": self.size_bytes,
             "state": self.state,
             "fault": self.entry.fault if self.entry else None,
+            "used_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s)) if self.used_s else None,
             "fetched_at": (known.fetched_at if known else "") or None,
             "archive_sha256": (known.origin.sha256 if known else "") or None,
         }
@@ -83,14 +85,18 @@ def handle_of(text: str) -> str:
 
 
 def _one(here: Sequence[Model], text: str) -> Model:
-    key_name = name_of(_key(handle_of(text)))
-    found = [model for model in here if text == model.name or (model.entry and model.entry.name == key_name)]
+    handle = handle_of(text)
+    texts, key_name = {text, _key(handle), os.path.abspath(_key(handle))}, name_of(_key(handle))
+    found = [model for model in here if model.name in texts or (model.entry and model.entry.name == key_name)]
     if not found and len(text) >= 6:
         found = [model for model in here if model.entry and model.entry.name.startswith(text)]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UnknownHandleError(f'"{text}" is not cached', fix="tfimm-resolver ls shows what is.")
+        raise UnknownHandleError(
+            f'"{text}" is not cached',
+            fix="Nothing was done. tfimm-resolver ls shows what is cached; of a sha1 give six digits or more.",
+        )
     meant = ", ".join(model.entry.name[:12] for model in found if model.entry)
     raise UnknownHandleError(f'"{text}" may mean several models', fix=f"Name one by its sha1: {meant}.")
 
@@ -105,7 +111,7 @@ def _key(text: str) -> str:
 def _cached(entry: Entry) -> Model:
     known = entry.record
     name = known.handle.removeprefix(_TFHUB) if known.handle else entry.name
-    state = "damaged" if entry.fault else "whole" if known.files is not None else "unrecorded"
+    state = "damaged" if entry.fault else "whole" if known.files is not None else "unverifiable"
     size_bytes = known.size_bytes if known.files is not None else _size_bytes(entry.path)
     return Model(name, entry.path, size_bytes, state, _used_s(entry.path), entry)
 
@@ -117,7 +123,7 @@ def _named() -> Iterator[Model]:
     for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
         path = f"{place}/{name}"
         if not is_tree(name) and record.fault(path, record.Record(name, name)) is None:
-            yield Model(name, path, _size_bytes(path), "unrecorded", _used_s(path))
+            yield Model(name, path, _size_bytes(path), "unverifiable", _used_s(path))
 
 
 def _size_bytes(path: str) -> int:

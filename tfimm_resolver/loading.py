@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver import placement
-from tfimm_resolver.errors import MissingOpError, NotASavedModelError, TensorFlowMissingError
+from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, TensorFlowMissingError
 from tfimm_resolver.record import SAVED_MODEL_FILES
 from tfimm_resolver.resolver import resolve
 
@@ -54,10 +54,11 @@ def load(
     Raises:
         NotASavedModelError: if there is none at the path.
         MissingOpError: if it needs ops of a package that is not imported.
+        LoadError: if TensorFlow fails for any other reason, which is the error's cause.
         TensorFlowMissingError: if TensorFlow is not installed.
         ResolverError: as ``resolve`` does.
     """
-    tf = _tensorflow()
+    tf = import_tensorflow()
     path = resolve(handle)
     names = set(tf.io.gfile.listdir(path)) if tf.io.gfile.isdir(path) else set()
     if not names.intersection(SAVED_MODEL_FILES):
@@ -68,7 +69,7 @@ def load(
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
     options = _options(tf, path, options, io_device)
-    with _missing_ops_named():
+    with _translated(path):
         model = tf.saved_model.load(path, tags=tags, options=options)
         placement.bring_out_errors(tf)
     # What hub.load notes for hub.KerasLayer, which treats such modules another way.
@@ -86,7 +87,7 @@ def load_options(
 
     Without a handle they are those of a model on this machine's disk. Raises as ``load`` does.
     """
-    return _options(_tensorflow(), resolve(handle) if handle is not None else "", options, io_device)
+    return _options(import_tensorflow(), resolve(handle) if handle is not None else "", options, io_device)
 
 
 def _options(tf: Any, path: str, options: Any, io_device: str | None) -> Any:
@@ -94,35 +95,44 @@ def _options(tf: Any, path: str, options: Any, io_device: str | None) -> Any:
     return placement.with_io_device(tf, options, device)
 
 
-def _tensorflow() -> Any:
+def import_tensorflow() -> Any:
+    """TensorFlow, imported now and not before.
+
+    Raises:
+        TensorFlowMissingError: if it is not installed.
+    """
     try:
         import tensorflow
     except ImportError as error:
-        raise TensorFlowMissingError(
-            f"loading needs TensorFlow: {error}", fix="pip install 'tfimm_resolver[tensorflow]'"
-        ) from error
+        raise TensorFlowMissingError(f"loading needs TensorFlow: {error}", fix="pip install tensorflow") from error
     return tensorflow
 
 
 @contextlib.contextmanager
-def _missing_ops_named() -> Iterator[None]:
+def _translated(path: str) -> Iterator[None]:
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:  # TF2 models: a RuntimeError or a FileNotFoundError; TF1 models: a NotFoundError
         found = _MISSING_OP.search(str(error))
         if found is None:
-            raise
-        package = next((name for pattern, name in _OP_PACKAGES if pattern.search(found[1])), None)
-        fix = (
-            f"pip install {package.replace('_', '-')}, then import {package} before loading."
-            if package
-            else "Import the package that brings this op before loading; the model's page names it."
-        )
-        raise MissingOpError(f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=fix) from error
+            reason = str(error).strip().partition("\n")[0]
+            raise LoadError(f"TensorFlow cannot load {path}: {type(error).__name__}: {reason}") from error
+        raise MissingOpError(
+            f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=_op_fix(found[1])
+        ) from error
+
+
+def _op_fix(op: str) -> str:
+    package = next((name for pattern, name in _OP_PACKAGES if pattern.search(op)), None)
+    if package is None:
+        return "Import the package that brings this op before loading; the model's page names it."
+    return f"pip install {package.replace('_', '-')}, then import {package} before loading."
 
 
 def describe(model: Any) -> dict[str, Any]:
-    """The signatures of a loaded model, with names, dtypes and shapes, and how many variables live on which device."""
+    """The signatures of a loaded model (shape None: unknown), and how many variables live on which device."""
     signatures = {
         name: {
             "inputs": _tensors(function.structured_input_signature[1]),
@@ -144,5 +154,9 @@ def _variables(model: Any) -> list[Any]:
     return list(found.values())
 
 
-def _tensors(specs: dict[str, Any]) -> list[dict[str, str]]:
-    return [{"name": name, "dtype": spec.dtype.name, "shape": str(spec.shape)} for name, spec in sorted(specs.items())]
+def _tensors(specs: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": name, "dtype": spec.dtype.name, "shape": _shape(spec)} for name, spec in sorted(specs.items())]
+
+
+def _shape(spec: Any) -> list[int | None] | None:
+    return None if spec.shape.rank is None else spec.shape.as_list()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -22,30 +23,37 @@ _LINE_S = 5.0
 _REDRAW_S = 0.25
 _RATE_S = 5.0
 _FIRST_ESTIMATE_S = 2.0
+_BAR_FROM_COLUMNS = 60
+_FIGURES_COLUMNS = 60
 
 
 class Meter(Protocol):
-    """What a transfer tells of its progress; ``advance`` takes the bytes that came since the last call."""
+    """What a transfer tells of its progress."""
 
-    def advance(self, size_bytes: int) -> None: ...
-    def finish(self) -> None: ...
+    def advance(self, size_bytes: int) -> None:
+        """So many bytes came since the last call."""
+
+    def finish(self, is_whole: bool) -> None:
+        """No more will come; only a whole download is worth a closing word."""
 
 
 @contextlib.contextmanager
 def shown(label: str, total_bytes: int | None, *, quiet: bool) -> Iterator[Meter]:
     """A meter for one download, in the form that fits where stderr goes."""
     meter = _Silent() if quiet else _meter(label, total_bytes)
+    is_whole = False
     try:
         yield meter
+        is_whole = True
     finally:
-        meter.finish()
+        meter.finish(is_whole)
 
 
 def _meter(label: str, total_bytes: int | None) -> Meter:
     if _is_notebook():
         return _NotebookLine(_Course(label, total_bytes))
     if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return _TerminalLine(label, total_bytes)
+        return _TerminalLine(_Course(label, total_bytes))
     return _Lines(_Course(label, total_bytes))
 
 
@@ -58,7 +66,7 @@ class _Silent:
     def advance(self, size_bytes: int) -> None:
         pass
 
-    def finish(self) -> None:
+    def finish(self, is_whole: bool) -> None:
         pass
 
 
@@ -82,9 +90,12 @@ class _Course:
         return now_s
 
     def words(self) -> str:
+        return f"{self.label}  {self.figures()}"
+
+    def figures(self, *, is_short: bool = False) -> str:
         total = f"/{in_words(self.total_bytes)}" if self.total_bytes else ""
-        share = f"  {100 * self.done_bytes // self.total_bytes:3d}%" if self.total_bytes else ""
-        return f"{self.label}{share}  {in_words(self.done_bytes)}{total}{self._pace()}"
+        share = f"{100 * self.done_bytes // self.total_bytes:3d}%  " if self.total_bytes else ""
+        return f"{share}{in_words(self.done_bytes)}{total}{'' if is_short else self._pace()}"
 
     def _pace(self) -> str:
         if not self._recent or self._recent[-1][0] - self.started_s < _FIRST_ESTIMATE_S:
@@ -111,8 +122,9 @@ class _Lines:
             self._told_s = now_s
             self._tell(self._course.words())
 
-    def finish(self) -> None:
-        self._tell(self._course.closing_words())
+    def finish(self, is_whole: bool) -> None:
+        if is_whole:
+            self._tell(self._course.closing_words())
 
     def _tell(self, line: str) -> None:
         is_wanted = os.environ.get("TFHUB_DOWNLOAD_PROGRESS") and sys.stderr is not None
@@ -138,8 +150,8 @@ class _NotebookLine:
             self._drawn_s = now_s
             self._draw(self._course.words())
 
-    def finish(self) -> None:
-        self._draw(self._course.closing_words())
+    def finish(self, is_whole: bool) -> None:
+        self._draw(self._course.closing_words() if is_whole else self._course.words())
 
     def _draw(self, line: str) -> None:
         if self._handle is not None:
@@ -157,19 +169,23 @@ class _TerminalLine:
     _board: Progress | None = None
     _users = 0
 
-    def __init__(self, label: str, total_bytes: int | None) -> None:
+    def __init__(self, course: _Course) -> None:
+        self._course = course
+        self._columns = shutil.get_terminal_size().columns
         with self._lock:
             if _TerminalLine._board is None:
-                _TerminalLine._board = _new_board()
+                _TerminalLine._board = _new_board(has_bar=self._columns >= _BAR_FROM_COLUMNS)
                 _TerminalLine._board.start()
             _TerminalLine._users += 1
             self._progress = _TerminalLine._board
-        self._task = self._progress.add_task(_shortened(label), total=total_bytes)
+        label = cut(course.label, max(10, self._columns - (_FIGURES_COLUMNS if self._columns >= _BAR_FROM_COLUMNS else 26)))
+        self._task = self._progress.add_task(label, total=course.total_bytes, figures=self._figures())
 
     def advance(self, size_bytes: int) -> None:
-        self._progress.advance(self._task, size_bytes)
+        self._course.advance(size_bytes)
+        self._progress.update(self._task, advance=size_bytes, figures=self._figures())
 
-    def finish(self) -> None:
+    def finish(self, is_whole: bool) -> None:
         with self._lock:
             self._progress.stop_task(self._task)
             _TerminalLine._users -= 1
@@ -177,31 +193,24 @@ class _TerminalLine:
                 self._progress.stop()
                 _TerminalLine._board = None
 
+    def _figures(self) -> str:
+        return self._course.figures(is_short=self._columns < _BAR_FROM_COLUMNS)
 
-def _new_board() -> Progress:
+
+def _new_board(*, has_bar: bool) -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 
-    class _TimeLeft(TimeRemainingColumn):
-        def render(self, task: Any) -> Any:
-            return super().render(task) if (task.elapsed or 0) > _FIRST_ESTIMATE_S or task.finished else ""
-
-    return Progress(
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.percentage:>3.0f}%"),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        _TimeLeft(compact=True),
-        console=Console(stderr=True),
-        speed_estimate_period=_RATE_S,
-        refresh_per_second=10,
-    )
+    bar: list[ProgressColumn] = [BarColumn(bar_width=12)] if has_bar else []
+    columns = (TextColumn("  {task.description}"), *bar, TextColumn("{task.fields[figures]}"))
+    return Progress(*columns, console=Console(stderr=True))
 
 
-def _shortened(label: str, width: int = 32) -> str:
-    """Cut in the middle, for a terminal."""
-    return label if len(label) <= width else f"{label[: width // 2 - 1]}…{label[-(width // 2) :]}"
+def cut(text: str, width: int | None) -> str:
+    """A text that is too long for its place, cut in the middle; whole where there is no width."""
+    if width is None or len(text) <= width:
+        return text
+    return f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
 
 
 def in_words(size_bytes: int) -> str:

@@ -117,7 +117,7 @@ def _unknown(handle: Handle) -> UnknownHandleError:
         return UnknownHandleError(
             f'nobody serves "{handle}"\n  known schemes: {", ".join(SCHEMES)}', fix=_other_scheme(handle)
         )
-    looked = [os.path.abspath(handle.path)]
+    looked = [os.path.abspath(os.path.expanduser(handle.path))]
     if handle.is_name:
         looked = [*names.places(handle.text), *looked]
     similar = names.similar(handle.text) if handle.is_name else []

@@ -104,13 +104,6 @@ def ago(when_s: float) -> str:
     return "just now"
 
 
-def cut(text: str, width: int | None) -> str:
-    """A text that is too long for its column, cut in the middle; whole where there is no width."""
-    if width is None or len(text) <= width:
-        return text
-    return f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
-
-
 def count(number: int, noun: str) -> str:
     """``1 model``, ``2 models``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

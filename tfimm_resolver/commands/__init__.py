@@ -29,9 +29,16 @@ def _quieten(context: click.Context, _: click.Parameter, value: bool) -> None:
         os.environ["TFIMM_RESOLVER_QUIET"] = "1"
 
 
-def _choose_dir(_: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _choose_dir(_: click.Context, __: click.Parameter, value: str | None) -> None:
     if value:
-        settings.choose_dir(value, parameter.opts[0])
+        settings.choose_dir(value, "--cache-dir")
+
+
+def _choose_colour(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value:
+        context.find_root().obj.colour = value
+    if value == "never":
+        os.environ["NO_COLOR"] = "1"  # for the progress bar
 
 
 def _choose_format(_: click.Context, __: click.Parameter, value: str | None) -> None:
@@ -42,13 +49,13 @@ def _choose_format(_: click.Context, __: click.Parameter, value: str | None) -> 
 _COMMON = (
     click.option("--json", is_flag=True, expose_value=False, callback=_on_screen("as_json"), help="Print one JSON object."),
     click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_quieten, help="No progress; of tables the first column."
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_quieten, help="No progress; ls and path print names only."
     ),
     click.option(
         "--color",
         type=click.Choice(["auto", "always", "never"]),
         expose_value=False,
-        callback=_on_screen("colour"),
+        callback=_choose_colour,
         help="Default: auto, which heeds NO_COLOR.",
     ),
     click.option(
@@ -68,6 +75,13 @@ _COMMON = (
         help="UNCOMPRESSED asks for a gs:// path instead of downloading.",
     ),
 )
+
+
+def again(command: str) -> str:
+    """A command to type next: with the cache that this one was given, too."""
+    root = settings.urls_root()
+    chosen = f"{root.source} {root.value} " if root.source.startswith("--cache") else ""
+    return f"tfimm-resolver {chosen}{command}"
 
 
 def common(command: Command) -> Command:

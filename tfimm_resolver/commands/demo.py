@@ -6,10 +6,11 @@ import click
 
 from tfimm_resolver import demo
 from tfimm_resolver.commands import common
-from tfimm_resolver.screen import Screen, cut, hushed, table
+from tfimm_resolver.progress import cut
+from tfimm_resolver.screen import Screen, hushed, table
 
 
-@click.command()
+@click.command(short_help="Resolve, load and run a small model on loopback.")
 @common
 @click.pass_obj
 def command(screen: Screen) -> int:

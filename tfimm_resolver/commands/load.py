@@ -8,7 +8,7 @@ from tfimm_resolver import listing, loading
 from tfimm_resolver.commands import common
 from tfimm_resolver.progress import in_words
 from tfimm_resolver.resolver import resolve
-from tfimm_resolver.screen import Screen, hushed, table
+from tfimm_resolver.screen import Screen, count, hushed, table
 
 
 @click.command()
@@ -21,17 +21,19 @@ def command(screen: Screen, handle: str) -> int:
     with hushed():
         facts = loading.describe(loading.load(path))
     if screen.as_json:
-        screen.facts({"handle": handle, **facts})
+        screen.facts({"handle": handle, "path": path, **facts})
         return 0
     for name, signature in facts["signatures"].items():
         screen.data(click.style(name, bold=True))
         rows = [
-            [f"  {side}", tensor["name"], tensor["dtype"], tensor["shape"]] for side in signature for tensor in signature[side]
+            [f"  {side}", tensor["name"], tensor["dtype"], str(tensor["shape"])]
+            for side in signature
+            for tensor in signature[side]
         ]
         for line in table(rows) if rows else ():
             screen.data(line)
     if not facts["signatures"]:
         screen.say("it has no signatures")
     for place in facts["variables"]:
-        screen.data(f"{place['count']} variables, {in_words(place['size_bytes'])}, on {place['device']}")
+        screen.data(f"{count(place['count'], 'variable')}, {in_words(place['size_bytes'])}, on {place['device']}")
     return 0

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import click
 
 from tfimm_resolver import listing, settings
-from tfimm_resolver.commands import common
+from tfimm_resolver.commands import again, common
 from tfimm_resolver.listing import Model
-from tfimm_resolver.progress import in_words
-from tfimm_resolver.screen import Screen, ago, bar, count, cut, state, table
+from tfimm_resolver.progress import cut, in_words
+from tfimm_resolver.screen import Screen, ago, bar, count, state, table
+
+_PLAIN_COLUMNS, _USE_COLUMNS, _BAR_COLUMNS = 23, 12, 14
 
 
 @click.command()
@@ -32,10 +34,11 @@ def command(screen: Screen) -> int:
 
 
 def _rows(models: Sequence[Model], columns: int | None) -> list[list[str]]:
-    """Under 60 columns the bar goes first, then the time of use; names are cut on a terminal only."""
-    has_bar = columns is not None and columns >= 60
-    has_use = columns is None or columns >= 45
-    width = None if columns is None else max(12, columns - 22 - 14 * has_bar - 12 * has_use)
+    """Where a terminal is narrow the bar goes first, then the time of use; then names are cut, there only."""
+    longest = max((len(model.name) for model in models), default=0)
+    has_bar = columns is not None and columns >= longest + _PLAIN_COLUMNS + _USE_COLUMNS + _BAR_COLUMNS
+    has_use = columns is None or columns >= longest + _PLAIN_COLUMNS + _USE_COLUMNS
+    width = columns and max(12, columns - _PLAIN_COLUMNS - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
     largest = max((model.size_bytes for model in models), default=0)
     head = ["MODEL", "   SIZE", *[""] * has_bar, *["USED"] * has_use, "STATE"]
     rows = [[click.style(cell, bold=True) if cell else "" for cell in head]]
@@ -55,5 +58,5 @@ def _rows(models: Sequence[Model], columns: int | None) -> list[list[str]]:
 def _sum_up(screen: Screen, models: Sequence[Model]) -> None:
     damaged = sum(model.state == "damaged" for model in models)
     size_bytes = sum(model.size_bytes for model in models)
-    mend = f"; {damaged} damaged: tfimm-resolver verify --repair" if damaged else ""
+    mend = f"; {damaged} damaged: {again('verify --repair')}" if damaged else ""
     screen.sum(f"{count(len(models), 'model')}, {in_words(size_bytes)} in {settings.urls_root().value}{mend}")

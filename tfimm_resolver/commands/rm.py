@@ -13,12 +13,12 @@ from tfimm_resolver.progress import in_words
 from tfimm_resolver.screen import Screen
 
 
-@click.command()
+@click.command(short_help="Remove models from the cache.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @common
 @click.pass_obj
 def command(screen: Screen, models: Sequence[str]) -> int:
-    """Remove models from the cache; MODEL is what ls shows, a handle, or the beginning of its sha1."""
+    """Remove models from the cache; MODEL is what ls shows, a handle, or six digits of its sha1."""
     chosen = listing.select(models)
     for model in chosen:
         if model.entry is None:

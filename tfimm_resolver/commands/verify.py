@@ -9,18 +9,18 @@ from typing import Any
 import click
 
 from tfimm_resolver import listing, record
-from tfimm_resolver.commands import common
-from tfimm_resolver.errors import CacheError
+from tfimm_resolver.commands import again, common
+from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.listing import Model
 from tfimm_resolver.progress import in_words
 from tfimm_resolver.resolver import resolve
-from tfimm_resolver.screen import Screen, count, state
+from tfimm_resolver.screen import Screen, count, described, state
 
 EXIT_DAMAGED = 6
 EXIT_UNVERIFIABLE = 7
 
 
-@click.command()
+@click.command(short_help="Read every file and compare it with what was fetched.")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--repair", is_flag=True, help="Fetch again what is damaged.")
 @common
@@ -31,8 +31,7 @@ def command(screen: Screen, models: Sequence[str], repair: bool) -> int:
     for model in listing.select(models):
         row = _verified(model)
         if row["state"] == "damaged" and repair:
-            resolve(_handle_to_repair(model), refresh=True)
-            row |= {"state": "whole", "repaired": True}
+            row |= _repaired(model)
         rows.append(row)
         if not screen.as_json:
             _print_verified(screen, model, row)
@@ -47,12 +46,21 @@ def command(screen: Screen, models: Sequence[str], repair: bool) -> int:
 def _verified(model: Model) -> dict[str, Any]:
     started_s = time.monotonic()
     files = model.entry.record.files if model.entry else None
+    number = len(files) if files is not None else sum(1 for _ in record.walk(model.path))
     faults = list(record.hash_faults(model.path, files)) if files is not None else []
     if files is None and model.entry and model.entry.fault:
         faults = [model.entry.fault]
     word = "damaged" if faults else "unverifiable" if files is None else "whole"
     seconds = round(time.monotonic() - started_s, 3)
-    return {**model.facts(), "state": word, "faults": faults, "files": len(files or ()), "seconds": seconds}
+    return {**model.facts(), "state": word, "faults": faults, "files": number, "seconds": seconds}
+
+
+def _repaired(model: Model) -> dict[str, Any]:
+    try:
+        resolve(_handle_to_repair(model), refresh=True)
+    except ResolverError as error:
+        return {"repaired": False, "error": described(error)}
+    return {"state": "whole", "repaired": True}
 
 
 def _handle_to_repair(model: Model) -> str:
@@ -72,4 +80,6 @@ def _print_verified(screen: Screen, model: Model, row: dict[str, Any]) -> None:
     if row["state"] == "damaged":
         for fault in row["faults"]:
             screen.data(f"  {fault}")
-        screen.data(f"  mend: tfimm-resolver verify --repair {model.name}")
+        error = row.get("error")
+        mend = f"not mended: {error['text']}" if error else f"mend: {again(f'verify --repair {model.name}')}"
+        screen.data(f"  {mend}")

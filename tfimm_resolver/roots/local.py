@@ -158,7 +158,7 @@ class LocalRoot:
             raise self._error(deed, error) from error
 
     def _error(self, deed: str, error: OSError) -> CacheError:
-        fix = "Set TFHUB_CACHE_DIR (for names: TFIMM_HOME) to a directory that you may write."
+        fix = "Name a directory that you may write: TFHUB_CACHE_DIR, for names TFIMM_HOME, or --cache-dir."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fix = "Free some space there, or set TFHUB_CACHE_DIR to another disk."
         return CacheError(f"cannot {deed} the cache at {self.place}: {error.strerror}: {error.filename}", fix=fix)
