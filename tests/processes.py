@@ -21,7 +21,10 @@ def start(code: str, *arguments: str, **environment: str) -> subprocess.Popen[st
 
 def run(code: str, *arguments: str, timeout_s: float = 120, **environment: str) -> str:
     """Run a snippet to its end; what it printed, stripped. It must succeed."""
-    process = start(code, *arguments, **environment)
-    out, err = process.communicate(timeout=timeout_s)
+    with start(code, *arguments, **environment) as process:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        finally:
+            process.kill()
     assert process.returncode == 0, err
     return out.strip()
