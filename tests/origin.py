@@ -20,6 +20,7 @@ class Page:
     headers: dict[str, str] = field(default_factory=dict)
     gate: threading.Event | None = None
     length: int | None = None
+    reason: str | None = None
 
 
 class Origin:
@@ -66,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         origin.headers.append(dict(self.headers))
         page = origin.pages.get(self.path, Page(b"no such page", 404))
         page = page if isinstance(page, Page) else page()
-        self.send_response(page.status)
+        self.send_response(page.status, page.reason)
         for name, value in page.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(page.body) if page.length is None else page.length))

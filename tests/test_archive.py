@@ -6,13 +6,14 @@ import gzip
 import io
 import random
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.archives import MODEL, REAL, files_in, member, packed, tar_gz, tar_of, zip_of
 from tfimm_resolver.archive import Limits, unpack
-from tfimm_resolver.errors import ArchiveError
+from tfimm_resolver.errors import ArchiveError, CacheError
 
 
 @pytest.fixture
@@ -98,6 +99,7 @@ HARMFUL = {
     "is a directory where a file is": member("saved_model.pb/", type=tarfile.DIRTYPE),
     "lies below a file": member("saved_model.pb/x", b"x"),
     "has no name": member("./", b"x"),
+    "lies too deep": member("a/" * 120 + "x", b"x"),
 }
 
 
@@ -221,6 +223,45 @@ def test_refuses_an_encrypted_or_linking_member_of_a_zip(into: Path) -> None:
     linking = bytearray(zip_of())
     linking[linking.index(b"PK\x01\x02") + 38 : linking.index(b"PK\x01\x02") + 42] = (0o120777 << 16).to_bytes(4, "little")
     assert "link" in refused(bytes(linking), into)
+
+
+def test_refuses_a_zip_that_holds_more_than_its_directory_says(into: Path) -> None:
+    for number in range(len(MODEL)):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            for name, data in MODEL.items():
+                archive.writestr(name, data)
+            del archive.filelist[number]
+        assert "more than its directory" in refused(out.getvalue(), into)
+    assert "more than its directory" in refused(b"PK\x03\x04" + b"x" * 40 + zip_of(), into)
+
+
+def test_takes_a_zip_that_was_written_as_a_stream(into: Path) -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in MODEL.items():
+            archive.writestr(name, data)
+    unpack(io.BytesIO(pipe.getvalue()), into)
+    assert files_in(into) == MODEL
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_refuses_a_zip_that_is_packed_in_another_way(method: int, into: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("saved_model.pb", b"x")
+    assert "stored and deflated" in refused(out.getvalue(), into)
+
+
+def test_does_not_make_its_directory_anew_when_somebody_removed_it(into: Path) -> None:
+    into.rmdir()
+    with pytest.raises(CacheError, match="No such file"):
+        unpack(io.BytesIO(tar_gz()), into)
+    assert not into.exists()
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a\\..\\b", "C:/evil"])

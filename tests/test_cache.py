@@ -7,17 +7,20 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.archives import MODEL, files_in
+from tests.processes import run
 from tests.test_names import put_model
 from tfimm_resolver import cache as cache_module
 from tfimm_resolver.cache import Cache, name_of
 from tfimm_resolver.errors import ArchiveError, IntegrityError, OfflineError
 from tfimm_resolver.record import Origin, Record
 from tfimm_resolver.roots import open_root
+from tfimm_resolver.roots.local import _new_word
 
 KEY = "https://h/m"
 NAME = name_of(KEY)
@@ -234,14 +237,62 @@ def test_entries_tell_whole_damaged_and_unrecorded_models(cache: Cache, root: Pa
 
 
 def test_what_a_dead_process_left_makes_room_before_the_next_fill(cache: Cache, root: Path) -> None:
-    put_model(root / f"{NAME}.flock-0123.tmp")
-    (root / f"{NAME}.flock-4567.txt").write_text("half a record")
+    dead = run("from tfimm_resolver.roots.local import _new_word; print(_new_word())")
+    other = name_of("https://h/other")
+    alive = f"{other}.{_new_word()}.tmp"
+    for name in (f"{NAME}.{dead}.tmp", f"{other}.{dead}.tmp", alive):
+        put_model(root / name)
+    (root / f"{NAME}.{dead}.txt").write_text("half a record")
 
     def fill(into: Path) -> Origin:
-        assert sorted(os.listdir(root)) == sorted([into.name, f"{NAME}.lock"])
+        assert sorted(os.listdir(root)) == sorted([into.name, f"{NAME}.lock", alive])
         return filler()(into)
 
     ensured(cache, fill)
+
+
+def test_files_that_go_while_they_are_new_are_missed(cache: Cache, root: Path) -> None:
+    def fill(into: Path) -> Origin:
+        origin = filler()(into)
+        (into / "saved_model.pb").unlink()
+        return replace(origin, files=len(MODEL), unpacked_bytes=sum(map(len, MODEL.values())))
+
+    with pytest.raises(IntegrityError, match="of 3 files"):
+        ensured(cache, fill)
+    assert os.listdir(root) == []
+
+
+def test_an_archive_of_directories_only_is_refused(cache: Cache, root: Path) -> None:
+    def fill(into: Path) -> Origin:
+        (into / "a").mkdir()
+        return Origin()
+
+    with pytest.raises(ArchiveError, match="no files"):
+        ensured(cache, fill)
+    assert os.listdir(root) == []
+
+
+def test_a_retired_tree_that_cannot_be_removed_fails_no_fetch(
+    cache: Cache, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = ensured(cache, filler())
+    ensured(cache, filler({"saved_model.pb": b"another graph"}), refresh=True)
+    os.utime(old, (0, 0))
+    rename = os.rename
+
+    def forbidden(source: str, target: str) -> None:
+        if str(source) == str(old):
+            raise PermissionError(1, "another user's", source)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", forbidden)
+    cache.ensure("https://h/other", "https://h/other", filler())
+    assert old.exists() and cache.find("https://h/other")
+
+
+def test_a_tree_with_a_dangling_link_can_be_refreshed(cache: Cache, root: Path) -> None:
+    (put_model(root / NAME) / "link").symlink_to("nowhere")
+    assert files_in(ensured(cache, filler(), refresh=True)) == MODEL
 
 
 def test_a_removed_model_leaves_nothing(cache: Cache, root: Path) -> None:

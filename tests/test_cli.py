@@ -306,3 +306,29 @@ def test_a_full_stdout_is_told() -> None:
         check=False,
     )
     assert job.returncode == 1 and "No space left" in job.stderr and "Traceback" not in job.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_closed_stream_changes_no_exit_code(closed: str) -> None:
+    job = subprocess.run(
+        f"{sys.executable} -m tfimm_resolver resolve no_such_model {closed}",
+        shell=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert job.returncode == 2 and b"Traceback" not in job.stderr
+
+
+def test_what_is_being_fetched_is_no_model_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "both"))
+    put_model(tmp_path / "both" / f"{'0' * 40}.flock-1-2-3.tmp")
+    assert ran("ls", "-q")[:2] == (0, "")
+
+
+def test_repair_does_not_call_another_model_mended(origin: Origin, cache_dir: Path) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz()).replace("http://", "http://user:secret@")
+    tree = Path(ran("resolve", handle)[1].strip())
+    (tree / "saved_model.pb").unlink()
+    code, out, _ = ran("verify", "--repair", name_of(handle)[:8])
+    assert code == EXIT_DAMAGED and "not mended" in out

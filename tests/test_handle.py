@@ -73,13 +73,23 @@ def test_what_is_shown_holds_neither_credentials_nor_query() -> None:
     assert "secret" in handle.url()
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["https://user:secret@h/m?sig=secret\n", "https:///m?sig=secret", "http://[/?sig=secret", "https://h/m?sig=secret#x"],
+)
+def test_what_cannot_be_read_is_told_without_its_secrets(text: str) -> None:
+    with pytest.raises(HandleError) as caught:
+        Handle.parse(text)
+    assert "secret" not in str(caught.value)
+
+
 def test_the_url_to_ask_carries_the_format_beside_the_given_query() -> None:
     assert Handle.parse("https://h/m/1/").url(tf_hub_format="compressed") == "https://h/m/1?tf-hub-format=compressed"
     assert Handle.parse("https://h/m?a=b").url(tf_hub_format="compressed") == "https://h/m?a=b&tf-hub-format=compressed"
 
 
 @pytest.mark.parametrize(
-    ("text", "is_name"), [("resnet18", True), ("..", True), ("a/b", False), ("./a", False), ("gs://a/b", False)]
+    ("text", "is_name"), [("resnet18", True), ("..", False), ("a/b", False), ("./a", False), ("gs://a/b", False)]
 )
 def test_a_name_is_a_bare_word(text: str, is_name: bool) -> None:
     assert Handle.parse(text).is_name is is_name

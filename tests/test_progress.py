@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,17 @@ def test_two_downloads_share_one_terminal() -> None:
         assert progress._TerminalLine._board is None
     """
     run(code)
+
+
+def test_a_label_is_no_markup() -> None:
+    run("from tfimm_resolver import progress; progress._TerminalLine(progress._Course('[/x]', 10)).finish(True)")
+
+
+def test_a_closed_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "err").open("w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+    with progress.shown("m", 10, quiet=False) as meter:
+        assert isinstance(meter, progress._Lines)
 
 
 def test_a_process_without_stderr_can_fetch(monkeypatch: pytest.MonkeyPatch) -> None:

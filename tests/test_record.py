@@ -45,6 +45,18 @@ def test_a_descriptor_by_plain_tensorflow_hub_tells_the_handle_and_no_files() ->
     assert (read.handle, read.tree, read.files) == ("https://h/m", TREE, None)
 
 
+@pytest.mark.parametrize(
+    "body", ["5", "null", '"x"', "[" * 100_000, '{"version": 1, "files": [5]}', '{"version": 1, "files": 5, "tree": 5}']
+)
+def test_any_text_can_be_read(body: str) -> None:
+    assert Record.parse(f"Module: https://h/m\n\n{body}", TREE).files is None
+
+
+def test_a_variables_file_in_place_of_the_directory_is_noticed(tmp_path: Path) -> None:
+    tree = put_model(tmp_path / "m", {"saved_model.pb": b"g", "variables": b"v"})
+    assert fault(str(tree), Record("", "m")) is not None
+
+
 @pytest.mark.parametrize("harm", ['"version": 1', '"files"', '"sha256"', '"size_bytes"', "{", "}"])
 def test_a_record_that_is_damaged_or_newer_tells_no_files(known: Record, harm: str) -> None:
     read = Record.parse(known.to_text().replace(harm, '"version": 2' if "version" in harm else "?", 1), TREE)

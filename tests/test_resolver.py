@@ -17,8 +17,10 @@ from tests.archives import MODEL, REAL, files_in, tar_gz
 from tests.origin import Origin
 from tests.test_names import put_model
 from tfimm_resolver import resolve, sources
-from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, UnknownHandleError
 from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import Fetch
+from tfimm_resolver.sources import local
 from tfimm_resolver.transfer import Transfer
 
 
@@ -51,6 +53,91 @@ def test_a_directory_is_returned_absolute_as_it_is(tmp_path: Path, monkeypatch: 
     assert resolve(f"file://{tmp_path}/a%20b/модель") == f"{tmp_path}/a b/модель"
 
 
+def test_dots_are_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(put_model(tmp_path / "m"))
+    assert (resolve("."), resolve(Path(".."))) == (f"{tmp_path}/m", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "\ud800", "\udcff"])
+def test_a_name_that_no_disk_can_hold_is_unknown(name: str) -> None:
+    (Path.home() / ".cache/tfimm").mkdir(parents=True)
+    with pytest.raises(UnknownHandleError):
+        resolve(name)
+
+
+def test_without_a_working_directory_a_relative_handle_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(CacheError, match="working directory is gone"):
+        resolve("a/b")
+
+
+def test_an_archive_in_a_path_of_any_bytes_is_unpacked(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tar.gz")
+    Path(path).write_bytes(tar_gz())
+    assert files_in(resolve(path)) == MODEL == files_in(resolve(path))
+
+
+def test_an_archive_that_changes_while_it_is_read_is_refused(tmp_path: Path, cache_dir: Path) -> None:
+    path = tmp_path / "m.tar.gz"
+    path.write_bytes(tar_gz())
+    plan = local.plan(Handle.parse(path))
+    assert isinstance(plan, Fetch)
+    path.write_bytes(tar_gz({"saved_model.pb": b"other"}))
+    (into := tmp_path / "into").mkdir()
+    with pytest.raises(IntegrityError, match="changed while it was read"):
+        plan.fill(into, Transfer(Handle.parse(path)))
+
+
+def test_a_pin_of_an_override_is_kept(origin: Origin) -> None:
+    tfimm_resolver.set_model_cache("m", f"{origin.put('/m.tar.gz', tar_gz())}#sha256={'0' * 64}")
+    with pytest.raises(IntegrityError):
+        resolve("m")
+    with pytest.raises(HandleError, match="another sha256"):
+        resolve("m", sha256="1" * 64)
+
+
+def test_the_record_names_what_was_unpacked_and_not_who_asked(cache_dir: Path) -> None:
+    shutil.copy(REAL, Path.home() / "m.tgz")
+    tfimm_resolver.set_model_cache("m", "~/m.tgz")
+    for handle in ("m", "~/m.tgz"):
+        resolve(handle, refresh=True)
+        (text,) = (path.read_text() for path in cache_dir.glob("*.txt"))
+        assert text.startswith(f"Module: {Path.home()}/m.tgz\n")
+
+
+def test_a_private_root_stays_private_whatever_the_umask(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = os.umask(0)
+    try:
+        tree = Path(resolve(origin.put("/m.tar.gz", tar_gz())))
+    finally:
+        os.umask(before)
+    everything = [tree.parent, *tree.parent.rglob("*")]
+    assert len(everything) == 7 and not [path for path in everything if path.stat().st_mode & 0o022]
+
+
+def test_a_temporary_root_that_another_makes_first_is_not_used(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    makedirs = os.makedirs
+
+    def overtaken(*arguments: object, **options: object) -> None:
+        makedirs(*arguments, **options)  # type: ignore[arg-type]
+        (tmp_path / "tfhub_modules").mkdir()
+        (tmp_path / "tfhub_modules").chmod(0o777)
+
+    monkeypatch.setattr(os, "makedirs", overtaken)
+    with pytest.raises(CacheError, match="somebody else"):
+        resolve(origin.put("/m.tar.gz", tar_gz()))
+
+
 def test_a_home_relative_path_is_expanded() -> None:
     put_model(Path.home() / "model")
     assert resolve("~/model") == f"{Path.home()}/model"
@@ -67,7 +154,7 @@ def test_a_local_archive_is_unpacked_once_and_keyed_by_its_content(tmp_path: Pat
 
 
 def test_a_gs_directory_is_returned_unchanged(cache_dir: Path) -> None:
-    assert resolve("gs://bucket/models/1/") == "gs://bucket/models/1/"
+    assert resolve("gs://bucket/models/1/") == resolve("GS://bucket/models/1/") == "gs://bucket/models/1/"
     assert not cache_dir.exists()
 
 
@@ -93,7 +180,7 @@ def test_an_unknown_handle_says_who_was_asked_and_what_may_be_meant(handle: str,
     assert told in str(caught.value) and handle in str(caught.value)
 
 
-@pytest.mark.parametrize("handle", ["", b"x", "a\0b", ".."])
+@pytest.mark.parametrize("handle", ["", b"x", "a\0b", "http://[::1/x"])
 def test_a_handle_that_cannot_be_read_is_refused(handle: str) -> None:
     with pytest.raises(HandleError):
         resolve(handle)

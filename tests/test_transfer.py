@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,44 @@ def test_a_place_that_stops_sending_is_given_up(origin: Origin, cache_dir: Path,
 
 def test_a_redirect_to_another_kind_of_place_is_refused(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", status=302, headers={"Location": "file:///etc/passwd"})
-    with pytest.raises(ResolverError, match="no http or https address"):
+    with pytest.raises(FetchError, match="no http or https address"):
         resolve(handle)
     assert os.listdir(cache_dir) == []
+
+
+@pytest.mark.parametrize("place", ["http://[", "http://ex\u2100mple.com/", "//"])
+def test_a_redirect_to_no_place_is_an_error_of_ours(place: str, origin: Origin) -> None:
+    handle = origin.put("/m.tar.gz", status=302, headers={"Location": place.encode().decode("latin-1")})
+    with pytest.raises(FetchError):
+        resolve(handle)
+
+
+def test_neither_what_a_server_echoes_nor_the_cause_shows_a_signature(origin: Origin) -> None:
+    for handle in (
+        origin.put("/m.tar.gz?sig=signature", b"bad signature", status=403),
+        "http://127.0.0.1:9/m.tar.gz?sig=signature",
+    ):
+        with pytest.raises(FetchError) as caught:
+            resolve(handle)
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "=signature" not in shown and "bad signature" not in shown
+
+
+def test_a_servers_words_do_not_steer_the_terminal(origin: Origin) -> None:
+    handle = origin.put("/m.tar.gz", b"\x1b[2J", status=404, reason="\x1b[2JNo")
+    with pytest.raises(NotFoundError) as caught:
+        resolve(handle)
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("page", [{"length": 100}, {"headers": {"Content-Encoding": "gzip"}}, {"body": b"gs://b/m\n\nfoo"}])
+def test_a_place_that_is_told_badly_is_downloaded(
+    page: dict[str, object], origin: Origin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    handle = origin.put_model("/m/1", tar_gz())
+    origin.put("/m/1?tf-hub-format=uncompressed", **{"body": b"gs://bucket/m/1", **page}, status=303)
+    assert files_in(resolve(handle)) == MODEL and "it is downloaded" in caplog.text
 
 
 def test_redirects_are_followed_and_the_last_url_is_recorded_without_its_query(origin: Origin, cache_dir: Path) -> None:

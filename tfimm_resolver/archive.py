@@ -28,6 +28,7 @@ with contextlib.suppress(ImportError):  # no wheel for this platform
 
 _PIECE_BYTES = 1 << 18
 _RATIO_FREE_BYTES = 64 << 20
+_DEPTH_MAX = 100
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 _FOREIGN = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
 
@@ -51,7 +52,15 @@ class Limits:
     ratio: float = 200.0
 
 
-def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_bytes: int | None = None) -> None:
+@dataclass(slots=True)
+class Written:
+    """How many regular files an archive held, and their bytes."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+
+def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_bytes: int | None = None) -> Written:
     """Unpack a .tar, .tar.gz or .zip, told apart by content, into an empty directory.
 
     The whole stream is read and must be nothing but the archive. Modes and owners in it are ignored. One folder that
@@ -74,6 +83,7 @@ def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_b
     else:
         raise ArchiveError(f"it is no .tar, .tar.gz or .zip: it begins with {quoted(head)}")
     _unwrap(into)
+    return target.written
 
 
 def quoted(start: bytes) -> str:
@@ -93,6 +103,8 @@ def inside(name: str) -> tuple[str, ...]:
         ArchiveError: if it is absolute, climbs, or holds a control character, a backslash or a drive letter.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    if len(parts) > _DEPTH_MAX:
+        raise ArchiveError(f"member {name[:80]!r}... lies {len(parts)} directories deep")
     if name.startswith("/") or ".." in parts or _FOREIGN.search(name):
         raise ArchiveError(f"member {name!r} does not stay inside the model's directory")
     return parts
@@ -156,6 +168,8 @@ class _Target:
         self._into, self._packed, self._limits = into, packed, limits
         self._members = 0
         self._is_spooled = False
+        self._made: set[tuple[str, ...]] = set()
+        self.written = Written()
         self._size_bytes = 0
 
     def limited(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -182,17 +196,20 @@ class _Target:
                 self.file(member.name, member.pieces)
 
     def directory(self, name: str) -> None:
-        path = self._place(name)
+        parts = self._parts(name)
         with self._telling(name):
-            path.mkdir(parents=True, exist_ok=True)
+            self._make(parts)
 
     def file(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
-        path = self._place(name)
+        parts = self._parts(name)
         with self._telling(name):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "xb", buffering=0) as file:  # x: the disk knows best which names are the same
+            self._make(parts[:-1])
+            with open(
+                self._into.joinpath(*parts), "xb", buffering=0
+            ) as file:  # x: the disk knows best which names are the same
                 for piece in pieces:
-                    _write_all(file, piece)
+                    self.written.size_bytes += _write_all(file, piece)
+            self.written.files += 1
 
     @contextlib.contextmanager
     def spooled(self) -> Iterator[IO[bytes]]:
@@ -205,13 +222,22 @@ class _Target:
                 file.flush()
             yield file
 
-    def _place(self, name: str) -> Path:
+    def _make(self, parts: tuple[str, ...]) -> None:
+        """Make directories below the target, but never the target: whoever removed that does not want it filled."""
+        for depth in range(1, len(parts) + 1):
+            if parts[:depth] not in self._made:
+                path = self._into.joinpath(*parts[:depth])
+                if not path.is_dir():
+                    path.mkdir()
+                self._made.add(parts[:depth])
+
+    def _parts(self, name: str) -> tuple[str, ...]:
         self._members += 1
         if self._members > self._limits.members:
             raise ArchiveError(
                 f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
             )
-        return self._into.joinpath(*inside(name))
+        return inside(name)
 
     @contextlib.contextmanager
     def _telling(self, name: str) -> Iterator[None]:
@@ -240,10 +266,11 @@ class _Target:
         )
 
 
-def _write_all(file: IO[bytes], piece: bytes | memoryview) -> None:
+def _write_all(file: IO[bytes], piece: bytes | memoryview) -> int:
     view = memoryview(piece)
     while view:
         view = view[file.write(view) :]
+    return len(piece)
 
 
 def _unzip(target: _Target) -> None:
@@ -256,6 +283,10 @@ def _unzip(target: _Target) -> None:
                 raise ArchiveError(f"member {info.filename!r} is a link or a device; only files and directories are unpacked")
             if info.flag_bits & 1:
                 raise ArchiveError(f"member {info.filename!r} is encrypted")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ArchiveError(
+                    f"member {info.filename!r} is packed by method {info.compress_type}; stored and deflated are read"
+                )
             if info.orig_filename.endswith("/"):
                 target.directory(info.orig_filename)
                 continue
@@ -274,14 +305,25 @@ def _bad_zip() -> Iterator[None]:
 
 
 def _check_frame(archive: zipfile.ZipFile, spool: IO[bytes]) -> None:
-    """Nothing before the first member, nothing after the end record, and as many members as that says."""
-    infos = archive.infolist()
-    end_bytes = 22 + len(archive.comment)
-    spool.seek(-end_bytes, os.SEEK_END)
+    """Members fill the file from its start to their directory, which ends it: nothing is before, between or behind."""
+    spool.seek(-22 - len(archive.comment), os.SEEK_END)
     end = spool.read(12)
     count = int.from_bytes(end[10:12], "little")
-    starts = [info.header_offset for info in infos] or [0]
-    if end[:4] != b"PK\x05\x06" or min(starts) != 0 or count not in (len(infos), 0xFFFF):
+    if end[:4] != b"PK\x05\x06" or count not in (len(archive.infolist()), 0xFFFF):
+        raise ArchiveError("the zip is damaged: something follows its end, or its directory is incomplete")
+    position = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        _check_gap(info.header_offset - position, position != 0)
+        spool.seek(info.header_offset + 26)
+        lengths = spool.read(4)
+        name_and_extra = int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+        position = info.header_offset + 30 + name_and_extra + info.compress_size
+    _check_gap(archive.start_dir - position, position != 0)
+
+
+def _check_gap(size_bytes: int, is_behind_member: bool) -> None:
+    """Between two members there may be the first one's data descriptor, with or without signature, in 32 or 64 bits."""
+    if size_bytes not in ((0, 12, 16, 20, 24) if is_behind_member else (0,)):
         raise ArchiveError("the zip is damaged: it holds more than its directory says")
 
 

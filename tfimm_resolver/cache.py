@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -10,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver.errors import ArchiveError, IntegrityError, OfflineError
-from tfimm_resolver.record import Origin, Record, measure
+from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, OfflineError
+from tfimm_resolver.record import File, Origin, Record, measure
 from tfimm_resolver.roots import Root
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Cache:
             if now is not None and (not refresh or now != before) and _satisfies(now, sha256):
                 return now  # another process did our work while we waited
             origin = self._filled(fill, staged, name, refresh)
-            record = self._publish(name, staged, Record(handle, name, _now(), origin, measure(str(staged))), now)
+            record = self._publish(name, staged, Record(handle, name, _now(), origin, _measured(staged, origin)), now)
             self._remove_retired()
         return record
 
@@ -102,13 +103,11 @@ class Cache:
                 raise
             fault = self.root.fault(self._read(name))
             raise OfflineError(f"the cached copy is damaged ({fault}) and {error.text}", fix=error.fix) from error
-        if not any(staged.iterdir()):
-            raise ArchiveError("the archive holds no files")
         return origin
 
     def _publish(self, name: str, staged: Path, record: Record, now: Record | None) -> Record:
         """Make what was staged what the record names; ``now`` is the whole model that it replaces, if there is one."""
-        standing = measure(self.path(now)) if now is not None else None
+        standing = _standing(self.path(now)) if now is not None else None
         if now is not None and standing == record.files:
             record = replace(record, tree=now.tree)
         elif now is not None and now.files in (None, standing):
@@ -132,7 +131,7 @@ class Cache:
             return record
         # Another process, that does not know our lock, was quicker: its tree is ours, if it is the same.
         theirs = Record("", name)
-        same = self.root.fault(theirs) is None and measure(self.root.locate(name)) == record.files
+        same = self.root.fault(theirs) is None and _standing(self.root.locate(name)) == record.files
         return record if same else self._beside(name, staged, record)
 
     def _beside(self, name: str, staged: Path, record: Record) -> Record:
@@ -146,13 +145,41 @@ class Cache:
         return [other for other in self.root.names() if (found := _TREE.fullmatch(other)) and found[1] == name]
 
     def _remove_retired(self) -> None:
-        """Remove trees that were replaced over an hour ago."""
-        names = [found for other in self.root.names() if (found := _TREE.fullmatch(other))]
-        for name in {found[1] for found in names if found[2]}:
-            current = self._read(name).tree
-            for tree in self._trees(name):
-                if tree != current and self.root.retired_for_s(tree) > RETIRED_S:
-                    self.root.remove(tree)
+        """Remove trees that were replaced over an hour ago; what cannot be removed now goes another time."""
+        trees = [found for other in self.root.names() if (found := _TREE.fullmatch(other))]
+        several = {found[1] for found in trees if found[2]}
+        for found in trees:
+            with contextlib.suppress(CacheError):
+                is_old = found[1] in several and self.root.retired_for_s(found[0]) > RETIRED_S
+                if is_old and found[0] != self._read(found[1]).tree:
+                    self.root.remove(found[0])
+
+
+def _measured(staged: Path, origin: Origin) -> tuple[File, ...]:
+    """What was staged, if it is all that came.
+
+    Raises:
+        ArchiveError: if nothing came.
+        IntegrityError: if somebody removed files that were just unpacked.
+    """
+    files = measure(str(staged))
+    if not files:
+        raise ArchiveError("the archive holds no files")
+    here = (len(files), sum(file.size_bytes for file in files))
+    if origin.files is not None and here != (origin.files, origin.unpacked_bytes):
+        raise IntegrityError(
+            f"of {origin.files} files, {origin.unpacked_bytes} bytes, unpacked into {staged} {here[0]}, {here[1]} are left",
+            fix="Something removes files there while they are new: try again, or set TFHUB_CACHE_DIR to another place.",
+        )
+    return files
+
+
+def _standing(tree: str) -> tuple[File, ...] | None:
+    """The files of a tree that anybody may have made; None if not all can be read."""
+    try:
+        return measure(tree)
+    except OSError:
+        return None
 
 
 def is_tree(name: str) -> bool:

@@ -54,13 +54,13 @@ class Handle:
             return handle
         pin = _checked_pin(sha256)
         if handle.sha256 not in (None, pin):
-            raise HandleError(f"{text!r} pins another sha256 than was asked for: {pin}")
+            raise HandleError(f"{handle} pins another sha256 than was asked for:\n  pinned {handle.sha256}\n  asked  {pin}")
         return replace(handle, sha256=pin)
 
     @property
     def is_name(self) -> bool:
         """A bare word: no scheme, no separator."""
-        return not self.scheme and "/" not in self.text and os.sep not in self.text
+        return not self.scheme and "/" not in self.text and os.sep not in self.text and self.text not in (".", "..")
 
     @property
     def is_archive(self) -> bool:
@@ -88,17 +88,20 @@ def _parse(text: str) -> Handle:
     if not text.strip():
         raise HandleError("the handle is empty", fix="Give a URL, a path or a model name.")
     if found := _CONTROL.search(text):
-        raise HandleError(f"the handle {text!r} holds the character {found[0]!r}")
+        raise HandleError(f"the handle {_masked(text)!r} holds the character {found[0]!r}")
     text, pin = _without_pin(text)
     if _SCHEME.match(text) is None:
         return Handle(text, text, "", "", text, "", pin)
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise HandleError(f"{_masked(text)!r} is no URL: {error}") from error
     if parts.scheme == "file":
         return _file(text, parts.netloc, unquote(parts.path), pin)
     if not parts.netloc:
-        raise HandleError(f"{text!r} names a scheme but no place", fix=f"Write {parts.scheme}://HOST/PATH.")
+        raise HandleError(f"{_masked(text)!r} names a scheme but no place", fix=f"Write {parts.scheme}://HOST/PATH.")
     if parts.fragment:
-        raise HandleError(f"{text!r} ends in #{parts.fragment:.40}", fix="Only #sha256=<64 digits> may follow a handle.")
+        raise HandleError(f"{_masked(text)!r} has a fragment", fix="Only #sha256=<64 digits> may follow a handle.")
     host, path = parts.netloc, parts.path.rstrip("/")
     if parts.scheme in ("http", "https"):  # elsewhere it is a bucket's or an owner's name, where case counts
         userinfo, at, place = host.rpartition("@")
@@ -106,6 +109,11 @@ def _parse(text: str) -> Handle:
     query = "&".join(part for part in parts.query.split("&") if part and not part.startswith("tf-hub-format="))
     rest = "?" + query if query else ""
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
+
+
+def _masked(text: str) -> str:
+    """A text that could not be parsed, without what may be credentials or a signature."""
+    return re.sub(r"://[^/?#]*@", "://", text).partition("?")[0] if "://" in text else text
 
 
 def _file(text: str, host: str, path: str, pin: str | None) -> Handle:

@@ -122,12 +122,12 @@ def _named() -> Iterator[Model]:
         place = settings.get_dir()
     for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
         path = f"{place}/{name}"
-        if not is_tree(name) and record.fault(path, record.Record(name, name)) is None:
+        if not is_tree(name.partition(".")[0]) and record.fault(path, record.Record(name, name)) is None:
             yield Model(name, path, _size_bytes(path), "unverifiable", _used_s(path))
 
 
 def _size_bytes(path: str) -> int:
-    return sum(os.stat(f"{path}/{file}").st_size for file in record.walk(path)) if os.path.isdir(path) else 0
+    return sum(os.lstat(f"{path}/{file}").st_size for file in record.walk(path))
 
 
 def _used_s(path: str) -> float:

@@ -53,7 +53,7 @@ def cached_model_path(model_name: str) -> str | None:
     if place is None:
         return find(key) if "://" not in key else None
     if not is_there(place):
-        log.warning("set_model_cache(%r, ...) names %s, where nothing is", model_name, place)
+        log.warning("set_model_cache(%r, ...) names %s, where nothing is", str(Handle.parse(model_name)), place)
         return None
     return place
 

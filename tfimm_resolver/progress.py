@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -52,9 +52,14 @@ def shown(label: str, total_bytes: int | None, *, quiet: bool) -> Iterator[Meter
 def _meter(label: str, total_bytes: int | None) -> Meter:
     if _is_notebook():
         return _NotebookLine(_Course(label, total_bytes))
-    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
         return _TerminalLine(_Course(label, total_bytes))
     return _Lines(_Course(label, total_bytes))
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether somebody looks at the stream; it may be closed, or missing."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def _is_notebook() -> bool:
@@ -202,7 +207,8 @@ def _new_board(*, has_bar: bool) -> Progress:
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 
     bar: list[ProgressColumn] = [BarColumn(bar_width=12)] if has_bar else []
-    columns = (TextColumn("  {task.description}"), *bar, TextColumn("{task.fields[figures]}"))
+    label, figures = "  {task.description}", "{task.fields[figures]}"
+    columns = (TextColumn(label, markup=False), *bar, TextColumn(figures, markup=False))
     return Progress(*columns, console=Console(stderr=True))
 
 

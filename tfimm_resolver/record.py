@@ -35,12 +35,15 @@ class Origin:
         etag: as the server gave it.
         size_bytes: of the archive, packed.
         sha256: of the archive; empty where the model was not one archive.
+        files: how many were unpacked, and ``unpacked_bytes`` how large; None where that is not known.
     """
 
     url: str = ""
     etag: str = ""
     size_bytes: int | None = None
     sha256: str = ""
+    files: int | None = None
+    unpacked_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,10 @@ def _parse(text: str, tree: str) -> Record:
         facts: dict[str, Any] = json.loads(body)
         if facts.pop("version") != VERSION:
             raise ValueError
-        files = tuple(File(**file) for file in facts.pop("files"))
-        return Record(**{**facts, "origin": Origin(**facts["origin"]), "files": files})
-    except (ValueError, KeyError, TypeError):
+        files = tuple(File(str(file["path"]), int(file["size_bytes"]), str(file["sha256"])) for file in facts.pop("files"))
+        texts = {name: str(facts.pop(name)) for name in ("handle", "tree", "fetched_at")}
+        return Record(**texts, origin=Origin(**facts["origin"]), files=files)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # not JSON of ours
         lines = dict(line.partition(": ")[::2] for line in head.splitlines())
         return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))
 
@@ -101,11 +105,11 @@ def measure(tree: str) -> tuple[File, ...]:
     return tuple(File(path, *_size_and_sha256(f"{tree}/{path}")) for path in sorted(walk(tree)))
 
 
-def walk(tree: str) -> Iterator[str]:
-    """The relative path of every file below ``tree``, with ``/``."""
-    for folder, _, names in os.walk(tree):
+def walk(tree: str, *, folders: bool = False) -> Iterator[str]:
+    """The relative path of every file below ``tree``, with ``/``; on demand of every folder, too."""
+    for folder, below, names in os.walk(tree):
         inner = os.path.relpath(folder, tree).replace(os.sep, "/")
-        yield from (name if inner == "." else f"{inner}/{name}" for name in names)
+        yield from (name if inner == "." else f"{inner}/{name}" for name in [*below * folders, *names])
 
 
 def _size_and_sha256(path: str) -> tuple[int, str]:
@@ -119,7 +123,14 @@ def _size_and_sha256(path: str) -> tuple[int, str]:
 
 def fault(tree: str, record: Record) -> str | None:
     """Why the files in the directory ``tree`` are not whole, or None; looks at sizes, reads no file."""
-    return _unrecorded_fault(tree) if record.files is None else _size_fault(tree, record.files)
+    if record.files is not None:
+        return _size_fault(tree, record.files)
+    try:
+        return _unrecorded_fault(tree)
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no such directory, or its variables are none"
+    except (OSError, ValueError) as error:  # a name that no disk can hold; no permission
+        return str(error)
 
 
 def _size_fault(tree: str, files: tuple[File, ...]) -> str | None:
@@ -128,16 +139,15 @@ def _size_fault(tree: str, files: tuple[File, ...]) -> str | None:
             size_bytes = os.stat(f"{tree}/{file.path}").st_size
         except (FileNotFoundError, NotADirectoryError):
             return f"{file.path} is missing"
+        except (OSError, ValueError) as error:
+            return f"{file.path} cannot be read: {error}"
         if size_bytes != file.size_bytes:
             return f"{file.path} has {size_bytes} bytes, should have {file.size_bytes}"
     return None
 
 
 def _unrecorded_fault(tree: str) -> str | None:
-    try:
-        names = os.listdir(tree)
-    except (FileNotFoundError, NotADirectoryError):
-        return "there is no such directory"
+    names = os.listdir(tree)
     if not any(name in names for name in SAVED_MODEL_FILES):
         return "saved_model.pb is missing"
     if "variables" not in names:

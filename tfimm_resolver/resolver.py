@@ -12,7 +12,7 @@ from tfimm_resolver.errors import HandleError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
 from tfimm_resolver.roots import open_root
-from tfimm_resolver.sources import SCHEMES, sources_for
+from tfimm_resolver.sources import SCHEMES, local, sources_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
         CacheError: if the cache root cannot be used.
     """
     asked = Handle.parse(handle, sha256=sha256)
-    plan = plan_for(asked)
+    asked, plan = _planned(asked)
     if isinstance(plan, InPlace):
         if asked.sha256 is not None:
             raise HandleError(f"{asked} is a directory: only an archive can be pinned by sha256")
@@ -58,31 +58,31 @@ def _asked(handle: Handle, plan: Ask) -> str | None:
     return plan.where(Transfer(handle))
 
 
-def plan_for(handle: Handle) -> Plan:
-    """What the first of overrides, names and sources that knows the handle says of it.
-
-    Raises:
-        HandleError: if none does; the message says who was asked.
-    """
+def _planned(handle: Handle) -> tuple[Handle, Plan]:
+    """What the first of overrides, names and sources that knows the handle says of it, or of what overrides it."""
     if (place := names.override(handle.key)) is not None:
-        return _overridden(handle, place)
+        target = _overriding(handle, place)
+        return target, _source_plan(target) or InPlace(place)
     if handle.is_name and (path := names.find(names.check(handle.text))) is not None:
-        return InPlace(path)
-    for source in sources_for(handle.scheme):
-        if (plan := source(handle)) is not None:
-            return plan
-    raise _unknown(handle)
+        return handle, InPlace(path)
+    plan = _source_plan(handle)
+    if plan is None:
+        raise _unknown(handle)
+    return handle, plan
 
 
-def _overridden(handle: Handle, place: str) -> Plan:
+def _source_plan(handle: Handle) -> Plan | None:
+    plans = (source(handle) for source in sources_for(handle.scheme))
+    return next((plan for plan in plans if plan is not None), None)
+
+
+def _overriding(handle: Handle, place: str) -> Handle:
     if not names.is_there(place):
         raise UnknownHandleError(
             f"set_model_cache() says that {handle} lies at {place}, where nothing is",
             fix="Put the model there, or take the override back with clear_model_cache().",
         )
-    target = Handle.parse(place)
-    plans = (source(target) for source in sources_for(target.scheme))
-    return next((plan for plan in plans if plan is not None), None) or InPlace(place)
+    return Handle.parse(place, sha256=handle.sha256)
 
 
 def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
@@ -98,7 +98,7 @@ def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
         plan.fill(into, transfer)
         return transfer.origin
 
-    label = handle.public if handle.scheme else os.path.abspath(handle.path)
+    label = handle.public if handle.scheme else local.place_of(handle)
     return cache.path(cache.ensure(label, plan.key, fill, refresh=refresh, sha256=handle.sha256))
 
 
@@ -117,7 +117,7 @@ def _unknown(handle: Handle) -> UnknownHandleError:
         return UnknownHandleError(
             f'nobody serves "{handle}"\n  known schemes: {", ".join(SCHEMES)}', fix=_other_scheme(handle)
         )
-    looked = [os.path.abspath(os.path.expanduser(handle.path))]
+    looked = [local.place_of(handle)]
     if handle.is_name:
         looked = [*names.places(handle.text), *looked]
     similar = names.similar(handle.text) if handle.is_name else []

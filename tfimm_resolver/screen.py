@@ -16,6 +16,7 @@ from typing import IO, Any
 import click
 
 from tfimm_resolver.errors import ResolverError
+from tfimm_resolver.progress import is_terminal
 
 _COLOURS = {"whole": "green", "damaged": "red"}
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -43,7 +44,7 @@ class Screen:
 
     def sum(self, line: str) -> None:
         """One line that closes a table; a program that reads the table does not want it."""
-        if sys.stdout.isatty() and not self.is_quiet:
+        if is_terminal(sys.stdout) and not self.is_quiet:
             self.data(line)
 
     def error(self, error: ResolverError) -> None:
@@ -55,12 +56,12 @@ class Screen:
 
     def columns(self) -> int | None:
         """How wide the terminal is; None where stdout is none."""
-        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
-    def _is_colourful(self, stream: IO[str]) -> bool:
+    def _is_colourful(self, stream: IO[str] | None) -> bool:
         if self.colour != "auto":
             return self.colour == "always"
-        return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 @contextlib.contextmanager

@@ -86,15 +86,16 @@ def _temporary_root() -> Setting:
     import tempfile  # 10 ms that only this default costs
 
     shared = os.path.join(tempfile.gettempdir(), "tfhub_modules")
-    if _is_ours_alone(shared):
+    if is_ours_alone(shared):
         return Setting(shared, TEMPORARY, 0o755)
     private = f"{shared}-{_user()}"
-    if _is_ours_alone(private):
+    if is_ours_alone(private):
         return Setting(private, TEMPORARY, 0o700)
     raise CacheError(f"{shared} and {private} belong to others, or others may write there", fix="Set TFHUB_CACHE_DIR.")
 
 
-def _is_ours_alone(place: str) -> bool:
+def is_ours_alone(place: str) -> bool:
+    """Whether a directory is missing, or is this user's and nobody else may write there."""
     if not hasattr(os, "getuid"):
         return True
     try:
@@ -132,7 +133,10 @@ def expanded(place: str) -> str:
     home = os.path.expanduser(place)
     if home.startswith("~") and place[1:2] in ("", "/"):
         raise CacheError(f"there is no home directory for {place}", fix="Set HOME, TFHUB_CACHE_DIR or TFIMM_HOME.")
-    return os.path.abspath(home)
+    try:
+        return os.path.abspath(home)
+    except FileNotFoundError as error:
+        raise CacheError(f"{place} is relative, and the working directory is gone", fix="Give an absolute path.") from error
 
 
 def load_format() -> str:
@@ -165,7 +169,7 @@ def is_certificate_checked() -> bool:
 
 def timeouts_s() -> tuple[float, float]:
     """Seconds to wait for a connection, and for the next bytes on it."""
-    return (_number("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", 10), _number("TFIMM_RESOLVER_READ_TIMEOUT_S", 30))
+    return (_number("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", 10, 1e6), _number("TFIMM_RESOLVER_READ_TIMEOUT_S", 30, 1e6))
 
 
 def lock_timeout_s() -> float:
@@ -186,12 +190,12 @@ def _is_on(variable: str) -> bool:
     return os.environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
 
 
-def _number(variable: str, default: float) -> float:
+def _number(variable: str, default: float, most: float = 1e18) -> float:
     said = os.environ.get(variable) or default
     try:
         number = float(said)
     except ValueError:
         number = -1
-    if not 0 < number < float("inf"):
-        raise HandleError(f"{variable} is {said!r}", fix="It has to be a number above 0.")
+    if not 0 < number <= most:
+        raise HandleError(f"{variable} is {said!r}", fix=f"It has to be a number above 0, and not above {most:g}.")
     return number

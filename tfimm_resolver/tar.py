@@ -168,17 +168,18 @@ def _number(digits: bytes) -> int:
 def _pax(text: bytes) -> dict[str, str]:
     """Records of the form ``<length> <keyword>=<value>`` and a newline, the length counting all of it."""
     said: dict[str, str] = {}
-    while text:
-        digits = text.split(b" ", 1)[0]
-        length = _decimal(digits.decode("ascii", "replace"))
-        record = text[:length]
-        keyword, mark, value = record[len(digits) + 1 : -1].partition(b"=")
+    start = 0
+    while start < len(text):
+        blank = text.find(b" ", start, start + 20)
+        length = _decimal(text[start : max(blank, start)].decode("ascii", "replace"))
+        record = text[start : start + length]
+        keyword, mark, value = record[blank + 1 - start : -1].partition(b"=")
         if not mark or len(record) != length or not record.endswith(b"\n"):
             raise ArchiveError("a pax header is damaged")
         if keyword.startswith(b"GNU.sparse"):
             raise ArchiveError("it holds a sparse file; only files and directories are unpacked")
         said[keyword.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
-        text = text[len(record) :]
+        start += length
     return said
 
 

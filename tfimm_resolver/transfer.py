@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 import urllib3
@@ -22,7 +22,6 @@ from tfimm_resolver.errors import (
     AccessError,
     ArchiveError,
     FetchError,
-    HandleError,
     IntegrityError,
     NotFoundError,
     OfflineError,
@@ -82,16 +81,25 @@ class Transfer:
         Raises:
             FetchError: if there is no answer.
         """
-        with self._reply(url, allow_redirects=False) as reply:
-            return reply.text.strip() if reply.status_code == 303 else None
+        with self._reply(url, allow_redirects=False) as reply, _translated(url):
+            if reply.status_code != 303:
+                return None
+            body: bytes = reply.raw.read(_BODY_START_BYTES * 10, decode_content=True)
+            return body.decode("utf-8", "replace").strip()
 
     def _unpack(self, stream: Stream, into: Path, size_bytes: int | None) -> None:
         hashed = _Hashed(stream)
         try:
-            unpack(hashed, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
+            written = unpack(hashed, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
         except ArchiveError as error:
             raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
-        self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
+        self.origin = replace(
+            self.origin,
+            size_bytes=hashed.size_bytes,
+            sha256=hashed.digest.hexdigest(),
+            files=written.files,
+            unpacked_bytes=written.size_bytes,
+        )
         if self._handle.sha256 not in (None, self.origin.sha256):
             raise IntegrityError(
                 f"{self._handle} has another sha256:\n  came   {self.origin.sha256}\n  pinned {self._handle.sha256}",
@@ -128,7 +136,7 @@ class Transfer:
         place = without_secrets(reply.url)
         asked = f"{self._handle}: " if place != str(self._handle) else ""
         raise kind(
-            f"{asked}{place} answered {reply.status_code} {reply.reason}: {start}",
+            f"{asked}{place} answered {reply.status_code} {_printable(reply.reason)}: {_without_values(start, reply)}",
             fix=_FIXES.get(reply.status_code, "The fault is at that place: try again later."),
         )
 
@@ -194,9 +202,21 @@ def without_secrets(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+def _without_values(text: str, reply: requests.Response) -> str:
+    """What a server says, without the values of queries, which some echo."""
+    for url in (reply.url, *(earlier.url for earlier in reply.history)):
+        for _, value in parse_qsl(urlsplit(url).query):
+            text = text.replace(value, "…") if len(value) > 5 else text
+    return text
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text or "")
+
+
 def _content_length(reply: requests.Response) -> int | None:
     said = reply.headers.get("Content-Length", "")
-    return int(said) if said.isdigit() else None
+    return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
 
 
 def _certificates() -> Any:
@@ -213,8 +233,9 @@ def _translated(url: str) -> Iterator[None]:
     """The one place where errors of the HTTP library become ours."""
     try:
         yield
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise _translation(error, without_secrets(url)) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        # The library's own texts show the query, which may be a signature.
+        raise _translation(error, without_secrets(url)) from (None if "?" in url else error)
 
 
 def _translation(error: Exception, place: str) -> ResolverError:
@@ -224,8 +245,8 @@ def _translation(error: Exception, place: str) -> ResolverError:
             f"{place} sent nothing for {read_s:g} s, or took no connection for {connect_s:g} s",
             fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S or TFIMM_RESOLVER_CONNECT_TIMEOUT_S higher.",
         )
-    if isinstance(error, ValueError):  # InvalidURL, InvalidSchema, MissingSchema
-        return HandleError(f"{place} is no http or https address that can be asked")
+    if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and the like
+        return FetchError(f"{place} has no host that can be asked, or redirects to no http or https address")
     if isinstance(error, requests.exceptions.SSLError):
         return FetchError(
             f"{place} shows no certificate that is trusted: {_reason(error)}",

@@ -236,3 +236,21 @@ def test_a_root_that_may_not_be_written_is_told(origin: Origin, cache_dir: Path)
     printed = run(code, origin.put("/m.tar.gz", tar_gz()))
     assert "Permission denied" in printed and str(cache_dir) in printed and "TFHUB_CACHE_DIR" in printed
     assert origin.asked == []
+
+
+def test_a_lock_that_is_removed_by_hand_costs_a_download_and_no_file(origin: Origin, cache_dir: Path) -> None:
+    first_gate, second_gate = threading.Event(), threading.Event()
+    handle = origin.put("/m.tar.gz", tar_gz(), gate=first_gate)
+    first = start(RESOLVE, handle)
+    assert origin.started.wait(30)
+    origin.started.clear()
+    (cache_dir / f"{name_of(handle)}.lock").unlink()
+    origin.put("/m.tar.gz", tar_gz(), gate=second_gate)
+    second = start(RESOLVE, handle)
+    assert origin.started.wait(30)
+    for gate, job in ((first_gate, first), (second_gate, second)):
+        gate.set()
+        out, err = job.communicate(timeout=30)
+        assert job.returncode == 0, err
+        assert files_in(out.split()[0]) == MODEL
+    assert left_in(cache_dir) == []

@@ -10,7 +10,7 @@ import click
 
 from tfimm_resolver import listing, record
 from tfimm_resolver.commands import again, common
-from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
 from tfimm_resolver.listing import Model
 from tfimm_resolver.progress import in_words
 from tfimm_resolver.resolver import resolve
@@ -60,6 +60,10 @@ def _repaired(model: Model) -> dict[str, Any]:
         resolve(_handle_to_repair(model), refresh=True)
     except ResolverError as error:
         return {"repaired": False, "error": described(error)}
+    mended = [other for other in listing.models() if model.entry and other.entry and other.entry.name == model.entry.name]
+    if not mended or _verified(mended[0])["state"] != "whole":
+        changed = IntegrityError(f"{model.name} is now another model, or its handle had a part that was not kept")
+        return {"repaired": False, "error": described(changed)}
     return {"state": "whole", "repaired": True}
 
 

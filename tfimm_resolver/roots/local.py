@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,13 +52,14 @@ class LocalRoot:
             raise self._error("read", error) from error
 
     def write(self, name: str, text: str) -> None:
-        half = self.locate(f"{name.partition('.')[0]}.{_OURS}{os.urandom(16).hex()}.txt")
+        half = self.locate(f"{name.partition('.')[0]}.{_new_word()}.txt")
         with self._telling("write"):
             try:
-                with open(half, "x", encoding="utf-8") as file:
+                with open(half, "x", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(text)
                     file.flush()
                     os.fsync(file.fileno())
+                self._close(half)
                 os.replace(half, self.locate(name))
             finally:
                 _unlink(half)
@@ -79,19 +81,19 @@ class LocalRoot:
             with self._telling("write"):
                 self._make()
                 after.callback(self._acquired(name, path).release)
-                # Unlinked while held: a waiter that then gets the old file sees that it has no name, and tries again.
-                after.callback(_unlink, path)
-                after.callback(self._remove_unfinished, name)
-                # What an earlier holder left was never published: it is dead, or lost its lock.
-                self._remove_unfinished(name)
-                mine = _Holder(_hostname(), os.getpid(), _OURS + os.urandom(16).hex())
-                Path(path).write_text(mine.to_text(), encoding="utf-8")
+                mine = _Holder.new()
                 staging = Path(self.locate(f"{name}.{mine.word}.tmp"))
+                after.callback(self._leave, path, mine)
+                after.callback(_remove_tree, str(staging), ignore_errors=True)
+                self._remove_unfinished(name)
+                Path(path).write_text(mine.to_text(), encoding="utf-8")
                 staging.mkdir()
             yield staging
 
     def adopt(self, staged: Path, tree: str) -> bool:
         try:
+            os.utime(staged)  # from here on its age counts
+            self._close(str(staged))
             os.rename(staged, self.locate(tree))
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
@@ -105,7 +107,7 @@ class LocalRoot:
             if not os.path.isdir(path) or os.path.islink(path):
                 return os.unlink(path)
             # Renamed first, so that nobody finds half a tree under its name.
-            dying = self.locate(f"{name.partition('.')[0]}.{_OURS}{os.urandom(16).hex()}.tmp")
+            dying = self.locate(f"{name.partition('.')[0]}.{_new_word()}.tmp")
             os.rename(path, dying)
             _remove_tree(dying)
 
@@ -124,6 +126,23 @@ class LocalRoot:
             os.mkdir(self.place, self.mode)
         if not os.path.isdir(self.place):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.place)
+        if self._is_private() and not settings.is_ours_alone(self.place):
+            raise CacheError(f"{self.place} came to belong to somebody else just now", fix="Set TFHUB_CACHE_DIR.")
+
+    def _is_private(self) -> bool:
+        """Whether nobody else may write here, whatever the umask."""
+        return not self.mode & 0o022
+
+    def _close(self, path: str) -> None:
+        """Take from others what the umask would let them do in a private root."""
+        if self._is_private():
+            for file in (path, *(f"{path}/{inner}" for inner in record.walk(path, folders=True))):
+                os.chmod(file, os.stat(file).st_mode & ~0o022)
+
+    def _leave(self, path: str, mine: _Holder) -> None:
+        """Take our lock file away, if it is still ours; while it is held, so that a waiter sees that it has no name."""
+        if _Holder.read(path) in (mine, _Holder()):
+            _unlink(path)
 
     def _acquired(self, name: str, path: str) -> BaseFileLock:
         """The lock, held, once no living process has it."""
@@ -142,8 +161,12 @@ class LocalRoot:
             time.sleep(_POLL_S)
 
     def _remove_unfinished(self, name: str) -> None:
+        """Remove what the dead left: of this name what plain tensorflow_hub staged, of any name what processes of ours did."""
         for other in self.names():
-            if other.startswith(f"{name}.") and (other.endswith(".tmp") or other.startswith(f"{name}.{_OURS}")):
+            key, _, rest = other.partition(".")
+            is_hubs = key == name and rest.endswith(".tmp") and not rest.startswith(_OURS)
+            is_ours = rest.startswith(_OURS)
+            if is_hubs or (is_ours and not _is_word_alive(rest.partition(".")[0], by_us=key != name)):
                 _remove_tree(self.locate(other), ignore_errors=True)
                 with contextlib.suppress(OSError):  # it was a directory, and is gone
                     _unlink(self.locate(other))
@@ -171,6 +194,10 @@ class _Holder:
     host: str = ""
     pid: int = 0
     word: str = ""
+
+    @classmethod
+    def new(cls) -> _Holder:
+        return cls(_hostname(), os.getpid(), _new_word())
 
     @classmethod
     def read(cls, path: str) -> _Holder:
@@ -217,6 +244,22 @@ class _Patience:
         return now_s - self._alive_s > settings.lock_timeout_s()
 
 
+def _new_word() -> str:
+    """``flock-<pid>-<hash of the host>-<hex>``: whose it is can be told from the name of what it left."""
+    return f"{_OURS}{os.getpid()}-{zlib.crc32(_hostname().encode()):08x}-{os.urandom(8).hex()}"
+
+
+def _is_word_alive(word: str, *, by_us: bool) -> bool:
+    """Whether the process that made the word may still live; of other hosts it is believed, of this process as told.
+
+    In containers the process id of a dead one is soon ours.
+    """
+    pid, host, _ = (word.removeprefix(_OURS) + "--").split("-", 2)
+    if not pid.isdigit() or host != f"{zlib.crc32(_hostname().encode()):08x}":
+        return pid.isdigit()
+    return by_us if int(pid) == os.getpid() else _is_running(int(pid))
+
+
 def _hostname() -> str:
     import socket  # 3 ms that only a miss costs
 
@@ -226,11 +269,16 @@ def _hostname() -> str:
 def _try_lock(path: str) -> BaseFileLock | None:
     from filelock import FileLock, Timeout  # 36 ms that only a miss costs
 
-    lock = FileLock(path, thread_local=False)
+    # No soft lock in place of a missing flock: what is said of the word in its file would not be true.
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         return None
+    except PermissionError:
+        if not os.path.exists(path):
+            raise
+        return None  # another user's, in a root that is shared
     return lock
 
 

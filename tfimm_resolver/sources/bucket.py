@@ -20,7 +20,7 @@ SCHEMES = ("gs",)
 def plan(handle: Handle) -> InPlace | Fetch:
     """What is done with a ``gs://`` handle."""
     if not handle.is_archive:
-        return InPlace(handle.text)
+        return InPlace(handle.scheme + handle.text[len(handle.scheme) :])  # TensorFlow knows no GS://
 
     def fill(into: Path, transfer: Transfer) -> None:
         # The variable by which Google's own clients are pointed elsewhere.

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
-from tfimm_resolver.errors import FetchError, HandleError
+from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Fetch, InPlace
 
@@ -21,7 +21,7 @@ SCHEMES = ("", "file")
 
 def plan(handle: Handle) -> InPlace | Fetch | None:
     """What is done with a path; None where nothing lies."""
-    path = os.path.abspath(handle.path) if os.path.exists(handle.path) else settings.expanded(handle.path)
+    path = place_of(handle)
     if os.path.isdir(path):
         return InPlace(path)
     if not os.path.isfile(path):
@@ -29,10 +29,19 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
     if not handle.is_archive:
         raise HandleError(f"{path} is a file, and no .tar, .tar.gz, .tgz or .zip by its name")
 
+    content = _sha256(path)
+
     def fill(into: Path, transfer: Transfer) -> None:
         transfer.local_archive(path, into)
+        if transfer.origin.sha256 != content:
+            raise IntegrityError(f"{path} changed while it was read", fix="Try again when it is complete.")
 
-    return Fetch(f"sha256:{_sha256(path)}", fill)
+    return Fetch(f"sha256:{content}", fill)
+
+
+def place_of(handle: Handle) -> str:
+    """The absolute path; ``~`` and variables are expanded where nothing has that very name."""
+    return os.path.abspath(handle.path) if os.path.exists(handle.path) else settings.expanded(handle.path)
 
 
 def _sha256(path: str) -> str:

@@ -34,7 +34,7 @@ def plan(handle: Handle) -> Fetch | Ask:
             place, reason = "", error.text
         else:
             reason = "there was no answer 303 that names a gs:// path"
-        if place.startswith("gs://"):
+        if place.startswith("gs://") and len(place.split()) == 1:
             return place
         log.warning("%s cannot be read uncompressed (%s); it is downloaded", handle, reason)
         return None
