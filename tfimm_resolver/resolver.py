@@ -7,11 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import names, settings
-from tfimm_resolver.cache import Cache
 from tfimm_resolver.errors import HandleError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
-from tfimm_resolver.roots import open_root
 from tfimm_resolver.sources import SCHEMES, local, sources_for
 
 if TYPE_CHECKING:
@@ -86,6 +84,9 @@ def _overriding(handle: Handle, place: str) -> Handle:
 
 
 def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
+    from tfimm_resolver.cache import Cache  # 3 ms that the import of the package need not cost
+    from tfimm_resolver.roots import open_root
+
     root = settings.urls_root()
     cache = Cache(open_root(root.value, root.mode))
 

@@ -15,7 +15,6 @@ from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.importing import around_import, is_imported
 from tfimm_resolver.resolver import resolve
-from tfimm_resolver.roots import serves
 from tfimm_resolver.sources import SCHEMES
 
 
@@ -48,6 +47,8 @@ def _is_ours(handle: Handle) -> bool:
         return True
     if handle.is_name and names.find(names.check(handle.text)) is not None:
         return True
+    from tfimm_resolver.roots import serves  # with the cache, on demand
+
     if not serves(settings.urls_root().value):
         return False
     return handle.scheme in SCHEMES if handle.scheme else _is_archive_here(handle)
