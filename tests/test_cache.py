@@ -240,7 +240,8 @@ def test_what_a_dead_process_left_makes_room_before_the_next_fill(cache: Cache, 
     dead = run("from tfimm_resolver.roots.local import _new_word; print(_new_word())")
     other = name_of("https://h/other")
     alive = f"{other}.{_new_word()}.tmp"
-    for name in (f"{NAME}.{dead}.tmp", f"{other}.{dead}.tmp", alive):
+    of_an_earlier_container = f"{NAME}.{_new_word()}.tmp"  # with the process id that is ours now
+    for name in (f"{NAME}.{dead}.tmp", f"{other}.{dead}.tmp", of_an_earlier_container, alive):
         put_model(root / name)
     (root / f"{NAME}.{dead}.txt").write_text("half a record")
 

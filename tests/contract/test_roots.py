@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -67,6 +68,14 @@ def test_what_is_removed_is_gone_and_nothing_is_no_error(root: Root) -> None:
         for name in (TEXT, NAME, NAME):
             root.remove(name)
     assert root.names() == []
+
+
+def test_the_age_of_a_tree_counts_from_when_it_was_adopted(root: Root) -> None:
+    with root.lock(NAME) as staged:
+        put_model(staged)
+        os.utime(staged, (0, 0))  # its download took long
+        root.adopt(staged, NAME)
+    assert root.retired_for_s(NAME) < 60
 
 
 def test_a_retired_tree_tells_since_when(root: Root) -> None:
