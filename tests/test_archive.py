@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.archives import MODEL, REAL, files_in, member, packed, tar_gz, tar_of, zip_of
-from tfimm_resolver.archive import Limits, unpack
+from tfimm_resolver.archive import unpack
 from tfimm_resolver.errors import ArchiveError, CacheError
+from tfimm_resolver.target import Limits
 
 
 @pytest.fixture

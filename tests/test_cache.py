@@ -18,9 +18,9 @@ from tests.test_names import put_model
 from tfimm_resolver import cache as cache_module
 from tfimm_resolver.cache import Cache, name_of
 from tfimm_resolver.errors import ArchiveError, IntegrityError, OfflineError
+from tfimm_resolver.holder import new_word
 from tfimm_resolver.record import Origin, Record
 from tfimm_resolver.roots import open_root
-from tfimm_resolver.roots.local import _new_word
 
 KEY = "https://h/m"
 NAME = name_of(KEY)
@@ -237,10 +237,10 @@ def test_entries_tell_whole_damaged_and_unrecorded_models(cache: Cache, root: Pa
 
 
 def test_what_a_dead_process_left_makes_room_before_the_next_fill(cache: Cache, root: Path) -> None:
-    dead = run("from tfimm_resolver.roots.local import _new_word; print(_new_word())")
+    dead = run("from tfimm_resolver.holder import new_word; print(new_word())")
     other = name_of("https://h/other")
-    alive = f"{other}.{_new_word()}.tmp"
-    of_an_earlier_container = f"{NAME}.{_new_word()}.tmp"  # with the process id that is ours now
+    alive = f"{other}.{new_word()}.tmp"
+    of_an_earlier_container = f"{NAME}.{new_word()}.tmp"  # with the process id that is ours now
     for name in (f"{NAME}.{dead}.tmp", f"{other}.{dead}.tmp", of_an_earlier_container, alive):
         put_model(root / name)
     (root / f"{NAME}.{dead}.txt").write_text("half a record")

@@ -16,7 +16,7 @@ HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"errors", "progress", "importing"},
     {"flags", "tar"},
-    {"roots", "record", "handle", "archive", "settings", "placement"},
+    {"roots", "holder", "record", "handle", "archive", "target", "settings", "placement"},
     {"cache", "plan", "transfer"},
     {"sources", "names"},
     {"resolver"},
@@ -28,7 +28,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
 DOORS_TO_TENSORFLOW = {"loading", "placement", "adapters", "demo"}
-FUNCTION_LINES, FILE_LINES = 50, 350
+FUNCTION_LINES, FILE_LINES = 50, 300
 HEAVY = ("tensorflow", "numpy", "absl", "requests", "urllib3", "ssl", "rich", "click", "filelock", "isal", "zipfile", "socket")
 
 Import = tuple[str, str, str, ast.stmt]

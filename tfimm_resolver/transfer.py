@@ -17,7 +17,7 @@ import requests
 import urllib3
 
 from tfimm_resolver import progress, settings
-from tfimm_resolver.archive import Limits, Stream, quoted, unpack
+from tfimm_resolver.archive import quoted, unpack
 from tfimm_resolver.errors import (
     AccessError,
     ArchiveError,
@@ -30,6 +30,7 @@ from tfimm_resolver.errors import (
 )
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.record import Origin
+from tfimm_resolver.target import Limits, Stream
 
 log = logging.getLogger("tfimm_resolver")
 

@@ -201,6 +201,7 @@ def test_a_read_only_root_with_a_whole_model_works_and_no_write_is_tried(origin:
     path = resolve(handle)
     code = """
         import os, sys
+        import tfimm_resolver.cache  # before this user may read no more of Python
         from tfimm_resolver import errors, resolve
         def forbidden(*arguments, **options): raise AssertionError("a write was tried")
         if os.getuid() == 0:

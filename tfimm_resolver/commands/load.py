@@ -26,7 +26,7 @@ def command(screen: Screen, handle: str) -> int:
     for name, signature in facts["signatures"].items():
         screen.data(click.style(name, bold=True))
         rows = [
-            [f"  {side}", tensor["name"], tensor["dtype"], str(tensor["shape"])]
+            [f"  {side}", tensor["name"], tensor["dtype"], _shape(tensor["shape"])]
             for side in signature
             for tensor in signature[side]
         ]
@@ -37,3 +37,7 @@ def command(screen: Screen, handle: str) -> int:
     for place in facts["variables"]:
         screen.data(f"{count(place['count'], 'variable')}, {in_words(place['size_bytes'])}, on {place['device']}")
     return 0
+
+
+def _shape(shape: list[int | None] | None) -> str:
+    return "<unknown>" if shape is None else f"({', '.join('None' if size is None else str(size) for size in shape)})"

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import time
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import record, settings
 from tfimm_resolver.errors import CacheError, LockTimeoutError
+from tfimm_resolver.holder import OURS, Holder, Patience, is_word_alive, new_word, try_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from filelock import BaseFileLock
 
-log = logging.getLogger("tfimm_resolver")
-
 _POLL_S = 0.05
-_LOOK_S = 0.5
-_OURS = "flock-"
-"""Begins the last word of our lock files: their writer holds a kernel lock, or is dead."""
 
 
 class LocalRoot:
@@ -52,7 +45,7 @@ class LocalRoot:
             raise self._error("read", error) from error
 
     def write(self, name: str, text: str) -> None:
-        half = self.locate(f"{name.partition('.')[0]}.{_new_word()}.txt")
+        half = self.locate(f"{name.partition('.')[0]}.{new_word()}.txt")
         with self._telling("write"):
             try:
                 with open(half, "x", encoding="utf-8", errors="backslashreplace") as file:
@@ -81,7 +74,7 @@ class LocalRoot:
             with self._telling("write"):
                 self._make()
                 after.callback(self._acquired(name, path).release)
-                mine = _Holder.new()
+                mine = Holder.new()
                 staging = Path(self.locate(f"{name}.{mine.word}.tmp"))
                 after.callback(self._leave, path, mine)
                 after.callback(_remove_tree, str(staging), ignore_errors=True)
@@ -107,7 +100,7 @@ class LocalRoot:
             if not os.path.isdir(path) or os.path.islink(path):
                 return os.unlink(path)
             # Renamed first, so that nobody finds half a tree under its name.
-            dying = self.locate(f"{name.partition('.')[0]}.{_new_word()}.tmp")
+            dying = self.locate(f"{name.partition('.')[0]}.{new_word()}.tmp")
             os.rename(path, dying)
             _remove_tree(dying)
 
@@ -139,16 +132,16 @@ class LocalRoot:
             for file in (path, *(f"{path}/{inner}" for inner in record.walk(path, folders=True))):
                 os.chmod(file, os.stat(file).st_mode & ~0o022)
 
-    def _leave(self, path: str, mine: _Holder) -> None:
+    def _leave(self, path: str, mine: Holder) -> None:
         """Take our lock file away, if it is still ours; while it is held, so that a waiter sees that it has no name."""
-        if _Holder.read(path) in (mine, _Holder()):
+        if Holder.read(path) in (mine, Holder()):
             _unlink(path)
 
     def _acquired(self, name: str, path: str) -> BaseFileLock:
         """The lock, held, once no living process has it."""
-        patience = _Patience(self.locate(name))
+        patience = Patience(self.locate(name))
         while True:
-            lock, holder = _try_lock(path), _Holder.read(path)
+            lock, holder = try_lock(path), Holder.read(path)
             if lock is not None and (holder.is_gone() or patience.is_out(holder)):
                 return lock
             if lock is not None:
@@ -164,9 +157,9 @@ class LocalRoot:
         """Remove what the dead left: of this name what plain tensorflow_hub staged, of any name what processes of ours did."""
         for other in self.names():
             key, _, rest = other.partition(".")
-            is_hubs = key == name and rest.endswith(".tmp") and not rest.startswith(_OURS)
-            is_ours = rest.startswith(_OURS)
-            if is_hubs or (is_ours and not _is_word_alive(rest.partition(".")[0], by_us=key != name)):
+            is_hubs = key == name and rest.endswith(".tmp") and not rest.startswith(OURS)
+            is_ours = rest.startswith(OURS)
+            if is_hubs or (is_ours and not is_word_alive(rest.partition(".")[0], by_us=key != name)):
                 _remove_tree(self.locate(other), ignore_errors=True)
                 with contextlib.suppress(OSError):  # it was a directory, and is gone
                     _unlink(self.locate(other))
@@ -187,101 +180,6 @@ class LocalRoot:
         return CacheError(f"cannot {deed} the cache at {self.place}: {error.strerror}: {error.filename}", fix=fix)
 
 
-@dataclass(frozen=True, slots=True)
-class _Holder:
-    """What a lock file says: ``host.pid.word``, as tensorflow_hub writes it; the word names the staging directory."""
-
-    host: str = ""
-    pid: int = 0
-    word: str = ""
-
-    @classmethod
-    def new(cls) -> _Holder:
-        return cls(_hostname(), os.getpid(), _new_word())
-
-    @classmethod
-    def read(cls, path: str) -> _Holder:
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                rest, _, word = file.read().rpartition(".")
-            host, _, pid = rest.rpartition(".")
-            return cls(host, int(pid), word)
-        except (FileNotFoundError, ValueError):  # gone meanwhile, or not yet written
-            return cls()
-
-    def to_text(self) -> str:
-        return f"{self.host}.{self.pid}.{self.word}"
-
-    def is_gone(self) -> bool:
-        """Whether the writer of a file that nobody has flocked is known to be dead; plain tensorflow_hub has no flock."""
-        if not self.word or self.word.startswith(_OURS):
-            return True
-        return self.host == _hostname() and not _is_running(self.pid)
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}" if self.word else "an unknown process"
-
-
-class _Patience:
-    """Runs out when a holder gives no sign of life for too long: its name and the size of what it fetched stay the same."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._sign: object = None
-        self._looked_s = self._alive_s = time.monotonic()
-        self._is_told = False
-
-    def is_out(self, holder: _Holder) -> bool:
-        now_s = time.monotonic()
-        if now_s - self._looked_s > _LOOK_S:
-            self._looked_s = now_s
-            sign = (holder, _size_bytes(f"{self._prefix}.{holder.word}.tmp"))
-            if sign != self._sign:
-                self._sign, self._alive_s = sign, now_s
-            if not self._is_told:
-                self._is_told = True
-                log.info("waiting for %s, which is fetching the same model", holder)
-        return now_s - self._alive_s > settings.lock_timeout_s()
-
-
-def _new_word() -> str:
-    """``flock-<pid>-<hash of the host>-<hex>``: whose it is can be told from the name of what it left."""
-    return f"{_OURS}{os.getpid()}-{zlib.crc32(_hostname().encode()):08x}-{os.urandom(8).hex()}"
-
-
-def _is_word_alive(word: str, *, by_us: bool) -> bool:
-    """Whether the process that made the word may still live; of other hosts it is believed, of this process as told.
-
-    In containers the process id of a dead one is soon ours.
-    """
-    pid, host, _ = (word.removeprefix(_OURS) + "--").split("-", 2)
-    if not pid.isdigit() or host != f"{zlib.crc32(_hostname().encode()):08x}":
-        return pid.isdigit()
-    return by_us if int(pid) == os.getpid() else _is_running(int(pid))
-
-
-def _hostname() -> str:
-    import socket  # 3 ms that only a miss costs
-
-    return socket.gethostname()
-
-
-def _try_lock(path: str) -> BaseFileLock | None:
-    from filelock import FileLock, Timeout  # 36 ms that only a miss costs
-
-    # No soft lock in place of a missing flock: what is said of the word in its file would not be true.
-    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return None
-    except PermissionError:
-        if not os.path.exists(path):
-            raise
-        return None  # another user's, in a root that is shared
-    return lock
-
-
 def _unlink(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
@@ -291,19 +189,3 @@ def _remove_tree(path: str, *, ignore_errors: bool = False) -> None:
     import shutil  # 2 ms that only a miss costs
 
     shutil.rmtree(path, ignore_errors)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _size_bytes(tree: str) -> int:
-    with contextlib.suppress(OSError):  # it may be gone, or go while we look
-        return sum(os.stat(f"{tree}/{path}").st_size for path in record.walk(tree))
-    return -1

@@ -1,0 +1,200 @@
+"""The directory that an archive fills: what may come to lie there, under which names, and how much of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from tfimm_resolver import tar
+from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
+
+PIECE_BYTES = 1 << 18
+_RATIO_FREE_BYTES = 64 << 20
+_DEPTH_MAX = 100
+_FOREIGN = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
+
+
+class Stream(Protocol):
+    """Bytes from the network or a disk; fewer than asked for only at the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one archive may unpack to.
+
+    Attributes:
+        ratio: bytes unpacked for each byte packed; not asked of the first 64 MiB.
+    """
+
+    members: int = 100_000
+    size_bytes: int = 1 << 40
+    ratio: float = 200.0
+
+
+@dataclass(slots=True)
+class Written:
+    """How many regular files an archive held, and their bytes."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+
+class Packed:
+    """The packed stream, and how much of it was read."""
+
+    def __init__(self, stream: Stream, total_bytes: int | None) -> None:
+        self._stream = stream
+        self._head = b""
+        self.total_bytes = total_bytes
+        self.read_bytes = 0
+
+    def peek(self, size_bytes: int) -> bytes:
+        """The beginning, which ``pieces`` will give again; asked first, and once."""
+        self._head = self._stream.read(size_bytes)
+        return self._head
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it."""
+        piece = self._head
+        while piece:
+            self.read_bytes += len(piece)
+            yield piece
+            piece = self._stream.read(PIECE_BYTES)
+
+
+class Target:
+    """The directory that is filled, and what it may come to hold."""
+
+    def __init__(self, into: Path, packed: Packed, limits: Limits) -> None:
+        self._into, self._packed, self._limits = into, packed, limits
+        self._members = 0
+        self._is_spooled = False
+        self._made: set[tuple[str, ...]] = set()
+        self.written = Written()
+        self._size_bytes = 0
+
+    def limited(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The pieces, as long as they keep within the limits."""
+        limits = self._limits
+        for piece in pieces:
+            self._size_bytes += len(piece)
+            if self._size_bytes > limits.size_bytes:
+                raise ArchiveError(
+                    f"it unpacks to over {limits.size_bytes} bytes", fix="If you trust it, set TFIMM_RESOLVER_MAX_BYTES."
+                )
+            if self._size_bytes > max(_RATIO_FREE_BYTES, limits.ratio * self._packed.read_bytes):
+                raise ArchiveError(
+                    f"it unpacks to over {limits.ratio:g} times its size",
+                    fix="If you trust it, set TFIMM_RESOLVER_MAX_RATIO.",
+                )
+            yield piece
+
+    def fill(self, members: Iterable[tar.Member]) -> None:
+        """Put every member in its place."""
+        for member in members:
+            if member.is_directory:
+                self.directory(member.name)
+            else:
+                self.file(member.name, member.pieces)
+
+    def directory(self, name: str) -> None:
+        """Make a directory, which may be there already."""
+        parts = self._parts(name)
+        with self._telling(name):
+            self._make(parts)
+
+    def file(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write a file, which may not."""
+        parts = self._parts(name)
+        with self._telling(name):
+            self._make(parts[:-1])
+            with open(
+                self._into.joinpath(*parts), "xb", buffering=0
+            ) as file:  # x: the disk knows best which names are the same
+                for piece in pieces:
+                    self.written.size_bytes += _write_all(file, piece)
+            self.written.files += 1
+
+    @contextlib.contextmanager
+    def spooled(self) -> Iterator[IO[bytes]]:
+        """The whole packed stream in a file beside what is unpacked: it goes with it, and waiters see it grow."""
+        self._is_spooled = True
+        with tempfile.NamedTemporaryFile(dir=self._into) as file:
+            with self._telling(""):
+                for piece in self._packed.pieces():
+                    file.write(piece)
+                file.flush()
+            yield file
+
+    def _make(self, parts: tuple[str, ...]) -> None:
+        """Make directories below the target, but never the target: whoever removed that does not want it filled."""
+        for depth in range(1, len(parts) + 1):
+            if parts[:depth] not in self._made:
+                path = self._into.joinpath(*parts[:depth])
+                if not path.is_dir():
+                    path.mkdir()
+                self._made.add(parts[:depth])
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        self._members += 1
+        if self._members > self._limits.members:
+            raise ArchiveError(
+                f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
+            )
+        return inside(name)
+
+    @contextlib.contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except ResolverError:  # of the stream that is being read
+            raise
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full() from error
+            if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+                raise ArchiveError(f"member {name!r} stands where another one does") from error
+            if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
+                raise ArchiveError(f"member {name!r} has a name that this disk cannot hold") from error
+            raise CacheError(f"cannot write {error.filename or self._into}: {error.strerror}") from error
+
+    def _full(self) -> CacheError:
+        packed = self._packed
+        held = self._size_bytes + (packed.read_bytes if self._is_spooled else 0)
+        room = held + shutil.disk_usage(self._into).free
+        about = self._size_bytes * (packed.total_bytes or 0) // max(packed.read_bytes, 1)
+        needed = f"about {about}" if about > held else f"over {max(held, packed.total_bytes or 0)}"
+        return CacheError(
+            f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {room} are free",
+            fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",
+        )
+
+
+def inside(name: str) -> tuple[str, ...]:
+    """The parts of a relative path that comes from outside, if it stays where it is put.
+
+    Raises:
+        ArchiveError: if it is absolute, climbs, or holds a control character, a backslash or a drive letter.
+    """
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    if len(parts) > _DEPTH_MAX:
+        raise ArchiveError(f"member {name[:80]!r}... lies {len(parts)} directories deep")
+    if name.startswith("/") or ".." in parts or _FOREIGN.search(name):
+        raise ArchiveError(f"member {name!r} does not stay inside the model's directory")
+    return parts
+
+
+def _write_all(file: IO[bytes], piece: bytes | memoryview) -> int:
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]
+    return len(piece)
