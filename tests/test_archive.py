@@ -263,6 +263,8 @@ def test_does_not_make_its_directory_anew_when_somebody_removed_it(into: Path) -
     into.rmdir()
     with pytest.raises(CacheError, match="No such file"):
         unpack(io.BytesIO(tar_gz({"variables/variables.index": b"x"})), into)
+    with pytest.raises(CacheError, match="No such file"):
+        unpack(io.BytesIO(zip_of()), into)
     assert not into.exists()
 
 

@@ -117,9 +117,8 @@ class Target:
         parts = self._parts(name)
         with self._telling(name):
             self._make(parts[:-1])
-            with open(
-                self._into.joinpath(*parts), "xb", buffering=0
-            ) as file:  # x: the disk knows best which names are the same
+            # x: the disk knows best which names are the same.
+            with open(self._into.joinpath(*parts), "xb", buffering=0) as file:
                 for piece in pieces:
                     self.written.size_bytes += _write_all(file, piece)
             self.written.files += 1
@@ -128,11 +127,10 @@ class Target:
     def spooled(self) -> Iterator[IO[bytes]]:
         """The whole packed stream in a file beside what is unpacked: it goes with it, and waiters see it grow."""
         self._is_spooled = True
-        with tempfile.NamedTemporaryFile(dir=self._into) as file:
-            with self._telling(""):
-                for piece in self._packed.pieces():
-                    file.write(piece)
-                file.flush()
+        with self._telling(""), tempfile.NamedTemporaryFile(dir=self._into) as file:
+            for piece in self._packed.pieces():
+                file.write(piece)
+            file.flush()
             yield file
 
     def _make(self, parts: tuple[str, ...]) -> None:
