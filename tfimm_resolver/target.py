@@ -128,9 +128,10 @@ class Target:
         """The whole packed stream in a file beside what is unpacked: it goes with it, and waiters see it grow."""
         self._is_spooled = True
         with self._telling(""), tempfile.NamedTemporaryFile(dir=self._into) as file:
-            for piece in self._packed.pieces():
-                file.write(piece)
-            file.flush()
+            with self._telling(""):  # while the file is there: how much room it takes is part of what is told
+                for piece in self._packed.pieces():
+                    file.write(piece)
+                file.flush()
             yield file
 
     def _make(self, parts: tuple[str, ...]) -> None:
