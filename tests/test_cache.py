@@ -122,6 +122,15 @@ def test_offline_the_error_names_the_missing_file(cache: Cache) -> None:
         ensured(cache, offline)
 
 
+def test_offline_a_whole_copy_that_cannot_keep_a_pin_is_not_called_damaged(cache: Cache, root: Path) -> None:
+    def offline(into: Path) -> Origin:
+        raise OfflineError("the network is off")
+
+    put_model(root / NAME)
+    with pytest.raises(OfflineError, match=r"^the network is off$"):
+        ensured(cache, offline, sha256="ab" * 32)
+
+
 def test_a_tree_by_plain_tensorflow_hub_or_by_hand_counts(cache: Cache, root: Path) -> None:
     put_model(root / NAME)
     assert ensured(cache) == root / NAME

@@ -99,9 +99,9 @@ class Cache:
         try:
             origin = fill(staged)
         except OfflineError as error:
-            if refresh or not self._trees(name):
-                raise
             fault = self.root.fault(self._read(name))
+            if refresh or fault is None or not self._trees(name):
+                raise
             raise OfflineError(f"the cached copy is damaged ({fault}) and {error.text}", fix=error.fix) from error
         return origin
 
