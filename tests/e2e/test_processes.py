@@ -99,7 +99,13 @@ def test_a_waiter_takes_over_when_the_one_that_downloads_is_killed(origin: Origi
 
 def test_ctrl_c_on_the_command_line_is_130_and_leaves_nothing(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
-    job = start("import sys; from tfimm_resolver.cli import main; sys.exit(main(['resolve', sys.argv[1]]))", handle)
+    code = """
+        import signal, sys
+        from tfimm_resolver.cli import main
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job of a shell does not inherit
+        sys.exit(main(["resolve", sys.argv[1]]))
+    """
+    job = start(code, handle)
     assert origin.started.wait(30)
     time.sleep(0.2)
     job.send_signal(signal.SIGINT)
@@ -224,7 +230,7 @@ def test_a_read_only_root_with_a_whole_model_works_and_no_write_is_tried(origin:
 def test_a_root_that_may_not_be_written_is_told(origin: Origin, cache_dir: Path) -> None:
     code = """
         import os, sys
-        import requests, filelock
+        import requests, filelock, tfimm_resolver.cache  # before this user may read no more of Python
         from tfimm_resolver import errors, resolve
         if os.getuid() == 0:
             os.setuid(54321)
