@@ -26,6 +26,7 @@ def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")  # a failure that stays is tried twice, which takes half a second
     yield
     settings.set_dir(None)
     for name in names.list_cached_models():

@@ -19,7 +19,7 @@ from tfimm_resolver import cache as cache_module
 from tfimm_resolver.cache import Cache, name_of
 from tfimm_resolver.errors import ArchiveError, IntegrityError, OfflineError
 from tfimm_resolver.holder import new_word
-from tfimm_resolver.record import Origin, Record
+from tfimm_resolver.record import Brought, File, Origin, Record
 from tfimm_resolver.roots import open_root
 
 KEY = "https://h/m"
@@ -38,23 +38,23 @@ def cache(root: Path) -> Cache:
     return Cache(open_root(str(root)))
 
 
-def filler(files: dict[str, bytes] | None = None, sha256: str = "ab" * 32) -> Callable[[Path], Origin]:
+def filler(files: dict[str, bytes] | None = None, sha256: str = "ab" * 32) -> Callable[[Path, Path], Brought]:
     """Fills with files, as if they came from an archive of that hash."""
 
-    def fill(into: Path) -> Origin:
+    def fill(into: Path, parts: Path) -> Brought:
         put_model(into, files)
-        return Origin("https://h/m.tar.gz", "", 7, sha256)
+        return Brought(Origin("https://h/m.tar.gz", "", 7, sha256))
 
     return fill
 
 
-def unwanted(into: Path) -> Origin:
+def unwanted(into: Path, parts: Path) -> Brought:
     """Must not be called."""
     raise AssertionError(f"{into} was filled again")
 
 
 def ensured(
-    cache: Cache, fill: Callable[[Path], Origin] = unwanted, *, refresh: bool = False, sha256: str | None = None
+    cache: Cache, fill: Callable[[Path, Path], Brought] = unwanted, *, refresh: bool = False, sha256: str | None = None
 ) -> Path:
     """The path of the model, ensured."""
     return Path(cache.path(cache.ensure(KEY, KEY, fill, refresh=refresh, sha256=sha256)))
@@ -67,7 +67,7 @@ def test_a_model_is_filled_once_and_nothing_else_is_left(cache: Cache, root: Pat
 
 
 def test_what_failed_to_be_filled_leaves_nothing(cache: Cache, root: Path) -> None:
-    def fill(into: Path) -> Origin:
+    def fill(into: Path, parts: Path) -> Brought:
         put_model(into)
         raise ArchiveError("damaged")
 
@@ -77,7 +77,7 @@ def test_what_failed_to_be_filled_leaves_nothing(cache: Cache, root: Path) -> No
 
 
 def test_an_interrupted_fill_leaves_nothing(cache: Cache, root: Path) -> None:
-    def fill(into: Path) -> Origin:
+    def fill(into: Path, parts: Path) -> Brought:
         put_model(into)
         raise KeyboardInterrupt
 
@@ -113,7 +113,7 @@ def test_a_damaged_model_heals(cache: Cache, root: Path, harm: str) -> None:
 
 
 def test_offline_the_error_names_the_missing_file(cache: Cache) -> None:
-    def offline(into: Path) -> Origin:
+    def offline(into: Path, parts: Path) -> Brought:
         raise OfflineError("the network is off")
 
     tree = ensured(cache, filler())
@@ -123,7 +123,7 @@ def test_offline_the_error_names_the_missing_file(cache: Cache) -> None:
 
 
 def test_offline_a_whole_copy_that_cannot_keep_a_pin_is_not_called_damaged(cache: Cache, root: Path) -> None:
-    def offline(into: Path) -> Origin:
+    def offline(into: Path, parts: Path) -> Brought:
         raise OfflineError("the network is off")
 
     put_model(root / NAME)
@@ -196,9 +196,9 @@ def test_a_damaged_tree_beside_a_replaced_one_heals_and_spares_it(cache: Cache) 
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_rename_lost_to_another_process_is_success(cache: Cache, root: Path, same: bool) -> None:
-    def fill(into: Path) -> Origin:
+    def fill(into: Path, parts: Path) -> Brought:
         put_model(root / NAME, MODEL if same else {"saved_model.pb": b"theirs"})
-        return filler()(into)
+        return filler()(into, parts)
 
     tree = ensured(cache, fill)
     assert (tree == root / NAME) is same
@@ -254,18 +254,18 @@ def test_what_a_dead_process_left_makes_room_before_the_next_fill(cache: Cache, 
         put_model(root / name)
     (root / f"{NAME}.{dead}.txt").write_text("half a record")
 
-    def fill(into: Path) -> Origin:
+    def fill(into: Path, parts: Path) -> Brought:
         assert sorted(os.listdir(root)) == sorted([into.name, f"{NAME}.lock", alive])
-        return filler()(into)
+        return filler()(into, parts)
 
     ensured(cache, fill)
 
 
 def test_files_that_go_while_they_are_new_are_missed(cache: Cache, root: Path) -> None:
-    def fill(into: Path) -> Origin:
-        origin = filler()(into)
+    def fill(into: Path, parts: Path) -> Brought:
+        brought = filler()(into, parts)
         (into / "saved_model.pb").unlink()
-        return replace(origin, files=len(MODEL), unpacked_bytes=sum(map(len, MODEL.values())))
+        return replace(brought, files=tuple(File(path, len(data), "") for path, data in MODEL.items()))
 
     with pytest.raises(IntegrityError, match="of 3 files"):
         ensured(cache, fill)
@@ -273,9 +273,9 @@ def test_files_that_go_while_they_are_new_are_missed(cache: Cache, root: Path) -
 
 
 def test_an_archive_of_directories_only_is_refused(cache: Cache, root: Path) -> None:
-    def fill(into: Path) -> Origin:
+    def fill(into: Path, parts: Path) -> Brought:
         (into / "a").mkdir()
-        return Origin()
+        return Brought(Origin())
 
     with pytest.raises(ArchiveError, match="no files"):
         ensured(cache, fill)

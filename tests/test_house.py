@@ -14,10 +14,10 @@ from tests.processes import run
 
 HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
-    {"errors", "progress", "importing"},
-    {"flags", "tar"},
-    {"roots", "holder", "record", "handle", "archive", "target", "settings", "placement"},
-    {"cache", "plan", "transfer"},
+    {"ahead", "errors", "progress", "importing"},
+    {"digests", "flags", "member_names", "parts", "tar"},
+    {"roots", "holder", "record", "handle", "archive", "target", "settings", "placement", "request", "tries"},
+    {"cache", "plan", "transfer", "download", "ranges"},
     {"sources", "names"},
     {"resolver"},
     {"loading", "adapters", "listing"},

@@ -188,12 +188,12 @@ def test_offline_no_socket_is_opened_and_the_error_names_handle_root_and_ways_ou
 def test_certificates_are_checked_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tfimm_resolver import transfer
+    from tfimm_resolver import request
 
-    assert transfer._certificates() is True
+    assert request._certificates()[0] is True
     monkeypatch.setenv("SSL_CERT_FILE", "/ca.pem")
-    assert transfer._certificates() == "/ca.pem"
+    assert request._certificates()[0] == "/ca.pem"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/bundle.pem")
-    assert transfer._certificates() == "/bundle.pem"
+    assert request._certificates()[0] == "/bundle.pem"
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
-    assert transfer._certificates() is False and "not checked" in caplog.text
+    assert request._certificates()[0] is False and "not checked" in caplog.text

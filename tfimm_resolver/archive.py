@@ -11,13 +11,15 @@ import uuid
 import zipfile
 import zlib as stdlib_zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from tfimm_resolver import tar
+from tfimm_resolver.ahead import Behind
 from tfimm_resolver.errors import ArchiveError, ResolverError
-from tfimm_resolver.record import SAVED_MODEL_FILES
-from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target, Written
+from tfimm_resolver.record import SAVED_MODEL_FILES, File
+from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
 
 zlib: Any = stdlib_zlib
 with contextlib.suppress(ImportError):  # no wheel for this platform
@@ -26,8 +28,8 @@ with contextlib.suppress(ImportError):  # no wheel for this platform
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 
 
-def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_bytes: int | None = None) -> Written:
-    """Unpack a .tar, .tar.gz or .zip, told apart by content, into an empty directory.
+def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_bytes: int | None = None) -> list[File]:
+    """Unpack a .tar, .tar.gz or .zip, told apart by content, into an empty directory; gives the files, sorted by path.
 
     The whole stream is read and must be nothing but the archive. Modes and owners in it are ignored. One folder that
     wraps a whole SavedModel is taken off. ``packed_bytes``, if known, lets the error of a full disk say what is needed.
@@ -39,17 +41,20 @@ def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_b
     """
     packed = Packed(stream, packed_bytes)
     head = packed.peek(tar.BLOCK_BYTES)
-    target = Target(into, packed, limits or Limits())
-    if head.startswith(b"\x1f\x8b"):
-        target.fill(tar.members(target.limited(_gunzipped(packed))))
-    elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        _unzip(target)
-    elif tar.is_header(head):
-        target.fill(tar.members(target.limited(packed.pieces())))
-    else:
-        raise ArchiveError(f"it is no .tar, .tar.gz or .zip: it begins with {quoted(head)}")
-    _unwrap(into)
-    return target.written
+    with Behind() as behind:
+        target = Target(into, packed, limits or Limits(), behind)
+        if head.startswith(b"\x1f\x8b"):
+            target.fill(tar.members(target.limited(_gunzipped(packed))))
+        elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            _unzip(target)
+        elif tar.is_header(head):
+            target.fill(tar.members(target.limited(packed.pieces())))
+        else:
+            raise ArchiveError(f"it is no .tar, .tar.gz or .zip: it begins with {quoted(head)}")
+        behind.finish()
+    wrapper = _unwrap(into)
+    files = (replace(file, path=file.path.removeprefix(wrapper)) for file in target.files)
+    return sorted(files, key=lambda file: file.path)
 
 
 def quoted(start: bytes) -> str:
@@ -80,15 +85,15 @@ def _gunzipped(packed: Packed) -> Iterator[bytes]:
 
 
 def _inflated(engine: Any, piece: bytes) -> Iterator[bytes]:
-    """What a piece unpacks to, never more than a few pieces at a time, however well it is packed."""
+    """What a piece unpacks to, in pieces that fit into the processor's cache, however well it is packed."""
     while not engine.eof:
         try:
-            inflated = engine.decompress(piece, PIECE_BYTES * 4)
+            inflated = engine.decompress(piece, PIECE_BYTES)
         except zlib.error as error:
             raise ArchiveError(f"its gzip stream is damaged: {error}") from error
         yield inflated
         piece = engine.unconsumed_tail
-        if not piece and len(inflated) < PIECE_BYTES * 4:
+        if not piece and len(inflated) < PIECE_BYTES:
             return
 
 
@@ -96,6 +101,7 @@ def _unzip(target: Target) -> None:
     """Unpack a zip, which only makes sense as a file: its directory stands at its end."""
     with target.spooled() as spool, _bad_zip(), zipfile.ZipFile(spool) as archive:
         _check_frame(archive, spool)
+        target.expect(sum(info.file_size for info in archive.infolist()))
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -110,7 +116,8 @@ def _unzip(target: Target) -> None:
                 target.directory(info.orig_filename)
                 continue
             with archive.open(info) as file:
-                target.file(info.orig_filename, target.limited(iter(lambda: file.read(PIECE_BYTES), b"")))
+                pieces = target.limited(iter(lambda: file.read(PIECE_BYTES), b""))
+                target.file(info.orig_filename, pieces, info.file_size)
 
 
 @contextlib.contextmanager
@@ -146,12 +153,13 @@ def _check_gap(size_bytes: int, is_behind_member: bool) -> None:
         raise ArchiveError("the zip is damaged: it holds more than its directory says")
 
 
-def _unwrap(into: Path) -> None:
-    """Take off one folder that wraps a whole SavedModel."""
+def _unwrap(into: Path) -> str:
+    """Take off one folder that wraps a whole SavedModel; gives the beginning that paths have lost with it."""
     names = os.listdir(into)
     if len(names) != 1 or not any((into / names[0] / file).is_file() for file in SAVED_MODEL_FILES):
-        return
+        return ""
     wrapper = (into / names[0]).rename(into / uuid.uuid4().hex)
     for child in list(wrapper.iterdir()):
         child.rename(into / child.name)
     wrapper.rmdir()
+    return f"{names[0]}/"

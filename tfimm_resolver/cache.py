@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, OfflineError
-from tfimm_resolver.record import File, Origin, Record, measure
+from tfimm_resolver.record import Brought, File, Record, measure, walk
 from tfimm_resolver.roots import Root
 
 if TYPE_CHECKING:
@@ -50,11 +50,12 @@ class Cache:
         return self.root.locate(record.tree)
 
     def ensure(
-        self, handle: str, key: str, fill: Callable[[Path], Origin], *, refresh: bool = False, sha256: str | None = None
+        self, handle: str, key: str, fill: Callable[[Path, Path], Brought], *, refresh: bool = False, sha256: str | None = None
     ) -> Record:
         """The record of the model ``key``, brought by ``fill`` where it is missing, damaged or to be refreshed.
 
-        ``fill`` is called at most once, with an empty local directory; ``handle`` is what the record says of it.
+        ``fill`` is called at most once, with an empty local directory and the place of one that outlives a ``fill``
+        that fails, not made yet; ``handle`` is what the record says of the model.
         Nobody sees a tree before it is whole; a ``fill`` that fails leaves what was there.
 
         Raises:
@@ -69,8 +70,9 @@ class Cache:
             now = self.find(key)
             if now is not None and (not refresh or now != before) and _satisfies(now, sha256):
                 return now  # another process did our work while we waited
-            origin = self._filled(fill, staged, name, refresh)
-            record = self._publish(name, staged, Record(handle, name, _now(), origin, _measured(staged, origin)), now)
+            brought = self._filled(fill, staged, name, refresh)
+            record = Record(handle, name, _now(), brought.origin, _measured(staged, brought))
+            record = self._publish(name, staged, record, now)
             self._remove_retired()
         return record
 
@@ -84,7 +86,7 @@ class Cache:
     def remove(self, name: str) -> None:
         """Remove the model of that name, and every tree that it had."""
         with self.root.lock(name):
-            for tree in self._trees(name):
+            for tree in [*self._trees(name), os.path.basename(self.root.parts(name))]:
                 self.root.remove(tree)
             # Last: without its record, a damaged tree could pass for one that somebody else put there.
             self.root.remove(name + _RECORD)
@@ -95,15 +97,14 @@ class Cache:
         found = _TREE.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
-    def _filled(self, fill: Callable[[Path], Origin], staged: Path, name: str, refresh: bool) -> Origin:
+    def _filled(self, fill: Callable[[Path, Path], Brought], staged: Path, name: str, refresh: bool) -> Brought:
         try:
-            origin = fill(staged)
+            return fill(staged, self.root.parts(name))
         except OfflineError as error:
             fault = self.root.fault(self._read(name))
             if refresh or fault is None or not self._trees(name):
                 raise
             raise OfflineError(f"the cached copy is damaged ({fault}) and {error.text}", fix=error.fix) from error
-        return origin
 
     def _publish(self, name: str, staged: Path, record: Record, now: Record | None) -> Record:
         """Make what was staged what the record names; ``now`` is the whole model that it replaces, if there is one."""
@@ -155,20 +156,24 @@ class Cache:
                     self.root.remove(found[0])
 
 
-def _measured(staged: Path, origin: Origin) -> tuple[File, ...]:
+def _measured(staged: Path, brought: Brought) -> tuple[File, ...]:
     """What was staged, if it is all that came.
 
     Raises:
         ArchiveError: if nothing came.
-        IntegrityError: if somebody removed files that were just unpacked.
+        IntegrityError: if somebody removed or changed files that were just unpacked.
     """
-    files = measure(str(staged))
+    files = measure(str(staged)) if brought.files is None else brought.files
     if not files:
         raise ArchiveError("the archive holds no files")
-    here = (len(files), sum(file.size_bytes for file in files))
-    if origin.files is not None and here != (origin.files, origin.unpacked_bytes):
+    try:
+        here = {path: os.stat(staged / path).st_size for path in walk(str(staged))}
+    except FileNotFoundError:  # removed between the two
+        here = {}
+    if here != {file.path: file.size_bytes for file in files}:
+        size_bytes = sum(file.size_bytes for file in files)
         raise IntegrityError(
-            f"of {origin.files} files, {origin.unpacked_bytes} bytes, unpacked into {staged} {here[0]}, {here[1]} are left",
+            f"of {len(files)} files, {size_bytes} bytes, unpacked into {staged} {len(here)}, {sum(here.values())} are left",
             fix="Something removes files there while they are new: try again, or set TFHUB_CACHE_DIR to another place.",
         )
     return files

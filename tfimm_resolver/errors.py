@@ -56,9 +56,27 @@ class UnknownHandleError(HandleError, FileNotFoundError):
 
 
 class FetchError(ResolverError, OSError):
-    """The model could not be brought here."""
+    """The model could not be brought here.
+
+    Attributes:
+        is_passing: whether the same may well succeed a little later.
+        status: of the HTTP answer that refused it; None if there was no answer.
+        retry_after_s: for how long that answer asked to be left alone; None if it did not say.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        fix: str = "",
+        is_passing: bool = False,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(text, fix=fix)
+        self.is_passing, self.status, self.retry_after_s = is_passing, status, retry_after_s
 
 
 class NotFoundError(FetchError, FileNotFoundError):

@@ -38,9 +38,9 @@ class Meter(Protocol):
 
 
 @contextlib.contextmanager
-def shown(label: str, total_bytes: int | None, *, quiet: bool) -> Iterator[Meter]:
-    """A meter for one download, in the form that fits where stderr goes."""
-    meter = _Silent() if quiet else _meter(label, total_bytes)
+def shown(label: str, total_bytes: int | None, resumed_bytes: int = 0, *, quiet: bool) -> Iterator[Meter]:
+    """A meter for one download, in the form that fits where stderr goes; some of it may have come earlier."""
+    meter = _Silent() if quiet else _meter(_Course(label, total_bytes, resumed_bytes))
     is_whole = False
     try:
         yield meter
@@ -49,12 +49,12 @@ def shown(label: str, total_bytes: int | None, *, quiet: bool) -> Iterator[Meter
         meter.finish(is_whole)
 
 
-def _meter(label: str, total_bytes: int | None) -> Meter:
+def _meter(course: _Course) -> Meter:
     if _is_notebook():
-        return _NotebookLine(_Course(label, total_bytes))
+        return _NotebookLine(course)
     if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
-        return _TerminalLine(_Course(label, total_bytes))
-    return _Lines(_Course(label, total_bytes))
+        return _TerminalLine(course)
+    return _Lines(course)
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
@@ -77,13 +77,17 @@ class _Silent:
 
 @dataclass(slots=True)
 class _Course:
-    """One download in numbers and words; the rate is that of the last five seconds."""
+    """One download in numbers and words; the rate is that of the last five seconds, without what came earlier."""
 
     label: str
     total_bytes: int | None
-    done_bytes: int = 0
+    resumed_bytes: int = 0
+    done_bytes: int = field(init=False)
     started_s: float = field(default_factory=time.monotonic)
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.done_bytes = self.resumed_bytes
 
     def advance(self, size_bytes: int) -> float:
         """Count, and say what time it is, in seconds."""
@@ -111,7 +115,8 @@ class _Course:
         return f"  {in_words(int(rate))}/s{left}"
 
     def closing_words(self) -> str:
-        return f"{self.label}  {in_words(self.done_bytes)} in {time.monotonic() - self.started_s:.1f} s"
+        earlier = f", {in_words(self.resumed_bytes)} of it earlier" if self.resumed_bytes else ""
+        return f"{self.label}  {in_words(self.done_bytes)} in {time.monotonic() - self.started_s:.1f} s{earlier}"
 
 
 class _Lines:
@@ -184,7 +189,9 @@ class _TerminalLine:
             _TerminalLine._users += 1
             self._progress = _TerminalLine._board
         label = cut(course.label, max(10, self._columns - (_FIGURES_COLUMNS if self._columns >= _BAR_FROM_COLUMNS else 26)))
-        self._task = self._progress.add_task(label, total=course.total_bytes, figures=self._figures())
+        self._task = self._progress.add_task(
+            label, total=course.total_bytes, completed=course.done_bytes, figures=self._figures()
+        )
 
     def advance(self, size_bytes: int) -> None:
         self._course.advance(size_bytes)

@@ -35,15 +35,25 @@ class Origin:
         etag: as the server gave it.
         size_bytes: of the archive, packed.
         sha256: of the archive; empty where the model was not one archive.
-        files: how many were unpacked, and ``unpacked_bytes`` how large; None where that is not known.
     """
 
     url: str = ""
     etag: str = ""
     size_bytes: int | None = None
     sha256: str = ""
-    files: int | None = None
-    unpacked_bytes: int | None = None
+
+    @classmethod
+    def parse(cls, facts: dict[str, Any]) -> Origin:
+        """Read what a record says; another version of this package may say more."""
+        return cls(**{name: facts[name] for name in ("url", "etag", "size_bytes", "sha256") if name in facts})
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What came: from where, and every file as it was written, sorted by path; None where nobody hashed them on the way."""
+
+    origin: Origin
+    files: tuple[File, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ def _parse(text: str, tree: str) -> Record:
             raise ValueError
         files = tuple(File(str(file["path"]), int(file["size_bytes"]), str(file["sha256"])) for file in facts.pop("files"))
         texts = {name: str(facts.pop(name)) for name in ("handle", "tree", "fetched_at")}
-        return Record(**texts, origin=Origin(**facts["origin"]), files=files)
+        return Record(**texts, origin=Origin.parse(facts["origin"]), files=files)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # not JSON of ours
         lines = dict(line.partition(": ")[::2] for line in head.splitlines())
         return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))

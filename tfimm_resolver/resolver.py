@@ -15,7 +15,7 @@ from tfimm_resolver.sources import SCHEMES, local, sources_for
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.record import Origin
+    from tfimm_resolver.record import Brought
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -90,14 +90,15 @@ def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
     root = settings.urls_root()
     cache = Cache(open_root(root.value, root.mode))
 
-    def fill(into: Path) -> Origin:
+    def fill(into: Path, parts: Path) -> Brought:
+        from tfimm_resolver.record import Brought
         from tfimm_resolver.transfer import Transfer  # the network is loaded on a miss only
 
         if root.source == settings.TEMPORARY:
             _advise(root.value)
-        transfer = Transfer(handle)
+        transfer = Transfer(handle, parts)
         plan.fill(into, transfer)
-        return transfer.origin
+        return Brought(transfer.origin, transfer.files)
 
     label = handle.public if handle.scheme else local.place_of(handle)
     return cache.path(cache.ensure(label, plan.key, fill, refresh=refresh, sha256=handle.sha256))

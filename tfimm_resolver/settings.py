@@ -172,6 +172,16 @@ def timeouts_s() -> tuple[float, float]:
     return (_number("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", 10, 1e6), _number("TFIMM_RESOLVER_READ_TIMEOUT_S", 30, 1e6))
 
 
+def connections() -> int:
+    """How many connections may bring one large archive."""
+    return int(_number("TFIMM_RESOLVER_CONNECTIONS", 8, 64))
+
+
+def retries() -> int:
+    """How often in a row a request is repeated that failed for a passing reason; 0 is allowed."""
+    return int(_number("TFIMM_RESOLVER_RETRIES", 5, 1000, least=0))
+
+
 def lock_timeout_s() -> float:
     """Seconds for which a lock file of an unknown or foreign holder is respected without a sign of life."""
     return _number("TFIMM_RESOLVER_LOCK_TIMEOUT_S", 600)
@@ -190,12 +200,13 @@ def _is_on(variable: str) -> bool:
     return os.environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
 
 
-def _number(variable: str, default: float, most: float = 1e18) -> float:
+def _number(variable: str, default: float, most: float = 1e18, least: float = 1e-9) -> float:
     said = os.environ.get(variable) or default
     try:
         number = float(said)
     except ValueError:
         number = -1
-    if not 0 < number <= most:
-        raise HandleError(f"{variable} is {said!r}", fix=f"It has to be a number above 0, and not above {most:g}.")
+    if not least <= number <= most:
+        from_ = "above 0" if least else "from 0 on"
+        raise HandleError(f"{variable} is {said!r}", fix=f"It has to be a number {from_}, and not above {most:g}.")
     return number

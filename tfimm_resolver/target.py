@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import re
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from tfimm_resolver import tar
+from tfimm_resolver.ahead import Behind
 from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
+from tfimm_resolver.member_names import Names
+from tfimm_resolver.record import File
 
 PIECE_BYTES = 1 << 18
 _RATIO_FREE_BYTES = 64 << 20
-_DEPTH_MAX = 100
-_FOREIGN = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
+_ROOM_ASKED_FROM_BYTES = 1 << 20
 
 
 class Stream(Protocol):
-    """Bytes from the network or a disk; fewer than asked for only at the end."""
+    """Bytes from the network or a disk: at most as many as asked for, none only at the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -40,14 +42,6 @@ class Limits:
     ratio: float = 200.0
 
 
-@dataclass(slots=True)
-class Written:
-    """How many regular files an archive held, and their bytes."""
-
-    files: int = 0
-    size_bytes: int = 0
-
-
 class Packed:
     """The packed stream, and how much of it was read."""
 
@@ -59,7 +53,8 @@ class Packed:
 
     def peek(self, size_bytes: int) -> bytes:
         """The beginning, which ``pieces`` will give again; asked first, and once."""
-        self._head = self._stream.read(size_bytes)
+        while len(self._head) < size_bytes and (piece := self._stream.read(size_bytes - len(self._head))):
+            self._head += piece
         return self._head
 
     def pieces(self) -> Iterator[bytes]:
@@ -74,13 +69,14 @@ class Packed:
 class Target:
     """The directory that is filled, and what it may come to hold."""
 
-    def __init__(self, into: Path, packed: Packed, limits: Limits) -> None:
-        self._into, self._packed, self._limits = into, packed, limits
+    def __init__(self, into: Path, packed: Packed, limits: Limits, behind: Behind) -> None:
+        self._into, self._packed, self._limits, self._behind = into, packed, limits, behind
         self._members = 0
         self._is_spooled = False
         self._made: set[tuple[str, ...]] = set()
-        self.written = Written()
+        self._names = Names()
         self._size_bytes = 0
+        self.files: list[File] = []
 
     def limited(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """The pieces, as long as they keep within the limits."""
@@ -104,24 +100,46 @@ class Target:
             if member.is_directory:
                 self.directory(member.name)
             else:
-                self.file(member.name, member.pieces)
+                self.file(member.name, member.pieces, member.size_bytes)
 
     def directory(self, name: str) -> None:
         """Make a directory, which may be there already."""
-        parts = self._parts(name)
+        parts = self._parts(name, is_directory=True)
         with self._telling(name):
             self._make(parts)
 
-    def file(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
-        """Write a file, which may not."""
-        parts = self._parts(name)
+    def file(self, name: str, pieces: Iterable[bytes | memoryview], size_bytes: int) -> None:
+        """Have a file written, which may not; it is whole once ``behind`` has finished."""
+        parts = self._parts(name, is_directory=False)
+        self.expect(size_bytes)
         with self._telling(name):
             self._make(parts[:-1])
             # x: the disk knows best which names are the same.
-            with open(self._into.joinpath(*parts), "xb", buffering=0) as file:
-                for piece in pieces:
-                    self.written.size_bytes += _write_all(file, piece)
-            self.written.files += 1
+            file = open(self._into.joinpath(*parts), "xb", buffering=0)  # noqa: SIM115  # closed behind
+        digest = hashlib.sha256()
+
+        def write(piece: bytes | memoryview) -> None:
+            with self._telling(name):
+                _write_all(file, piece)
+            digest.update(piece)
+
+        def finish() -> None:
+            self.files.append(File("/".join(parts), file.tell(), digest.hexdigest()))
+
+        try:
+            for piece in pieces:
+                self._behind.do(write, piece)
+            self._behind.do(finish)
+        finally:
+            self._behind.close_later(file)
+
+    def expect(self, size_bytes: int) -> None:
+        """Refuse what the disk has no room for, before any of it is written."""
+        if size_bytes < _ROOM_ASKED_FROM_BYTES:
+            return
+        with self._telling(""):
+            if size_bytes > shutil.disk_usage(self._into).free:
+                raise self._full(size_bytes)
 
     @contextlib.contextmanager
     def spooled(self) -> Iterator[IO[bytes]]:
@@ -143,13 +161,13 @@ class Target:
                     path.mkdir()
                 self._made.add(parts[:depth])
 
-    def _parts(self, name: str) -> tuple[str, ...]:
+    def _parts(self, name: str, *, is_directory: bool) -> tuple[str, ...]:
         self._members += 1
         if self._members > self._limits.members:
             raise ArchiveError(
                 f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
             )
-        return inside(name)
+        return self._names.parts(name, is_directory=is_directory)
 
     @contextlib.contextmanager
     def _telling(self, name: str) -> Iterator[None]:
@@ -166,34 +184,23 @@ class Target:
                 raise ArchiveError(f"member {name!r} has a name that this disk cannot hold") from error
             raise CacheError(f"cannot write {error.filename or self._into}: {error.strerror}") from error
 
-    def _full(self) -> CacheError:
+    def _full(self, more_bytes: int = 0) -> CacheError:
+        """``more_bytes``: what a member is known to need beyond what came of the archive."""
         packed = self._packed
         held = self._size_bytes + (packed.read_bytes if self._is_spooled else 0)
         room = held + shutil.disk_usage(self._into).free
-        about = self._size_bytes * (packed.total_bytes or 0) // max(packed.read_bytes, 1)
-        needed = f"about {about}" if about > held else f"over {max(held, packed.total_bytes or 0)}"
+        known = max(held + more_bytes, packed.total_bytes or 0)
+        # The first few bytes of an archive tell little of the rest.
+        share = self._size_bytes / packed.read_bytes if packed.read_bytes > PIECE_BYTES else 0
+        about = int(share * (packed.total_bytes or 0))
+        needed = f"about {about}" if about > known else f"over {known}"
         return CacheError(
             f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {room} are free",
             fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",
         )
 
 
-def inside(name: str) -> tuple[str, ...]:
-    """The parts of a relative path that comes from outside, if it stays where it is put.
-
-    Raises:
-        ArchiveError: if it is absolute, climbs, or holds a control character, a backslash or a drive letter.
-    """
-    parts = tuple(part for part in name.split("/") if part not in ("", "."))
-    if len(parts) > _DEPTH_MAX:
-        raise ArchiveError(f"member {name[:80]!r}... lies {len(parts)} directories deep")
-    if name.startswith("/") or ".." in parts or _FOREIGN.search(name):
-        raise ArchiveError(f"member {name!r} does not stay inside the model's directory")
-    return parts
-
-
-def _write_all(file: IO[bytes], piece: bytes | memoryview) -> int:
+def _write_all(file: IO[bytes], piece: bytes | memoryview) -> None:
     view = memoryview(piece)
     while view:
         view = view[file.write(view) :]
-    return len(piece)

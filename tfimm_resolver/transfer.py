@@ -4,43 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
-import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
-import requests
-import urllib3
-
-from tfimm_resolver import progress, settings
-from tfimm_resolver.archive import quoted, unpack
-from tfimm_resolver.errors import (
-    AccessError,
-    ArchiveError,
-    FetchError,
-    IntegrityError,
-    NotFoundError,
-    OfflineError,
-    ResolverError,
-    TransferTimeoutError,
-)
+from tfimm_resolver import download, progress, request, settings
+from tfimm_resolver.ahead import Ahead
+from tfimm_resolver.archive import unpack
+from tfimm_resolver.digests import Digests
+from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, OfflineError
 from tfimm_resolver.handle import Handle
-from tfimm_resolver.record import Origin
-from tfimm_resolver.target import Limits, Stream
+from tfimm_resolver.parts import Parts
+from tfimm_resolver.ranges import AnewError
+from tfimm_resolver.record import File, Origin
+from tfimm_resolver.target import PIECE_BYTES, Limits
+from tfimm_resolver.tries import Tries
 
-log = logging.getLogger("tfimm_resolver")
-
-_BODY_START_BYTES = 300
-_FIXES = {
-    401: "The place wants credentials: check the handle, and netrc or the token for that host.",
-    403: "The place refuses: check the handle, its access rights, and whether a signed URL has run out.",
-    404: "Check the spelling of the handle and its version.",
-    410: "The model was taken down: look for a newer version.",
-}
+_PLACE_BYTES_MAX = 3000
 
 
 class Transfer:
@@ -48,11 +30,14 @@ class Transfer:
 
     Attributes:
         origin: where it came from; complete once ``archive`` or ``local_archive`` has returned.
+        files: what was unpacked, with the hash of each; None before that.
     """
 
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+    def __init__(self, handle: Handle, parts: Path | None = None) -> None:
+        """``parts`` is where ``archive`` keeps an unfinished download for the next one to go on with; need not exist."""
+        self._handle, self._place_of_parts = handle, parts
         self.origin = Origin()
+        self.files: tuple[File, ...] | None = None
 
     def archive(self, url: str, into: Path) -> None:
         """Bring the archive at ``url`` and unpack it into the empty directory ``into``.
@@ -60,21 +45,29 @@ class Transfer:
         Raises:
             FetchError: if it did not come, whole; NotFoundError, AccessError, OfflineError and TransferTimeoutError say why.
             ArchiveError: if it may not be unpacked.
-            IntegrityError: if the handle pins another sha256.
+            IntegrityError: if the handle pins another sha256, or the server promised another hash.
             CacheError: if ``into`` cannot be written.
         """
-        with self._reply(url) as reply:
-            self._refuse_failure(reply)
-            size_bytes = _content_length(reply)
-            self.origin = Origin(without_secrets(reply.url), reply.headers.get("ETag", ""))
-            with progress.shown(self._handle.public, size_bytes, quiet=settings.is_quiet()) as meter:
-                self._unpack(_Body(reply, meter), into, size_bytes)
+        self._refuse_offline()
+        parts = Parts(self._place_of_parts or into.with_suffix(".parts"))
+        tries, is_plain = Tries(), False
+        while True:
+            try:
+                self._bring(url, into, parts, is_plain)
+                return parts.clear()
+            except AnewError as anew:
+                is_plain = is_plain or anew.is_plain
+                tries.after(anew.error, anew.came_bytes)
+            except (ArchiveError, IntegrityError, CacheError):  # what came is bad, or there is no room for it
+                parts.clear()
+                raise
+            _empty(into)
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
         with _LocalFile(path) as file:
             self.origin = Origin(path)
-            self._unpack(file, into, file.size_bytes)
+            self._unpack(file.read, into, file.size_bytes)
 
     def see_other(self, url: str) -> str | None:
         """The body of a 303 answer to ``url``, not followed; None for any other answer.
@@ -82,77 +75,83 @@ class Transfer:
         Raises:
             FetchError: if there is no answer.
         """
-        with self._reply(url, allow_redirects=False) as reply, _translated(url):
+        self._refuse_offline()
+        with request.Session() as session, request.get(session, url, follow=False) as reply, request.translated(url):
             if reply.status_code != 303:
                 return None
-            body: bytes = reply.raw.read(_BODY_START_BYTES * 10, decode_content=True)
+            body: bytes = reply.raw.read(_PLACE_BYTES_MAX, decode_content=True)
             return body.decode("utf-8", "replace").strip()
 
-    def _unpack(self, stream: Stream, into: Path, size_bytes: int | None) -> None:
-        hashed = _Hashed(stream)
-        try:
-            written = unpack(hashed, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
-        except ArchiveError as error:
-            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
-        self.origin = replace(
-            self.origin,
-            size_bytes=hashed.size_bytes,
-            sha256=hashed.digest.hexdigest(),
-            files=written.files,
-            unpacked_bytes=written.size_bytes,
-        )
+    def _bring(self, url: str, into: Path, parts: Parts, is_plain: bool) -> None:
+        with contextlib.ExitStack() as stack:
+            body = download.begin(str(self._handle), url, parts, is_plain=is_plain)
+            stack.callback(body.close)
+            self.origin = Origin(request.without_secrets(body.reply.url), body.reply.headers.get("ETag", ""))
+            meter = stack.enter_context(
+                progress.shown(self._handle.public, body.size_bytes, body.resumed_bytes, quiet=settings.is_quiet())
+            )
+            told_bytes = 0
+
+            def tell() -> None:
+                nonlocal told_bytes
+                arrived_bytes = body.arrived_bytes
+                if arrived_bytes > told_bytes:
+                    meter.advance(arrived_bytes - told_bytes)
+                told_bytes = arrived_bytes
+
+            stack.callback(body.stop)
+            promised = Digests(body.reply.headers, is_whole=body.reply.status_code == 200)
+            self._unpack(body.read, into, body.size_bytes, promised, tell)
+            tell()
+
+    def _unpack(
+        self,
+        read: Callable[[int], bytes],
+        into: Path,
+        size_bytes: int | None,
+        promised: Digests | None = None,
+        tell: Callable[[], None] = lambda: None,
+    ) -> None:
+        hashed = _Hashed(read, promised)
+        with _ahead(hashed, tell) as stream:
+            try:
+                files = unpack(stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
+            except ArchiveError as error:
+                raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
+        self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
+        if promised is not None:
+            promised.check(self.origin.url)
         if self._handle.sha256 not in (None, self.origin.sha256):
             raise IntegrityError(
                 f"{self._handle} has another sha256:\n  came   {self.origin.sha256}\n  pinned {self._handle.sha256}",
                 fix="Mend the pin if you trust what came; nothing of it was kept.",
             )
+        self.files = tuple(files)
 
-    @contextlib.contextmanager
-    def _reply(self, url: str, *, allow_redirects: bool = True) -> Iterator[requests.Response]:
+    def _refuse_offline(self) -> None:
         if settings.is_offline():
             raise OfflineError(
                 f"{self._handle} is not in the cache at {settings.urls_root().value}, and TFIMM_RESOLVER_OFFLINE is set",
                 fix="Unset it, or bring a copy and say where it is: set_model_cache(handle, path).",
             )
-        with _translated(url), requests.Session() as session:
-            reply = session.get(
-                url,
-                stream=True,
-                timeout=settings.timeouts_s(),
-                allow_redirects=allow_redirects,
-                verify=_certificates(),
-                # The archive as it is: a proxy that packs it anew would change its hash.
-                headers={"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver"},
-            )
-        with reply:
-            yield reply
-
-    def _refuse_failure(self, reply: requests.Response) -> None:
-        """Raise unless the answer is a plain 200, quoting the start of what came instead."""
-        if reply.status_code == 200:
-            return
-        with _translated(reply.url):
-            start = quoted(reply.raw.read(_BODY_START_BYTES, decode_content=True))
-        kind = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}.get(reply.status_code, FetchError)
-        place = without_secrets(reply.url)
-        asked = f"{self._handle}: " if place != str(self._handle) else ""
-        raise kind(
-            f"{asked}{place} answered {reply.status_code} {_printable(reply.reason)}: {_without_values(start, reply)}",
-            fix=_FIXES.get(reply.status_code, "The fault is at that place: try again later."),
-        )
 
 
-class _Body:
-    """The body of a reply as a stream, metered."""
+@contextlib.contextmanager
+def _ahead(stream: _Hashed, tell: Callable[[], None]) -> Iterator[Ahead]:
+    ahead = Ahead(stream.piece, tell)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
 
-    def __init__(self, reply: requests.Response, meter: progress.Meter) -> None:
-        self._reply, self._meter = reply, meter
 
-    def read(self, size: int, /) -> bytes:
-        with _translated(self._reply.url):
-            piece: bytes = self._reply.raw.read(size, decode_content=False)
-        self._meter.advance(len(piece))
-        return piece
+def _empty(folder: Path) -> None:
+    """Remove what a failed try unpacked; the folder itself stays, since its name stands for our lock."""
+    for child in list(folder.iterdir()):
+        if child.is_dir():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
 
 
 class _LocalFile:
@@ -183,85 +182,17 @@ class _LocalFile:
 
 
 class _Hashed:
-    """A stream that is hashed as it passes."""
+    """Pieces that are hashed as they pass, for us and for what the server promised."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, read: Callable[[int], bytes], promised: Digests | None) -> None:
+        self._read, self._promised = read, promised
         self.digest = hashlib.sha256()
         self.size_bytes = 0
 
-    def read(self, size: int, /) -> bytes:
-        piece = self._stream.read(size)
+    def piece(self) -> bytes:
+        piece = self._read(PIECE_BYTES)
         self.digest.update(piece)
+        if self._promised is not None:
+            self._promised.update(piece)
         self.size_bytes += len(piece)
         return piece
-
-
-def without_secrets(url: str) -> str:
-    """A URL without userinfo, query and fragment."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def _without_values(text: str, reply: requests.Response) -> str:
-    """What a server says, without the values of queries, which some echo."""
-    for url in (reply.url, *(earlier.url for earlier in reply.history)):
-        for _, value in parse_qsl(urlsplit(url).query):
-            text = text.replace(value, "…") if len(value) > 5 else text
-    return text
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text or "")
-
-
-def _content_length(reply: requests.Response) -> int | None:
-    said = reply.headers.get("Content-Length", "")
-    return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
-
-
-def _certificates() -> Any:
-    """What requests' ``verify`` takes. requests itself knows REQUESTS_CA_BUNDLE, but not SSL_CERT_FILE."""
-    if not settings.is_certificate_checked():
-        log.warning("certificates are not checked: TFHUB_DISABLE_CERT_VALIDATION is true")
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        return False
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
-
-
-@contextlib.contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """The one place where errors of the HTTP library become ours."""
-    try:
-        yield
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        # The library's own texts show the query, which may be a signature.
-        raise _translation(error, without_secrets(url)) from (None if "?" in url else error)
-
-
-def _translation(error: Exception, place: str) -> ResolverError:
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
-        connect_s, read_s = settings.timeouts_s()
-        return TransferTimeoutError(
-            f"{place} sent nothing for {read_s:g} s, or took no connection for {connect_s:g} s",
-            fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S or TFIMM_RESOLVER_CONNECT_TIMEOUT_S higher.",
-        )
-    if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and the like
-        return FetchError(f"{place} has no host that can be asked, or redirects to no http or https address")
-    if isinstance(error, requests.exceptions.SSLError):
-        return FetchError(
-            f"{place} shows no certificate that is trusted: {_reason(error)}",
-            fix="Set REQUESTS_CA_BUNDLE to the right CA bundle.",
-        )
-    if isinstance(error, (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)):
-        return FetchError(f"{place} broke off: {_reason(error)}", fix="Try again.")
-    if isinstance(error, requests.ConnectionError):
-        return OfflineError(f"{place} is out of reach: {_reason(error)}", fix="Check the network and the proxy.")
-    return FetchError(f"{place} could not be read: {_reason(error)}")
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost reason, without the addresses of Python objects that urllib3 puts into its messages."""
-    while inner := next((arg for arg in (getattr(error, "reason", None), *error.args) if isinstance(arg, Exception)), None):
-        error = inner
-    return re.split(r"[>)]: ", str(error))[-1]

@@ -1,147 +1,27 @@
-"""The cases: each takes a stand and gives rows; the two sides take turns, so that a busy moment strikes both."""
+"""The cases: each takes a stand and gives rows; and how many rounds each has unless others are asked for."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import sysconfig
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
-from tests.benchmarks import snippets
-from tests.benchmarks.rows import Row, ratios
-from tests.benchmarks.stand import Done, Stand
-
-Side = TypeVar("Side")
-_HEAVY = ("tensorflow", "requests", "rich", "click")
-_WARM_CALLS = 2000
-_WARM_SHARDS = 8  # with saved_model.pb and the index: ten files
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much is measured."""
-
-    rounds: int
-    archive_mb: float
-
-
-def importing(stand: Stand, size: Size) -> Iterator[Row]:
-    """What an import adds to a bare interpreter, and what it must not bring along."""
-    found = _without_site(stand, snippets.LOADED, *_HEAVY).words
-    yield Row("import", f"loaded of {', '.join(_HEAVY)}", "", [len(found)], below=1)
-    seconds: dict[str, list[float]] = {side: [] for side in snippets.IMPORT}
-    for turn in range(-1, size.rounds):  # the first warms the disk and the byte code
-        for side, code in _in_turn(snippets.IMPORT, turn):
-            seconds[side].append(_without_site(stand, code).seconds)
-    bare = seconds["bare"][1:]
-    ours, peer = ([took - base for took, base in zip(seconds[side][1:], bare, strict=True)] for side in ("ours", "peer"))
-    yield Row("import", "bare interpreter, whole process", "ms", _milli(bare))
-    yield Row("import", "tfimm_resolver, over bare", "ms", _milli(ours), below=40)
-    yield Row("import", "tensorflow_hub, over bare", "ms", _milli(peer))
-    yield ratios("import", peer, ours)
-
-
-def command_line(stand: Stand, size: Size) -> Iterator[Row]:
-    """Whole processes that print the path of a cached model."""
-    handle = _cached(stand)
-    commands = {
-        "ours": [str(Path(sys.executable).with_name("tfimm-resolver")), "resolve", handle],
-        "peer": [sys.executable, "-c", snippets.RESOLVE_AND_PRINT, handle],
-    }
-    seconds: dict[str, list[float]] = {side: [] for side in commands}
-    for turn in range(-1, size.rounds):
-        paths = set()
-        for side, command in _in_turn(commands, turn):
-            done = stand.process(command)
-            seconds[side].append(done.seconds)
-            paths.add(done.words[-1])
-        assert len(paths) == 1, f"the two found different models: {paths}"
-    ours, peer = seconds["ours"][1:], seconds["peer"][1:]
-    yield Row("cli", "tfimm-resolver resolve, whole process", "ms", _milli(ours), below=120)
-    yield Row("cli", "hub.resolve, whole process", "ms", _milli(peer))
-    yield ratios("cli", peer, ours, at_least=20)
-
-
-def warm(stand: Stand, size: Size) -> Iterator[Row]:
-    """One call for a cached model of ten files; ours looks at the size of each."""
-    handle = _cached(stand)
-    seconds: dict[str, list[float]] = {side: [] for side in snippets.WARM}
-    for turn in range(size.rounds):
-        for side, code in _in_turn(snippets.WARM, turn):
-            seconds[side].append(float(stand.python(code, handle, str(_WARM_CALLS)).words[-1]))
-    ours, peer = seconds["ours"], seconds["peer"]
-    yield Row("warm", "resolve(), every size checked", "µs", [value * 1e6 for value in ours], below=80)
-    yield Row("warm", "hub.resolve()", "µs", [value * 1e6 for value in peer])
-    yield ratios("warm", peer, ours)
-
-
-def cold(stand: Stand, size: Size) -> Iterator[Row]:
-    """A large archive of float32 from loopback into an empty cache; ours verifies everything."""
-    for content in ("bits", "normal"):
-        archive = stand.archive(content, size.archive_mb, shards=1)
-        seconds, grown_mb = _fetched(stand, archive, size)
-        archive.unlink()
-        what = f"{size.archive_mb:g} MB, {content}"
-        yield Row("cold", f"resolve(), {what}, verified", "s", seconds["ours"])
-        yield Row("cold", f"hub.resolve(), {what}", "s", seconds["peer"])
-        yield ratios("cold", seconds["peer"], seconds["ours"], at_least=1)
-        yield Row("cold", "resolve(), peak memory over import", "MB", grown_mb["ours"], below=150)
-        yield Row("cold", "hub.resolve(), peak memory over import", "MB", grown_mb["peer"])
-
-
-def _fetched(stand: Stand, archive: Path, size: Size) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Of each side the seconds of every call, and the megabytes by which it grew."""
-    seconds: dict[str, list[float]] = {side: [] for side in snippets.COLD}
-    grown_mb: dict[str, list[float]] = {side: [] for side in snippets.COLD}
-    with stand.served(archive) as handle:
-        for turn in range(max(size.rounds, 3)):
-            for side, code in _in_turn(snippets.COLD, turn):
-                took_s, grown_bytes, path = stand.python(code, handle, cache="cold").words[-3:]
-                assert _bytes_in(path) > size.archive_mb * 0.99e6, f"{side} did not bring the whole model"
-                seconds[side].append(float(took_s))
-                grown_mb[side].append(int(grown_bytes) / 1e6)
-                stand.forget("cold")
-    return seconds, grown_mb
-
+from tests.benchmarks.cold import cold, shaped
+from tests.benchmarks.crowd import crowd
+from tests.benchmarks.herd import herd
+from tests.benchmarks.hits import command_line, importing, warm
+from tests.benchmarks.limits import limits
+from tests.benchmarks.resume import resume
+from tests.benchmarks.rows import Row
+from tests.benchmarks.stand import Size, Stand
 
 CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "import": importing,
     "cli": command_line,
     "warm": warm,
+    "crowd": crowd,
     "cold": cold,
+    "shaped": shaped,
+    "resume": resume,
+    "herd": herd,
+    "limits": limits,
 }
-ROUNDS = {"import": 10, "cli": 10, "warm": 7, "cold": 5}
-
-
-def _in_turn(sides: Mapping[str, Side], turn: int) -> list[tuple[str, Side]]:
-    """Every side once; the next turn goes the other way round."""
-    order = list(sides.items())
-    return order if turn % 2 else order[::-1]
-
-
-def _cached(stand: Stand) -> str:
-    """The handle of a small model of ten files, in the cache already; its origin is gone."""
-    archive = stand.archive("normal", 0.01, shards=_WARM_SHARDS)
-    with stand.served(archive) as handle:
-        stand.python("import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1])", handle)
-    return handle
-
-
-def _without_site(stand: Stand, code: str, *arguments: str) -> Done:
-    """Run a snippet without what ``site`` runs: an editable install's finder would count as the bare interpreter's."""
-    spec = importlib.util.find_spec("tfimm_resolver")
-    assert spec is not None
-    assert spec.origin is not None
-    path = f"{Path(spec.origin).parents[1]}:{sysconfig.get_path('platlib')}"
-    return stand.python(code, *arguments, flags=("-S",), path=path)
-
-
-def _bytes_in(path: str) -> int:
-    return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
-
-
-def _milli(seconds: list[float]) -> list[float]:
-    return [value * 1e3 for value in seconds]
+ROUNDS = {"import": 10, "cli": 10, "warm": 7} | dict.fromkeys(("crowd", "cold", "shaped", "resume", "herd", "limits"), 5)

@@ -1,28 +1,132 @@
-"""Serves one file at every path of a free port, as fast as the kernel can; run as a process of its own."""
+"""Serves one file at every path of a free port, in ranges, as fast as it goes or shaped; run as a process of its own."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import os
+import re
 import sys
+import threading
+import time
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+SENT = "/-/sent"
+"""The path that tells how many bytes of bodies were handed to the kernel."""
+
+_SLICE_BYTES = 1 << 20
+_SHAPED_SLICE_BYTES = 1 << 17
+_BURST_S = 0.02
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+class _Origin(ThreadingHTTPServer):
+    request_queue_size = 64
+
+    def __init__(self, file: Path, bytes_per_s: float, latency_s: float) -> None:
+        super().__init__(("127.0.0.1", 0), _Reply)
+        self.file, self.bytes_per_s, self.latency_s = file, bytes_per_s, latency_s
+        status = file.stat()
+        self.size_bytes = status.st_size
+        self.etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        self.modified = formatdate(status.st_mtime, usegmt=True)
+        self.sent_bytes = 0
+        self._counting = threading.Lock()
+
+    def count(self, sent_bytes: int) -> None:
+        """Add to what was sent."""
+        with self._counting:
+            self.sent_bytes += sent_bytes
+
 
 class _Reply(BaseHTTPRequestHandler):
+    """What one connection asks for, one request after the other."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits for the acknowledgement of its headers
+    server: _Origin
+    _due_s = 0.0
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client was killed, or has enough
+            super().handle()
+
     def do_GET(self) -> None:
-        file = Path(sys.argv[1])
-        self.send_response(200)
-        self.send_header("Content-Length", str(file.stat().st_size))
+        if self.path == SENT:
+            return self._tell_sent()
+        time.sleep(self.server.latency_s)
+        size_bytes, part = self.server.size_bytes, self._part()
+        if part is None:
+            self._head(200, size_bytes)
+        elif part:
+            self._head(206, len(part), f"bytes {part.start}-{part.stop - 1}/{size_bytes}")
+        else:
+            self._head(416, 0, f"bytes */{size_bytes}")
+        return self._body(range(size_bytes) if part is None else part)
+
+    def _part(self) -> range | None:
+        """The bytes that were asked for, empty if there are none such; None where no range holds."""
+        size_bytes = self.server.size_bytes
+        found = _RANGE.fullmatch(self.headers.get("Range", ""))
+        condition = self.headers.get("If-Range", self.server.etag)
+        if found is None or not any(found.groups()) or condition not in (self.server.etag, self.server.modified):
+            return None
+        first, last = found.groups()
+        if not first:
+            return range(max(size_bytes - int(last), 0), size_bytes)
+        return range(int(first), min(int(last or size_bytes), size_bytes - 1) + 1)
+
+    def _head(self, status: int, size_bytes: int, content_range: str = "") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(size_bytes))
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", self.server.etag)
+        self.send_header("Last-Modified", self.server.modified)
+        if content_range:
+            self.send_header("Content-Range", content_range)
         self.end_headers()
-        with file.open("rb") as body, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.sendfile(body)
+
+    def _body(self, part: range) -> None:
+        slice_bytes = _SHAPED_SLICE_BYTES if self.server.bytes_per_s else _SLICE_BYTES
+        with self.server.file.open("rb") as file:
+            while part:
+                self._wait_for_tokens()
+                sent = os.sendfile(self.connection.fileno(), file.fileno(), part.start, min(len(part), slice_bytes))
+                if not sent:
+                    raise ConnectionError(f"{self.server.file} became shorter")
+                self.server.count(sent)
+                self._spend_tokens(sent)
+                part = part[sent:]
+
+    def _wait_for_tokens(self) -> None:
+        if self.server.bytes_per_s:
+            now_s = time.monotonic()
+            self._due_s = max(self._due_s, now_s - _BURST_S)  # no more than that may be caught up
+            time.sleep(max(self._due_s - now_s, 0))
+
+    def _spend_tokens(self, sent_bytes: int) -> None:
+        if self.server.bytes_per_s:
+            self._due_s += sent_bytes / self.server.bytes_per_s
+
+    def _tell_sent(self) -> None:
+        text = str(self.server.sent_bytes).encode()
+        self._head(200, len(text))
+        self.wfile.write(text)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's word
         pass
 
 
 if __name__ == "__main__":
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Reply) as server:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--mb-per-s", type=float, default=0, help="of each connection; default as fast as can be")
+    parser.add_argument("--latency-s", type=float, default=0, help="before each answer")
+    asked = parser.parse_args()
+    with _Origin(asked.file, asked.mb_per_s * 1e6, asked.latency_s) as server:
         sys.stdout.write(f"{server.server_port}\n")
         sys.stdout.flush()
         server.serve_forever()

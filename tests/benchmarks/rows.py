@@ -19,6 +19,7 @@ class Row:
     values: Sequence[float]
     below: float | None = None
     at_least: float | None = None
+    at_most: float | None = None
 
     @property
     def holds(self) -> bool | None:
@@ -26,6 +27,8 @@ class Row:
         median = statistics.median(self.values)
         if self.below is not None:
             return median < self.below
+        if self.at_most is not None:
+            return median <= self.at_most
         return median >= self.at_least if self.at_least is not None else None
 
     def line(self) -> str:
@@ -37,7 +40,8 @@ class Row:
     def _target(self) -> str:
         if self.holds is None:
             return ""
-        limit = f"< {self.below:g}" if self.below is not None else f">= {self.at_least:g}"
+        limits = (("<", self.below), ("<=", self.at_most), (">=", self.at_least))
+        limit = next(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
         return f"{limit} {self.unit}".rstrip() + (": holds" if self.holds else ": MISSED")
 
     def _number(self, value: float) -> str:
@@ -45,7 +49,14 @@ class Row:
         return f"{value:.{digits}f} {self.unit}"
 
 
-def ratios(case: str, peer: Sequence[float], ours: Sequence[float], at_least: float | None = None) -> Row:
+def ratios(
+    case: str, peer: Sequence[float], ours: Sequence[float], *, name: str = "tensorflow_hub", at_least: float | None = None
+) -> Row:
     """How many times what we take the peer takes, round by round."""
     values = [theirs / mine for theirs, mine in zip(peer, ours, strict=True)]
-    return Row(case, "tensorflow_hub : tfimm_resolver", "x", values, at_least=at_least)
+    return Row(case, f"{name} : tfimm_resolver", "x", values, at_least=at_least)
+
+
+def amount(size_mb: float) -> str:
+    """Megabytes as people say them."""
+    return f"{size_mb:g} MB" if size_mb >= 1 else f"{size_mb * 1e3:g} kB"

@@ -1,24 +1,17 @@
 """What the measured processes run: each job once with this package, once with plain tensorflow_hub, and what both need."""
 
-ARCHIVE = """
-import io, sys, tarfile
+MODEL = """
+import pathlib, sys
 import numpy
-target, content, size_mb, shards = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+tree, size_mb, shards = pathlib.Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 random = numpy.random.default_rng(0)
-floats = int(size_mb * 1e6 / shards / 4)
-with tarfile.open(target, "w:gz", compresslevel=1) as archive:
-    def put(name, data):
-        member = tarfile.TarInfo(name)
-        member.size = len(data)
-        archive.addfile(member, io.BytesIO(data))
-    put("saved_model.pb", b"a graph")
-    folder = tarfile.TarInfo("variables")  # tensorflow_hub makes no directory that has no member
-    folder.type = tarfile.DIRTYPE
-    archive.addfile(folder)
-    put("variables/variables.index", b"an index")
-    for shard in range(shards):
-        data = random.bytes(4 * floats) if content == "bits" else random.standard_normal(floats, numpy.float32).tobytes()
-        put(f"variables/variables.data-{shard:05}-of-{shards:05}", data)
+variables = tree / "variables"
+variables.mkdir(parents=True)
+(tree / "saved_model.pb").write_bytes(b"a graph")
+(variables / "variables.index").write_bytes(b"an index")
+for shard in range(shards):
+    weights = random.standard_normal(int(size_mb * 1e6 / shards / 4), numpy.float32)
+    weights.tofile(variables / f"variables.data-{shard:05}-of-{shards:05}")
 """
 
 LOADED = """
@@ -37,15 +30,16 @@ print(statistics.median(runs) / calls)
 """
 
 _COLD = """
-import resource, sys, time
+import pathlib, re, sys, time
 from {package} import resolve
 {check}
-at_import = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def memory_kib(what):
+    return int(re.search(what + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+at_import_kib = memory_kib("VmRSS")
 started_s = time.perf_counter()
 path = resolve(sys.argv[1])
 seconds = time.perf_counter() - started_s
-grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - at_import
-print(seconds, grown_kib * 1024, path)
+print(seconds, (memory_kib("VmHWM") - at_import_kib) * 1024, path)
 """
 
 _PACKAGES = {
@@ -57,3 +51,104 @@ IMPORT = {"bare": "import site", "ours": "import site, tfimm_resolver", "peer": 
 RESOLVE_AND_PRINT = "import sys, tensorflow_hub; print(tensorflow_hub.resolve(sys.argv[1]))"
 WARM = {side: _WARM.format(**words) for side, words in _PACKAGES.items()}
 COLD = {side: _COLD.format(**words) for side, words in _PACKAGES.items()}
+CURL = 'mkdir "$2" && curl -s "$1" | tar xz -C "$2"'
+
+RELEASED = """
+import sys, time
+from tfimm_resolver import resolve
+print("ready", flush=True)
+sys.stdin.read()
+path = resolve(sys.argv[1])
+print(time.monotonic(), path)
+"""
+
+CROWD = """
+import sys
+from pathlib import Path
+from tfimm_resolver.cache import Cache, name_of
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.record import Origin, Record, measure
+from tfimm_resolver.roots import open_root
+root, models = Path(sys.argv[1]), int(sys.argv[2])
+files = {"saved_model.pb": b"a graph", "variables/variables.index": b"an index"}
+files["variables/variables.data-00000-of-00001"] = b"weights " * 100
+measured = ()
+for number in range(models):
+    handle = Handle.parse(f"https://tfhub.dev/google/model-{number}/1")
+    tree = root / name_of(handle.key)
+    (tree / "variables").mkdir(parents=True)
+    for path, data in files.items():
+        (tree / path).write_bytes(data)
+    measured = measured or measure(str(tree))
+    record = Record(handle.public, tree.name, "2026-01-01T00:00:00.000000Z", Origin(handle.public), measured)
+    # Not through the root, which waits for the disk at every record.
+    tree.with_suffix(".descriptor.txt").write_text(record.to_text())
+cache = Cache(open_root(str(root)))
+assert all(entry.fault is None and entry.record.files == measured for entry in cache.entries())
+"""
+
+UNDER_WAY = """
+from tfimm_resolver import download, settings
+print(download.RANGE_BYTES * settings.connections())
+"""
+
+_LIMIT = """
+import hashlib, os, pathlib, shutil, sys, time
+import requests
+from isal import isal_zlib
+archive, weights, copy, url = *map(pathlib.Path, sys.argv[1:4]), sys.argv[4]
+packed_bytes, weights_bytes = archive.stat().st_size, weights.stat().st_size
+def pieces(path, size_bytes):
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(size_bytes):
+            yield piece
+def hash_all(path):
+    sha256 = hashlib.sha256()
+    for piece in pieces(path, 1 << 20):
+        sha256.update(piece)
+def write_all():
+    with copy.open("wb", buffering=0) as file:
+        for start in range(0, weights_bytes, 1 << 20):
+            file.write(data[start : start + (1 << 20)])
+        yield file
+{before}
+started_s = time.perf_counter()
+{step}
+seconds = time.perf_counter() - started_s
+assert {check}
+print(seconds)
+"""
+
+_STEPS = {
+    "archive copied, file to file": ("", "shutil.copyfile(archive, copy)", "copy.stat().st_size == packed_bytes"),
+    "received by requests, loopback": (
+        "came = 0",
+        """
+reply = requests.get(url, stream=True, headers={"Accept-Encoding": "identity"})
+while piece := reply.raw.read(1 << 18):
+    came += len(piece)
+""",
+        "came == packed_bytes",
+    ),
+    "inflated by isal": (
+        "inflater, came = isal_zlib.decompressobj(wbits=31), 0",
+        """
+for piece in pieces(archive, 1 << 18):
+    came += len(inflater.decompress(piece))
+""",
+        "inflater.eof and came > weights_bytes",
+    ),
+    "sha256 of the archive": ("", "hash_all(archive)", "True"),
+    "sha256 of the weights": ("", "hash_all(weights)", "True"),
+    "weights written": (
+        "data = memoryview(weights.read_bytes())",
+        "for file in write_all(): pass",
+        "copy.stat().st_size == weights_bytes",
+    ),
+    "weights written and synced": (
+        "data = memoryview(weights.read_bytes())",
+        "for file in write_all(): os.fsync(file.fileno())",
+        "copy.stat().st_size == weights_bytes",
+    ),
+}
+LIMITS = {name: _LIMIT.format(before=before, step=step, check=check) for name, (before, step, check) in _STEPS.items()}

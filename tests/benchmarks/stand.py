@@ -1,20 +1,36 @@
-"""A stand to measure on: a home of its own, fresh processes, an origin, and nothing left of it afterwards."""
+"""A stand to measure on: a home of its own, fresh processes, models, origins, and nothing left of it afterwards."""
 
 from __future__ import annotations
 
 import contextlib
+import filecmp
+import http.client
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tests.benchmarks import snippets
+from tests.benchmarks.origin import SENT
 
 TIMEOUT_S = 900
+SHAPED = ("--mb-per-s", "25", "--latency-s", "0.05")
+
+Key = TypeVar("Key")
+Side = TypeVar("Side")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    archive_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +42,43 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """A model, and its files packed."""
+
+    tree: Path
+    archive: Path
+
+    @property
+    def packed_bytes(self) -> int:
+        return self.archive.stat().st_size
+
+    def must_be_at(self, path: str | Path) -> None:
+        """Make sure that every file is there, byte by byte, and none beside them."""
+        here, there = (_files(top) for top in (self.tree, Path(path)))
+        if here != there or not all(filecmp.cmp(self.tree / file, Path(path, file), shallow=False) for file in here):
+            raise RuntimeError(f"the model did not arrive whole at {path}")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model at an origin: the handle, by TF Hub's protocol, and what the origin sent so far."""
+
+    port: int
+
+    @property
+    def handle(self) -> str:
+        return f"http://127.0.0.1:{self.port}/google/model/1"
+
+    def sent_bytes(self) -> int:
+        """Bytes of bodies that the origin handed to the kernel."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("GET", SENT)
+            return int(connection.getresponse().read())
+
+
+@dataclass(frozen=True, slots=True)
 class Stand:
-    """A directory that holds the home, the caches and the archives of one run."""
+    """A directory that holds the home, the caches and the models of one run."""
 
     folder: Path
 
@@ -37,49 +88,46 @@ class Stand:
 
     def process(self, command: Sequence[str], *, cache: str = "cache", **environment: str) -> Done:
         """Run a command to its end, in an environment that holds nothing of the caller's but PATH."""
-        home = self.folder / "home"
-        home.mkdir(exist_ok=True)
-        settings = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "TFHUB_CACHE_DIR": str(self.folder / cache),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-        }
+        surroundings = self._surroundings(cache) | {name: value for name, value in environment.items() if value}
+        home = self._home()
         started_s = time.perf_counter()
         done = subprocess.run(
-            command,
-            env=settings | {name: value for name, value in environment.items() if value},
-            cwd=home,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
+            command, env=surroundings, cwd=home, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
         seconds = time.perf_counter() - started_s
         if done.returncode:
             raise RuntimeError(f"{command[:3]} failed:\n{done.stderr}")
         return Done(done.stdout.split(), seconds)
 
-    def archive(self, content: str, size_mb: float, shards: int) -> Path:
-        """A .tar.gz of a model with random weights, made by a process of its own.
+    @contextlib.contextmanager
+    def started(self, code: str, *arguments: str, cache: str, stdin: int | None = None) -> Iterator[subprocess.Popen[str]]:
+        """A fresh process that runs a snippet; it is killed when it is no longer wanted."""
+        command = [sys.executable, "-c", code, *arguments]
+        pipes: dict[str, Any] = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, env=self._surroundings(cache), cwd=self._home(), text=True, **pipes) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
-        ``ru_maxrss`` survives exec: what this process grew to would hide what its children use.
-
-        Args:
-            content: "bits", of which nothing can be compressed, or "normal" for weights as models have them.
-        """
-        target = self.folder / f"{content}_{shards}.tar.gz"
-        self.python(snippets.ARCHIVE, str(target), content, str(size_mb), str(shards))
-        return target
+    def model(self, size_mb: float, shards: int = 1) -> Model:
+        """A model with random float32 as its weights, packed as ``tar czf`` does; made once a run."""
+        tree = self.folder / f"model_{size_mb:g}_{shards}"
+        made = Model(tree, Path(f"{tree}.tar.gz"))
+        if not made.archive.exists():
+            self.python(snippets.MODEL, str(tree), str(size_mb), str(shards))
+            self.process(["tar", "czf", str(made.archive), "-C", str(tree), "saved_model.pb", "variables"])
+            os.sync()
+        return made
 
     @contextlib.contextmanager
-    def served(self, archive: Path) -> Iterator[str]:
-        """The handle under which a process of its own serves the archive, by TF Hub's protocol."""
-        command = [sys.executable, str(Path(__file__).with_name("origin.py")), str(archive)]
+    def served(self, model: Model, shape: Sequence[str] = ()) -> Iterator[Served]:
+        """A process of its own serves the model; ``shape`` are options of the origin."""
+        command = [sys.executable, str(Path(__file__).with_name("origin.py")), str(model.archive), *shape]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
-                yield f"http://127.0.0.1:{int(process.stdout.readline())}/google/model/1"
+                yield Served(int(process.stdout.readline()))
             finally:
                 process.terminate()
 
@@ -87,3 +135,26 @@ class Stand:
         """Remove a cache, and wait until the disk has settled."""
         shutil.rmtree(self.folder / cache, ignore_errors=True)
         os.sync()
+
+    def _home(self) -> Path:
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        return home
+
+    def _surroundings(self, cache: str) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder / "home"),
+            "TFHUB_CACHE_DIR": str(self.folder / cache),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+
+
+def in_turn(sides: Mapping[Key, Side], turn: int) -> list[tuple[Key, Side]]:
+    """Every side once; the next turn goes the other way round, so that a busy moment strikes all."""
+    order = list(sides.items())
+    return order if turn % 2 else order[::-1]
+
+
+def _files(top: Path) -> list[Path]:
+    return sorted(file.relative_to(top) for file in top.rglob("*") if file.is_file())

@@ -44,6 +44,12 @@ class Root(Protocol):
             LockTimeoutError: if a holder of whom nothing is known gave no sign of life for too long.
         """
 
+    def parts(self, name: str) -> Path:
+        """The place, not made yet, of a local directory for an unfinished download: it outlives the lock of ``name``.
+
+        Only who holds that lock may use it.
+        """
+
     def adopt(self, staged: Path, tree: str) -> bool:
         """Make a filled directory the tree; False if another process has put one there meanwhile."""
 

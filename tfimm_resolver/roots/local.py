@@ -83,6 +83,11 @@ class LocalRoot:
                 staging.mkdir()
             yield staging
 
+    def parts(self, name: str) -> Path:
+        from pathlib import Path
+
+        return Path(self.locate(f"{name}.parts"))
+
     def adopt(self, staged: Path, tree: str) -> bool:
         try:
             os.utime(staged)  # from here on its age counts

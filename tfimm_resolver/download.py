@@ -1,0 +1,135 @@
+"""Asks for the bytes of one URL, and goes on where a dead process stopped: in ranges where the server bears it."""
+
+from __future__ import annotations
+
+from typing import Union
+
+import requests
+
+from tfimm_resolver import request
+from tfimm_resolver.errors import FetchError
+from tfimm_resolver.parts import Parts, Whole, boot
+from tfimm_resolver.ranges import AnewError, ContentRange, Ranges, content_range, validator
+from tfimm_resolver.tries import Tries
+
+RANGE_BYTES = 8 << 20
+"""What the first request asks for; an archive that fits comes in one piece and leaves no parts."""
+
+
+class Plain:
+    """A body as it comes from one answer, on one connection.
+
+    Attributes:
+        reply: the answer, its headers and the URL at the end of all redirects.
+        size_bytes: how long the body is; None if the server did not say.
+        arrived_bytes: how much has come.
+        resumed_bytes: how much an earlier process brought: nothing.
+    """
+
+    resumed_bytes = 0
+
+    def __init__(self, session: request.Session, reply: requests.Response, size_bytes: int | None) -> None:
+        self._session = session
+        self.reply, self.size_bytes, self.arrived_bytes = reply, size_bytes, 0
+        self._body = request.Body(reply)
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes, none at the end.
+
+        Raises:
+            AnewError: if the body broke off for a passing reason.
+        """
+        try:
+            piece = self._body.read(size)
+        except FetchError as error:
+            raise AnewError(error.text, cause=error, came_bytes=self.arrived_bytes) from error
+        self.arrived_bytes += len(piece)
+        return piece
+
+    def stop(self) -> None:
+        """Let a ``read`` that waits in another thread end."""
+        request.hang_up(self.reply)
+
+    def close(self) -> None:
+        """Let the connection go, once nobody reads."""
+        self.reply.close()
+        self._session.close()
+
+
+Download = Union[Plain, Ranges]
+
+
+def begin(asked: str, url: str, parts: Parts, *, is_plain: bool = False) -> Download:
+    """The body of ``url`` as a stream; ``asked`` is the handle, for messages.
+
+    Args:
+        parts: what an earlier download left, continued if it is of the same body, else forgotten.
+        is_plain: ask without ranges.
+
+    Raises:
+        FetchError: if it is refused, or does not come after all tries.
+    """
+    session = request.Session()
+    try:
+        known = None if is_plain else parts.of()
+        if known is not None and known.place == request.without_secrets(url):
+            return _continued(asked, url, parts, known, session) or begin(asked, url, parts)
+        parts.clear()
+        if is_plain:
+            reply = _answer(session, asked, url)
+            return Plain(session, reply, request.content_length(reply))
+        return _begun(asked, url, parts, session) or begin(asked, url, parts, is_plain=True)
+    except BaseException:
+        session.close()
+        raise
+
+
+def _begun(asked: str, url: str, parts: Parts, session: request.Session) -> Download | None:
+    """The body from its start; None if the server's ranges are of no use."""
+    reply = _answer(session, asked, url, f"bytes=0-{RANGE_BYTES - 1}")
+    if reply.status_code == 200:
+        return Plain(session, reply, request.content_length(reply))
+    said, mark = content_range(reply), validator(reply)
+    if said is not None and said == ContentRange(0, said.size_bytes, said.size_bytes):
+        return Plain(session, reply, said.size_bytes)
+    is_right = said is not None and (said.start, said.stop) == (0, RANGE_BYTES)
+    if said is not None and is_right and mark is not None and parts.have_room(said.size_bytes):
+        whole = Whole(request.without_secrets(url), mark, said.size_bytes, RANGE_BYTES, boot())
+        parts.begin(whole)
+        return Ranges(asked, url, whole, parts, session, reply)
+    reply.close()
+    session.close()
+    return None
+
+
+def _continued(asked: str, url: str, parts: Parts, known: Whole, session: request.Session) -> Ranges | None:
+    """The rest of a body; None, and nothing is left, if it is another one by now."""
+    start, stop = next(parts.missing(known), (known.size_bytes - 1, known.size_bytes))
+    reply = _answer(session, asked, url, f"bytes={start}-{stop - 1}", known.validator)
+    if content_range(reply) == ContentRange(start, stop, known.size_bytes) and validator(reply) == known.validator:
+        return Ranges(asked, url, known, parts, session, reply)
+    reply.close()
+    session.close()
+    parts.clear()
+    return None
+
+
+def _answer(session: request.Session, asked: str, url: str, range_: str = "", mark: str = "") -> requests.Response:
+    """An answer 200 or 206; 416 to a request for a range is asked again without."""
+    tries, is_renewed = Tries(), False
+    while True:
+        headers = {"Range": range_, **({"If-Range": mark} if mark else {})} if range_ else {}
+        try:
+            reply = request.get(session, url, headers)
+            if reply.status_code in (200, 206):
+                return reply
+            if reply.status_code == 416 and range_:
+                reply.close()
+                range_ = mark = ""
+            elif reply.status_code == 403 and reply.history and not is_renewed:  # a signed URL that has run out
+                reply.close()
+                is_renewed = True
+            else:
+                request.refuse(reply, asked)
+        except FetchError as error:
+            tries.after(error)

@@ -1,0 +1,256 @@
+"""Brings one body in ranges over several connections, each to its own file, and reads them in order."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import requests
+
+from tfimm_resolver import request, settings
+from tfimm_resolver.errors import AccessError, FetchError
+from tfimm_resolver.parts import Parts, Whole
+from tfimm_resolver.target import PIECE_BYTES
+from tfimm_resolver.tries import Tries
+
+_BUSY = (429, 503)
+_FAREWELL_S = 2.0
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+
+
+class AnewError(Exception):
+    """What came is of no use, and the whole has to be asked for again.
+
+    Attributes:
+        error: what to say if that does not help either.
+        is_plain: ask without ranges.
+        came_bytes: how much had come.
+    """
+
+    def __init__(self, text: str, *, cause: FetchError | None = None, is_plain: bool = False, came_bytes: int = 0) -> None:
+        super().__init__(text)
+        self.error = cause or FetchError(text, fix="Try again.", is_passing=True)
+        self.is_plain, self.came_bytes = is_plain, came_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """Which bytes an answer holds, ``stop`` not included, and of how many."""
+
+    start: int
+    stop: int
+    size_bytes: int
+
+
+def content_range(reply: requests.Response) -> ContentRange | None:
+    """What an answer 206 says that it holds; None for any other, and for what cannot be read."""
+    said = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", "").strip())
+    if reply.status_code != 206 or not said:
+        return None
+    return ContentRange(int(said[1]), int(said[2]) + 1, int(said[3]))
+
+
+def validator(reply: requests.Response) -> str | None:
+    """What tells this body from a later one, byte for byte (RFC 9110, 8.8): a strong ETag, or a date."""
+    mark = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
+    return mark if mark and not mark.startswith("W/") else None
+
+
+@dataclass(slots=True)
+class _Range:
+    """A part that is being brought; ``done_bytes`` of it are on disk."""
+
+    start: int
+    size_bytes: int
+    done_bytes: int
+
+    @property
+    def at(self) -> ContentRange:
+        """What is still to come; its size is that of the part."""
+        return ContentRange(self.start + self.done_bytes, self.start + self.size_bytes, self.size_bytes)
+
+    @property
+    def is_done(self) -> bool:
+        return self.done_bytes >= self.size_bytes
+
+
+class Ranges:
+    """The body of a URL as a stream, whose parts come in any order.
+
+    Attributes:
+        reply: the first answer, its headers and the URL at the end of all redirects.
+        size_bytes: how long the body is.
+        arrived_bytes: how much has come.
+        resumed_bytes: how much an earlier process brought.
+    """
+
+    def __init__(
+        self, asked: str, url: str, whole: Whole, parts: Parts, session: request.Session, reply: requests.Response
+    ) -> None:
+        """Go on with the first answer, which holds the first part that is missing."""
+        self._asked, self._url, self._whole, self._parts = asked, url, whole, parts
+        self._address = reply.url
+        self._renewed_at_bytes = -1
+        self._stopped = threading.Event()
+        self._news = threading.Condition()
+        self._error: BaseException | None = None
+        self._ranges = [_Range(start, whole.length(start), parts.held_bytes(start)) for start in whole.starts]
+        self._waiting = [piece for piece in self._ranges if not piece.is_done]
+        self._at = 0
+        self._open: tuple[int, IO[bytes]] | None = None
+        self._replies: set[requests.Response] = set()
+        self._threads: list[threading.Thread] = []
+        self.reply, self.size_bytes, self.arrived_bytes = reply, whole.size_bytes, 0
+        self.resumed_bytes = sum(piece.done_bytes for piece in self._ranges)
+        self._working = max(1, min(settings.connections(), len(self._waiting)))
+        for number in range(self._working):
+            first = (session, reply) if number == 0 else (request.Session(), None)
+            thread = threading.Thread(target=self._work, args=first, name=f"tfimm_resolver range {number}", daemon=True)
+            self._threads.append(thread)
+        for thread in self._threads:
+            thread.start()
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes, none at the end; waits until they are there.
+
+        Raises:
+            FetchError: if they do not come after all tries.
+            AnewError: if the body is another one by now, or the server's ranges are not to be trusted.
+        """
+        if self._at == self.size_bytes:
+            return b""
+        piece = self._ranges[self._at // self._whole.range_bytes]
+        with self._news:
+            while (ready := piece.start + piece.done_bytes - self._at) <= 0 and self._error is None:
+                self._news.wait()
+            if self._error is not None:
+                raise self._error
+        data = self._part(piece.start).read(min(size, ready))
+        self._at += len(data)
+        return data
+
+    def stop(self) -> None:
+        """Let a ``read`` that waits in another thread end, and every connection; from here on nothing is written."""
+        with self._news:
+            self._stopped.set()
+            self._error = self._error or FetchError("stopped")
+            self._news.notify_all()
+            replies = [*self._replies]
+        for reply in replies:
+            request.hang_up(reply)
+
+    def close(self) -> None:
+        """Let what is open go, once nobody reads."""
+        for thread in self._threads:
+            thread.join(_FAREWELL_S)
+        if self._open is not None:
+            self._open[1].close()
+
+    def _part(self, start: int) -> IO[bytes]:
+        if self._open is None or self._open[0] != start:
+            if self._open is not None:
+                self._open[1].close()
+            self._open = start, self._parts.opened(start)
+        return self._open[1]
+
+    def _work(self, session: request.Session, reply: requests.Response | None) -> None:
+        """One connection: brings parts until none is left."""
+        try:
+            with session:
+                while (piece := self._next()) and self._bring(session, piece, reply):
+                    reply = None
+        except BaseException as error:  # it is raised where the bytes are wanted
+            with self._news:
+                self._error = self._error or error
+                self._stopped.set()
+                self._news.notify_all()
+
+    def _next(self) -> _Range | None:
+        with self._news:
+            if self._waiting and not self._stopped.is_set():
+                return self._waiting.pop(0)
+            self._working -= 1
+            return None
+
+    def _bring(self, session: request.Session, piece: _Range, reply: requests.Response | None) -> bool:
+        """Bring one part, however often it breaks off; False if this connection is one too many for the server."""
+        tries = Tries(self._stopped)
+        while not piece.is_done and not self._stopped.is_set():
+            before, address = piece.done_bytes, self._address
+            try:
+                with self._known(reply or self._answer(session, piece, address)) as body:
+                    self._receive(body, piece)
+            except AccessError as error:
+                if not self._renewed(address, error):
+                    raise
+            except FetchError as error:
+                if error.status in _BUSY and self._has_left(piece):
+                    return False
+                tries.after(error, piece.done_bytes - before)
+            reply = None
+        return True
+
+    def _answer(self, session: request.Session, piece: _Range, address: str) -> requests.Response:
+        """An answer with what is missing of a part."""
+        wanted = piece.at
+        headers = {"Range": f"bytes={wanted.start}-{wanted.stop - 1}", "If-Range": self._whole.validator}
+        reply = request.get(session, address, headers)
+        said = content_range(reply)
+        if said == ContentRange(wanted.start, wanted.stop, self.size_bytes) and validator(reply) == self._whole.validator:
+            self._address = reply.url
+            return reply
+        with reply:
+            if reply.status_code not in (200, 206, 416):
+                request.refuse(reply, self._asked)
+            place = request.without_secrets(reply.url)
+            if validator(reply) != self._whole.validator:
+                raise AnewError(f"{place} changed while it was fetched")
+            raise AnewError(f"{place} gave other bytes than the range that it was asked for", is_plain=True)
+
+    @contextlib.contextmanager
+    def _known(self, reply: requests.Response) -> Iterator[requests.Response]:
+        """While it is read, ``stop`` can end it."""
+        with reply:
+            self._replies.add(reply)
+            try:
+                yield reply
+            finally:
+                self._replies.discard(reply)
+
+    def _receive(self, reply: requests.Response, piece: _Range) -> None:
+        """Add to a part what an answer holds of it."""
+        body = request.Body(reply)
+        with self._parts.appended(piece.start) as add:
+            while not piece.is_done and (data := body.read(min(PIECE_BYTES, piece.size_bytes - piece.done_bytes))):
+                with self._news:
+                    if self._stopped.is_set():
+                        return
+                    add(data)
+                    piece.done_bytes += len(data)
+                    self.arrived_bytes += len(data)
+                    self._news.notify_all()
+        if not piece.is_done:
+            raise FetchError(f"{request.without_secrets(reply.url)} broke off", fix="Try again.", is_passing=True)
+
+    def _has_left(self, piece: _Range) -> bool:
+        """Whether another connection goes on with the part."""
+        with self._news:
+            if self._working == 1:
+                return False
+            self._working -= 1
+            self._waiting.insert(0, piece)
+            return True
+
+    def _renewed(self, address: str, error: AccessError) -> bool:
+        """Whether to ask at the first URL again, since the one that it redirected to, often a signed one, has run out."""
+        with self._news:
+            if self._address != address:  # another connection was quicker
+                return True
+            if error.status != 403 or address == self._url or self._renewed_at_bytes == self.arrived_bytes:
+                return False
+            self._address, self._renewed_at_bytes = self._url, self.arrived_bytes
+            return True

@@ -1,0 +1,225 @@
+"""One request over HTTP: sent, answered or refused, and its errors in the words of this package."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+import certifi
+import requests
+import urllib3
+
+from tfimm_resolver import settings
+from tfimm_resolver.archive import quoted
+from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, OfflineError, ResolverError, TransferTimeoutError
+
+log = logging.getLogger("tfimm_resolver")
+
+_BODY_START_BYTES = 300
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_TRICKLE_BYTES_PER_S = 100
+_KINDS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
+_FIXES = {
+    401: "The place wants credentials: check the handle, and netrc or the token for that host.",
+    403: "The place refuses: check the handle, its access rights, and whether a signed URL has run out.",
+    404: "Check the spelling of the handle and its version.",
+    410: "The model was taken down: look for a newer version.",
+    429: "The place is asked too often: try again later, or with TFIMM_RESOLVER_CONNECTIONS=1.",
+}
+
+
+class Session(requests.Session):
+    """A requests session that follows redirects to http and https only, and never gives up https."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            try:
+                _check_redirect(resp.url, target)
+            except BaseException:
+                resp.close()
+                raise
+        return target
+
+
+def _check_redirect(url: str, target: str) -> None:
+    address, place = urljoin(url, target), without_secrets(url)
+    scheme = urlsplit(address).scheme.lower()
+    if scheme not in ("http", "https"):
+        raise FetchError(f"{place} redirects to {without_secrets(address)!r}, which is no http or https address")
+    if scheme == "http" and url.lower().startswith("https:"):
+        raise FetchError(
+            f"{place} redirects from https to {without_secrets(address)}",
+            fix="Anybody on the way could change the model there: ask for that URL itself, if you accept that.",
+        )
+
+
+def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *, follow: bool = True) -> requests.Response:
+    """The answer to a GET, whatever it is; its body is still to be read.
+
+    Raises:
+        FetchError: if there is none.
+    """
+    with translated(url):
+        return session.get(
+            url,
+            stream=True,
+            timeout=settings.timeouts_s(),
+            allow_redirects=follow,
+            verify=_certificates()[0],
+            # The archive as it is: a proxy that packs it anew would change its hash.
+            headers={"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver", **(headers or {})},
+        )
+
+
+def hang_up(reply: requests.Response) -> None:
+    """Let another thread's read of the body end now, without more bytes."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has ended already
+        reply.raw.shutdown()
+
+
+class Body:
+    """The body of an answer, in pieces as they come; a peer that hardly sends is given up."""
+
+    def __init__(self, reply: requests.Response) -> None:
+        self._reply = reply
+        self._window_s, self._window_bytes = time.monotonic(), 0
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes, none at the end.
+
+        Raises:
+            FetchError: if the body broke off. TransferTimeoutError: if hardly anything came for the read timeout.
+        """
+        with translated(self._reply.url):
+            piece: bytes = self._reply.raw.read1(size, decode_content=False)
+        self._window_bytes += len(piece)
+        passed_s = time.monotonic() - self._window_s
+        if piece and passed_s > settings.timeouts_s()[1]:
+            if self._window_bytes < _TRICKLE_BYTES_PER_S * passed_s:
+                raise TransferTimeoutError(
+                    f"{without_secrets(self._reply.url)} sent {self._window_bytes} bytes in {passed_s:.1f} s",
+                    fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S higher.",
+                    is_passing=True,
+                )
+            self._window_s, self._window_bytes = time.monotonic(), 0
+        return piece
+
+
+def refuse(reply: requests.Response, asked: str) -> NoReturn:
+    """Raise what an answer means that is not the one hoped for, quoting its start; ``asked`` is the handle."""
+    with reply, translated(reply.url):
+        start = quoted(reply.raw.read(_BODY_START_BYTES, decode_content=True))
+    place = without_secrets(reply.url)
+    wait_s = _retry_after_s(reply)
+    raise _KINDS.get(reply.status_code, FetchError)(
+        f"{f'{asked}: ' if place != asked else ''}{place} answered {reply.status_code} {_printable(reply.reason)}: "
+        + _without_values(start, reply),
+        fix=_FIXES.get(reply.status_code, "The fault is at that place: try again later."),
+        is_passing=reply.status_code in _PASSING,
+        status=reply.status_code,
+        retry_after_s=wait_s,
+    )
+
+
+def without_secrets(url: str) -> str:
+    """A URL without userinfo, query and fragment."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def content_length(reply: requests.Response) -> int | None:
+    """How long the body is said to be."""
+    said = reply.headers.get("Content-Length", "")
+    return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
+
+
+@contextlib.contextmanager
+def translated(url: str) -> Iterator[None]:
+    """The one place where errors of the HTTP library become ours."""
+    try:
+        yield
+    except ResolverError:
+        raise
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        # The library's own texts show the query, which may be a signature.
+        raise _translation(error, without_secrets(url)) from (None if "?" in url else error)
+
+
+def _translation(error: Exception, place: str) -> ResolverError:
+    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+        connect_s, read_s = settings.timeouts_s()
+        return TransferTimeoutError(
+            f"{place} sent nothing for {read_s:g} s, or took no connection for {connect_s:g} s",
+            fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S or TFIMM_RESOLVER_CONNECT_TIMEOUT_S higher.",
+            is_passing=True,
+        )
+    if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and the like
+        return FetchError(f"{place} has no host that can be asked, or redirects to no http or https address")
+    if isinstance(error, requests.exceptions.SSLError):
+        return FetchError(
+            f"{place} shows no certificate that is trusted by {_certificates()[1]}: {_reason(error)}",
+            fix="Set REQUESTS_CA_BUNDLE to the right CA bundle.",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return OfflineError(
+            f"{place} is out of reach through the proxy: {_reason(error)}", fix="Check http_proxy and https_proxy."
+        )
+    if isinstance(error, (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)) or _is_reset(error):
+        return FetchError(f"{place} broke off: {_reason(error)}", fix="Try again.", is_passing=True)
+    if isinstance(error, requests.ConnectionError):
+        return OfflineError(
+            f"{place} is out of reach: {_reason(error)}", fix="Check the network and the proxy.", is_passing=True
+        )
+    return FetchError(f"{place} could not be read: {_reason(error)}")
+
+
+def _is_reset(error: Exception) -> bool:
+    """Whether the peer took the connection and dropped it before it answered."""
+    return isinstance(error, requests.ConnectionError) and any(
+        isinstance(arg, urllib3.exceptions.ProtocolError) for arg in error.args
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason, without the addresses of Python objects that urllib3 puts into its messages."""
+    while inner := next((arg for arg in (getattr(error, "reason", None), *error.args) if isinstance(arg, Exception)), None):
+        error = inner
+    return re.split(r"[>)]: ", str(error))[-1]
+
+
+def _retry_after_s(reply: requests.Response) -> float | None:
+    """Retry-After in seconds, from either of its forms (RFC 9110, 10.2.3)."""
+    with contextlib.suppress(urllib3.exceptions.InvalidHeader, OverflowError):
+        return urllib3.Retry().parse_retry_after(reply.headers["Retry-After"]) if "Retry-After" in reply.headers else None
+    return None
+
+
+def _certificates() -> tuple[Any, str]:
+    """What requests' ``verify`` takes, and its name. requests itself knows REQUESTS_CA_BUNDLE, but not SSL_CERT_FILE."""
+    if not settings.is_certificate_checked():
+        log.warning("certificates are not checked: TFHUB_DISABLE_CERT_VALIDATION is true")
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        return False, "TFHUB_DISABLE_CERT_VALIDATION"
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if path := os.environ.get(variable):
+            return path, f"{variable}={path}"
+    return True, f"the bundle of certifi ({certifi.where()})"
+
+
+def _without_values(text: str, reply: requests.Response) -> str:
+    """What a server says, without the values of queries, which some echo."""
+    for url in (reply.url, *(earlier.url for earlier in reply.history)):
+        for _, value in parse_qsl(urlsplit(url).query):
+            text = text.replace(value, "…") if len(value) > 5 else text
+    return text
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text or "")

@@ -1,0 +1,65 @@
+"""When a failed request is repeated, and after how long."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+
+from tfimm_resolver import settings
+from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
+
+log = logging.getLogger("tfimm_resolver")
+
+_FIRST_PAUSE_S, _PAUSE_MAX_S = 0.5, 30.0
+_RETRY_AFTER_MAX_S = 600.0
+_PROGRESS_BYTES = 1 << 16
+_WORTH_TELLING_S = 2.0
+
+
+class Tries:
+    """Counts failures in a row; any real progress between two of them begins the count anew."""
+
+    def __init__(self, stopped: threading.Event | None = None) -> None:
+        """``stopped`` ends a pause early."""
+        self._failures = 0
+        self._has_progressed = False
+        self._stopped = stopped or threading.Event()
+
+    def after(self, error: FetchError, came_bytes: int = 0) -> None:
+        """Return when it is time to try again; ``came_bytes`` came before this failure, and are kept.
+
+        Raises:
+            FetchError: the same error, if it will not pass, or was met too often.
+        """
+        if came_bytes >= _PROGRESS_BYTES:
+            self._failures = 0
+            self._has_progressed = True
+        self._failures += 1
+        if not error.is_passing or self._failures > self._most(error, came_bytes):
+            raise error
+        pause_s = self._pause_s(error)
+        level = logging.WARNING if pause_s > _WORTH_TELLING_S else logging.INFO
+        log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, pause_s, self._failures, settings.retries())
+        self._stopped.wait(pause_s)
+
+    def _most(self, error: FetchError, came_bytes: int) -> int:
+        if isinstance(error, TransferTimeoutError):  # each costs the whole timeout
+            return min(1, settings.retries()) if came_bytes else 0
+        if isinstance(error, OfflineError) and not self._has_progressed:  # who works offline wants to know at once
+            return 0
+        return settings.retries()
+
+    def _pause_s(self, error: FetchError) -> float:
+        if error.retry_after_s is None:
+            pause_s: float = min(_PAUSE_MAX_S, _FIRST_PAUSE_S * 2 ** (self._failures - 1))
+            return pause_s * random.uniform(0.5, 1)
+        if error.retry_after_s > _RETRY_AFTER_MAX_S:
+            raise FetchError(
+                f"{error.text}\n  it asks to be left alone for {error.retry_after_s:.0f} s",
+                fix="Try again after that time.",
+                is_passing=True,
+                status=error.status,
+                retry_after_s=error.retry_after_s,
+            )
+        return error.retry_after_s
