@@ -16,7 +16,7 @@ HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
     {"digests", "flags", "member_names", "parts", "tar"},
-    {"roots", "holder", "record", "handle", "archive", "target", "settings", "placement", "request", "tries"},
+    {"roots", "holder", "record", "handle", "archive", "target", "settings", "placement", "request", "tries", "unzip"},
     {"cache", "plan", "transfer", "download", "ranges"},
     {"sources", "names"},
     {"resolver"},

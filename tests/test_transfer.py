@@ -196,4 +196,5 @@ def test_certificates_are_checked_unless_told_otherwise(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/bundle.pem")
     assert request._certificates()[0] == "/bundle.pem"
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
+    request.warn_of_unchecked_certificates()
     assert request._certificates()[0] is False and "not checked" in caplog.text

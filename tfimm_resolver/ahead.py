@@ -56,7 +56,7 @@ class Ahead:
 
     def _run(self) -> None:
         piece: bytes | BaseException = b"begin"
-        while piece and not isinstance(piece, BaseException):
+        while piece and not isinstance(piece, BaseException) and not self._is_closed:
             try:
                 piece = self._fetch()
             except BaseException as error:  # it is raised where the bytes are wanted

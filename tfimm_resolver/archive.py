@@ -6,18 +6,16 @@ import contextlib
 import importlib
 import os
 import re
-import stat
 import uuid
-import zipfile
 import zlib as stdlib_zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from tfimm_resolver import tar
+from tfimm_resolver import tar, unzip
 from tfimm_resolver.ahead import Behind
-from tfimm_resolver.errors import ArchiveError, ResolverError
+from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.record import SAVED_MODEL_FILES, File
 from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
 
@@ -43,6 +41,7 @@ def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_b
     head = packed.peek(tar.BLOCK_BYTES)
     with Behind() as behind:
         target = Target(into, packed, limits or Limits(), behind)
+        target.want_room(packed_bytes or 0)  # what is packed becomes more, as a rule
         if head.startswith(b"\x1f\x8b"):
             target.fill(tar.members(target.limited(_gunzipped(packed))))
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -99,58 +98,10 @@ def _inflated(engine: Any, piece: bytes) -> Iterator[bytes]:
 
 def _unzip(target: Target) -> None:
     """Unpack a zip, which only makes sense as a file: its directory stands at its end."""
-    with target.spooled() as spool, _bad_zip(), zipfile.ZipFile(spool) as archive:
-        _check_frame(archive, spool)
-        target.expect(sum(info.file_size for info in archive.infolist()))
-        for info in archive.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise ArchiveError(f"member {info.filename!r} is a link or a device; only files and directories are unpacked")
-            if info.flag_bits & 1:
-                raise ArchiveError(f"member {info.filename!r} is encrypted")
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ArchiveError(
-                    f"member {info.filename!r} is packed by method {info.compress_type}; stored and deflated are read"
-                )
-            if info.orig_filename.endswith("/"):
-                target.directory(info.orig_filename)
-                continue
-            with archive.open(info) as file:
-                pieces = target.limited(iter(lambda: file.read(PIECE_BYTES), b""))
-                target.file(info.orig_filename, pieces, info.file_size)
-
-
-@contextlib.contextmanager
-def _bad_zip() -> Iterator[None]:
-    try:
-        yield
-    except ResolverError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, stdlib_zlib.error, EOFError, NotImplementedError, UnicodeError) as error:
-        raise ArchiveError(f"the zip is damaged: {error}") from error
-
-
-def _check_frame(archive: zipfile.ZipFile, spool: IO[bytes]) -> None:
-    """Members fill the file from its start to their directory, which ends it: nothing is before, between or behind."""
-    spool.seek(-22 - len(archive.comment), os.SEEK_END)
-    end = spool.read(12)
-    count = int.from_bytes(end[10:12], "little")
-    if end[:4] != b"PK\x05\x06" or count not in (len(archive.infolist()), 0xFFFF):
-        raise ArchiveError("the zip is damaged: something follows its end, or its directory is incomplete")
-    position = 0
-    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
-        _check_gap(info.header_offset - position, position != 0)
-        spool.seek(info.header_offset + 26)
-        lengths = spool.read(4)
-        name_and_extra = int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
-        position = info.header_offset + 30 + name_and_extra + info.compress_size
-    _check_gap(archive.start_dir - position, position != 0)
-
-
-def _check_gap(size_bytes: int, is_behind_member: bool) -> None:
-    """Between two members there may be the first one's data descriptor, with or without signature, in 32 or 64 bits."""
-    if size_bytes not in ((0, 12, 16, 20, 24) if is_behind_member else (0,)):
-        raise ArchiveError("the zip is damaged: it holds more than its directory says")
+    with target.spooled() as spool:
+        members = list(unzip.members(spool))
+        target.expect(sum(member.size_bytes for member in members))
+        target.fill(replace(member, pieces=target.limited(member.pieces)) for member in members)
 
 
 def _unwrap(into: Path) -> str:

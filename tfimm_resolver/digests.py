@@ -51,13 +51,21 @@ class Digests:
 
 def _promises(headers: Mapping[str, str], is_whole: bool) -> Iterator[tuple[str, str, bytes | None]]:
     """Field, hash and value of every promise: RFC 9530, RFC 3230, RFC 1864 and Google Cloud Storage's own."""
-    for field in ("Repr-Digest", "Digest", "x-goog-hash"):
+    is_stored_otherwise = headers.get("x-goog-stored-content-encoding", "identity") != headers.get(
+        "Content-Encoding", "identity"
+    )
+    for field in ("Repr-Digest", "Digest", *(() if is_stored_otherwise else ("x-goog-hash",))):
         for said in headers.get(field, "").split(","):
             algorithm, _, value = said.strip().partition("=")
             if name := _NAMES.get(algorithm.lower()):
-                yield field, name, _decoded(name, value.strip(":") if field == "Repr-Digest" else value)
+                yield field, name, _decoded(name, _unwrapped(value) if field == "Repr-Digest" else value)
     if is_whole and "Content-MD5" in headers:
         yield "Content-MD5", "md5", _decoded("md5", headers["Content-MD5"])
+
+
+def _unwrapped(value: str) -> str:
+    """A byte sequence of a structured field stands between colons (RFC 8941, 3.3.5)."""
+    return value[1:-1] if re.fullmatch(":[^:]+:", value) else ""
 
 
 def _decoded(name: str, value: str) -> bytes | None:

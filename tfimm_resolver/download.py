@@ -9,8 +9,8 @@ import requests
 from tfimm_resolver import request
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.parts import Parts, Whole, boot
-from tfimm_resolver.ranges import AnewError, ContentRange, Ranges, content_range, validator
-from tfimm_resolver.tries import Tries
+from tfimm_resolver.ranges import ContentRange, Ranges, content_range, validator
+from tfimm_resolver.tries import AnewError, Tries
 
 RANGE_BYTES = 8 << 20
 """What the first request asks for; an archive that fits comes in one piece and leaves no parts."""

@@ -45,7 +45,7 @@ class Names:
             raise ArchiveError(f"member {shown(name)} is a file, and has the name of a directory")
         parent = 0
         for depth, part in enumerate(parts):
-            if len(part) > _PART_BYTES_MAX or len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES_MAX:
+            if len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES_MAX:
                 raise ArchiveError(f"member {shown(name)} has a name of over {_PART_BYTES_MAX} bytes, which no disk can hold")
             key = (parent, _folded(part))
             spelt, parent = self._known.get(key) or self._added(key, part, name)

@@ -53,9 +53,11 @@ class Parts:
         """What lies here, or None if it is of no use."""
         try:
             whole = Whole(**json.loads((self._folder / _OF).read_text(encoding="utf-8")))
+            fits = all(self.held_bytes(start) <= whole.length(start) for start in whole.starts)
+            is_sound = min(whole.size_bytes, whole.range_bytes) > 0 and fits
         except (OSError, ValueError, TypeError):
             return None
-        return whole if whole.boot == boot() else None
+        return whole if is_sound and whole.boot == boot() else None
 
     def begin(self, whole: Whole) -> None:
         """Forget what lies here, and keep parts of another whole from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -15,26 +16,12 @@ from tfimm_resolver import request, settings
 from tfimm_resolver.errors import AccessError, FetchError
 from tfimm_resolver.parts import Parts, Whole
 from tfimm_resolver.target import PIECE_BYTES
-from tfimm_resolver.tries import Tries
+from tfimm_resolver.tries import AnewError, Tries
 
 _BUSY = (429, 503)
+_STARVING_S = 0.02
 _FAREWELL_S = 2.0
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
-
-
-class AnewError(Exception):
-    """What came is of no use, and the whole has to be asked for again.
-
-    Attributes:
-        error: what to say if that does not help either.
-        is_plain: ask without ranges.
-        came_bytes: how much had come.
-    """
-
-    def __init__(self, text: str, *, cause: FetchError | None = None, is_plain: bool = False, came_bytes: int = 0) -> None:
-        super().__init__(text)
-        self.error = cause or FetchError(text, fix="Try again.", is_passing=True)
-        self.is_plain, self.came_bytes = is_plain, came_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +45,22 @@ def validator(reply: requests.Response) -> str | None:
     """What tells this body from a later one, byte for byte (RFC 9110, 8.8): a strong ETag, or a date."""
     mark = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
     return mark if mark and not mark.startswith("W/") else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where the body lies in the end, with the credentials that the way there has brought along for that host."""
+
+    url: str
+    authorization: str | None = None
+
+    @classmethod
+    def of(cls, reply: requests.Response) -> _Address:
+        return cls(reply.url, reply.request.headers.get("Authorization"))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": self.authorization} if self.authorization else {}
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ class Ranges:
     ) -> None:
         """Go on with the first answer, which holds the first part that is missing."""
         self._asked, self._url, self._whole, self._parts = asked, url, whole, parts
-        self._address = reply.url
+        self._address = _Address.of(reply)
         self._renewed_at_bytes = -1
         self._stopped = threading.Event()
         self._news = threading.Condition()
@@ -106,13 +109,9 @@ class Ranges:
         self._threads: list[threading.Thread] = []
         self.reply, self.size_bytes, self.arrived_bytes = reply, whole.size_bytes, 0
         self.resumed_bytes = sum(piece.done_bytes for piece in self._ranges)
-        self._working = max(1, min(settings.connections(), len(self._waiting)))
-        for number in range(self._working):
-            first = (session, reply) if number == 0 else (request.Session(), None)
-            thread = threading.Thread(target=self._work, args=first, name=f"tfimm_resolver range {number}", daemon=True)
-            self._threads.append(thread)
-        for thread in self._threads:
-            thread.start()
+        self._working, self._working_max = 0, settings.connections()
+        self._starved_s = 0.0
+        self._connect(session, reply)
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes, none at the end; waits until they are there.
@@ -126,7 +125,7 @@ class Ranges:
         piece = self._ranges[self._at // self._whole.range_bytes]
         with self._news:
             while (ready := piece.start + piece.done_bytes - self._at) <= 0 and self._error is None:
-                self._news.wait()
+                self._starve()
             if self._error is not None:
                 raise self._error
         data = self._part(piece.start).read(min(size, ready))
@@ -149,6 +148,21 @@ class Ranges:
             thread.join(_FAREWELL_S)
         if self._open is not None:
             self._open[1].close()
+
+    def _starve(self) -> None:
+        """Wait for bytes; who waits long has another connection brought in."""
+        started_s = time.monotonic()
+        self._news.wait(_STARVING_S)
+        self._starved_s += time.monotonic() - started_s
+        if self._starved_s >= _STARVING_S and self._waiting and self._working < self._working_max:
+            self._starved_s = 0
+            self._connect(request.Session(), None)
+
+    def _connect(self, session: request.Session, reply: requests.Response | None) -> None:
+        self._working += 1
+        name = f"tfimm_resolver range {len(self._threads)}"
+        self._threads.append(threading.Thread(target=self._work, args=(session, reply), name=name, daemon=True))
+        self._threads[-1].start()
 
     def _part(self, start: int) -> IO[bytes]:
         if self._open is None or self._open[0] != start:
@@ -178,7 +192,7 @@ class Ranges:
 
     def _bring(self, session: request.Session, piece: _Range, reply: requests.Response | None) -> bool:
         """Bring one part, however often it breaks off; False if this connection is one too many for the server."""
-        tries = Tries(self._stopped)
+        tries = Tries(self._stopped, has_begun=True)
         while not piece.is_done and not self._stopped.is_set():
             before, address = piece.done_bytes, self._address
             try:
@@ -194,14 +208,14 @@ class Ranges:
             reply = None
         return True
 
-    def _answer(self, session: request.Session, piece: _Range, address: str) -> requests.Response:
+    def _answer(self, session: request.Session, piece: _Range, address: _Address) -> requests.Response:
         """An answer with what is missing of a part."""
         wanted = piece.at
         headers = {"Range": f"bytes={wanted.start}-{wanted.stop - 1}", "If-Range": self._whole.validator}
-        reply = request.get(session, address, headers)
+        reply = request.get(session, address.url, headers | address.headers)
         said = content_range(reply)
         if said == ContentRange(wanted.start, wanted.stop, self.size_bytes) and validator(reply) == self._whole.validator:
-            self._address = reply.url
+            self._address = _Address.of(reply)
             return reply
         with reply:
             if reply.status_code not in (200, 206, 416):
@@ -242,15 +256,16 @@ class Ranges:
             if self._working == 1:
                 return False
             self._working -= 1
+            self._working_max = self._working
             self._waiting.insert(0, piece)
             return True
 
-    def _renewed(self, address: str, error: AccessError) -> bool:
+    def _renewed(self, address: _Address, error: AccessError) -> bool:
         """Whether to ask at the first URL again, since the one that it redirected to, often a signed one, has run out."""
         with self._news:
             if self._address != address:  # another connection was quicker
                 return True
-            if error.status != 403 or address == self._url or self._renewed_at_bytes == self.arrived_bytes:
+            if error.status != 403 or address.url == self._url or self._renewed_at_bytes == self.arrived_bytes:
                 return False
-            self._address, self._renewed_at_bytes = self._url, self.arrived_bytes
+            self._address, self._renewed_at_bytes = _Address(self._url), self.arrived_bytes
             return True

@@ -45,7 +45,9 @@ class Origin:
     @classmethod
     def parse(cls, facts: dict[str, Any]) -> Origin:
         """Read what a record says; another version of this package may say more."""
-        return cls(**{name: facts[name] for name in ("url", "etag", "size_bytes", "sha256") if name in facts})
+        size_bytes = facts.get("size_bytes")
+        texts = {name: str(facts[name]) for name in ("url", "etag", "sha256") if name in facts}
+        return cls(**texts, size_bytes=None if size_bytes is None else int(size_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _parse(text: str, tree: str) -> Record:
         files = tuple(File(str(file["path"]), int(file["size_bytes"]), str(file["sha256"])) for file in facts.pop("files"))
         texts = {name: str(facts.pop(name)) for name in ("handle", "tree", "fetched_at")}
         return Record(**texts, origin=Origin.parse(facts["origin"]), files=files)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # not JSON of ours
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):  # not JSON of ours
         lines = dict(line.partition(": ")[::2] for line in head.splitlines())
         return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))
 

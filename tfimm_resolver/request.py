@@ -78,6 +78,12 @@ def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *,
         )
 
 
+def warn_of_unchecked_certificates() -> None:
+    """Say in the log that nobody knows who answers, where the user wants it so."""
+    if not settings.is_certificate_checked():
+        log.warning("certificates are not checked: TFHUB_DISABLE_CERT_VALIDATION is true")
+
+
 def hang_up(reply: requests.Response) -> None:
     """Let another thread's read of the body end now, without more bytes."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has ended already
@@ -114,7 +120,8 @@ class Body:
 
 def refuse(reply: requests.Response, asked: str) -> NoReturn:
     """Raise what an answer means that is not the one hoped for, quoting its start; ``asked`` is the handle."""
-    with reply, translated(reply.url):
+    start = "nothing that can be read"
+    with reply, contextlib.suppress(FetchError), translated(reply.url):
         start = quoted(reply.raw.read(_BODY_START_BYTES, decode_content=True))
     place = without_secrets(reply.url)
     wait_s = _retry_after_s(reply)
@@ -167,12 +174,18 @@ def _translation(error: Exception, place: str) -> ResolverError:
             f"{place} shows no certificate that is trusted by {_certificates()[1]}: {_reason(error)}",
             fix="Set REQUESTS_CA_BUNDLE to the right CA bundle.",
         )
-    if isinstance(error, requests.exceptions.ProxyError):
-        return OfflineError(
-            f"{place} is out of reach through the proxy: {_reason(error)}", fix="Check http_proxy and https_proxy."
-        )
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)) or _is_reset(error):
         return FetchError(f"{place} broke off: {_reason(error)}", fix="Try again.", is_passing=True)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return OfflineError(
+            f"{place} is out of reach through the proxy: {_reason(error)}",
+            fix="Check http_proxy and https_proxy.",
+            is_passing=True,
+        )
+    if str(_certificates()[0]) in str(error):
+        return FetchError(
+            f"{place} cannot be asked: {_certificates()[1]} cannot be read: {_reason(error)}", fix="Mend or unset it."
+        )
     if isinstance(error, requests.ConnectionError):
         return OfflineError(
             f"{place} is out of reach: {_reason(error)}", fix="Check the network and the proxy.", is_passing=True
@@ -180,18 +193,20 @@ def _translation(error: Exception, place: str) -> ResolverError:
     return FetchError(f"{place} could not be read: {_reason(error)}")
 
 
-def _is_reset(error: Exception) -> bool:
-    """Whether the peer took the connection and dropped it before it answered."""
-    return isinstance(error, requests.ConnectionError) and any(
-        isinstance(arg, urllib3.exceptions.ProtocolError) for arg in error.args
-    )
+def _is_reset(error: BaseException) -> bool:
+    """Whether the peer, or a proxy, took the connection and dropped it before it answered."""
+    return isinstance(_innermost(error), ConnectionResetError)  # http.client.RemoteDisconnected is one
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while inner := next((arg for arg in (getattr(error, "reason", None), *error.args) if isinstance(arg, Exception)), None):
+        error = inner
+    return error
 
 
 def _reason(error: BaseException) -> str:
     """The innermost reason, without the addresses of Python objects that urllib3 puts into its messages."""
-    while inner := next((arg for arg in (getattr(error, "reason", None), *error.args) if isinstance(arg, Exception)), None):
-        error = inner
-    return re.split(r"[>)]: ", str(error))[-1]
+    return re.split(r"[>)]: ", str(_innermost(error)))[-1]
 
 
 def _retry_after_s(reply: requests.Response) -> float | None:
@@ -204,7 +219,6 @@ def _retry_after_s(reply: requests.Response) -> float | None:
 def _certificates() -> tuple[Any, str]:
     """What requests' ``verify`` takes, and its name. requests itself knows REQUESTS_CA_BUNDLE, but not SSL_CERT_FILE."""
     if not settings.is_certificate_checked():
-        log.warning("certificates are not checked: TFHUB_DISABLE_CERT_VALIDATION is true")
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return False, "TFHUB_DISABLE_CERT_VALIDATION"
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):

@@ -10,13 +10,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 from tfimm_resolver import tar
 from tfimm_resolver.ahead import Behind
 from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
-from tfimm_resolver.member_names import Names
+from tfimm_resolver.member_names import Names, shown
 from tfimm_resolver.record import File
+
+AnyBytes = TypeVar("AnyBytes", bytes, memoryview)
 
 PIECE_BYTES = 1 << 18
 _RATIO_FREE_BYTES = 64 << 20
@@ -78,15 +80,13 @@ class Target:
         self._size_bytes = 0
         self.files: list[File] = []
 
-    def limited(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    def limited(self, pieces: Iterable[AnyBytes]) -> Iterator[AnyBytes]:
         """The pieces, as long as they keep within the limits."""
         limits = self._limits
         for piece in pieces:
             self._size_bytes += len(piece)
             if self._size_bytes > limits.size_bytes:
-                raise ArchiveError(
-                    f"it unpacks to over {limits.size_bytes} bytes", fix="If you trust it, set TFIMM_RESOLVER_MAX_BYTES."
-                )
+                raise self._too_large()
             if self._size_bytes > max(_RATIO_FREE_BYTES, limits.ratio * self._packed.read_bytes):
                 raise ArchiveError(
                     f"it unpacks to over {limits.ratio:g} times its size",
@@ -134,7 +134,13 @@ class Target:
             self._behind.close_later(file)
 
     def expect(self, size_bytes: int) -> None:
-        """Refuse what the disk has no room for, before any of it is written."""
+        """Refuse what passes the limit, or what the disk has no room for, before any of it is written."""
+        if size_bytes > self._limits.size_bytes:
+            raise self._too_large()
+        self.want_room(size_bytes)
+
+    def want_room(self, size_bytes: int) -> None:
+        """Refuse what the disk has no room for."""
         if size_bytes < _ROOM_ASKED_FROM_BYTES:
             return
         with self._telling(""):
@@ -162,12 +168,14 @@ class Target:
                 self._made.add(parts[:depth])
 
     def _parts(self, name: str, *, is_directory: bool) -> tuple[str, ...]:
+        parts = self._names.parts(name, is_directory=is_directory)
         self._members += 1
-        if self._members > self._limits.members:
+        # Directories that stand only in paths count, too: each is one on the disk.
+        if max(self._members, self._names.count) > self._limits.members:
             raise ArchiveError(
                 f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
             )
-        return self._names.parts(name, is_directory=is_directory)
+        return parts
 
     @contextlib.contextmanager
     def _telling(self, name: str) -> Iterator[None]:
@@ -179,10 +187,15 @@ class Target:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._full() from error
             if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-                raise ArchiveError(f"member {name!r} stands where another one does") from error
+                raise ArchiveError(f"member {shown(name)} stands where another one does") from error
             if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
-                raise ArchiveError(f"member {name!r} has a name that this disk cannot hold") from error
+                raise ArchiveError(f"member {shown(name)} has a name that this disk cannot hold") from error
             raise CacheError(f"cannot write {error.filename or self._into}: {error.strerror}") from error
+
+    def _too_large(self) -> ArchiveError:
+        return ArchiveError(
+            f"it unpacks to over {self._limits.size_bytes} bytes", fix="If you trust it, set TFIMM_RESOLVER_MAX_BYTES."
+        )
 
     def _full(self, more_bytes: int = 0) -> CacheError:
         """``more_bytes``: what a member is known to need beyond what came of the archive."""

@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tfimm_resolver import download, progress, request, settings
+from tfimm_resolver import progress, settings
 from tfimm_resolver.ahead import Ahead
 from tfimm_resolver.archive import unpack
 from tfimm_resolver.digests import Digests
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, OfflineError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.parts import Parts
-from tfimm_resolver.ranges import AnewError
 from tfimm_resolver.record import File, Origin
 from tfimm_resolver.target import PIECE_BYTES, Limits
-from tfimm_resolver.tries import Tries
+from tfimm_resolver.tries import AnewError, Tries
 
 _PLACE_BYTES_MAX = 3000
 
@@ -57,7 +56,7 @@ class Transfer:
                 return parts.clear()
             except AnewError as anew:
                 is_plain = is_plain or anew.is_plain
-                tries.after(anew.error, anew.came_bytes)
+                tries.after(anew.error, anew.came_bytes, is_kept=False)
             except (ArchiveError, IntegrityError, CacheError):  # what came is bad, or there is no room for it
                 parts.clear()
                 raise
@@ -76,6 +75,8 @@ class Transfer:
             FetchError: if there is no answer.
         """
         self._refuse_offline()
+        from tfimm_resolver import request
+
         with request.Session() as session, request.get(session, url, follow=False) as reply, request.translated(url):
             if reply.status_code != 303:
                 return None
@@ -83,6 +84,9 @@ class Transfer:
             return body.decode("utf-8", "replace").strip()
 
     def _bring(self, url: str, into: Path, parts: Parts, is_plain: bool) -> None:
+        from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
+
+        request.warn_of_unchecked_certificates()
         with contextlib.ExitStack() as stack:
             body = download.begin(str(self._handle), url, parts, is_plain=is_plain)
             stack.callback(body.close)

@@ -17,38 +17,52 @@ _PROGRESS_BYTES = 1 << 16
 _WORTH_TELLING_S = 2.0
 
 
+class AnewError(Exception):
+    """What came is of no use, and the whole has to be asked for again.
+
+    Attributes:
+        error: what to say if that does not help either.
+        is_plain: ask without ranges.
+        came_bytes: how much had come.
+    """
+
+    def __init__(self, text: str, *, cause: FetchError | None = None, is_plain: bool = False, came_bytes: int = 0) -> None:
+        super().__init__(text)
+        self.error = cause or FetchError(text, fix="Try again.", is_passing=True)
+        self.is_plain, self.came_bytes = is_plain, came_bytes
+
+
 class Tries:
     """Counts failures in a row; any real progress between two of them begins the count anew."""
 
-    def __init__(self, stopped: threading.Event | None = None) -> None:
-        """``stopped`` ends a pause early."""
+    def __init__(self, stopped: threading.Event | None = None, *, has_begun: bool = False) -> None:
+        """``stopped`` ends a pause early; ``has_begun``: the place has answered before."""
         self._failures = 0
-        self._has_progressed = False
+        self._has_begun = has_begun
         self._stopped = stopped or threading.Event()
 
-    def after(self, error: FetchError, came_bytes: int = 0) -> None:
-        """Return when it is time to try again; ``came_bytes`` came before this failure, and are kept.
+    def after(self, error: FetchError, came_bytes: int = 0, *, is_kept: bool = True) -> None:
+        """Return when it is time to try again; ``came_bytes`` came before this failure, and need not come again if kept.
 
         Raises:
             FetchError: the same error, if it will not pass, or was met too often.
         """
-        if came_bytes >= _PROGRESS_BYTES:
+        self._has_begun = self._has_begun or came_bytes > 0
+        if is_kept and came_bytes >= _PROGRESS_BYTES:
             self._failures = 0
-            self._has_progressed = True
         self._failures += 1
-        if not error.is_passing or self._failures > self._most(error, came_bytes):
+        if not error.is_passing or self._failures > self._most(error):
             raise error
         pause_s = self._pause_s(error)
         level = logging.WARNING if pause_s > _WORTH_TELLING_S else logging.INFO
         log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, pause_s, self._failures, settings.retries())
         self._stopped.wait(pause_s)
 
-    def _most(self, error: FetchError, came_bytes: int) -> int:
-        if isinstance(error, TransferTimeoutError):  # each costs the whole timeout
-            return min(1, settings.retries()) if came_bytes else 0
-        if isinstance(error, OfflineError) and not self._has_progressed:  # who works offline wants to know at once
-            return 0
-        return settings.retries()
+    def _most(self, error: FetchError) -> int:
+        if isinstance(error, (OfflineError, TransferTimeoutError)) and not self._has_begun:
+            return 0  # who is offline wants to know it at once
+        # A timeout costs its whole length each time.
+        return min(1, settings.retries()) if isinstance(error, TransferTimeoutError) else settings.retries()
 
     def _pause_s(self, error: FetchError) -> float:
         if error.retry_after_s is None:

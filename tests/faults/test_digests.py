@@ -1,0 +1,172 @@
+"""What a server says of the bytes that it sends, and what happens when other ones come."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import files_in
+from tests.faults import NOTHING, RANGE_BYTES, RANGES, WHOLE, Row, archive, check, files, left_in, rows
+from tests.faults.origin import Fault, Host, with_header
+from tfimm_resolver import resolve
+from tfimm_resolver.errors import IntegrityError
+
+STREAM: dict[str, object] = {"ranges": False}
+
+
+def crc32c(body: bytes) -> bytes:
+    """CRC-32C (RFC 3720, appendix B.4), bit by bit tabled; not the package's library."""
+    table = []
+    for index in range(256):
+        entry = index
+        for _ in range(8):
+            entry = entry >> 1 ^ 0x82F63B78 * (entry & 1)
+        table.append(entry)
+    crc = 0xFFFFFFFF
+    for byte in body:
+        crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
+    return (crc ^ 0xFFFFFFFF).to_bytes(4, "big")
+
+
+def hashes(body: bytes) -> dict[str, str]:
+    """Every hash of a body in base64."""
+    raw = {name: hashlib.new(name, body).digest() for name in ("md5", "sha256", "sha512")} | {"crc32c": crc32c(body)}
+    return {name: base64.b64encode(value).decode() for name, value in raw.items()}
+
+
+RIGHT, WRONG = hashes(archive()), hashes(b"123456789")
+FORMS = {
+    "x-goog-hash crc32c": ("x-goog-hash", "crc32c={crc32c}"),
+    "x-goog-hash md5": ("x-goog-hash", "md5={md5}"),
+    "x-goog-hash both": ("x-goog-hash", "crc32c={crc32c},md5={md5}"),
+    "x-goog-hash both, spaced": ("x-goog-hash", "crc32c={crc32c} , md5={md5}"),
+    "Repr-Digest sha-256": ("Repr-Digest", "sha-256=:{sha256}:"),
+    "Repr-Digest sha-512": ("Repr-Digest", "sha-512=:{sha512}:"),
+    "Repr-Digest both": ("Repr-Digest", "sha-512=:{sha512}:, sha-256=:{sha256}:"),
+    "Repr-Digest among unknown ones": ("Repr-Digest", "id-sha=:AAAA:, sha-256=:{sha256}:, unixsum=:AAA=:"),
+    "Digest sha-256": ("Digest", "SHA-256={sha256}"),
+    "Digest sha-512 and md5": ("Digest", "sha-512={sha512},MD5={md5}"),
+    "Digest crc32c": ("Digest", "crc32c={crc32c}"),
+}
+MIXED = {
+    "x-goog-hash, wrong md5": ("x-goog-hash", f"crc32c={RIGHT['crc32c']},md5={WRONG['md5']}"),
+    "x-goog-hash, wrong crc32c": ("x-goog-hash", f"crc32c={WRONG['crc32c']},md5={RIGHT['md5']}"),
+    "Repr-Digest, wrong sha-512": ("Repr-Digest", f"sha-256=:{RIGHT['sha256']}:, sha-512=:{WRONG['sha512']}:"),
+}
+MALFORMED = {
+    "no base64": ("Repr-Digest", "sha-256=:!!!!:"),
+    "too short": ("Repr-Digest", "sha-256=:AAAA:"),
+    "too long": ("Repr-Digest", f"sha-256=:{WRONG['sha512']}:"),
+    "no colons": ("Repr-Digest", f"sha-256={WRONG['sha256']}"),
+    "one colon": ("Repr-Digest", f"sha-256=:{WRONG['sha256']}"),
+    "a string": ("Repr-Digest", f'sha-256="{WRONG["sha256"]}"'),
+    "unknown hash": ("Repr-Digest", f"sha-257=:{WRONG['sha256']}:"),
+    "empty": ("Repr-Digest", ""),
+    "only commas": ("Digest", ",,,"),
+    "no value": ("Digest", "sha-256"),
+    "nothing behind it": ("Digest", "sha-256="),
+    "not ASCII": ("Digest", "sha-256=\xff\xfe"),
+    "hexadecimal": ("x-goog-hash", f"md5={hashlib.md5(b'123456789').hexdigest()}"),
+    "crc32c as a number": ("x-goog-hash", "crc32c=3808858755"),
+    "Content-MD5 in hexadecimal": ("Content-MD5", hashlib.md5(b"123456789").hexdigest()),
+    "of a part": ("Content-Digest", f"sha-256=:{WRONG['sha256']}:"),
+}
+
+# What loops for ever is to fail soon.
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with Host() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the size of a range: an archive of two megabytes then comes in 17."""
+    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
+
+
+def both(name: str, fault: Fault, **expected: object) -> list[Row]:
+    """A row in ranges, and as a stream."""
+    return [
+        Row(f"{name}, in ranges", (fault,), asked=(RANGES, RANGES), **expected),  # type: ignore[arg-type]
+        Row(f"{name}, as a stream", (fault,), page=STREAM, **expected),  # type: ignore[arg-type]
+    ]
+
+
+def test_the_tests_own_crc32c_is_right() -> None:
+    assert crc32c(b"123456789").hex() == "e3069283"
+
+
+@rows(*(row for name, (field, form) in FORMS.items() for row in both(name, with_header(field, form.format(**RIGHT)))))
+def test_a_right_digest_is_no_obstacle(row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(row, host, cache_dir, monkeypatch)
+
+
+@rows(
+    *(
+        row
+        for name, (field, value) in {**{n: (f, v.format(**WRONG)) for n, (f, v) in FORMS.items()}, **MIXED}.items()
+        for row in both(name, with_header(field, value), error=IntegrityError, words=("/m.tar.gz", field), left=NOTHING)
+    )
+)
+def test_a_wrong_digest_is_an_error_that_shows_both(
+    row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = check(row, host, cache_dir, monkeypatch)
+    pairs = [(base64.b64decode(RIGHT[name]).hex(), base64.b64decode(WRONG[name]).hex()) for name in RIGHT]
+    shown = text.lower()
+    assert any(came in shown and promised in shown for came, promised in pairs) or any(
+        RIGHT[name] in text and WRONG[name] in text for name in RIGHT
+    ), text
+
+
+@rows(*(row for name, (field, value) in MALFORMED.items() for row in both(name, with_header(field, value))))
+def test_a_digest_that_cannot_be_read_is_ignored(
+    row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(row, host, cache_dir, monkeypatch)
+
+
+def test_x_goog_hash_may_stand_in_two_lines(host: Host, cache_dir: Path) -> None:
+    lines = (with_header("x-goog-hash", f"crc32c={RIGHT['crc32c']}"), with_header("x-goog-hash", f"md5={WRONG['md5']}"))
+    with pytest.raises(IntegrityError, match="md5"):
+        resolve(host.put("/m.tar.gz", archive(), *lines))
+    assert left_in(cache_dir) == NOTHING
+
+
+def test_the_hash_of_what_google_stores_gzipped_is_not_that_of_what_comes(host: Host, cache_dir: Path) -> None:
+    """Decompressive transcoding: the hash is of the stored object, the bytes are unpacked ones."""
+    stored = (with_header("x-goog-hash", f"md5={WRONG['md5']}"), with_header("x-goog-stored-content-encoding", "gzip"))
+    assert files_in(resolve(host.put("/m.tar.gz", archive(), *stored, ranges=False))) == files()
+    assert left_in(cache_dir) == WHOLE
+
+
+@pytest.mark.parametrize("value", [RIGHT["md5"], WRONG["md5"]], ids=["right", "wrong"])
+def test_content_md5_of_a_whole_body_is_compared(
+    value: str, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong: dict[str, object] = {"error": IntegrityError, "words": ("Content-MD5",), "left": NOTHING}
+    row = Row("", (with_header("Content-MD5", value),), page=STREAM, **(wrong if value == WRONG["md5"] else {}))  # type: ignore[arg-type]
+    check(row, host, cache_dir, monkeypatch)
+
+
+def test_content_md5_of_a_range_is_not_that_of_the_whole(host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row("", (with_header("Content-MD5", hashes(archive()[:RANGE_BYTES])["md5"]),), asked=(RANGES, RANGES))
+    check(row, host, cache_dir, monkeypatch)
+
+
+def test_a_pin_and_a_digest_are_both_compared(host: Host) -> None:
+    pin = hashlib.sha256(archive()).hexdigest()
+    handle = host.put("/m.tar.gz", archive(), with_header("x-goog-hash", f"md5={WRONG['md5']}"))
+    with pytest.raises(IntegrityError, match=re.compile("x-goog-hash", re.IGNORECASE)):
+        resolve(handle, sha256=pin)
+    host.put("/m.tar.gz", archive(), with_header("x-goog-hash", f"md5={RIGHT['md5']}"))
+    assert files_in(resolve(handle, sha256=pin)) == files()

@@ -1,0 +1,154 @@
+"""Downloads in ranges, and ranges that do not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import files_in, tar_gz
+from tests.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, WHOLE, Row, archive, check, files, left_in, rows
+from tests.faults.origin import (
+    Fault,
+    Host,
+    Reply,
+    after,
+    on,
+    on_range_at,
+    page,
+    says,
+    shifted,
+    together,
+    with_header,
+)
+from tests.processes import run
+from tfimm_resolver import resolve
+from tfimm_resolver.errors import ArchiveError, FetchError
+
+SIZE = len(archive())
+CONNECTIONS = 8
+
+# What loops for ever is to fail soon.
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with Host() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the size of a range: an archive of two megabytes then comes in 17."""
+    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
+
+
+def test_a_large_archive_comes_in_ranges_over_eight_connections_and_every_byte_once(host: Host) -> None:
+    handle = host.put("/m.tar.gz", archive(), together(CONNECTIONS))
+    assert files_in(resolve(handle)) == files()
+    first, *others = host.asked
+    assert first.headers["range"] == f"bytes=0-{RANGE_BYTES - 1}" and "if-range" not in first.headers
+    assert {asked.headers["if-range"] for asked in others} == {'"one"'}
+    assert {asked.status for asked in host.asked} == {206} and len(host.asked) == RANGES
+    assert len({asked.connection for asked in host.asked}) == CONNECTIONS
+    assert (host.sent_bytes(), host.twice_bytes()) == (SIZE, 0)
+
+
+@pytest.mark.parametrize("connections", ["1", "3"])
+def test_no_more_connections_are_made_than_are_set(connections: str, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_CONNECTIONS", connections)
+    assert files_in(resolve(host.put("/m.tar.gz", archive(), together(int(connections))))) == files()
+    assert len({asked.connection for asked in host.asked}) == int(connections) and host.twice_bytes() == 0
+
+
+@pytest.mark.parametrize(("range_bytes", "asked"), [(SIZE - 1, 2), (SIZE, 1), (SIZE + 1, 1), (SIZE // 2 + 1, 2)])
+def test_an_archive_about_as_long_as_its_ranges_comes_whole(
+    range_bytes: int, asked: int, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", range_bytes)
+    assert files_in(resolve(host.put("/m.tar.gz", archive()))) == files()
+    assert len(host.asked) == asked and host.sent_bytes() == SIZE and left_in(cache_dir) == WHOLE
+
+
+def test_a_range_has_eight_mebibytes(host: Host) -> None:
+    body = archive(9_000_000)
+    path = run("import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1]))", host.put("/m.tar.gz", body))
+    assert files_in(path) == files(9_000_000)
+    assert sorted(asked.sent for asked in host.asked) == [len(body) - (8 << 20), 8 << 20]
+
+
+def retagged(reply: Reply) -> None:
+    """The page changes all the time, and the server does not look at If-Range."""
+    reply.answer(etag=f'"{reply.number}"', heeds_if_range=False)
+
+
+def total_off(by: int) -> Fault:
+    """The whole is said to be of another length, in each answer the same."""
+    return lambda reply: reply.put("Content-Range", reply.headers["Content-Range"].replace(f"/{SIZE}", f"/{SIZE + by}"))
+
+
+def ignored(reply: Reply) -> None:
+    reply.answer(ranges=False)
+
+
+LATER = RANGE_BYTES * 4
+# All ranges, those that eight connections asked for in vain, and all ranges again.
+ANEW = RANGES * 2 + CONNECTIONS
+
+
+@rows(
+    Row("ETag changes once, 200", (after(4, page(etag='"two"')),), asked=(5, ANEW), twice_bytes=SIZE * 9),
+    Row(
+        "ETag changes once, 206", (after(4, page(etag='"two"', heeds_if_range=False)),), asked=(5, ANEW), twice_bytes=SIZE * 2
+    ),
+    Row(
+        "ETag differs in every answer", (retagged,), error=FetchError, words=("/m.tar.gz", "chang"), left=PARTS,
+        asked=(4, 40), twice_bytes=SIZE * 3, environment={"TFIMM_RESOLVER_RETRIES": "1"},
+    ),
+    Row("range ignored at first", (ignored,), asked=(1, 1)),
+    Row("range ignored later", (on_range_at(LATER, ignored),), asked=(5, 5 + 2 * CONNECTIONS), twice_bytes=SIZE * 9),
+    Row("range ignored once", (on(5, ignored),), asked=(5, ANEW), twice_bytes=SIZE * 9),
+    Row("wrong range at first", (shifted(10),), asked=(2, 2), twice_bytes=SIZE),
+    Row("wrong range later", (on_range_at(LATER, shifted(10)),), asked=(5, 5 + 2 * CONNECTIONS), twice_bytes=SIZE * 2),
+    Row("206 without a validator", (), page={"etag": None, "modified": None}, asked=(2, 2), twice_bytes=SIZE),
+    Row("Last-Modified alone", (), page={"etag": None}, asked=(RANGES, RANGES)),
+    Row("weak ETag, and Last-Modified", (), page={"etag": 'W/"one"'}, asked=(2, 2), twice_bytes=SIZE),
+    Row("weak ETag alone", (), page={"etag": 'W/"one"', "modified": None}, asked=(2, 2), twice_bytes=SIZE),
+    Row("416 at first", (on(1, says(416)),), asked=(2, RANGES + 1)),
+    Row("416 to every range", (lambda reply: reply.say(416) if "range" in reply.asked.headers else None,), asked=(2, 2)),
+    Row("416 later, once", (on(5, says(416, Content_Range="bytes */1")),), asked=(6, ANEW), twice_bytes=SIZE * 2),
+    Row("total too big", (on_range_at(0, total_off(1000)),), asked=(RANGES, RANGES + 2), twice_bytes=SIZE),
+    Row("total too small", (on_range_at(0, total_off(-1000)),), error=ArchiveError, left=NOTHING, asked=(RANGES - 1, RANGES)),
+    Row("no Accept-Ranges", (with_header("Accept-Ranges", None),), asked=(RANGES, RANGES)),
+    Row("206 without Content-Range", (with_header("Content-Range", None),), asked=(2, 2), twice_bytes=SIZE),
+    *(
+        Row(
+            f"Content-Range {value!r}", (with_header("Content-Range", None), with_header("Content-Range", value)),
+            asked=(2, 2), twice_bytes=SIZE,
+        )
+        for value in ("bytes 0-", f"bytes 0-9/{SIZE}", "bytes 0-131071/*", "bytes 5-1/2", "lines 0-9/10")
+    ),
+)  # fmt: skip
+def test_ranges_that_do_not_fit_never_make_a_wrong_model(
+    row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(row, host, cache_dir, monkeypatch)
+
+
+@pytest.mark.parametrize("heeds_if_range", [True, False])
+def test_a_page_that_changes_between_ranges_comes_as_the_new_one(heeds_if_range: bool, host: Host, cache_dir: Path) -> None:
+    new = {**files(), "saved_model.pb": b"a graph, changed"}
+    handle = host.put("/m.tar.gz", archive(), after(4, page(body=tar_gz(new), etag='"two"', heeds_if_range=heeds_if_range)))
+    assert files_in(resolve(handle)) == new and left_in(cache_dir) == WHOLE
+
+
+def test_a_page_that_changes_under_an_old_date_and_length_is_not_mixed(host: Host, cache_dir: Path) -> None:
+    """The server breaks its promise; the archive's own checks are what is left."""
+    other = bytearray(archive())
+    other[SIZE // 2] ^= 1
+    handle = host.put("/m.tar.gz", archive(), after(4, page(body=bytes(other), etag=None)), etag=None)
+    with pytest.raises(FetchError):
+        resolve(handle)
+    assert left_in(cache_dir) == NOTHING

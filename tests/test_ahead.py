@@ -1,0 +1,127 @@
+"""Threads that read ahead and work behind: order, errors, and an end."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tfimm_resolver.ahead import Ahead, Behind
+
+
+def source(*pieces: bytes | Exception) -> Callable[[], bytes]:
+    """Gives the pieces in turn, then nothing for ever; raises what is an error."""
+    left = list(pieces)
+
+    def fetch() -> bytes:
+        piece = left.pop(0) if left else b""
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    return fetch
+
+
+def test_gives_every_byte_in_order_in_the_sizes_asked_for() -> None:
+    ahead = Ahead(source(b"abcdef", b"gh"))
+    assert [ahead.read(4) for _ in range(5)] == [b"abcd", b"ef", b"gh", b"", b""]
+    ahead.close()
+
+
+def test_fetches_before_it_is_asked() -> None:
+    fetched = threading.Event()
+
+    def fetch() -> bytes:
+        fetched.set()
+        return b""
+
+    ahead = Ahead(fetch)
+    assert fetched.wait(10)
+    ahead.close()
+
+
+def test_does_not_fetch_for_ever() -> None:
+    count = 0
+
+    def fetch() -> bytes:
+        nonlocal count
+        count += 1
+        return b"x"
+
+    ahead = Ahead(fetch)
+    ahead.read(1)
+    ahead.close()
+    assert count < 40
+    assert "tfimm_resolver ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_raises_where_the_bytes_are_wanted_and_not_before() -> None:
+    ahead = Ahead(source(b"good", ValueError("broken")))
+    assert ahead.read(9) == b"good"
+    with pytest.raises(ValueError, match="broken"):
+        ahead.read(9)
+    ahead.close()
+
+
+def test_somebody_who_waits_is_told_of_it_now_and_then() -> None:
+    ticks = threading.Semaphore(0)
+    gate = threading.Event()
+
+    def fetch() -> bytes:
+        gate.wait(30)
+        return b""
+
+    ahead = Ahead(fetch, tick=ticks.release)
+    reader = threading.Thread(target=ahead.read, args=(1,))
+    reader.start()
+    assert all(ticks.acquire(timeout=10) for _ in range(3))
+    gate.set()
+    reader.join(10)
+    ahead.close()
+
+
+def test_deeds_are_done_in_order_and_all_of_them() -> None:
+    done: list[int] = []
+    with Behind() as behind:
+        for number in range(100):
+            behind.do(done.append, number)
+        behind.finish()
+        assert done == list(range(100))
+
+
+def test_an_error_of_a_deed_is_raised_at_the_latest_at_the_end() -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"), Behind() as behind:
+        behind.do(fail)
+        behind.finish()
+
+
+def test_few_deeds_wait_at_a_time() -> None:
+    gate, given = threading.Event(), []
+
+    def give() -> None:
+        for number in range(60):
+            behind.do(gate.wait, 30)
+            given.append(number)
+
+    with Behind() as behind:
+        giver = threading.Thread(target=give)
+        giver.start()
+        giver.join(0.3)
+        assert len(given) < 40
+        gate.set()
+        giver.join(10)
+        assert len(given) == 60
+
+
+def test_a_file_is_closed_after_what_is_written_to_it_even_if_that_fails() -> None:
+    file = io.BytesIO()
+    with Behind() as behind:
+        behind.do(file.write, b"x")
+        behind.do(file.write, "no bytes")
+        behind.close_later(file)
+    assert file.closed

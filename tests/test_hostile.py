@@ -1,0 +1,287 @@
+"""The hostile corpus against every way into the cache: refused with words, nothing touched, nothing left."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import stat
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import hostile
+from tests.archives import files_in
+from tests.hostile import FIRST, TARS, ZIPS, Zipped, entry, gnu_long, gzipped, header, pax, tar, u, zipped
+from tests.origin import Origin
+from tests.processes import run
+from tfimm_resolver import resolve
+from tfimm_resolver.archive import unpack
+from tfimm_resolver.errors import ArchiveError
+from tfimm_resolver.target import PIECE_BYTES, Limits
+
+GRAPH = {FIRST: b"a graph"}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"tar": bytes, "tar.gz": gzipped, "zip": bytes}
+CASES = [
+    pytest.param(form, case, id=f"{form} {what}")
+    for form, cases in (("tar", TARS), ("tar.gz", TARS), ("zip", ZIPS))
+    for what, case in cases.items()
+]
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Origin]:
+    """One host for all: what it serves is another page for each test."""
+    with Origin() as server:
+        yield server
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that no archive may reach, beside the one to unpack into, the cache, and where the process works."""
+    for folder in ("outside", "place/into", "place/into_evil", "cache", "work"):
+        (tmp_path / folder).mkdir(parents=True)
+    for folder in ("outside", "place", "place/into_evil", "cache", "work"):
+        (tmp_path / folder / "victim").write_bytes(b"untouched")
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "outside"
+
+
+def everything(top: Path) -> dict[str, tuple[object, ...]]:
+    """All that lies below a directory, but for what is unpacked where that is allowed: kind, mode, time and bytes."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in sorted(top.rglob("*")):
+        if not path.is_relative_to(top / "place/into"):
+            status = path.lstat()
+            is_file = stat.S_ISREG(status.st_mode)
+            found[str(path)] = (status.st_mode, is_file and (status.st_mtime_ns, status.st_nlink, path.read_bytes()))
+    return found
+
+
+def by_unpacking(data: bytes, form: str, outside: Path, place: Origin) -> Path:
+    into = outside.parent / "place/into"
+    unpack(io.BytesIO(data), into)
+    return into
+
+
+def from_a_disk(data: bytes, form: str, outside: Path, place: Origin) -> Path:
+    path = outside.parent / f"m.{form}"
+    assert path.read_bytes() == data
+    return Path(resolve(path))
+
+
+def from_a_url(data: bytes, form: str, outside: Path, place: Origin) -> Path:
+    """A plain tar as one stream, anything else as the first of its ranges, which are all."""
+    headers = {"ETag": '"one"', "Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"}
+    return Path(resolve(place.put(f"/m.{form}", data, headers=headers, status=200 if form == "tar" else 206)))
+
+
+WAYS = (by_unpacking, from_a_disk, from_a_url)
+every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+
+
+def refused(way: Callable[..., Path], form: str, data: bytes, outside: Path, place: Origin) -> str:
+    """The error's text; checks that nothing was changed but the directory to unpack into, if that is what was asked."""
+    (outside.parent / f"m.{form}").write_bytes(data)
+    before = everything(outside.parent)
+    with pytest.raises(ArchiveError) as caught:
+        way(data, form, outside, place)
+    assert everything(outside.parent) == before
+    return caught.value.text
+
+
+@every_way
+@pytest.mark.parametrize(("form", "case"), CASES)
+def test_refuses_an_archive_with_a_member_that(
+    form: str, case: hostile.Case, way: Callable[..., Path], outside: Path, place: Origin
+) -> None:
+    text = refused(way, form, PACKERS[form](case.make(outside)), outside, place)
+    assert all(told in text for told in case.told), text
+    assert text.isprintable() and len(text) < 2000
+
+
+@every_way
+@pytest.mark.parametrize("form", PACKERS)
+@pytest.mark.parametrize("what", hostile.ACCEPTED)
+def test_unpacks(what: str, form: str, way: Callable[..., Path], outside: Path, place: Origin) -> None:
+    names = hostile.ACCEPTED[what]
+    if form == "zip":
+        data = zipped(*(Zipped(name, name.encode()) for name in names))
+    else:
+        data = PACKERS[form](tar(*(entry(name, name.encode()) for name in names)))
+    (outside.parent / f"m.{form}").write_bytes(data)
+    expected = {Path(name).as_posix(): name.encode() for name in names}
+    assert files_in(way(data, form, outside, place)) == {**GRAPH, **expected}
+
+
+INNER = tar(entry("../victim", b"harm"))
+TAKEN: dict[str, tuple[bytes, dict[str, bytes]]] = {
+    "a directory that is named twice": (tar(entry("D/", kind=b"5"), entry("D/x"), entry("D", kind=b"5")), {"D/x": b""}),
+    "directories that are the target": (tar(*(entry(name, kind=b"5") for name in ("./", ".", "", "././"))), {}),
+    "a tar within a tar": (tar(entry("inner.tar", INNER)), {"inner.tar": INNER}),
+    "a tar within a pax size": (tar(pax({"size": str(len(INNER))}), header(b"a", 0), INNER), {"a": INNER}),
+    "a zip of zips": (zipped(Zipped("inner.zip", zipped())), {"inner.zip": zipped()}),
+    "a gzip in a gzip in a tar": (tar(entry("a.gz", gzipped(gzipped(b"")))), {"a.gz": gzipped(gzipped(b""))}),
+    "a name that a NUL ends": (tar(gnu_long(b"a\0/../../victim"), entry("b", b"x")), {"a": b"x"}),
+    "the last of two names": (tar(pax({"path": "../victim"}), gnu_long(b"a"), entry("b", b"x")), {"a": b"x"}),
+    "a link name without a link": (tar(pax({"linkpath": "/etc/passwd"}), entry("a", b"x")), {"a": b"x"}),
+    "an old tar": (tar(header(b"d/", kind=b"\0", magic=bytes(8)), header(b"d/a", kind=b"\0", magic=bytes(8))), {"d/a": b""}),
+    "a contiguous file": (tar(entry("a", b"x", kind=b"7")), {"a": b"x"}),
+    "gzip members by the thousand": (b"".join([gzipped(b"")] * 5000) + gzipped(tar()), {}),
+    "a descriptor": (zipped(hostile.described(), Zipped("b")), {"a": b"abc", "b": b""}),
+    "a descriptor without a signature": (zipped(hostile.described(signature=b"")), {"a": b"abc"}),
+    "a descriptor of 64 bits": (zipped(hostile.described(width=8), Zipped("b")), {"a": b"abc", "b": b""}),
+    "a comment": (zipped(comment=b"made by hand"), {}),
+    "64 bits for the end": (hostile.ended_in_64_bits(zipped(Zipped("a", b"x")), 2), {"a": b"x"}),
+    "64 bits for sizes": (
+        zipped(
+            Zipped(
+                "a",
+                b"abc",
+                local={"size": 0xFFFFFFFF, "packed": 0xFFFFFFFF, "extra": u(2, 1, 16) + u(8, 3, 5)},
+                central={"size": 0xFFFFFFFF, "extra": u(2, 1, 8) + u(8, 3)},
+            )
+        ),
+        {"a": b"abc"},
+    ),
+}
+
+
+@every_way
+@pytest.mark.parametrize("what", TAKEN)
+def test_takes(what: str, way: Callable[..., Path], outside: Path, place: Origin) -> None:
+    data, files = TAKEN[what]
+    form = "zip" if data[:2] == b"PK" else "tar.gz" if data[:2] == b"\x1f\x8b" else "tar"
+    (outside.parent / f"m.{form}").write_bytes(data)
+    assert files_in(way(data, form, outside, place)) == {**GRAPH, **files}
+
+
+@every_way
+def test_a_gzip_in_a_gzip_is_not_unpacked_further(way: Callable[..., Path], outside: Path, place: Origin) -> None:
+    data = tar(entry("x", random.Random(7).randbytes(4000)))
+    for _ in range(10):
+        data = gzipped(data)
+    assert "checksum" in refused(way, "tar.gz", data, outside, place)
+
+
+@every_way
+@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o1777, 0o7777, 0], ids=oct)
+@pytest.mark.parametrize("form", PACKERS)
+def test_unpacks_without_the_mode(form: str, mode: int, way: Callable[..., Path], outside: Path, place: Origin) -> None:
+    if form == "zip":
+        data = zipped(Zipped("f", b"x", mode=stat.S_IFREG | mode), Zipped("d/", mode=stat.S_IFDIR | mode))
+    else:
+        data = PACKERS[form](tar(entry("f", b"x", mode=mode), entry("d/", kind=b"5", mode=mode)))
+    (outside.parent / f"m.{form}").write_bytes(data)
+    before = os.umask(0o027)
+    try:
+        tree = way(data, form, outside, place)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tree / "f").stat().st_mode) == 0o640 and stat.S_IMODE((tree / "d").stat().st_mode) == 0o750
+
+
+def test_the_archive_of_cve_2025_4517_is_the_real_one() -> None:
+    """The standard library of a Python before the mend writes outside, with the filter that ought to keep it in."""
+    mended = {(3, 10): 18, (3, 11): 13, (3, 12): 11, (3, 13): 4}.get(sys.version_info[:2], 0)
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path, which is too long for the trick
+        outside = Path(folder) / "outside"
+        for made in (outside, into := Path(folder) / "p/i"):
+            made.mkdir(parents=True)
+        (outside / "victim").write_bytes(b"untouched")
+        data = TARS["is that of CVE-2025-4517"].make(outside)
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                archive.extractall(into, filter="data")
+        except (tarfile.FilterError, OSError):
+            assert sys.version_info.micro >= mended
+        else:
+            assert ((outside / "victim").read_bytes() == b"harm") == (sys.version_info.micro < mended)
+
+
+LIMIT_BYTES = 1 << 20
+ZEROS = bytes(64 << 20)
+SMALL = bytes(60_000)
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "tar": lambda: tar(entry("bomb", ZEROS)),
+    "tar.gz": lambda: gzipped(tar(entry("bomb", ZEROS))),
+    "tar.gz with its size in a pax header": lambda: gzipped(tar(pax({"size": str(len(ZEROS))}), header(b"bomb"), ZEROS)),
+    "tar.gz of many members": lambda: gzipped(tar(*(entry(f"{number}", SMALL) for number in range(1000)))),
+    "tar.gz of many gzip members": lambda: b"".join(gzipped(entry(f"{number}", SMALL)) for number in range(1000)),
+    "tar.gz of nothing but headers": lambda: gzipped(tar(*(pax({"comment": "x" * 900_000}) for _ in range(50)))),
+    "zip": lambda: zipped(Zipped("bomb", ZEROS)),
+    "zip of many members": lambda: zipped(*(Zipped(f"{number}", SMALL) for number in range(1000))),
+    "zip that is said to be small": lambda: zipped(Zipped("bomb", ZEROS, local={"size": 9}, central={"size": 9})),
+}
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_stops_a_bomb_at_the_limit_and_not_after_it(what: str, outside: Path) -> None:
+    into = outside.parent / "place/into"
+    with pytest.raises(ArchiveError, match="CRC|damaged" if "said" in what else f"over {LIMIT_BYTES} bytes"):
+        unpack(io.BytesIO(BOMBS[what]()), into, Limits(size_bytes=LIMIT_BYTES))
+    assert sum(map(len, files_in(into).values())) <= LIMIT_BYTES + PIECE_BYTES
+
+
+@pytest.mark.parametrize("form", PACKERS)
+def test_the_cache_never_holds_more_of_a_bomb_than_the_limit(form: str, outside: Path, place: Origin) -> None:
+    """The kernel keeps count: a process that may not write larger files would see another error."""
+    code = """
+        import resource, sys
+        from tfimm_resolver import errors, resolve
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+        try:
+            resolve(sys.argv[1])
+        except errors.ArchiveError as error:
+            print(error.text, error.fix)
+    """
+    handle = place.put(f"/m.{form}", BOMBS[form]())
+    before = everything(outside.parent)
+    said = run(code, handle, str(LIMIT_BYTES + PIECE_BYTES), TFIMM_RESOLVER_MAX_BYTES=str(LIMIT_BYTES))
+    assert f"over {LIMIT_BYTES} bytes" in said and "TFIMM_RESOLVER_MAX_BYTES" in said
+    assert everything(outside.parent) == before
+
+
+@pytest.mark.parametrize("form", PACKERS)
+def test_stops_at_the_limit_of_members(form: str, outside: Path) -> None:
+    names = [f"{number}" for number in range(200)]
+    data = zipped(*map(Zipped, names)) if form == "zip" else PACKERS[form](tar(*map(entry, names)))
+    into = outside.parent / "place/into"
+    with pytest.raises(ArchiveError, match="over 20 members"):
+        unpack(io.BytesIO(data), into, Limits(members=20))
+    assert len(files_in(into)) <= 20
+
+
+def test_a_directory_counts_each_time_that_it_is_named(outside: Path) -> None:
+    with pytest.raises(ArchiveError, match="over 20 members"):
+        unpack(io.BytesIO(tar(*[entry("d/", kind=b"5")] * 200)), outside.parent / "place/into", Limits(members=20))
+
+
+def test_directories_that_stand_only_in_paths_count_as_members(outside: Path) -> None:
+    into = outside.parent / "place/into"
+    with pytest.raises(ArchiveError, match="over 200 members"):
+        unpack(io.BytesIO(tar(*(entry(f"{number}/" + "d/" * 60 + "x") for number in range(50)))), into, Limits(members=200))
+    assert len(list(into.rglob("*"))) <= 200 + hostile.DEPTH_MAX
+
+
+WHOLE = {
+    "tar": tar(entry("d/", kind=b"5"), pax({"path": "d/long"}), entry("x", b"y" * 600)),
+    "tar.gz": gzipped(tar()[:700]) + gzipped(tar()[700:]),
+    "zip": zipped(hostile.described(), Zipped("b", b"x", 0)),
+}
+
+
+@pytest.mark.parametrize("form", PACKERS)
+def test_refuses_an_archive_that_is_cut_at_any_boundary(form: str, tmp_path: Path) -> None:
+    whole = WHOLE[form]
+    step = 73 if form == "tar" else 1
+    lengths = {*range(0, len(whole), step), *(at + by for at in range(0, len(whole), 512) for by in (-1, 0, 1))}
+    unpack(io.BytesIO(whole), tmp_path)
+    for length in sorted(lengths & {*range(len(whole))}):
+        (into := tmp_path / f"cut at {length}").mkdir()
+        with pytest.raises(ArchiveError):
+            unpack(io.BytesIO(whole[:length]), into)

@@ -1,0 +1,79 @@
+"""Parts of an unfinished download: only what is known to fit is gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.parts import Parts, Whole, boot
+
+WHOLE = Whole("https://h/m.tar.gz", '"v1"', 25, 10, boot())
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    """A place for parts; not made yet."""
+    return Parts(tmp_path / "parts")
+
+
+def put(parts: Parts, start: int, data: bytes) -> None:
+    """Add to a part."""
+    with parts.appended(start) as add:
+        add(data)
+
+
+def test_nothing_is_made_before_something_comes(parts: Parts, tmp_path: Path) -> None:
+    assert parts.of() is None
+    parts.clear()
+    assert "parts" not in os.listdir(tmp_path)
+
+
+def test_parts_say_what_they_are_parts_of_and_what_is_missing(parts: Parts) -> None:
+    parts.begin(WHOLE)
+    put(parts, 0, b"0123456789")
+    put(parts, 20, b"20")
+    put(parts, 20, b"2")
+    assert parts.of() == WHOLE
+    assert list(parts.missing(WHOLE)) == [(10, 20), (23, 25)]
+    with parts.opened(20) as file:
+        assert file.read() == b"202"
+
+
+def test_another_whole_begins_with_nothing(parts: Parts) -> None:
+    parts.begin(WHOLE)
+    put(parts, 0, b"old")
+    parts.begin(replace(WHOLE, validator='"v2"'))
+    assert next(parts.missing(WHOLE)) == (0, 10)
+
+
+def test_what_an_earlier_run_of_the_machine_left_is_not_believed(parts: Parts) -> None:
+    assert boot()
+    parts.begin(replace(WHOLE, boot="the one before the crash"))
+    assert parts.of() is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", json.dumps({"place": "x"}), json.dumps(asdict(replace(WHOLE, range_bytes=0)))]
+)
+def test_what_cannot_be_read_is_of_no_use(parts: Parts, tmp_path: Path, text: str) -> None:
+    parts.begin(WHOLE)
+    (tmp_path / "parts" / "of.json").write_text(text)
+    assert parts.of() is None
+
+
+def test_parts_of_something_else_are_never_begun_without_saying_so(parts: Parts, tmp_path: Path) -> None:
+    """A kill between the two leaves parts that nobody knows, and which are thrown away."""
+    parts.begin(WHOLE)
+    (tmp_path / "parts" / "of.json").unlink()
+    assert parts.of() is None
+
+
+def test_a_disk_that_cannot_be_written_is_told(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "parts").write_text("a file")
+    with pytest.raises(CacheError, match=str(tmp_path)):
+        parts.begin(WHOLE)
