@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 from collections.abc import Callable
@@ -84,7 +85,7 @@ def test_somebody_who_waits_is_told_of_it_now_and_then() -> None:
 
 def test_deeds_are_done_in_order_and_all_of_them() -> None:
     done: list[int] = []
-    with Behind() as behind:
+    with contextlib.closing(Behind()) as behind:
         for number in range(100):
             behind.do(done.append, number)
         behind.finish()
@@ -95,7 +96,7 @@ def test_an_error_of_a_deed_is_raised_at_the_latest_at_the_end() -> None:
     def fail() -> None:
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"), Behind() as behind:
+    with pytest.raises(OSError, match="full"), contextlib.closing(Behind()) as behind:
         behind.do(fail)
         behind.finish()
 
@@ -108,7 +109,7 @@ def test_few_deeds_wait_at_a_time() -> None:
             behind.do(gate.wait, 30)
             given.append(number)
 
-    with Behind() as behind:
+    with contextlib.closing(Behind()) as behind:
         giver = threading.Thread(target=give)
         giver.start()
         giver.join(0.3)
@@ -120,8 +121,8 @@ def test_few_deeds_wait_at_a_time() -> None:
 
 def test_a_file_is_closed_after_what_is_written_to_it_even_if_that_fails() -> None:
     file = io.BytesIO()
-    with Behind() as behind:
+    with contextlib.closing(Behind()) as behind:
         behind.do(file.write, b"x")
         behind.do(file.write, "no bytes")
-        behind.close_later(file)
+        behind.do_anyway(file.close)
     assert file.closed

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, Any
+from typing import Any
 
 _WAITING = 16
 _TICK_S = 0.2
@@ -78,10 +78,8 @@ class Behind:
         self._thread = ThreadPoolExecutor(1, "tfimm_resolver behind")
         self._waiting: deque[Future[Any]] = deque()
 
-    def __enter__(self) -> Behind:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the thread, once all is done that was given."""
         self._thread.shutdown()
 
     def do(self, deed: Callable[..., object], *arguments: object) -> None:
@@ -90,9 +88,9 @@ class Behind:
             self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(deed, *arguments))
 
-    def close_later(self, file: IO[bytes]) -> None:
-        """Close a file once all that was given before is done, well or not."""
-        self._thread.submit(file.close)
+    def do_anyway(self, deed: Callable[[], object]) -> None:
+        """Have a deed done, whatever became of earlier ones; nobody asks what becomes of this one."""
+        self._thread.submit(deed)
 
     def finish(self) -> None:
         """Wait until all is done. Raises what one of them raised."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tfimm_resolver import tar, unzip
-from tfimm_resolver.ahead import Behind
 from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.record import SAVED_MODEL_FILES, File
 from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
@@ -39,8 +38,7 @@ def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_b
     """
     packed = Packed(stream, packed_bytes)
     head = packed.peek(tar.BLOCK_BYTES)
-    with Behind() as behind:
-        target = Target(into, packed, limits or Limits(), behind)
+    with Target(into, packed, limits or Limits()) as target:
         target.want_room(packed_bytes or 0)  # what is packed becomes more, as a rule
         if head.startswith(b"\x1f\x8b"):
             target.fill(tar.members(target.limited(_gunzipped(packed))))
@@ -50,7 +48,7 @@ def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_b
             target.fill(tar.members(target.limited(packed.pieces())))
         else:
             raise ArchiveError(f"it is no .tar, .tar.gz or .zip: it begins with {quoted(head)}")
-        behind.finish()
+        target.finish()
     wrapper = _unwrap(into)
     files = (replace(file, path=file.path.removeprefix(wrapper)) for file in target.files)
     return sorted(files, key=lambda file: file.path)

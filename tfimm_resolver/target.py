@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,8 @@ AnyBytes = TypeVar("AnyBytes", bytes, memoryview)
 PIECE_BYTES = 1 << 18
 _RATIO_FREE_BYTES = 64 << 20
 _ROOM_ASKED_FROM_BYTES = 1 << 20
+_FLUSHED_EVERY_BYTES = 32 << 20
+"""While the processor unpacks, the disk is idle: what it takes now need not be waited for before the model is published."""
 
 
 class Stream(Protocol):
@@ -71,14 +74,22 @@ class Packed:
 class Target:
     """The directory that is filled, and what it may come to hold."""
 
-    def __init__(self, into: Path, packed: Packed, limits: Limits, behind: Behind) -> None:
-        self._into, self._packed, self._limits, self._behind = into, packed, limits, behind
+    def __init__(self, into: Path, packed: Packed, limits: Limits) -> None:
+        self._into, self._packed, self._limits = into, packed, limits
+        self._behind, self._flushing = Behind(), Behind()
         self._members = 0
         self._is_spooled = False
         self._made: set[tuple[str, ...]] = set()
         self._names = Names()
         self._size_bytes = 0
         self.files: list[File] = []
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._behind.close()
+        self._flushing.close()
 
     def limited(self, pieces: Iterable[AnyBytes]) -> Iterator[AnyBytes]:
         """The pieces, as long as they keep within the limits."""
@@ -116,22 +127,24 @@ class Target:
             self._make(parts[:-1])
             # x: the disk knows best which names are the same.
             file = open(self._into.joinpath(*parts), "xb", buffering=0)  # noqa: SIM115  # closed behind
-        digest = hashlib.sha256()
+        output = _Output(file, "/".join(parts), self._flushing)
 
         def write(piece: bytes | memoryview) -> None:
             with self._telling(name):
-                _write_all(file, piece)
-            digest.update(piece)
-
-        def finish() -> None:
-            self.files.append(File("/".join(parts), file.tell(), digest.hexdigest()))
+                output.write(piece)
 
         try:
             for piece in pieces:
                 self._behind.do(write, piece)
-            self._behind.do(finish)
+            self._behind.do(lambda: self.files.append(output.finished()))
         finally:
-            self._behind.close_later(file)
+            self._behind.do_anyway(lambda: self._flushing.do_anyway(file.close))
+
+    def finish(self) -> None:
+        """Wait until all is written. Raises what went wrong with it."""
+        self._behind.finish()
+        with self._telling(""):
+            self._flushing.finish()
 
     def expect(self, size_bytes: int) -> None:
         """Refuse what passes the limit, or what the disk has no room for, before any of it is written."""
@@ -213,7 +226,25 @@ class Target:
         )
 
 
-def _write_all(file: IO[bytes], piece: bytes | memoryview) -> None:
-    view = memoryview(piece)
-    while view:
-        view = view[file.write(view) :]
+class _Output:
+    """A file that is being written; what lies in it is hashed, and now and then sent to the disk before the end."""
+
+    def __init__(self, file: IO[bytes], path: str, flushing: Behind) -> None:
+        self._file, self._path, self._flushing = file, path, flushing
+        self._digest = hashlib.sha256()
+        self._size_bytes = self._flushed_bytes = 0
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Add a piece."""
+        view = memoryview(piece)
+        while view:
+            view = view[self._file.write(view) :]
+        self._digest.update(piece)
+        self._size_bytes += len(piece)
+        if self._size_bytes - self._flushed_bytes > _FLUSHED_EVERY_BYTES:
+            self._flushed_bytes = self._size_bytes
+            self._flushing.do(os.fsync, self._file.fileno())
+
+    def finished(self) -> File:
+        """What was written."""
+        return File(self._path, self._size_bytes, self._digest.hexdigest())

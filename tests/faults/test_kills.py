@@ -1,0 +1,178 @@
+"""Processes that are killed at any time: alone, and in the middle of a herd."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import files_in, tar_gz
+from tests.faults.aftermath import assert_next_one_mends, left_in, served, served_by_hub
+from tests.faults.origin import Fault, Gate, Host, Reply, gated, paced
+from tests.processes import start
+
+RANGE_BYTES = 1 << 18
+RESOLVE = f"""
+    import sys, time
+    import filelock, requests, tfimm_resolver.transfer
+    from tfimm_resolver import download, resolve
+    download.RANGE_BYTES = {RANGE_BYTES}  # only the size of a range: many of them in few megabytes
+    print("here", flush=True)
+    print(resolve(sys.argv[1]), time.time())
+"""
+FILES = {
+    "saved_model.pb": b"a graph",
+    "variables/variables.data-00000-of-00001": random.Random(5).randbytes(3_000_000),
+    "variables/variables.index": b"an index",
+    **{f"assets/{number}.txt": b"%d" % number for number in range(40)},
+}
+KILLS, MOMENTS = 60, ("bytes came", "time passed", "all bytes came")
+KILLED = -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def archive() -> bytes:
+    return tar_gz(FILES)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with Host() as server:
+        yield server
+
+
+class Asked:
+    """A fault that is none: tells that the first request came."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.at_s = 0.0
+
+    def __call__(self, _: Reply) -> None:
+        if not self.event.is_set():
+            self.at_s = time.time()
+            self.event.set()
+
+
+def wait_until(condition: Callable[[], bool], job: subprocess.Popen[str]) -> None:
+    """Wait in small steps, as long as the process lives."""
+    until_s = time.monotonic() + 30
+    while not condition() and job.poll() is None:
+        assert time.monotonic() < until_s, "nothing happens"
+        time.sleep(0.001)
+
+
+def lasts_s(archive: bytes, cache_dir: Path) -> tuple[float, float]:
+    """Seconds that a download lasts that nobody kills, from the first request on, and from the last byte on."""
+    asked = Asked()
+    with Host() as host:
+        job = start(RESOLVE, put(host, archive, asked), TFHUB_CACHE_DIR=str(cache_dir / "measured"))
+        wait_until(lambda: host.sent_bytes() == len(archive), job)
+        all_sent_s = time.time()
+        out, err = job.communicate(timeout=60)
+    assert job.returncode == 0, err
+    done_s = float(out.split()[-1])
+    return done_s - asked.at_s, done_s - all_sent_s
+
+
+def put(host: Host, archive: bytes, *faults: Fault) -> str:
+    """Serve the archive a little slowly, so that every phase lasts."""
+    return host.put("/m.tar.gz", archive, *faults, paced(1 << 15, 0.004))
+
+
+def killed(archive: bytes, root: Path, moment: str, part: float, lasts: tuple[float, float]) -> str:
+    """Kill a process at one moment; what was found then, or "ended" if it was quicker."""
+    asked, gate = Asked(), Gate(int(part * len(archive)))
+    with Host() as host:
+        url = put(host, archive, asked, *([gated(gate)] if moment == "bytes came" else []))
+        other = host.put("/other.tar.gz", tar_gz())
+        job = start(RESOLVE, url, TFHUB_CACHE_DIR=str(root))
+        if moment == "bytes came":
+            wait_until(gate.reached.is_set, job)
+            time.sleep(0.02 * part)
+        elif moment == "time passed":
+            wait_until(asked.event.is_set, job)
+            time.sleep(part * lasts[0])
+        else:
+            wait_until(lambda: host.sent_bytes() == len(archive), job)
+            time.sleep(part * lasts[1])
+        job.kill()
+        _, err = job.communicate(timeout=30)
+        gate.go.set()
+        assert job.returncode in (KILLED, 0), err
+        return check(root, url, other) if job.returncode == KILLED else "ended"
+
+
+def test_a_kill_at_any_instant_leaves_a_model_absent_or_whole_and_the_next_one_mends(archive: bytes, tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    lasts = lasts_s(archive, tmp_path)
+    found: Counter[str] = Counter()
+    while found.total() - found["ended"] < KILLS:
+        number = found.total()
+        moment, part = MOMENTS[number % len(MOMENTS)], chance.random()
+        try:
+            state = killed(archive, tmp_path / f"root{number}", moment, part, lasts)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}, kill {number}, when {moment}, {part:.3f}") from error
+        if state == "ended":  # The one that was measured was slower.
+            lasts = (lasts[0] * 0.9, lasts[1] * 0.9)
+        found[state] += 1
+        assert found["ended"] < KILLS, (seed, found)
+
+
+def check(root: Path, url: str, other: str) -> str:
+    """What is served after a kill, which is nothing or everything, and what the next one makes of it."""
+    model = served(root, url)
+    assert model in (None, FILES)
+    assert served_by_hub(root, url) in (None, FILES)
+    assert_next_one_mends(root, url, FILES, other)
+    return "whole" if model else "absent"
+
+
+def holder_in(cache_dir: Path) -> int:
+    """The id of the process that the lock names."""
+    (lock,) = cache_dir.glob("*.lock")
+    return int(lock.read_text().rsplit(".", 2)[1])
+
+
+def test_thirteen_of_sixteen_get_the_model_when_three_are_killed_and_the_holder_is_one(
+    archive: bytes, host: Host, cache_dir: Path
+) -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    gate = Gate(len(archive) // 2)
+    handle = host.put("/m.tar.gz", archive, gated(gate), paced(1 << 15, 0.004))
+    jobs = {(job := start(RESOLVE, handle)).pid: job for _ in range(16)}
+    try:
+        for job in jobs.values():
+            assert job.stdout and job.stdout.readline() == "here\n"
+        assert gate.reached.wait(30)
+        victims = [jobs[holder_in(cache_dir)]]
+        victims[0].kill()
+        victims[0].wait(30)
+        others = [job for job in jobs.values() if job not in victims]
+        threading.Timer(0.2 + 0.3 * chance.random(), gate.go.set).start()
+        for job in chance.sample(others, 2):
+            time.sleep(0.4 * chance.random())
+            job.kill()
+            victims.append(job)
+        results = {job.pid: (*job.communicate(timeout=60), job.returncode) for job in jobs.values()}
+    finally:
+        for job in jobs.values():
+            job.kill()
+    assert victims[0].returncode == KILLED, seed
+    survivors = [results[pid] for pid, job in jobs.items() if job not in victims]
+    assert [code for *_, code in survivors] == [0] * 13, (seed, survivors)
+    paths = {out.split()[-2] for out, *_ in survivors}
+    assert [files_in(path) for path in paths] == [FILES], seed
+    assert left_in(cache_dir) == [], seed
+    # Each that was killed may have held the lock, and costs what was on the way to it.
+    assert host.sent_bytes() <= len(archive) + len(victims) * 8 * RANGE_BYTES, (seed, host.sent_bytes())
