@@ -37,8 +37,10 @@ class Root(Protocol):
     def names(self) -> list[str]:
         """Everything that lies here."""
 
-    def lock(self, name: str) -> AbstractContextManager[Path]:
+    def lock(self, name: str, what: str = "") -> AbstractContextManager[Path]:
         """Wait for, then hold, the right to fill ``name``; gives an empty local directory, removed at exit.
+
+        A person who waits long is told for ``what``.
 
         Raises:
             LockTimeoutError: if a holder of whom nothing is known gave no sign of life for too long.
