@@ -126,6 +126,7 @@ def test_the_cache_named_as_an_extra_root_stays_the_cache(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(cache_dir))
     assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert ran("ls")[1].count("\n") == 2 and "extra" not in ran("ls")[1] + ran("path")[1]
     assert ran("rm", handle)[0] == 0 and os.listdir(cache_dir) == []
 
 

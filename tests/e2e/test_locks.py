@@ -38,13 +38,16 @@ HOLD = """
 NO_FLOCK = "flock:error=ENOLCK"
 
 
-def traced(injections: list[str], code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a snippet of which some system calls fail, or come late."""
+def traced(
+    injections: list[str], code: str, *arguments: str, only: Path | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    """Start a snippet of which some system calls, or only those on one path, fail or come late."""
     if not _may_trace():
         pytest.skip("this machine has no strace, or forbids it, by which the test has a kernel without locks")
     calls = ",".join(injection.partition(":")[0].strip("/") for injection in injections)
     return subprocess.Popen(
         ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}"]
+        + (["-P", str(only)] if only else [])
         + [word for injection in injections for word in ("-e", f"inject={injection}")]
         + [sys.executable, "-c", textwrap.dedent(code), *arguments],
         stdout=subprocess.PIPE,
