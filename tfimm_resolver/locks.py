@@ -128,9 +128,9 @@ class _Taker:
         is_had = False
         try:
             # Whoever saw it without our flock took it for a dead one's.
-            is_had = self._fill(file) and file.is_at(self._path)
+            is_had = self._fill(file) and self._is_at(file, self._mine)
         except BaseException:
-            if file.is_at(self._path):
+            if self._is_at(file, self._mine):
                 disk.unlink(self._path)
             raise
         finally:
@@ -179,7 +179,7 @@ class _Taker:
             pass  # plain tensorflow_hub, or another machine; it may live
         elif is_flocked is None:
             self._take_from(holder)
-        elif file.is_at(self._path):
+        elif self._is_at(file, holder):
             try:
                 os.unlink(self._path)
             except PermissionError:
@@ -188,6 +188,10 @@ class _Taker:
                     file.write(self._mine.to_text())
                 return Lock(self._path, self._mine, file)
         return None
+
+    def _is_at(self, file: LockFile, holder: Holder) -> bool:
+        """Whether the path still names the file; by its word, since not every network file system keeps its numbers."""
+        return Holder.read(self._path) == holder if holder.word else file.is_at(self._path)
 
     def _take_from(self, holder: Holder) -> None:
         """Remove the lock file of a dead holder where no kernel says who may.
