@@ -84,6 +84,21 @@ def test_eight_processes_without_kernel_locks_download_once(error: str, origin: 
     assert sum("has no kernel locks" in err for _, err in results) >= 1
 
 
+@pytest.mark.parametrize("call", ["link,linkat:error=EPERM", "link,linkat:error=EOPNOTSUPP"])
+def test_eight_processes_where_no_file_has_two_names_download_once(call: str, origin: Origin, cache_dir: Path) -> None:
+    gate = threading.Event()
+    handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
+    jobs = [traced([call], RESOLVE, handle) for _ in range(8)]
+    assert origin.started.wait(60)
+    lock = cache_dir / f"{name_of(handle)}.lock"
+    assert Holder.read(str(lock)).word.startswith("flock-")
+    time.sleep(4)
+    gate.set()
+    results = [job.communicate(timeout=60) for job in jobs]
+    assert [job.returncode for job in jobs] == [0] * 8, results
+    assert len(origin.asked) == 1 and left_in(cache_dir) == []
+
+
 def test_without_kernel_locks_a_killed_holder_is_followed_at_once(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
     job = traced([NO_FLOCK], RESOLVE, handle)

@@ -145,7 +145,7 @@ class LocalRoot:
                 disk.remove_tree(self.locate(other), ignore_errors=True)
                 with contextlib.suppress(OSError):  # it was a directory, and is gone
                     disk.unlink(self.locate(other))
-            elif rest == "parts" and key != name:
+            elif rest == "parts":
                 with contextlib.suppress(OSError):  # what cannot be removed now goes another time
                     self._remove_old_parts(key)
 
