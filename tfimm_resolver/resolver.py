@@ -111,7 +111,7 @@ def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
     except OfflineError as error:
         if refresh or not (extra := settings.extra_roots()):
             raise
-        raise OfflineError(f"{error.text}\n  looked there, too: {', '.join(extra)}", fix=error.fix) from error
+        raise OfflineError(f"{error.text}\n  looked also in {', '.join(extra)}", fix=error.fix) from error
 
 
 def _lent(cache: Cache, key: str, sha256: str | None) -> str | None:
