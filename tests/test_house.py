@@ -16,7 +16,8 @@ HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
     {"digests", "flags", "member_names", "parts", "tar"},
-    {"roots", "holder", "record", "handle", "archive", "target", "settings", "placement", "request", "tries", "unzip"},
+    {"roots", "locks", "lock_file", "holder", "disk", "record", "handle", "settings", "placement"},
+    {"archive", "target", "unzip", "request", "tries"},
     {"cache", "plan", "transfer", "download", "ranges"},
     {"sources", "names"},
     {"resolver"},

@@ -65,11 +65,19 @@ class Cache:
         before = self.find(key)
         if before is not None and not refresh and _satisfies(before, sha256):
             return before
-        name = name_of(key)
-        with self.root.lock(name) as staged:
+
+        def is_done() -> bool:
+            """Whether another process did our work."""
             now = self.find(key)
-            if now is not None and (not refresh or now != before) and _satisfies(now, sha256):
-                return now  # another process did our work while we waited
+            return now is not None and (not refresh or now != before) and _satisfies(now, sha256)
+
+        name = name_of(key)
+        with self.root.lock(name, handle, is_done) as staged:
+            now = self.find(key)
+            if now is not None and (staged is None or is_done()):
+                return now
+            if staged is None:  # it was there a moment ago
+                return self.ensure(handle, key, fill, refresh=refresh, sha256=sha256)
             brought = self._filled(fill, staged, name, refresh)
             record = Record(handle, name, _now(), brought.origin, _measured(staged, brought))
             record = self._publish(name, staged, record, now)
@@ -85,7 +93,7 @@ class Cache:
 
     def remove(self, name: str) -> None:
         """Remove the model of that name, and every tree that it had."""
-        with self.root.lock(name):
+        with self.root.lock(name, "a model that is to be removed"):
             for tree in [*self._trees(name), os.path.basename(self.root.parts(name))]:
                 self.root.remove(tree)
             # Last: without its record, a damaged tree could pass for one that somebody else put there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from tfimm_resolver.cache import Cache, Entry, is_tree, name_of
 from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.roots import open_root
+
+log = logging.getLogger("tfimm_resolver")
 
 _TFHUB = "https://tfhub.dev/"
 
@@ -27,6 +30,7 @@ class Model:
         state: ``whole`` as far as sizes tell, ``damaged``, or ``unverifiable`` where nobody knows what its files should be.
         used_s: when it was last resolved, seconds since 1970, as exact as the disk's access times (a day, as a rule).
         entry: what the cache has of it; None for a model that lies under its name below ``get_dir()``.
+        lender: the extra root that it lies in, which is only read; empty for any other model.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Model:
     state: str
     used_s: float
     entry: Entry | None = None
+    lender: str = ""
 
     def facts(self) -> dict[str, Any]:
         """The words of ``--json``; what is unknown is None."""
@@ -43,6 +48,7 @@ class Model:
             "name": self.name,
             "handle": (known.handle if known else self.name) or None,
             "path": self.path,
+            "extra_root": self.lender or None,
             "size_bytes": self.size_bytes,
             "state": self.state,
             "fault": self.entry.fault if self.entry else None,
@@ -53,9 +59,9 @@ class Model:
 
 
 def models() -> list[Model]:
-    """Every model of the cache and below ``get_dir()``, sorted by name."""
+    """Every model of the cache, of the extra roots and below ``get_dir()``, sorted by name."""
     cached = [_cached(entry) for entry in cache().entries()]
-    return sorted([*cached, *_named()], key=lambda model: model.name)
+    return sorted([*cached, *_lent(), *_named()], key=lambda model: (model.name, model.lender))
 
 
 def cache() -> Cache:
@@ -67,11 +73,13 @@ def cache() -> Cache:
 def select(wanted: Sequence[str]) -> list[Model]:
     """The models of those names, handles, or beginnings of a sha1 with six digits or more; all where none is wanted.
 
+    One that lies in several roots is there as often, the cache's own first.
+
     Raises:
         UnknownHandleError: if one of them is not here, or several are meant.
     """
     here = models()
-    return [_one(here, text) for text in wanted] if wanted else here
+    return [model for text in wanted for model in _meant(here, text)] if wanted else here
 
 
 def handle_of(text: str) -> str:
@@ -79,25 +87,26 @@ def handle_of(text: str) -> str:
     if "://" in text or os.path.exists(text) or "/" not in text:
         return text
     with contextlib.suppress(CacheError):
-        if cache().find(_key(_TFHUB + text)) is not None:
+        caches = [cache(), *(Cache(open_root(place)) for place in settings.extra_roots())]
+        if any(one.find(_key(_TFHUB + text)) is not None for one in caches):
             return _TFHUB + text
     return text
 
 
-def _one(here: Sequence[Model], text: str) -> Model:
+def _meant(here: Sequence[Model], text: str) -> list[Model]:
     handle = handle_of(text)
     texts, key_name = {text, _key(handle), os.path.abspath(_key(handle))}, name_of(_key(handle))
     found = [model for model in here if model.name in texts or (model.entry and model.entry.name == key_name)]
     if not found and len(text) >= 6:
         found = [model for model in here if model.entry and model.entry.name.startswith(text)]
-    if len(found) == 1:
-        return found[0]
+    if len({model.entry.name if model.entry else model.path for model in found}) == 1:
+        return found
     if not found:
         raise UnknownHandleError(
             f'"{text}" is not cached',
             fix="Nothing was done. tfimm-resolver ls shows what is cached; of a sha1 give six digits or more.",
         )
-    meant = ", ".join(model.entry.name[:12] for model in found if model.entry)
+    meant = ", ".join(dict.fromkeys(model.entry.name[:12] for model in found if model.entry))
     raise UnknownHandleError(f'"{text}" may mean several models', fix=f"Name one by its sha1: {meant}.")
 
 
@@ -108,12 +117,20 @@ def _key(text: str) -> str:
         return text
 
 
-def _cached(entry: Entry) -> Model:
+def _lent() -> Iterator[Model]:
+    for place in settings.extra_roots():
+        try:
+            yield from [_cached(entry, place) for entry in Cache(open_root(place)).entries()]
+        except CacheError as error:
+            log.warning("passed over: %s", error.text)
+
+
+def _cached(entry: Entry, lender: str = "") -> Model:
     known = entry.record
     name = known.handle.removeprefix(_TFHUB) if known.handle else entry.name
     state = "damaged" if entry.fault else "whole" if known.files is not None else "unverifiable"
     size_bytes = known.size_bytes if known.files is not None else _size_bytes(entry.path)
-    return Model(name, entry.path, size_bytes, state, _used_s(entry.path), entry)
+    return Model(name, entry.path, size_bytes, state, _used_s(entry.path), entry, lender)
 
 
 def _named() -> Iterator[Model]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import names, settings
-from tfimm_resolver.errors import HandleError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, HandleError, OfflineError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
 from tfimm_resolver.sources import SCHEMES, local, sources_for
@@ -15,6 +16,7 @@ from tfimm_resolver.sources import SCHEMES, local, sources_for
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tfimm_resolver.cache import Cache
     from tfimm_resolver.record import Brought
 
 log = logging.getLogger("tfimm_resolver")
@@ -23,7 +25,8 @@ log = logging.getLogger("tfimm_resolver")
 def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> str:
     """The absolute path, or ``gs://`` URL, from which TensorFlow can load a model; brings it into the cache if need be.
 
-    Asked in this order: ``set_model_cache``, the names below ``get_dir()``, local paths, the cache, the place itself.
+    Asked in this order: ``set_model_cache``, the names below ``get_dir()``, local paths, the extra roots, the cache, the
+    place itself.
 
     Args:
         handle: a tfhub-style URL, an archive's URL or path, a ``gs://`` path, a directory, or a model name.
@@ -89,6 +92,8 @@ def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
 
     root = settings.urls_root()
     cache = Cache(open_root(root.value, root.mode))
+    if not refresh and (lent := _lent(cache, plan.key, handle.sha256)) is not None:
+        return lent
 
     def fill(into: Path, parts: Path) -> Brought:
         from tfimm_resolver.record import Brought
@@ -101,7 +106,34 @@ def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
         return Brought(transfer.origin, transfer.files)
 
     label = handle.public if handle.scheme else local.place_of(handle)
-    return cache.path(cache.ensure(label, plan.key, fill, refresh=refresh, sha256=handle.sha256))
+    try:
+        return cache.path(cache.ensure(label, plan.key, fill, refresh=refresh, sha256=handle.sha256))
+    except OfflineError as error:
+        if refresh or not (extra := settings.extra_roots()):
+            raise
+        raise OfflineError(f"{error.text}\n  looked also in {', '.join(extra)}", fix=error.fix) from error
+
+
+def _lent(cache: Cache, key: str, sha256: str | None) -> str | None:
+    """The path of a whole model in an extra root, unless the cache has one that was fetched later, by a refresh as a rule."""
+    from tfimm_resolver.cache import Cache
+    from tfimm_resolver.roots import open_root
+
+    for place in settings.extra_roots():
+        try:
+            lender = Cache(open_root(place))
+            theirs = lender.find(key)
+        except CacheError as error:
+            log.warning("passed over: %s", error.text)
+            continue
+        if theirs is None or sha256 not in (None, theirs.origin.sha256):
+            continue
+        ours = None
+        with contextlib.suppress(CacheError):  # a cache that cannot be read is not needed for this
+            ours = cache.find(key)
+        is_later = ours is not None and ours.fetched_at > theirs.fetched_at and sha256 in (None, ours.origin.sha256)
+        return None if is_later else lender.path(theirs)
+    return None
 
 
 _advised: set[str] = set()

@@ -11,6 +11,7 @@ from tfimm_resolver import flags
 from tfimm_resolver.errors import CacheError, HandleError
 
 TEMPORARY = "default, temporary"
+EXTRA_ROOTS = "TFIMM_RESOLVER_EXTRA_ROOTS"
 
 _lock = threading.Lock()
 _chosen: Setting | None = None
@@ -71,6 +72,14 @@ def urls_root() -> Setting:
     if place := flags.value(flags.CACHE_DIR):
         return Setting(expanded(place), "--tfhub_cache_dir")
     return _tfimm_root() or _temporary_root()
+
+
+def extra_roots() -> list[str]:
+    """Directories in which URL handles are looked for before the root; they are only read, and need not be there."""
+    said = os.environ.get(EXTRA_ROOTS, "")
+    places = dict.fromkeys(expanded(place) for place in said.split(os.pathsep) if place)
+    own = urls_root().value if places else ""
+    return [place for place in places if place != own]
 
 
 def _tfimm_root() -> Setting | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,38 @@ def test_a_lock_excludes_other_threads_of_this_process(root: Root) -> None:
     for thread in threads:
         thread.join()
     assert most == 1 and root.names() == []
+
+
+def old_parts(root: Root, key: str, *, old_s: float) -> Path:
+    """An unfinished download that nobody continued for so long."""
+    parts = Path(root.locate(f"{key}.parts"))
+    parts.mkdir(parents=True)
+    (parts / "0").write_bytes(b"bytes")
+    for path in (parts / "0", parts):
+        os.utime(path, (0, time.time() - old_s))
+    return parts
+
+
+def test_an_unfinished_download_of_another_model_goes_a_day_after_anybody_continued_it(root: Root) -> None:
+    old, new, own = (old_parts(root, key * 40, old_s=old_s) for key, old_s in (("1", 90_000), ("2", 80_000), ("0", 90_000)))
+    os.utime(new, (0, 0))  # the newest of what is in it counts
+    with root.lock(NAME):
+        assert not old.exists() and new.exists() and own.exists()
+    assert sorted(root.names()) == [own.name, new.name]
+
+
+def test_an_unfinished_download_that_somebody_is_about_to_continue_stays(root: Root) -> None:
+    old = old_parts(root, "1" * 40, old_s=90_000)
+    with root.lock("1" * 40), root.lock(NAME):
+        assert old.exists()
+
+
+def test_a_claim_on_a_lock_that_is_long_gone_goes(root: Root) -> None:
+    with root.lock(NAME):
+        Path(root.locate(f"{NAME}.claim-word")).touch()
+    with root.lock(NAME):
+        pass
+    assert root.names() == []
 
 
 def test_no_root_serves_an_unknown_scheme() -> None:

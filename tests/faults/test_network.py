@@ -261,6 +261,14 @@ def test_a_stall_that_passes_is_gone_on_with(row: Row, host: Host, cache_dir: Pa
     check(row, host, cache_dir, monkeypatch)
 
 
+def test_an_error_is_told_although_other_connections_still_wait(host: Host, cache_dir: Path) -> None:
+    handle = host.put("/m.tar.gz", archive(), on(9, says(404)), after(2, silent))
+    started_s = time.monotonic()
+    outcome(handle, Row("", (), error=NotFoundError, words=(" 404 ",), left=PARTS), cache_dir)
+    # Each of the others may wait for its answer for 30 s; all of them are left behind together.
+    assert time.monotonic() - started_s < 8
+
+
 def test_a_slow_line_that_keeps_sending_is_not_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "0.5")
     small = tar_gz()

@@ -140,6 +140,19 @@ def test_credentials_go_with_every_range_at_their_own_host(
     assert {headers.get("authorization") for headers in asked_for(host, "/real.tar.gz")} == {BASIC}
 
 
+@pytest.mark.parametrize("given", [userinfo, netrc])
+def test_a_later_range_that_is_sent_elsewhere_takes_no_credentials_along(
+    given: Credentials, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = given(host, tmp_path, monkeypatch)
+    host.put("/other.tar.gz", archive())
+    host.put("/real.tar.gz", archive(), after(3, says(302, b"", Location=f"{elsewhere(host)}/other.tar.gz")))
+    redirecting(host, f"{host.url}/real.tar.gz")
+    assert files_in(resolve(f"{base}/m.tar.gz")) == files()
+    there = asked_for(host, "/other.tar.gz")
+    assert there != [] and all("authorization" not in headers for headers in there)
+
+
 def test_credentials_in_a_redirect_are_for_its_host_alone(host: Host, cache_dir: Path) -> None:
     host.put("/real.tar.gz", archive())
     handle = redirecting(host, f"http://ada:secret@localhost:{host.port}/real.tar.gz")

@@ -115,6 +115,15 @@ def test_a_bundle_that_cannot_be_read_is_named(
     outcome(host.put("/m.tar.gz", archive()), row, cache_dir)
 
 
+@pytest.mark.parametrize("path", ["/True.tar.gz", "/False.tar.gz"])
+@pytest.mark.parametrize("validation", ["true", "false"])
+def test_a_place_out_of_reach_is_not_taken_for_a_bundle_that_cannot_be_read(
+    validation: str, path: str, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", validation)
+    outcome(f"https://127.0.0.1:9{path}", Row("", (), error=OfflineError, words=("out of reach",), left=NOTHING), cache_dir)
+
+
 def test_a_certificate_of_another_host_is_refused(
     bundle: str, authority: trustme.CA, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

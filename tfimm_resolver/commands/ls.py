@@ -12,6 +12,7 @@ from tfimm_resolver.listing import Model
 from tfimm_resolver.progress import cut, in_words
 from tfimm_resolver.screen import Screen, ago, bar, count, state, table
 
+_EXTRA = " (extra)"
 _PLAIN_COLUMNS, _USE_COLUMNS, _BAR_COLUMNS = 23, 12, 14
 
 
@@ -36,9 +37,10 @@ def command(screen: Screen) -> int:
 def _rows(models: Sequence[Model], columns: int | None) -> list[list[str]]:
     """Where a terminal is narrow the bar goes first, then the time of use; then names are cut, there only."""
     longest = max((len(model.name) for model in models), default=0)
-    has_bar = columns is not None and columns >= longest + _PLAIN_COLUMNS + _USE_COLUMNS + _BAR_COLUMNS
-    has_use = columns is None or columns >= longest + _PLAIN_COLUMNS + _USE_COLUMNS
-    width = columns and max(12, columns - _PLAIN_COLUMNS - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
+    plain = _PLAIN_COLUMNS + len(_EXTRA) * any(model.lender for model in models)
+    has_bar = columns is not None and columns >= longest + plain + _USE_COLUMNS + _BAR_COLUMNS
+    has_use = columns is None or columns >= longest + plain + _USE_COLUMNS
+    width = columns and max(12, columns - plain - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
     largest = max((model.size_bytes for model in models), default=0)
     head = ["MODEL", "   SIZE", *[""] * has_bar, *["USED"] * has_use, "STATE"]
     rows = [[click.style(cell, bold=True) if cell else "" for cell in head]]
@@ -49,14 +51,16 @@ def _rows(models: Sequence[Model], columns: int | None) -> list[list[str]]:
                 f"{in_words(model.size_bytes):>7}",
                 *[bar(model.size_bytes, largest)] * has_bar,
                 *[click.style(ago(model.used_s), dim=True)] * has_use,
-                state(model.state),
+                state(model.state) + click.style(_EXTRA * bool(model.lender), dim=True),
             ]
         )
     return rows
 
 
 def _sum_up(screen: Screen, models: Sequence[Model]) -> None:
-    damaged = sum(model.state == "damaged" for model in models)
-    size_bytes = sum(model.size_bytes for model in models)
+    ours = [model for model in models if not model.lender]
+    damaged = sum(model.state == "damaged" for model in ours)
+    size_bytes = sum(model.size_bytes for model in ours)
+    extra = f"; {len(models) - len(ours)} in extra roots" if len(models) > len(ours) else ""
     mend = f"; {damaged} damaged: {again('verify --repair')}" if damaged else ""
-    screen.sum(f"{count(len(models), 'model')}, {in_words(size_bytes)} in {settings.urls_root().value}{mend}")
+    screen.sum(f"{count(len(ours), 'model')}, {in_words(size_bytes)} in {settings.urls_root().value}{extra}{mend}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import Any
 
 import click
 
@@ -17,17 +18,19 @@ from tfimm_resolver.screen import Screen, table
 @click.pass_obj
 def command(screen: Screen) -> int:
     """Print where models are kept, and which setting says so."""
+    extra = settings.extra_roots()
     roots = {"urls": settings.urls_root(), "names": settings.names_root()}
     if screen.as_json:
-        facts = {
+        facts: dict[str, Any] = {
             kind: {"path": root.value, "source": root.source, "free_bytes": _free_bytes(root.value)}
             for kind, root in roots.items()
         }
-        screen.facts(facts)
+        screen.facts({**facts, "extra": [{"path": place, "is_there": os.path.isdir(place)} for place in extra]})
     elif screen.is_quiet:
         screen.data(roots["urls"].value)
     else:
-        for line in table([[f"{kind:<5}", root.value, root.source] for kind, root in roots.items()]):
+        rows = [[f"{kind:<5}", root.value, root.source] for kind, root in roots.items()]
+        for line in table([*rows, *(["extra", place, f"${settings.EXTRA_ROOTS}, only read"] for place in extra)]):
             screen.data(line)
     return 0
 

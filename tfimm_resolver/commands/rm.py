@@ -20,14 +20,20 @@ from tfimm_resolver.screen import Screen
 def command(screen: Screen, models: Sequence[str]) -> int:
     """Remove models from the cache; MODEL is what ls shows, a handle, or six digits of its sha1."""
     chosen = listing.select(models)
+    ours = [model for model in chosen if not model.lender]
     for model in chosen:
         if model.entry is None:
             raise CacheError(f"{model.path} was not fetched by this command, but put there by hand", fix="Remove it by hand.")
-    for model in chosen:
+        if model.entry.name not in [other.entry.name for other in ours if other.entry]:
+            raise CacheError(
+                f"{model.name} lies in {model.lender}, an extra root, which is only read",
+                fix="Whoever keeps that root may remove it. TFIMM_RESOLVER_EXTRA_ROOTS names the extra roots.",
+            )
+    for model in ours:
         assert model.entry is not None
         listing.cache().remove(model.entry.name)
         if not screen.as_json:
             screen.say(f"removed {model.name}, {in_words(model.size_bytes)}")
     if screen.as_json:
-        screen.facts({"removed": [model.facts() for model in chosen]})
+        screen.facts({"removed": [model.facts() for model in ours]})
     return 0

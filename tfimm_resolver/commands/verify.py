@@ -60,7 +60,8 @@ def _repaired(model: Model) -> dict[str, Any]:
         resolve(_handle_to_repair(model), refresh=True)
     except ResolverError as error:
         return {"repaired": False, "error": described(error)}
-    mended = [other for other in listing.models() if model.entry and other.entry and other.entry.name == model.entry.name]
+    here = [other for other in listing.models() if other.entry and not other.lender]
+    mended = [other for other in here if model.entry and other.entry and other.entry.name == model.entry.name]
     if not mended or _verified(mended[0])["state"] != "whole":
         changed = IntegrityError(f"{model.name} is now another model, or its handle had a part that was not kept")
         return {"repaired": False, "error": described(changed)}
@@ -68,6 +69,8 @@ def _repaired(model: Model) -> dict[str, Any]:
 
 
 def _handle_to_repair(model: Model) -> str:
+    if model.lender:
+        raise CacheError(f"{model.lender} is an extra root, which is only read", fix="Whoever keeps it can mend it there.")
     handle = model.entry.record.handle if model.entry else ""
     if not handle or handle.endswith("?…"):
         raise CacheError(
@@ -85,5 +88,6 @@ def _print_verified(screen: Screen, model: Model, row: dict[str, Any]) -> None:
         for fault in row["faults"]:
             screen.data(f"  {fault}")
         error = row.get("error")
-        mend = f"not mended: {error['text']}" if error else f"mend: {again(f'verify --repair {model.name}')}"
+        mend = f"it lies in {model.lender}, which is only read" if model.lender else again(f"verify --repair {model.name}")
+        mend = f"not mended: {error['text']}" if error else f"mend: {mend}"
         screen.data(f"  {mend}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,8 +38,12 @@ class Root(Protocol):
     def names(self) -> list[str]:
         """Everything that lies here."""
 
-    def lock(self, name: str) -> AbstractContextManager[Path]:
+    def lock(
+        self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False
+    ) -> AbstractContextManager[Path | None]:
         """Wait for, then hold, the right to fill ``name``; gives an empty local directory, removed at exit.
+
+        A person who waits long is told for ``what``. Who finds that the lock has become needless gets None, and not the lock.
 
         Raises:
             LockTimeoutError: if a holder of whom nothing is known gave no sign of life for too long.

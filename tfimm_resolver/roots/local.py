@@ -6,23 +6,22 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from tfimm_resolver import record, settings
-from tfimm_resolver.errors import CacheError, LockTimeoutError
-from tfimm_resolver.holder import OURS, Holder, Patience, is_word_alive, new_word, try_lock
+from tfimm_resolver import disk, locks, record, settings
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.holder import OURS, Holder, is_word_alive, new_word
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filelock import BaseFileLock
-
-_POLL_S = 0.05
+UNFINISHED_S = 24 * 3600.0
+"""Seconds for which an unfinished download of another model stays, to be continued."""
 
 
 class LocalRoot:
-    """Trees are directories, texts are files, a lock is an flock on a file that names its holder as tensorflow_hub does."""
+    """Trees are directories, texts are files, a lock is a file that names its holder as tensorflow_hub does."""
 
     def __init__(self, place: str, mode: int = 0o777) -> None:
         self.place = place
@@ -53,9 +52,9 @@ class LocalRoot:
                     file.flush()
                     os.fsync(file.fileno())
                 self._close(half)
-                os.replace(half, self.locate(name))
+                disk.replace(half, self.locate(name))
             finally:
-                _unlink(half)
+                disk.unlink(half)
 
     def names(self) -> list[str]:
         try:
@@ -66,20 +65,20 @@ class LocalRoot:
             raise self._error("read", error) from error
 
     @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[Path]:
+    def lock(self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
         from pathlib import Path  # 5 ms that only a miss costs
 
-        path = self.locate(f"{name}.lock")
         with contextlib.ExitStack() as after:
             with self._telling("write"):
                 self._make()
-                after.callback(self._acquired(name, path).release)
-                mine = Holder.new()
-                staging = Path(self.locate(f"{name}.{mine.word}.tmp"))
-                after.callback(self._leave, path, mine)
-                after.callback(_remove_tree, str(staging), ignore_errors=True)
+                lock = locks.acquire(self.locate(f"{name}.lock"), what, is_needless)
+                if lock is None:
+                    yield None
+                    return
+                after.callback(lock.release)
+                staging = Path(self.locate(f"{name}.{lock.mine.word}.tmp"))
+                after.callback(disk.remove_tree, str(staging), ignore_errors=True)
                 self._remove_unfinished(name)
-                Path(path).write_text(mine.to_text(), encoding="utf-8")
                 staging.mkdir()
             yield staging
 
@@ -92,7 +91,8 @@ class LocalRoot:
         try:
             os.utime(staged)  # from here on its age counts
             self._close(str(staged))
-            os.rename(staged, self.locate(tree))
+            disk.flush(str(staged))
+            disk.rename(staged, self.locate(tree))
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return False
@@ -106,8 +106,12 @@ class LocalRoot:
                 return os.unlink(path)
             # Renamed first, so that nobody finds half a tree under its name.
             dying = self.locate(f"{name.partition('.')[0]}.{new_word()}.tmp")
-            os.rename(path, dying)
-            _remove_tree(dying)
+            try:
+                disk.rename(path, dying)
+            except OSError:  # it may have been renamed, and only not be there to stay
+                disk.remove_tree(dying, ignore_errors=True)
+                raise
+            disk.remove_tree(dying)
 
     def retire(self, tree: str) -> None:
         with self._telling("write"):
@@ -137,37 +141,42 @@ class LocalRoot:
             for file in (path, *(f"{path}/{inner}" for inner in record.walk(path, folders=True))):
                 os.chmod(file, os.stat(file).st_mode & ~0o022)
 
-    def _leave(self, path: str, mine: Holder) -> None:
-        """Take our lock file away, if it is still ours; while it is held, so that a waiter sees that it has no name."""
-        if Holder.read(path) in (mine, Holder()):
-            _unlink(path)
-
-    def _acquired(self, name: str, path: str) -> BaseFileLock:
-        """The lock, held, once no living process has it."""
-        patience = Patience(self.locate(name))
-        while True:
-            lock, holder = try_lock(path), Holder.read(path)
-            if lock is not None and (holder.is_gone() or patience.is_out(holder)):
-                return lock
-            if lock is not None:
-                lock.release()
-            elif patience.is_out(holder):
-                raise LockTimeoutError(
-                    f"{holder} holds {path}, and fetched nothing for {settings.lock_timeout_s():g} s",
-                    fix="End that process, or set TFIMM_RESOLVER_LOCK_TIMEOUT_S higher.",
-                )
-            time.sleep(_POLL_S)
-
     def _remove_unfinished(self, name: str) -> None:
         """Remove what the dead left: of this name what plain tensorflow_hub staged, of any name what processes of ours did."""
         for other in self.names():
             key, _, rest = other.partition(".")
             is_hubs = key == name and rest.endswith(".tmp") and not rest.startswith(OURS)
+            is_claim = key == name and rest.startswith(locks.CLAIM)
             is_ours = rest.startswith(OURS)
-            if is_hubs or (is_ours and not is_word_alive(rest.partition(".")[0], by_us=key != name)):
-                _remove_tree(self.locate(other), ignore_errors=True)
+            if is_hubs or is_claim or (is_ours and not is_word_alive(rest.partition(".")[0], by_us=key != name)):
+                disk.remove_tree(self.locate(other), ignore_errors=True)
                 with contextlib.suppress(OSError):  # it was a directory, and is gone
-                    _unlink(self.locate(other))
+                    disk.unlink(self.locate(other))
+            elif rest == "lock" and key != name:
+                with contextlib.suppress(OSError):
+                    self._remove_dead_lock(key)
+            elif rest == "parts":
+                with contextlib.suppress(OSError):  # what cannot be removed now goes another time
+                    self._remove_old_parts(key)
+
+    def _remove_dead_lock(self, key: str) -> None:
+        """Remove the lock of one who died when all was done: nobody waits for it."""
+        path = self.locate(f"{key}.lock")
+        word = Holder.read(path).word
+        if word.startswith(OURS) and not is_word_alive(word, by_us=True):
+            lock = locks.attempt(path) or locks.attempt(path)  # the first removes the file
+            if lock is not None:
+                lock.release()
+
+    def _remove_old_parts(self, key: str) -> None:
+        """Remove an unfinished download that nobody continued for a day; whoever holds its lock may be about to."""
+        parts = self.locate(f"{key}.parts")
+        newest_s = max(os.stat(f"{parts}/{path}").st_mtime for path in (".", *record.walk(parts)))
+        if time.time() - newest_s > UNFINISHED_S and (lock := locks.attempt(self.locate(f"{key}.lock"))):
+            try:
+                self.remove(f"{key}.parts")
+            finally:
+                lock.release()
 
     @contextlib.contextmanager
     def _telling(self, deed: str) -> Iterator[None]:
@@ -182,15 +191,8 @@ class LocalRoot:
         fix = "Name a directory that you may write: TFHUB_CACHE_DIR, for names TFIMM_HOME, or --cache-dir."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fix = "Free some space there, or set TFHUB_CACHE_DIR to another disk."
+        elif error.errno == errno.EIO:
+            fix = "That disk fails: set TFHUB_CACHE_DIR to another one."
+        elif deed == "write" and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            fix += " What lies here can still be read: add it to TFIMM_RESOLVER_EXTRA_ROOTS."
         return CacheError(f"cannot {deed} the cache at {self.place}: {error.strerror}: {error.filename}", fix=fix)
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-def _remove_tree(path: str, *, ignore_errors: bool = False) -> None:
-    import shutil  # 2 ms that only a miss costs
-
-    shutil.rmtree(path, ignore_errors)

@@ -1,0 +1,215 @@
+"""Roots that several users share, and roots that may not be written."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import stat
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz
+from tests.e2e.test_full_disk import NAMESPACE
+from tests.e2e.test_locks import NO_FLOCK, traced
+from tests.e2e.test_processes import RESOLVE, dead_pid
+from tests.origin import Origin
+from tests.processes import run, start
+from tfimm_resolver import resolve
+from tfimm_resolver.cache import name_of
+
+ADA, BOB = 65534, 54321
+ADAS_NAME = next((user.pw_name for user in pwd.getpwall() if user.pw_uid == ADA), "another user")
+AS_USER = """
+    import os, sys, tempfile
+    import tfimm_resolver
+    from tfimm_resolver import errors
+    with tempfile.TemporaryDirectory() as place, tfimm_resolver.using(dir=place):
+        tfimm_resolver.resolve(sys.argv[2])  # loads what this user may not read of Python
+    os.setgroups([])
+    os.setgid(int(sys.argv[3]))
+    os.setuid(int(sys.argv[3]))
+    os.umask(int(sys.argv[4], 8))
+    try:
+        path = tfimm_resolver.resolve(sys.argv[1])
+        for folder, _, names in os.walk(path):
+            for name in names:
+                open(os.path.join(folder, name)).close()
+        print(path)
+    except errors.CacheError as error:
+        print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A root in which everybody may write, and nobody may remove what is another's."""
+    if os.getuid() != 0:
+        pytest.skip("the tests do not run as root, who alone can be two users")
+    with tempfile.TemporaryDirectory(prefix="tfimm_resolver-") as place:
+        os.chmod(place, 0o755)
+        root = Path(place, "root")
+        root.mkdir()
+        root.chmod(0o1777)
+        monkeypatch.setenv("TFHUB_CACHE_DIR", str(root))
+        yield root
+
+
+@pytest.fixture
+def warm(origin: Origin) -> str:
+    """A model that a process fetches elsewhere, to be warm."""
+    return origin.put("/warm.tar.gz", tar_gz())
+
+
+def as_user(user: int, handle: str, warm: str, *, umask: str = "022", **environment: str) -> str:
+    """What a user's process says after it has fetched and read a model."""
+    return run(AS_USER, handle, warm, str(user), umask, **environment)
+
+
+def fetched(origin: Origin) -> list[str]:
+    """What was asked for but to be warm."""
+    return [path for path in origin.asked if path != "/warm.tar.gz"]
+
+
+def modes(tree: Path) -> set[tuple[str, int]]:
+    """The permissions of files, and of directories."""
+    return {(path.name if path.is_dir() else "file", stat.S_IMODE(path.stat().st_mode)) for path in (tree, *tree.rglob("*"))}
+
+
+@pytest.mark.parametrize(
+    ("umask", "folder_mode", "file_mode"), [(0o022, 0o755, 0o644), (0o077, 0o700, 0o600), (0o002, 0o775, 0o664)]
+)
+def test_what_is_published_has_the_permissions_that_the_umask_says(
+    origin: Origin, cache_dir: Path, umask: int, folder_mode: int, file_mode: int
+) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    before = os.umask(umask)
+    try:
+        tree = Path(resolve(handle))
+    finally:
+        os.umask(before)
+    assert modes(tree) == {(tree.name, folder_mode), ("variables", folder_mode), ("file", file_mode)}
+    assert stat.S_IMODE((cache_dir / f"{tree.name}.descriptor.txt").stat().st_mode) == file_mode
+    assert stat.S_IMODE(cache_dir.stat().st_mode) == folder_mode
+
+
+def test_what_one_user_fetches_another_reads(shared: Path, origin: Origin, warm: str) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    assert as_user(ADA, handle, warm) == as_user(BOB, handle, warm) == f"{shared}/{name_of(handle)}"
+    assert fetched(origin) == ["/m.tar.gz"]
+
+
+@pytest.mark.parametrize("umask", ["022", "077"])
+def test_another_user_goes_on_at_once_when_the_one_that_downloads_is_killed(
+    shared: Path, origin: Origin, warm: str, umask: str
+) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
+    first = start(AS_USER, handle, warm, str(ADA), umask)
+    until_s = time.monotonic() + 30
+    while "/m.tar.gz" not in origin.asked and time.monotonic() < until_s:
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    lock = shared / f"{name_of(handle)}.lock"
+    assert lock.stat().st_uid == ADA
+    origin.put("/m.tar.gz", tar_gz())
+    started_s = time.monotonic()
+    path = as_user(BOB, handle, warm)
+    assert files_in(path) == MODEL and time.monotonic() - started_s < 20
+    assert f".{ADA}." not in lock.read_text(), "it still names the dead one"
+    other = origin.put("/other.tar.gz", tar_gz())
+    as_user(ADA, other, warm)
+    assert not list(shared.glob("*.tmp")), "its owner was to remove what it had left"
+
+
+def left_by(user: int, shared: Path, handle: str, mode: int) -> Path:
+    """The lock of a dead process of another user's."""
+    path = shared / f"{name_of(handle)}.lock"
+    path.write_text(f"somewhere.{dead_pid()}.flock-1-00000000-0123456789abcdef")
+    os.chown(path, user, user)
+    path.chmod(mode)
+    return path
+
+
+def test_a_dead_lock_that_may_only_be_read_is_taken_as_well(shared: Path, origin: Origin, warm: str) -> None:
+    gate = threading.Event()
+    handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
+    text = left_by(ADA, shared, handle, 0o644).read_text()
+    first = start(AS_USER, handle, warm, str(BOB), "022")
+    until_s = time.monotonic() + 30
+    while "/m.tar.gz" not in origin.asked and time.monotonic() < until_s:
+        time.sleep(0.01)
+    waiter = start(RESOLVE, handle, TFIMM_RESOLVER_LOCK_TIMEOUT_S="4")  # root could even remove it
+    time.sleep(3)
+    assert waiter.poll() is None and fetched(origin) == ["/m.tar.gz"]
+    gate.set()
+    assert first.communicate(timeout=30)[0].strip() == f"{shared}/{name_of(handle)}"
+    _, err = waiter.communicate(timeout=30)
+    assert waiter.returncode == 0 and f"waiting for process {first.pid} on" in err, err
+    assert fetched(origin) == ["/m.tar.gz"]
+    lock = shared / f"{name_of(handle)}.lock"
+    assert not lock.exists() or lock.read_text() == text
+
+
+def test_a_lock_that_may_not_even_be_read_is_told_with_its_owner(shared: Path, origin: Origin, warm: str) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    path = left_by(ADA, shared, handle, 0o600)
+    said = as_user(BOB, handle, warm, TFIMM_RESOLVER_LOCK_TIMEOUT_S="1")
+    assert (
+        said.startswith("LockTimeoutError")
+        and f"{path} belongs to {ADAS_NAME}" in said
+        and f"Ask {ADAS_NAME} to remove it" in said
+    )
+    assert fetched(origin) == [] and os.listdir(shared) == [path.name]
+
+
+def test_without_kernel_locks_a_dead_lock_of_another_user_is_told(shared: Path, origin: Origin, warm: str) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    path = left_by(ADA, shared, handle, 0o644)
+    job = traced([NO_FLOCK], AS_USER, handle, warm, str(BOB), "022", TFIMM_RESOLVER_LOCK_TIMEOUT_S="1")
+    said, err = job.communicate(timeout=60)
+    assert job.returncode == 0, err
+    assert said.startswith("CacheError") and f"{path} was left by process" in said and f"Ask {ADAS_NAME} to remove it" in said
+    assert os.listdir(shared) == [path.name]
+
+
+def test_a_damaged_model_of_another_user_is_told(shared: Path, origin: Origin, warm: str) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    Path(as_user(ADA, handle, warm), "saved_model.pb").unlink()
+    said = as_user(BOB, handle, warm)
+    assert said.startswith("CacheError cannot write the cache") and "Operation not permitted" in said
+    assert sorted(os.listdir(shared)) == [name_of(handle), f"{name_of(handle)}.descriptor.txt"]
+
+
+def test_on_a_read_only_disk_a_hit_works_and_a_miss_says_what_to_do(origin: Origin, cache_dir: Path) -> None:
+    handle, missing = origin.put("/m.tar.gz", tar_gz()), origin.put("/missing.tar.gz", tar_gz())
+    path = resolve(handle)
+    mount = 'assert libc.mount(b"tmpfs", root.encode(), b"tmpfs", 0, b"size=2m") == 0'
+    read_only = """
+    for flags in (4096, 4096 | 32 | 1):  # MS_BIND, then MS_REMOUNT and MS_RDONLY
+        assert libc.mount(root.encode(), root.encode(), None, flags, None) == 0
+    """
+    code = """
+    import sys
+    from tfimm_resolver import errors, resolve
+    print(resolve(sys.argv[1]))
+    try:
+        resolve(sys.argv[2])
+    except errors.CacheError as error:
+        print(error)
+    """
+    assert mount in NAMESPACE
+    job = start(NAMESPACE.replace(mount, "") + textwrap.dedent(read_only).replace("\n", "\n    ") + code, handle, missing)
+    out, err = job.communicate(timeout=60)
+    if job.returncode == 77:
+        pytest.skip("this machine forbids user namespaces, by which the test has a read-only disk")
+    assert job.returncode == 0, err
+    assert out.splitlines()[0] == path
+    assert "Read-only file system" in out and "TFHUB_CACHE_DIR" in out and "TFIMM_RESOLVER_EXTRA_ROOTS" in out
+    assert origin.asked == ["/m.tar.gz"]

@@ -1,0 +1,168 @@
+"""Roots that are only read, and looked at first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz
+from tests.origin import Origin
+from tests.processes import run
+from tests.test_cli import ran
+from tests.test_house import HEAVY
+from tfimm_resolver import resolve
+from tfimm_resolver.cache import name_of
+from tfimm_resolver.errors import OfflineError
+
+VARIABLE = "TFIMM_RESOLVER_EXTRA_ROOTS"
+NEWER = {"saved_model.pb": b"a newer graph"}
+
+
+@pytest.fixture
+def handle(origin: Origin) -> str:
+    """A model that can be fetched."""
+    return origin.put_model("/google/model/1", tar_gz())
+
+
+def stamps(place: Path) -> dict[Path, int]:
+    """When each file and directory was last changed."""
+    return {path: path.stat().st_mtime_ns for path in (place, *place.rglob("*"))}
+
+
+@pytest.fixture
+def lender(handle: str, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: Origin) -> Path:
+    """An extra root that holds the model; the cache is empty, and nothing was asked for yet."""
+    resolve(handle)
+    place = tmp_path / "extra"
+    cache_dir.rename(place)
+    origin.asked.clear()
+    monkeypatch.setenv(VARIABLE, f"{tmp_path}/missing{os.pathsep}{os.pathsep}{place}")
+    return place
+
+
+@pytest.fixture
+def extra(lender: Path) -> Iterator[Path]:
+    """The same; it must not be written to."""
+    before = stamps(lender)
+    yield lender
+    assert stamps(lender) == before, "it was written to"
+
+
+def test_a_whole_model_there_is_the_answer_and_the_cache_is_not_even_made(
+    extra: Path, handle: str, cache_dir: Path, origin: Origin
+) -> None:
+    assert resolve(handle) == f"{extra}/{name_of(handle)}"
+    assert origin.asked == [] and not cache_dir.exists()
+
+
+def test_it_is_looked_at_before_the_cache(extra: Path, handle: str, cache_dir: Path) -> None:
+    shutil.copytree(extra, cache_dir)
+    assert resolve(handle) == f"{extra}/{name_of(handle)}"
+
+
+def test_the_first_of_several_answers(extra: Path, handle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(extra, tmp_path / "other")
+    monkeypatch.setenv(VARIABLE, f"{tmp_path}/other{os.pathsep}{extra}")
+    assert resolve(handle) == f"{tmp_path}/other/{name_of(handle)}"
+
+
+def test_a_damaged_model_there_is_passed_over(lender: Path, handle: str, cache_dir: Path) -> None:
+    (lender / name_of(handle) / "saved_model.pb").unlink()
+    before = stamps(lender)
+    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert stamps(lender) == before
+
+
+def test_a_root_that_cannot_be_read_is_passed_over_and_told(
+    handle: str, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("no directory")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.setenv(VARIABLE, f"{tmp_path}/file{os.pathsep}{tmp_path}/loop")
+    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert "passed over: cannot read the cache at" in caplog.text
+
+
+def test_a_refresh_goes_to_the_cache_and_what_it_brought_wins_from_then_on(
+    extra: Path, handle: str, cache_dir: Path, origin: Origin
+) -> None:
+    origin.put_model("/google/model/1", tar_gz(NEWER))
+    fresh = f"{cache_dir}/{name_of(handle)}"
+    assert resolve(handle, refresh=True) == fresh and files_in(fresh) == NEWER
+    assert resolve(handle) == fresh
+    (Path(fresh) / "saved_model.pb").unlink()  # damaged, it does not
+    assert resolve(handle) == f"{extra}/{name_of(handle)}"
+
+
+def test_a_pin_that_the_copy_there_cannot_keep_is_fetched(extra: Path, handle: str, cache_dir: Path, origin: Origin) -> None:
+    packed = tar_gz(NEWER)
+    origin.put_model("/google/model/1", packed)
+    pinned = f"{handle}#sha256={hashlib.sha256(packed).hexdigest()}"
+    assert resolve(pinned) == f"{cache_dir}/{name_of(handle)}"
+    right = hashlib.sha256(tar_gz()).hexdigest()
+    assert resolve(handle, sha256=right) == f"{extra}/{name_of(handle)}"
+
+
+def test_a_hit_there_loads_neither_tensorflow_nor_the_network(extra: Path, handle: str) -> None:
+    loaded = set(run("import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1]); print(*sys.modules)", handle).split())
+    assert loaded.isdisjoint(HEAVY), loaded.intersection(HEAVY)
+
+
+def test_offline_the_error_names_it(extra: Path, monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    with pytest.raises(OfflineError) as caught:
+        resolve("https://tfhub.dev/google/other/1")
+    assert str(extra) in str(caught.value) and str(cache_dir) in str(caught.value)
+
+
+def test_the_cache_named_as_an_extra_root_stays_the_cache(
+    handle: str, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(cache_dir))
+    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert ran("ls")[1].count("\n") == 2 and "extra" not in ran("ls")[1] + ran("path")[1]
+    assert ran("rm", handle)[0] == 0 and os.listdir(cache_dir) == []
+
+
+def test_path_shows_it(extra: Path, tmp_path: Path) -> None:
+    _, out, _ = ran("path")
+    assert [line.split() for line in out.splitlines()[2:]] == [
+        ["extra", f"{tmp_path}/missing", f"${VARIABLE},", "only", "read"],
+        ["extra", str(extra), f"${VARIABLE},", "only", "read"],
+    ]
+    facts = json.loads(ran("path", "--json")[1])
+    assert facts["extra"] == [{"path": f"{tmp_path}/missing", "is_there": False}, {"path": str(extra), "is_there": True}]
+
+
+def test_ls_lists_its_models_and_marks_them(extra: Path, handle: str, cache_dir: Path) -> None:
+    assert ran("ls")[1].splitlines()[1].endswith("whole (extra)")
+    shutil.copytree(extra, cache_dir)
+    ours, theirs = json.loads(ran("ls", "--json")[1])["models"]
+    assert (ours["extra_root"], theirs["extra_root"]) == (None, str(extra))
+    assert (ours["path"], theirs["path"]) == (f"{cache_dir}/{name_of(handle)}", f"{extra}/{name_of(handle)}")
+
+
+def test_verify_reads_it_and_repairs_nothing_there(lender: Path, handle: str, origin: Origin) -> None:
+    assert ran("verify")[0] == 0
+    (lender / name_of(handle) / "saved_model.pb").write_bytes(b"b graph")
+    before = stamps(lender)
+    for arguments in ([], [handle]):
+        code, out, _ = ran("verify", "--repair", *arguments)
+        assert code == 6 and "other bytes" in out and "only read" in out
+    assert "only read" in ran("verify")[1]
+    assert origin.asked == [] and stamps(lender) == before
+
+
+def test_rm_refuses_to_touch_it(extra: Path, handle: str, cache_dir: Path) -> None:
+    for name in (handle, name_of(handle)[:8]):
+        code, _, err = ran("rm", name)
+        assert code == 4 and f"lies in {extra}, an extra root, which is only read" in err
+    shutil.copytree(extra, cache_dir)
+    assert ran("rm", handle)[0] == 0
+    assert os.listdir(cache_dir) == [] and files_in(extra / name_of(handle)) == MODEL
