@@ -24,7 +24,7 @@ AnyBytes = TypeVar("AnyBytes", bytes, memoryview)
 PIECE_BYTES = 1 << 18
 _RATIO_FREE_BYTES = 64 << 20
 _ROOM_ASKED_FROM_BYTES = 1 << 20
-_FLUSHED_EVERY_BYTES = 32 << 20
+_FLUSHED_EVERY_BYTES = 64 << 20
 """While the processor unpacks, the disk is idle: what it takes now need not be waited for before the model is published."""
 
 

@@ -14,6 +14,7 @@ from tests.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, Row, archive, chec
 from tests.faults.origin import (
     Fault,
     Host,
+    Reply,
     after,
     cut,
     flipped,
@@ -262,7 +263,11 @@ def test_a_stall_that_passes_is_gone_on_with(row: Row, host: Host, cache_dir: Pa
 
 
 def test_an_error_is_told_although_other_connections_still_wait(host: Host, cache_dir: Path) -> None:
-    handle = host.put("/m.tar.gz", archive(), on(9, says(404)), after(2, silent))
+    def refused_in_the_end(reply: Reply) -> None:
+        if reply.number > 2:
+            (says(404) if reply.number == 9 else silent)(reply)
+
+    handle = host.put("/m.tar.gz", archive(), refused_in_the_end)
     started_s = time.monotonic()
     outcome(handle, Row("", (), error=NotFoundError, words=(" 404 ",), left=PARTS), cache_dir)
     # Each of the others may wait for its answer for 30 s; all of them are left behind together.
