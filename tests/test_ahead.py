@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -126,3 +127,15 @@ def test_a_file_is_closed_after_what_is_written_to_it_even_if_that_fails() -> No
         behind.do(file.write, "no bytes")
         behind.do_anyway(file.close)
     assert file.closed
+
+
+def test_closing_ends_a_fetch_that_waits() -> None:
+    stopped = threading.Event()
+
+    def fetch() -> bytes:
+        stopped.wait(30)
+        return b""
+
+    started_s = time.monotonic()
+    Ahead(fetch, stop=stopped.set).close()
+    assert stopped.is_set() and time.monotonic() - started_s < 20

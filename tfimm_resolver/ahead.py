@@ -20,9 +20,17 @@ class Ahead:
     The thread is a daemon: whoever closes this does not wait for bytes that may never come.
     """
 
-    def __init__(self, fetch: Callable[[], bytes], tick: Callable[[], None] = lambda: None) -> None:
-        """``fetch`` gives the next piece, or nothing at the end; ``tick`` is called now and then while somebody waits."""
-        self._fetch, self._tick = fetch, tick
+    def __init__(
+        self, fetch: Callable[[], bytes], tick: Callable[[], None] = lambda: None, stop: Callable[[], None] = lambda: None
+    ) -> None:
+        """Begin to read.
+
+        Args:
+            fetch: gives the next piece, or nothing at the end.
+            tick: is called now and then while somebody waits.
+            stop: makes a ``fetch`` that waits return.
+        """
+        self._fetch, self._tick, self._stop = fetch, tick, stop
         self._pieces: queue.Queue[bytes | BaseException] = queue.Queue(_WAITING)
         self._left = b""
         self._is_closed = False
@@ -38,6 +46,7 @@ class Ahead:
     def close(self) -> None:
         """End the thread; it is not waited for longer than a moment, if its fetch does not return."""
         self._is_closed = True
+        self._stop()
         self._thread.join(_FAREWELL_S)
 
     def _next(self) -> bytes:

@@ -144,8 +144,9 @@ class Ranges:
 
     def close(self) -> None:
         """Let what is open go, once nobody reads."""
+        until_s = time.monotonic() + _FAREWELL_S
         for thread in self._threads:
-            thread.join(_FAREWELL_S)
+            thread.join(max(0, until_s - time.monotonic()))
         if self._open is not None:
             self._open[1].close()
 
@@ -221,7 +222,7 @@ class Ranges:
             if reply.status_code not in (200, 206, 416):
                 request.refuse(reply, self._asked)
             place = request.without_secrets(reply.url)
-            if validator(reply) != self._whole.validator:
+            if validator(reply) not in (None, self._whole.validator):
                 raise AnewError(f"{place} changed while it was fetched")
             raise AnewError(f"{place} gave other bytes than the range that it was asked for", is_plain=True)
 

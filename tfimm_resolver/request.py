@@ -182,7 +182,7 @@ def _translation(error: Exception, place: str) -> ResolverError:
             fix="Check http_proxy and https_proxy.",
             is_passing=True,
         )
-    if str(_certificates()[0]) in str(error):
+    if isinstance(_certificates()[0], str) and _certificates()[0] in str(error):
         return FetchError(
             f"{place} cannot be asked: {_certificates()[1]} cannot be read: {_reason(error)}", fix="Mend or unset it."
         )

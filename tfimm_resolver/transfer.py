@@ -66,7 +66,9 @@ class Transfer:
         """Unpack the archive at a local path; raises as ``archive`` does."""
         with _LocalFile(path) as file:
             self.origin = Origin(path)
-            self._unpack(file.read, into, file.size_bytes)
+            hashed = _Hashed(file.read)
+            with contextlib.closing(Ahead(hashed.piece)) as stream:
+                self._unpack(stream, hashed, into, file.size_bytes)
 
     def see_other(self, url: str) -> str | None:
         """The body of a 303 answer to ``url``, not followed; None for any other answer.
@@ -103,28 +105,18 @@ class Transfer:
                     meter.advance(arrived_bytes - told_bytes)
                 told_bytes = arrived_bytes
 
-            stack.callback(body.stop)
-            promised = Digests(body.reply.headers, is_whole=body.reply.status_code == 200)
-            self._unpack(body.read, into, body.size_bytes, promised, tell)
+            hashed = _Hashed(body.read, Digests(body.reply.headers, is_whole=body.reply.status_code == 200))
+            stream = stack.enter_context(contextlib.closing(Ahead(hashed.piece, tell, body.stop)))
+            self._unpack(stream, hashed, into, body.size_bytes)
             tell()
 
-    def _unpack(
-        self,
-        read: Callable[[int], bytes],
-        into: Path,
-        size_bytes: int | None,
-        promised: Digests | None = None,
-        tell: Callable[[], None] = lambda: None,
-    ) -> None:
-        hashed = _Hashed(read, promised)
-        with _ahead(hashed, tell) as stream:
-            try:
-                files = unpack(stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
-            except ArchiveError as error:
-                raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
+    def _unpack(self, stream: Ahead, hashed: _Hashed, into: Path, size_bytes: int | None) -> None:
+        try:
+            files = unpack(stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
+        except ArchiveError as error:
+            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
         self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
-        if promised is not None:
-            promised.check(self.origin.url)
+        hashed.check(self.origin.url)
         if self._handle.sha256 not in (None, self.origin.sha256):
             raise IntegrityError(
                 f"{self._handle} has another sha256:\n  came   {self.origin.sha256}\n  pinned {self._handle.sha256}",
@@ -138,15 +130,6 @@ class Transfer:
                 f"{self._handle} is not in the cache at {settings.urls_root().value}, and TFIMM_RESOLVER_OFFLINE is set",
                 fix="Unset it, or bring a copy and say where it is: set_model_cache(handle, path).",
             )
-
-
-@contextlib.contextmanager
-def _ahead(stream: _Hashed, tell: Callable[[], None]) -> Iterator[Ahead]:
-    ahead = Ahead(stream.piece, tell)
-    try:
-        yield ahead
-    finally:
-        ahead.close()
 
 
 def _empty(folder: Path) -> None:
@@ -188,15 +171,23 @@ class _LocalFile:
 class _Hashed:
     """Pieces that are hashed as they pass, for us and for what the server promised."""
 
-    def __init__(self, read: Callable[[int], bytes], promised: Digests | None) -> None:
-        self._read, self._promised = read, promised
+    def __init__(self, read: Callable[[int], bytes], promised: Digests | None = None) -> None:
+        self._read, self._promised = read, promised or Digests({}, is_whole=True)
         self.digest = hashlib.sha256()
         self.size_bytes = 0
 
     def piece(self) -> bytes:
+        """The next one."""
         piece = self._read(PIECE_BYTES)
         self.digest.update(piece)
-        if self._promised is not None:
-            self._promised.update(piece)
+        self._promised.update(piece)
         self.size_bytes += len(piece)
         return piece
+
+    def check(self, place: str) -> None:
+        """Compare what came from ``place`` with what it promised.
+
+        Raises:
+            IntegrityError: if they differ.
+        """
+        self._promised.check(place)

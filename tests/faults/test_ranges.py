@@ -14,8 +14,10 @@ from tests.faults.origin import (
     Host,
     Reply,
     after,
+    framed,
     on,
     on_range_at,
+    paced,
     page,
     says,
     shifted,
@@ -59,7 +61,7 @@ def test_a_large_archive_comes_in_ranges_over_eight_connections_and_every_byte_o
 @pytest.mark.parametrize("connections", ["1", "3"])
 def test_no_more_connections_are_made_than_are_set(connections: str, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_CONNECTIONS", connections)
-    assert files_in(resolve(host.put("/m.tar.gz", archive(), together(int(connections))))) == files()
+    assert files_in(resolve(host.put("/m.tar.gz", archive(), together(int(connections)), paced(1 << 14, 0.01)))) == files()
     assert len({asked.connection for asked in host.asked}) == int(connections) and host.twice_bytes() == 0
 
 
@@ -87,6 +89,12 @@ def retagged(reply: Reply) -> None:
 def total_off(by: int) -> Fault:
     """The whole is said to be of another length, in each answer the same."""
     return lambda reply: reply.put("Content-Range", reply.headers["Content-Range"].replace(f"/{SIZE}", f"/{SIZE + by}"))
+
+
+def longer(reply: Reply) -> None:
+    """More than the range that was asked for, and than what is said to come."""
+    if reply.status == 206:
+        reply.body = memoryview(reply.page.body)[reply.first : reply.first + len(reply.body) + 1000]
 
 
 def ignored(reply: Reply) -> None:
@@ -121,6 +129,8 @@ ANEW = RANGES * 2 + CONNECTIONS
     Row("416 later, once", (on(5, says(416, Content_Range="bytes */1")),), asked=(6, ANEW), twice_bytes=SIZE * 2),
     Row("total too big", (on_range_at(0, total_off(1000)),), asked=(RANGES, RANGES + 2), twice_bytes=SIZE),
     Row("total too small", (on_range_at(0, total_off(-1000)),), error=ArchiveError, left=NOTHING, asked=(RANGES - 1, RANGES)),
+    Row("more than the range", (longer,), asked=(RANGES, RANGES), twice_bytes=SIZE),
+    Row("more than the range, chunked", (longer, framed("chunked")), asked=(RANGES, RANGES), twice_bytes=SIZE),
     Row("no Accept-Ranges", (with_header("Accept-Ranges", None),), asked=(RANGES, RANGES)),
     Row("206 without Content-Range", (with_header("Content-Range", None),), asked=(2, 2), twice_bytes=SIZE),
     *(
