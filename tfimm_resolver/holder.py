@@ -118,7 +118,7 @@ class Patience:
         self._prefix = prefix
         self._what = what
         self._sign: object = None
-        self._size_bytes = 0
+        self._came_bytes = 0
         self._looked_s = self._alive_s = time.monotonic()
         self._tell_s = self._looked_s + _TELL_S
         self._is_told = False
@@ -132,8 +132,9 @@ class Patience:
         now_s = time.monotonic()
         if now_s - self._looked_s > _LOOK_S:
             self._looked_s = now_s
-            self._size_bytes, newest_ns = self._fetched(holder)
-            sign = (holder, self._size_bytes, newest_ns)
+            staged, parts = self._look(f"{self._actual(holder).word}.tmp"), self._look("parts")
+            self._came_bytes = parts[0] or staged[0]
+            sign = (holder, staged, parts)
             if sign != self._sign:
                 self._sign, self._alive_s = sign, now_s
             if now_s >= self._tell_s:
@@ -146,7 +147,7 @@ class Patience:
         since = ""
         with contextlib.suppress(OSError):
             since = time.strftime(" since %H:%M:%S", time.localtime(os.stat(f"{self._prefix}.lock").st_mtime))
-        came = f": {progress.in_words(self._size_bytes)} so far" if self._is_told else ""
+        came = f": {progress.in_words(self._came_bytes)} so far" if self._is_told else ""
         still = "still " if self._is_told else ""
         self._is_told = True
         log.warning("%swaiting for %s, which has been fetching %s%s%s", still, holder, self._what, since, came)
@@ -165,15 +166,14 @@ class Patience:
                     return Holder(_hostname() if host == _host_hash() else "another machine", int(pid), word)
         return holder
 
-    def _fetched(self, holder: Holder) -> tuple[int, int]:
-        """How many bytes lie there of what is fetched, and when the last of them came."""
-        size_bytes, newest_ns = 0, 0
-        for tree in (f"{self._prefix}.{self._actual(holder).word}.tmp", f"{self._prefix}.parts"):
-            with contextlib.suppress(OSError):  # it may be gone, or go while we look
-                for path in (".", *record.walk(tree)):
-                    status = os.stat(f"{tree}/{path}")
-                    size_bytes += status.st_size * (path != ".")
-                    newest_ns = max(newest_ns, status.st_mtime_ns)
+    def _look(self, rest: str) -> tuple[int, int]:
+        """How many bytes lie in a tree, and when the last of them came."""
+        size_bytes, newest_ns, tree = 0, 0, f"{self._prefix}.{rest}"
+        with contextlib.suppress(OSError):  # it may be gone, or go while we look
+            for path in (".", *record.walk(tree)):
+                status = os.stat(f"{tree}/{path}")
+                size_bytes += status.st_size * (path != ".")
+                newest_ns = max(newest_ns, status.st_mtime_ns)
         return size_bytes, newest_ns
 
 

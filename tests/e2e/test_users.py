@@ -157,6 +157,17 @@ def test_a_dead_lock_that_may_only_be_read_is_taken_as_well(shared: Path, origin
     assert not lock.exists() or lock.read_text() == text
 
 
+def test_what_came_to_another_user_before_is_no_obstacle(shared: Path, origin: Origin, warm: str) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    parts = shared / f"{name_of(handle)}.parts"
+    parts.mkdir(mode=0o755)
+    (parts / "0").write_bytes(b"half")
+    for path in (parts, parts / "0"):
+        os.chown(path, ADA, ADA)
+    assert as_user(BOB, handle, warm) == f"{shared}/{name_of(handle)}"
+    assert sorted(os.listdir(shared)) == [name_of(handle), f"{name_of(handle)}.descriptor.txt", parts.name]
+
+
 def test_a_lock_that_may_not_even_be_read_is_told_with_its_owner(shared: Path, origin: Origin, warm: str) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     path = left_by(ADA, shared, handle, 0o600)

@@ -85,7 +85,10 @@ class LocalRoot:
     def parts(self, name: str) -> Path:
         from pathlib import Path
 
-        return Path(self.locate(f"{name}.parts"))
+        path = Path(self.locate(f"{name}.parts"))
+        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):  # another user's
+            return path.with_name(f"{path.name}-{getattr(os, 'getuid', int)()}")
+        return path
 
     def adopt(self, staged: Path, tree: str) -> bool:
         try:
@@ -155,9 +158,9 @@ class LocalRoot:
             elif rest == "lock" and key != name:
                 with contextlib.suppress(OSError):
                     self._remove_dead_lock(key)
-            elif rest == "parts":
+            elif rest.startswith("parts"):
                 with contextlib.suppress(OSError):  # what cannot be removed now goes another time
-                    self._remove_old_parts(key)
+                    self._remove_old_parts(key, other)
 
     def _remove_dead_lock(self, key: str) -> None:
         """Remove the lock of one who died when all was done: nobody waits for it."""
@@ -168,13 +171,13 @@ class LocalRoot:
             if lock is not None:
                 lock.release()
 
-    def _remove_old_parts(self, key: str) -> None:
+    def _remove_old_parts(self, key: str, parts: str) -> None:
         """Remove an unfinished download that nobody continued for a day; whoever holds its lock may be about to."""
-        parts = self.locate(f"{key}.parts")
-        newest_s = max(os.stat(f"{parts}/{path}").st_mtime for path in (".", *record.walk(parts)))
+        tree = self.locate(parts)
+        newest_s = max(os.stat(f"{tree}/{path}").st_mtime for path in (".", *record.walk(tree)))
         if time.time() - newest_s > UNFINISHED_S and (lock := locks.attempt(self.locate(f"{key}.lock"))):
             try:
-                self.remove(f"{key}.parts")
+                self.remove(parts)
             finally:
                 lock.release()
 
