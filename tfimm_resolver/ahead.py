@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 _WAITING = 16
 _TICK_S = 0.2
 _FAREWELL_S = 2.0
+
+
+class _Belt:
+    """Carries things from one thread to another, in order, a few at a time."""
+
+    def __init__(self) -> None:
+        self._things: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_WAITING):
+            self._room.put(None)
+
+    def put(self, thing: object, timeout_s: float | None = None) -> None:
+        """Wait for room. Raises queue.Empty after ``timeout_s``."""
+        self._room.get(timeout=timeout_s)
+        self._things.put(thing)
+
+    def get(self, timeout_s: float | None = None) -> object:
+        """Wait for the next thing. Raises queue.Empty after ``timeout_s``."""
+        return self._things.get(timeout=timeout_s)
+
+    def done(self) -> None:
+        """Make room for another, once the one that was got is no longer needed."""
+        self._room.put(None)
+
+    def drained(self) -> None:
+        """Wait until nothing is under way."""
+        for _ in range(_WAITING):
+            self._room.get()
+        for _ in range(_WAITING):
+            self._room.put(None)
 
 
 class Ahead:
@@ -31,9 +58,9 @@ class Ahead:
             stop: makes a ``fetch`` that waits return.
         """
         self._fetch, self._tick, self._stop = fetch, tick, stop
-        self._pieces: queue.Queue[bytes | BaseException] = queue.Queue(_WAITING)
+        self._pieces = _Belt()
         self._left = b""
-        self._is_closed = False
+        self._is_closed = self._is_over = False
         self._thread = threading.Thread(target=self._run, name="tfimm_resolver ahead", daemon=True)
         self._thread.start()
 
@@ -51,17 +78,19 @@ class Ahead:
 
     def _next(self) -> bytes:
         self._tick()
-        while True:
+        while not self._is_over:
             try:
-                piece = self._pieces.get(timeout=_TICK_S)
+                piece = self._pieces.get(_TICK_S)
             except queue.Empty:
                 self._tick()
                 continue
+            self._pieces.done()
+            if isinstance(piece, bytes) and piece:
+                return piece
+            self._is_over = True
             if isinstance(piece, BaseException):
                 raise piece
-            if not piece:
-                self._pieces.put(piece)  # the end stays the end
-            return piece
+        return b""
 
     def _run(self) -> None:
         piece: bytes | BaseException = b"begin"
@@ -75,33 +104,48 @@ class Ahead:
     def _put(self, piece: bytes | BaseException) -> None:
         while not self._is_closed:
             try:
-                return self._pieces.put(piece, timeout=_TICK_S)
-            except queue.Full:
+                return self._pieces.put(piece, _TICK_S)
+            except queue.Empty:
                 pass
 
 
 class Behind:
-    """Deeds that a thread does in the order in which they were given; few enough wait that they need little memory."""
+    """Deeds that a thread does in the order in which they were given; after one that fails, no other."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "tfimm_resolver behind")
-        self._waiting: deque[Future[Any]] = deque()
-
-    def close(self) -> None:
-        """End the thread, once all is done that was given."""
-        self._thread.shutdown()
+        self._deeds = _Belt()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="tfimm_resolver behind", daemon=True)
+        self._thread.start()
 
     def do(self, deed: Callable[..., object], *arguments: object) -> None:
         """Have a deed done. Raises what an earlier one raised."""
-        while len(self._waiting) >= _WAITING:
-            self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(deed, *arguments))
+        if self._error is not None:
+            raise self._error
+        self._deeds.put((deed, arguments, False))
 
     def do_anyway(self, deed: Callable[[], object]) -> None:
-        """Have a deed done, whatever became of earlier ones; nobody asks what becomes of this one."""
-        self._thread.submit(deed)
+        """Have a deed done, whatever became of earlier ones."""
+        self._deeds.put((deed, (), True))
 
     def finish(self) -> None:
         """Wait until all is done. Raises what one of them raised."""
-        while self._waiting:
-            self._waiting.popleft().result()
+        self._deeds.drained()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """End the thread, once all is done that was given."""
+        self._deeds.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while isinstance(given := self._deeds.get(), tuple):
+            deed, arguments, is_due = given
+            try:
+                if is_due or self._error is None:
+                    deed(*arguments)
+            except BaseException as error:  # it is raised where the next deed is given
+                self._error = self._error or error
+            del deed, arguments, given  # a piece is not kept for longer than it is needed
+            self._deeds.done()

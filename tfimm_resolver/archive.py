@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import importlib
+import io
 import os
 import re
 import uuid
@@ -19,8 +21,10 @@ from tfimm_resolver.record import SAVED_MODEL_FILES, File
 from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
 
 zlib: Any = stdlib_zlib
+GzipFile: Any = gzip.GzipFile
 with contextlib.suppress(ImportError):  # no wheel for this platform
     zlib = importlib.import_module("isal.isal_zlib")  # twice as fast
+    GzipFile = importlib.import_module("isal.igzip").IGzipFile
 
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 
@@ -64,34 +68,35 @@ def quoted(start: bytes) -> str:
     return ("an HTML page: " if is_page else "") + (repr(text) if text.isprintable() else repr(start[:16]))
 
 
-def _gunzipped(packed: Packed) -> Iterator[bytes]:
-    """Every gzip member in a row; zlib compares each one's CRC and length with its trailer."""
-    engine = None
-    for piece in packed.pieces():
-        rest = piece
-        while rest:
-            engine = engine or zlib.decompressobj(wbits=31)
-            yield from _inflated(engine, rest)
-            rest = b""
-            if engine.eof:
-                rest, engine = engine.unused_data, None
-            if rest and not b"\x1f\x8b".startswith(rest[:2]):
-                raise ArchiveError(f"something follows its end: {quoted(rest)}")
-    if engine is not None:
-        raise ArchiveError("it is cut short: its gzip trailer is missing")
+def _gunzipped(packed: Packed) -> Iterator[memoryview]:
+    """Every gzip member in a row, each one's CRC and length compared with its trailer; zeros behind them are padding."""
+    try:
+        with GzipFile(fileobj=_Pieces(packed.pieces()), mode="rb") as file:
+            # A buffer of its own for each piece, since others still look at the ones before.
+            while count := file.readinto(buffer := bytearray(PIECE_BYTES)):
+                yield memoryview(buffer)[:count]
+    except EOFError as error:
+        raise ArchiveError("it is cut short: its gzip trailer is missing") from error
+    except (zlib.error, stdlib_zlib.error, gzip.BadGzipFile) as error:
+        raise ArchiveError(f"its gzip stream is damaged: {error}") from error
 
 
-def _inflated(engine: Any, piece: bytes) -> Iterator[bytes]:
-    """What a piece unpacks to, in pieces that fit into the processor's cache, however well it is packed."""
-    while not engine.eof:
-        try:
-            inflated = engine.decompress(piece, PIECE_BYTES)
-        except zlib.error as error:
-            raise ArchiveError(f"its gzip stream is damaged: {error}") from error
-        yield inflated
-        piece = engine.unconsumed_tail
-        if not piece and len(inflated) < PIECE_BYTES:
-            return
+class _Pieces(io.RawIOBase):
+    """Pieces as the file that gzip reads from."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a part of the buffer; nothing at the end."""
+        self._left = self._left or memoryview(next(self._pieces, b""))
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
 
 
 def _unzip(target: Target) -> None:

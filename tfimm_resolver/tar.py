@@ -40,7 +40,7 @@ def is_header(block: bytes) -> bool:
     return len(block) == BLOCK_BYTES and (block == _ZEROS or _has_checksum(block))
 
 
-def members(pieces: Iterable[bytes]) -> Iterator[Member]:
+def members(pieces: Iterable[bytes | memoryview]) -> Iterator[Member]:
     """Every member, up to the end of the archive and of the stream.
 
     Raises:
@@ -106,7 +106,7 @@ class _Header:
 class _Reader:
     """Exact amounts from a stream of pieces of any length."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
         self._pieces = iter(pieces)
         self._left = memoryview(b"")
 
