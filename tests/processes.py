@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from typing import IO
 
 
-def start(code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(code: str, *arguments: str, stdin: IO[bytes] | None = None, **environment: str) -> subprocess.Popen[str]:
     """Start a snippet; it has the environment of the test."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

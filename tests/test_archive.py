@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import random
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.archives import MODEL, REAL, files_in, member, packed, tar_gz, tar_of, zip_of
+from tests.processes import start
 from tfimm_resolver.archive import unpack
 from tfimm_resolver.errors import ArchiveError, CacheError
 from tfimm_resolver.target import Limits
@@ -271,3 +273,52 @@ def test_does_not_make_its_directory_anew_when_somebody_removed_it(into: Path) -
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a\\..\\b", "C:/evil"])
 def test_refuses_a_zip_with_a_member_that_leaves(name: str, into: Path) -> None:
     refused(zip_of({name: b"x"}), into)
+
+
+def test_a_buffer_is_used_again_only_when_nobody_looks_at_it() -> None:
+    from collections import deque
+
+    from tfimm_resolver.archive import _free
+
+    buffers: deque[bytearray] = deque()
+    first = _free(buffers)
+    view = memoryview(first)[10:20]
+    second = _free(buffers)
+    assert second is not first and len(first) == len(second)
+    view.release()
+    del view
+    assert _free(buffers) is first and len(buffers) == 2
+
+
+def test_many_pieces_under_way_at_once_are_not_mixed_up(into: Path) -> None:
+    files = {f"variables/{number}": random.Random(number).randbytes(number * 50_000) for number in range(60)}
+    told = unpack(io.BytesIO(tar_gz(files)), into)
+    assert {file.path: file.sha256 for file in told} == {
+        path: hashlib.sha256(data).hexdigest() for path, data in files.items()
+    }
+    assert files_in(into) == files
+
+
+@pytest.mark.parametrize("damage", ["", "cut", "flipped"])
+def test_without_isal_it_is_the_same(damage: str, into: Path) -> None:
+    data = bytearray(REAL.read_bytes())
+    if damage == "cut":
+        del data[-5:]
+    elif damage == "flipped":
+        data[600] ^= 1
+    code = """
+        import sys
+        from pathlib import Path
+        sys.modules["isal"] = None  # as on a platform for which it has no wheel
+        from tfimm_resolver import archive, errors
+        assert archive.GzipFile.__module__ == "gzip"
+        try:
+            print(len(archive.unpack(open(0, "rb", closefd=False), Path(sys.argv[1]))))
+        except errors.ArchiveError as error:
+            print(error.text)
+    """
+    (into.parent / "archive").write_bytes(data)
+    with (into.parent / "archive").open("rb") as file:
+        job = start(code, str(into), stdin=file)
+        out, err = job.communicate(timeout=60)
+    assert {"": "4", "cut": "cut short", "flipped": "damaged"}[damage] in out, (out, err)

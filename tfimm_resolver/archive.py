@@ -10,6 +10,7 @@ import os
 import re
 import uuid
 import zlib as stdlib_zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,13 +73,26 @@ def _gunzipped(packed: Packed) -> Iterator[memoryview]:
     """Every gzip member in a row, each one's CRC and length compared with its trailer; zeros behind them are padding."""
     try:
         with GzipFile(fileobj=_Pieces(packed.pieces()), mode="rb") as file:
-            # A buffer of its own for each piece, since others still look at the ones before.
-            while count := file.readinto(buffer := bytearray(PIECE_BYTES)):
+            buffers: deque[bytearray] = deque()
+            while count := file.readinto(buffer := _free(buffers)):
                 yield memoryview(buffer)[:count]
     except EOFError as error:
         raise ArchiveError("it is cut short: its gzip trailer is missing") from error
     except (zlib.error, stdlib_zlib.error, gzip.BadGzipFile) as error:
         raise ArchiveError(f"its gzip stream is damaged: {error}") from error
+
+
+def _free(buffers: deque[bytearray]) -> bytearray:
+    """A buffer at which nobody looks any more, or a new one: memory that was used a moment ago is the quickest."""
+    buffer = buffers.popleft() if buffers else bytearray(PIECE_BYTES)
+    try:
+        buffer.pop()  # forbidden as long as a view of it is left
+        buffer.append(0)
+    except BufferError:
+        buffers.appendleft(buffer)
+        buffer = bytearray(PIECE_BYTES)
+    buffers.append(buffer)
+    return buffer
 
 
 class _Pieces(io.RawIOBase):
