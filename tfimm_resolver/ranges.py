@@ -110,7 +110,6 @@ class Ranges:
         self.reply, self.size_bytes, self.arrived_bytes = reply, whole.size_bytes, 0
         self.resumed_bytes = sum(piece.done_bytes for piece in self._ranges)
         self._working, self._working_max = 0, settings.connections()
-        self._starved_s = 0.0
         self._connect(session, reply)
 
     def read(self, size: int, /) -> bytes:
@@ -147,19 +146,22 @@ class Ranges:
         until_s = time.monotonic() + _FAREWELL_S
         for thread in self._threads:
             thread.join(max(0, until_s - time.monotonic()))
+        self.reply.close()
         if self._open is not None:
             self._open[1].close()
 
     def _starve(self) -> None:
-        """Wait for bytes; who waits long has another connection brought in."""
+        """Wait for bytes; who mostly waits has another connection brought in."""
         started_s = time.monotonic()
         self._news.wait(_STARVING_S)
-        self._starved_s += time.monotonic() - started_s
-        if self._starved_s >= _STARVING_S and self._waiting and self._working < self._working_max:
-            self._starved_s = 0
+        now_s = time.monotonic()
+        self._starved_s += now_s - started_s
+        is_starving = self._starved_s > max(_STARVING_S, (now_s - self._connected_s) / 2)
+        if is_starving and self._waiting and self._working < self._working_max:
             self._connect(request.Session(), None)
 
     def _connect(self, session: request.Session, reply: requests.Response | None) -> None:
+        self._starved_s, self._connected_s = 0.0, time.monotonic()
         self._working += 1
         name = f"tfimm_resolver range {len(self._threads)}"
         self._threads.append(threading.Thread(target=self._work, args=(session, reply), name=name, daemon=True))
@@ -230,11 +232,13 @@ class Ranges:
     def _known(self, reply: requests.Response) -> Iterator[requests.Response]:
         """While it is read, ``stop`` can end it."""
         with reply:
-            self._replies.add(reply)
+            with self._news:
+                self._replies.add(reply)
             try:
                 yield reply
             finally:
-                self._replies.discard(reply)
+                with self._news:
+                    self._replies.discard(reply)
 
     def _receive(self, reply: requests.Response, piece: _Range) -> None:
         """Add to a part what an answer holds of it."""
