@@ -17,7 +17,7 @@ from tests.processes import run
 from tests.test_names import put_model
 from tfimm_resolver import cache as cache_module
 from tfimm_resolver.cache import Cache, name_of
-from tfimm_resolver.errors import ArchiveError, IntegrityError, OfflineError
+from tfimm_resolver.errors import ArchiveError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.holder import new_word
 from tfimm_resolver.record import Brought, File, Origin, Record
 from tfimm_resolver.roots import open_root
@@ -127,8 +127,29 @@ def test_offline_a_whole_copy_that_cannot_keep_a_pin_is_not_called_damaged(cache
         raise OfflineError("the network is off")
 
     put_model(root / NAME)
-    with pytest.raises(OfflineError, match=r"^the network is off$"):
+    with pytest.raises(OfflineError, match=r"^the network is off\n  the cached copy stays$"):
         ensured(cache, offline, sha256="ab" * 32)
+
+
+def test_a_fetch_that_fails_tells_what_is_the_matter_with_the_cached_copy(cache: Cache) -> None:
+    def refused(into: Path, parts: Path) -> Brought:
+        raise NotFoundError("404", fix="Check it.", status=404)
+
+    tree = ensured(cache, filler())
+    with pytest.raises(NotFoundError, match="404\n  the cached copy stays") as caught:
+        ensured(cache, refused, refresh=True)
+    assert (caught.value.fix, caught.value.status) == ("Check it.", 404)
+    (tree / "saved_model.pb").unlink()
+    with pytest.raises(NotFoundError, match=r"the cached copy is damaged .saved_model.pb is missing. and 404"):
+        ensured(cache, refused)
+
+
+def test_another_model_in_the_place_of_a_damaged_one_is_told(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    (ensured(cache, filler()) / "saved_model.pb").unlink()
+    (ensured(cache, filler()) / "saved_model.pb").unlink()
+    assert "another model" not in caplog.text
+    ensured(cache, filler(sha256="cd" * 32))
+    assert f"{KEY} is another model by now: its archive has sha256 {'cd' * 32}, had {'ab' * 32}" in caplog.text
 
 
 def test_a_tree_by_plain_tensorflow_hub_or_by_hand_counts(cache: Cache, root: Path) -> None:

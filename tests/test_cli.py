@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -324,6 +325,23 @@ def test_what_is_being_fetched_is_no_model_yet(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "both"))
     put_model(tmp_path / "both" / f"{'0' * 40}.flock-1-2-3.tmp")
     assert ran("ls", "-q")[:2] == (0, "")
+
+
+def test_repair_tells_of_what_is_there_now_and_that_it_is_another_archive(origin: Origin) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    for data, note in (
+        (tar_gz(), "fetched again\n"),
+        (tar_gz({"saved_model.pb": b"another"}), "another archive than before\n"),
+    ):
+        (Path(ran("resolve", handle)[1].strip()) / "saved_model.pb").unlink()
+        origin.put("/m.tar.gz", data)
+        code, out, _ = ran("verify", "--repair")
+        assert code == 0 and out.startswith("whole") and out.endswith(note)
+    (Path(ran("resolve", handle)[1].strip()) / "saved_model.pb").unlink()
+    origin.put("/m.tar.gz", tar_gz())
+    (row,) = json.loads(ran("--json", "verify", "--repair")[1])["models"]
+    assert row["archive_sha256"] == hashlib.sha256(tar_gz()).hexdigest() and row["fault"] is None
+    assert row["files"] == len(MODEL) and row["repaired"] and row["changed"]
 
 
 def test_repair_does_not_call_another_model_mended(origin: Origin, cache_dir: Path) -> None:

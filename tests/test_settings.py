@@ -154,3 +154,26 @@ def test_a_temporary_root_of_another_user_is_not_used(home: Path) -> None:
     assert settings.urls_root().value == str(shared)
     os.chown(shared, 54321, 54321)
     assert settings.urls_root().value.startswith(f"{shared}-")
+
+
+@pytest.mark.parametrize(
+    "variable", ["CONNECTIONS", "RETRIES", "READ_TIMEOUT_S", "LOCK_TIMEOUT_S", "MAX_MEMBERS", "MAX_RATIO"]
+)
+def test_every_number_is_looked_at_before_a_fetch(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.check()
+    monkeypatch.setenv(f"TFIMM_RESOLVER_{variable}", "-1")
+    with pytest.raises(HandleError, match=f"TFIMM_RESOLVER_{variable} is '-1'"):
+        settings.check()
+
+
+@pytest.mark.parametrize("variable", ["CONNECTIONS", "RETRIES", "MAX_MEMBERS", "MAX_BYTES"])
+def test_a_count_is_whole(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"TFIMM_RESOLVER_{variable}", "1.5")
+    with pytest.raises(HandleError, match="whole number"):
+        settings.check()
+
+
+def test_an_extra_root_is_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", "/a:gs://bucket/b")
+    with pytest.raises(HandleError, match="local directory"):
+        settings.extra_roots()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import time
@@ -11,12 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, OfflineError
+from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError
 from tfimm_resolver.record import Brought, File, Record, measure, walk
 from tfimm_resolver.roots import Root
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger("tfimm_resolver")
 
 RETIRED_S = 3600.0
 """Seconds for which a replaced tree stays for those who still read it."""
@@ -78,8 +81,9 @@ class Cache:
                 return now
             if staged is None:  # it was there a moment ago
                 return self.ensure(handle, key, fill, refresh=refresh, sha256=sha256)
-            brought = self._filled(fill, staged, name, refresh)
+            brought = self._filled(fill, staged, name)
             record = Record(handle, name, _now(), brought.origin, _measured(staged, brought))
+            self._tell_of_change(name, record)
             record = self._publish(name, staged, record, now)
             self._remove_retired()
         return record
@@ -105,14 +109,22 @@ class Cache:
         found = _TREE.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
-    def _filled(self, fill: Callable[[Path, Path], Brought], staged: Path, name: str, refresh: bool) -> Brought:
+    def _filled(self, fill: Callable[[Path, Path], Brought], staged: Path, name: str) -> Brought:
         try:
             return fill(staged, self.root.parts(name))
-        except OfflineError as error:
-            fault = self.root.fault(self._read(name))
-            if refresh or fault is None or not self._trees(name):
+        except FetchError as error:
+            if not self._trees(name):
                 raise
-            raise OfflineError(f"the cached copy is damaged ({fault}) and {error.text}", fix=error.fix) from error
+            fault = self.root.fault(self._read(name))
+            is_kept = f"{error.text}\n  the cached copy stays"
+            raise error.retold(f"the cached copy is damaged ({fault}) and {error.text}" if fault else is_kept) from error
+
+    def _tell_of_change(self, name: str, record: Record) -> None:
+        """Say so where what came is another model than what lay here."""
+        before = self._read(name)
+        hashes = before.origin.sha256, record.origin.sha256
+        if all(hashes) and hashes[0] != hashes[1]:
+            log.warning("%s is another model by now: its archive has sha256 %s, had %s", record.handle, *hashes[::-1])
 
     def _publish(self, name: str, staged: Path, record: Record, now: Record | None) -> Record:
         """Make what was staged what the record names; ``now`` is the whole model that it replaces, if there is one."""

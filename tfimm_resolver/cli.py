@@ -6,7 +6,9 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 
 import click
@@ -16,13 +18,14 @@ from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.screen import Screen
 
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     screen = Screen()
     try:
-        with _log_on_stderr():
+        with _log_on_stderr(), _terminable():
             return _run(screen, argv)
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter would complain once more when it flushes.
@@ -44,8 +47,25 @@ def _run(screen: Screen, argv: Sequence[str] | None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        screen.say("interrupted; nothing half-made was kept")
+        screen.say("interrupted; the next call goes on with what came, where it can")
         return EXIT_INTERRUPTED
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, by which job schedulers end processes, leaves no more behind than Ctrl-C does."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(EXIT_TERMINATED)
+
+    is_ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if is_ours:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Union
 
 import requests
@@ -56,14 +57,17 @@ class Plain:
         self._session.close()
 
 
+log = logging.getLogger("tfimm_resolver")
+
 Download = Union[Plain, Ranges]
 
 
-def begin(asked: str, url: str, parts: Parts, *, is_plain: bool = False) -> Download:
+def begin(asked: str, url: str, parts: Parts, tries: Tries, *, is_plain: bool = False) -> Download:
     """The body of ``url`` as a stream; ``asked`` is the handle, for messages.
 
     Args:
         parts: what an earlier download left, continued if it is of the same body, else forgotten.
+        tries: counts the failures, those of earlier calls included.
         is_plain: ask without ranges.
 
     Raises:
@@ -72,40 +76,49 @@ def begin(asked: str, url: str, parts: Parts, *, is_plain: bool = False) -> Down
     session = request.Session()
     try:
         known = None if is_plain else parts.of()
-        if known is not None and known.place == request.without_secrets(url):
-            return _continued(asked, url, parts, known, session) or begin(asked, url, parts)
+        if known is not None and known.place == request.without_secrets(url) and _have_room(parts, known):
+            return _continued(asked, url, parts, known, session, tries) or begin(asked, url, parts, tries)
         parts.clear()
         if is_plain:
-            reply = _answer(session, asked, url)
+            reply = _answer(session, asked, url, tries)
             return Plain(session, reply, request.content_length(reply))
-        return _begun(asked, url, parts, session) or begin(asked, url, parts, is_plain=True)
+        return _begun(asked, url, parts, session, tries) or begin(asked, url, parts, tries, is_plain=True)
     except BaseException:
         session.close()
         raise
 
 
-def _begun(asked: str, url: str, parts: Parts, session: request.Session) -> Download | None:
+def _have_room(parts: Parts, whole: Whole) -> bool:
+    """Whether the disk can hold the parts, too; says so if it cannot."""
+    has_room = parts.have_room(whole.size_bytes, whole.size_bytes - sum(stop - at for at, stop in parts.missing(whole)))
+    if not has_room:
+        log.warning("the disk has no room to keep %s as it comes: over one connection, not to be gone on with", whole.place)
+    return has_room
+
+
+def _begun(asked: str, url: str, parts: Parts, session: request.Session, tries: Tries) -> Download | None:
     """The body from its start; None if the server's ranges are of no use."""
-    reply = _answer(session, asked, url, f"bytes=0-{RANGE_BYTES - 1}")
+    reply = _answer(session, asked, url, tries, f"bytes=0-{RANGE_BYTES - 1}")
     if reply.status_code == 200:
         return Plain(session, reply, request.content_length(reply))
     said, mark = content_range(reply), validator(reply)
     if said is not None and said == ContentRange(0, said.size_bytes, said.size_bytes):
         return Plain(session, reply, said.size_bytes)
     is_right = said is not None and (said.start, said.stop) == (0, RANGE_BYTES)
-    if said is not None and is_right and mark is not None and parts.have_room(said.size_bytes):
+    if said is not None and is_right and mark is not None:
         whole = Whole(request.without_secrets(url), mark, said.size_bytes, RANGE_BYTES, boot())
-        parts.begin(whole)
-        return Ranges(asked, url, whole, parts, session, reply)
+        if _have_room(parts, whole):
+            parts.begin(whole)
+            return Ranges(asked, url, whole, parts, session, reply)
     reply.close()
     session.close()
     return None
 
 
-def _continued(asked: str, url: str, parts: Parts, known: Whole, session: request.Session) -> Ranges | None:
+def _continued(asked: str, url: str, parts: Parts, known: Whole, session: request.Session, tries: Tries) -> Ranges | None:
     """The rest of a body; None, and nothing is left, if it is another one by now."""
     start, stop = next(parts.missing(known), (known.size_bytes - 1, known.size_bytes))
-    reply = _answer(session, asked, url, f"bytes={start}-{stop - 1}", known.validator)
+    reply = _answer(session, asked, url, tries, f"bytes={start}-{stop - 1}", known.validator)
     if content_range(reply) == ContentRange(start, stop, known.size_bytes) and validator(reply) == known.validator:
         return Ranges(asked, url, known, parts, session, reply)
     reply.close()
@@ -114,9 +127,11 @@ def _continued(asked: str, url: str, parts: Parts, known: Whole, session: reques
     return None
 
 
-def _answer(session: request.Session, asked: str, url: str, range_: str = "", mark: str = "") -> requests.Response:
+def _answer(
+    session: request.Session, asked: str, url: str, tries: Tries, range_: str = "", mark: str = ""
+) -> requests.Response:
     """An answer 200 or 206; 416 to a request for a range is asked again without."""
-    tries, is_renewed = Tries(), False
+    is_renewed = False
     while True:
         headers = {"Range": range_, **({"If-Range": mark} if mark else {})} if range_ else {}
         try:

@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 
 class ResolverError(Exception):
@@ -55,6 +56,9 @@ class UnknownHandleError(HandleError, FileNotFoundError):
     """No override, name, path or source answers to this handle."""
 
 
+_Told = TypeVar("_Told", bound="FetchError")
+
+
 class FetchError(ResolverError, OSError):
     """The model could not be brought here.
 
@@ -77,6 +81,10 @@ class FetchError(ResolverError, OSError):
     ) -> None:
         super().__init__(text, fix=fix)
         self.is_passing, self.status, self.retry_after_s = is_passing, status, retry_after_s
+
+    def retold(self: _Told, text: str) -> _Told:
+        """The same error with another text."""
+        return type(self)(text, fix=self.fix, is_passing=self.is_passing, status=self.status, retry_after_s=self.retry_after_s)
 
 
 class NotFoundError(FetchError, FileNotFoundError):

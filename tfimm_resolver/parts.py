@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -68,9 +69,9 @@ class Parts:
             half.write_text(json.dumps(asdict(whole)), encoding="utf-8")
             half.replace(self._folder / _OF)
 
-    def have_room(self, size_bytes: int) -> bool:
-        """Whether the disk can keep the parts beside what they unpack to, which is more, as a rule."""
-        return shutil.disk_usage(self._folder.parent).free > 2 * size_bytes
+    def have_room(self, whole_bytes: int, held_bytes: int = 0) -> bool:
+        """Whether the disk can keep all parts beside what they unpack to, which is more than they are, as a rule."""
+        return shutil.disk_usage(self._folder.parent).free > 2 * whole_bytes - held_bytes
 
     def missing(self, whole: Whole) -> Iterator[tuple[int, int]]:
         """Of each part that is not complete, where to go on, and where it stops."""
@@ -116,8 +117,10 @@ class Parts:
         except ResolverError:
             raise
         except OSError as error:
+            full = f"the disk of {self._folder.parent} became full while a model came"
+            other = f"cannot keep what came in {self._folder}: {error.strerror}"
             raise CacheError(
-                f"cannot keep what came in {self._folder}: {error.strerror}",
+                full if error.errno in (errno.ENOSPC, errno.EDQUOT) else other,
                 fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",
             ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import time
@@ -162,13 +163,17 @@ def translated(url: str) -> Iterator[None]:
 def _translation(error: Exception, place: str) -> ResolverError:
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         connect_s, read_s = settings.timeouts_s()
-        return TransferTimeoutError(
-            f"{place} sent nothing for {read_s:g} s, or took no connection for {connect_s:g} s",
-            fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S or TFIMM_RESOLVER_CONNECT_TIMEOUT_S higher.",
-            is_passing=True,
-        )
+        if isinstance(error, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
+            text, variable = f"{place} took no connection for {connect_s:g} s", "TFIMM_RESOLVER_CONNECT_TIMEOUT_S"
+        else:
+            text, variable = f"{place} sent nothing for {read_s:g} s", "TFIMM_RESOLVER_READ_TIMEOUT_S"
+        return TransferTimeoutError(text, fix=f"Try again, or set {variable} higher.", is_passing=True)
     if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and the like
         return FetchError(f"{place} has no host that can be asked, or redirects to no http or https address")
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE" not in str(error):
+        return FetchError(
+            f"{place} does not speak TLS as it should: {_reason(error)}", fix="Check that it serves https at that port."
+        )
     if isinstance(error, requests.exceptions.SSLError):
         return FetchError(
             f"{place} shows no certificate that is trusted by {_certificates()[1]}: {_reason(error)}",
@@ -212,7 +217,9 @@ def _reason(error: BaseException) -> str:
 def _retry_after_s(reply: requests.Response) -> float | None:
     """Retry-After in seconds, from either of its forms (RFC 9110, 10.2.3)."""
     with contextlib.suppress(urllib3.exceptions.InvalidHeader, OverflowError):
-        return urllib3.Retry().parse_retry_after(reply.headers["Retry-After"]) if "Retry-After" in reply.headers else None
+        reader = urllib3.Retry()
+        reader.retry_after_max = math.inf  # type: ignore[assignment]  # how long is too long, we decide
+        return reader.parse_retry_after(reply.headers["Retry-After"]) if "Retry-After" in reply.headers else None
     return None
 
 

@@ -99,6 +99,7 @@ def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
         from tfimm_resolver.record import Brought
         from tfimm_resolver.transfer import Transfer  # the network is loaded on a miss only
 
+        settings.check()
         if root.source == settings.TEMPORARY:
             _advise(root.value)
         transfer = Transfer(handle, parts)

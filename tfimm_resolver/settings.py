@@ -77,6 +77,10 @@ def urls_root() -> Setting:
 def extra_roots() -> list[str]:
     """Directories in which URL handles are looked for before the root; they are only read, and need not be there."""
     said = os.environ.get(EXTRA_ROOTS, "")
+    if "://" in said.replace("file://", ""):
+        raise HandleError(
+            f"{EXTRA_ROOTS} is {said!r}", fix=f"An extra root is a local directory; they are separated by {os.pathsep!r}."
+        )
     places = dict.fromkeys(expanded(place) for place in said.split(os.pathsep) if place)
     own = urls_root().value if places else ""
     return [place for place in places if place != own]
@@ -181,14 +185,24 @@ def timeouts_s() -> tuple[float, float]:
     return (_number("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", 10, 1e6), _number("TFIMM_RESOLVER_READ_TIMEOUT_S", 30, 1e6))
 
 
+def check() -> None:
+    """Read every number that a fetch may need: better before it than in its middle.
+
+    Raises:
+        HandleError: if one of them is none.
+    """
+    for number in (connections, retries, timeouts_s, lock_timeout_s, unpack_limits):
+        number()
+
+
 def connections() -> int:
     """How many connections may bring one large archive."""
-    return int(_number("TFIMM_RESOLVER_CONNECTIONS", 8, 64))
+    return _count("TFIMM_RESOLVER_CONNECTIONS", 8, 64)
 
 
 def retries() -> int:
     """How often in a row a request is repeated that failed for a passing reason; 0 is allowed."""
-    return int(_number("TFIMM_RESOLVER_RETRIES", 5, 1000, least=0))
+    return _count("TFIMM_RESOLVER_RETRIES", 5, 1000, least=0)
 
 
 def lock_timeout_s() -> float:
@@ -199,14 +213,21 @@ def lock_timeout_s() -> float:
 def unpack_limits() -> tuple[int, int, float]:
     """How many members and bytes an archive may unpack to, and at how many bytes for each packed one."""
     return (
-        int(_number("TFIMM_RESOLVER_MAX_MEMBERS", 100_000)),
-        int(_number("TFIMM_RESOLVER_MAX_BYTES", 1 << 40)),
+        _count("TFIMM_RESOLVER_MAX_MEMBERS", 100_000),
+        _count("TFIMM_RESOLVER_MAX_BYTES", 1 << 40),
         _number("TFIMM_RESOLVER_MAX_RATIO", 200),
     )
 
 
 def _is_on(variable: str) -> bool:
     return os.environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
+
+
+def _count(variable: str, default: int, most: float = 1e18, least: float = 1) -> int:
+    number = _number(variable, default, most, least)
+    if number != int(number):
+        raise HandleError(f"{variable} is {os.environ.get(variable)!r}", fix="It has to be a whole number.")
+    return int(number)
 
 
 def _number(variable: str, default: float, most: float = 1e18, least: float = 1e-9) -> float:
@@ -216,6 +237,6 @@ def _number(variable: str, default: float, most: float = 1e18, least: float = 1e
     except ValueError:
         number = -1
     if not least <= number <= most:
-        from_ = "above 0" if least else "from 0 on"
+        from_ = "above 0" if 0 < least < 1 else f"from {least:g} on"
         raise HandleError(f"{variable} is {said!r}", fix=f"It has to be a number {from_}, and not above {most:g}.")
     return number

@@ -52,7 +52,7 @@ class Transfer:
         tries, is_plain = Tries(), False
         while True:
             try:
-                self._bring(url, into, parts, is_plain)
+                self._bring(url, into, parts, tries, is_plain)
                 return parts.clear()
             except AnewError as anew:
                 is_plain = is_plain or anew.is_plain
@@ -85,12 +85,12 @@ class Transfer:
             body: bytes = reply.raw.read(_PLACE_BYTES_MAX, decode_content=True)
             return body.decode("utf-8", "replace").strip()
 
-    def _bring(self, url: str, into: Path, parts: Parts, is_plain: bool) -> None:
+    def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
 
         request.warn_of_unchecked_certificates()
         with contextlib.ExitStack() as stack:
-            body = download.begin(str(self._handle), url, parts, is_plain=is_plain)
+            body = download.begin(str(self._handle), url, parts, tries, is_plain=is_plain)
             stack.callback(body.close)
             self.origin = Origin(request.without_secrets(body.reply.url), body.reply.headers.get("ETag", ""))
             meter = stack.enter_context(
@@ -126,8 +126,9 @@ class Transfer:
 
     def _refuse_offline(self) -> None:
         if settings.is_offline():
+            place = settings.urls_root().value
             raise OfflineError(
-                f"{self._handle} is not in the cache at {settings.urls_root().value}, and TFIMM_RESOLVER_OFFLINE is set",
+                f"{self._handle} cannot be brought into the cache at {place}: TFIMM_RESOLVER_OFFLINE is set",
                 fix="Unset it, or bring a copy and say where it is: set_model_cache(handle, path).",
             )
 

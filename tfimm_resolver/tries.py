@@ -51,11 +51,13 @@ class Tries:
         if is_kept and came_bytes >= _PROGRESS_BYTES:
             self._failures = 0
         self._failures += 1
+        if self._stopped.is_set():
+            return
         if not error.is_passing or self._failures > self._most(error):
-            raise error
+            raise error.retold(f"{error.text}\n  tried {self._failures} times") if self._failures > 1 else error
         pause_s = self._pause_s(error)
         level = logging.WARNING if pause_s > _WORTH_TELLING_S else logging.INFO
-        log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, pause_s, self._failures, settings.retries())
+        log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, pause_s, self._failures, self._most(error))
         self._stopped.wait(pause_s)
 
     def _most(self, error: FetchError) -> int:

@@ -97,20 +97,23 @@ def test_a_waiter_takes_over_when_the_one_that_downloads_is_killed(origin: Origi
     assert files_in(out.split()[0]) == MODEL and left_in(cache_dir) == []
 
 
-def test_ctrl_c_on_the_command_line_is_130_and_leaves_nothing(origin: Origin, cache_dir: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_on_the_command_line_leave_nothing(
+    sent: signal.Signals, code: int, origin: Origin, cache_dir: Path
+) -> None:
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
-    code = """
+    snippet = """
         import signal, sys
         from tfimm_resolver.cli import main
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job of a shell does not inherit
         sys.exit(main(["resolve", sys.argv[1]]))
     """
-    job = start(code, handle)
+    job = start(snippet, handle)
     assert origin.started.wait(30)
     time.sleep(0.2)
-    job.send_signal(signal.SIGINT)
+    job.send_signal(sent)
     out, err = job.communicate(timeout=30)
-    assert job.returncode == 130 and out == "" and "Traceback" not in err
+    assert job.returncode == code and out == "" and "Traceback" not in err
     assert os.listdir(cache_dir) == []
 
 

@@ -292,11 +292,11 @@ def test_a_waiter_takes_over_the_parts_of_the_one_that_is_killed(host: Host, cac
     assert host.twice_bytes() <= CONNECTIONS * LAST_PIECE_BYTES
 
 
-def broken_by_a_server_that_ends(retries: int) -> tuple[subprocess.Popen[str], int, str]:
+def broken_by_a_server_that_ends(retries: int, *, ranges: bool = True) -> tuple[subprocess.Popen[str], int, str]:
     """A process that resolves, and the port and handle of its server, which goes away after half of the archive."""
     gate = Gate(len(archive(BIG)) // 2)
     with Host() as host:
-        handle = host.put("/m.tar.gz", archive(BIG), gated(gate))
+        handle = host.put("/m.tar.gz", archive(BIG), gated(gate), ranges=ranges)
         job = start(RESOLVE, handle, TFIMM_RESOLVER_RETRIES=str(retries))
         assert gate.reached.wait(30)
     return job, host.port, handle
@@ -310,6 +310,34 @@ def test_a_server_that_starts_anew_is_gone_on_with(cache_dir: Path) -> None:
         assert job.returncode == 0, err
         assert files_in(out.strip()) == files(BIG) and left_in(cache_dir) == WHOLE
         assert again.sent_bytes() <= len(archive(BIG)) // 2 + CONNECTIONS * LAST_PIECE_BYTES
+
+
+def test_a_server_that_starts_anew_is_asked_for_a_whole_stream_again(cache_dir: Path) -> None:
+    job, port, _ = broken_by_a_server_that_ends(retries=5, ranges=False)
+    time.sleep(1)  # by now it was refused once
+    with job, Host(port=port) as again:
+        again.put("/m.tar.gz", archive(BIG), ranges=False)
+        out, err = job.communicate(timeout=60)
+        assert job.returncode == 0, err
+        assert files_in(out.strip()) == files(BIG) and left_in(cache_dir) == WHOLE
+
+
+def test_ctrl_c_says_nothing_of_the_connections_that_it_ends(host: Host, cache_dir: Path) -> None:
+    code = f"""
+        import signal, sys
+        from tfimm_resolver import cli, download
+        download.RANGE_BYTES = {1 << 18}  # only the size of a range
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job of a shell does not inherit
+        sys.exit(cli.main(["resolve", sys.argv[1]]))
+    """
+    gate = Gate(len(archive(BIG)) // 2)
+    with start(code, host.put("/m.tar.gz", archive(BIG), gated(gate))) as job:
+        assert gate.reached.wait(30)
+        time.sleep(0.5)
+        job.send_signal(signal.SIGINT)
+        out, err = job.communicate(timeout=30)
+    assert job.returncode == 130 and out == "" and err.splitlines()[-1].startswith("interrupted; the next call goes on")
+    assert "broke off" not in err and left_in(cache_dir) == PARTS
 
 
 def test_a_server_that_stays_away_is_told_and_what_came_is_kept(cache_dir: Path) -> None:

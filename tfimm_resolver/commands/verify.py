@@ -62,10 +62,12 @@ def _repaired(model: Model) -> dict[str, Any]:
         return {"repaired": False, "error": described(error)}
     here = [other for other in listing.models() if other.entry and not other.lender]
     mended = [other for other in here if model.entry and other.entry and other.entry.name == model.entry.name]
-    if not mended or _verified(mended[0])["state"] != "whole":
+    now = _verified(mended[0]) if mended else {}
+    if now.get("state") != "whole":
         changed = IntegrityError(f"{model.name} is now another model, or its handle had a part that was not kept")
         return {"repaired": False, "error": described(changed)}
-    return {"state": "whole", "repaired": True}
+    was = model.entry.record.origin.sha256 if model.entry else ""
+    return {**now, "repaired": True, "changed": bool(was) and was != now["archive_sha256"]}
 
 
 def _handle_to_repair(model: Model) -> str:
@@ -81,8 +83,9 @@ def _handle_to_repair(model: Model) -> str:
 
 
 def _print_verified(screen: Screen, model: Model, row: dict[str, Any]) -> None:
-    size = in_words(model.size_bytes)
+    size = in_words(row["size_bytes"])
     note = ", fetched again" if row.get("repaired") else ""
+    note += ": another archive than before" if row.get("changed") else ""
     screen.data(f"{state(row['state'])}  {model.name}  {count(row['files'], 'file')}  {size}  {row['seconds']:.1f} s{note}")
     if row["state"] == "damaged":
         for fault in row["faults"]:

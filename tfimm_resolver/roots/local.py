@@ -198,4 +198,7 @@ class LocalRoot:
             fix = "That disk fails: set TFHUB_CACHE_DIR to another one."
         elif deed == "write" and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             fix += " What lies here can still be read: add it to TFIMM_RESOLVER_EXTRA_ROOTS."
-        return CacheError(f"cannot {deed} the cache at {self.place}: {error.strerror}: {error.filename}", fix=fix)
+        return CacheError(
+            f"cannot {deed} the cache at {self.place}: {error.strerror}{f': {error.filename}' if error.filename else ''}",
+            fix=fix,
+        )
