@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +75,43 @@ def test_parts_of_something_else_are_never_begun_without_saying_so(parts: Parts,
     assert parts.of() is None
 
 
-def test_a_disk_that_cannot_be_written_is_told(parts: Parts, tmp_path: Path) -> None:
-    (tmp_path / "parts").write_text("a file")
+def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
     with pytest.raises(CacheError, match=str(tmp_path)):
+        Parts(tmp_path / "file" / "parts").begin(WHOLE)
+
+
+@pytest.mark.parametrize("facts", [{"size_bytes": 10**30}, {"size_bytes": 10**17, "range_bytes": 1}, {"validator": "a\nb"}])
+def test_what_nobody_can_have_written_is_of_no_use_and_takes_no_time(
+    parts: Parts, tmp_path: Path, facts: dict[str, Any]
+) -> None:
+    parts.begin(WHOLE)
+    (tmp_path / "parts" / "of.json").write_text(json.dumps(asdict(WHOLE) | facts))
+    assert parts.of() is None
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["", "of.json", "0"])
+@pytest.mark.parametrize("put_there", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "link"])
+def test_links_and_pipes_are_no_trap(name: str, put_there: Callable[[Path], None], parts: Parts, tmp_path: Path) -> None:
+    if name:
         parts.begin(WHOLE)
+        (tmp_path / "parts" / name).unlink(missing_ok=True)
+    put_there(tmp_path / "parts" / name if name else tmp_path / "parts")
+    if name == "0":
+        with pytest.raises(CacheError), parts.appended(0):
+            pass
+    else:
+        assert parts.of() is None
+    parts.begin(WHOLE)
+    put(parts, 0, b"01")
+    assert parts.of() == WHOLE and parts.held_bytes(0) == 2
+
+
+def test_a_part_that_is_a_link_is_not_written_through(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"untouched")
+    parts.begin(WHOLE)
+    os.symlink(tmp_path / "victim", tmp_path / "parts" / "0")
+    with pytest.raises(CacheError):
+        put(parts, 0, b"01")
+    assert (tmp_path / "victim").read_bytes() == b"untouched"

@@ -164,10 +164,11 @@ def test_two_names_that_are_taken_differ_whatever_the_case(names: list[str]) -> 
 
 TEXTS = some.text(max_size=20)
 SIZES = some.integers(0, 1 << 62)
-FILES = some.builds(File, TEXTS, SIZES, some.text(string.hexdigits, max_size=64))
+INSIDE = TEXTS.map(lambda text: f"variables/a{text.replace('/', '_')}")
+FILES = some.builds(File, INSIDE, SIZES, some.text(string.hexdigits, max_size=64))
 ORIGINS = some.builds(Origin, TEXTS, TEXTS, some.none() | SIZES, some.text(string.hexdigits, max_size=64))
 LINES = some.text(some.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"]), max_size=20).map(str.strip)
-RECORDS = some.builds(Record, LINES, TEXTS, LINES, ORIGINS, some.lists(FILES, max_size=4).map(tuple))
+RECORDS = some.builds(Record, LINES, TEXTS, LINES, ORIGINS, some.lists(FILES, min_size=1, max_size=4).map(tuple))
 
 
 @PROFILE

@@ -9,7 +9,7 @@ import pytest
 
 from tests.archives import MODEL
 from tests.test_names import put_model
-from tfimm_resolver.record import Origin, Record, fault, hash_faults, measure
+from tfimm_resolver.record import File, Origin, Record, fault, hash_faults, measure
 
 TREE = "0" * 40
 
@@ -94,3 +94,10 @@ def test_folders_without_files_are_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("graph", ["saved_model.pbtxt", "saved_model.cpb"])
 def test_every_form_of_a_graph_counts(tmp_path: Path, graph: str) -> None:
     assert fault(str(put_model(tmp_path / "m", {graph: b"g"})), Record("", "m")) is None
+
+
+@pytest.mark.parametrize("path", ["../other/saved_model.pb", "/etc/passwd", "a/../../b", None])
+def test_a_record_of_no_files_or_of_files_elsewhere_tells_no_files(path: str | None) -> None:
+    text = Record("h", "t", files=(File(path, 1, "ab"),) if path else ()).to_text()
+    assert Record.parse(text, "t").files is None
+    assert Record.parse(Record("h", "t", files=(File("a/..b", 1, "ab"),)).to_text(), "t").files is not None

@@ -89,7 +89,10 @@ class Ahead:
                 return piece
             self._is_over = True
             if isinstance(piece, BaseException):
-                raise piece
+                try:
+                    raise piece
+                finally:
+                    del piece  # its traceback holds this frame: together they would keep a connection open
         return b""
 
     def _run(self) -> None:

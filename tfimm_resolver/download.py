@@ -136,7 +136,7 @@ def _answer(
         headers = {"Range": range_, **({"If-Range": mark} if mark else {})} if range_ else {}
         try:
             reply = request.get(session, url, headers)
-            if reply.status_code in (200, 206):
+            if reply.status_code == 200 or (reply.status_code == 206 and range_):
                 return reply
             if reply.status_code == 416 and range_:
                 reply.close()

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import IO
 from tfimm_resolver.errors import CacheError, ResolverError
 
 _OF = "of.json"
+_OF_BYTES_MAX = 100_000
+_PARTS_MAX = 10_000_000
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,14 @@ class Whole:
     boot: str
 
     @property
+    def is_sound(self) -> bool:
+        """Whether this can be what ``Parts.begin`` wrote."""
+        numbers = (self.size_bytes, self.range_bytes)
+        is_numbers = all(isinstance(number, int) and 0 < number < 1 << 60 for number in numbers)
+        is_text = isinstance(self.validator, str) and self.validator.isprintable()
+        return is_numbers and is_text and self.size_bytes // self.range_bytes < _PARTS_MAX
+
+    @property
     def starts(self) -> range:
         """Where each part begins."""
         return range(0, self.size_bytes, self.range_bytes)
@@ -53,12 +65,16 @@ class Parts:
     def of(self) -> Whole | None:
         """What lies here, or None if it is of no use."""
         try:
-            whole = Whole(**json.loads((self._folder / _OF).read_text(encoding="utf-8")))
+            if self._folder.is_symlink():
+                return None
+            with _regular(self._folder / _OF, "rb") as file:
+                whole = Whole(**json.loads(file.read(_OF_BYTES_MAX)))
+            if not whole.is_sound or whole.boot != boot():
+                return None
             fits = all(self.held_bytes(start) <= whole.length(start) for start in whole.starts)
-            is_sound = min(whole.size_bytes, whole.range_bytes) > 0 and fits
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return None
-        return whole if is_sound and whole.boot == boot() else None
+        return whole if fits else None
 
     def begin(self, whole: Whole) -> None:
         """Forget what lies here, and keep parts of another whole from now on."""
@@ -83,14 +99,14 @@ class Parts:
     def held_bytes(self, start: int) -> int:
         """How much of the part that begins there has come."""
         try:
-            return os.stat(self._folder / str(start)).st_size
+            return os.lstat(self._folder / str(start)).st_size
         except FileNotFoundError:
             return 0
 
     @contextlib.contextmanager
     def appended(self, start: int) -> Iterator[Callable[[bytes], None]]:
         """What adds bytes to the part that begins there."""
-        with self._telling(), open(self._folder / str(start), "ab", buffering=0) as file:
+        with self._telling(), _regular(self._folder / str(start), "ab") as file:
 
             def add(data: bytes) -> None:
                 with self._telling():
@@ -103,12 +119,15 @@ class Parts:
     def opened(self, start: int) -> IO[bytes]:
         """The part that begins there, to be read."""
         with self._telling():
-            return open(self._folder / str(start), "rb", buffering=0)
+            return _regular(self._folder / str(start), "rb")
 
     def clear(self) -> None:
         """Leave nothing."""
         with self._telling(), contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._folder)
+            if self._folder.is_dir() and not self._folder.is_symlink():
+                shutil.rmtree(self._folder)
+            else:
+                self._folder.unlink()
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -117,12 +136,21 @@ class Parts:
         except ResolverError:
             raise
         except OSError as error:
-            full = f"the disk of {self._folder.parent} became full while a model came"
+            full = f"the disk of {self._folder.parent} is full, with what came of a model on it"
             other = f"cannot keep what came in {self._folder}: {error.strerror}"
             raise CacheError(
                 full if error.errno in (errno.ENOSPC, errno.EDQUOT) else other,
                 fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",
             ) from error
+
+
+def _regular(path: Path, mode: str) -> IO[bytes]:
+    """Open a file that is no link, pipe or device: in a shared root anybody may have put one there."""
+    file = open(path, mode, buffering=0, opener=lambda name, flags: os.open(name, flags | _SAFELY, 0o666))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is no file")
+    return file
 
 
 def boot() -> str:

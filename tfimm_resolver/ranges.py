@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import IO
 
 import requests
@@ -20,6 +21,7 @@ from tfimm_resolver.tries import AnewError, Tries
 
 _BUSY = (429, 503)
 _STARVING_S = 0.02
+_DATE_IS_STRONG_S = 60  # before that, the body might have changed again within the same second
 _FAREWELL_S = 2.0
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
@@ -42,9 +44,16 @@ def content_range(reply: requests.Response) -> ContentRange | None:
 
 
 def validator(reply: requests.Response) -> str | None:
-    """What tells this body from a later one, byte for byte (RFC 9110, 8.8): a strong ETag, or a date."""
-    mark = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
-    return mark if mark and not mark.startswith("W/") else None
+    """What tells this body from a later one, byte for byte (RFC 9110, 8.8): a strong ETag, or a date that is old enough."""
+    mark = reply.headers.get("ETag")
+    if mark:
+        return None if mark.startswith("W/") else mark
+    date = reply.headers.get("Last-Modified")
+    try:
+        age = parsedate_to_datetime(reply.headers["Date"]) - parsedate_to_datetime(date or "")
+    except (KeyError, ValueError, TypeError):
+        return None
+    return date if age.total_seconds() >= _DATE_IS_STRONG_S else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ class Ranges:
         self.reply, self.size_bytes, self.arrived_bytes = reply, whole.size_bytes, 0
         self.resumed_bytes = sum(piece.done_bytes for piece in self._ranges)
         self._working, self._working_max = 0, settings.connections()
-        self._connect(session, reply)
+        self._session = session
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes, none at the end; waits until they are there.
@@ -121,6 +130,8 @@ class Ranges:
         """
         if self._at == self.size_bytes:
             return b""
+        if not self._threads:  # not earlier: whoever has this object by now will close it
+            self._connect(self._session, self.reply)
         piece = self._ranges[self._at // self._whole.range_bytes]
         with self._news:
             while (ready := piece.start + piece.done_bytes - self._at) <= 0 and self._error is None:
@@ -142,11 +153,14 @@ class Ranges:
             request.hang_up(reply)
 
     def close(self) -> None:
-        """Let what is open go, once nobody reads."""
+        """Let what is open go, once nobody reads; nothing is written from here on."""
+        self.stop()
         until_s = time.monotonic() + _FAREWELL_S
         for thread in self._threads:
             thread.join(max(0, until_s - time.monotonic()))
         self.reply.close()
+        self._session.close()
+        self._error = None  # its traceback would keep all this alive
         if self._open is not None:
             self._open[1].close()
 
@@ -158,14 +172,19 @@ class Ranges:
         self._starved_s += now_s - started_s
         is_starving = self._starved_s > max(_STARVING_S, (now_s - self._connected_s) / 2)
         if is_starving and self._waiting and self._working < self._working_max:
-            self._connect(request.Session(), None)
+            try:
+                self._connect(request.Session(), None)
+            except RuntimeError:  # no more threads
+                self._working_max = self._working
 
     def _connect(self, session: request.Session, reply: requests.Response | None) -> None:
         self._starved_s, self._connected_s = 0.0, time.monotonic()
-        self._working += 1
         name = f"tfimm_resolver range {len(self._threads)}"
-        self._threads.append(threading.Thread(target=self._work, args=(session, reply), name=name, daemon=True))
-        self._threads[-1].start()
+        thread = threading.Thread(target=self._work, args=(session, reply), name=name, daemon=True)
+        with self._news:
+            thread.start()
+            self._working += 1
+            self._threads.append(thread)
 
     def _part(self, start: int) -> IO[bytes]:
         if self._open is None or self._open[0] != start:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from tfimm_resolver.parts import Parts
 from tfimm_resolver.record import File, Origin
 from tfimm_resolver.target import PIECE_BYTES, Limits
 from tfimm_resolver.tries import AnewError, Tries
+
+log = logging.getLogger("tfimm_resolver")
 
 _PLACE_BYTES_MAX = 3000
 
@@ -57,9 +60,16 @@ class Transfer:
             except AnewError as anew:
                 is_plain = is_plain or anew.is_plain
                 tries.after(anew.error, anew.came_bytes, is_kept=False)
-            except (ArchiveError, IntegrityError, CacheError):  # what came is bad, or there is no room for it
+            except (ArchiveError, IntegrityError):  # what came is bad
                 parts.clear()
                 raise
+            except CacheError as error:
+                had_parts = parts.of() is not None
+                parts.clear()
+                if is_plain or not had_parts:
+                    raise
+                log.warning("%s; trying again without keeping what comes", error.text)  # it may have taken the room
+                is_plain = True
             _empty(into)
 
     def local_archive(self, path: str, into: Path) -> None:

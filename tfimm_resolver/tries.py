@@ -54,7 +54,10 @@ class Tries:
         if self._stopped.is_set():
             return
         if not error.is_passing or self._failures > self._most(error):
-            raise error.retold(f"{error.text}\n  tried {self._failures} times") if self._failures > 1 else error
+            try:
+                raise error.retold(f"{error.text}\n  tried {self._failures} times") if self._failures > 1 else error
+            finally:
+                del error  # its traceback holds this frame: together they would keep the connection open
         pause_s = self._pause_s(error)
         level = logging.WARNING if pause_s > _WORTH_TELLING_S else logging.INFO
         log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, pause_s, self._failures, self._most(error))

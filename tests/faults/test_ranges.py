@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
-from tests.archives import files_in, tar_gz
+from tests.archives import files_in, member, tar_gz, tar_of
 from tests.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, WHOLE, Row, archive, check, files, left_in, rows
 from tests.faults.origin import (
     Fault,
+    Gate,
     Host,
     Reply,
     after,
     framed,
+    gated,
     on,
     on_range_at,
     paced,
@@ -25,8 +30,10 @@ from tests.faults.origin import (
     with_header,
 )
 from tests.processes import run
-from tfimm_resolver import resolve
+from tfimm_resolver import download, resolve
 from tfimm_resolver.errors import ArchiveError, FetchError
+from tfimm_resolver.parts import Parts
+from tfimm_resolver.tries import Tries
 
 SIZE = len(archive())
 CONNECTIONS = 8
@@ -161,4 +168,36 @@ def test_a_page_that_changes_under_an_old_date_and_length_is_not_mixed(host: Hos
     handle = host.put("/m.tar.gz", archive(), after(4, page(body=bytes(other), etag=None)), etag=None)
     with pytest.raises(FetchError):
         resolve(handle)
+    assert left_in(cache_dir) == NOTHING
+
+
+def test_a_download_that_is_let_go_writes_nothing_more(host: Host, tmp_path: Path) -> None:
+    """As after an interrupt before anybody reads: the next call goes on with the same parts."""
+    gate = Gate(SIZE // 2)
+    url = host.put("/m.tar.gz", archive(), gated(gate))
+    untouched = download.begin("m", url, Parts(tmp_path / "untouched"), Tries())
+    untouched.close()
+    body = download.begin("m", url, Parts(tmp_path / "parts"), Tries())
+    assert body.read(1)
+    body.close()
+    sizes = {path.name: path.stat().st_size for path in tmp_path.glob("*/*")}
+    gate.go.set()
+    time.sleep(0.5)
+    assert {path.name: path.stat().st_size for path in tmp_path.glob("*/*")} == sizes
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tfimm_resolver")]
+
+
+@pytest.mark.parametrize(("age_s", "requests"), [(0, 2), (50, 2), (70, RANGES)])
+def test_a_date_counts_only_when_it_is_older_than_the_answer_by_a_minute(age_s: int, requests: int, host: Host) -> None:
+    modified = formatdate(time.time() - age_s, usegmt=True)
+    assert files_in(resolve(host.put("/m.tar.gz", archive(), etag=None, modified=modified))) == files()
+    assert len(host.asked) == requests
+
+
+def test_a_part_that_nobody_asked_for_is_refused(host: Host, cache_dir: Path) -> None:
+    """A tar from its second member on is a tar."""
+    half = tar_of(member("saved_model.pb", b"graph"), member("second", b"x"))
+    part = says(206, half[1024:], Content_Range=f"bytes 1024-{len(half) - 1}/{len(half)}")
+    with pytest.raises(FetchError, match="206"):
+        resolve(host.put("/m.tar", half, part, etag=None, modified=None))
     assert left_in(cache_dir) == NOTHING

@@ -209,7 +209,9 @@ def test_an_error_of_the_disk_at_any_call_is_told_and_leaves_nothing_half_made(
     assert calls
     for call, root, end in _each(scene, calls, f"error={error}", COMMAND):
         if "(INJECTED)" in end.log or call.number == 1:
-            assert end.code == CacheError.exit_code, (str(call), end)
+            # A disk that is full because of the parts may do without them.
+            went_on = "without keeping what comes" in end.err
+            assert end.code in ((0, CacheError.exit_code) if went_on else (CacheError.exit_code,)), (str(call), end)
             reason = f"is full|{os.strerror(getattr(errno, error))}"
             assert str(root) in end.err and re.search(reason, end.err), (str(call), end.err)
             assert "Traceback" not in end.err, end.err

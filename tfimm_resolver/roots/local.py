@@ -20,6 +20,11 @@ UNFINISHED_S = 24 * 3600.0
 """Seconds for which an unfinished download of another model stays, to be continued."""
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens also what turns out to be a pipe at whose other end nobody is."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 class LocalRoot:
     """Trees are directories, texts are files, a lock is a file that names its holder as tensorflow_hub does."""
 
@@ -36,7 +41,7 @@ class LocalRoot:
 
     def read(self, name: str) -> str | None:
         try:
-            with open(self.locate(name), encoding="utf-8", errors="replace") as file:
+            with open(self.locate(name), encoding="utf-8", errors="replace", opener=_without_waiting) as file:
                 return file.read()
         except FileNotFoundError:
             return None
