@@ -44,7 +44,7 @@ def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_b
     packed = Packed(stream, packed_bytes)
     head = packed.peek(tar.BLOCK_BYTES)
     if not head:
-        raise ArchiveError("it is empty")
+        raise ArchiveError("it is no .tar, .tar.gz or .zip: it is empty")
     with Target(into, packed, limits or Limits()) as target:
         target.want_room(packed_bytes or 0)  # what is packed becomes more, as a rule
         if head.startswith(b"\x1f\x8b"):

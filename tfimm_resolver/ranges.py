@@ -81,11 +81,6 @@ class _Range:
     done_bytes: int
 
     @property
-    def at(self) -> ContentRange:
-        """What is still to come; its size is that of the part."""
-        return ContentRange(self.start + self.done_bytes, self.start + self.size_bytes, self.size_bytes)
-
-    @property
     def is_done(self) -> bool:
         return self.done_bytes >= self.size_bytes
 
@@ -131,7 +126,7 @@ class Ranges:
         if self._at == self.size_bytes:
             return b""
         if not self._threads:  # not earlier: whoever has this object by now will close it
-            self._connect(self._session, self.reply)
+            self._begin()
         piece = self._ranges[self._at // self._whole.range_bytes]
         with self._news:
             while (ready := piece.start + piece.done_bytes - self._at) <= 0 and self._error is None:
@@ -163,6 +158,12 @@ class Ranges:
         self._error = None  # its traceback would keep all this alive
         if self._open is not None:
             self._open[1].close()
+
+    def _begin(self) -> None:
+        """One connection to begin with; all of them where there is so much to unpack that nobody will starve for long."""
+        self._connect(self._session, self.reply)
+        for _ in range(min(self._working_max, len(self._waiting)) - 1 if self.resumed_bytes else 0):
+            self._connect(request.Session(), None)
 
     def _starve(self) -> None:
         """Wait for bytes; who mostly waits has another connection brought in."""
@@ -232,11 +233,11 @@ class Ranges:
 
     def _answer(self, session: request.Session, piece: _Range, address: _Address) -> requests.Response:
         """An answer with what is missing of a part."""
-        wanted = piece.at
-        headers = {"Range": f"bytes={wanted.start}-{wanted.stop - 1}", "If-Range": self._whole.validator}
+        start, stop = piece.start + piece.done_bytes, piece.start + piece.size_bytes
+        headers = {"Range": f"bytes={start}-{stop - 1}", "If-Range": self._whole.validator}
         reply = request.get(session, address.url, headers | address.headers)
         said = content_range(reply)
-        if said == ContentRange(wanted.start, wanted.stop, self.size_bytes) and validator(reply) == self._whole.validator:
+        if said == ContentRange(start, stop, self.size_bytes) and validator(reply) == self._whole.validator:
             self._address = _Address.of(reply)
             return reply
         with reply:

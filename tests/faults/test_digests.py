@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,18 +78,6 @@ MALFORMED = {
 
 # What loops for ever is to fail soon.
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the size of a range: an archive of two megabytes then comes in 17."""
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
 
 
 def both(name: str, fault: Fault, **expected: object) -> list[Row]:

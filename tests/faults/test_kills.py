@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,12 +40,6 @@ KILLED = -signal.SIGKILL
 @pytest.fixture(scope="module")
 def archive() -> bytes:
     return tar_gz(FILES)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as server:
-        yield server
 
 
 class Asked:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 
@@ -41,18 +40,6 @@ PIECE_BYTES = RANGE_BYTES
 
 # What loops for ever is to fail soon.
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the size of a range: an archive of two megabytes then comes in 17."""
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
 
 
 def in_ranges(name: str, *faults: object, **expected: object) -> Row:

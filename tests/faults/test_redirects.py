@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,18 +20,6 @@ BASIC = "Basic " + base64.b64encode(b"ada:secret").decode()
 
 # What loops for ever is to fail soon.
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the size of a range: an archive of two megabytes then comes in 17."""
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
 
 
 def redirecting(host: Host, to: str, status: int = 302, path: str = "/m.tar.gz") -> str:

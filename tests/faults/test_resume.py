@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,18 +41,6 @@ RESOLVE = f"""
 
 # What loops for ever is to fail soon.
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the size of a range: an archive of two megabytes then comes in 17."""
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
 
 
 def broken_off(host: Host, cache_dir: Path, part: float, **environment: str) -> tuple[str, int]:

@@ -77,12 +77,6 @@ class Scene:
         return self.may_serve[-1] or {}
 
 
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
 def _strace() -> None:
     strace.skip_without_strace()

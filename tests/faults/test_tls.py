@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from tests.archives import files_in
-from tests.faults import NOTHING, RANGE_BYTES, RANGES, WHOLE, Row, archive, files, left_in, outcome
+from tests.faults import NOTHING, RANGES, WHOLE, Row, archive, files, left_in, outcome
 from tests.faults.origin import Host, says
 from tests.processes import run
 from tfimm_resolver import resolve
@@ -65,12 +65,6 @@ def proxy() -> Iterator[Proxy]:
     """A forward proxy."""
     with Proxy() as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the size of a range: an archive of two megabytes then comes in 17."""
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
 
 
 def untrusted(source: str) -> Row:
