@@ -161,9 +161,10 @@ class Ranges:
 
     def _begin(self) -> None:
         """One connection to begin with; all of them where there is so much to unpack that nobody will starve for long."""
-        self._connect(self._session, self.reply)
-        for _ in range(min(self._working_max, len(self._waiting)) - 1 if self.resumed_bytes else 0):
-            self._connect(request.Session(), None)
+        first = self._waiting.pop(0) if self._waiting else None  # of which the first answer holds the bytes, no other
+        self._connect(self._session, first, self.reply)
+        for _ in range(min(self._working_max - 1, len(self._waiting)) if self.resumed_bytes else 0):
+            self._connect(request.Session())
 
     def _starve(self) -> None:
         """Wait for bytes; who mostly waits has another connection brought in."""
@@ -174,14 +175,14 @@ class Ranges:
         is_starving = self._starved_s > max(_STARVING_S, (now_s - self._connected_s) / 2)
         if is_starving and self._waiting and self._working < self._working_max:
             try:
-                self._connect(request.Session(), None)
+                self._connect(request.Session())
             except RuntimeError:  # no more threads
                 self._working_max = self._working
 
-    def _connect(self, session: request.Session, reply: requests.Response | None) -> None:
+    def _connect(self, session: request.Session, *first: object) -> None:
         self._starved_s, self._connected_s = 0.0, time.monotonic()
         name = f"tfimm_resolver range {len(self._threads)}"
-        thread = threading.Thread(target=self._work, args=(session, reply), name=name, daemon=True)
+        thread = threading.Thread(target=self._work, args=(session, *first), name=name, daemon=True)
         with self._news:
             thread.start()
             self._working += 1
@@ -194,12 +195,13 @@ class Ranges:
             self._open = start, self._parts.opened(start)
         return self._open[1]
 
-    def _work(self, session: request.Session, reply: requests.Response | None) -> None:
+    def _work(self, session: request.Session, piece: _Range | None = None, reply: requests.Response | None = None) -> None:
         """One connection: brings parts until none is left."""
         try:
             with session:
-                while (piece := self._next()) and self._bring(session, piece, reply):
-                    reply = None
+                piece = piece or self._next()
+                while piece and self._bring(session, piece, reply):
+                    piece, reply = self._next(), None
         except BaseException as error:  # it is raised where the bytes are wanted
             with self._news:
                 self._error = self._error or error
