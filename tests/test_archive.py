@@ -193,6 +193,22 @@ def test_refuses_rubbish_after_the_end(archive: bytes, rubbish: bytes, into: Pat
     refused(archive + rubbish, into)
 
 
+@pytest.mark.parametrize("engine", ["isal", "zlib"])
+def test_zeros_after_a_gzip_stream_are_padding(engine: str, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if engine == "zlib":
+        monkeypatch.setattr("tfimm_resolver.archive.GzipFile", gzip.GzipFile)
+    unpack(io.BytesIO(tar_gz() + bytes(100_000)), into)
+    assert files_in(into) == MODEL
+
+
+@pytest.mark.parametrize("zeros", [1, 511, 100_000])
+@pytest.mark.parametrize("engine", ["isal", "zlib"])
+def test_anything_behind_that_padding_is_refused(engine: str, zeros: int, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if engine == "zlib":
+        monkeypatch.setattr("tfimm_resolver.archive.GzipFile", gzip.GzipFile)
+    assert "gzip" in refused(tar_gz() + bytes(zeros) + b"x", into)
+
+
 def test_a_header_with_a_wrong_checksum_is_no_end(into: Path) -> None:
     tar = bytearray(tar_of(member("a", b"x"), member("b", b"y"), format=tarfile.USTAR_FORMAT))
     tar[1024 + 1] ^= 1

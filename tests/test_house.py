@@ -17,7 +17,7 @@ FLOORS = (
     {"ahead", "errors", "progress", "importing"},
     {"digests", "flags", "member_names", "parts", "tar"},
     {"roots", "locks", "lock_file", "holder", "disk", "record", "handle", "settings", "placement"},
-    {"archive", "target", "unzip", "request", "tries"},
+    {"archive", "target", "unzip", "request", "partial_content", "tries"},
     {"cache", "plan", "transfer", "download", "ranges"},
     {"sources", "names"},
     {"resolver"},

@@ -9,7 +9,7 @@ import io
 import os
 import re
 import uuid
-import zlib as stdlib_zlib
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,11 +21,9 @@ from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.record import SAVED_MODEL_FILES, File
 from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
 
-zlib: Any = stdlib_zlib
 GzipFile: Any = gzip.GzipFile
 with contextlib.suppress(ImportError):  # no wheel for this platform
-    zlib = importlib.import_module("isal.isal_zlib")  # twice as fast
-    GzipFile = importlib.import_module("isal.igzip").IGzipFile
+    GzipFile = importlib.import_module("isal.igzip").IGzipFile  # twice as fast
 
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 
@@ -80,7 +78,7 @@ def _gunzipped(packed: Packed) -> Iterator[memoryview]:
                 yield memoryview(buffer)[:count]
     except EOFError as error:
         raise ArchiveError("it is cut short: its gzip trailer is missing") from error
-    except (zlib.error, stdlib_zlib.error, gzip.BadGzipFile) as error:
+    except (unzip.zlib.error, zlib.error, gzip.BadGzipFile) as error:
         raise ArchiveError(f"its gzip stream is damaged: {error}") from error
 
 

@@ -9,8 +9,9 @@ import requests
 
 from tfimm_resolver import request
 from tfimm_resolver.errors import FetchError
+from tfimm_resolver.partial_content import ContentRange, content_range, validator
 from tfimm_resolver.parts import Parts, Whole, boot
-from tfimm_resolver.ranges import ContentRange, Ranges, content_range, validator
+from tfimm_resolver.ranges import Ranges
 from tfimm_resolver.tries import AnewError, Tries
 
 RANGE_BYTES = 8 << 20

@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import IO
 
 import requests
 
 from tfimm_resolver import request, settings
 from tfimm_resolver.errors import AccessError, FetchError
+from tfimm_resolver.partial_content import ContentRange, content_range, validator
 from tfimm_resolver.parts import Parts, Whole
 from tfimm_resolver.target import PIECE_BYTES
 from tfimm_resolver.tries import AnewError, Tries
 
 _BUSY = (429, 503)
 _STARVING_S = 0.02
-_DATE_IS_STRONG_S = 60  # before that, the body might have changed again within the same second
 _FAREWELL_S = 2.0
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
-
-
-@dataclass(frozen=True, slots=True)
-class ContentRange:
-    """Which bytes an answer holds, ``stop`` not included, and of how many."""
-
-    start: int
-    stop: int
-    size_bytes: int
-
-
-def content_range(reply: requests.Response) -> ContentRange | None:
-    """What an answer 206 says that it holds; None for any other, and for what cannot be read."""
-    said = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", "").strip())
-    if reply.status_code != 206 or not said:
-        return None
-    return ContentRange(int(said[1]), int(said[2]) + 1, int(said[3]))
-
-
-def validator(reply: requests.Response) -> str | None:
-    """What tells this body from a later one, byte for byte (RFC 9110, 8.8): a strong ETag, or a date that is old enough."""
-    mark = reply.headers.get("ETag")
-    if mark:
-        return None if mark.startswith("W/") else mark
-    date = reply.headers.get("Last-Modified")
-    try:
-        age = parsedate_to_datetime(reply.headers["Date"]) - parsedate_to_datetime(date or "")
-    except (KeyError, ValueError, TypeError):
-        return None
-    return date if age.total_seconds() >= _DATE_IS_STRONG_S else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +131,7 @@ class Ranges:
         first = self._waiting.pop(0) if self._waiting else None  # of which the first answer holds the bytes, no other
         self._connect(self._session, first, self.reply)
         for _ in range(min(self._working_max - 1, len(self._waiting)) if self.resumed_bytes else 0):
-            self._connect(request.Session())
+            self._connect_another()
 
     def _starve(self) -> None:
         """Wait for bytes; who mostly waits has another connection brought in."""
@@ -174,15 +141,18 @@ class Ranges:
         self._starved_s += now_s - started_s
         is_starving = self._starved_s > max(_STARVING_S, (now_s - self._connected_s) / 2)
         if is_starving and self._waiting and self._working < self._working_max:
-            try:
-                self._connect(request.Session())
-            except RuntimeError:  # no more threads
-                self._working_max = self._working
+            self._connect_another()
 
-    def _connect(self, session: request.Session, *first: object) -> None:
+    def _connect_another(self) -> None:
+        try:
+            self._connect(request.Session())
+        except RuntimeError:  # no more threads
+            self._working_max = self._working
+
+    def _connect(self, session: request.Session, piece: _Range | None = None, reply: requests.Response | None = None) -> None:
         self._starved_s, self._connected_s = 0.0, time.monotonic()
         name = f"tfimm_resolver range {len(self._threads)}"
-        thread = threading.Thread(target=self._work, args=(session, *first), name=name, daemon=True)
+        thread = threading.Thread(target=self._work, args=(session, piece, reply), name=name, daemon=True)
         with self._news:
             thread.start()
             self._working += 1
@@ -195,8 +165,8 @@ class Ranges:
             self._open = start, self._parts.opened(start)
         return self._open[1]
 
-    def _work(self, session: request.Session, piece: _Range | None = None, reply: requests.Response | None = None) -> None:
-        """One connection: brings parts until none is left."""
+    def _work(self, session: request.Session, piece: _Range | None, reply: requests.Response | None) -> None:
+        """One connection: brings parts until none is left, at first a certain one, if it has its answer already."""
         try:
             with session:
                 piece = piece or self._next()
@@ -263,8 +233,10 @@ class Ranges:
                     self._replies.discard(reply)
 
     def _receive(self, reply: requests.Response, piece: _Range) -> None:
-        """Add to a part what an answer holds of it."""
-        body = request.Body(reply)
+        """Add to a part what an answer holds of it, and of nothing else."""
+        said, body = content_range(reply), request.Body(reply)
+        if said is None or said.start != piece.start + piece.done_bytes:
+            raise AnewError(f"{request.without_secrets(reply.url)} answered for another part")
         with self._parts.appended(piece.start) as add:
             while not piece.is_done and (data := body.read(min(PIECE_BYTES, piece.size_bytes - piece.done_bytes))):
                 with self._news:

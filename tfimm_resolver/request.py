@@ -39,6 +39,7 @@ class Session(requests.Session):
     """A requests session that follows redirects to http and https only, and never gives up https."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Where an answer redirects to, if it may; asked by requests for each one."""
         target = super().get_redirect_target(resp)
         if target is not None:
             try:

@@ -91,6 +91,7 @@ class _Header:
 
     @classmethod
     def parse(cls, block: bytes) -> _Header:
+        """Read a block of 512 bytes."""
         if not _has_checksum(block):
             raise ArchiveError("a header is damaged: its checksum does not match")
         name = _text(block[:100])
@@ -119,6 +120,7 @@ class _Reader:
         return True
 
     def through(self, size_bytes: int) -> Iterator[memoryview]:
+        """So many bytes, in pieces."""
         while size_bytes:
             if not self._refill():
                 raise ArchiveError("it is cut short")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.archives import files_in, tar_gz
 from tests.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, WHOLE, archive, files, left_in
@@ -26,6 +28,7 @@ from tests.faults.origin import (
 from tests.processes import start
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError, IntegrityError
+from tfimm_resolver.ranges import Ranges
 
 SIZE = len(archive())
 BIG = 4_000_000
@@ -350,3 +353,25 @@ def test_a_failed_download_is_gone_on_with_by_the_next_call(
     host.put("/m.tar.gz", archive())
     assert files_in(resolve(handle)) == files()
     assert sum(asked.sent for asked in host.asked[before:]) == SIZE - held and left_in(cache_dir) == WHOLE
+
+
+def test_the_first_answer_is_of_the_first_part_however_late_its_connection_begins(
+    host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = gzip.decompress(archive())  # no CRC would tell parts that are in each other's place
+    with monkeypatch.context() as patch, pytest.raises(FetchError):
+        patch.setenv("TFIMM_RESOLVER_RETRIES", "0")
+        resolve(host.put("/m.tar", plain, after(8, gone)))
+    asked, work, were_late = len(host.asked), Ranges._work, []
+
+    def late(self: Ranges, *args: object) -> None:
+        if any(isinstance(arg, requests.Response) for arg in args):
+            until_s = time.monotonic() + 10
+            while len(host.asked) < asked + 3 and time.monotonic() < until_s:  # two others have asked for theirs
+                time.sleep(0.01)
+            were_late.append(len(host.asked) >= asked + 3)
+        work(self, *args)
+
+    monkeypatch.setattr(Ranges, "_work", late)
+    assert files_in(resolve(host.put("/m.tar", plain))) == files() and left_in(cache_dir) == WHOLE
+    assert were_late == [True]
