@@ -15,12 +15,12 @@ import pytest
 from tests.archives import MODEL, files_in
 from tests.processes import run
 from tests.test_names import put_model
-from tfimm_resolver import cache as cache_module
 from tfimm_resolver.cache import Cache, name_of
 from tfimm_resolver.errors import ArchiveError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.holder import new_word
 from tfimm_resolver.record import Brought, File, Origin, Record
 from tfimm_resolver.roots import open_root
+from tfimm_resolver.roots.local import RETIRED_S
 
 KEY = "https://h/m"
 NAME = name_of(KEY)
@@ -201,7 +201,7 @@ def test_a_replaced_tree_goes_at_a_later_fetch_an_hour_after(cache: Cache, root:
     new = ensured(cache, filler({"saved_model.pb": b"another graph"}), refresh=True)
     cache.ensure("https://h/other", "https://h/other", filler())
     assert old.exists()
-    os.utime(old, (0, time.time() - cache_module.RETIRED_S - 1))
+    os.utime(old, (0, time.time() - RETIRED_S - 1))
     cache.ensure("https://h/third", "https://h/third", filler())
     assert not old.exists() and ensured(cache) == new
     assert files_in(ensured(cache, filler(), refresh=True)) == MODEL

@@ -65,9 +65,16 @@ def models() -> list[Model]:
 
 
 def cache() -> Cache:
-    """The cache of URL handles."""
-    root = settings.urls_root()
+    """The cache of URL handles, in which the paths lie that ``resolve`` gives."""
+    root = settings.cache_root()
     return Cache(open_root(root.value, root.mode))
+
+
+def hash_faults(model: Model) -> Iterator[str]:
+    """Every file of a model that is not as recorded; reads all of them."""
+    if model.entry is not None and model.entry.record.files is not None:
+        owner = Cache(open_root(model.lender)) if model.lender else cache()
+        yield from owner.root.hash_faults(model.entry.record)
 
 
 def select(wanted: Sequence[str]) -> list[Model]:

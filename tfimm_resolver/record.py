@@ -12,6 +12,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 VERSION = 1
+RECORD = ".descriptor.txt"
+"""Ends the name of a record; before it stands the name of the model."""
+
+TREE = re.compile(r"([0-9a-f]{40})(\.[0-9a-f]{8}|\.[0-9a-f]{64}-[0-9a-f]{8})?")
+"""The name of a tree: the sha1 of the key, and where there may be several of them, what tells one from the other."""
+
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 _SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
 _READ_BYTES = 1 << 20

@@ -14,6 +14,7 @@ from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
 from tfimm_resolver.sources import SCHEMES, local, sources_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tfimm_resolver.cache import Cache
@@ -90,7 +91,7 @@ def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
     from tfimm_resolver.cache import Cache  # 3 ms that the import of the package need not cost
     from tfimm_resolver.roots import open_root
 
-    root = settings.urls_root()
+    root = settings.cache_root()
     cache = Cache(open_root(root.value, root.mode))
     if not refresh and (lent := _lent(cache, plan.key, handle.sha256)) is not None:
         return lent
@@ -100,19 +101,40 @@ def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
         from tfimm_resolver.transfer import Transfer  # the network is loaded on a miss only
 
         settings.check()
-        if root.source == settings.TEMPORARY:
+        if root.source == settings.TEMPORARY and not settings.is_second_level():
             _advise(root.value)
         transfer = Transfer(handle, parts)
         plan.fill(into, transfer)
         return Brought(transfer.origin, transfer.files)
 
+    filled = _through_bucket(handle, plan.key, fill, refresh) if settings.is_second_level() else fill
     label = handle.public if handle.scheme else local.place_of(handle)
     try:
-        return cache.path(cache.ensure(label, plan.key, fill, refresh=refresh, sha256=handle.sha256))
+        return cache.path(cache.ensure(label, plan.key, filled, refresh=refresh, sha256=handle.sha256))
     except OfflineError as error:
         if refresh or not (extra := settings.extra_roots()):
             raise
         raise OfflineError(f"{error.text}\n  looked also in {', '.join(extra)}", fix=error.fix) from error
+
+
+def _through_bucket(
+    handle: Handle, key: str, fill: Callable[[Path, Path], Brought], refresh: bool
+) -> Callable[[Path, Path], Brought]:
+    """What fills the cache on this machine from the one in the bucket, and that one where it has no such model, either."""
+    from tfimm_resolver.cache import Cache
+    from tfimm_resolver.record import Brought
+    from tfimm_resolver.roots import open_bucket
+    from tfimm_resolver.roots.bucket import Given
+    from tfimm_resolver.transfer import Transfer
+
+    def filled(into: Path, parts: Path) -> Brought:
+        bucket = Cache(open_bucket(settings.urls_root().value, Given(into, parts)))
+        record = bucket.ensure(handle.public, key, fill, refresh=refresh, sha256=handle.sha256)
+        if not os.listdir(into):  # it was there already
+            Transfer(handle).objects(bucket.path(record), into, record.files)
+        return Brought(record.origin, record.files)
+
+    return filled
 
 
 def _lent(cache: Cache, key: str, sha256: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tfimm_resolver import flags
@@ -65,13 +66,39 @@ def names_root() -> Setting:
 
 def urls_root() -> Setting:
     """The root for URL handles, and what chose it."""
+    return next(_said_roots(), None) or _temporary_root()
+
+
+def local_root() -> Setting:
+    """The root for URL handles on this machine's disk: the first that is said and no bucket."""
+    return next((root for root in _said_roots() if not is_bucket(root.value)), None) or _temporary_root()
+
+
+def is_bucket(place: str) -> bool:
+    """Whether a root is one of an object store."""
+    return "://" in place
+
+
+def is_second_level() -> bool:
+    """Whether the root for URL handles is a bucket from which models are copied to the local root, as s3:// always is."""
+    place = urls_root().value
+    return is_bucket(place) and (not place.startswith("gs://") or _is_on("TFIMM_RESOLVER_LOCAL_COPY"))
+
+
+def cache_root() -> Setting:
+    """The root in which the paths lie that ``resolve`` gives for URL handles."""
+    return local_root() if is_second_level() else urls_root()
+
+
+def _said_roots() -> Iterator[Setting]:
     if _chosen:
-        return _chosen
+        yield _chosen
     if place := os.environ.get("TFHUB_CACHE_DIR"):
-        return Setting(expanded(place), "$TFHUB_CACHE_DIR")
+        yield Setting(expanded(place), "$TFHUB_CACHE_DIR")
     if place := flags.value(flags.CACHE_DIR):
-        return Setting(expanded(place), "--tfhub_cache_dir")
-    return _tfimm_root() or _temporary_root()
+        yield Setting(expanded(place), "--tfhub_cache_dir")
+    if root := _tfimm_root():
+        yield root
 
 
 def extra_roots() -> list[str]:

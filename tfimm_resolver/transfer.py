@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -15,11 +16,12 @@ from tfimm_resolver import progress, settings
 from tfimm_resolver.ahead import Ahead
 from tfimm_resolver.archive import unpack
 from tfimm_resolver.digests import Digests
-from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, OfflineError
+from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
+from tfimm_resolver.objects import Found, Objects
 from tfimm_resolver.parts import Parts
 from tfimm_resolver.record import File, Origin
-from tfimm_resolver.target import PIECE_BYTES, Limits
+from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Target
 from tfimm_resolver.tries import AnewError, Tries
 
 log = logging.getLogger("tfimm_resolver")
@@ -71,6 +73,48 @@ class Transfer:
                 log.warning("%s; trying again without keeping what comes", error.text)  # it may have taken the room
                 is_plain = True
             _empty(into)
+
+    def object_archive(self, place: str, into: Path) -> None:
+        """Bring the archive that is the object at ``place``, with its bucket's credentials; raises as ``archive`` does."""
+        folder, _, name = place.rpartition("/")
+        objects = Objects(folder)
+        found = objects.find(name)
+        self.origin = Origin(place, found.etag)
+        with contextlib.ExitStack() as stack:
+            meter = stack.enter_context(progress.shown(self._handle.public, found.size_bytes, quiet=settings.is_quiet()))
+            streams = stack.enter_context(contextlib.closing(objects.streams([found], settings.connections())))
+            hashed = _Hashed(_Cut(next(streams)[1], meter).read)
+            stream = stack.enter_context(contextlib.closing(Ahead(hashed.piece)))
+            self._unpack(stream, hashed, into, found.size_bytes)
+
+    def objects(self, place: str, into: Path, expected: tuple[File, ...] | None = None) -> None:
+        """Bring every object below ``place``, or those that are expected, into the empty directory ``into``.
+
+        Raises:
+            FetchError: if they did not come; NotFoundError if there are none, IntegrityError if one is not as expected.
+            ArchiveError: if one has a name that may not be written, or they are too many or too large.
+            CacheError: if ``into`` cannot be written.
+        """
+        objects = Objects(place)
+        wanted = objects.below() if expected is None else [Found(file.path, file.size_bytes, 0, "") for file in expected]
+        if not wanted:
+            raise NotFoundError(
+                f"{self._handle}: there is nothing below {place}", fix="Check the spelling; it is a directory's."
+            )
+        total_bytes = sum(found.size_bytes for found in wanted)
+        with contextlib.ExitStack() as stack:
+            meter = stack.enter_context(progress.shown(self._handle.public, total_bytes, quiet=settings.is_quiet()))
+            streams = stack.enter_context(contextlib.closing(objects.streams(wanted, settings.connections())))
+            nothing = Packed(io.BytesIO(), total_bytes)
+            target = stack.enter_context(Target(into, nothing, Limits(*settings.unpack_limits())))
+            target.expect(total_bytes)
+            for found, pieces in streams:
+                target.file(found.name, _counted(pieces, meter), found.size_bytes)
+            target.finish()
+        self.origin, self.files = Origin(place), tuple(sorted(target.files, key=lambda file: file.path))
+        if expected is not None and (other := {*self.files} - {*expected}):
+            names = ", ".join(sorted(file.path for file in other))
+            raise IntegrityError(f"{place} holds other bytes than were fetched: {names}", fix=f"Fetch {self._handle} anew.")
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
@@ -177,6 +221,26 @@ class _LocalFile:
             yield
         except OSError as error:
             raise FetchError(f"{self._path} cannot be read: {error.strerror}") from error
+
+
+def _counted(pieces: Iterator[bytes], meter: progress.Meter) -> Iterator[bytes]:
+    for piece in pieces:
+        meter.advance(len(piece))
+        yield piece
+
+
+class _Cut:
+    """Large pieces as a stream of small ones."""
+
+    def __init__(self, pieces: Iterator[bytes], meter: progress.Meter) -> None:
+        self._pieces = _counted(pieces, meter)
+        self._left = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes, none at the end."""
+        self._left = self._left or memoryview(next(self._pieces, b""))
+        data, self._left = self._left[:size], self._left[size:]
+        return bytes(data)
 
 
 class _Hashed:

@@ -5,24 +5,56 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.archives import MODEL, files_in
+from tests.archives import MODEL
 from tests.test_names import put_model
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.record import Record
-from tfimm_resolver.roots import Root, open_root, serves
+from tfimm_resolver.record import RECORD, Origin, Record, measure
+from tfimm_resolver.roots import LocalRoot, Root, open_root, serves
+from tfimm_resolver.roots.bucket import BucketRoot
 
 NAME = "0" * 40
-TEXT = f"{NAME}.descriptor.txt"
+TEXT = NAME + RECORD
+OTHER = {"saved_model.pb": b"another graph", "assets/words.txt": b"a\nb\n"}
 
 
-@pytest.fixture(params=["local"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
+@pytest.fixture(params=["local", "memory"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
     """An empty root of each kind."""
+    monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "here"))
+    places = {"local": str(tmp_path / "not" / "made" / "yet"), "memory": f"memory://{uuid.uuid4().hex}/below/it"}
+    return open_root(places[request.param])
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Root:
+    """An empty root on this machine's disk."""
     return open_root(str(tmp_path / "not" / "made" / "yet"))
+
+
+def published(root: Root, files: dict[str, bytes] = MODEL, known: Record | None = None) -> Record:
+    """A record of files that were put there, in force."""
+    with root.lock(NAME) as staged:
+        assert staged is not None
+        put_model(staged, files)
+        new = Record("https://h/m", NAME, "", Origin(sha256="ab" * 32), measure(str(staged)))
+        record = root.publish(staged, new, known or Record("", NAME))
+        root.write(TEXT, record.to_text())
+    return record
+
+
+def damage(root: Root, record: Record, path: str, data: bytes | None) -> None:
+    """Give a file of a tree other bytes, or none at all."""
+    if isinstance(root, LocalRoot):
+        file = Path(root.locate(record.tree), path)
+        file.unlink() if data is None else file.write_bytes(data)
+    elif isinstance(root, BucketRoot):
+        name = f"{record.tree}/{path}"
+        root.objects.delete([name]) if data is None else root.objects.write(name, data)
 
 
 def test_a_root_that_is_not_made_yet_is_empty(root: Root) -> None:
@@ -38,53 +70,71 @@ def test_a_text_is_read_as_it_was_written_and_replaced_whole(root: Root) -> None
     assert root.names() == [TEXT]
 
 
-def test_what_was_staged_is_seen_only_once_it_is_adopted(root: Root) -> None:
-    with root.lock(NAME) as staged:
-        put_model(staged)
-        assert root.fault(Record("", NAME)) is not None
-        assert root.adopt(staged, NAME)
-    assert files_in(root.locate(NAME)) == MODEL and root.names() == [NAME]
+def test_what_was_published_is_whole_and_nothing_else_is_there(root: Root) -> None:
+    record = published(root)
+    assert root.fault(record) is None and list(root.hash_faults(record)) == []
+    assert sorted(root.names()) == sorted([record.tree, TEXT])
+    assert root.locate(record.tree).endswith(f"/{record.tree}")
 
 
-def test_what_was_staged_and_not_adopted_is_gone(root: Root) -> None:
+def test_what_was_staged_and_not_published_is_gone(root: Root) -> None:
     with pytest.raises(RuntimeError), root.lock(NAME) as staged:
+        assert staged is not None
         put_model(staged)
         raise RuntimeError
     assert root.names() == []
 
 
-def test_a_tree_that_stands_is_not_replaced(root: Root) -> None:
-    for expected in (True, False):
-        with root.lock(NAME) as staged:
-            put_model(staged)
-            assert root.adopt(staged, NAME) is expected
-    assert root.names() == [NAME]
+def test_the_same_published_again_stays_where_it_is(root: Root) -> None:
+    record = published(root)
+    assert published(root, known=record).tree == record.tree
+    assert sorted(root.names()) == sorted([record.tree, TEXT])
 
 
-def test_what_is_removed_is_gone_and_nothing_is_no_error(root: Root) -> None:
-    with root.lock(NAME) as staged:
-        root.write(TEXT, "x")
-        put_model(staged)
-        root.adopt(staged, NAME)
-        for name in (TEXT, NAME, NAME):
-            root.remove(name)
+def test_another_model_is_published_beside_the_one_that_may_be_being_read(root: Root) -> None:
+    old = published(root)
+    new = published(root, OTHER, old)
+    assert new.tree != old.tree
+    assert [*root.hash_faults(old), *root.hash_faults(new)] == []
+
+
+@pytest.mark.parametrize("data", [None, b"short", b"b graph"], ids=["missing", "short", "changed"])
+def test_a_damaged_tree_is_told_and_healed_by_the_same_model(root: Root, data: bytes | None) -> None:
+    assert len(MODEL["saved_model.pb"]) == len(b"b graph")
+    record = published(root)
+    damage(root, record, "saved_model.pb", data)
+    (fault,) = root.hash_faults(record)
+    assert fault.startswith("saved_model.pb ")
+    healed = published(root, known=record)
+    assert root.fault(healed) is None and list(root.hash_faults(healed)) == []
+
+
+def test_all_that_belongs_to_a_name_is_removed_and_nothing_is_no_error(root: Root) -> None:
+    published(root, OTHER, published(root))
+    for _ in range(2):
+        with root.lock(NAME):
+            root.remove(NAME)
     assert root.names() == []
 
 
-def test_the_age_of_a_tree_counts_from_when_it_was_adopted(root: Root) -> None:
-    with root.lock(NAME) as staged:
+def test_a_replaced_tree_stays_for_a_while_and_then_goes(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = published(root)
+    new = published(root, OTHER, old)
+    root.tidy(lambda name: new.tree)
+    assert sorted(root.names()) == sorted([old.tree, new.tree, TEXT])
+    monkeypatch.setattr("tfimm_resolver.roots.local.RETIRED_S", -60)
+    monkeypatch.setattr("tfimm_resolver.roots.bucket._UNUSED_S", -60)
+    root.tidy(lambda name: new.tree)
+    assert sorted(root.names()) == sorted([new.tree, TEXT]) and list(root.hash_faults(new)) == []
+
+
+def test_the_age_of_a_tree_counts_from_when_it_was_published(here: Root) -> None:
+    with here.lock(NAME) as staged:
+        assert staged is not None
         put_model(staged)
         os.utime(staged, (0, 0))  # its download took long
-        root.adopt(staged, NAME)
-    assert root.retired_for_s(NAME) < 60
-
-
-def test_a_retired_tree_tells_since_when(root: Root) -> None:
-    with root.lock(NAME) as staged:
-        put_model(staged)
-        root.adopt(staged, NAME)
-    root.retire(NAME)
-    assert 0 <= root.retired_for_s(NAME) < 60
+        here.publish(staged, Record("", NAME, files=measure(str(staged))), Record("", NAME))
+    assert time.time() - os.stat(here.locate(NAME)).st_mtime < 60
 
 
 def test_a_lock_excludes_other_threads_of_this_process(root: Root) -> None:
@@ -121,26 +171,26 @@ def old_parts(root: Root, key: str, *, old_s: float) -> Path:
     return parts
 
 
-def test_an_unfinished_download_of_another_model_goes_a_day_after_anybody_continued_it(root: Root) -> None:
-    old, new, own = (old_parts(root, key * 40, old_s=old_s) for key, old_s in (("1", 90_000), ("2", 80_000), ("0", 90_000)))
+def test_an_unfinished_download_of_another_model_goes_a_day_after_anybody_continued_it(here: Root) -> None:
+    old, new, own = (old_parts(here, key * 40, old_s=old_s) for key, old_s in (("1", 90_000), ("2", 80_000), ("0", 90_000)))
     os.utime(new, (0, 0))  # the newest of what is in it counts
-    with root.lock(NAME):
+    with here.lock(NAME):
         assert not old.exists() and new.exists() and own.exists()
-    assert sorted(root.names()) == [own.name, new.name]
+    assert sorted(here.names()) == [own.name, new.name]
 
 
-def test_an_unfinished_download_that_somebody_is_about_to_continue_stays(root: Root) -> None:
-    old = old_parts(root, "1" * 40, old_s=90_000)
-    with root.lock("1" * 40), root.lock(NAME):
+def test_an_unfinished_download_that_somebody_is_about_to_continue_stays(here: Root) -> None:
+    old = old_parts(here, "1" * 40, old_s=90_000)
+    with here.lock("1" * 40), here.lock(NAME):
         assert old.exists()
 
 
-def test_a_claim_on_a_lock_that_is_long_gone_goes(root: Root) -> None:
-    with root.lock(NAME):
-        Path(root.locate(f"{NAME}.claim-word")).touch()
-    with root.lock(NAME):
+def test_a_claim_on_a_lock_that_is_long_gone_goes(here: Root) -> None:
+    with here.lock(NAME):
+        Path(here.locate(f"{NAME}.claim-word")).touch()
+    with here.lock(NAME):
         pass
-    assert root.names() == []
+    assert here.names() == []
 
 
 def test_no_root_serves_an_unknown_scheme() -> None:

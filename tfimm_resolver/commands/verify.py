@@ -47,7 +47,7 @@ def _verified(model: Model) -> dict[str, Any]:
     started_s = time.monotonic()
     files = model.entry.record.files if model.entry else None
     number = len(files) if files is not None else sum(1 for _ in record.walk(model.path))
-    faults = list(record.hash_faults(model.path, files)) if files is not None else []
+    faults = list(listing.hash_faults(model))
     if files is None and model.entry and model.entry.fault:
         faults = [model.entry.fault]
     word = "damaged" if faults else "unverifiable" if files is None else "whole"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from tfimm_resolver import settings
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.record import Record
 from tfimm_resolver.roots.local import LocalRoot
@@ -13,7 +15,11 @@ from tfimm_resolver.roots.local import LocalRoot
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LocalRoot", "Root", "open_root"]
+    from tfimm_resolver.roots.bucket import BucketRoot, Staging
+
+__all__ = ["LocalRoot", "Root", "open_bucket", "open_root", "serves"]
+
+_BUCKETS = ("gs", "s3", "memory")
 
 
 class Root(Protocol):
@@ -29,6 +35,9 @@ class Root(Protocol):
     def fault(self, record: Record) -> str | None:
         """Why the tree of the record is not whole, or None."""
 
+    def hash_faults(self, known: Record) -> Iterator[str]:
+        """Every file of the record's tree that is not as recorded; reads all of them."""
+
     def read(self, name: str) -> str | None:
         """A text, or None."""
 
@@ -37,6 +46,9 @@ class Root(Protocol):
 
     def names(self) -> list[str]:
         """Everything that lies here."""
+
+    def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
+        """What ``read`` gives for every name, in their order, as many at once as is good here."""
 
     def lock(
         self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False
@@ -55,17 +67,18 @@ class Root(Protocol):
         Only who holds that lock may use it.
         """
 
-    def adopt(self, staged: Path, tree: str) -> bool:
-        """Make a filled directory the tree; False if another process has put one there meanwhile."""
+    def publish(self, staged: Path, new: Record, known: Record) -> Record:
+        """Put a filled directory where the record ``new`` says, and give that record with the name of its tree.
+
+        ``known`` is what the record said before: who reads its tree is not disturbed, and if it is whole and the same,
+        it stays. Not seen before the record is written.
+        """
+
+    def tidy(self, tree_of: Callable[[str], str]) -> None:
+        """Remove trees that were replaced long ago; ``tree_of`` tells which one the record of a name names."""
 
     def remove(self, name: str) -> None:
-        """Remove a tree or a text at once; nothing where there is none."""
-
-    def retire(self, tree: str) -> None:
-        """Note that the tree was replaced just now, and may still be read."""
-
-    def retired_for_s(self, tree: str) -> float:
-        """Seconds since the tree was made or retired."""
+        """Remove all that belongs to a name, for one who holds its lock."""
 
 
 def open_root(place: str, mode: int = 0o777) -> Root:
@@ -74,11 +87,24 @@ def open_root(place: str, mode: int = 0o777) -> Root:
     Raises:
         CacheError: if no kind of root serves such a place.
     """
-    if not serves(place):
-        raise CacheError(f"a cache cannot live at {place}", fix="Set TFHUB_CACHE_DIR to a local directory.")
-    return LocalRoot(place, mode)
+    if not settings.is_bucket(place):
+        return LocalRoot(place, mode)
+    here = settings.local_root()
+    return open_bucket(place, LocalRoot(here.value, here.mode))
+
+
+def open_bucket(place: str, staging: Staging) -> BucketRoot:
+    """The root in a bucket, whose models are unpacked in ``staging`` before they go up; raises as ``open_root`` does."""
+    if place.partition("://")[0] not in _BUCKETS:
+        fix = "Set TFHUB_CACHE_DIR to a local directory, or to one of gs:// or s3://."
+        raise CacheError(f"a cache cannot live at {place}", fix=fix)
+    from tfimm_resolver.roots.bucket import BucketRoot
+
+    return BucketRoot(place, staging)
 
 
 def serves(place: str) -> bool:
-    """Whether some kind of root can live there."""
-    return "://" not in place
+    """Whether some kind of root can live there, as far as what is installed tells."""
+    if not settings.is_bucket(place):
+        return True
+    return place.partition("://")[0] in _BUCKETS and importlib.util.find_spec("obstore") is not None

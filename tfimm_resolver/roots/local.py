@@ -6,15 +6,20 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import disk, locks, record, settings
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.holder import OURS, Holder, is_word_alive, new_word
+from tfimm_resolver.record import RECORD, TREE, File, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+RETIRED_S = 3600.0
+"""Seconds for which a replaced tree stays for those who still read it."""
 
 UNFINISHED_S = 24 * 3600.0
 """Seconds for which an unfinished download of another model stays, to be continued."""
@@ -35,9 +40,13 @@ class LocalRoot:
     def locate(self, name: str) -> str:
         return f"{self.place}/{name}"
 
-    def fault(self, known: record.Record) -> str | None:
+    def fault(self, known: Record) -> str | None:
         with self._telling("read"):
             return record.fault(self.locate(known.tree), known)
+
+    def hash_faults(self, known: Record) -> Iterator[str]:
+        with self._telling("read"):
+            yield from record.hash_faults(self.locate(known.tree), known.files or ())
 
     def read(self, name: str) -> str | None:
         try:
@@ -69,6 +78,9 @@ class LocalRoot:
         except OSError as error:
             raise self._error("read", error) from error
 
+    def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
+        return map(read, names)
+
     @contextlib.contextmanager
     def lock(self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
         from pathlib import Path  # 5 ms that only a miss costs
@@ -95,7 +107,60 @@ class LocalRoot:
             return path.with_name(f"{path.name}-{getattr(os, 'getuid', int)()}")
         return path
 
-    def adopt(self, staged: Path, tree: str) -> bool:
+    def publish(self, staged: Path, new: Record, known: Record) -> Record:
+        is_whole = self.fault(known) is None
+        standing = self._standing(known.tree) if is_whole else None
+        if is_whole and standing == new.files:
+            return replace(new, tree=known.tree)
+        if is_whole and known.files in (None, standing):
+            new = self._beside(staged, new)
+            with self._telling("write"):
+                os.utime(self.locate(known.tree))  # since when it is replaced, and may still be read
+            return new
+        # A damaged tree, then its record: it must not vouch for new files, nor old ones go without it.
+        self._remove(known.tree)
+        self._remove(new.tree + RECORD)
+        return self._instead(staged, new)
+
+    def tidy(self, tree_of: Callable[[str], str]) -> None:
+        trees = [found for other in self.names() if (found := TREE.fullmatch(other))]
+        several = {found[1] for found in trees if found[2]}
+        for found in trees:
+            with contextlib.suppress(CacheError, OSError):  # what cannot be removed now goes another time
+                age_s = time.time() - os.stat(self.locate(found[0])).st_mtime
+                if found[1] in several and age_s > RETIRED_S and found[0] != tree_of(found[1]):
+                    self._remove(found[0])
+
+    def remove(self, name: str) -> None:
+        trees = [other for other in self.names() if (found := TREE.fullmatch(other)) and found[1] == name]
+        # The record last: without it, a damaged tree could pass for one that somebody else put there.
+        for other in (*trees, os.path.basename(self.parts(name)), name + RECORD):
+            self._remove(other)
+
+    def _instead(self, staged: Path, new: Record) -> Record:
+        """Put the staged tree where none is, or a damaged one was."""
+        if self._adopt(staged, new.tree):
+            return new
+        # Another process, that does not know our lock, was quicker: its tree is ours, if it is the same.
+        same = self.fault(Record("", new.tree)) is None and self._standing(new.tree) == new.files
+        return new if same else self._beside(staged, new)
+
+    def _beside(self, staged: Path, new: Record) -> Record:
+        """Put the staged tree beside one that may be being read."""
+        name = new.tree
+        while not self._adopt(staged, new.tree):
+            new = replace(new, tree=f"{name}.{os.urandom(4).hex()}")
+        return new
+
+    def _standing(self, tree: str) -> tuple[File, ...] | None:
+        """The files of a tree that anybody may have made; None if not all can be read."""
+        try:
+            return record.measure(self.locate(tree))
+        except OSError:
+            return None
+
+    def _adopt(self, staged: Path, tree: str) -> bool:
+        """Make a filled directory the tree; False if another process has put one there meanwhile."""
         try:
             os.utime(staged)  # from here on its age counts
             self._close(str(staged))
@@ -107,7 +172,8 @@ class LocalRoot:
             raise self._error("write", error) from error
         return True
 
-    def remove(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
+        """Remove a tree or a text at once; nothing where there is none."""
         path = self.locate(name)
         with self._telling("write"), contextlib.suppress(FileNotFoundError):
             if not os.path.isdir(path) or os.path.islink(path):
@@ -120,14 +186,6 @@ class LocalRoot:
                 disk.remove_tree(dying, ignore_errors=True)
                 raise
             disk.remove_tree(dying)
-
-    def retire(self, tree: str) -> None:
-        with self._telling("write"):
-            os.utime(self.locate(tree))
-
-    def retired_for_s(self, tree: str) -> float:
-        with self._telling("read"):
-            return time.time() - os.stat(self.locate(tree)).st_mtime
 
     def _make(self) -> None:
         parent = os.path.dirname(self.place)
@@ -182,7 +240,7 @@ class LocalRoot:
         newest_s = max(os.stat(f"{tree}/{path}").st_mtime for path in (".", *record.walk(tree)))
         if time.time() - newest_s > UNFINISHED_S and (lock := locks.attempt(self.locate(f"{key}.lock"))):
             try:
-                self.remove(parts)
+                self._remove(parts)
             finally:
                 lock.release()
 

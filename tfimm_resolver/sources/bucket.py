@@ -1,4 +1,4 @@
-"""Google Cloud Storage: a directory stays where it is, TensorFlow reads it there; a public archive is fetched."""
+"""Object stores: a ``gs://`` directory stays where it is, TensorFlow reads it there; all else is fetched."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tfimm_resolver.errors import AccessError, HandleError, NotFoundError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Fetch, InPlace
 
@@ -14,17 +15,38 @@ if TYPE_CHECKING:
 
     from tfimm_resolver.transfer import Transfer
 
-SCHEMES = ("gs",)
+SCHEMES = ("gs", "s3")
 
 
 def plan(handle: Handle) -> InPlace | Fetch:
-    """What is done with a ``gs://`` handle."""
-    if not handle.is_archive:
-        return InPlace(handle.scheme + handle.text[len(handle.scheme) :])  # TensorFlow knows no GS://
+    """What is done with a ``gs://`` or ``s3://`` handle."""
+    place = f"{handle.scheme}://{handle.host}{handle.path}"  # TensorFlow knows no GS://
+    if handle.scheme == "gs" and not handle.is_archive:
+        return InPlace(place)
+    if not handle.is_archive and handle.sha256 is not None:
+        raise HandleError(f"{handle} is a directory: only an archive can be pinned by sha256")
 
     def fill(into: Path, transfer: Transfer) -> None:
-        # The variable by which Google's own clients are pointed elsewhere.
-        base = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
-        transfer.archive(f"{base.rstrip('/')}/{handle.host}{quote(handle.path)}", into)
+        if not handle.is_archive:
+            transfer.objects(place, into)
+        elif handle.scheme == "gs":
+            _fill_from_google(handle, place, into, transfer)
+        else:
+            transfer.object_archive(place, into)
 
     return Fetch(handle.key, fill)
+
+
+def _fill_from_google(handle: Handle, place: str, into: Path, transfer: Transfer) -> None:
+    """As everybody may read it, over several connections and to be gone on with; else with credentials."""
+    # The variable by which Google's own clients are pointed elsewhere.
+    base = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
+    base = base if "://" in base else f"http://{base}"
+    try:
+        transfer.archive(f"{base.rstrip('/')}/{handle.host}{quote(handle.path)}", into)
+    except (AccessError, NotFoundError) as error:  # of a private bucket it is not even said what is there
+        from tfimm_resolver import bucket_access
+
+        if not bucket_access.has_credentials("gs"):
+            raise type(error)(error.text, fix=bucket_access.CREDENTIALS_FIX["gs"], status=error.status) from error
+        transfer.object_archive(place, into)

@@ -1,0 +1,108 @@
+"""Says among machines, by an object that only one can create, who fills a model; what it says may be ignored.
+
+Nothing correct depends on it: whoever takes over from one who only seemed dead makes a second tree, and no mixture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from tfimm_resolver import settings
+from tfimm_resolver.errors import FetchError
+from tfimm_resolver.objects import Objects, Version
+
+log = logging.getLogger("tfimm_resolver")
+
+CLAIM = ".claim"
+
+_EXPIRES_S = 20.0
+_BEATS = 4
+_TELL_S, _TELL_AGAIN_S = 2.0, 60.0
+_POLL_S, _POLL_MOST_S = 0.1, 1.0
+
+
+def expires_s() -> float:
+    """Seconds after which a claim that was not renewed is taken over."""
+    return min(_EXPIRES_S, settings.lock_timeout_s())
+
+
+@contextlib.contextmanager
+def held(objects: Objects, name: str, what: str, is_needless: Callable[[], bool]) -> Iterator[bool]:
+    """Hold the claim on ``name`` and renew it meanwhile; gives False, and does not hold it, once it is needless.
+
+    Its age is counted by this machine's clock from when its text was last seen to change, so no two clocks are compared.
+    """
+    path = name + CLAIM
+    version = _taken(objects, path, what, is_needless)
+    if version is None:
+        yield False
+        return
+    ended = threading.Event()
+    beat = threading.Thread(target=_renew, args=(objects, path, version, ended), name="tfimm_resolver claim", daemon=True)
+    beat.start()
+    try:
+        yield True
+    finally:
+        ended.set()
+        beat.join()
+        with contextlib.suppress(FetchError):  # it expires
+            _release(objects, path)
+
+
+def _taken(objects: Objects, path: str, what: str, is_needless: Callable[[], bool]) -> Version | None:
+    """The version of our claim; None once it is needless."""
+    seen: Version | None = None
+    seen_s = began_s = time.monotonic()
+    tell_s, poll_s = began_s + _TELL_S, _POLL_S
+    while True:
+        if version := objects.create(path, _text()):
+            return version
+        found = objects.read(path)
+        now_s = time.monotonic()
+        if found is None:
+            continue
+        text, version = found
+        if version != seen:
+            seen, seen_s = version, now_s
+        elif now_s - seen_s > expires_s():
+            if mine := objects.replace(path, _text(), version):
+                log.warning("took over %s from %s, which has gone silent", what or path, _holder(text))
+                return mine
+            continue
+        if now_s >= tell_s:
+            tell_s = now_s + _TELL_AGAIN_S
+            log.warning("waiting for %s, which has been fetching %s for %.0f s at least", _holder(text), what, now_s - began_s)
+        time.sleep(poll_s * random.uniform(0.5, 1))
+        poll_s = min(_POLL_MOST_S, poll_s * 1.5)
+        if is_needless():
+            return None
+
+
+def _renew(objects: Objects, path: str, version: Version, ended: threading.Event) -> None:
+    """Change the text from time to time, until it ends or somebody else has taken over."""
+    mine: Version | None = version
+    while mine is not None and not ended.wait(expires_s() / _BEATS):
+        with contextlib.suppress(FetchError):  # a beat may fail; several make others take over
+            mine = objects.replace(path, _text(), mine)
+
+
+def _release(objects: Objects, path: str) -> None:
+    found = objects.read(path)
+    if found is not None and _holder(found[0]) == _holder(_text()):
+        objects.delete([path])
+
+
+def _text() -> bytes:
+    return f"{socket.gethostname()}.{os.getpid()}.{time.time_ns()}".encode()
+
+
+def _holder(text: bytes) -> str:
+    host, _, pid = text.decode("utf-8", "replace").rpartition(".")[0].rpartition(".")
+    return f"process {pid} on {host}" if pid.isdecimal() and host.isprintable() else "an unknown process"

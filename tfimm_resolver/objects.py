@@ -1,0 +1,190 @@
+"""Objects in a bucket, by obstore: read, written, listed, and its errors in the words of this package."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from tfimm_resolver import bucket_access
+from tfimm_resolver.errors import AccessError, FetchError, IntegrityError, NotFoundError
+
+PIECE_BYTES = 8 << 20
+"""How much one request for a part of an object brings, or sends."""
+
+AT_ONCE = 16
+"""How many requests may be under way at once that carry little."""
+
+_ABSENT = "create"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One object: its name below the place, and which version of it; ``modified_s`` in seconds since 1970."""
+
+    name: str
+    size_bytes: int
+    modified_s: float
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What tells one text under a name from the next."""
+
+    etag: str | None
+    number: str | None
+
+
+class Objects:
+    """What lies under one place, ``scheme://bucket/prefix``; opens nothing before it is asked.
+
+    Raises:
+        FetchError: from every method, if the bucket refuses or does not answer; NotFoundError, AccessError and
+            OfflineError say why.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place.rstrip("/")
+        self._scheme, _, rest = self.place.partition("://")
+        self._bucket, _, self._prefix = rest.partition("/")
+
+    def read(self, name: str) -> tuple[bytes, Version] | None:
+        """A small object, and its version; None if there is none. One request."""
+        with self._telling(name), contextlib.suppress(FileNotFoundError):
+            result = self._obstore.get(self._store(), self._path(name))
+            return bytes(result.bytes()), Version(result.meta["e_tag"], result.meta["version"])
+        return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a small object there, whole or not at all."""
+        self._put(name, data, "overwrite")
+
+    def create(self, name: str, data: bytes) -> Version | None:
+        """The same, if there is none; its version, or None if there is one."""
+        return self._put(name, data, _ABSENT)
+
+    def replace(self, name: str, data: bytes, version: Version) -> Version | None:
+        """The same, if what lies there is of that version; the new one, or None if it is not."""
+        known = {"e_tag": version.etag, "version": version.number}
+        return self._put(name, data, {key: value for key, value in known.items() if value is not None})
+
+    def upload(self, name: str, path: str) -> None:
+        """Put a file there, whole or not at all, in pieces if it is large."""
+        from pathlib import Path
+
+        with self._telling(name, is_writing=True):
+            store = self._store(is_writing=True)
+            self._obstore.put(store, self._path(name), Path(path), chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+
+    def streams(self, wanted: Iterable[Found], at_once: int) -> Generator[tuple[Found, Iterator[bytes]]]:
+        """Every object with its bytes in pieces, in order, while the next few pieces are under way, of later objects, too.
+
+        Raises:
+            IntegrityError: if one is replaced meanwhile.
+        """
+        wanted = [*wanted]
+        jobs = ((found, start) for found in wanted for start in range(0, found.size_bytes, PIECE_BYTES))
+        with ThreadPoolExecutor(at_once) as pool:
+            waiting = deque(pool.submit(self._piece, *job) for job in islice(jobs, at_once))
+
+            def pieces(found: Found) -> Iterator[bytes]:
+                for _ in range(0, found.size_bytes, PIECE_BYTES):
+                    piece = waiting.popleft().result()
+                    waiting.extend(pool.submit(self._piece, *job) for job in islice(jobs, 1))
+                    yield piece
+
+            try:
+                for found in wanted:
+                    yield found, pieces(found)
+            finally:
+                for piece in waiting:
+                    piece.cancel()
+
+    def find(self, name: str) -> Found:
+        """One object. Raises NotFoundError if there is none."""
+        with self._telling(name):
+            return self._found(self._obstore.head(self._store(), self._path(name)))
+
+    def below(self, name: str = "") -> list[Found]:
+        """Every object below a name, with names that begin behind the place."""
+        with self._telling(name):
+            pages = self._obstore.list(self._store(), self._path(name) or None)
+            found = [self._found(meta) for page in pages for meta in page]
+        # Some clients put an empty object where others have a directory.
+        folders = {"", *(one.name[:end] for one in found for end, mark in enumerate(one.name) if mark == "/")}
+        return [one for one in found if one.size_bytes or one.name not in folders]
+
+    def top(self) -> tuple[list[str], list[Found]]:
+        """The first parts of all names: those of which more follows, and objects."""
+        with self._telling(""):
+            listed = self._obstore.list_with_delimiter(self._store(), self._prefix or None)
+        folders = [self._name(path) for path in listed["common_prefixes"]]
+        return folders, [self._found(meta) for meta in listed["objects"]]
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects; nothing where there is none."""
+        paths = [self._path(name) for name in names]
+        if paths:
+            with self._telling("", is_writing=True), contextlib.suppress(FileNotFoundError):
+                self._obstore.delete(self._store(is_writing=True), paths)
+
+    @property
+    def _obstore(self) -> Any:
+        return bucket_access.library(self.place)
+
+    def _store(self, *, is_writing: bool = False) -> Any:
+        return bucket_access.store(self._scheme, self._bucket, is_writing=is_writing)
+
+    def _path(self, name: str) -> str:
+        return f"{self._prefix}/{name}".strip("/")
+
+    def _name(self, path: str) -> str:
+        return path.removeprefix(self._prefix).strip("/")
+
+    def _found(self, meta: Any) -> Found:
+        return Found(self._name(meta["path"]), meta["size"], meta["last_modified"].timestamp(), meta["e_tag"] or "")
+
+    def _put(self, name: str, data: bytes, mode: Any) -> Version | None:
+        with self._telling(name, is_writing=True):
+            wrong = self._obstore.exceptions
+            with contextlib.suppress(wrong.AlreadyExistsError, wrong.PreconditionError):
+                put = self._obstore.put(self._store(is_writing=True), self._path(name), data, mode=mode, use_multipart=False)
+                return Version(put["e_tag"], put["version"])
+        return None
+
+    def _piece(self, found: Found, start: int) -> bytes:
+        stop = min(start + PIECE_BYTES, found.size_bytes)
+        options: dict[str, Any] = {"range": (start, stop)}
+        if found.etag:
+            options["if_match"] = found.etag
+        with self._telling(found.name):
+            piece: bytes = self._obstore.get(self._store(), self._path(found.name), options=options).bytes().to_bytes()
+        if len(piece) != stop - start:
+            raise IntegrityError(f"{self.place}/{found.name} gave {len(piece)} bytes where {stop - start} were asked for")
+        return piece
+
+    @contextlib.contextmanager
+    def _telling(self, name: str, *, is_writing: bool = False) -> Iterator[None]:
+        wrong = self._obstore.exceptions
+        place = f"{self.place}/{name}".rstrip("/")
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{place} is not there", fix="Check the bucket's name and the path.") from error
+        except wrong.PreconditionError as error:
+            raise IntegrityError(f"{place} changed while it was read", fix="Try again.") from error
+        except (wrong.PermissionDeniedError, wrong.UnauthenticatedError) as error:
+            deed = "written" if is_writing else "read"
+            who = bucket_access.credentials_name(self._scheme)
+            raise AccessError(f"{place} may not be {deed} {who}", fix=bucket_access.CREDENTIALS_FIX[self._scheme]) from error
+        except wrong.BaseError as error:
+            raise FetchError(f"{place}: {_first_line(error)}", is_passing=True) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
