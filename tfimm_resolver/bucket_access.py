@@ -30,6 +30,8 @@ _SENT_WITHIN = timedelta(minutes=10)
 _VARIABLES = ("AWS_", "CLOUDSDK_", "GCE_", "GOOGLE_", "HOME", "HTTP", "NO_GCE_CHECK", "NO_PROXY", "STORAGE_EMULATOR_HOST")
 _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
+_process: int | None = None
+
 
 def library(place: str) -> Any:
     """obstore, imported now and not before.
@@ -43,12 +45,25 @@ def library(place: str) -> Any:
             f"{place} cannot be reached: TFIMM_RESOLVER_OFFLINE is set",
             fix="Unset it, set TFHUB_CACHE_DIR to a local directory, or say where a copy is: set_model_cache(handle, path).",
         )
+    _refuse_forked(place)
     try:
         import obstore
+        import obstore.exceptions
     except ImportError as error:
         extra = "s3" if place.startswith("s3://") else "gs"
         raise ResolverError(f"{place} needs obstore: {error}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
     return obstore
+
+
+def _refuse_forked(place: str) -> None:
+    """obstore's threads do not come along into a forked child, where every call would wait for them for ever."""
+    global _process  # noqa: PLW0603  # which process obstore works in is a fact of the process
+    _process = _process or os.getpid()
+    if _process != os.getpid():
+        raise ResolverError(
+            f"{place} cannot be reached: this process was forked from one that had used a bucket",
+            fix='Start it anew: multiprocessing.set_start_method("spawn").',
+        )
 
 
 def store(scheme: str, bucket: str, *, is_writing: bool = False) -> Any:
@@ -109,10 +124,14 @@ def credentials_name(scheme: str) -> str:
 def _google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")  # by which Google's own clients are pointed elsewhere
     if emulator:
-        return {"base_url": emulator if "://" in emulator else f"http://{emulator}", "skip_signature": True}, None
+        return {
+            "base_url": emulator if "://" in emulator else f"http://{emulator}",
+            "skip_signature": True,
+            "bearer_token": "",
+        }, None
     source = _google_source()
     if not source:
-        return {"skip_signature": True}, None
+        return {"skip_signature": True, "bearer_token": ""}, None  # the latter, too, or it looks for some to write
     try:
         import google.auth
         import google.auth.exceptions
@@ -133,7 +152,10 @@ def _google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
 
 
 def _google_source() -> str:
-    """Where Google's clients would find credentials (https://cloud.google.com/docs/authentication/application-default-credentials)."""
+    """Where Google's clients would find credentials.
+
+    https://cloud.google.com/docs/authentication/application-default-credentials
+    """
     if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         return "$GOOGLE_APPLICATION_CREDENTIALS"
     folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")

@@ -62,19 +62,28 @@ def _taken(objects: Objects, path: str, what: str, is_needless: Callable[[], boo
     seen_s = began_s = time.monotonic()
     tell_s, poll_s = began_s + _TELL_S, _POLL_S
     while True:
-        if version := objects.create(path, _text()):
-            return version
+        mine = _text()
+        failed = None
+        try:
+            if made := objects.create(path, mine):
+                return made
+        except FetchError as error:  # it may have been made nevertheless
+            failed = error
         found = objects.read(path)
         now_s = time.monotonic()
         if found is None:
+            if failed is not None:
+                raise failed
             continue
         text, version = found
+        if text == mine:
+            return version
         if version != seen:
             seen, seen_s = version, now_s
         elif now_s - seen_s > expires_s():
-            if mine := objects.replace(path, _text(), version):
+            if taken := objects.replace(path, mine, version):
                 log.warning("took over %s from %s, which has gone silent", what or path, _holder(text))
-                return mine
+                return taken
             continue
         if now_s >= tell_s:
             tell_s = now_s + _TELL_AGAIN_S

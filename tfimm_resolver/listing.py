@@ -30,7 +30,7 @@ class Model:
         state: ``whole`` as far as sizes tell, ``damaged``, or ``unverifiable`` where nobody knows what its files should be.
         used_s: when it was last resolved, seconds since 1970, as exact as the disk's access times (a day, as a rule).
         entry: what the cache has of it; None for a model that lies under its name below ``get_dir()``.
-        lender: the extra root that it lies in, which is only read; empty for any other model.
+        lender: the extra root that it lies in, which is only read, or the bucket behind this machine's cache; else empty.
     """
 
     name: str
@@ -41,6 +41,11 @@ class Model:
     entry: Entry | None = None
     lender: str = ""
 
+    @property
+    def is_only_read(self) -> bool:
+        """Whether it is others who keep it."""
+        return bool(self.lender) and not settings.is_bucket(self.lender)
+
     def facts(self) -> dict[str, Any]:
         """The words of ``--json``; what is unknown is None."""
         known = self.entry.record if self.entry else None
@@ -48,7 +53,8 @@ class Model:
             "name": self.name,
             "handle": (known.handle if known else self.name) or None,
             "path": self.path,
-            "extra_root": self.lender or None,
+            "extra_root": self.lender if self.is_only_read else None,
+            "bucket": self.lender if self.lender and not self.is_only_read else None,
             "size_bytes": self.size_bytes,
             "state": self.state,
             "fault": self.entry.fault if self.entry else None,
@@ -77,6 +83,13 @@ def hash_faults(model: Model) -> Iterator[str]:
         yield from owner.root.hash_faults(model.entry.record)
 
 
+def remove(model: Model) -> None:
+    """Remove a model from the cache and from the bucket behind it, from which it would come again."""
+    assert model.entry is not None
+    for one in (cache(), *(Cache(open_root(place)) for place in _second_level())):
+        one.remove(model.entry.name)
+
+
 def select(wanted: Sequence[str]) -> list[Model]:
     """The models of those names, handles, or beginnings of a sha1 with six digits or more; all where none is wanted.
 
@@ -94,7 +107,7 @@ def handle_of(text: str) -> str:
     if "://" in text or os.path.exists(text) or "/" not in text:
         return text
     with contextlib.suppress(CacheError):
-        caches = [cache(), *(Cache(open_root(place)) for place in settings.extra_roots())]
+        caches = [cache(), *(Cache(open_root(place)) for place in (*settings.extra_roots(), *_second_level()))]
         if any(one.find(_key(_TFHUB + text)) is not None for one in caches):
             return _TFHUB + text
     return text
@@ -124,8 +137,12 @@ def _key(text: str) -> str:
         return text
 
 
+def _second_level() -> list[str]:
+    return [settings.urls_root().value] if settings.is_second_level() else []
+
+
 def _lent() -> Iterator[Model]:
-    for place in settings.extra_roots():
+    for place in (*settings.extra_roots(), *_second_level()):
         try:
             yield from [_cached(entry, place) for entry in Cache(open_root(place)).entries()]
         except CacheError as error:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from tfimm_resolver import bucket_access
-from tfimm_resolver.errors import AccessError, FetchError, IntegrityError, NotFoundError
+from tfimm_resolver.errors import (
+    AccessError,
+    FetchError,
+    IntegrityError,
+    NotFoundError,
+    OfflineError,
+    TransferTimeoutError,
+)
 
 PIECE_BYTES = 8 << 20
 """How much one request for a part of an object brings, or sends."""
@@ -20,6 +29,13 @@ AT_ONCE = 16
 """How many requests may be under way at once that carry little."""
 
 _ABSENT = "create"
+_REASON_CHARACTERS = 300
+_STATUS = re.compile(r"status code: (\d{3})")
+_NOT_FOUND_FIX = "Check the bucket's name and the path."
+_OFFLINE_FIX = "Check the network and the proxy variables (https_proxy, no_proxy)."
+_TIMEOUT_FIX = "Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S higher."
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +71,8 @@ class Objects:
 
     def read(self, name: str) -> tuple[bytes, Version] | None:
         """A small object, and its version; None if there is none. One request."""
-        with self._telling(name), contextlib.suppress(FileNotFoundError):
-            result = self._obstore.get(self._store(), self._path(name))
-            return bytes(result.bytes()), Version(result.meta["e_tag"], result.meta["version"])
+        with contextlib.suppress(NotFoundError), self._telling(name):
+            return _apart(self._read, name)
         return None
 
     def write(self, name: str, data: bytes) -> None:
@@ -79,7 +94,8 @@ class Objects:
 
         with self._telling(name, is_writing=True):
             store = self._store(is_writing=True)
-            self._obstore.put(store, self._path(name), Path(path), chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+            file = Path(path)
+            _apart(self._obstore.put, store, self._path(name), file, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
 
     def streams(self, wanted: Iterable[Found], at_once: int) -> Generator[tuple[Found, Iterator[bytes]]]:
         """Every object with its bytes in pieces, in order, while the next few pieces are under way, of later objects, too.
@@ -89,32 +105,30 @@ class Objects:
         """
         wanted = [*wanted]
         jobs = ((found, start) for found in wanted for start in range(0, found.size_bytes, PIECE_BYTES))
-        with ThreadPoolExecutor(at_once) as pool:
-            waiting = deque(pool.submit(self._piece, *job) for job in islice(jobs, at_once))
+        pool = ThreadPoolExecutor(at_once)
+        waiting = deque(pool.submit(self._piece, *job) for job in islice(jobs, at_once))
 
-            def pieces(found: Found) -> Iterator[bytes]:
-                for _ in range(0, found.size_bytes, PIECE_BYTES):
-                    piece = waiting.popleft().result()
-                    waiting.extend(pool.submit(self._piece, *job) for job in islice(jobs, 1))
-                    yield piece
+        def pieces(found: Found) -> Iterator[bytes]:
+            for _ in range(0, found.size_bytes, PIECE_BYTES):
+                piece = waiting.popleft().result()
+                waiting.extend(pool.submit(self._piece, *job) for job in islice(jobs, 1))
+                yield piece
 
-            try:
-                for found in wanted:
-                    yield found, pieces(found)
-            finally:
-                for piece in waiting:
-                    piece.cancel()
+        try:
+            for found in wanted:
+                yield found, pieces(found)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def find(self, name: str) -> Found:
         """One object. Raises NotFoundError if there is none."""
         with self._telling(name):
-            return self._found(self._obstore.head(self._store(), self._path(name)))
+            return self._found(_apart(self._obstore.head, self._store(), self._path(name)))
 
     def below(self, name: str = "") -> list[Found]:
         """Every object below a name, with names that begin behind the place."""
         with self._telling(name):
-            pages = self._obstore.list(self._store(), self._path(name) or None)
-            found = [self._found(meta) for page in pages for meta in page]
+            found = _apart(lambda: [self._found(meta) for page in self._pages(name) for meta in page])
         # Some clients put an empty object where others have a directory.
         folders = {"", *(one.name[:end] for one in found for end, mark in enumerate(one.name) if mark == "/")}
         return [one for one in found if one.size_bytes or one.name not in folders]
@@ -122,7 +136,7 @@ class Objects:
     def top(self) -> tuple[list[str], list[Found]]:
         """The first parts of all names: those of which more follows, and objects."""
         with self._telling(""):
-            listed = self._obstore.list_with_delimiter(self._store(), self._prefix or None)
+            listed = _apart(self._obstore.list_with_delimiter, self._store(), self._prefix or None)
         folders = [self._name(path) for path in listed["common_prefixes"]]
         return folders, [self._found(meta) for meta in listed["objects"]]
 
@@ -130,8 +144,15 @@ class Objects:
         """Remove objects; nothing where there is none."""
         paths = [self._path(name) for name in names]
         if paths:
-            with self._telling("", is_writing=True), contextlib.suppress(FileNotFoundError):
-                self._obstore.delete(self._store(is_writing=True), paths)
+            with contextlib.suppress(NotFoundError), self._telling("", is_writing=True):
+                _apart(self._obstore.delete, self._store(is_writing=True), paths)
+
+    def _read(self, name: str) -> tuple[bytes, Version]:
+        result = self._obstore.get(self._store(), self._path(name))
+        return result.bytes().to_bytes(), Version(result.meta["e_tag"], result.meta["version"])
+
+    def _pages(self, name: str) -> Any:
+        return self._obstore.list(self._store(), self._path(name) or None)
 
     @property
     def _obstore(self) -> Any:
@@ -153,7 +174,8 @@ class Objects:
         with self._telling(name, is_writing=True):
             wrong = self._obstore.exceptions
             with contextlib.suppress(wrong.AlreadyExistsError, wrong.PreconditionError):
-                put = self._obstore.put(self._store(is_writing=True), self._path(name), data, mode=mode, use_multipart=False)
+                store = self._store(is_writing=True)
+                put = _apart(self._obstore.put, store, self._path(name), data, mode=mode, use_multipart=False)
                 return Version(put["e_tag"], put["version"])
         return None
 
@@ -175,16 +197,42 @@ class Objects:
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFoundError(f"{place} is not there", fix="Check the bucket's name and the path.") from error
+            raise NotFoundError(f"{place} is not there", fix=_NOT_FOUND_FIX) from error
         except wrong.PreconditionError as error:
             raise IntegrityError(f"{place} changed while it was read", fix="Try again.") from error
-        except (wrong.PermissionDeniedError, wrong.UnauthenticatedError) as error:
-            deed = "written" if is_writing else "read"
-            who = bucket_access.credentials_name(self._scheme)
-            raise AccessError(f"{place} may not be {deed} {who}", fix=bucket_access.CREDENTIALS_FIX[self._scheme]) from error
         except wrong.BaseError as error:
-            raise FetchError(f"{place}: {_first_line(error)}", is_passing=True) from error
+            raise self._error(place, error, "written" if is_writing else "read") from error
+
+    def _error(self, place: str, error: Exception, deed: str) -> FetchError:
+        """An error of obstore, which tells apart by its text alone what a list, or the network, went wrong with."""
+        text, _, details = str(error).partition("\n\nDebug source")
+        found = _STATUS.search(text)
+        status = int(found[1]) if found else None
+        if status == 404:
+            return NotFoundError(f"{place} is not there", fix=_NOT_FOUND_FIX, status=status)
+        if status in (401, 403):
+            who = bucket_access.credentials_name(self._scheme)
+            fix = bucket_access.CREDENTIALS_FIX[self._scheme]
+            return AccessError(f"{place} may not be {deed} {who} (HTTP {status})", fix=fix, status=status)
+        if status is None and "kind: Timeout" in details:
+            return TransferTimeoutError(f"{place} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
+        if status is None and "kind: Connect" in details:
+            return OfflineError(f"{place} is out of reach: no connection", fix=_OFFLINE_FIX, is_passing=True)
+        reason = f"HTTP {status}" if status else " ".join(text.split())[:_REASON_CHARACTERS]
+        return FetchError(f"{place} could not be {deed}: {reason}", fix="Try again later.", is_passing=True, status=status)
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+def _apart(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
+    """Call in another thread, where it comes to that: obstore does not let Ctrl-C through, and a wait for a thread does."""
+    if threading.current_thread() is not threading.main_thread():
+        return call(*args, **options)
+    done: Future[_Result] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(call(*args, **options))
+        except BaseException as error:  # it is raised where the result is wanted
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="tfimm_resolver bucket", daemon=True).start()
+    return done.result()

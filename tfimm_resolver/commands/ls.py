@@ -12,7 +12,7 @@ from tfimm_resolver.listing import Model
 from tfimm_resolver.progress import cut, in_words
 from tfimm_resolver.screen import Screen, ago, bar, count, state, table
 
-_EXTRA = " (extra)"
+_EXTRA, _BUCKET = " (extra)", " (bucket)"
 _PLAIN_COLUMNS, _USE_COLUMNS, _BAR_COLUMNS = 23, 12, 14
 
 
@@ -37,7 +37,7 @@ def command(screen: Screen) -> int:
 def _rows(models: Sequence[Model], columns: int | None) -> list[list[str]]:
     """Where a terminal is narrow the bar goes first, then the time of use; then names are cut, there only."""
     longest = max((len(model.name) for model in models), default=0)
-    plain = _PLAIN_COLUMNS + len(_EXTRA) * any(model.lender for model in models)
+    plain = _PLAIN_COLUMNS + max((len(_mark(model)) for model in models), default=0)
     has_bar = columns is not None and columns >= longest + plain + _USE_COLUMNS + _BAR_COLUMNS
     has_use = columns is None or columns >= longest + plain + _USE_COLUMNS
     width = columns and max(12, columns - plain - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
@@ -51,7 +51,7 @@ def _rows(models: Sequence[Model], columns: int | None) -> list[list[str]]:
                 f"{in_words(model.size_bytes):>7}",
                 *[bar(model.size_bytes, largest)] * has_bar,
                 *[click.style(ago(model.used_s), dim=True)] * has_use,
-                state(model.state) + click.style(_EXTRA * bool(model.lender), dim=True),
+                state(model.state) + click.style(_mark(model), dim=True),
             ]
         )
     return rows
@@ -61,6 +61,12 @@ def _sum_up(screen: Screen, models: Sequence[Model]) -> None:
     ours = [model for model in models if not model.lender]
     damaged = sum(model.state == "damaged" for model in ours)
     size_bytes = sum(model.size_bytes for model in ours)
-    extra = f"; {len(models) - len(ours)} in extra roots" if len(models) > len(ours) else ""
+    extra = sum(model.is_only_read for model in models)
+    behind = len(models) - len(ours) - extra
+    more = f"; {extra} in extra roots" * bool(extra) + f"; {behind} in {settings.urls_root().value}" * bool(behind)
     mend = f"; {damaged} damaged: {again('verify --repair')}" if damaged else ""
-    screen.sum(f"{count(len(ours), 'model')}, {in_words(size_bytes)} in {settings.urls_root().value}{extra}{mend}")
+    screen.sum(f"{count(len(ours), 'model')}, {in_words(size_bytes)} in {settings.cache_root().value}{more}{mend}")
+
+
+def _mark(model: Model) -> str:
+    return "" if not model.lender else _EXTRA if model.is_only_read else _BUCKET

@@ -20,6 +20,8 @@ def command(screen: Screen) -> int:
     """Print where models are kept, and which setting says so."""
     extra = settings.extra_roots()
     roots = {"urls": settings.urls_root(), "names": settings.names_root()}
+    if settings.is_second_level():
+        roots["copies"] = settings.local_root()
     if screen.as_json:
         facts: dict[str, Any] = {
             kind: {"path": root.value, "source": root.source, "free_bytes": _free_bytes(root.value)}
@@ -29,8 +31,8 @@ def command(screen: Screen) -> int:
     elif screen.is_quiet:
         screen.data(roots["urls"].value)
     else:
-        rows = [[f"{kind:<5}", root.value, root.source] for kind, root in roots.items()]
-        for line in table([*rows, *(["extra", place, f"${settings.EXTRA_ROOTS}, only read"] for place in extra)]):
+        rows = [[f"{kind:<6}", root.value, root.source] for kind, root in roots.items()]
+        for line in table([*rows, *(["extra ", place, f"${settings.EXTRA_ROOTS}, only read"] for place in extra)]):
             screen.data(line)
     return 0
 

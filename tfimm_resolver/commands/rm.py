@@ -20,7 +20,7 @@ from tfimm_resolver.screen import Screen
 def command(screen: Screen, models: Sequence[str]) -> int:
     """Remove models from the cache; MODEL is what ls shows, a handle, or six digits of its sha1."""
     chosen = listing.select(models)
-    ours = [model for model in chosen if not model.lender]
+    ours = [model for model in chosen if not model.is_only_read]
     for model in chosen:
         if model.entry is None:
             raise CacheError(f"{model.path} was not fetched by this command, but put there by hand", fix="Remove it by hand.")
@@ -30,8 +30,7 @@ def command(screen: Screen, models: Sequence[str]) -> int:
                 fix="Whoever keeps that root may remove it. TFIMM_RESOLVER_EXTRA_ROOTS names the extra roots.",
             )
     for model in ours:
-        assert model.entry is not None
-        listing.cache().remove(model.entry.name)
+        listing.remove(model)
         if not screen.as_json:
             screen.say(f"removed {model.name}, {in_words(model.size_bytes)}")
     if screen.as_json:

@@ -71,7 +71,7 @@ def _repaired(model: Model) -> dict[str, Any]:
 
 
 def _handle_to_repair(model: Model) -> str:
-    if model.lender:
+    if model.is_only_read:
         raise CacheError(f"{model.lender} is an extra root, which is only read", fix="Whoever keeps it can mend it there.")
     handle = model.entry.record.handle if model.entry else ""
     if not handle or handle.endswith("?…"):
@@ -91,6 +91,8 @@ def _print_verified(screen: Screen, model: Model, row: dict[str, Any]) -> None:
         for fault in row["faults"]:
             screen.data(f"  {fault}")
         error = row.get("error")
-        mend = f"it lies in {model.lender}, which is only read" if model.lender else again(f"verify --repair {model.name}")
+        mend = (
+            f"it lies in {model.lender}, which is only read" if model.is_only_read else again(f"verify --repair {model.name}")
+        )
         mend = f"not mended: {error['text']}" if error else f"mend: {mend}"
         screen.data(f"  {mend}")

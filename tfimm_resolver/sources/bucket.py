@@ -20,9 +20,9 @@ SCHEMES = ("gs", "s3")
 
 def plan(handle: Handle) -> InPlace | Fetch:
     """What is done with a ``gs://`` or ``s3://`` handle."""
-    place = f"{handle.scheme}://{handle.host}{handle.path}"  # TensorFlow knows no GS://
     if handle.scheme == "gs" and not handle.is_archive:
-        return InPlace(place)
+        return InPlace(handle.scheme + handle.text[len(handle.scheme) :])  # TensorFlow knows no GS://
+    place = f"{handle.scheme}://{handle.host}{handle.path}"
     if not handle.is_archive and handle.sha256 is not None:
         raise HandleError(f"{handle} is a directory: only an archive can be pinned by sha256")
 
