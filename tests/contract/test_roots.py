@@ -22,12 +22,16 @@ TEXT = NAME + RECORD
 OTHER = {"saved_model.pb": b"another graph", "assets/words.txt": b"a\nb\n"}
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "gs", "s3"])
 def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
     """An empty root of each kind."""
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "here"))
-    places = {"local": str(tmp_path / "not" / "made" / "yet"), "memory": f"memory://{uuid.uuid4().hex}/below/it"}
-    return open_root(places[request.param])
+    if request.param == "local":
+        return open_root(str(tmp_path / "not" / "made" / "yet"))
+    if request.param == "memory":
+        return open_root(f"memory://{uuid.uuid4().hex}/below/it")
+    request.getfixturevalue({"gs": "gcs", "s3": "s3"}[request.param])
+    return open_root(f"{request.param}://bucket/below/it")
 
 
 @pytest.fixture
