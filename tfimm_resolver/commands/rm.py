@@ -29,7 +29,7 @@ def command(screen: Screen, models: Sequence[str]) -> int:
                 f"{model.name} lies in {model.lender}, an extra root, which is only read",
                 fix="Whoever keeps that root may remove it. TFIMM_RESOLVER_EXTRA_ROOTS names the extra roots.",
             )
-    for model in ours:
+    for model in {model.name: model for model in reversed(ours)}.values():  # it may lie here and in the bucket behind
         listing.remove(model)
         if not screen.as_json:
             screen.say(f"removed {model.name}, {in_words(model.size_bytes)}")
