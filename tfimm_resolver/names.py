@@ -105,8 +105,16 @@ def places(name: str) -> list[str]:
 
 def find(name: str) -> str | None:
     """The directory of a whole SavedModel of that name, or None."""
-    unknown = record.Record(name, name)
-    return next((place for place in places(name) if record.fault(place, unknown) is None), None)
+    return next((place for place in places(name) if _lies_at(place)), None)
+
+
+def _lies_at(place: str) -> bool:
+    if not settings.is_bucket(place):
+        return record.fault(place, record.Record("", "")) is None
+    from tfimm_resolver.objects import Objects
+
+    # What TensorFlow cannot read where it lies is no model of that name.
+    return place.startswith("gs://") and any(found.name in record.SAVED_MODEL_FILES for found in Objects(place).below())
 
 
 def similar(name: str) -> list[str]:

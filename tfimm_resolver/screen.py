@@ -97,7 +97,9 @@ def state(word: str) -> str:
 
 
 def ago(when_s: float) -> str:
-    """A time for people: ``9 d ago``."""
+    """A time for people: ``9 d ago``; nothing where it is unknown."""
+    if not when_s:
+        return ""
     passed_s = time.time() - when_s
     for unit_s, unit in _UNITS:
         if passed_s >= unit_s:
