@@ -1,14 +1,19 @@
-"""Overlaps work: a stream that is read ahead, and deeds that are done behind, each by a thread of its own."""
+"""Overlaps work: a stream that is read ahead, deeds that are done behind, and deeds that are done at once, by threads."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 _WAITING = 16
 _TICK_S = 0.2
 _FAREWELL_S = 2.0
+
+_Result = TypeVar("_Result")
 
 
 class _Belt:
@@ -152,3 +157,48 @@ class Behind:
                 self._error = self._error or error
             del deed, arguments, given  # a piece is not kept for longer than it is needed
             self._deeds.done()
+
+
+class Crew:
+    """A few threads that do deeds at once.
+
+    They are daemons: unlike those of an executor, they hold up neither who closes this nor the end of the process.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._hired = size, 0
+        self._deeds: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def submit(self, deed: Callable[..., _Result], *things: Any) -> Future[_Result]:
+        """Have it done, in its turn."""
+        done: Future[_Result] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(deed(*things))
+            except BaseException as error:  # it is raised where the result is wanted
+                done.set_exception(error)
+
+        self._deeds.put(work)
+        if self._hired < self._size:
+            self._hired += 1
+            threading.Thread(target=self._run, name="tfimm_resolver crew", daemon=True).start()
+        return done
+
+    def close(self) -> None:
+        """Let what was not begun be, and wait for nothing."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._deeds.get_nowait()
+        for _ in range(self._hired):
+            self._deeds.put(None)
+
+    def _run(self) -> None:
+        while (work := self._deeds.get()) is not None:
+            work()

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tfimm_resolver import bucket_access
+from tfimm_resolver.ahead import Crew
 from tfimm_resolver.errors import (
     AccessError,
     FetchError,
     IntegrityError,
     NotFoundError,
     OfflineError,
+    ResolverError,
     TransferTimeoutError,
 )
 
@@ -88,14 +91,15 @@ class Objects:
         known = {"e_tag": version.etag, "version": version.number}
         return self._put(name, data, {key: value for key, value in known.items() if value is not None})
 
-    def upload(self, name: str, path: str) -> None:
-        """Put a file there, whole or not at all, in pieces if it is large."""
-        from pathlib import Path
-
-        with self._telling(name, is_writing=True):
-            store = self._store(is_writing=True)
-            file = Path(path)
-            _apart(self._obstore.put, store, self._path(name), file, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+    def upload(self, files: Mapping[str, Path]) -> None:
+        """Put files under names, each whole or not at all: small ones at once, of a large one the pieces."""
+        with Crew(AT_ONCE) as crew:
+            is_large = {name: path.stat().st_size > PIECE_BYTES for name, path in files.items()}
+            small = [crew.submit(self._upload, name, path) for name, path in files.items() if not is_large[name]]
+            for name in (name for name in files if is_large[name]):
+                crew.submit(self._upload, name, files[name]).result()
+            for one in small:
+                one.result()
 
     def streams(self, wanted: Iterable[Found], at_once: int) -> Generator[tuple[Found, Iterator[bytes]]]:
         """Every object with its bytes in pieces, in order, while the next few pieces are under way, of later objects, too.
@@ -105,20 +109,17 @@ class Objects:
         """
         wanted = [*wanted]
         jobs = ((found, start) for found in wanted for start in range(0, found.size_bytes, PIECE_BYTES))
-        pool = ThreadPoolExecutor(at_once)
-        waiting = deque(pool.submit(self._piece, *job) for job in islice(jobs, at_once))
+        with Crew(at_once) as crew:
+            waiting = deque(crew.submit(self._piece, *job) for job in islice(jobs, at_once))
 
-        def pieces(found: Found) -> Iterator[bytes]:
-            for _ in range(0, found.size_bytes, PIECE_BYTES):
-                piece = waiting.popleft().result()
-                waiting.extend(pool.submit(self._piece, *job) for job in islice(jobs, 1))
-                yield piece
+            def pieces(found: Found) -> Iterator[bytes]:
+                for _ in range(0, found.size_bytes, PIECE_BYTES):
+                    piece = waiting.popleft().result()
+                    waiting.extend(crew.submit(self._piece, *job) for job in islice(jobs, 1))
+                    yield piece
 
-        try:
             for found in wanted:
                 yield found, pieces(found)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
     def find(self, name: str) -> Found:
         """One object. Raises NotFoundError if there is none."""
@@ -146,6 +147,11 @@ class Objects:
         if paths:
             with contextlib.suppress(NotFoundError), self._telling("", is_writing=True):
                 _apart(self._obstore.delete, self._store(is_writing=True), paths)
+
+    def _upload(self, name: str, path: Path) -> None:
+        with self._telling(name, is_writing=True):
+            store = self._store(is_writing=True)
+            self._obstore.put(store, self._path(name), path, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
 
     def _read(self, name: str) -> tuple[bytes, Version]:
         result = self._obstore.get(self._store(), self._path(name))
@@ -196,6 +202,10 @@ class Objects:
         place = f"{self.place}/{name}".rstrip("/")
         try:
             yield
+        except ResolverError:
+            raise
+        except ValueError as error:
+            raise FetchError(f"{place} is no name of an object: {error}") from error
         except FileNotFoundError as error:
             raise NotFoundError(f"{place} is not there", fix=_NOT_FOUND_FIX) from error
         except wrong.PreconditionError as error:
@@ -226,13 +236,5 @@ def _apart(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
     """Call in another thread, where it comes to that: obstore does not let Ctrl-C through, and a wait for a thread does."""
     if threading.current_thread() is not threading.main_thread():
         return call(*args, **options)
-    done: Future[_Result] = Future()
-
-    def work() -> None:
-        try:
-            done.set_result(call(*args, **options))
-        except BaseException as error:  # it is raised where the result is wanted
-            done.set_exception(error)
-
-    threading.Thread(target=work, name="tfimm_resolver bucket", daemon=True).start()
-    return done.result()
+    with Crew(1) as crew:
+        return crew.submit(functools.partial(call, *args, **options)).result()

@@ -7,11 +7,11 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from tfimm_resolver import claims, settings
+from tfimm_resolver.ahead import Crew
 from tfimm_resolver.claims import CLAIM
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
 from tfimm_resolver.objects import AT_ONCE, Objects
@@ -106,8 +106,9 @@ class BucketRoot:
         return [*folders, *(found.name for found in objects)]
 
     def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            yield from pool.map(read, names)
+        with Crew(AT_ONCE) as crew:
+            for reading in [crew.submit(read, name) for name in names]:
+                yield reading.result()
 
     @contextlib.contextmanager
     def lock(self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
@@ -130,10 +131,7 @@ class BucketRoot:
             return replace(new, tree=known.tree)
         new = replace(new, tree=f"{new.tree}.{new.origin.sha256 or _sha256(files)}-{os.urandom(4).hex()}")
         with self._telling("write"):
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                sent = [pool.submit(self.objects.upload, f"{new.tree}/{file.path}", f"{staged}/{file.path}") for file in files]
-                for one in sent:
-                    one.result()
+            self.objects.upload({f"{new.tree}/{file.path}": staged / file.path for file in files})
             self._check(new.tree, files)
         return new
 
