@@ -26,6 +26,7 @@ _EXPIRES_S = 20.0
 _BEATS = 4
 _TELL_S, _TELL_AGAIN_S = 2.0, 60.0
 _POLL_S, _POLL_MOST_S = 0.1, 1.0
+_FAREWELL_S = 2.0
 
 
 def expires_s() -> float:
@@ -45,15 +46,13 @@ def held(objects: Objects, name: str, what: str, is_needless: Callable[[], bool]
         yield False
         return
     ended = threading.Event()
-    beat = threading.Thread(target=_renew, args=(objects, path, version, ended), name="tfimm_resolver claim", daemon=True)
+    beat = threading.Thread(target=_keep, args=(objects, path, version, ended), name="tfimm_resolver claim", daemon=True)
     beat.start()
     try:
         yield True
     finally:
         ended.set()
-        beat.join()
-        with contextlib.suppress(FetchError):  # it expires
-            _release(objects, path)
+        beat.join(_FAREWELL_S)  # a store that does not answer is no reason to stay: the claim expires
 
 
 def _taken(objects: Objects, path: str, what: str, is_needless: Callable[[], bool]) -> Version | None:
@@ -94,18 +93,16 @@ def _taken(objects: Objects, path: str, what: str, is_needless: Callable[[], boo
             return None
 
 
-def _renew(objects: Objects, path: str, version: Version, ended: threading.Event) -> None:
-    """Change the text from time to time, until it ends or somebody else has taken over."""
+def _keep(objects: Objects, path: str, version: Version, ended: threading.Event) -> None:
+    """Change the text from time to time; at the end remove it, unless somebody else has taken over."""
     mine: Version | None = version
     while mine is not None and not ended.wait(expires_s() / _BEATS):
         with contextlib.suppress(FetchError):  # a beat may fail; several make others take over
             mine = objects.replace(path, _text(), mine)
-
-
-def _release(objects: Objects, path: str) -> None:
-    found = objects.read(path)
-    if found is not None and _holder(found[0]) == _holder(_text()):
-        objects.delete([path])
+    with contextlib.suppress(FetchError):  # it expires
+        found = objects.read(path)
+        if found is not None and _holder(found[0]) == _holder(_text()):
+            objects.delete([path])
 
 
 def _text() -> bytes:
