@@ -32,6 +32,7 @@ AT_ONCE = 16
 """How many requests may be under way at once that carry little."""
 
 _ABSENT = "create"
+_SMALL_BYTES = 1 << 20
 _REASON_CHARACTERS = 300
 _STATUS = re.compile(r"status code: (\d{3})")
 _NOT_FOUND_FIX = "Check the bucket's name and the path."
@@ -146,7 +147,7 @@ class Objects:
         paths = [self._path(name) for name in names]
         if paths:
             with contextlib.suppress(NotFoundError), self._telling("", is_writing=True):
-                _apart(self._obstore.delete, self._store(is_writing=True), paths)
+                _apart(self._obstore.delete, self._store(), paths)
 
     def _upload(self, name: str, path: Path) -> None:
         with self._telling(name, is_writing=True):
@@ -180,7 +181,7 @@ class Objects:
         with self._telling(name, is_writing=True):
             wrong = self._obstore.exceptions
             with contextlib.suppress(wrong.AlreadyExistsError, wrong.PreconditionError):
-                store = self._store(is_writing=True)
+                store = self._store(is_writing=len(data) > _SMALL_BYTES)
                 put = _apart(self._obstore.put, store, self._path(name), data, mode=mode, use_multipart=False)
                 return Version(put["e_tag"], put["version"])
         return None
