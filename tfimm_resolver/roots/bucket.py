@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _UNUSED_S = 24 * 3600.0
 """Seconds after which a prefix that no record names is not being filled or read any more."""
+
+_REPLACED = ".replaced"
+"""An object below a prefix, whose age tells for how long no record has named it; what was uploaded may be much older."""
 
 _LOOK_S = 0.5
 
@@ -133,16 +137,18 @@ class BucketRoot:
         with self._telling("write"):
             self.objects.upload({f"{new.tree}/{file.path}": staged / file.path for file in files})
             self._check(new.tree, files)
+            if known.handle:  # since when it is replaced, and may still be read
+                self.objects.write(f"{known.tree}/{_REPLACED}", b"")
         return new
 
     def tidy(self, tree_of: Callable[[str], str]) -> None:
-        with contextlib.suppress(FetchError):  # what cannot be removed now goes another time
+        with contextlib.suppress(FetchError, CacheError):  # what cannot be removed now goes another time
             folders, objects = self.objects.top()
             records = {found.name.removesuffix(RECORD) for found in objects if found.name.endswith(RECORD)}
-            trees = [found for folder in folders if (found := TREE.fullmatch(folder))]
-            names = [found[1] for found in trees]
+            trees = [found for folder in folders if (found := TREE.fullmatch(folder)) and found[2]]  # else it is hub's
+            number = Counter(found[1] for found in trees)
             for found in trees:
-                is_alone = found[1] in records and names.count(found[1]) == 1
+                is_alone = found[1] in records and number[found[1]] == 1
                 if not is_alone and found[0] != tree_of(found[1]):
                     self._remove_unused(found[0])
             old_s = time.time() - _UNUSED_S
