@@ -35,27 +35,34 @@ def expires_s() -> float:
 
 
 @contextlib.contextmanager
-def held(objects: Objects, name: str, what: str, is_needless: Callable[[], bool]) -> Iterator[bool]:
+def held(
+    objects: Objects, name: str, what: str, is_needless: Callable[[], bool], beat: Callable[[], None] = lambda: None
+) -> Iterator[bool]:
     """Hold the claim on ``name`` and renew it meanwhile; gives False, and does not hold it, once it is needless.
 
     Its age is counted by this machine's clock from when its text was last seen to change, so no two clocks are compared.
+    ``beat`` is called now and then, as long as the wait gets on, or the claim is held.
     """
     path = name + CLAIM
-    version = _taken(objects, path, what, is_needless)
+    version = _taken(objects, path, what, is_needless, beat)
     if version is None:
         yield False
         return
     ended = threading.Event()
-    beat = threading.Thread(target=_keep, args=(objects, path, version, ended), name="tfimm_resolver claim", daemon=True)
-    beat.start()
+    keeping = threading.Thread(
+        target=_keep, args=(objects, path, version, ended, beat), name="tfimm_resolver claim", daemon=True
+    )
+    keeping.start()
     try:
         yield True
     finally:
         ended.set()
-        beat.join(_FAREWELL_S)  # a store that does not answer is no reason to stay: the claim expires
+        keeping.join(_FAREWELL_S)  # a store that does not answer is no reason to stay: the claim expires
 
 
-def _taken(objects: Objects, path: str, what: str, is_needless: Callable[[], bool]) -> Version | None:
+def _taken(
+    objects: Objects, path: str, what: str, is_needless: Callable[[], bool], beat: Callable[[], None]
+) -> Version | None:
     """The version of our claim; None once it is needless."""
     seen: Version | None = None
     seen_s = began_s = time.monotonic()
@@ -87,18 +94,20 @@ def _taken(objects: Objects, path: str, what: str, is_needless: Callable[[], boo
         if now_s >= tell_s:
             tell_s = now_s + _TELL_AGAIN_S
             log.warning("waiting for %s, which has been fetching %s for %.0f s at least", _holder(text), what, now_s - began_s)
+        beat()
         time.sleep(poll_s * random.uniform(0.5, 1))
         poll_s = min(_POLL_MOST_S, poll_s * 1.5)
         if is_needless():
             return None
 
 
-def _keep(objects: Objects, path: str, version: Version, ended: threading.Event) -> None:
+def _keep(objects: Objects, path: str, version: Version, ended: threading.Event, beat: Callable[[], None]) -> None:
     """Change the text from time to time; at the end remove it, unless somebody else has taken over."""
     mine: Version | None = version
     while mine is not None and not ended.wait(expires_s() / _BEATS):
         with contextlib.suppress(FetchError):  # a beat may fail; several make others take over
             mine = objects.replace(path, _text(), mine)
+            beat()
     with contextlib.suppress(FetchError):  # it expires
         found = objects.read(path)
         if found is not None and _holder(found[0]) == _holder(_text()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import time
@@ -120,7 +121,8 @@ class BucketRoot:
             staged = stack.enter_context(self._staging.lock(name, what, _Seldom(is_needless)))
             if staged is not None and not is_needless():
                 with self._telling("write"):
-                    is_held = stack.enter_context(claims.held(self.objects, name, what, is_needless))
+                    touch = functools.partial(_touch, staged)
+                    is_held = stack.enter_context(claims.held(self.objects, name, what, is_needless, touch))
                 staged = staged if is_held else None
             else:
                 staged = None
@@ -195,6 +197,12 @@ class _Seldom:
         answer = self._ask()
         self._asked_s = time.monotonic()
         return answer
+
+
+def _touch(staged: Path) -> None:
+    """Show those who wait on this machine that we get on, while nothing is unpacked."""
+    with contextlib.suppress(OSError):
+        os.utime(staged)
 
 
 def _sha256(files: tuple[File, ...]) -> str:
