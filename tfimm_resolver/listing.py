@@ -12,7 +12,7 @@ from typing import Any
 
 from tfimm_resolver import record, settings
 from tfimm_resolver.cache import Cache, Entry, is_tree, name_of
-from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.roots import open_root
 
@@ -106,10 +106,10 @@ def handle_of(text: str) -> str:
     """The handle for a name that ``models`` shows, such as ``google/nnlm/2``; anything else is a handle already."""
     if "://" in text or os.path.exists(text) or "/" not in text:
         return text
-    with contextlib.suppress(CacheError):
-        caches = [cache(), *(Cache(open_root(place)) for place in (*settings.extra_roots(), *_second_level()))]
-        if any(one.find(_key(_TFHUB + text)) is not None for one in caches):
-            return _TFHUB + text
+    for place in (None, *settings.extra_roots(), *_second_level()):
+        with contextlib.suppress(CacheError, FetchError):
+            if (Cache(open_root(place)) if place else cache()).find(_key(_TFHUB + text)) is not None:
+                return _TFHUB + text
     return text
 
 
@@ -145,7 +145,7 @@ def _lent() -> Iterator[Model]:
     for place in (*settings.extra_roots(), *_second_level()):
         try:
             yield from [_cached(entry, place) for entry in Cache(open_root(place)).entries()]
-        except CacheError as error:
+        except (CacheError, FetchError) as error:
             log.warning("passed over: %s", error.text)
 
 

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import names, settings
-from tfimm_resolver.errors import CacheError, HandleError, OfflineError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, OfflineError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
 from tfimm_resolver.sources import SCHEMES, local, sources_for
@@ -152,7 +152,7 @@ def _lent(cache: Cache, key: str, sha256: str | None) -> str | None:
         if theirs is None or sha256 not in (None, theirs.origin.sha256):
             continue
         ours = None
-        with contextlib.suppress(CacheError):  # a cache that cannot be read is not needed for this
+        with contextlib.suppress(CacheError, FetchError):  # a cache that cannot be read is not needed for this
             ours = cache.find(key)
         is_later = ours is not None and ours.fetched_at > theirs.fetched_at and sha256 in (None, ours.origin.sha256)
         return None if is_later else lender.path(theirs)
