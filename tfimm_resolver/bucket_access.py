@@ -6,9 +6,10 @@ metadata server that is not there takes longer than a second.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -93,7 +94,8 @@ def _store(scheme: str, bucket: str, is_writing: bool, limits: tuple[float, ...]
         config, provider = _google()
         kind: Any = store.GCSStore
     else:
-        config, provider = _amazon()
+        with _telling_amazon():
+            config, provider = _amazon()
         kind = store.S3Store
     client["allow_http"] = str(config.get("base_url") or config.get("endpoint") or "").startswith("http://")
     return kind(bucket, config=config, client_options=client, retry_config=retry, credential_provider=provider)
@@ -115,7 +117,8 @@ def has_credentials(scheme: str) -> bool:
 def credentials_name(scheme: str) -> str:
     """With which credentials a bucket is asked, for messages; no value of them."""
     if scheme == "s3":
-        credentials = _amazon_session().get_credentials()
+        with _telling_amazon():
+            credentials = _amazon_session().get_credentials()
         return f"with the credentials of {credentials.method}" if credentials else _ANONYMOUS
     source = _google_source()
     return f"with the credentials of {source}" if source else _ANONYMOUS
@@ -156,6 +159,8 @@ def _google_source() -> str:
 
     https://cloud.google.com/docs/authentication/application-default-credentials
     """
+    if os.environ.get("STORAGE_EMULATOR_HOST"):  # which asks for none
+        return ""
     if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         return "$GOOGLE_APPLICATION_CREDENTIALS"
     folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
@@ -179,6 +184,17 @@ def _is_on_google(no_check: str, host: str | None) -> bool:
         return False
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def _telling_amazon() -> Iterator[None]:
+    """What is wrong with the files and variables of Amazon's client, in words of ours."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("botocore."):  # which need not be there
+            raise
+        raise AccessError(f"the settings for s3:// are of no use: {error}", fix=CREDENTIALS_FIX["s3"]) from error
 
 
 def _amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
