@@ -22,6 +22,8 @@ def plan(handle: Handle) -> InPlace | Fetch:
     """What is done with a ``gs://`` or ``s3://`` handle."""
     if handle.scheme == "gs" and not handle.is_archive:
         return InPlace(handle.scheme + handle.text[len(handle.scheme) :])  # TensorFlow knows no GS://
+    if handle.query or "@" in handle.host:
+        raise HandleError(f"{handle} has more than a bucket and a path", fix=f"Write {handle.scheme}://BUCKET/PATH.")
     place = f"{handle.scheme}://{handle.host}{handle.path}"
     if not handle.is_archive and handle.sha256 is not None:
         raise HandleError(f"{handle} is a directory: only an archive can be pinned by sha256")
