@@ -17,6 +17,7 @@ from tfimm_resolver import bucket_access
 from tfimm_resolver.ahead import Crew
 from tfimm_resolver.errors import (
     AccessError,
+    ArchiveError,
     FetchError,
     IntegrityError,
     NotFoundError,
@@ -127,6 +128,13 @@ class Objects:
         with self._telling(name):
             return self._found(_apart(self._obstore.head, self._store(), self._path(name)))
 
+    def files(self) -> list[Found]:
+        """Every object that is a file: some clients put an empty object, named like one with a slash, where a directory is."""
+        found = self.below()
+        with Crew(AT_ONCE) as crew:
+            asked = {one.name: crew.submit(self._is_there, one.name) for one in found if not one.size_bytes}
+            return [one for one in found if one.name not in asked or asked[one.name].result()]
+
     def below(self, name: str = "") -> list[Found]:
         """Every object below a name, with names that begin behind the place."""
         with self._telling(name):
@@ -153,6 +161,11 @@ class Objects:
         with self._telling(name, is_writing=True):
             store = self._store(is_writing=True)
             self._obstore.put(store, self._path(name), path, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+
+    def _is_there(self, name: str) -> bool:
+        with contextlib.suppress(NotFoundError):
+            return bool(self.find(name))
+        return False
 
     def _read(self, name: str) -> tuple[bytes, Version]:
         result = self._obstore.get(self._store(), self._path(name))
@@ -217,10 +230,14 @@ class Objects:
     def _error(self, place: str, error: Exception, deed: str) -> FetchError:
         """An error of obstore, which tells apart by its text alone what a list, or the network, went wrong with."""
         text, _, details = str(error).partition("\n\nDebug source")
+        if "invalid path" in text:
+            return ArchiveError(f"{place} holds a name that no directory can: {' '.join(text.split())[:_REASON_CHARACTERS]}")
         found = _STATUS.search(text)
         status = int(found[1]) if found else None
         if status == 404:
             return NotFoundError(f"{place} is not there", fix=_NOT_FOUND_FIX, status=status)
+        if status == 416:
+            return IntegrityError(f"{place} is shorter than it was", status=status)
         if status in (401, 403):
             who = bucket_access.credentials_name(self._scheme)
             fix = bucket_access.CREDENTIALS_FIX[self._scheme]

@@ -146,8 +146,10 @@ class Target:
         with self._telling(""):
             self._flushing.finish()
 
-    def expect(self, size_bytes: int) -> None:
-        """Refuse what passes the limit, or what the disk has no room for, before any of it is written."""
+    def expect(self, size_bytes: int, members: int = 1) -> None:
+        """Refuse what passes the limits, or what the disk has no room for, before any of it is written."""
+        if members > self._limits.members:
+            raise self._too_many()
         if size_bytes > self._limits.size_bytes:
             raise self._too_large()
         self.want_room(size_bytes)
@@ -185,9 +187,7 @@ class Target:
         self._members += 1
         # Directories that stand only in paths count, too: each is one on the disk.
         if max(self._members, self._names.count) > self._limits.members:
-            raise ArchiveError(
-                f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
-            )
+            raise self._too_many()
         return parts
 
     @contextlib.contextmanager
@@ -204,6 +204,11 @@ class Target:
             if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
                 raise ArchiveError(f"member {shown(name)} has a name that this disk cannot hold") from error
             raise CacheError(f"cannot write {error.filename or self._into}: {error.strerror}") from error
+
+    def _too_many(self) -> ArchiveError:
+        return ArchiveError(
+            f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
+        )
 
     def _too_large(self) -> ArchiveError:
         return ArchiveError(

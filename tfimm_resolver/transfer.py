@@ -96,25 +96,39 @@ class Transfer:
             CacheError: if ``into`` cannot be written.
         """
         objects = Objects(place)
-        wanted = objects.below() if expected is None else [Found(file.path, file.size_bytes, 0, "") for file in expected]
+        wanted = objects.files() if expected is None else [Found(file.path, file.size_bytes, 0, "") for file in expected]
         if not wanted:
             raise NotFoundError(
                 f"{self._handle}: there is nothing below {place}", fix="Check the spelling; it is a directory's."
             )
+        try:
+            self._bring_objects(objects, wanted, into)
+        except ArchiveError as error:
+            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
+        except (NotFoundError, IntegrityError) as error:
+            if expected is None:
+                raise
+            raise self._damaged(error.text) from error
+        self.origin = Origin(place)
+        if expected is not None and (other := {*(self.files or ())} - {*expected}):
+            names = ", ".join(sorted(file.path for file in other))
+            raise self._damaged(f"{place} holds other bytes than were fetched: {names}")
+
+    def _damaged(self, text: str) -> IntegrityError:
+        return IntegrityError(text, fix=f"Fetch {self._handle} anew with refresh=True (command line: --refresh).")
+
+    def _bring_objects(self, objects: Objects, wanted: list[Found], into: Path) -> None:
         total_bytes = sum(found.size_bytes for found in wanted)
         with contextlib.ExitStack() as stack:
             meter = stack.enter_context(progress.shown(self._handle.public, total_bytes, quiet=settings.is_quiet()))
             streams = stack.enter_context(contextlib.closing(objects.streams(wanted, settings.connections())))
             nothing = Packed(io.BytesIO(), total_bytes)
             target = stack.enter_context(Target(into, nothing, Limits(*settings.unpack_limits())))
-            target.expect(total_bytes)
+            target.expect(total_bytes, len(wanted))
             for found, pieces in streams:
                 target.file(found.name, _counted(pieces, meter), found.size_bytes)
             target.finish()
-        self.origin, self.files = Origin(place), tuple(sorted(target.files, key=lambda file: file.path))
-        if expected is not None and (other := {*self.files} - {*expected}):
-            names = ", ".join(sorted(file.path for file in other))
-            raise IntegrityError(f"{place} holds other bytes than were fetched: {names}", fix=f"Fetch {self._handle} anew.")
+        self.files = tuple(sorted(target.files, key=lambda file: file.path))
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
