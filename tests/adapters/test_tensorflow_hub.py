@@ -214,8 +214,12 @@ def test_supports_urls_overrides_archives_and_names_that_are_there(tmp_path: Pat
     assert asked("half_written") is False
 
 
-def test_leaves_urls_to_tensorflow_hub_where_its_cache_is_in_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_leaves_urls_to_tensorflow_hub_where_its_cache_is_in_a_bucket_that_we_cannot_reach(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", "gs://bucket/cache")
+    assert HubResolver().is_supported("https://tfhub.dev/google/model/1") is True
+    monkeypatch.setitem(sys.modules, "obstore", None)  # as if the extra were not installed
     assert HubResolver().is_supported("https://tfhub.dev/google/model/1") is False
     tfimm_resolver.set_model_cache("mapped", tmp_path)
     assert HubResolver().is_supported("mapped") is True
