@@ -12,7 +12,11 @@ import pytest
 from tests.origin import Origin
 from tfimm_resolver import names, settings
 
+pytest_plugins = ("tests.stores.fixtures",)
+
 _OURS = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "GITHUB_")
+_CLOUDS = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
+_NOBODY = "127.0.0.1:1"
 _NETWORK = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle", "ssl_cert_file")
 
 
@@ -20,13 +24,16 @@ _NETWORK = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_b
 def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody's real cache, proxies or certificates; also for the processes that a test starts."""
     for variable in list(os.environ):
-        if variable.startswith(_OURS) or variable.lower() in _NETWORK:
+        if variable.startswith(_OURS + _CLOUDS) or variable.lower() in _NETWORK:
             monkeypatch.delenv(variable)
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")  # a failure that stays is tried twice, which takes half a second
+    # The metadata servers of a machine in a cloud, which would give it credentials; obstore's sockets are not Python's.
+    for variable, place in (("GCE_METADATA_HOST", ""), ("GCE_METADATA_IP", ""), ("AWS_METADATA_ENDPOINT", "http://")):
+        monkeypatch.setenv(variable, place + _NOBODY)
     yield
     settings.set_dir(None)
     for name in names.list_cached_models():

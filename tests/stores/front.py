@@ -1,0 +1,80 @@
+"""The door to a store for clients that insist on Google's own hosts: a proxy that ends TLS, with an authority of its own."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import trustme
+
+from tests.stores.gcs import Door, Gcs, Server
+
+HOSTS = ("www.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com", "accounts.google.com")
+
+
+class Front:
+    """A CONNECT proxy on a free port of 127.0.0.1, behind which Google's hosts are one store, and all others are refused."""
+
+    def __init__(self, store: Gcs, folder: Path) -> None:
+        authority = trustme.CA()
+        self.bundle = folder / "authority.pem"
+        authority.cert_pem.write_to_path(str(self.bundle))
+        self._server = _FrontServer(store, _FrontDoor)
+        authority.issue_cert(*HOSTS).configure_cert(self._server.tls)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Front:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+
+    @property
+    def refused(self) -> list[str]:
+        """The hosts that somebody asked for in vain."""
+        return self._server.refused
+
+    def environment(self) -> dict[str, str]:
+        """What points TensorFlow's own client here; without the last three a failure costs minutes."""
+        return {
+            "https_proxy": self.url,
+            "no_proxy": "127.0.0.1,localhost",
+            "CURL_CA_BUNDLE": str(self.bundle),
+            "NO_GCE_CHECK": "true",
+            "GCS_RETRY_CONFIG_MAX_RETRIES": "1",
+            "GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "1000",
+        }
+
+
+class _FrontServer(Server):
+    def __init__(self, store: Gcs, door: type[Door]) -> None:
+        super().__init__(store, door)
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.refused: list[str] = []
+
+
+class _FrontDoor(Door):
+    server: _FrontServer
+
+    def do_CONNECT(self) -> None:  # noqa: N802
+        """Become, for this connection, the host that was asked for."""
+        host = self.path.rpartition(":")[0]
+        if host not in HOSTS:
+            self.server.refused.append(self.path)
+            self.send_error(403)
+            return
+        self.base = f"https://{host}"
+        self.send_response(200)
+        self.end_headers()
+        try:
+            self.connection = self.request = self.server.tls.wrap_socket(self.connection, server_side=True)
+        except ssl.SSLError:  # a client that does not trust us
+            self.close_connection = True
+            return
+        self.setup()
+        self.close_connection = False
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()  # the server knows only the socket below TLS

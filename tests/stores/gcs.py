@@ -1,0 +1,209 @@
+"""A stand-in for Google Cloud Storage on loopback: its XML API, as obstore calls it, and its JSON API, as TensorFlow does."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tests.stores import json_api, xml_api
+from tests.stores.control import Control, Operation, ResetError
+from tests.stores.objects import Bucket, RefusedError
+
+TOKEN_PATHS = ("/token", "/o/oauth2/token", "/computeMetadata/v1/instance/service-accounts/default/token")
+_WRITES = ("PUT", "POST", "DELETE", "PATCH")
+
+
+@dataclass
+class Request:
+    """What was asked, read to its end; names of headers and of query fields are as HTTP and Google have them."""
+
+    method: str
+    base: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass
+class Reply:
+    """What is answered."""
+
+    status: int = 200
+    body: bytes | memoryview = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Gcs(Control):
+    """A store on a free port of 127.0.0.1, which STORAGE_EMULATOR_HOST may point at; ``with`` opens and closes it.
+
+    ``token`` is what its authorization server, and its metadata server, give to anybody who asks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buckets: dict[str, Bucket] = {}
+        self.token = "granted"
+        self.broken: list[BaseException] = []
+        self._server = Server(self, Door)
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Gcs:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.forget()
+        self._server.stop()
+        assert self.broken == [], "the store of the test itself failed"
+
+    def bucket(self, name: str = "bucket", token: str | None = None, *, public: bool = False) -> Bucket:
+        """Make a bucket, empty, in the place of any that has the name."""
+        self.buckets[name] = Bucket(name, token, public=public)
+        return self.buckets[name]
+
+    def open(self, name: str, method: str, authorization: str | None, anonymous: int) -> Bucket:
+        """The bucket of that name, for whom it is open; ``anonymous`` is what others are told."""
+        if name not in self.buckets:
+            raise RefusedError(404, "NoSuchBucket")
+        bucket = self.buckets[name]
+        is_open = bucket.token is None or (bucket.public and method not in _WRITES)
+        if authorization not in (None, f"Bearer {bucket.token}") and bucket.token is not None:
+            raise RefusedError(401, "authError")
+        if authorization is None and not is_open:
+            raise RefusedError(anonymous, "AccessDenied")
+        return bucket
+
+    def reply(self, request: Request, operation: Operation) -> Reply:
+        """Do what is asked."""
+        if operation.kind == "token":
+            return json_api.said({"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"})
+        api = json_api if json_api.is_asked(request) else xml_api
+        try:
+            if operation.kind not in api.ACTIONS:
+                raise RefusedError(501, "notImplemented")
+            bucket = self.open(operation.bucket, request.method, operation.authorization, api.ANONYMOUS)
+            return api.ACTIONS[operation.kind](self, bucket, operation.name, request)
+        except RefusedError as refused:
+            return api.refusal(refused)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one store, at one door, from a thread."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, store: Gcs, door: type[Door]) -> None:
+        super().__init__(("127.0.0.1", 0), door)
+        self.store = store
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
+
+    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        self.close_request(request)  # no orderly end before a RST
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        error = sys.exc_info()[1]
+        if error and not isinstance(error, OSError):
+            self.store.broken.append(error)
+
+
+class Door(BaseHTTPRequestHandler):
+    """One connection of a client: requests, one after the other."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits for the acknowledgement of its headers
+    server: Server
+    base: str | None = None
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):  # the client was killed, or has enough
+            super().handle()
+
+    def _serve(self) -> None:
+        began_s, store = time.monotonic(), self.server.store
+        request = self._read()
+        if request is None:
+            return
+        operation = named(request)
+        rules = store.note(operation)
+        time.sleep(store.latency_s)
+        try:
+            for rule in rules:
+                if rule.before:
+                    rule.before()
+            status = next((rule.status for rule in rules if rule.status), None)
+            reply = Reply(status, b"as the test wants it") if status else store.reply(request, operation)
+            for rule in rules:
+                if rule.after:
+                    rule.after()
+        except ResetError:
+            self.close_connection = True
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return
+        operation.status, operation.sent_bytes, operation.took_s = reply.status, len(reply.body), time.monotonic() - began_s
+        self._send(reply)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _serve  # noqa: N815
+
+    def _read(self) -> Request | None:
+        """The request with its whole body; None if the client has gone before it was whole."""
+        target, headers = urlsplit(self.path), {name.lower(): value for name, value in self.headers.items()}
+        length = int(headers.get("content-length", "0"))
+        body = self._chunks() if headers.get("transfer-encoding") == "chunked" else self.rfile.read(length)
+        if body is None or len(body) < length:
+            self.close_connection = True
+            return None
+        base = self.base or f"http://{headers.get('host')}"
+        query = dict(parse_qsl(target.query, keep_blank_values=True))
+        return Request(self.command, base, target.path, query, headers, body)
+
+    def _chunks(self) -> bytes | None:
+        chunks = []
+        while line := self.rfile.readline():
+            size = int(line.split(b";")[0], 16)
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+            if size == 0:
+                return b"".join(chunks)
+        return None
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.status != 204 and "Content-Length" not in reply.headers:
+            self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+def named(request: Request) -> Operation:
+    """What a request is, for the log."""
+    if request.path in TOKEN_PATHS:
+        kind, bucket, name = "token", "", ""
+    else:
+        kind, bucket, name = (json_api if json_api.is_asked(request) else xml_api).named(request)
+    return Operation(kind, request.method, unquote(bucket), unquote(name), len(request.body), request.headers)
