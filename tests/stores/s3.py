@@ -12,15 +12,23 @@ import requests
 
 _MOST_S = 60
 _SERVE = """
-import os, sys, threading
-from moto.server import main
+import io, os, sys, threading
+from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
 
 def end_with_the_parent():
     sys.stdin.read()
     os._exit(0)
 
+def one_after_the_other(environ, start_response):
+    # moto looks at a condition and puts the object in two steps, and has no lock of its own
+    environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+    with turn:
+        return moto(environ, start_response)
+
+turn, moto = threading.Lock(), DomainDispatcherApplication(create_backend_app)
 threading.Thread(target=end_with_the_parent, daemon=True).start()
-main(["-H", "127.0.0.1", "-p", "0"])
+run_simple("127.0.0.1", 0, one_after_the_other, threaded=True, request_handler=MotoRequestHandler)
 """
 _RUNNING = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -28,7 +36,7 @@ _ASKED = re.compile(r'"([A-Z]+) (\S+) HTTP/1\.1" (\d{3})')
 
 
 class S3:
-    """Moto's server on a free port; ``with`` starts and ends it. It enforces If-None-Match and If-Match, but no credentials."""
+    """Moto's server on a free port; ``with`` starts and ends it. It enforces conditions, but no credentials."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "moto.log"
