@@ -1,0 +1,101 @@
+"""Models in a bucket: TensorFlow reads them where they lie, by its own gs:// client; nothing is listed, nothing is cached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.archives import files_in, tar_gz
+from tests.origin import Origin
+from tests.processes import run
+from tests.stores.front import Front
+from tests.stores.gcs import Gcs
+from tfimm_resolver import resolve
+from tfimm_resolver.errors import ResolverError
+
+pytest.importorskip("tensorflow")
+
+PLACE = "gs://bucket/models/line/1"
+
+
+@pytest.fixture
+def uploaded(gcs: Gcs, line: Path) -> str:
+    """The handle of a model whose files somebody put into the bucket, without markers for folders."""
+    for name, data in files_in(line).items():
+        gcs.buckets["bucket"].put(f"models/line/1/{name}", data)
+    return PLACE
+
+
+def read(gcs: Gcs) -> set[str]:
+    """Which of the model's files were read."""
+    return {operation.name.removeprefix("models/line/1/") for operation in gcs.asked("get") if operation.status in (200, 206)}
+
+
+def test_an_uncompressed_model_is_read_in_its_bucket(
+    uploaded: str, line: Path, origin: Origin, gcs: Gcs, gcs_for_tensorflow: dict[str, str], cache_dir: Path
+) -> None:
+    origin.put("/line/1?tf-hub-format=uncompressed", f"{uploaded}\n".encode(), status=303)
+    said = run(
+        """
+        import sys
+        import tensorflow as tf
+        import tensorflow_hub as hub
+        import tfimm_resolver
+
+        handle = sys.argv[1]
+        x = tf.constant([1.0, 2.0])
+        print(tfimm_resolver.resolve(handle), hub.resolve(handle))
+        for load in (tfimm_resolver.load, hub.load, hub.KerasLayer):
+            print(load(handle)(x).numpy().tolist())
+        """,
+        f"{origin.url}/line/1",
+        TFHUB_MODEL_LOAD_FORMAT="UNCOMPRESSED",
+        **gcs_for_tensorflow,
+    )
+    assert said.splitlines() == [f"{uploaded} {uploaded}", *["[3.0, 5.0]"] * 3]
+    assert set(origin.asked) == {"/line/1?tf-hub-format=uncompressed"} and len(origin.asked) == 5
+    assert read(gcs) >= {*files_in(line)} - {"fingerprint.pb"}
+    assert not cache_dir.exists() and gcs.broken == []
+
+
+def test_a_directory_is_loaded_where_it_lies_and_resolve_asks_nobody(
+    uploaded: str, gcs: Gcs, front: Front, gcs_for_tensorflow: dict[str, str], monkeypatch: pytest.MonkeyPatch, cache_dir: Path
+) -> None:
+    for variable, value in gcs_for_tensorflow.items():
+        monkeypatch.setenv(variable, value)
+    assert resolve(uploaded) == uploaded
+    assert gcs.log == [] and front.refused == []
+    said = run(
+        "import sys, tfimm_resolver; print(tfimm_resolver.load(sys.argv[1])([1.0, 2.0]).numpy().tolist())",
+        uploaded,
+    )
+    assert said == "[3.0, 5.0]" and "saved_model.pb" in read(gcs)
+    assert not cache_dir.exists()
+
+
+def test_an_archive_is_fetched_from_a_public_bucket(gcs: Gcs, cache_dir: Path) -> None:
+    gcs.bucket("public", token="secret", public=True).put("models/line 1.tar.gz", tar_gz())
+    path = resolve("gs://public/models/line 1.tar.gz")
+    assert Path(path).parent == cache_dir and {*files_in(path)} >= {"saved_model.pb"}
+    before = len(gcs.log)
+    assert resolve("gs://public/models/line 1.tar.gz") == path and len(gcs.log) == before
+
+
+def test_an_archive_is_fetched_from_google_where_no_emulator_is_named(
+    gcs: Gcs, front: Front, gcs_for_tensorflow: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcs.buckets["bucket"].put("line.tar.gz", tar_gz())
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    for variable, value in gcs_for_tensorflow.items():
+        monkeypatch.setenv(variable, value)
+    assert {*files_in(resolve("gs://bucket/line.tar.gz"))} >= {"saved_model.pb"}
+    assert {operation.headers["host"] for operation in gcs.log} == {"storage.googleapis.com"} and front.refused == []
+
+
+@pytest.mark.parametrize("bucket", ["private", "nobody"])
+def test_an_archive_that_nobody_shows_us_is_an_error(bucket: str, gcs: Gcs, cache_dir: Path) -> None:
+    gcs.bucket("private", token="secret").put("line.tar.gz", tar_gz())
+    with pytest.raises(ResolverError, match=f"{bucket}/line"):
+        resolve(f"gs://{bucket}/line.tar.gz")
+    assert not cache_dir.exists() or files_in(cache_dir) == {}
