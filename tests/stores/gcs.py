@@ -61,7 +61,7 @@ class Gcs(Control):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.forget()
+        self.release()
         self._server.stop()
         assert self.broken == [], "the store of the test itself failed"
 
@@ -131,6 +131,7 @@ class Door(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else a body waits for the acknowledgement of its headers
+    rbufsize = 1 << 17  # bodies that come in chunks, or by TLS, come in pieces of this size at most
     server: Server
     base: str | None = None
 
