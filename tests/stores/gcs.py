@@ -16,7 +16,13 @@ from tests.stores import json_api, xml_api
 from tests.stores.control import Control, Operation, ResetError
 from tests.stores.objects import Bucket, RefusedError
 
-TOKEN_PATHS = ("/token", "/o/oauth2/token", "/computeMetadata/v1/instance/service-accounts/default/token")
+TOKEN_PATHS = (
+    "/token",  # of oauth2.googleapis.com
+    "/o/oauth2/token",  # of accounts.google.com, which obstore asks
+    "/oauth2/v3/token",  # of www.googleapis.com, which TensorFlow asks, for users and for service accounts
+    "/oauth2/v4/token",
+    "/computeMetadata/v1/instance/service-accounts/default/token",
+)
 _WRITES = ("PUT", "POST", "DELETE", "PATCH")
 
 
