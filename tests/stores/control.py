@@ -129,11 +129,16 @@ class Control:
             log = list(self.log)
         return [operation for operation in log if fnmatchcase(operation.kind, kind) and fnmatchcase(operation.name, name)]
 
-    def forget(self) -> None:
-        """Begin an empty log, without rules and latency."""
+    def release(self) -> None:
+        """Drop all rules, and open their gates."""
         with self._lock:
-            self.log, self.latency_s = [], 0.0
             rules, self._rules = self._rules, []
         for rule in rules:
             if rule.gate:
                 rule.gate.go.set()
+
+    def forget(self) -> None:
+        """Begin anew: an empty log, no rules, no latency."""
+        self.release()
+        with self._lock:
+            self.log, self.latency_s = [], 0.0

@@ -16,7 +16,13 @@ from tests.stores import json_api, xml_api
 from tests.stores.control import Control, Operation, ResetError
 from tests.stores.objects import Bucket, RefusedError
 
-TOKEN_PATHS = ("/token", "/o/oauth2/token", "/computeMetadata/v1/instance/service-accounts/default/token")
+TOKEN_PATHS = (
+    "/token",  # of oauth2.googleapis.com
+    "/o/oauth2/token",  # of accounts.google.com, which obstore asks
+    "/oauth2/v3/token",  # of www.googleapis.com, which TensorFlow asks, for users and for service accounts
+    "/oauth2/v4/token",
+    "/computeMetadata/v1/instance/service-accounts/default/token",
+)
 _WRITES = ("PUT", "POST", "DELETE", "PATCH")
 
 
@@ -61,7 +67,7 @@ class Gcs(Control):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.forget()
+        self.release()
         self._server.stop()
         assert self.broken == [], "the store of the test itself failed"
 
@@ -131,6 +137,7 @@ class Door(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else a body waits for the acknowledgement of its headers
+    rbufsize = 1 << 17  # bodies that come in chunks, or by TLS, come in pieces of this size at most
     server: Server
     base: str | None = None
 

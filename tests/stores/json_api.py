@@ -19,7 +19,7 @@ ANONYMOUS = 401
 _PATH = re.compile(
     r"(?:/upload|/resumable/upload|/download)?/storage/v1/b/([^/]+)(?:/(o|storageLayout)(?:/([^/]+)(?:/(.+))?)?)?"
 )
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d*|\*)/(\d+|\*)")
 
 Action = Callable[["Gcs", Bucket, str, "Request"], "Reply"]
 
@@ -130,13 +130,14 @@ def _part(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
 
     upload_id = request.query["upload_id"]
     upload = bucket.upload(upload_id)
-    whole = f"bytes 0-{len(request.body) - 1}/{len(request.body)}"
-    told_of = _CONTENT_RANGE.fullmatch(request.headers.get("content-range", whole))
-    came = sum(len(part) for part in upload.parts.values())
-    if told_of and told_of[1] is not None and int(told_of[1]) == came:
+    came, size = sum(len(part) for part in upload.parts.values()), str(len(request.body))
+    # Without a header, the body is the whole; "*" stands for bytes that are not sent, or a size that nobody knows yet.
+    said_of = request.headers.get("content-range", f"bytes 0-/{size}")
+    first, total = _CONTENT_RANGE.fullmatch(said_of).groups()  # type: ignore[union-attr]
+    if first == str(came):
         upload.parts[came] = request.body
         came += len(request.body)
-    if told_of and told_of[2] == str(came):
+    if total == str(came):
         return said(about(bucket.finish(upload_id, sorted(upload.parts)), bucket))
     return Reply(308, b"", {"Range": f"bytes=0-{came - 1}"} if came else {})
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 import requests
 
@@ -30,8 +36,28 @@ def test_google_is_the_store_and_everybody_else_is_refused(gcs: Gcs, front: Fron
     assert gcs.asked("*", "y") == []
 
 
-def test_tensorflow_writes_lists_reads_and_renames(gcs: Gcs, front: Front, gcs_for_tensorflow: dict[str, str]) -> None:
+def test_a_process_of_its_own_serves_until_its_stdin_is_closed() -> None:
+    command = [sys.executable, "-m", "tests.stores", "--latency-s", "0.1", "--bucket", "models"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        said, began_s = json.loads(process.stdout.readline()), time.monotonic()
+        assert requests.put(f"{said['url']}/models/x", b"one", timeout=30).status_code == 200
+        assert time.monotonic() - began_s >= 0.1
+        proxied = {"proxies": {"https": said["tensorflow"]["https_proxy"]}, "verify": said["tensorflow"]["CURL_CA_BUNDLE"]}
+        assert requests.get("https://storage.googleapis.com/models/x", timeout=30, **proxied).content == b"one"
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_tensorflow_writes_lists_reads_renames_and_shows_credentials(
+    gcs: Gcs, front: Front, gcs_for_tensorflow: dict[str, str], tmp_path: Path
+) -> None:
     pytest.importorskip("tensorflow")
+    gcs.bucket("private", token=gcs.token).put("x", b"one")
+    gcs.bucket("foreign", token="of somebody else").put("x", b"two")
+    user = tmp_path / "user.json"
+    fields = ("client_id", "client_secret", "refresh_token")
+    user.write_text(json.dumps({"type": "authorized_user", **dict.fromkeys(fields, "ada")}))
     said = run(
         """
         import sys
@@ -42,7 +68,7 @@ def test_tensorflow_writes_lists_reads_and_renames(gcs: Gcs, front: Front, gcs_f
         with tf.io.gfile.GFile(f"{here}/1/größe & co.bin", "wb") as file:
             file.write(data)
         with tf.io.gfile.GFile(f"{here}/1/empty", "wb") as file:
-            pass
+            file.write(b"")
         for number in range(3):
             tf.io.gfile.copy(f"{here}/1/empty", f"{here}/1/part/{number}")
         names = sorted(tf.io.gfile.listdir(f"{here}/1"))
@@ -55,23 +81,21 @@ def test_tensorflow_writes_lists_reads_and_renames(gcs: Gcs, front: Front, gcs_f
         tf.io.gfile.rename(f"{here}/1", f"{here}/2")
         assert not tf.io.gfile.exists(f"{here}/1") and tf.io.gfile.isdir(f"{here}/2")
         tf.io.gfile.remove(f"{here}/2/empty")
-        for place in ("gs://private/x", "gs://nobody/x", "gs://bucket/nothing"):
+        print(tf.io.gfile.GFile("gs://private/x", "rb").read().decode())
+        for place in ("gs://foreign/x", "gs://nobody/x", "gs://bucket/nothing"):
             try:
                 tf.io.gfile.GFile(place, "rb").read()
             except tf.errors.OpError as error:
                 print(type(error).__name__)
         """,
         str(SIZE_BYTES),
-        **_with_private_bucket(gcs, gcs_for_tensorflow),
+        **gcs_for_tensorflow,
+        GOOGLE_APPLICATION_CREDENTIALS=str(user),
     )
     data = bytes(range(256)) * (SIZE_BYTES // 256)
-    files = {name: data for name, data in gcs.buckets["bucket"].files("models/2/").items() if not name.endswith("/")}
+    files = {name: data for name, data in gcs.buckets["bucket"].files("models/2/").items() if not name.endswith("/") and name}
     assert files == {"größe & co.bin": data, "part/0": b"", "part/1": b"", "part/2": b""}
-    assert said.split()[1:] == ["NotFoundError", "NotFoundError"]
+    assert said.split() == ["one", "PermissionDeniedError", "NotFoundError", "NotFoundError"]
+    assert len(gcs.asked("token")) == 1 and gcs.asked("get", "x")[0].authorization == f"Bearer {gcs.token}"
     assert gcs.broken == [] and front.refused == []
     assert gcs.asked("unknown") == []
-
-
-def _with_private_bucket(gcs: Gcs, variables: dict[str, str]) -> dict[str, str]:
-    gcs.bucket("private", token="secret").put("x", b"one")
-    return variables

@@ -119,6 +119,21 @@ def test_a_condition_is_looked_at_again_when_a_resumable_upload_ends(gcs: Gcs) -
     assert gcs.buckets["bucket"]["claim"] == b"sooner"
 
 
+def test_a_resumable_upload_tells_how_much_came_and_takes_what_follows(gcs: Gcs) -> None:
+    url = f"{gcs.url}/upload/storage/v1/b/bucket/o?uploadType=resumable&name=big"
+    place = requests.post(url, timeout=30).headers["Location"]
+
+    def put(data: bytes, told: str) -> tuple[int, str | None]:
+        answer = requests.put(place, data, headers={"Content-Range": told}, timeout=30)
+        return answer.status_code, answer.headers.get("Range")
+
+    assert put(b"", "bytes */7") == (308, None)
+    assert put(b"one", "bytes 0-2/7") == put(b"", "bytes */7") == put(b"one", "bytes 0-2/*") == (308, "bytes=0-2")
+    assert put(b"four", "bytes 3-6/7") == (200, None)
+    assert gcs.buckets["bucket"]["big"] == b"onefour"
+    assert put(b"", "bytes */7")[0] == 404
+
+
 def test_a_multipart_upload_appears_when_it_is_complete(gcs: Gcs) -> None:
     data, store = random.Random(3).randbytes(20_000_003), client(gcs)
     gate = gcs.on("complete").hold(undone=True)
@@ -142,14 +157,15 @@ def test_an_upload_whose_part_fails_is_given_up(gcs: Gcs) -> None:
 
 def test_more_than_a_thousand_names_are_listed_in_pages(gcs: Gcs) -> None:
     store, bucket = client(gcs), gcs.buckets["bucket"]
-    wanted = [f"a/{number:04}/x" for number in range(2500)]
+    wanted = [f"a/{number:04}/{file}" for number in range(1250) for file in "xy"]
     for name in [*wanted, "b", "a", "ab"]:
         bucket.put(name, b"")
     assert names(obstore.list(store, "a").collect()) == wanted and len(gcs.asked("list")) == 3
     listed = obstore.list_with_delimiter(store, "a")
-    assert names(listed["objects"]) == [] and listed["common_prefixes"] == [name[:-2] for name in wanted]
+    assert names(listed["objects"]) == [] and listed["common_prefixes"] == [name[:-2] for name in wanted[::2]]
+    assert len(gcs.asked("list")) == 5
     assert names(obstore.list_with_delimiter(store)["objects"]) == ["a", "ab", "b"]
-    assert names(obstore.list(store, offset="a/2498/x").collect()) == ["a/2499/x", "ab", "b"]
+    assert names(obstore.list(store, offset="a/1249/x").collect()) == ["a/1249/y", "ab", "b"]
 
 
 def test_ranges_are_cut_out(gcs: Gcs) -> None:
