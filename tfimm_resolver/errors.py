@@ -15,6 +15,8 @@
   x LoadError
     + NotASavedModelError      (also a ValueError)
     + MissingOpError           (also a NotImplementedError)
+    + UnseenFilesError         (also a FileNotFoundError)
+    + TensorTooLargeError      (also a ValueError)
     + TensorFlowMissingError   (also an ImportError)
 """
 
@@ -133,6 +135,14 @@ class NotASavedModelError(LoadError, ValueError):
 
 class MissingOpError(LoadError, NotImplementedError):
     """The model needs ops that another package brings."""
+
+
+class UnseenFilesError(LoadError, FileNotFoundError):
+    """A remote worker was to read the model's files, and does not see them."""
+
+
+class TensorTooLargeError(LoadError, ValueError):
+    """A tensor is larger than what TensorFlow sends from one process to another."""
 
 
 class TensorFlowMissingError(LoadError, ImportError):

@@ -8,8 +8,15 @@ import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from tfimm_resolver import placement
-from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, TensorFlowMissingError
+from tfimm_resolver import placement, remote
+from tfimm_resolver.errors import (
+    LoadError,
+    MissingOpError,
+    NotASavedModelError,
+    ResolverError,
+    TensorFlowMissingError,
+    UnseenFilesError,
+)
 from tfimm_resolver.record import SAVED_MODEL_FILES
 from tfimm_resolver.resolver import resolve
 
@@ -18,6 +25,16 @@ if TYPE_CHECKING:
 
 _TF1_HUB_FILE = "tfhub_module.pb"
 _MISSING_OP = re.compile(r"Op type not registered '([^']+)'")
+_UNSEEN = re.compile(
+    r"Failed to find any matching files for|No such file or directory|File system scheme '[^']*' not implemented"
+)
+"""How a worker says that it does not see a file; the last one is a TPU node's, https://github.com/tensorflow/hub/issues/604."""
+_THIS_MACHINE = (
+    "Load it with tfimm_resolver.load(), which has this machine read it unless it is told otherwise; "
+    "or say experimental_io_device='/job:localhost' for the variables alone"
+)
+_BUCKET = "Keep models where every worker sees them: TFHUB_CACHE_DIR=gs://my-bucket/models"
+_TOO_LARGE = "Protobuf is too large to be serialized"
 _OP_PACKAGES = (
     (re.compile(r"Addons>"), "tensorflow_addons"),
     (re.compile(r"IO>"), "tensorflow_io"),
@@ -48,12 +65,15 @@ def load(
         handle: see ``resolve``.
         tags: of the MetaGraph to load; for a TF1 Hub module the empty set is the default.
         options: its own ``experimental_io_device`` wins; it is not changed.
-        io_device: the device that reads the files; "auto" for ``/job:localhost`` where a remote worker, such as a TPU
-            host's, could not see them, None for TensorFlow's own choice.
+        io_device: the device that reads the files, vocabularies and other assets included, which then stay there;
+            "auto" for ``/job:localhost`` where a remote worker, such as a TPU host's, could not see them, None for
+            TensorFlow's own choice. Variables lie where they would anyway.
 
     Raises:
         NotASavedModelError: if there is none at the path.
         MissingOpError: if it needs ops of a package that is not imported.
+        UnseenFilesError: if a remote worker was to read the files, and does not see them.
+        TensorTooLargeError: if a variable for a remote worker is larger than what TensorFlow can send it.
         LoadError: if TensorFlow fails for any other reason, which is the error's cause.
         TensorFlowMissingError: if TensorFlow is not installed.
         ResolverError: as ``resolve`` does.
@@ -69,8 +89,11 @@ def load(
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
     options = _options(tf, path, options, io_device)
-    with _translated(path):
-        model = tf.saved_model.load(path, tags=tags, options=options)
+    with _translated(tf, path, options.experimental_io_device):
+        if placement.has_remote_tasks(tf) and (options.experimental_io_device is not None or placement.is_local(path)):
+            model = remote.load(tf, path, tags, options)
+        else:
+            model = tf.saved_model.load(path, tags=tags, options=options)
         placement.bring_out_errors(tf)
     # What hub.load notes for hub.KerasLayer, which treats such modules another way.
     model._is_hub_module_v1 = _TF1_HUB_FILE in names
@@ -83,11 +106,18 @@ def load_options(
     options: tf.saved_model.LoadOptions | None = None,
     io_device: str | None = "auto",
 ) -> tf.saved_model.LoadOptions:
-    """The options with which ``load`` would load, for ``hub.load``, ``hub.KerasLayer`` and ``tf.saved_model.load``.
+    """The options with which ``load`` would load, for all that takes them.
 
+    That is ``hub.load``, ``hub.KerasLayer``, ``tf.saved_model.load`` and ``tf_keras.models.load_model``. On a remote
+    worker they do for variables only: of a model with assets, or of TF1, it is logged that it needs ``load`` itself.
     Without a handle they are those of a model on this machine's disk. Raises as ``load`` does.
     """
-    return _options(import_tensorflow(), resolve(handle) if handle is not None else "", options, io_device)
+    tf = import_tensorflow()
+    path = resolve(handle) if handle is not None else ""
+    options = _options(tf, path, options, io_device)
+    if path and options.experimental_io_device is not None and placement.has_remote_tasks(tf):
+        remote.tell_unmet(tf, path)
+    return options
 
 
 def _options(tf: Any, path: str, options: Any, io_device: str | None) -> Any:
@@ -109,19 +139,36 @@ def import_tensorflow() -> Any:
 
 
 @contextlib.contextmanager
-def _translated(path: str) -> Iterator[None]:
+def _translated(tf: Any, path: str, reader: str | None) -> Iterator[None]:
     try:
         yield
-    except MemoryError:
+    except (MemoryError, ResolverError):
         raise
     except Exception as error:  # TF2 models: a RuntimeError or a FileNotFoundError; TF1 models: a NotFoundError
-        found = _MISSING_OP.search(str(error))
-        if found is None:
-            reason = str(error).strip().partition("\n")[0]
-            raise LoadError(f"TensorFlow cannot load {path}: {type(error).__name__}: {reason}") from error
-        raise MissingOpError(
-            f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=_op_fix(found[1])
-        ) from error
+        raise _told(tf, path, reader, error) from error
+
+
+def _told(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError:
+    text = str(error).strip()
+    reason = f"{type(error).__name__}: {text.partition(chr(10))[0]}"
+    if (found := _MISSING_OP.search(text)) is not None:
+        return MissingOpError(f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=_op_fix(found[1]))
+    if placement.is_local(path) and placement.has_remote_tasks(tf):
+        if _TOO_LARGE in text:
+            return remote.too_large(path, f"TensorFlow says {reason}")
+        if _UNSEEN.search(text) and (file := _file_here(tf, path, text)):
+            own = reader is not None and placement.is_here(tf, reader)  # each wants its own, as for a ParameterServerStrategy
+            return UnseenFilesError(
+                f"a remote worker was to read {file}, and does not see it: it lies on this machine\n  {reason}",
+                fix=_BUCKET if own else f"{_THIS_MACHINE}.\n  {_BUCKET}",
+            )
+    return LoadError(f"TensorFlow cannot load {path}: {reason}")
+
+
+def _file_here(tf: Any, path: str, text: str) -> str | None:
+    """The file of the model that an error names, if it is here: what is missing here, too, has another cause."""
+    files = (tf.io.gfile.join(folder, name) for folder, _, names in tf.io.gfile.walk(path) for name in names)
+    return next((file for file in files if file.removesuffix(".index") in text), None)  # a checkpoint is named without
 
 
 def _op_fix(op: str) -> str:

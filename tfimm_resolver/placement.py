@@ -6,9 +6,13 @@ On Colab's TPU node the worker is another machine without this one's disk
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 LOCALHOST = "/job:localhost"
+
+Task = tuple[str | None, int | None]
 
 
 def io_device(tf: Any, path: str) -> str | None:
@@ -19,30 +23,79 @@ def io_device(tf: Any, path: str) -> str | None:
     Asking initialises TensorFlow's runtime.
     """
     local = _local_device(tf)
-    if local is None or not _is_local(path):
+    if local is None or not is_local(path):
         return None
-    here = _task(tf, local)
-    remote = [task for device in tf.config.list_logical_devices() if (task := _task(tf, device.name))[0] and task != here]
+    remote = _remote_tasks(tf, local)
     if not remote:
         return None
-    return LOCALHOST if here[0] == "localhost" and all(number == 0 for _, number in remote) else local
+    here, _ = task_of(tf, local)
+    return LOCALHOST if here == "localhost" and all(number == 0 for _, number in remote) else local
 
 
 def with_io_device(tf: Any, options: Any, device: str | None) -> Any:
     """Load options with the device set, unless the caller's own options set one; those are not changed."""
-    merged = tf.saved_model.LoadOptions()
-    for name in type(merged).__slots__:
+    return changed(tf, options, {} if device is None or _has_device(options) else {"experimental_io_device": device})
+
+
+def changed(tf: Any, options: Any, fields: dict[str, Any]) -> Any:
+    """A copy of load options, with other fields; of TensorFlow's defaults for None."""
+    copy = tf.saved_model.LoadOptions()
+    for name in type(copy).__slots__:
         if options is not None and hasattr(options, name):
-            setattr(merged, name, getattr(options, name))
-    if merged.experimental_io_device is None:
-        merged.experimental_io_device = device
-    return merged
+            setattr(copy, name, getattr(options, name))
+    for name, value in fields.items():
+        setattr(copy, name, value)
+    return copy
+
+
+def has_remote_tasks(tf: Any) -> bool:
+    """Whether another process's devices are at hand; never in a TF1 graph, where one cannot ask."""
+    local = _local_device(tf)
+    return local is not None and bool(_remote_tasks(tf, local))
+
+
+def default_device(tf: Any) -> str:
+    """Where an operation runs that says nothing of it: what the scope, or connecting to a cluster, has chosen."""
+    with tf.init_scope():
+        device: str = tf.constant(0).device
+        return device
+
+
+@contextlib.contextmanager
+def on(tf: Any, reader: str) -> Iterator[str]:
+    """Make ``reader`` the default device, on its CPU unless it says otherwise; gives its name in full."""
+    # None: out of the caller's scope, with which a reader that is no whole name would be mixed.
+    with tf.init_scope(), tf.device(None), tf.device("CPU:0"), tf.device(reader):
+        yield tf.constant(0).device
+
+
+def is_here(tf: Any, reader: str) -> bool:
+    """Whether a device is this process's."""
+    local = _local_device(tf)
+    with on(tf, reader) as device:
+        return local is not None and task_of(tf, device) == task_of(tf, local)
 
 
 def bring_out_errors(tf: Any) -> None:
     """Raise what a remote worker has not reported yet: its operations are asynchronous."""
     with tf.experimental.async_scope():
         pass
+
+
+def task_of(tf: Any, device: str) -> Task:
+    """Whose a device is: job and number of the process."""
+    spec = tf.DeviceSpec.from_string(device)
+    return spec.job, spec.task
+
+
+def is_local(path: str) -> bool:
+    """Whether a path needs this process: of gs:// and its like the worker reads by itself."""
+    scheme, mark, _ = path.partition("://")
+    return not mark or scheme in ("file", "ram")
+
+
+def _has_device(options: Any) -> bool:
+    return options is not None and options.experimental_io_device is not None
 
 
 def _local_device(tf: Any) -> str | None:
@@ -56,12 +109,7 @@ def _local_device(tf: Any) -> str | None:
             return device
 
 
-def _task(tf: Any, device: str) -> tuple[str | None, int | None]:
-    spec = tf.DeviceSpec.from_string(device)
-    return spec.job, spec.task
-
-
-def _is_local(path: str) -> bool:
-    """Whether a path needs this process: of gs:// and its like the worker reads by itself."""
-    scheme, mark, _ = path.partition("://")
-    return not mark or scheme in ("file", "ram")
+def _remote_tasks(tf: Any, local: str) -> set[Task]:
+    here = task_of(tf, local)
+    tasks = {task_of(tf, device.name) for device in tf.config.list_logical_devices()}
+    return {task for task in tasks if task[0] and task != here}

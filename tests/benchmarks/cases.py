@@ -9,6 +9,7 @@ from tests.benchmarks.crowd import crowd
 from tests.benchmarks.herd import herd
 from tests.benchmarks.hits import command_line, importing, warm
 from tests.benchmarks.limits import limits
+from tests.benchmarks.load import load
 from tests.benchmarks.resume import resume
 from tests.benchmarks.rows import Row
 from tests.benchmarks.stand import Size, Stand
@@ -17,6 +18,7 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "import": importing,
     "cli": command_line,
     "warm": warm,
+    "load": load,
     "crowd": crowd,
     "cold": cold,
     "shaped": shaped,
@@ -24,4 +26,4 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "herd": herd,
     "limits": limits,
 }
-ROUNDS = {"import": 10, "cli": 10, "warm": 7} | dict.fromkeys(("crowd", "cold", "shaped", "resume", "herd", "limits"), 5)
+ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "load": 9}

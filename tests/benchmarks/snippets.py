@@ -87,6 +87,35 @@ cache = Cache(open_root(str(root)))
 assert all(entry.fault is None and entry.record.files == measured for entry in cache.entries())
 """
 
+SAVE = """
+import sys
+import tensorflow as tf
+path, size_mb, layers = sys.argv[1], float(sys.argv[2]), 12
+class Model(tf.Module):
+    def __init__(self):
+        self.weights = [tf.Variable(tf.random.normal([int(size_mb * 1e6 / 4 / layers / 1000), 1000])) for _ in range(layers)]
+    @tf.function(input_signature=[tf.TensorSpec([None, 1000])])
+    def __call__(self, x):
+        return [tf.linalg.matvec(weight, x) for weight in self.weights]
+tf.saved_model.save(Model(), path)
+"""
+
+LOAD = """
+import sys, time
+import tensorflow as tf
+from tfimm_resolver import load
+path, pairs = sys.argv[1], int(sys.argv[2])
+def seconds(read):
+    started_s = time.perf_counter()
+    model = read(path)
+    return time.perf_counter() - started_s
+for turn in range(-1, pairs):  # the first warms the disk and TensorFlow
+    sides = [load, tf.saved_model.load]
+    took = {read: seconds(read) for read in (sides if turn % 2 else sides[::-1])}
+    if turn >= 0:
+        print(*(took[read] for read in sides))
+"""
+
 UNDER_WAY = """
 from tfimm_resolver import download, settings
 print(download.RANGE_BYTES * settings.connections())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.archives import REAL
-from tests.tf.models import save_line
+from tests.tf.cluster import OLDER, Cluster, workers
+from tests.tf.models import save_line, save_tf1, save_words
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,22 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "half_plus_two"
     shutil.unpack_archive(REAL, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Workers, and models that they do not see; of one they have an older copy."""
+    models = tmp_path_factory.mktemp("unseen")
+    with workers(models) as cluster:
+        save_line(models / "line")
+        save_line(models / OLDER)
+        save_line(models / "shards", max_shard_bytes=4)
+        save_words(models / "words")
+        save_tf1(models / "tf1", vocabulary=True)
+        save_tf1(models / "old_variables", references=True)
+        shutil.unpack_archive(REAL, models / "half")
+        assert len(list((models / "shards" / "variables").glob("variables.data-*"))) > 1
+        yield cluster
 
 
 @pytest.fixture

@@ -1,20 +1,24 @@
-"""Small SavedModels, made on the spot: they multiply by a number and add another."""
+"""Small SavedModels, made on the spot: they multiply by a number and add another, some after looking words up."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Place = TypeVar("Place", Path, str)
+
+WORDS = ["zero", "one", "two"]
 
 
-def save_line(path: Path, slope: float = 2.0, offset: float = 1.0) -> Path:
+def save_line(path: Place, slope: float = 2.0, offset: float = 1.0, *, max_shard_bytes: int | None = None) -> Place:
     """Save a TF2 SavedModel of ``slope * x + offset``, with two variables; returns its path."""
     import tensorflow as tf
 
     class Line(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.slope = tf.Variable(slope)
-            self.offset = tf.Variable(offset)
+            self.slope = tf.Variable(slope, name="slope")
+            self.offset = tf.Variable(offset, name="offset")
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
         def __call__(self, x: Any) -> Any:
@@ -22,5 +26,82 @@ def save_line(path: Path, slope: float = 2.0, offset: float = 1.0) -> Path:
 
     line = Line()
     call = line.__call__.get_concrete_function()
-    tf.saved_model.save(line, str(path), signatures={"serving_default": call})
+    shards = max_shard_bytes and tf.train.experimental.MaxShardSizePolicy(max_shard_size=max_shard_bytes)
+    options = tf.saved_model.SaveOptions(experimental_sharding_callback=shards)
+    tf.saved_model.save(line, str(path), signatures={"serving_default": call}, options=options)
+    return path
+
+
+def save_words(path: Path, slope: float = 2.0) -> Path:
+    """Save a TF2 SavedModel of ``slope * place of the word``, with a vocabulary, two tables and a file to read."""
+    import tensorflow as tf
+
+    vocabulary, motto = path.with_suffix(".txt"), path.with_suffix(".motto")
+    vocabulary.write_text("\n".join(WORDS))
+    motto.write_text("by heart")
+
+    class Words(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            lines = tf.lookup.TextFileIndex.LINE_NUMBER, tf.lookup.TextFileIndex.WHOLE_LINE
+            places = tf.lookup.TextFileInitializer(str(vocabulary), tf.string, lines[1], tf.int64, lines[0])
+            words = tf.lookup.TextFileInitializer(str(vocabulary), tf.int64, lines[0], tf.string, lines[1])
+            self.places = tf.lookup.StaticVocabularyTable(places, num_oov_buckets=1)
+            self.words = tf.lookup.StaticHashTable(words, default_value="unknown")
+            self.file = tf.saved_model.Asset(str(motto))
+            self.slope = tf.Variable(slope, name="slope")
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])  # type: ignore[untyped-decorator]
+        def __call__(self, words: Any) -> Any:
+            return self.slope * tf.cast(self.places.lookup(words), tf.float32)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])  # type: ignore[untyped-decorator]
+        def named(self, places: Any) -> Any:
+            return self.words.lookup(tf.cast(places, tf.int64))
+
+        @tf.function(input_signature=[])  # type: ignore[untyped-decorator]
+        def motto(self) -> Any:
+            return tf.io.read_file(self.file.asset_path)
+
+    words = Words()
+    tf.saved_model.save(words, str(path), signatures={"serving_default": words.__call__.get_concrete_function()})
+    vocabulary.unlink()
+    motto.unlink()
+    return path
+
+
+def save_tf1(path: Path, slope: float = 2.0, *, vocabulary: bool = False, references: bool = False) -> Path:
+    """Save a SavedModel as TF1 did, of ``slope * x``, or ``slope * place of the word``, by its default signature."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        variable = v1.get_variable("slope", initializer=slope, use_resource=not references)
+        main_op = None
+        if vocabulary:
+            file = path.with_suffix(".txt")
+            file.write_text("\n".join(WORDS))
+            x = v1.placeholder(tf.string, [None])
+            asset = tf.constant(str(file))
+            v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, asset)
+            lines = tf.lookup.TextFileIndex.LINE_NUMBER, tf.lookup.TextFileIndex.WHOLE_LINE
+            initializer = tf.lookup.TextFileInitializer(asset, tf.string, lines[1], tf.int64, lines[0])
+            table = tf.lookup.StaticHashTable(initializer, default_value=-1)
+            y = variable * tf.cast(table.lookup(x), tf.float32)
+            main_op = v1.tables_initializer()
+        else:
+            x = v1.placeholder(tf.float32, [None])
+            y = variable * x
+        session.run([v1.global_variables_initializer(), v1.tables_initializer()])
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {"serving_default": signature},
+            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+            main_op=main_op,
+        )
+        builder.save()
+    path.with_suffix(".txt").unlink(missing_ok=True)
     return path

@@ -1,6 +1,7 @@
 """A TensorFlow worker, as a TPU host has one: another process, which does not see this one's models.
 
-Run as ``python -m tests.tf.worker PLACE``. Prints one line: the address, and whether PLACE is out of its sight.
+Run as ``python -m tests.tf.worker PLACE OLDER``. Prints one line: the address, and whether PLACE is out of its sight.
+Where this process has models, PLACE/OLDER is another one there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,11 @@ import ctypes
 import os
 import sys
 from pathlib import Path
+
+from tests.tf.models import save_line
+
+MEMORY = "ram://models"
+"""Where a client keeps models if a directory cannot be hidden: each process has a memory of its own."""
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
@@ -31,15 +37,17 @@ def hide(place: str) -> bool:
     return not (refused or libc.mount(b"tmpfs", place.encode(), b"tmpfs", 0, None))
 
 
-def serve(place: str) -> None:
+def serve(place: str, older: str) -> None:
     """Serve until the one who started us closes our standard input."""
     hidden = hide(place)
     import tensorflow as tf
 
+    assert not (hidden and os.listdir(place))
+    save_line(f"{place if hidden else MEMORY}/{older}", slope=7.0)
+
     # Two devices, so that there is something to mirror.
     config = tf.compat.v1.ConfigProto(device_count={"CPU": 2})
     server = tf.distribute.Server({"worker": ["127.0.0.1:0"]}, job_name="worker", task_index=0, config=config)
-    assert not (hidden and os.listdir(place))
     sys.stdout.write(f"{server.target.removeprefix('grpc://')} {'hidden' if hidden else 'seen'}\n")
     sys.stdout.flush()
     sys.stdin.read()
@@ -47,4 +55,4 @@ def serve(place: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

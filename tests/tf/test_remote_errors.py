@@ -1,0 +1,176 @@
+"""What cannot be loaded onto a remote worker is said at once, with a way out; what is only unexpected, in the log."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tf.cluster import OLDER, Cluster, finished
+
+pytest.importorskip("tensorflow")
+
+
+def test_loads_its_own_model_where_a_worker_has_an_older_one_at_the_same_path(cluster: Cluster) -> None:
+    """Why nobody may try without the rule first: TensorFlow by itself loads wrong numbers, and says nothing."""
+    said = cluster.run(
+        f"""
+        connected()
+        with tf.device("/job:worker"):
+            print(called(plain({OLDER!r}), 1.0, 2.0))
+            print(called(load({OLDER!r}), 1.0, 2.0))
+        """
+    )
+    assert said.splitlines() == ["[8.0, 15.0]", "[3.0, 5.0]"]
+
+
+def test_says_that_a_worker_does_not_see_the_files(cluster: Cluster) -> None:
+    said = cluster.run(
+        """
+        connected()
+        theirs = tf.saved_model.LoadOptions(experimental_io_device="/job:worker")
+        for name in ("line", "shards", "words", "half", "tf1"):
+            path = path_of(name)
+            for choice in ({"io_device": None}, {"options": theirs}, {"io_device": "/job:worker"}):
+                with tf.device("/job:worker"):
+                    try:
+                        load(name, **choice)
+                    except tfimm_resolver.errors.UnseenFilesError as error:
+                        assert isinstance(error, FileNotFoundError) and error.exit_code == 5
+                        assert f"was to read {path}/" in error.text, error.text
+                        assert error.__cause__ is not None
+                        for way in ("tfimm_resolver.load()", "gs://", "experimental_io_device='/job:localhost'"):
+                            assert way in error.fix, error.fix
+                    else:
+                        raise AssertionError((name, choice))
+        print("all")
+        """
+    )
+    assert said == "all"
+
+
+def test_what_failed_on_a_worker_before_is_not_taken_for_a_failure_to_load(cluster: Cluster) -> None:
+    """TensorFlow mostly believes to have loaded the module of TF1, and its failure comes out of whatever is done next."""
+    out, err = finished(
+        cluster.client(
+            """
+            path_of("line")
+            connected()
+            with tf.device("/job:worker"):
+                for _ in range(20):
+                    with contextlib.suppress(tf.errors.NotFoundError):
+                        tf.saved_model.load(path_of("half"))
+                    assert called(load("line"), 1.0, 2.0) == [3.0, 5.0]
+            print("all")
+            """
+        )
+    )
+    assert out == "all"
+    assert "line was to be loaded, something failed on a remote worker: " in err
+
+
+def test_says_so_too_of_a_worker_without_local_files(cluster: Cluster) -> None:
+    """The texts of a TPU node, from https://github.com/tensorflow/hub/issues/604 and of the operation alone."""
+    said = cluster.run(
+        """
+        path = path_of("line")
+        connected()
+        scheme = f"File system scheme '[local]' not implemented (file: '{path}/variables/variables')"
+        reader = f"Unsuccessful TensorSliceReader constructor: Failed to get matching files on {path}/variables/variables"
+        for error in (
+            tf.errors.InvalidArgumentError(None, None, f"{reader}: Unimplemented: {scheme}"),
+            tf.errors.UnimplementedError(None, None, scheme),
+        ):
+            print(type(tfimm_resolver.loading._told(tf, path, None, error)).__name__)
+        """
+    )
+    assert said.split() == ["UnseenFilesError"] * 2
+
+
+def test_does_not_blame_a_worker_for_what_is_missing_here(cluster: Cluster) -> None:
+    model = Path(shutil.copytree(cluster.models / "line", cluster.models / "torn"))
+    shutil.rmtree(model / "variables")
+    said = cluster.run(
+        """
+        path_of("torn")
+        connected()
+        with tf.device("/job:worker"):
+            for choice in ({}, {"io_device": None}):
+                try:
+                    load("torn", **choice)
+                except tfimm_resolver.errors.LoadError as error:
+                    print(type(error).__name__, "Failed to find any matching files" in error.text)
+        """
+    )
+    assert said.splitlines() == ["LoadError True"] * 2
+
+
+def _of_three_gigabytes(saved: Any) -> None:
+    for node in saved.meta_graphs[0].object_graph_def.nodes:
+        if node.HasField("variable") and node.variable.name.startswith("slope"):
+            node.variable.shape.dim.add().size = 750_000_000
+
+
+def test_says_that_a_variable_is_too_large_to_travel_before_it_reads_anything(
+    cluster: Cluster, rewritten: Callable[..., Path]
+) -> None:
+    said = cluster.run(
+        """
+        scene, path = arguments
+        with SCENES[scene]():
+            try:
+                load(path)
+            except tfimm_resolver.errors.TensorTooLargeError as error:
+                assert isinstance(error, ValueError)
+                assert "3,000,000,000 bytes" in error.text and "gs://" in error.fix, error
+                print("too large")
+        # Here nothing has to travel: TensorFlow reads, and finds that the file holds something else.
+        with tf.device(None), tf.device("CPU:0"):
+            try:
+                load(path)
+            except tfimm_resolver.errors.LoadError as error:
+                print(type(error).__name__)
+        """,
+        arguments=("by default", str(rewritten(cluster.models / "line", _of_three_gigabytes))),
+    )
+    assert said.splitlines() == ["too large", "LoadError"]
+
+
+def test_says_where_a_model_of_tf1_has_to_be_called(cluster: Cluster) -> None:
+    out, err = finished(
+        cluster.client(
+            """
+            connected()
+            for name, x in (("tf1", ["one", "two"]), ("old_variables", [1.0, 2.0])):
+                path_of(name)
+                with tf.device("/job:worker"):
+                    model = load(name)
+                with tf.device(HERE):
+                    print(model.signatures["serving_default"](tf.constant(x))["y"].numpy().tolist())
+                load(name)  # where this process is the default, calls are here anyway
+            """
+        )
+    )
+    assert out.splitlines() == ["[2.0, 4.0]"] * 2
+    told = [line for line in err.splitlines() if "model of TensorFlow 1" in line]
+    assert len(told) == 2, err
+    assert all("with tf.device('/job:localhost/replica:0/task:0/device:CPU:0'): ..." in line for line in told)
+
+
+def test_options_say_for_which_models_they_do_not_suffice(cluster: Cluster) -> None:
+    _, err = finished(
+        cluster.client(
+            """
+            connected()
+            for name in ("line", "words", "half"):
+                path_of(name)
+                load_options(name)
+            load_options()
+            """
+        )
+    )
+    told = [line for line in err.splitlines() if "load it with tfimm_resolver.load()" in line]
+    assert [line.split()[0].rsplit("/", 1)[1] for line in told] == ["words", "half"], err

@@ -1,0 +1,208 @@
+"""Loads a SavedModel where a remote worker computes: one device reads its files, its variables lie on others."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tfimm_resolver import placement
+from tfimm_resolver.errors import TensorTooLargeError
+
+log = logging.getLogger("tfimm_resolver")
+
+TRAVEL_LIMIT_BYTES = 2**31 - 1
+"""What a tensor that goes from one process to another may hold; TensorFlow packs each as one protocol buffer."""
+
+_INIT_OPS = ("saved_model_main_op", "legacy_init_op")  # collections of TF1, see tf.compat.v1.saved_model.constants
+_INIT_SIGNATURE = "__saved_model_init_op"
+_REFERENCE_VARIABLES = ("Variable", "VariableV2")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What of a SavedModel the load options do not say to anybody.
+
+    Attributes:
+        is_tf1: made by TF1; TensorFlow loads such models another way, which knows of no ``experimental_io_device``.
+        has_assets: files, such as vocabularies, that are read when the model is loaded.
+        is_bound: tables, or variables of the old kind, are part of a TF1 graph: they are there where it was loaded only.
+    """
+
+    is_tf1: bool
+    has_assets: bool
+    is_bound: bool
+
+    @property
+    def is_met_by_options(self) -> bool:
+        """Whether ``experimental_io_device`` is all that it takes."""
+        return not (self.is_tf1 or self.has_assets)
+
+
+def needs(tf: Any, path: str, tags: Collection[str] | None) -> Needs:
+    """Look into a SavedModel; of one that cannot be read nothing is known, and TensorFlow will say so."""
+    graphs = _meta_graphs(tf, path)
+    is_tf1 = not (len(graphs) == 1 and graphs[0].HasField("object_graph_def"))  # as tf.saved_model.load decides
+    if tags is not None:
+        graphs = [graph for graph in graphs if set(graph.meta_info_def.tags) == set(tags)]
+    has_assets = any(graph.asset_file_def for graph in graphs)
+    return Needs(is_tf1, has_assets, is_tf1 and any(_is_bound(graph) for graph in graphs))
+
+
+def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
+    """Load as ``tf.saved_model.load`` does, but all files are read by the device that the options name, if they do.
+
+    Variables lie where they would otherwise: on the caller's default device, or where the strategy puts them.
+
+    Raises:
+        TensorTooLargeError: before anything is read, if a variable could not get from the reader to its device.
+    """
+    _tell_earlier_errors(tf, path)
+    needed = needs(tf, path, tags)
+    reader, home = options.experimental_io_device, placement.default_device(tf)
+    if needed.is_tf1:
+        _must_see(tf, path, reader or home)
+    if reader is None:
+        return tf.saved_model.load(path, tags=tags, options=options)
+    with placement.on(tf, reader) as device:
+        must_fit = _fitting(tf, path, placement.task_of(tf, device))
+    if needed.is_tf1:
+        return _load_tf1(tf, path, tags, options, needed, must_fit)
+    with contextlib.ExitStack() as stack:
+        if needed.has_assets and placement.task_of(tf, home) != placement.task_of(tf, device):
+            # Tables come to be where their files are read. Variables do not.
+            stack.enter_context(_variables(tf, home if _is_free(tf, options) else None, must_fit))
+            stack.enter_context(placement.on(tf, reader))
+        else:
+            stack.enter_context(_variables(tf, None, must_fit))
+        return tf.saved_model.load(path, tags=tags, options=options)
+
+
+def _must_see(tf: Any, path: str, device: str) -> None:
+    """Have a device read a file, which fails at once if it cannot.
+
+    Of a worker's failure to read a TF1 model TensorFlow may lose sight: it is asynchronous, and whoever registers a function
+    with the worker meanwhile takes the error for a failure to do so, and goes on.
+    """
+    index = tf.io.gfile.join(path, "variables", "variables.index")
+    if tf.io.gfile.exists(index):
+        with placement.on(tf, device):
+            tf.strings.length(tf.io.read_file(index)).numpy()
+
+
+def _load_tf1(
+    tf: Any, path: str, tags: Collection[str] | None, options: Any, needed: Needs, must_fit: Callable[[Any], None]
+) -> Any:
+    reader = options.experimental_io_device
+    if needed.is_bound:
+        _tell_bound(tf, path, reader)
+        with placement.on(tf, reader):
+            return tf.saved_model.load(path, tags=tags, options=options)
+    # TensorFlow makes such a model's variables behind the back of every scope, so reading has to be a step of its own.
+    model = tf.saved_model.load(
+        path, tags=tags, options=placement.changed(tf, options, {"experimental_skip_checkpoint": True})
+    )
+    if not options.experimental_skip_checkpoint and hasattr(model, "restore"):
+        for variable in model.variables:
+            must_fit(variable)
+        with placement.on(tf, reader):
+            model.restore(tf.io.gfile.join(path, "variables", "variables"))
+    return model
+
+
+def _tell_earlier_errors(tf: Any, path: str) -> None:
+    """Log what failed on a worker before and was not reported yet: it would be taken for a failure of ours."""
+    try:
+        placement.bring_out_errors(tf)
+    except tf.errors.OpError as error:
+        reason = str(error).strip().partition("\n")[0]
+        log.warning("before %s was to be loaded, something failed on a remote worker: %s", path, reason)
+
+
+def tell_unmet(tf: Any, path: str) -> None:
+    """Log that options alone will not load a model, if so it is."""
+    if not needs(tf, path, None).is_met_by_options:
+        log.warning("%s has files that load options say nothing of: load it with tfimm_resolver.load()", path)
+
+
+def _tell_bound(tf: Any, path: str, reader: str) -> None:
+    with placement.on(tf, reader) as device:
+        here = placement.task_of(tf, device)
+    if tf.distribute.has_strategy() or placement.task_of(tf, placement.default_device(tf)) != here:
+        log.warning(
+            "%s is a model of TensorFlow 1 whose tables or variables exist only where it was loaded; "
+            "call it there: with tf.device(%r): ...",
+            path,
+            device,
+        )
+
+
+def _is_free(tf: Any, options: Any) -> bool:
+    """Whether nobody else says where variables lie: a strategy, or the model itself if the options ask for that."""
+    policy = options.experimental_variable_policy
+    return not tf.distribute.has_strategy() and policy in (None, tf.saved_model.experimental.VariablePolicy.NONE)
+
+
+def _fitting(tf: Any, path: str, reader: placement.Task) -> Callable[[Any], None]:
+    """A check that a variable can get from the reader to its device."""
+
+    def must_fit(variable: Any) -> None:
+        for part in tf.distribute.get_strategy().experimental_local_results(variable):
+            size_bytes = (part.shape.num_elements() or 0) * part.dtype.size  # None for an unknown shape
+            if size_bytes > TRAVEL_LIMIT_BYTES and placement.task_of(tf, part.device) != reader:
+                raise too_large(path, f"its variable {part.name!r} has {size_bytes:,} bytes")
+
+    return must_fit
+
+
+def too_large(path: str, reason: str) -> TensorTooLargeError:
+    """The error for a tensor over the limit."""
+    return TensorTooLargeError(
+        f"{path} cannot go through this machine to a remote worker: {reason}\n  TensorFlow sends no tensor of 2 GB or more",
+        fix="Put the model into a bucket that the worker reads by itself, and load it from there: gs://my-bucket/model",
+    )
+
+
+@contextlib.contextmanager
+def _variables(tf: Any, home: str | None, must_fit: Callable[[Any], None]) -> Iterator[None]:
+    """Put variables that are made inside on ``home``, if there is one, and check each before its value is read."""
+
+    def create(following: Callable[..., Any], **fields: Any) -> Any:
+        with contextlib.nullcontext() if home is None else tf.device(home):
+            variable = following(**fields)
+        must_fit(variable)
+        return variable
+
+    with tf.variable_creator_scope(create):
+        yield
+
+
+def _meta_graphs(tf: Any, path: str) -> list[Any]:
+    from google.protobuf import message, text_format
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel()
+    binary = tf.io.gfile.join(path, tf.saved_model.SAVED_MODEL_FILENAME_PB)
+    is_binary = tf.io.gfile.exists(binary)
+    with tf.io.gfile.GFile(
+        binary if is_binary else tf.io.gfile.join(path, tf.saved_model.SAVED_MODEL_FILENAME_PBTXT), "rb"
+    ) as file:
+        try:
+            if is_binary:
+                saved.ParseFromString(file.read())
+            else:
+                text_format.Parse(file.read().decode(), saved)
+        except (message.DecodeError, text_format.ParseError):
+            return []
+    return list(saved.meta_graphs)
+
+
+def _is_bound(graph: Any) -> bool:
+    return (
+        bool(graph.asset_file_def)
+        or _INIT_SIGNATURE in graph.signature_def
+        or any(name in graph.collection_def for name in _INIT_OPS)
+        or any(node.op in _REFERENCE_VARIABLES for node in graph.graph_def.node)
+    )
