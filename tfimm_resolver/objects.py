@@ -239,10 +239,11 @@ class Objects:
             return NotFoundError(f"{place} is not there", fix=_NOT_FOUND_FIX, status=status)
         if status == 416:
             return IntegrityError(f"{place} is shorter than it was", status=status)
-        if status in (401, 403):
+        if status in (401, 403) or "credential provider: " in text:
+            why = f"HTTP {status}" if status else text.partition("credential provider: ")[2].strip()[:_REASON_CHARACTERS]
             who = bucket_access.credentials_name(self._scheme)
             fix = bucket_access.CREDENTIALS_FIX[self._scheme]
-            return AccessError(f"{place} may not be {deed} {who} (HTTP {status})", fix=fix, status=status)
+            return AccessError(f"{place} may not be {deed} {who} ({why})", fix=fix, status=status)
         if status is None and "kind: Timeout" in details:
             return TransferTimeoutError(f"{place} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
         if status is None and "InvalidCertificate" in details:
