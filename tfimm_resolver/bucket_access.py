@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -24,6 +25,8 @@ CREDENTIALS_FIX = {
 
 _INSTALL = "pip install 'tfimm_resolver[gs]'"
 _ANONYMOUS = "without credentials"
+_THIS_MACHINE = "this machine"
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _METADATA_S = 1.0
 _REFRESHED_EVERY = timedelta(minutes=5)
 _SENT_WITHIN = timedelta(minutes=10)
@@ -72,7 +75,17 @@ def store(scheme: str, bucket: str, *, is_writing: bool = False) -> Any:
     telling = _VARIABLES + _CERTIFICATES
     said = tuple(sorted((key, value) for key, value in os.environ.items() if key.upper().startswith(telling)))
     limits = (*settings.timeouts_s(), settings.retries())
-    return _store(scheme, bucket, is_writing, limits, said, os.getpid())
+    return _store(scheme, bucket, is_writing, limits, (said, *_stamps()), os.getpid())
+
+
+def _stamps() -> Iterator[float]:
+    """When somebody last logged in, for a process that began sooner."""
+    places = ("~/.config/gcloud/application_default_credentials.json", "~/.aws/credentials", "~/.aws/config")
+    for place in places:
+        try:
+            yield os.stat(os.path.expanduser(place)).st_mtime
+        except OSError:
+            yield 0.0
 
 
 @functools.lru_cache(maxsize=32)
@@ -138,16 +151,22 @@ def _google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
     try:
         import google.auth
         import google.auth.exceptions
+        from google.auth import compute_engine
         from google.auth.transport.requests import Request
 
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_write"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a gcloud login has no project to charge, which a bucket does not ask for
+            if source == _THIS_MACHINE:
+                credentials: Any = compute_engine.Credentials()  # type: ignore[no-untyped-call]
+            else:
+                credentials, _ = google.auth.default(scopes=[_SCOPE])
     except ImportError as error:
         raise ResolverError(f"the credentials of {source} need google-auth: {error}", fix=_INSTALL) from error
     except google.auth.exceptions.GoogleAuthError as error:
         raise AccessError(f"the credentials of {source} are of no use: {error}", fix=CREDENTIALS_FIX["gs"]) from error
 
     def provide() -> dict[str, Any]:
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        credentials.refresh(Request())
         expiry = credentials.expiry
         return {"token": credentials.token, "expires_at": expiry.replace(tzinfo=timezone.utc) if expiry else None}
 
@@ -166,7 +185,7 @@ def _google_source() -> str:
     folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
     if os.path.isfile(path := os.path.join(folder, "application_default_credentials.json")):
         return path
-    return "this machine" if _is_on_google(os.environ.get("NO_GCE_CHECK", ""), os.environ.get("GCE_METADATA_HOST")) else ""
+    return _THIS_MACHINE if _is_on_google(os.environ.get("NO_GCE_CHECK", ""), os.environ.get("GCE_METADATA_HOST")) else ""
 
 
 @functools.cache
@@ -199,8 +218,9 @@ def _telling_amazon() -> Iterator[None]:
 
 def _amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
     session = _amazon_session()
-    # The client knows every place where a region or another address may be set.
-    meta = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1").meta
+    region = session.get_config_variable("region") or "us-east-1"
+    # The client knows every place where a region or another address may be set; with keys of any kind it looks for none.
+    meta = session.create_client("s3", region_name=region, aws_access_key_id="-", aws_secret_access_key="-").meta
     config = {"region": meta.region_name, "endpoint": meta.endpoint_url}
     credentials = session.get_credentials()
     if credentials is None:

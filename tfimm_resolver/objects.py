@@ -38,6 +38,7 @@ _REASON_CHARACTERS = 300
 _STATUS = re.compile(r"status code: (\d{3})")
 _NOT_FOUND_FIX = "Check the bucket's name and the path."
 _OFFLINE_FIX = "Check the network and the proxy variables (https_proxy, no_proxy)."
+_CERTIFICATE_FIX = "Behind a proxy that opens TLS, name its certificate: SSL_CERT_FILE."
 _TIMEOUT_FIX = "Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S higher."
 
 _Result = TypeVar("_Result")
@@ -238,13 +239,16 @@ class Objects:
             return NotFoundError(f"{place} is not there", fix=_NOT_FOUND_FIX, status=status)
         if status == 416:
             return IntegrityError(f"{place} is shorter than it was", status=status)
-        if status in (401, 403):
+        if status in (401, 403) or "credential provider: " in text:
+            why = f"HTTP {status}" if status else text.partition("credential provider: ")[2].strip()[:_REASON_CHARACTERS]
             who = bucket_access.credentials_name(self._scheme)
             fix = bucket_access.CREDENTIALS_FIX[self._scheme]
-            return AccessError(f"{place} may not be {deed} {who} (HTTP {status})", fix=fix, status=status)
+            return AccessError(f"{place} may not be {deed} {who} ({why})", fix=fix, status=status)
         if status is None and "kind: Timeout" in details:
             return TransferTimeoutError(f"{place} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
-        if status is None and "kind: Connect" in details:
+        if status is None and "InvalidCertificate" in details:
+            return FetchError(f"{place} could not be {deed}: nobody known vouches for its certificate", fix=_CERTIFICATE_FIX)
+        if status is None and "kind: Connect," in details:  # and not ConnectionReset
             return OfflineError(f"{place} is out of reach: no connection", fix=_OFFLINE_FIX, is_passing=True)
         reason = f"HTTP {status}" if status else " ".join(text.split())[:_REASON_CHARACTERS]
         return FetchError(f"{place} could not be {deed}: {reason}", fix="Try again later.", is_passing=True, status=status)

@@ -1,0 +1,292 @@
+"""Objects in a bucket: what is written is read, conditions hold, names survive, and errors say what happened."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.buckets import fill_s3, until
+from tests.processes import run
+from tests.stores.front import Front
+from tests.stores.gcs import Gcs
+from tests.stores.s3 import S3
+from tfimm_resolver import objects as ours
+from tfimm_resolver.errors import (
+    AccessError,
+    ArchiveError,
+    FetchError,
+    IntegrityError,
+    NotFoundError,
+    OfflineError,
+    TransferTimeoutError,
+)
+from tfimm_resolver.objects import Objects
+
+LARGE = random.Random(11).randbytes(2 * ours.PIECE_BYTES + 5)
+NAMES = ["saved_model.pb", "a b%20c#dé&+~[1]/x.txt", "größe/日本.txt", "0", "a/b/c/d", "100%", "=x"]
+
+
+@pytest.fixture(params=["gs", "s3"])
+def objects(request: pytest.FixtureRequest) -> Objects:
+    """An empty place in a bucket of each store."""
+    request.getfixturevalue({"gs": "gcs", "s3": "s3"}[request.param])
+    return Objects(f"{request.param}://bucket/below/it")
+
+
+@pytest.fixture
+def google(gcs: Gcs) -> Objects:
+    """An empty place in a bucket of Google's."""
+    return Objects("gs://bucket/below/it")
+
+
+def read(objects: Objects, name: str) -> bytes | None:
+    found = objects.read(name)
+    return found and found[0]
+
+
+def test_what_is_written_is_read_and_what_is_not_there_is_none(objects: Objects) -> None:
+    assert objects.read("x") is None
+    objects.write("x", b"one")
+    objects.write("x", b"two")
+    assert read(objects, "x") == b"two"
+    objects.delete(["x", "never"])
+    objects.delete([])
+    assert objects.read("x") is None
+
+
+def test_an_object_is_created_once_and_replaced_only_as_it_is_known(objects: Objects) -> None:
+    first = objects.create("x", b"one")
+    assert first is not None and objects.create("x", b"other") is None
+    second = objects.replace("x", b"two", first)
+    assert second is not None and second != first
+    assert objects.replace("x", b"stale", first) is None and read(objects, "x") == b"two"
+    found = objects.read("x")
+    assert found is not None and objects.replace("x", b"three", found[1]) is not None
+    objects.delete(["x"])
+    assert objects.replace("x", b"gone", second) is None and objects.read("x") is None
+
+
+def test_files_go_up_and_come_back_whatever_their_names_and_sizes(objects: Objects, tmp_path: Path) -> None:
+    wanted = {name: name.encode() for name in NAMES} | {"large": LARGE, "empty": b""}
+    for number, data in enumerate(wanted.values()):
+        (tmp_path / str(number)).write_bytes(data)
+    objects.upload({f"m/{name}": tmp_path / str(number) for number, name in enumerate(wanted)})
+    model = Objects(f"{objects.place}/m")
+    found = model.files()
+    assert {one.name: one.size_bytes for one in found} == {name: len(data) for name, data in wanted.items()}
+    came = {one.name: b"".join(pieces) for one, pieces in model.streams(found, 3)}
+    assert came == wanted
+    assert {one.name for one in objects.below("m")} == {f"m/{name}" for name in wanted}
+    assert objects.below("n") == []
+
+
+def test_the_top_is_what_lies_there_and_no_more_than_the_first_part_of_what_is_below(objects: Objects) -> None:
+    for name in ("a/b/c", "a/d", "e", "ab"):
+        objects.write(name, b"x")
+    folders, found = objects.top()
+    assert (folders, sorted(one.name for one in found)) == (["a"], ["ab", "e"])
+
+
+def test_a_marker_of_a_directory_is_no_file_and_an_empty_file_is_one(s3: S3) -> None:
+    fill_s3({"m/": b"", "m/assets/": b"", "m/variables/": b"", "m/variables/index": b"i", "m/empty": b""})
+    assert sorted(found.name for found in Objects("s3://bucket/m").files()) == ["empty", "variables/index"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../x", "a//x", "./x"])
+def test_a_name_that_no_directory_can_hold_is_told_as_such(name: str, s3: S3) -> None:
+    fill_s3({"m/saved_model.pb": b"", f"m/{name}": b""})
+    with pytest.raises(ArchiveError, match="s3://bucket/m holds a name that no directory can") as caught:
+        Objects("s3://bucket/m").below()
+    assert not caught.value.is_passing
+
+
+def test_an_object_that_is_replaced_between_two_ranges_is_no_mixture(objects: Objects, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(LARGE)
+    objects.upload({"large": tmp_path / "large"})
+    for one, pieces in objects.streams([objects.find("large")], 1):
+        assert len(next(pieces)) == ours.PIECE_BYTES  # the next is under way, or not yet
+        objects.write(one.name, LARGE[::-1])
+        with pytest.raises(IntegrityError, match="changed while it was read"):
+            list(pieces)
+
+
+def test_an_object_that_is_shorter_than_was_known_is_told(objects: Objects) -> None:
+    for data in (b"sho", b""):
+        objects.write("x", data)
+        found = ours.Found("x", 5, 0, "")
+        with pytest.raises(IntegrityError, match=r"/x (gave 3 bytes where 5|is shorter)"):
+            [list(pieces) for _, pieces in objects.streams([found], 1)]
+
+
+def test_no_more_requests_are_under_way_than_were_asked_for(gcs: Gcs, google: Objects) -> None:
+    for number in range(9):
+        google.write(str(number), b"%d" % number)
+    gate = gcs.on("get", times=None).hold()
+    came: list[bytes] = []
+    found = google.below()
+
+    def bring() -> None:
+        came.extend(b"".join(pieces) for _, pieces in google.streams(found, 3))
+
+    thread = threading.Thread(target=bring)
+    thread.start()
+    until(lambda: len(gcs.asked("get")) == 3)
+    threading.Event().wait(0.2)
+    assert len(gcs.asked("get")) == 3 and came == []
+    gate.go.set()
+    thread.join()
+    assert came == [b"%d" % number for number in range(9)]
+
+
+def test_many_parts_of_large_files_do_not_go_up_at_once(gcs: Gcs, google: Objects, tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(LARGE)
+    gate = gcs.on("part", times=None).hold()
+    thread = threading.Thread(target=google.upload, args=({name: tmp_path / name for name in "abc"},))
+    thread.start()
+    until(lambda: len(gcs.asked("part")) == 3)
+    threading.Event().wait(0.3)
+    assert {one.name for one in gcs.asked("part")} == {"below/it/a"}
+    gate.go.set()
+    thread.join()
+    assert gcs.buckets["bucket"].files("below/it/") == dict.fromkeys("abc", LARGE)
+
+
+@pytest.mark.parametrize(
+    ("fault", "deed"),
+    [(fault, deed) for fault in ("503", "reset") for deed in ("read", "write", "find", "below", "upload")]
+    + [("503", "create"), ("503", "delete")],  # what is not safe to repeat is not, where it may have been done
+)
+def test_a_failure_that_passes_is_not_noticed(fault: str, deed: str, gcs: Gcs, google: Objects, tmp_path: Path) -> None:
+    if deed != "create":
+        google.write("x", b"one")
+    (tmp_path / "x").write_bytes(b"two")
+    rule = gcs.on()
+    rule.answer(503) if fault == "503" else rule.reset()
+    deeds: dict[str, Callable[[], object]] = {
+        "read": lambda: google.read("x"),
+        "find": lambda: google.find("x"),
+        "below": google.below,
+        "write": lambda: google.write("x", b"two"),
+        "create": lambda: google.create("x", b"two"),
+        "upload": lambda: google.upload({"x": tmp_path / "x"}),
+        "delete": lambda: google.delete(["x"]),
+    }
+    deeds[deed]()
+    assert rule.seen == 2
+    left = gcs.buckets["bucket"].files("below/it/").get("x")
+    assert left == (None if deed == "delete" else b"two" if deed in ("write", "create", "upload") else b"one")
+
+
+def test_what_is_not_safe_to_repeat_is_told_by_what_happened(gcs: Gcs, google: Objects) -> None:
+    for deed in (lambda: google.create("x", b"one"), lambda: google.delete(["x"])):
+        gcs.on(times=None).lose()
+        with pytest.raises(FetchError, match=r"could not be written: .*error sending request") as caught:
+            deed()
+        assert type(caught.value) is FetchError and caught.value.is_passing
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (401, AccessError, "may not be read without credentials (HTTP 401)"),
+        (403, AccessError, "may not be read without credentials (HTTP 403)"),
+        (404, NotFoundError, "is not there"),
+        (429, FetchError, "could not be read: HTTP 429"),
+        (500, FetchError, "could not be read: HTTP 500"),
+        (503, FetchError, "could not be read: HTTP 503"),
+    ],
+)
+@pytest.mark.parametrize("deed", ["find", "below"])
+def test_a_refusal_says_what_was_refused_to_whom(
+    deed: str, status: int, kind: type[FetchError], words: str, gcs: Gcs, google: Objects
+) -> None:
+    gcs.on(times=None).answer(status)
+    with pytest.raises(kind) as caught:
+        google.find("x") if deed == "find" else google.below("x")
+    text = str(caught.value)
+    assert type(caught.value) is kind and text.startswith("gs://bucket/below/it/x ") and words in text
+    assert caught.value.fix and len(text) < 300
+    assert caught.value.is_passing == (status >= 429) and len(gcs.log) == 1 + (status >= 429)
+
+
+def test_a_bucket_that_does_not_exist_is_told(gcs: Gcs) -> None:
+    nowhere = Objects("gs://nowhere/x")
+    with pytest.raises(NotFoundError, match="Check the bucket's name"):
+        nowhere.write("y", b"")
+    with pytest.raises(NotFoundError, match="Check the bucket's name"):
+        nowhere.below()
+
+
+def test_a_write_that_is_refused_is_told_as_one(gcs: Gcs) -> None:
+    gcs.bucket("shown", token="secret", public=True).put("x", b"one")
+    shown = Objects("gs://shown")
+    assert read(shown, "x") == b"one"
+    for write in (lambda: shown.write("x", b"two"), lambda: shown.create("y", b""), lambda: shown.delete(["x"])):
+        with pytest.raises(AccessError, match=r"may not be written without credentials \(HTTP 40[13]\)"):
+            write()
+
+
+def test_a_store_that_does_not_answer_is_given_up(gcs: Gcs, google: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "0.2")
+    gcs.on(times=None).hold()
+    deeds = (lambda: google.read("x"), google.below, lambda: google.write("x", b""), lambda: google.create("x", b""))
+    for deed in (*deeds, lambda: google.delete(["x"])):
+        with pytest.raises(TransferTimeoutError, match="did not answer in time"):
+            deed()
+
+
+def test_a_store_that_nobody_serves_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+    for deed in (Objects("gs://bucket/x").below, lambda: Objects("gs://bucket").read("x")):
+        with pytest.raises(OfflineError, match="gs://bucket/x is out of reach"):
+            deed()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_and_one_may_be_named(
+    gcs: Gcs, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    monkeypatch.setenv("https_proxy", front.url)
+    with pytest.raises(FetchError, match="vouches for its certificate") as caught:
+        Objects("gs://bucket").read("x")
+    assert "SSL_CERT_FILE" in caught.value.fix and not caught.value.is_passing
+    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, str(front.bundle))
+            assert Objects("gs://bucket").read("x") is None
+    assert len(gcs.asked("get", "x")) == 2
+
+
+def test_offline_no_library_is_even_loaded() -> None:
+    code = """
+        import sys
+        from tfimm_resolver.errors import OfflineError
+        from tfimm_resolver.objects import Objects
+        for place in ("gs://bucket/x", "s3://bucket/x"):
+            for deed in (lambda: Objects(place).read("y"), Objects(place).below, lambda: Objects(place).write("y", b"")):
+                try:
+                    deed()
+                except OfflineError as error:
+                    assert error.text.startswith(place) and "set_model_cache" in error.fix, error
+                else:
+                    raise AssertionError
+        print({"obstore", "botocore", "google.auth", "socket"}.intersection(sys.modules))
+    """
+    assert run(code, TFIMM_RESOLVER_OFFLINE="1") == "set()"
+
+
+def test_a_bucket_in_memory_lasts_as_long_as_the_process() -> None:
+    code = """
+        from tfimm_resolver.objects import Objects
+        objects = Objects("memory://here/below")
+        print(objects.read("x"))
+        made = objects.create("x", b"one")
+        assert made and objects.create("x", b"two") is None and objects.replace("x", b"two", made)
+        print(Objects("memory://here").read("below/x")[0], Objects("memory://there/below").read("x"))
+    """
+    assert run(code) == run(code) == "None\nb'two' None"
