@@ -12,6 +12,7 @@ import pytest
 
 from tests.archives import MODEL
 from tests.test_names import put_model
+from tfimm_resolver.cache import Cache
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.record import RECORD, Origin, Record, measure
 from tfimm_resolver.roots import LocalRoot, Root, open_root, serves
@@ -61,6 +62,12 @@ def damage(root: Root, record: Record, path: str, data: bytes | None) -> None:
         root.objects.delete([name]) if data is None else root.objects.write(name, data)
 
 
+def lying(root: Root) -> list[str]:
+    """All that lies in a root, trees and texts."""
+    folders = root.objects.top()[0] if isinstance(root, BucketRoot) else []
+    return sorted([*folders, *root.names()])
+
+
 def test_a_root_that_is_not_made_yet_is_empty(root: Root) -> None:
     assert root.names() == [] and root.read(TEXT) is None
     assert root.fault(Record("", NAME)) is not None
@@ -77,7 +84,7 @@ def test_a_text_is_read_as_it_was_written_and_replaced_whole(root: Root) -> None
 def test_what_was_published_is_whole_and_nothing_else_is_there(root: Root) -> None:
     record = published(root)
     assert root.fault(record) is None and list(root.hash_faults(record)) == []
-    assert sorted(root.names()) == sorted([record.tree, TEXT])
+    assert lying(root) == sorted([record.tree, TEXT])
     assert root.locate(record.tree).endswith(f"/{record.tree}")
 
 
@@ -86,13 +93,22 @@ def test_what_was_staged_and_not_published_is_gone(root: Root) -> None:
         assert staged is not None
         put_model(staged)
         raise RuntimeError
-    assert root.names() == []
+    assert lying(root) == []
+
+
+def test_a_tree_that_no_record_names_is_a_model_on_a_disk_and_none_in_a_bucket(root: Root) -> None:
+    with root.lock(NAME) as staged:
+        assert staged is not None
+        put_model(staged)
+        root.publish(staged, Record("https://h/m", NAME, files=measure(str(staged))), Record("", NAME))
+    assert [entry.name for entry in Cache(root).entries()] == ([] if isinstance(root, BucketRoot) else [NAME])
+    assert lying(root) != []
 
 
 def test_the_same_published_again_stays_where_it_is(root: Root) -> None:
     record = published(root)
     assert published(root, known=record).tree == record.tree
-    assert sorted(root.names()) == sorted([record.tree, TEXT])
+    assert lying(root) == sorted([record.tree, TEXT])
 
 
 def test_another_model_is_published_beside_the_one_that_may_be_being_read(root: Root) -> None:
@@ -118,18 +134,18 @@ def test_all_that_belongs_to_a_name_is_removed_and_nothing_is_no_error(root: Roo
     for _ in range(2):
         with root.lock(NAME):
             root.remove(NAME)
-    assert root.names() == []
+    assert lying(root) == []
 
 
 def test_a_replaced_tree_stays_for_a_while_and_then_goes(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     old = published(root)
     new = published(root, OTHER, old)
     root.tidy(lambda name: new.tree)
-    assert sorted(root.names()) == sorted([old.tree, new.tree, TEXT])
+    assert lying(root) == sorted([old.tree, new.tree, TEXT])
     monkeypatch.setattr("tfimm_resolver.roots.local.RETIRED_S", -60)
     monkeypatch.setattr("tfimm_resolver.roots.bucket._UNUSED_S", -60)
     root.tidy(lambda name: new.tree)
-    assert sorted(root.names()) == sorted([new.tree, TEXT]) and list(root.hash_faults(new)) == []
+    assert lying(root) == sorted([new.tree, TEXT]) and list(root.hash_faults(new)) == []
 
 
 def test_the_age_of_a_tree_counts_from_when_it_was_published(here: Root) -> None:
@@ -162,7 +178,7 @@ def test_a_lock_excludes_other_threads_of_this_process(root: Root) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == 1 and root.names() == []
+    assert most == 1 and lying(root) == []
 
 
 def old_parts(root: Root, key: str, *, old_s: float) -> Path:

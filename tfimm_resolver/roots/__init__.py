@@ -45,7 +45,7 @@ class Root(Protocol):
         """Put a text there, whole or not at all."""
 
     def names(self) -> list[str]:
-        """Everything that lies here."""
+        """Every text that lies here, and every tree that may be one without a record."""
 
     def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
         """What ``read`` gives for every name, in their order, as many at once as is good here."""

@@ -107,8 +107,7 @@ class BucketRoot:
 
     def names(self) -> list[str]:
         with self._telling("read"):
-            folders, objects = self.objects.top()
-        return [*folders, *(found.name for found in objects)]
+            return [found.name for found in self.objects.top()[1]]  # a prefix is nothing until a record names it
 
     def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
         with Crew(AT_ONCE) as crew:
