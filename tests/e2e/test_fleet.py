@@ -1,0 +1,313 @@
+"""Sixteen processes on four machines, with disks of their own and one bucket as their cache; some of them are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz
+from tests.buckets import ROOT, below, left_in, make_older, record_in, trees_in, until
+from tests.origin import Origin
+from tests.processes import run, start
+from tests.stores.gcs import Gcs
+from tests.stores.s3 import S3
+from tfimm_resolver import resolve
+from tfimm_resolver.cache import name_of
+from tfimm_resolver.claims import CLAIM
+from tfimm_resolver.objects import Objects
+
+MACHINES, PROCESSES = 4, 4
+LATENCY_S = 0.5
+SOON = {"TFIMM_RESOLVER_LOCK_TIMEOUT_S": "2"}  # after so long the next one takes over
+RESOLVE = "import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1]))"
+
+
+class Fleet:
+    """The processes that a test starts."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.jobs: list[subprocess.Popen[str]] = []
+        self._tmp_path = tmp_path
+
+    def start(self, code: str, machine: int, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a process on a machine, which has a disk of its own."""
+        self.jobs.append(start(code, *arguments, TFIMM_HOME=str(self._tmp_path / f"machine{machine}"), **environment))
+        return self.jobs[-1]
+
+    def send(self, handle: str, processes: int = PROCESSES, **environment: str) -> None:
+        """So many processes of each machine resolve the same handle at once."""
+        for number in range(MACHINES * processes):
+            self.start(RESOLVE, number % MACHINES, handle, **environment)
+
+    def paths(self) -> list[str]:
+        """What each process that was not killed has, once all have ended well."""
+        ends = [(job.communicate(timeout=120), job.returncode) for job in self.jobs]
+        assert [err for (_, err), code in ends if code not in (0, -signal.SIGKILL)] == []
+        return [out.strip() for (out, _), code in ends if code == 0]
+
+    def kill_the_holder(self, handle: str) -> None:
+        """Kill the one who fills the model."""
+        found = Objects(ROOT).read(name_of(handle) + CLAIM)
+        assert found is not None
+        pid = int(found[0].decode().rsplit(".", 2)[1])
+        (job,) = (job for job in self.jobs if job.pid == pid)
+        job.kill()
+        job.wait(30)
+
+    def end(self) -> None:
+        """Leave none behind, whatever a test found."""
+        for job in self.jobs:
+            if job.poll() is None:
+                job.kill()
+            with job:
+                pass
+
+
+@pytest.fixture
+def slow(origin: Origin) -> threading.Event:
+    """What lets the origin go on with the model's second half."""
+    gate = threading.Event()
+    origin.put("/m.tar.gz", tar_gz(), gate=gate)
+    return gate
+
+
+@pytest.fixture
+def handle(origin: Origin) -> str:
+    return f"{origin.url}/m.tar.gz"
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
+    """Machines whose cache is the bucket."""
+    monkeypatch.setenv("TFHUB_CACHE_DIR", ROOT)
+    machines = Fleet(tmp_path)
+    yield machines
+    machines.end()
+
+
+def is_whole(path: str, gcs: Gcs | None) -> bool:
+    """Whether a path that a process was given holds the model and nothing else."""
+    if path.startswith("gs://"):
+        assert gcs is not None
+        return below(gcs.buckets["bucket"], path) == MODEL
+    return files_in(path) == MODEL
+
+
+@pytest.mark.parametrize("is_copied", [False, True], ids=["in place", "copied"])
+def test_a_cold_fleet_downloads_once(
+    is_copied: bool, gcs: Gcs, origin: Origin, slow: threading.Event, handle: str, tmp_path: Path,
+    fleet: Fleet,
+) -> None:  # fmt: skip
+    gcs.latency_s = LATENCY_S
+    fleet.send(handle, TFIMM_RESOLVER_LOCAL_COPY=str(int(is_copied)))
+    # All four machines have found the bucket cold before the reply goes on.
+    assert origin.started.wait(60)
+    until(lambda: len(gcs.asked("put", f"*{CLAIM}")) >= MACHINES)
+    slow.set()
+    paths = fleet.paths()
+    assert len(paths) == MACHINES * PROCESSES and [path for path in paths if not is_whole(path, gcs)] == []
+    assert len({*paths}) == (MACHINES if is_copied else 1)
+    assert origin.asked == ["/m.tar.gz"] and left_in(gcs.buckets["bucket"]) == set()
+    assert len(trees_in(gcs.buckets["bucket"])) == 1
+
+
+def test_a_cold_fleet_beside_s3_downloads_once(
+    s3: S3, origin: Origin, slow: threading.Event, handle: str, tmp_path: Path, fleet: Fleet
+) -> None:
+    fleet.send(handle, TFHUB_CACHE_DIR="s3://bucket/cache")
+    assert origin.started.wait(60)
+    until(lambda: sum(CLAIM in path and method == "PUT" for method, path, _ in s3.asked()) >= MACHINES)
+    slow.set()
+    paths = fleet.paths()
+    assert len(paths) == MACHINES * PROCESSES and [path for path in paths if not is_whole(path, None)] == []
+    assert len({*paths}) == MACHINES and origin.asked == ["/m.tar.gz"]
+    folders, found = Objects("s3://bucket/cache").top()
+    assert len(folders) == len(found) == 1
+
+
+def test_a_fleet_whose_first_is_killed_while_it_downloads_downloads_twice(
+    gcs: Gcs, origin: Origin, slow: threading.Event, handle: str, fleet: Fleet
+) -> None:
+    gcs.latency_s = LATENCY_S / 5
+    fleet.send(handle, **SOON)
+    assert origin.started.wait(60)
+    until(lambda: len(gcs.asked("put", f"*{CLAIM}")) >= MACHINES)
+    origin.put("/m.tar.gz", tar_gz())
+    fleet.kill_the_holder(handle)
+    paths = fleet.paths()
+    assert len(paths) == MACHINES * PROCESSES - 1 and [path for path in paths if not is_whole(path, gcs)] == []
+    assert origin.asked == ["/m.tar.gz"] * 2 and left_in(gcs.buckets["bucket"]) == set()
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_copied", "processes"), [("first object", True, PROCESSES), ("last object", False, 1), ("record", False, 1)]
+)
+def test_a_fleet_whose_first_is_killed_while_it_uploads_downloads_twice(
+    moment: str, is_copied: bool, processes: int, gcs: Gcs, origin: Origin, handle: str, tmp_path: Path, fleet: Fleet
+) -> None:
+    origin.put("/m.tar.gz", tar_gz())
+    name = {"first object": "*/variables/*", "last object": "*/saved_model.pb", "record": "*.descriptor.txt"}[moment]
+    gate = gcs.on("put", f"cache/{name_of(handle)}{name}", times=1 + (moment == "first object")).hold(undone=True)
+    fleet.send(handle, processes, TFIMM_RESOLVER_LOCAL_COPY=str(int(is_copied)), **SOON)
+    assert gate.reached.wait(60)
+    bucket = gcs.buckets["bucket"]
+    until(lambda: len(gcs.asked("put", f"*{CLAIM}")) >= MACHINES)
+    if moment == "record":
+        (tree,) = trees_in(bucket)
+        assert below(bucket, f"{ROOT}/{tree}") == MODEL
+    assert record_in(bucket, handle) is None
+    fleet.kill_the_holder(handle)
+    if moment == "last object":
+        gate.go.set()  # what the dead one sent comes late
+    paths = fleet.paths()
+    assert len(paths) == MACHINES * processes - 1 and [path for path in paths if not is_whole(path, gcs)] == []
+    assert origin.asked == ["/m.tar.gz"] * 2
+    gate.go.set()
+    time.sleep(0.2)
+    # A record that comes late names a whole tree, too.
+    assert is_whole(resolve(handle), gcs) and len(trees_in(bucket)) == 2
+
+
+WATCH = """
+    import os, sys
+    from tfimm_resolver import cache, resolve
+    from tfimm_resolver.objects import Objects
+    from tfimm_resolver.record import RECORD, Record
+    root, name = Objects(os.environ["TFHUB_CACHE_DIR"]), cache.name_of(sys.argv[1])
+    seen = set()
+    print("here", flush=True)
+    while not os.path.exists(sys.argv[2]):
+        found = root.read(name + RECORD)
+        if found is None:
+            continue
+        record = Record.parse(found[0].decode(), name)
+        for place in {resolve(sys.argv[1]), f"{root.place}/{record.tree}"}:
+            tree = Objects(place)
+            found = [one for one in tree.below() if one.name != ".replaced"]
+            content = {b"".join(pieces) for _, pieces in tree.streams(found, 8)}
+            assert {one.name for one in found} == {file.path for file in record.files} and len(content) == 1, (found, content)
+            seen |= content
+    print(len(seen))
+"""
+
+
+def numbered(number: int) -> dict[str, bytes]:
+    """A model whose every file says which one it is."""
+    return {"saved_model.pb": b"%d" % number} | {f"part/{index}": b"%d" % number for index in range(8)}
+
+
+def test_no_reader_sees_half_a_model_or_a_mixture_while_others_refresh_and_die(
+    gcs: Gcs, origin: Origin, handle: str, tmp_path: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "0.5")
+    monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "here"))
+    stop, refreshed = tmp_path / "stop", "import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1], refresh=True)"
+    readers: list[subprocess.Popen[str]] = []
+    for number in range(7):
+        origin.put("/m.tar.gz", tar_gz(numbered(number)))
+        if number in (0, 3, 5):  # one dies in the middle of its upload
+            gate = gcs.on("put", "*/part/*", nth=4).hold(undone=True)
+            dying = fleet.start(refreshed, number, handle)
+            assert gate.reached.wait(60)
+            dying.kill()
+            gate.go.set()
+        resolve(handle, refresh=True)
+        if number == 0:
+            readers = [fleet.start(WATCH, 10, handle, str(stop)) for _ in range(2)]
+            assert [reader.stdout and reader.stdout.readline() for reader in readers] == ["here\n"] * 2
+        time.sleep(0.3)
+    stop.touch()
+    for reader in readers:
+        out, err = reader.communicate(timeout=60)
+        assert reader.returncode == 0, err
+        assert int(out) > 2, "the readers were to see several contents"
+
+
+def test_a_refresh_leaves_the_prefix_that_others_read_however_old_it_is(
+    gcs: Gcs, origin: Origin, handle: str, fleet: Fleet
+) -> None:
+    bucket = gcs.buckets["bucket"]
+    origin.put("/m.tar.gz", tar_gz(numbered(1)))
+    old = resolve(handle)
+    make_older(bucket, hours=1000)
+    origin.put("/m.tar.gz", tar_gz(numbered(2)))
+    new = resolve(handle, refresh=True)
+    assert new != old and below(bucket, new) == numbered(2) and below(bucket, old).items() >= numbered(1).items()
+    make_older(bucket, hours=23)
+    resolve(handle, refresh=True)
+    assert below(bucket, old).items() >= numbered(1).items()
+    make_older(bucket, hours=2)
+    assert resolve(handle, refresh=True) == new
+    assert below(bucket, old) == {} and below(bucket, new) == numbered(2)
+
+
+def test_two_who_upload_at_once_both_succeed_and_the_record_names_one_whole_tree(
+    gcs: Gcs, origin: Origin, handle: str, tmp_path: Path, fleet: Fleet
+) -> None:
+    origin.put("/m.tar.gz", tar_gz())
+    bucket = gcs.buckets["bucket"]
+    gates = [gcs.on("put", "*/saved_model.pb", nth=number).hold(undone=True) for number in (1, 2)]
+    for number, gate in enumerate(gates):
+        fleet.start(RESOLVE, number, handle)
+        assert gate.reached.wait(60)
+        bucket.delete(f"cache/{name_of(handle)}{CLAIM}")  # so that the next one takes no notice of it
+    until(lambda: len(trees_in(bucket)) == 2)
+    assert record_in(bucket, handle) is None
+    paths = []
+    for gate, job in zip(gates, fleet.jobs, strict=True):
+        gate.go.set()
+        out, err = job.communicate(timeout=60)
+        assert job.returncode == 0, err
+        paths.append(out.strip())
+        assert resolve(handle) == paths[-1]
+    assert len({*paths}) == 2 and [below(bucket, path) for path in paths] == [MODEL] * 2
+    assert left_in(bucket) == set()
+
+
+def test_who_wait_on_a_machine_wait_as_long_as_another_machine_works(
+    gcs: Gcs, origin: Origin, handle: str, slow: threading.Event, tmp_path: Path, fleet: Fleet
+) -> None:
+    # Three on one machine: one waits for the claim of the first machine, two for its lock; for longer than the limit.
+    first = start(RESOLVE, handle, TFIMM_HOME=str(tmp_path / "first"), TFIMM_RESOLVER_LOCK_TIMEOUT_S="1")
+    assert origin.started.wait(60)
+    jobs = [start(RESOLVE, handle, TFIMM_HOME=str(tmp_path / "second"), TFIMM_RESOLVER_LOCK_TIMEOUT_S="1") for _ in range(3)]
+    time.sleep(4)
+    assert [job.poll() for job in jobs] == [None] * 3
+    slow.set()
+    for job in (first, *jobs):
+        out, err = job.communicate(timeout=60)
+        assert job.returncode == 0 and is_whole(out.strip(), gcs), err
+    assert origin.asked == ["/m.tar.gz"]
+
+
+def test_who_wait_on_a_machine_wait_while_a_model_goes_up(
+    gcs: Gcs, origin: Origin, handle: str, tmp_path: Path, fleet: Fleet
+) -> None:
+    origin.put("/m.tar.gz", tar_gz())
+    gate = gcs.on("put", "*/saved_model.pb").hold()
+    for _ in range(3):
+        fleet.start(RESOLVE, 1, handle, **SOON)
+    assert gate.reached.wait(60)
+    time.sleep(4)
+    gate.go.set()
+    assert [path for path in fleet.paths() if not is_whole(path, gcs)] == []
+    assert origin.asked == ["/m.tar.gz"]
+
+
+def test_nobody_of_a_fleet_asks_the_origin_of_a_model_that_lies_in_the_bucket(
+    gcs: Gcs, origin: Origin, handle: str, tmp_path: Path, fleet: Fleet
+) -> None:
+    origin.put("/m.tar.gz", tar_gz())
+    run(RESOLVE, handle)
+    asked = len(gcs.log)
+    fleet.send(handle)
+    assert [path for path in fleet.paths() if not is_whole(path, gcs)] == []
+    assert len(origin.asked) == 1 and len(gcs.log) - asked == MACHINES * PROCESSES
+    assert not os.path.exists(tmp_path / "machine0")
