@@ -34,7 +34,9 @@ _THIS_MACHINE = (
     "or say experimental_io_device='/job:localhost' for the variables alone"
 )
 _BUCKET = "Keep models where every worker sees them: TFHUB_CACHE_DIR=gs://my-bucket/models"
-_TOO_LARGE = "Protobuf is too large to be serialized"
+_TOO_LARGE = re.compile(r"Protobuf is too large to be serialized|exceeds the 2GB protobuf limit")
+"""How TensorFlow 2.21 says that a tensor is too large for another process: a copy by itself, and one within a function."""
+_IDLE_WORDS = ("Graph execution error:", "Detected at node", "<stack traces unavailable>")
 _OP_PACKAGES = (
     (re.compile(r"Addons>"), "tensorflow_addons"),
     (re.compile(r"IO>"), "tensorflow_io"),
@@ -90,7 +92,7 @@ def load(
         tags = []
     options = _options(tf, path, options, io_device)
     with _translated(tf, path, options.experimental_io_device):
-        if placement.has_remote_tasks(tf) and (options.experimental_io_device is not None or placement.is_local(path)):
+        if placement.remote_tasks(tf) and (options.experimental_io_device is not None or placement.is_local(path)):
             model = remote.load(tf, path, tags, options)
         else:
             model = tf.saved_model.load(path, tags=tags, options=options)
@@ -115,7 +117,7 @@ def load_options(
     tf = import_tensorflow()
     path = resolve(handle) if handle is not None else ""
     options = _options(tf, path, options, io_device)
-    if path and options.experimental_io_device is not None and placement.has_remote_tasks(tf):
+    if path and options.experimental_io_device is not None and placement.remote_tasks(tf):
         remote.tell_unmet(tf, path)
     return options
 
@@ -145,16 +147,20 @@ def _translated(tf: Any, path: str, reader: str | None) -> Iterator[None]:
     except (MemoryError, ResolverError):
         raise
     except Exception as error:  # TF2 models: a RuntimeError or a FileNotFoundError; TF1 models: a NotFoundError
-        raise _told(tf, path, reader, error) from error
+        told = _told(tf, path, reader, error)
+        with contextlib.suppress(tf.errors.OpError):  # a worker may say it again, and it would be taken for the next failure
+            placement.bring_out_errors(tf)
+        raise told from error
 
 
 def _told(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError:
     text = str(error).strip()
-    reason = f"{type(error).__name__}: {text.partition(chr(10))[0]}"
+    lines = (line.strip() for line in text.splitlines())
+    reason = f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith(_IDLE_WORDS)), '')}"
     if (found := _MISSING_OP.search(text)) is not None:
         return MissingOpError(f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=_op_fix(found[1]))
-    if placement.is_local(path) and placement.has_remote_tasks(tf):
-        if _TOO_LARGE in text:
+    if placement.is_local(path) and placement.remote_tasks(tf):
+        if _TOO_LARGE.search(text):
             return remote.too_large(path, f"TensorFlow says {reason}")
         if _UNSEEN.search(text) and (file := _file_here(tf, path, text)):
             own = reader is not None and placement.is_here(tf, reader)  # each wants its own, as for a ParameterServerStrategy

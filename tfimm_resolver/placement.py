@@ -22,11 +22,9 @@ def io_device(tf: Any, path: str) -> str | None:
     it fails for variables on a later task and where the local job has another name, so there the local device in full.
     Asking initialises TensorFlow's runtime.
     """
+    remote = remote_tasks(tf)
     local = _local_device(tf)
-    if local is None or not is_local(path):
-        return None
-    remote = _remote_tasks(tf, local)
-    if not remote:
+    if local is None or not remote or not is_local(path):
         return None
     here, _ = task_of(tf, local)
     return LOCALHOST if here == "localhost" and all(number == 0 for _, number in remote) else local
@@ -48,10 +46,14 @@ def changed(tf: Any, options: Any, fields: dict[str, Any]) -> Any:
     return copy
 
 
-def has_remote_tasks(tf: Any) -> bool:
-    """Whether another process's devices are at hand; never in a TF1 graph, where one cannot ask."""
+def remote_tasks(tf: Any) -> set[Task]:
+    """The other processes whose devices are at hand; none in a TF1 graph, where one cannot ask."""
     local = _local_device(tf)
-    return local is not None and bool(_remote_tasks(tf, local))
+    if local is None:
+        return set()
+    here = task_of(tf, local)
+    tasks = {task_of(tf, device.name) for device in tf.config.list_logical_devices()}
+    return {task for task in tasks if task[0] and task != here}
 
 
 def default_device(tf: Any) -> str:
@@ -107,9 +109,3 @@ def _local_device(tf: Any) -> str | None:
         with tf.device(None), tf.device("CPU:0"):
             device: str = tf.constant(0).device
             return device
-
-
-def _remote_tasks(tf: Any, local: str) -> set[Task]:
-    here = task_of(tf, local)
-    tasks = {task_of(tf, device.name) for device in tf.config.list_logical_devices()}
-    return {task for task in tasks if task[0] and task != here}

@@ -64,6 +64,11 @@ def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
     reader, home = options.experimental_io_device, placement.default_device(tf)
     if needed.is_tf1:
         _must_see(tf, path, reader or home)
+    if needed.has_assets and isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
+        # It makes tables of its own on each worker, in threads of its own, whose errors come too late.
+        for job, number in placement.remote_tasks(tf):
+            if job == "worker":
+                _must_see(tf, path, f"/job:{job}/task:{number}")
     if reader is None:
         return tf.saved_model.load(path, tags=tags, options=options)
     with placement.on(tf, reader) as device:

@@ -32,7 +32,7 @@ class Cluster:
     def client(self, *code: str, arguments: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
         """Start a client that has everything of ``tests.tf.client`` at hand."""
         return start(
-            "\n".join(["from tests.tf.client import *", *map(textwrap.dedent, code)]),
+            "\n".join(["from tests.tf.client import *", *map(textwrap.dedent, code), "leave()"]),
             *self.addresses,
             str(self.models),
             "hidden" if self.hidden else "seen",

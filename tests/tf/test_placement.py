@@ -102,7 +102,7 @@ def test_leaves_it_to_tensorflow_where_nothing_is_remote(tmp_path: Path) -> None
         assert placement.io_device(tf, path) is None
     with tf.device("/device:CPU:0"), tf.Graph().as_default():
         assert placement.io_device(tf, str(tmp_path)) is None
-        assert not placement.has_remote_tasks(tf)
+        assert placement.remote_tasks(tf) == set()
     assert placement.with_io_device(tf, None, None).experimental_io_device is None
 
 

@@ -139,6 +139,27 @@ def test_says_that_a_variable_is_too_large_to_travel_before_it_reads_anything(
     assert said.splitlines() == ["too large", "LoadError"]
 
 
+def test_knows_tensorflows_own_words_for_a_tensor_that_is_too_large(cluster: Cluster) -> None:
+    """What TensorFlow 2.21 said of a variable of 2,200,000,000 bytes: restored alone, and with one on another task."""
+    said = cluster.run(
+        """
+        path = path_of("line")
+        connected()
+        for text in (
+            "Failed copying input tensor from /job:localhost/replica:0/task:0/device:CPU:0 to "
+            "/job:worker/replica:0/task:0/device:CPU:0 in order to run Identity: Protobuf is too large to be serialized "
+            "[Op:Identity] name: ",
+            "Graph execution error:\\n\\nDetected at node RestoreV2/_2 defined at (most recent call last):\\n"
+            "<stack traces unavailable>\\nFailed to encode tensor to byte buffer: Cannot encode a Tensor that exceeds the 2GB "
+            "protobuf limit. Exceeded bytes: 52516352",
+        ):
+            told = tfimm_resolver.loading._told(tf, path, HERE, tf.errors.InternalError(None, None, text))
+            print(type(told).__name__, "InternalError: Failed " in told.text, "gs://" in told.fix)
+        """
+    )
+    assert said.splitlines() == ["TensorTooLargeError True True"] * 2
+
+
 def test_says_where_a_model_of_tf1_has_to_be_called(cluster: Cluster) -> None:
     out, err = finished(
         cluster.client(
