@@ -103,7 +103,8 @@ class Cache:
         try:
             return fill(staged, self.root.parts(name))
         except FetchError as error:
-            if not any((found := TREE.fullmatch(other)) and found[1] == name for other in self.root.names()):
+            trees = (TREE.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
+            if not any(found and found[1] == name for found in trees):
                 raise
             fault = self.root.fault(self._read(name))
             is_kept = f"{error.text}\n  the cached copy stays"
