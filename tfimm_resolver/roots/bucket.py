@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from tfimm_resolver import claims, settings
 from tfimm_resolver.ahead import Crew
 from tfimm_resolver.claims import CLAIM
-from tfimm_resolver.errors import CacheError, FetchError, OfflineError
+from tfimm_resolver.errors import CacheError, FetchError, NotFoundError, OfflineError
 from tfimm_resolver.objects import AT_ONCE, Objects
 from tfimm_resolver.record import RECORD, TREE, File, Record
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _UNUSED_S = 24 * 3600.0
 """Seconds after which a prefix that no record names is not being filled or read any more."""
+
+_TIDIED = "tfimm_resolver.tidied"
+"""An object in the root whose age tells when somebody last looked for what is not used any more."""
 
 _REPLACED = ".replaced"
 """An object below a prefix, whose age tells for how long no record has named it; what was uploaded may be much older."""
@@ -107,7 +110,8 @@ class BucketRoot:
 
     def names(self) -> list[str]:
         with self._telling("read"):
-            return [found.name for found in self.objects.top()[1]]  # a prefix is nothing until a record names it
+            # A prefix is nothing until a record names it.
+            return [found.name for found in self.objects.top()[1] if found.name != _TIDIED]
 
     def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
         with Crew(AT_ONCE) as crew:
@@ -144,6 +148,8 @@ class BucketRoot:
 
     def tidy(self, tree_of: Callable[[str], str]) -> None:
         with contextlib.suppress(FetchError, CacheError):  # what cannot be removed now goes another time
+            if not self._is_tidying_due():
+                return
             folders, objects = self.objects.top()
             records = {found.name.removesuffix(RECORD) for found in objects if found.name.endswith(RECORD)}
             trees = [found for folder in folders if (found := TREE.fullmatch(folder)) and found[2]]  # else it is hub's
@@ -161,6 +167,14 @@ class BucketRoot:
             for folder in self.objects.top()[0]:
                 if (found := TREE.fullmatch(folder)) and found[1] == name:
                     self.objects.delete(found.name for found in self.objects.below(folder))
+
+    def _is_tidying_due(self) -> bool:
+        """Once a day: it takes requests in proportion to the number of models."""
+        with contextlib.suppress(NotFoundError):
+            if self.objects.find(_TIDIED).modified_s > time.time() - _UNUSED_S:
+                return False
+        self.objects.write(_TIDIED, b"")
+        return True
 
     def _remove_unused(self, tree: str) -> None:
         inside = self.objects.below(tree)
