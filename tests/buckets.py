@@ -42,7 +42,7 @@ def record_in(bucket: Bucket, handle: str) -> Record | None:
 def left_in(bucket: Bucket) -> set[str]:
     """What lies in the root beside records and what is below a prefix."""
     names = [name for name in bucket.files("cache/") if "/" not in name]
-    return {name for name in names if not name.endswith(RECORD)}
+    return {name for name in names if not name.endswith((RECORD, "tfimm_resolver.tidied"))}
 
 
 def trees_in(bucket: Bucket) -> set[str]:
