@@ -1,10 +1,11 @@
-"""Every notebook, run from top to bottom against a host on loopback; and what is saved with it.
+"""Every notebook, run from top to bottom against hosts and workers on loopback; and what is saved with it.
 
 ``python -m tests.test_notebooks`` runs them and saves their outputs anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -17,11 +18,12 @@ from nbclient import NotebookClient
 
 from tests.origin import Origin
 from tests.processes import run
+from tests.tf.cluster import workers
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 REPOSITORY = str(Path(__file__).parents[1])
 CELL_TIMEOUT_S = 120
-ANSWERS = {"first_steps": "[2.5, 3.0, 3.5]"}
+ANSWERS = {"first_steps": "[2.5, 3.0, 3.5]", "colab_tpu": "[10.0, 20.0]"}
 HARMLESS = "INFO:tensorflow:Assets written to:"  # what TensorFlow says of every model that it saves
 
 _SAVE = """
@@ -91,12 +93,28 @@ def text(notebook: nbformat.NotebookNode) -> str:
 def test_runs_from_top_to_bottom(
     path: Path, host: str, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("COLAB_TPU_ADDR", raising=False)
     if host == "ours":
         monkeypatch.setenv("FIRST_STEPS_HANDLE", origin.put_model("/google/half_plus_two/1", half_plus_two(tmp_path)))
     notebook = executed(path, tmp_path / "home")
     assert faults(notebook) == []
     assert ANSWERS[path.stem] in text(notebook)
     assert bool(origin.asked) == (host == "ours")
+
+
+def test_the_one_on_tpus_runs_with_a_worker_that_does_not_see_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    with away_from_a_worker(home) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("TFHUB_CACHE_DIR", str(home / "cache"))
+        notebook = executed(Path(__file__).parents[1] / "notebooks" / "colab_tpu.ipynb", home)
+    assert faults(notebook) == []
+    said = text(notebook)
+    for part in ("/job:worker", "'/job:localhost'", "[2.5, 3.0, 3.5]", "[10.0, 20.0]", "Load it with tfimm_resolver.load()"):
+        assert part in said
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -109,14 +127,26 @@ def test_is_saved_with_clean_outputs(path: Path) -> None:
     assert REPOSITORY not in path.read_text(), "it says where it was made"
 
 
+@contextlib.contextmanager
+def away_from_a_worker(home: Path) -> Iterator[dict[str, str]]:
+    """The environment of who has a worker where others have a TPU: it sees neither the home nor temporary files."""
+    with workers(home, number=1) as cluster:
+        if not cluster.hidden:
+            pytest.skip("the worker sees the files: this kernel has no user namespaces")
+        (home / "tmp").mkdir()
+        yield {"COLAB_TPU_ADDR": cluster.addresses[0], "TMPDIR": str(home / "tmp")}
+
+
 def save_anew(home: Path) -> None:
     """Run every notebook in a new home, as a reader does, and save it with its outputs."""
     home.mkdir()
     for variable in [name for name in os.environ if name.startswith(("TFHUB_", "TFIMM_", "XDG_"))]:
         del os.environ[variable]
     os.environ["HOME"] = str(home)
-    for path in NOTEBOOKS:
-        nbformat.write(executed(path, home), path)
+    with away_from_a_worker(home) as environment:
+        os.environ.update(environment)
+        for path in NOTEBOOKS:
+            nbformat.write(executed(path, home), path)
     shutil.rmtree(home)
 
 

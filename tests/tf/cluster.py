@@ -1,4 +1,4 @@
-"""Two real workers, models that they do not see, and clients that load them; each is a process of its own."""
+"""Real workers, models that they do not see, and clients that load them; each is a process of its own."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.processes import start
 
 PATIENCE_S = 90.0
 OLDER = "moved"
-"""The model of which both workers have an older copy at the very path."""
+"""The model of which the workers have an older copy at the very path."""
 
 _REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The workers' addresses, and a directory of models; where it is not hidden from them, clients use their memory."""
+    """The addresses of its workers, and a directory of models; where it is not hidden from them, clients use their memory."""
 
-    addresses: tuple[str, str]
+    addresses: tuple[str, ...]
     models: Path
     hidden: bool
 
@@ -58,12 +58,12 @@ def finished(client: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def workers(models: Path) -> Iterator[Cluster]:
-    """Two workers that do not see ``models``, which has to exist."""
+def workers(models: Path, number: int = 2) -> Iterator[Cluster]:
+    """Workers that do not see ``models``, which has to exist."""
     with contextlib.ExitStack() as stack:
-        started = [stack.enter_context(_worker(models)) for _ in range(2)]
+        started = [stack.enter_context(_worker(models)) for _ in range(number)]
         said = [_line(worker).split() for worker in started]
-        yield Cluster((said[0][0], said[1][0]), models, hidden=all(word == "hidden" for _, word in said))
+        yield Cluster(tuple(address for address, _ in said), models, hidden=all(word == "hidden" for _, word in said))
 
 
 @contextlib.contextmanager

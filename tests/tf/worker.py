@@ -40,9 +40,9 @@ def hide(place: str) -> bool:
 def serve(place: str, older: str) -> None:
     """Serve until the one who started us closes our standard input."""
     hidden = hide(place)
+    assert not (hidden and os.listdir(place))
     import tensorflow as tf
 
-    assert not (hidden and os.listdir(place))
     save_line(f"{place if hidden else MEMORY}/{older}", slope=7.0)
 
     # Two devices, so that there is something to mirror.
