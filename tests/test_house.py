@@ -15,15 +15,15 @@ from tests.processes import run
 HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
-    {"digests", "flags", "member_names", "parts", "tar"},
+    {"digests", "flags", "member_names", "parts", "tar", "together"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk", "models_file", "models_toml"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"},
-    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"},
+    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote", "models_edit"},
     {"cache", "plan", "transfer", "download", "ranges"},
     {"sources", "names"},
     {"lookup"},
     {"resolver"},
-    {"loading", "adapters", "listing"},
+    {"loading", "adapters", "listing", "pins", "reasons"},
     {"demo", "screen"},
     {"commands"},
     {"cli"},

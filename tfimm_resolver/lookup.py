@@ -48,6 +48,13 @@ def answer(handle: Handle) -> Answer:
     raise _unknown(handle)
 
 
+def of_handle(handle: Handle) -> Answer:
+    """What the place itself says that a handle names, whatever other rules say; raises as ``answer`` does."""
+    if (found := by_source(handle)) is None:
+        raise _unknown(handle)
+    return found
+
+
 def source_plan(handle: Handle) -> Plan | None:
     """What the first source that knows a handle says of it; no other rule is asked."""
     plans = (source(handle) for source in sources_for(handle.scheme))

@@ -38,6 +38,11 @@ class Model:
     mirrors: tuple[str, ...] = ()
 
     @property
+    def public(self) -> str:
+        """The handle without what may be a secret."""
+        return str(Handle.parse(self.handle))
+
+    @property
     def place(self) -> str:
         """``FILE:LINE`` of where it stands."""
         try:

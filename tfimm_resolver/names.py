@@ -105,10 +105,11 @@ def places(name: str) -> list[str]:
 
 def find(name: str) -> str | None:
     """The directory of a whole SavedModel of that name, or None."""
-    return next((place for place in places(name) if _lies_at(place)), None)
+    return next((place for place in places(name) if lies_at(place)), None)
 
 
-def _lies_at(place: str) -> bool:
+def lies_at(place: str) -> bool:
+    """Whether a place that a name may mean holds a whole SavedModel."""
     if not settings.is_bucket(place):
         return record.fault(place, record.Record("", "")) is None
     from tfimm_resolver.objects import Objects
