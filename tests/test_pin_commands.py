@@ -399,3 +399,21 @@ def test_why_shows_what_is_cached_and_not_as_pinned(says: Says, origin: Origin) 
     assert PIN in err and OTHER_PIN in err
     facts = json.loads(ran("why", "m", "--json")[1])
     assert facts["path"] is None and facts["error"]["code"] == "integrity"
+
+
+def test_path_shows_the_models_file_and_who_chose_it(says: Says, project: Path) -> None:
+    assert "models_files" in json.loads(ran("path", "--json")[1])
+    path = says(m={"handle": "gs://b/m"})
+    assert f"models  {path}" in re.sub(" {3,}", "  ", ran("path")[1]) and "the nearest upwards" in ran("path")[1]
+    facts = json.loads(ran("path", "--json", TFIMM_MODELS_FILE=f"other.toml{os.pathsep}{path}")[1])
+    assert facts["models_files"] == [
+        {"path": place, "source": "$TFIMM_MODELS_FILE"} for place in (f"{project}/other.toml", str(path))
+    ]
+
+
+def test_verify_and_rm_take_a_name_of_the_models_file(says: Says, origin: Origin, cache_dir: Path) -> None:
+    says(m=pinned(origin.put("/m.tgz", tar_gz()), aliases=["n"]), far=pinned(f"{origin.url}/far.tgz"))
+    (Path(resolve("m")) / "saved_model.pb").unlink()
+    assert ran("verify", "n")[0] == 6 and ran("verify", "--repair", "m")[0] == 0
+    assert ran("rm", "n")[0] == 0 and list(cache_dir.iterdir()) == []
+    assert ran("rm", "far")[0] == 2

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tfimm_resolver import models_file, names
 from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
 from tfimm_resolver.handle import Handle
-from tfimm_resolver.models_toml import Model
 from tfimm_resolver.plan import InPlace, Plan
 from tfimm_resolver.sources import SCHEMES, local, sources_for
+
+if TYPE_CHECKING:
+    from tfimm_resolver.models_toml import Model
 
 
 @dataclass(frozen=True, slots=True)

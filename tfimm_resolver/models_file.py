@@ -7,10 +7,13 @@ import logging
 import os
 import stat
 import time
+from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import ModelsFileError
-from tfimm_resolver.models_toml import Model, parse
+
+if TYPE_CHECKING:
+    from tfimm_resolver.models_toml import Model
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -90,6 +93,8 @@ def _is_trusted(path: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _looked(path: str, _: tuple[int, int, int]) -> dict[str, Model]:
+    from tfimm_resolver.models_toml import parse  # 1 ms that a project without a models file does not pay
+
     try:
         with open(path, "rb") as file:
             data = file.read()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import lookup, names, settings
@@ -16,21 +15,23 @@ from tfimm_resolver.plan import Ask, Fetch, InPlace
 from tfimm_resolver.sources import local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tfimm_resolver.cache import Cache
+    from tfimm_resolver.models_toml import Model
     from tfimm_resolver.record import Brought, Record
 
 log = logging.getLogger("tfimm_resolver")
 
 
-@dataclass(frozen=True, slots=True)
 class Resolved:
     """Where a model lies; ``record`` is what is known of it, None where it lies in a place that is not the cache's."""
 
-    path: str
-    record: Record | None = None
+    __slots__ = ("path", "record")  # by hand: a dataclass takes half a millisecond to be made
+
+    def __init__(self, path: str, record: Record | None = None) -> None:
+        self.path, self.record = path, record
 
 
 def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> str:
@@ -72,17 +73,21 @@ def cached_model_path(model_name: str) -> str | None:
 
 def bring(answer: Answer, *, refresh: bool = False) -> Resolved:
     """Bring what a rule answered into the cache, unless it is there; raises as ``resolve`` does."""
-    with _telling_of_pin(answer):
-        asked, plan = answer.handle, answer.plan
-        if isinstance(plan, InPlace):
-            return _in_place(answer, plan)
-        if isinstance(plan, Ask):
-            # A pin is a promise about an archive: what lies uncompressed somewhere cannot keep it.
-            place = _asked(asked, plan) if asked.sha256 is None else None
-            if place is not None:
-                return Resolved(place)
-            plan = plan.otherwise
+    asked, plan = answer.handle, answer.plan
+    if isinstance(plan, InPlace):
+        return _in_place(answer, plan)
+    if isinstance(plan, Ask):
+        # A pin is a promise about an archive: what lies uncompressed somewhere cannot keep it.
+        place = _asked(asked, plan) if asked.sha256 is None else None
+        if place is not None:
+            return Resolved(place)
+        plan = plan.otherwise
+    try:
         return _sized(answer, _brought(answer, plan, refresh))
+    except IntegrityError as error:
+        if answer.model is None:
+            raise
+        raise _with_pin(answer.model, error) from error
 
 
 def find(answer: Answer) -> Resolved | None:
@@ -91,15 +96,19 @@ def find(answer: Answer) -> Resolved | None:
     Raises:
         IntegrityError: if another model than the pinned one lies there.
     """
-    with _telling_of_pin(answer):
-        if isinstance(answer.plan, InPlace):
-            return _in_place(answer, answer.plan)
-        plan = answer.plan.otherwise if isinstance(answer.plan, Ask) else answer.plan
-        cache, sha256 = _cache(), answer.handle.sha256
-        if (lent := _lent(cache, plan.key, sha256)) is not None:
-            return _sized(answer, lent)
-        record = cache.find(plan.key, sha256)
-        return None if record is None else _sized(answer, Resolved(cache.path(record), record))
+    if isinstance(answer.plan, InPlace):
+        return _in_place(answer, answer.plan)
+    plan = answer.plan.otherwise if isinstance(answer.plan, Ask) else answer.plan
+    cache, sha256 = _cache(settings.cache_root()), answer.handle.sha256
+    try:
+        found = _lent(cache, plan.key, sha256)
+        if found is None and (record := cache.find(plan.key, sha256)) is not None:
+            found = Resolved(cache.path(record), record)
+        return found and _sized(answer, found)
+    except IntegrityError as error:
+        if answer.model is None:
+            raise
+        raise _with_pin(answer.model, error) from error
 
 
 def _in_place(answer: Answer, plan: InPlace) -> Resolved:
@@ -117,15 +126,9 @@ def _sized(answer: Answer, found: Resolved) -> Resolved:
     return found
 
 
-@contextlib.contextmanager
-def _telling_of_pin(answer: Answer) -> Iterator[None]:
-    """Say which models file pins what is not as pinned."""
-    try:
-        yield
-    except IntegrityError as error:
-        if answer.model is None:
-            raise
-        raise error.retold(f"{error.text}\n  {answer.model.name} is pinned in {answer.model.place}") from error
+def _with_pin(model: Model, error: IntegrityError) -> IntegrityError:
+    """The error with the place of the pin."""
+    return error.retold(f"{error.text}\n  {model.name} is pinned in {model.place}")
 
 
 def _asked(handle: Handle, plan: Ask) -> str | None:
@@ -134,16 +137,16 @@ def _asked(handle: Handle, plan: Ask) -> str | None:
     return plan.where(Transfer(handle))
 
 
-def _cache() -> Cache:
+def _cache(root: settings.Setting) -> Cache:
     from tfimm_resolver.cache import Cache  # 3 ms that the import of the package need not cost
     from tfimm_resolver.roots import open_root
 
-    root = settings.cache_root()
     return Cache(open_root(root.value, root.mode))
 
 
 def _brought(answer: Answer, plan: Fetch, refresh: bool) -> Resolved:
-    handle, root, cache = answer.handle, settings.cache_root(), _cache()
+    handle, root = answer.handle, settings.cache_root()
+    cache = _cache(root)
     if not refresh and (lent := _lent(cache, plan.key, handle.sha256)) is not None:
         return lent
 
