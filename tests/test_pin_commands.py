@@ -23,8 +23,9 @@ from tests.test_models_file import project as project  # noqa: PLC0414  # a fixt
 from tests.test_names import put_model
 from tests.test_pins import OTHER, PIN, SIZE_BYTES, Says, pinned
 from tests.test_pins import says as says  # noqa: PLC0414  # a fixture
-from tfimm_resolver import cli, models_file, resolve
+from tfimm_resolver import cli, models_file, pins, record, resolve
 from tfimm_resolver.cache import name_of
+from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.models_file import FILE_NAME
 
 OTHER_PIN = hashlib.sha256(tar_gz(OTHER)).hexdigest()
@@ -207,6 +208,18 @@ def test_lock_writes_each_model_where_it_stands(project: Path, origin: Origin, m
     assert counts == {"first": 2, "second": 1}, "what is shadowed is nobody's to pin"
 
 
+def test_what_somebody_else_writes_meanwhile_is_not_overwritten(says: Says) -> None:
+    path = says(m=pinned("https://host/m.tgz"))
+    model = models_file.find("m")
+    assert model is not None
+    with pytest.raises(ModelsFileError, match="m is there already"):
+        pins.add(str(path), model)
+    before = says(m={"handle": "https://host/other.tgz"}).read_text()
+    with pytest.raises(ModelsFileError, match="m was changed meanwhile"):
+        pins.pin(model, record.Origin(sha256=PIN, size_bytes=SIZE_BYTES))
+    assert path.read_text() == before
+
+
 def test_a_handle_with_a_secret_is_locked_without_showing_it(says: Says, origin: Origin, cache_dir: Path) -> None:
     says(m={"handle": origin.put("/m.tgz?token=hidden", tar_gz()).replace("://", "://ada:hidden@")})
     for arguments in (["lock"], ["lock", "--json"], ["sync"], ["sync", "--json"], ["why", "m"], ["why", "m", "--json"]):
@@ -216,8 +229,8 @@ def test_a_handle_with_a_secret_is_locked_without_showing_it(says: Says, origin:
 
 def test_sync_fetches_what_is_missing_at_once_and_check_only_tells(says: Says, origin: Origin, cache_dir: Path) -> None:
     handles = {name: origin.put(f"/{name}.tgz", tar_gz({"saved_model.pb": name.encode()})) for name in "abcd"}
-    pins = {name: hashlib.sha256(tar_gz({"saved_model.pb": name.encode()})).hexdigest() for name in "abcd"}
-    says(**{name: {"handle": handles[name], "sha256": pins[name]} for name in "abcd"}, far={"handle": "gs://bucket/m"})
+    hashes = {name: hashlib.sha256(tar_gz({"saved_model.pb": name.encode()})).hexdigest() for name in "abcd"}
+    says(**{name: {"handle": handles[name], "sha256": hashes[name]} for name in "abcd"}, far={"handle": "gs://bucket/m"})
     assert ran("sync", "a")[0] == 0
     code, out, err = ran("sync", "--check")
     assert (code, err) == (8, "") and [line.split()[0] for line in out.splitlines()] == ["there", *["missing"] * 3, "there"]
@@ -282,9 +295,18 @@ def test_sync_tells_what_is_not_as_pinned_and_goes_on(says: Says, origin: Origin
     origin.asked.clear()
     code, out, _ = ran("sync", "--check")
     assert code == 8 and [line.split()[0] for line in out.splitlines()] == ["differs", "missing", "missing"]
+    assert ran("sync", "--check", "bad")[0] == 8
     code, out, err = ran("sync")
     assert code == 3 and [line.split()[0] for line in out.splitlines()] == ["differs", "failed", "fetched"]
     assert PIN in err and OTHER_PIN in err and "404" in err and "/bad.tgz" not in origin.asked
+
+
+def test_names_of_one_handle_cost_one_download(says: Says, origin: Origin) -> None:
+    handle = origin.put("/m.tgz", tar_gz())
+    says(**{name: pinned(handle) for name in "abc"}, d=pinned(f"{handle}/", sha256=OTHER_PIN, size_bytes=1))
+    code, out, _ = ran("sync", "a", "b", "c")
+    assert code == 0 and len({line.split()[-1] for line in out.splitlines()}) == 1 and origin.asked == ["/m.tgz"]
+    assert ran("sync")[0] == 3 and origin.asked == ["/m.tgz"]
 
 
 def test_a_name_that_is_not_there_and_a_project_without_a_file_are_told(says: Says, project: Path) -> None:

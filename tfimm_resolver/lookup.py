@@ -86,7 +86,7 @@ def by_models_file(handle: Handle) -> Answer | None:
             f"{handle} is pinned to another sha256 than was asked for:\n"
             f"  pinned {model.sha256}, in {model.place}\n  asked  {handle.sha256}"
         )
-    if model.mirrors and model.sha256 is None:
+    if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(
             f"{model.place}: {model.name} has mirrors, and no sha256 by which their bytes could be believed",
             fix=f"Pin it: tfimm-resolver lock {model.name}",

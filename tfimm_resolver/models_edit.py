@@ -40,7 +40,7 @@ def _changed(text: str, wanted: Mapping[str, Keys]) -> str:
 
     newline = "\r\n" if "\r\n" in text else "\n"
     text = text.replace("\r\n", "\n")
-    document = tomlkit.parse(text if text.endswith("\n") or not text else text + "\n")
+    document = tomlkit.parse(text)
     if "models" not in document:
         document["models"] = tomlkit.table(is_super_table=True)
     models: Any = document["models"]

@@ -43,8 +43,8 @@ def at_once(
 
     total = _Sum(Course(label, total_bytes, every_s=_LINE_S), quiet=quiet)
     with Crew(jobs) as crew, progress.joined(total.part), total:
-        futures = [crew.submit(begin, thing) for thing in things]
         try:
+            futures = [crew.submit(begin, thing) for thing in things]
             return [future.result() for future in futures]
         except BaseException:
             crew.close()

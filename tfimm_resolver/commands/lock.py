@@ -59,7 +59,7 @@ def command(screen: Screen, names: Sequence[str], update: bool, check: bool, job
         total_bytes=pins.size_bytes(models),
         quiet=screen.is_quiet,
     )
-    looks = [look if check else _written(look) for look in looks]
+    looks = [_written(look) for look in looks]
     errors = [look.error for look in looks if look.error]
     if screen.as_json:
         screen.facts({"models": [look.facts() for look in looks], **({"error": described(errors[0])} if errors else {})})
