@@ -15,14 +15,15 @@ from tests.processes import run
 HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
-    {"digests", "flags", "member_names", "parts", "tar"},
-    {"roots", "locks", "lock_file", "claims", "holder", "disk"}
+    {"digests", "flags", "member_names", "parts", "tar", "together"},
+    {"roots", "locks", "lock_file", "claims", "holder", "disk", "models_file", "models_toml"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"},
-    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"},
+    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote", "models_edit"},
     {"cache", "plan", "transfer", "download", "ranges"},
     {"sources", "names"},
+    {"lookup"},
     {"resolver"},
-    {"loading", "adapters", "listing"},
+    {"loading", "adapters", "listing", "pins", "reasons"},
     {"demo", "screen"},
     {"commands"},
     {"cli"},
@@ -31,7 +32,22 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
 DOORS_TO_TENSORFLOW = {"loading", "placement", "remote", "adapters", "demo"}
 FUNCTION_LINES, FILE_LINES = 50, 300
-HEAVY = ("tensorflow", "numpy", "absl", "requests", "urllib3", "ssl", "rich", "click", "filelock", "isal", "zipfile", "socket")
+HEAVY = (
+    "tensorflow",
+    "numpy",
+    "absl",
+    "requests",
+    "urllib3",
+    "ssl",
+    "rich",
+    "click",
+    "filelock",
+    "isal",
+    "zipfile",
+    "socket",
+    "tomllib",
+    "tomlkit",
+)
 
 Import = tuple[str, str, str, ast.stmt]
 

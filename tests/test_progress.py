@@ -34,7 +34,7 @@ def test_no_time_left_is_told_before_two_seconds_and_the_rate_is_that_of_the_las
 ) -> None:
     now_s = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
-    course = progress._Course("m", 100_000_000, started_s=100.0)
+    course = progress.Course("m", 100_000_000, started_s=100.0)
     course.advance(10_000_000)
     assert course.words() == "m   10%  10 MB/100 MB"
     for second in range(1, 11):
@@ -95,7 +95,7 @@ def test_two_downloads_share_one_terminal() -> None:
         import sys, types
         from rich.console import Console
         from tfimm_resolver import progress
-        first, second = (progress._TerminalLine(progress._Course(label, 10)) for label in "ab")
+        first, second = (progress._TerminalLine(progress.Course(label, 10)) for label in "ab")
         assert first._progress is second._progress
         first.advance(10); first.finish(True)
         assert progress._TerminalLine._board is not None
@@ -106,7 +106,7 @@ def test_two_downloads_share_one_terminal() -> None:
 
 
 def test_a_label_is_no_markup() -> None:
-    run("from tfimm_resolver import progress; progress._TerminalLine(progress._Course('[/x]', 10)).finish(True)")
+    run("from tfimm_resolver import progress; progress._TerminalLine(progress.Course('[/x]', 10)).finish(True)")
 
 
 def test_a_closed_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,12 @@ from tfimm_resolver import errors, flags
 from tfimm_resolver.adapters.tensorflow_hub import register, unregister
 from tfimm_resolver.loading import load, load_options
 from tfimm_resolver.names import (
-    cached_model_path,
     clear_model_cache,
     list_cached_models,
     set_model_cache,
     using,
 )
-from tfimm_resolver.resolver import resolve
+from tfimm_resolver.resolver import cached_model_path, resolve
 from tfimm_resolver.settings import get_dir, set_dir
 
 __all__ = [

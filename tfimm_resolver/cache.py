@@ -36,10 +36,14 @@ class Cache:
 
     root: Root
 
-    def find(self, key: str) -> Record | None:
-        """The record of a whole model, or None."""
+    def find(self, key: str, sha256: str | None = None) -> Record | None:
+        """The record of a whole model, or None; with a pin, of one that is known to keep it.
+
+        Raises:
+            IntegrityError: if it is known to be another one.
+        """
         known = self._read(name_of(key))
-        return known if self.root.fault(known) is None else None
+        return known if self.root.fault(known) is None and _satisfies(known, sha256) else None
 
     def path(self, record: Record) -> str:
         return self.root.locate(record.tree)

@@ -3,6 +3,7 @@
 * ResolverError
   x HandleError                (also a ValueError)
     + UnknownHandleError       (also a FileNotFoundError)
+    + ModelsFileError
   x FetchError                 (also an OSError)
     + NotFoundError            (also a FileNotFoundError)
     + AccessError              (also a PermissionError)
@@ -56,6 +57,10 @@ class HandleError(ResolverError, ValueError):
 
 class UnknownHandleError(HandleError, FileNotFoundError):
     """No override, name, path or source answers to this handle."""
+
+
+class ModelsFileError(HandleError):
+    """A models file cannot be read or written, or says what it may not."""
 
 
 _Told = TypeVar("_Told", bound="FetchError")

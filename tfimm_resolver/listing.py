@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfimm_resolver import record, settings
+from tfimm_resolver import models_file, record, settings
 from tfimm_resolver.cache import Cache, Entry, is_tree, name_of
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
 from tfimm_resolver.handle import Handle
@@ -93,10 +93,11 @@ def remove(model: Model) -> None:
 def select(wanted: Sequence[str]) -> list[Model]:
     """The models of those names, handles, or beginnings of a sha1 with six digits or more; all where none is wanted.
 
-    One that lies in several roots is there as often, the cache's own first.
+    One that lies in several roots is there as often, the cache's own first. A name of the models file means its handle.
 
     Raises:
         UnknownHandleError: if one of them is not here, or several are meant.
+        ModelsFileError: if the models file cannot be read.
     """
     here = models()
     return [model for text in wanted for model in _meant(here, text)] if wanted else here
@@ -114,7 +115,8 @@ def handle_of(text: str) -> str:
 
 
 def _meant(here: Sequence[Model], text: str) -> list[Model]:
-    handle = handle_of(text)
+    named = models_file.find(text)
+    handle = named.handle if named else handle_of(text)
     texts, key_name = {text, _key(handle), os.path.abspath(_key(handle))}, name_of(_key(handle))
     found = [model for model in here if model.name in texts or (model.entry and model.entry.name == key_name)]
     if not found and len(text) >= 6:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tfimm_resolver import record, settings
 from tfimm_resolver.errors import CacheError, HandleError
@@ -28,13 +28,13 @@ def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None
     """
     path = settings.expanded(os.fspath(model_path))
     with _lock:
-        _overrides[_key(model_name)] = path
+        _overrides[key(model_name)] = path
 
 
 def clear_model_cache(model_name: str) -> None:
     """Forget what ``set_model_cache`` said of that name; silent if it said nothing, and deletes nothing on disk."""
     with _lock:
-        _overrides.pop(_key(model_name), None)
+        _overrides.pop(key(model_name), None)
 
 
 def list_cached_models() -> list[str]:
@@ -43,15 +43,15 @@ def list_cached_models() -> list[str]:
         return sorted(_overrides)
 
 
-def cached_model_path(model_name: str) -> str | None:
+def kept_path(model_name: str) -> str | None:
     """Where the model of that name lies: as ``set_model_cache`` said, else below ``get_dir()``; else None.
 
     None with a warning in the log if ``set_model_cache`` named a place where nothing is.
     """
-    key = _key(model_name)
-    place = override(key)
+    known = key(model_name)
+    place = override(known)
     if place is None:
-        return find(key) if "://" not in key else None
+        return find(known) if "://" not in known else None
     if not is_there(place):
         log.warning("set_model_cache(%r, ...) names %s, where nothing is", str(Handle.parse(model_name)), place)
         return None
@@ -105,10 +105,11 @@ def places(name: str) -> list[str]:
 
 def find(name: str) -> str | None:
     """The directory of a whole SavedModel of that name, or None."""
-    return next((place for place in places(name) if _lies_at(place)), None)
+    return next((place for place in places(name) if lies_at(place)), None)
 
 
-def _lies_at(place: str) -> bool:
+def lies_at(place: str) -> bool:
+    """Whether a place that a name may mean holds a whole SavedModel."""
     if not settings.is_bucket(place):
         return record.fault(place, record.Record("", "")) is None
     from tfimm_resolver.objects import Objects
@@ -117,11 +118,11 @@ def _lies_at(place: str) -> bool:
     return place.startswith("gs://") and any(found.name in record.SAVED_MODEL_FILES for found in Objects(place).below())
 
 
-def similar(name: str) -> list[str]:
-    """Known names that somebody may have meant, the closest first."""
+def similar(name: str, others: Iterable[str] = ()) -> list[str]:
+    """Known names, and others that are, that somebody may have meant, the closest first."""
     import difflib  # 1 ms that only an error costs
 
-    known = set(list_cached_models())
+    known = {*list_cached_models(), *others}
     with contextlib.suppress(OSError):
         known.update(other for other in os.listdir(settings.get_dir()) if find(other))
     return difflib.get_close_matches(name, sorted(known), n=3)
@@ -140,5 +141,6 @@ def check(name: str) -> str:
     return name
 
 
-def _key(name: str) -> str:
+def key(name: str) -> str:
+    """A name, or the key of a URL handle that serves as one; raises as ``set_model_cache`` does."""
     return Handle.parse(name).key if isinstance(name, str) and "://" in name else check(name)

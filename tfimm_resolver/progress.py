@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -37,10 +37,21 @@ class Meter(Protocol):
         """No more will come; only a whole download is worth a closing word."""
 
 
+class Drawing(Meter, Protocol):
+    """A meter that somebody sees."""
+
+    def note(self, line: str) -> None:
+        """Say something that stays, above what moves."""
+
+
+_joined: list[Callable[[Course], Meter]] = []
+
+
 @contextlib.contextmanager
 def shown(label: str, total_bytes: int | None, resumed_bytes: int = 0, *, quiet: bool) -> Iterator[Meter]:
     """A meter for one download, in the form that fits where stderr goes; some of it may have come earlier."""
-    meter = _Silent() if quiet else _meter(_Course(label, total_bytes, resumed_bytes))
+    course = Course(label, total_bytes, resumed_bytes)
+    meter = _joined[-1](course) if _joined else drawn(course, quiet=quiet)
     is_whole = False
     try:
         yield meter
@@ -49,7 +60,20 @@ def shown(label: str, total_bytes: int | None, resumed_bytes: int = 0, *, quiet:
         meter.finish(is_whole)
 
 
-def _meter(course: _Course) -> Meter:
+@contextlib.contextmanager
+def joined(part: Callable[[Course], Meter]) -> Iterator[None]:
+    """For a while every download, of any thread, tells its progress to the meter that ``part`` makes for it."""
+    _joined.append(part)
+    try:
+        yield
+    finally:
+        _joined.remove(part)
+
+
+def drawn(course: Course, *, quiet: bool) -> Drawing:
+    """A meter in the form that fits where stderr goes."""
+    if quiet:
+        return _Silent()
     if _is_notebook():
         return _NotebookLine(course)
     if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
@@ -71,12 +95,15 @@ class _Silent:
     def advance(self, size_bytes: int) -> None:
         pass
 
+    def note(self, line: str) -> None:
+        pass
+
     def finish(self, is_whole: bool) -> None:
         pass
 
 
 @dataclass(slots=True)
-class _Course:
+class Course:
     """One download in numbers and words; the rate is that of the last five seconds, without what came earlier."""
 
     label: str
@@ -84,6 +111,7 @@ class _Course:
     resumed_bytes: int = 0
     done_bytes: int = field(init=False)
     started_s: float = field(default_factory=time.monotonic)
+    every_s: float = _LINE_S
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -98,12 +126,17 @@ class _Course:
             self._recent.popleft()
         return now_s
 
+    def shift(self, size_bytes: int) -> None:
+        """Count what did not come just now, or, below zero, what came in vain: the rate does not know of it."""
+        self.done_bytes += size_bytes
+        self._recent = deque((at_s, done_bytes + size_bytes) for at_s, done_bytes in self._recent)
+
     def words(self) -> str:
         return f"{self.label}  {self.figures()}"
 
     def figures(self, *, is_short: bool = False) -> str:
         total = f"/{in_words(self.total_bytes)}" if self.total_bytes else ""
-        share = f"{100 * self.done_bytes // self.total_bytes:3d}%  " if self.total_bytes else ""
+        share = f"{min(100, 100 * self.done_bytes // self.total_bytes):3d}%  " if self.total_bytes else ""
         return f"{share}{in_words(self.done_bytes)}{total}{'' if is_short else self._pace()}"
 
     def _pace(self) -> str:
@@ -111,7 +144,7 @@ class _Course:
             return ""
         (from_s, from_bytes), (to_s, to_bytes) = self._recent[0], self._recent[-1]
         rate = (to_bytes - from_bytes) / max(to_s - from_s, 1e-9)
-        left = f"  {(self.total_bytes - self.done_bytes) / rate:.0f} s left" if self.total_bytes and rate else ""
+        left = f"  {max(0, self.total_bytes - self.done_bytes) / rate:.0f} s left" if self.total_bytes and rate else ""
         return f"  {in_words(int(rate))}/s{left}"
 
     def closing_words(self) -> str:
@@ -122,15 +155,18 @@ class _Course:
 class _Lines:
     """A line every few seconds and one at the end, to the log; to stderr where tensorflow_hub's variable asks for it."""
 
-    def __init__(self, course: _Course) -> None:
+    def __init__(self, course: Course) -> None:
         self._course = course
         self._told_s = course.started_s
 
     def advance(self, size_bytes: int) -> None:
         now_s = self._course.advance(size_bytes)
-        if now_s - self._told_s >= _LINE_S:
+        if now_s - self._told_s >= self._course.every_s:
             self._told_s = now_s
             self._tell(self._course.words())
+
+    def note(self, line: str) -> None:
+        self._tell(line)
 
     def finish(self, is_whole: bool) -> None:
         if is_whole:
@@ -146,11 +182,12 @@ class _Lines:
 class _NotebookLine:
     """One output that is rewritten at most four times a second, and stays in the saved notebook as its last line."""
 
-    def __init__(self, course: _Course) -> None:
+    def __init__(self, course: Course) -> None:
         from IPython.display import display
 
         self._course = course
         self._drawn_s = course.started_s
+        self._notes: list[str] = []
         show: Any = display
         self._handle = show(self._as_text(course.words()), raw=True, display_id=True)
 
@@ -160,6 +197,10 @@ class _NotebookLine:
             self._drawn_s = now_s
             self._draw(self._course.words())
 
+    def note(self, line: str) -> None:
+        self._notes.append(line)
+        self._draw(self._course.words())
+
     def finish(self, is_whole: bool) -> None:
         self._draw(self._course.closing_words() if is_whole else self._course.words())
 
@@ -167,9 +208,8 @@ class _NotebookLine:
         if self._handle is not None:
             self._handle.update(self._as_text(line), raw=True)
 
-    @staticmethod
-    def _as_text(line: str) -> dict[str, str]:
-        return {"text/plain": line}
+    def _as_text(self, line: str) -> dict[str, str]:
+        return {"text/plain": "\n".join([*self._notes, line])}
 
 
 class _TerminalLine:
@@ -179,7 +219,7 @@ class _TerminalLine:
     _board: Progress | None = None
     _users = 0
 
-    def __init__(self, course: _Course) -> None:
+    def __init__(self, course: Course) -> None:
         self._course = course
         self._columns = shutil.get_terminal_size().columns
         with self._lock:
@@ -195,7 +235,10 @@ class _TerminalLine:
 
     def advance(self, size_bytes: int) -> None:
         self._course.advance(size_bytes)
-        self._progress.update(self._task, advance=size_bytes, figures=self._figures())
+        self._progress.update(self._task, completed=self._course.done_bytes, figures=self._figures())
+
+    def note(self, line: str) -> None:
+        self._progress.console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
     def finish(self, is_whole: bool) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""From a handle to a path: asks overrides, then names, then each source in turn."""
+"""From a handle to a path: what the rule that answers says is brought, unless it is here."""
 
 from __future__ import annotations
 
@@ -7,27 +7,38 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from tfimm_resolver import names, settings
-from tfimm_resolver.errors import CacheError, FetchError, HandleError, OfflineError, UnknownHandleError
+from tfimm_resolver import lookup, names, settings
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
-from tfimm_resolver.sources import SCHEMES, local, sources_for
+from tfimm_resolver.lookup import Answer
+from tfimm_resolver.plan import Ask, Fetch, InPlace
+from tfimm_resolver.sources import local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tfimm_resolver.cache import Cache
-    from tfimm_resolver.record import Brought
+    from tfimm_resolver.models_toml import Model
+    from tfimm_resolver.record import Brought, Record
 
 log = logging.getLogger("tfimm_resolver")
+
+
+class Resolved:
+    """Where a model lies; ``record`` is what is known of it, None where it lies in a place that is not the cache's."""
+
+    __slots__ = ("path", "record")  # by hand: a dataclass takes half a millisecond to be made
+
+    def __init__(self, path: str, record: Record | None = None) -> None:
+        self.path, self.record = path, record
 
 
 def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> str:
     """The absolute path, or ``gs://`` URL, from which TensorFlow can load a model; brings it into the cache if need be.
 
-    Asked in this order: ``set_model_cache``, the names below ``get_dir()``, local paths, the extra roots, the cache, the
-    place itself.
+    Asked in this order: ``set_model_cache``, the project's models file, the names below ``get_dir()``, local paths, the
+    extra roots, the cache, the place itself.
 
     Args:
         handle: a tfhub-style URL, an archive's URL or path, a ``gs://`` path, a directory, or a model name.
@@ -35,23 +46,89 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
         sha256: what the archive must hash to, 64 hexadecimal digits; also as ``#sha256=...`` at the handle's end.
 
     Raises:
-        HandleError: if the handle cannot be read or nobody knows it.
-        FetchError: if the model could not be brought here whole.
+        HandleError: if the handle, or the models file, cannot be read, or nobody knows the handle.
+        FetchError: if the model could not be brought here whole, or is not what it is pinned to.
         CacheError: if the cache root cannot be used.
     """
-    asked = Handle.parse(handle, sha256=sha256)
-    asked, plan = _planned(asked)
+    return bring(lookup.answer(Handle.parse(handle, sha256=sha256)), refresh=refresh).path
+
+
+def cached_model_path(model_name: str) -> str | None:
+    """Where the model of that name lies, in the order of ``resolve``; None if it is not here.
+
+    None with a warning in the log, too, if ``set_model_cache`` named a place where nothing is, or if what is cached is not
+    what the models file pins.
+    """
+    if names.override(names.key(model_name)) is None and "://" not in model_name:
+        answer = lookup.by_models_file(Handle.parse(model_name))
+        if answer is not None:
+            try:
+                found = find(answer)
+            except IntegrityError as error:
+                log.warning("%s", error.text)
+                return None
+            return found.path if found else None
+    return names.kept_path(model_name)
+
+
+def bring(answer: Answer, *, refresh: bool = False) -> Resolved:
+    """Bring what a rule answered into the cache, unless it is there; raises as ``resolve`` does."""
+    asked, plan = answer.handle, answer.plan
     if isinstance(plan, InPlace):
-        if asked.sha256 is not None:
-            raise HandleError(f"{asked} is a directory: only an archive can be pinned by sha256")
-        return plan.path
+        return _in_place(answer, plan)
     if isinstance(plan, Ask):
         # A pin is a promise about an archive: what lies uncompressed somewhere cannot keep it.
         place = _asked(asked, plan) if asked.sha256 is None else None
         if place is not None:
-            return place
+            return Resolved(place)
         plan = plan.otherwise
-    return _brought(asked, plan, refresh)
+    try:
+        return _sized(answer, _brought(answer, plan, refresh))
+    except IntegrityError as error:
+        if answer.model is None:
+            raise
+        raise _with_pin(answer.model, error) from error
+
+
+def find(answer: Answer) -> Resolved | None:
+    """Where what a rule answered lies already; None if it would have to be fetched. Asks no place on the network.
+
+    Raises:
+        IntegrityError: if another model than the pinned one lies there.
+    """
+    if isinstance(answer.plan, InPlace):
+        return _in_place(answer, answer.plan)
+    plan = answer.plan.otherwise if isinstance(answer.plan, Ask) else answer.plan
+    cache, sha256 = _cache(settings.cache_root()), answer.handle.sha256
+    try:
+        found = _lent(cache, plan.key, sha256)
+        if found is None and (record := cache.find(plan.key, sha256)) is not None:
+            found = Resolved(cache.path(record), record)
+        return found and _sized(answer, found)
+    except IntegrityError as error:
+        if answer.model is None:
+            raise
+        raise _with_pin(answer.model, error) from error
+
+
+def _in_place(answer: Answer, plan: InPlace) -> Resolved:
+    if answer.handle.sha256 is not None:
+        raise HandleError(f"{answer.handle} is a directory: only an archive can be pinned by sha256")
+    return Resolved(plan.path)
+
+
+def _sized(answer: Answer, found: Resolved) -> Resolved:
+    """What was found, if its archive has the size that the models file tells."""
+    told = answer.model.size_bytes if answer.model else None
+    came = found.record.origin.size_bytes if found.record else None
+    if told is not None and came not in (None, told):
+        raise IntegrityError(f"the archive of {answer.handle} has another size:\n  here   {came} bytes\n  pinned {told} bytes")
+    return found
+
+
+def _with_pin(model: Model, error: IntegrityError) -> IntegrityError:
+    """The error with the place of the pin."""
+    return error.retold(f"{error.text}\n  {model.name} is pinned in {model.place}")
 
 
 def _asked(handle: Handle, plan: Ask) -> str | None:
@@ -60,61 +137,65 @@ def _asked(handle: Handle, plan: Ask) -> str | None:
     return plan.where(Transfer(handle))
 
 
-def _planned(handle: Handle) -> tuple[Handle, Plan]:
-    """What the first of overrides, names and sources that knows the handle says of it, or of what overrides it."""
-    if (place := names.override(handle.key)) is not None:
-        target = _overriding(handle, place)
-        return target, _source_plan(target) or InPlace(place)
-    if handle.is_name and (path := names.find(names.check(handle.text))) is not None:
-        return handle, InPlace(path)
-    plan = _source_plan(handle)
-    if plan is None:
-        raise _unknown(handle)
-    return handle, plan
-
-
-def _source_plan(handle: Handle) -> Plan | None:
-    plans = (source(handle) for source in sources_for(handle.scheme))
-    return next((plan for plan in plans if plan is not None), None)
-
-
-def _overriding(handle: Handle, place: str) -> Handle:
-    if not names.is_there(place):
-        raise UnknownHandleError(
-            f"set_model_cache() says that {handle} lies at {place}, where nothing is",
-            fix="Put the model there, or take the override back with clear_model_cache().",
-        )
-    return Handle.parse(place, sha256=handle.sha256)
-
-
-def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
+def _cache(root: settings.Setting) -> Cache:
     from tfimm_resolver.cache import Cache  # 3 ms that the import of the package need not cost
     from tfimm_resolver.roots import open_root
 
-    root = settings.cache_root()
-    cache = Cache(open_root(root.value, root.mode))
+    return Cache(open_root(root.value, root.mode))
+
+
+def _brought(answer: Answer, plan: Fetch, refresh: bool) -> Resolved:
+    handle, root = answer.handle, settings.cache_root()
+    cache = _cache(root)
     if not refresh and (lent := _lent(cache, plan.key, handle.sha256)) is not None:
         return lent
 
     def fill(into: Path, parts: Path) -> Brought:
-        from tfimm_resolver.record import Brought
-        from tfimm_resolver.transfer import Transfer  # the network is loaded on a miss only
-
         settings.check()
         if root.source == settings.TEMPORARY and not settings.is_second_level():
             _advise(root.value)
-        transfer = Transfer(handle, parts)
-        plan.fill(into, transfer)
-        return Brought(transfer.origin, transfer.files)
+        return _filled(answer, plan, into, parts)
 
     filled = _through_bucket(handle, plan.key, fill, refresh) if settings.is_second_level() else fill
     label = handle.public if handle.scheme else local.place_of(handle)
     try:
-        return cache.path(cache.ensure(label, plan.key, filled, refresh=refresh, sha256=handle.sha256))
+        record = cache.ensure(label, plan.key, filled, refresh=refresh, sha256=handle.sha256)
+        return Resolved(cache.path(record), record)
     except OfflineError as error:
         if refresh or not (extra := settings.extra_roots()):
             raise
         raise OfflineError(f"{error.text}\n  looked also in {', '.join(extra)}", fix=error.fix) from error
+
+
+def _filled(answer: Answer, plan: Fetch, into: Path, parts: Path) -> Brought:
+    """Fill a directory from the handle; where that fails, from the first mirror that can."""
+    from tfimm_resolver.record import Brought
+    from tfimm_resolver.transfer import Transfer, empty  # the network is loaded on a miss only
+
+    places, failures = (answer.handle, *answer.mirrors), list[FetchError]()
+    for place, following in zip(places, (*answer.mirrors, None), strict=True):
+        transfer = Transfer(place, parts)
+        try:
+            (plan if place is answer.handle else _mirror_plan(place)).fill(into, transfer)
+            return Brought(transfer.origin, transfer.files)
+        except IntegrityError:  # other bytes than are pinned are no reason to look on, but to be told
+            raise
+        except FetchError as error:
+            if not answer.mirrors:
+                raise
+            failures.append(error)
+            if following is not None:
+                log.warning("%s; trying the mirror %s", error.text, following)
+            empty(into)
+    told = "\n  ".join(["no mirror helped:", *(error.text for error in failures[1:])])
+    raise failures[0].retold(f"{failures[0].text}\n  {told}") from failures[0]
+
+
+def _mirror_plan(place: Handle) -> Fetch:
+    plan = lookup.source_plan(place)
+    if plan is None or isinstance(plan, InPlace):
+        raise NotFoundError(f"{place} is {'nowhere to be found' if plan is None else 'a directory, and no archive'}")
+    return plan.otherwise if isinstance(plan, Ask) else plan
 
 
 def _through_bucket(
@@ -137,8 +218,8 @@ def _through_bucket(
     return filled
 
 
-def _lent(cache: Cache, key: str, sha256: str | None) -> str | None:
-    """The path of a whole model in an extra root, unless the cache has one that was fetched later, by a refresh as a rule."""
+def _lent(cache: Cache, key: str, sha256: str | None) -> Resolved | None:
+    """A whole model in an extra root, unless the cache has one that was fetched later, by a refresh as a rule."""
     from tfimm_resolver.cache import Cache
     from tfimm_resolver.roots import open_root
 
@@ -155,7 +236,7 @@ def _lent(cache: Cache, key: str, sha256: str | None) -> str | None:
         with contextlib.suppress(CacheError, FetchError):  # a cache that cannot be read is not needed for this
             ours = cache.find(key)
         is_later = ours is not None and ours.fetched_at > theirs.fetched_at and sha256 in (None, ours.origin.sha256)
-        return None if is_later else lender.path(theirs)
+        return None if is_later else Resolved(lender.path(theirs), theirs)
     return None
 
 
@@ -167,29 +248,3 @@ def _advise(place: str) -> None:
     if place not in _advised:
         _advised.add(place)
         log.warning("%s may be emptied by the system; to keep models: export TFHUB_CACHE_DIR=~/.cache/tfhub_modules", place)
-
-
-def _unknown(handle: Handle) -> UnknownHandleError:
-    if handle.scheme:
-        return UnknownHandleError(
-            f'nobody serves "{handle}"\n  known schemes: {", ".join(SCHEMES)}', fix=_other_scheme(handle)
-        )
-    looked = [local.place_of(handle)]
-    if handle.is_name:
-        looked = [*names.places(handle.text), *looked]
-    similar = names.similar(handle.text) if handle.is_name else []
-    fix = "Give a URL or a path, or say where it is: set_model_cache(name, path)."
-    if similar:
-        fix = f"Did you mean {' or '.join(similar)}?"
-    kind = "name" if handle.is_name else "path"
-    return UnknownHandleError(f'no model of the {kind} "{handle}"\n  looked at: {", ".join(looked)}', fix=fix)
-
-
-def _other_scheme(handle: Handle) -> str:
-    import difflib  # 1 ms that only an error costs
-
-    rest = handle.text.partition("://")[2]
-    close = difflib.get_close_matches(handle.scheme, [*SCHEMES, "tfhub"], n=1)
-    if not close:
-        return "Write a URL, a path or a model name."
-    return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"

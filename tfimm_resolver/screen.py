@@ -18,7 +18,9 @@ import click
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.progress import is_terminal
 
-_COLOURS = {"whole": "green", "damaged": "red"}
+_GOOD = ("whole", "there", "fetched", "same", "pinned", "updated")
+_BAD = ("damaged", "missing", "differs", "changed", "unpinned", "failed")
+_COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 

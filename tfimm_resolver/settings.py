@@ -13,6 +13,7 @@ from tfimm_resolver.errors import CacheError, HandleError
 
 TEMPORARY = "default, temporary"
 EXTRA_ROOTS = "TFIMM_RESOLVER_EXTRA_ROOTS"
+MODELS_FILE = "TFIMM_MODELS_FILE"
 
 _lock = threading.Lock()
 _chosen: Setting | None = None
@@ -111,6 +112,11 @@ def extra_roots() -> list[str]:
     places = dict.fromkeys(expanded(place) for place in said.split(os.pathsep) if place)
     own = urls_root().value if places else ""
     return [place for place in places if place != own]
+
+
+def models_files() -> list[str]:
+    """The models files that the user names, the stronger first; none where the nearest one counts."""
+    return list(dict.fromkeys(expanded(place) for place in os.environ.get(MODELS_FILE, "").split(os.pathsep) if place))
 
 
 def _tfimm_root() -> Setting | None:

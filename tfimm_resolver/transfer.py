@@ -72,7 +72,7 @@ class Transfer:
                     raise
                 log.warning("%s; trying again without keeping what comes", error.text)  # it may have taken the room
                 is_plain = True
-            _empty(into)
+            empty(into)
 
     def object_archive(self, place: str, into: Path) -> None:
         """Bring the archive that is the object at ``place``, with its bucket's credentials; raises as ``archive`` does."""
@@ -201,7 +201,7 @@ class Transfer:
             )
 
 
-def _empty(folder: Path) -> None:
+def empty(folder: Path) -> None:
     """Remove what a failed try unpacked; the folder itself stays, since its name stands for our lock."""
     for child in list(folder.iterdir()):
         if child.is_dir():

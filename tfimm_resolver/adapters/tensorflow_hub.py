@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from tfimm_resolver import names, settings
-from tfimm_resolver.errors import ArchiveError
+from tfimm_resolver import models_file, names, settings
+from tfimm_resolver.errors import ArchiveError, ModelsFileError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.importing import around_import, is_imported
 from tfimm_resolver.resolver import resolve
@@ -22,7 +22,7 @@ class HubResolver:
     """The two methods that tensorflow_hub's registry asks for; it asks the newest resolver first."""
 
     def is_supported(self, handle: object) -> bool:
-        """Whether the handle is a URL, an override, a local archive, or a name that is really there; never raises.
+        """Whether the handle is a URL, an override, a local archive, or a name that is known or really there; never raises.
 
         Other paths stay tensorflow_hub's own, and so does all that it would keep in a cache that no root of ours serves.
         """
@@ -45,13 +45,20 @@ _ours = HubResolver()
 def _is_ours(handle: Handle) -> bool:
     if names.override(handle.key) is not None:
         return True
-    if handle.is_name and names.find(names.check(handle.text)) is not None:
+    if handle.is_name and (_is_in_models_file(handle) or names.find(names.check(handle.text)) is not None):
         return True
     from tfimm_resolver.roots import serves  # with the cache, on demand
 
     if not serves(settings.urls_root().value):
         return False
     return handle.scheme in SCHEMES if handle.scheme else _is_archive_here(handle)
+
+
+def _is_in_models_file(handle: Handle) -> bool:
+    try:
+        return models_file.find(handle.text) is not None
+    except ModelsFileError:  # to be told when the model is asked for
+        return True
 
 
 def _is_archive_here(handle: Handle) -> bool:

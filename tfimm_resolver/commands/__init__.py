@@ -11,7 +11,10 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver.flags import LOAD_FORMATS
 
-COMMANDS = ("resolve", "load", "ls", "rm", "verify", "path", "demo")
+COMMANDS = ("resolve", "load", "ls", "rm", "verify", "path", "add", "lock", "sync", "why", "demo")
+EXIT_OUT_OF_STEP = 8
+"""The models file, and what is upstream or here, differ."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -82,6 +85,13 @@ def again(command: str) -> str:
     root = settings.urls_root()
     chosen = f"{root.source} {root.value} " if root.source.startswith("--cache") else ""
     return f"tfimm-resolver {chosen}{command}"
+
+
+def at_once(command: Command) -> Command:
+    """The option of a command that downloads several models."""
+    return click.option(
+        "-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="How many models at once."
+    )(command)
 
 
 def common(command: Command) -> Command:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tfimm_resolver import settings
+from tfimm_resolver import models_file, settings
 from tfimm_resolver.commands import common
 from tfimm_resolver.screen import Screen, table
 
@@ -17,22 +17,25 @@ from tfimm_resolver.screen import Screen, table
 @common
 @click.pass_obj
 def command(screen: Screen) -> int:
-    """Print where models are kept, and which setting says so."""
+    """Print where models are kept, and the models file, and which setting says so."""
     extra = settings.extra_roots()
     roots = {"urls": settings.urls_root(), "names": settings.names_root()}
     if settings.is_second_level():
         roots["copies"] = settings.local_root()
+    files, said_by = models_file.files(), f"${settings.MODELS_FILE}" if settings.models_files() else "the nearest upwards"
     if screen.as_json:
         facts: dict[str, Any] = {
             kind: {"path": root.value, "source": root.source, "free_bytes": _free_bytes(root.value)}
             for kind, root in roots.items()
         }
+        facts["models_files"] = [{"path": file, "source": said_by} for file in files]
         screen.facts({**facts, "extra": [{"path": place, "is_there": os.path.isdir(place)} for place in extra]})
     elif screen.is_quiet:
         screen.data(roots["urls"].value)
     else:
         rows = [[f"{kind:<6}", root.value, root.source] for kind, root in roots.items()]
-        for line in table([*rows, *(["extra ", place, f"${settings.EXTRA_ROOTS}, only read"] for place in extra)]):
+        rows += [["extra ", place, f"${settings.EXTRA_ROOTS}, only read"] for place in extra]
+        for line in table([*rows, *(["models", file, said_by] for file in files)]):
             screen.data(line)
     return 0
 

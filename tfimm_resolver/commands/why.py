@@ -1,0 +1,44 @@
+"""``tfimm-resolver why``: which rule answers to a name or a handle, and what was not used."""
+
+from __future__ import annotations
+
+import click
+
+from tfimm_resolver import listing, reasons
+from tfimm_resolver.commands import common
+from tfimm_resolver.progress import in_words
+from tfimm_resolver.screen import Screen, described
+
+
+@click.command(short_help="Say which rule answers to a name or a handle.")
+@click.argument("name")
+@common
+@click.pass_obj
+def command(screen: Screen, name: str) -> int:
+    """Say where NAME, or any handle, leads, by which rule, and what was not used and why. Fetches nothing."""
+    why = reasons.of(listing.handle_of(name))
+    if screen.as_json:
+        answer = why.answer
+        facts = {"asked": name, "path": why.path, "rule": answer.rule, "said_by": why.said_by, "handle": str(answer.handle)}
+        pin = {"sha256": answer.handle.sha256, "size_bytes": why.size_bytes}
+        not_used = [{"place": place, "reason": reason} for place, reason in why.not_used]
+        error = {"error": described(why.fault)} if why.fault else {}
+        screen.facts({**facts, **pin, "not_used": not_used, **error})
+    else:
+        _print(screen, name, why)
+    return why.fault.exit_code if why.fault else 0
+
+
+def _print(screen: Screen, name: str, why: reasons.Reasons) -> None:
+    handle, size_bytes = why.answer.handle, why.size_bytes
+    screen.data(why.path or ("not here: it is not as pinned" if why.fault else "not here yet: resolve fetches it"))
+    rows = [("asked", name), ("rule", f"{why.answer.rule}, {why.said_by}")]
+    if str(handle) != name:
+        rows.append(("handle", str(handle)))
+    if handle.sha256:
+        rows.append(("pin", f"sha256 {handle.sha256}{'' if size_bytes is None else f', {in_words(size_bytes)}'}"))
+    rows += [("" if number else "not used", f"{place} ({reason})") for number, (place, reason) in enumerate(why.not_used)]
+    for word, text in rows:
+        screen.data(f"  {word:<9}  {text}")
+    if why.fault:
+        screen.error(why.fault)

@@ -1,0 +1,154 @@
+"""Which rule answers to a handle: overrides, the models file, the directory of names, then each source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfimm_resolver import models_file, names
+from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import InPlace, Plan
+from tfimm_resolver.sources import SCHEMES, local, sources_for
+
+if TYPE_CHECKING:
+    from tfimm_resolver.models_toml import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is to be done with a handle.
+
+    Attributes:
+        rule: the key of the rule that answered, in ``RULES``.
+        handle: what is brought for it, with the pin that it has to keep.
+        model: what the models file says, where that is the rule.
+    """
+
+    rule: str
+    handle: Handle
+    plan: Plan
+    model: Model | None = None
+
+    @property
+    def mirrors(self) -> tuple[Handle, ...]:
+        """Where the same archive is, if the handle fails; each with the pin."""
+        places = self.model.mirrors if self.model else ()
+        return tuple(Handle.parse(place, sha256=self.handle.sha256) for place in places)
+
+
+def answer(handle: Handle) -> Answer:
+    """What the first rule that knows a handle says of it.
+
+    Raises:
+        UnknownHandleError: if none does.
+        HandleError: if the handle contradicts what the rule says, or that cannot be used.
+    """
+    for rule in RULES.values():
+        if (found := rule(handle)) is not None:
+            return found
+    raise _unknown(handle)
+
+
+def of_handle(handle: Handle) -> Answer:
+    """What the place itself says that a handle names, whatever other rules say; raises as ``answer`` does."""
+    if (found := by_source(handle)) is None:
+        raise _unknown(handle)
+    return found
+
+
+def source_plan(handle: Handle) -> Plan | None:
+    """What the first source that knows a handle says of it; no other rule is asked."""
+    plans = (source(handle) for source in sources_for(handle.scheme))
+    return next((plan for plan in plans if plan is not None), None)
+
+
+def by_override(handle: Handle) -> Answer | None:
+    """What ``set_model_cache`` says."""
+    if (place := names.override(handle.key)) is None:
+        return None
+    if not names.is_there(place):
+        raise UnknownHandleError(
+            f"set_model_cache() says that {handle} lies at {place}, where nothing is",
+            fix="Put the model there, or take the override back with clear_model_cache().",
+        )
+    target = Handle.parse(place, sha256=handle.sha256)
+    return Answer("override", target, source_plan(target) or InPlace(place))
+
+
+def by_models_file(handle: Handle) -> Answer | None:
+    """What the project's models file says; what it pins is not shadowed by a directory of the same name."""
+    if not handle.is_name or (model := models_file.find(handle.text)) is None:
+        return None
+    if handle.sha256 not in (None, model.sha256) and model.sha256 is not None:
+        raise HandleError(
+            f"{handle} is pinned to another sha256 than was asked for:\n"
+            f"  pinned {model.sha256}, in {model.place}\n  asked  {handle.sha256}"
+        )
+    if model.mirrors and (handle.sha256 or model.sha256) is None:
+        raise ModelsFileError(
+            f"{model.place}: {model.name} has mirrors, and no sha256 by which their bytes could be believed",
+            fix=f"Pin it: tfimm-resolver lock {model.name}",
+        )
+    try:
+        target = Handle.parse(model.handle, sha256=handle.sha256 or model.sha256)
+        plan = source_plan(target)
+    except HandleError as error:
+        raise ModelsFileError(f"{model.place}: {model.name}: {error.text}", fix=error.fix) from error
+    if plan is None:
+        unknown = _unknown(target)
+        raise UnknownHandleError(f"{model.place}: {model.name}: {unknown.text}", fix=unknown.fix)
+    return Answer("models file", target, plan, model)
+
+
+def by_name(handle: Handle) -> Answer | None:
+    """What lies under the name below ``get_dir()``, or tfimm's other reading of it."""
+    if not handle.is_name or (path := names.find(names.check(handle.text))) is None:
+        return None
+    return Answer("directory of names", handle, InPlace(path))
+
+
+def by_source(handle: Handle) -> Answer | None:
+    """What the place says that the handle names."""
+    plan = source_plan(handle)
+    return None if plan is None else Answer("source", handle, plan)
+
+
+RULES: dict[str, Callable[[Handle], Answer | None]] = {
+    "override": by_override,
+    "models file": by_models_file,
+    "directory of names": by_name,
+    "source": by_source,
+}
+"""Every rule, in the look-up order."""
+
+
+def _unknown(handle: Handle) -> UnknownHandleError:
+    if handle.scheme:
+        return UnknownHandleError(
+            f'nobody serves "{handle}"\n  known schemes: {", ".join(SCHEMES)}', fix=_other_scheme(handle)
+        )
+    looked = [local.place_of(handle)]
+    if handle.is_name:
+        looked = [*models_file.files(), *names.places(handle.text), *looked]
+    similar = names.similar(handle.text, _project_names()) if handle.is_name else []
+    fix = "Give a URL or a path, or say where it is: set_model_cache(name, path)."
+    if similar:
+        fix = f"Did you mean {' or '.join(similar)}?"
+    kind = "name" if handle.is_name else "path"
+    return UnknownHandleError(f'no model of the {kind} "{handle}"\n  looked at: {", ".join(looked)}', fix=fix)
+
+
+def _project_names() -> list[str]:
+    return [word for file in models_file.files() for word in models_file.read(file)]
+
+
+def _other_scheme(handle: Handle) -> str:
+    import difflib  # 1 ms that only an error costs
+
+    rest = handle.text.partition("://")[2]
+    close = difflib.get_close_matches(handle.scheme, [*SCHEMES, "tfhub"], n=1)
+    if not close:
+        return "Write a URL, a path or a model name."
+    return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"

@@ -1,0 +1,155 @@
+"""The pins of a models file: which models are meant, what archive is upstream by now, and what is written of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tfimm_resolver import lookup, models_edit, models_file, names, settings
+from tfimm_resolver.cache import name_of
+from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.lookup import Answer
+from tfimm_resolver.models_toml import Model
+from tfimm_resolver.plan import Ask, InPlace
+from tfimm_resolver.record import Origin
+from tfimm_resolver.resolver import bring
+from tfimm_resolver.roots import open_root
+from tfimm_resolver.sources import local
+
+
+def chosen(words: Sequence[str]) -> list[Model]:
+    """The models of those names or aliases, each once; all where none is wanted.
+
+    Raises:
+        UnknownHandleError: if no models file names one of them.
+        ModelsFileError: if there is no models file, or it is at fault.
+    """
+    files = models_file.files()
+    if not files:
+        raise ModelsFileError(
+            f"there is no {models_file.FILE_NAME} here or above", fix="tfimm-resolver add NAME HANDLE makes one."
+        )
+    if not words:
+        return models_file.models()
+    found: dict[str, Model] = {}
+    for word in words:
+        model = models_file.find(word)
+        if model is None:
+            similar = names.similar(word, [model.name for model in models_file.models()])
+            fix = f"Did you mean {' or '.join(similar)}?" if similar else "tfimm-resolver add NAME HANDLE adds it."
+            raise UnknownHandleError(f'no model "{word}" in {", ".join(files)}', fix=fix)
+        found[model.name] = model
+    return list(found.values())
+
+
+def file_to_change() -> str:
+    """The models file that a new name goes into: the strongest, or one to be made in the working directory."""
+    return next(iter(models_file.files()), None) or settings.expanded(models_file.FILE_NAME)
+
+
+def answer_of(handle: Handle) -> Answer:
+    """How the archive comes that a handle names, in any load format; raises UnknownHandleError."""
+    found = lookup.of_handle(handle)
+    return replace(found, plan=found.plan.otherwise) if isinstance(found.plan, Ask) else found
+
+
+def brought(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
+    """Where what a handle names lies in the cache now, and its archive; without a sha256 where it is no archive."""
+    answer = answer_of(handle)
+    found = bring(answer, refresh=refresh)
+    if found.record is not None and found.record.files is None:  # plain tensorflow_hub brought it, and kept no hash
+        found = bring(answer, refresh=True)
+    return found.path, found.record.origin if found.record else Origin()
+
+
+def upstream(handle: Handle) -> Origin:
+    """What archive the place itself has now: brought, measured and forgotten; the cache stays as it is.
+
+    Without a sha256 where it is no archive.
+    """
+    plan = answer_of(handle).plan
+    assert not isinstance(plan, Ask)
+    if isinstance(plan, InPlace):
+        return Origin()
+    from tfimm_resolver.transfer import Transfer
+
+    settings.check()
+    place = settings.cache_root()
+    root, name = open_root(place.value, place.mode), name_of(f"upstream of {plan.key}")
+    with root.lock(name, f"{handle}, to compare it") as staged:
+        assert staged is not None
+        transfer = Transfer(handle, root.parts(name))
+        plan.fill(staged, transfer)
+    return transfer.origin
+
+
+def size_bytes(models: Sequence[Model]) -> int | None:
+    """Of the archives of all of them; None if it is not known of each."""
+    sizes = [model.size_bytes for model in models]
+    return sum(size or 0 for size in sizes) if None not in sizes else None
+
+
+def add(path: str, model: Model, *, replaces: bool = False) -> None:
+    """Write a model into the models file at ``path``.
+
+    Raises:
+        ModelsFileError: if the file has the name already, unless ``replaces``, or cannot be written.
+    """
+
+    def decide(known: dict[str, Model]) -> dict[str, models_edit.Keys]:
+        check_new(known, model.name, replaces=replaces)
+        return {
+            model.name: {
+                "handle": model.handle,
+                "sha256": model.sha256,
+                "size_bytes": model.size_bytes,
+                "aliases": [*model.aliases] or None,
+                "mirrors": [*model.mirrors] or None,
+            }
+        }
+
+    models_edit.change(path, decide)
+
+
+def check_new(known: dict[str, Model], name: str, *, replaces: bool) -> None:
+    """Refuse a name that is taken; raises ModelsFileError."""
+    if name in known and (known[name].name != name or not replaces):
+        alias = "" if known[name].name == name else f", an alias of {known[name].name}"
+        fix = "Choose another name." if alias else "With --replace it is written anew."
+        raise ModelsFileError(f"{known[name].place}: {name} is there already{alias}", fix=fix)
+
+
+def pin(model: Model, origin: Origin) -> None:
+    """Write what the archive of a model is; raises ModelsFileError."""
+
+    def decide(known: dict[str, Model]) -> dict[str, models_edit.Keys]:
+        now = known.get(model.name)
+        if now is None or now.handle != model.handle:
+            raise ModelsFileError(
+                f"{model.file}: {model.name} was changed meanwhile", fix="Nothing of it was written; try again."
+            )
+        return {model.name: {"sha256": origin.sha256, "size_bytes": origin.size_bytes}}
+
+    models_edit.change(model.file, decide)
+
+
+def text_for(handle: Handle, file: str) -> str:
+    """A handle as it is to stand in a models file: below its directory relative to it, so that a project can move.
+
+    Raises:
+        HandleError: if it may hold a secret, which a file for many is no place for.
+    """
+    if handle.scheme:
+        if handle.query or "@" in handle.host:
+            raise HandleError(
+                f"{handle} has a query or a user, which may hold a secret: it is not written into {file}",
+                fix="Name a handle without; credentials for a host belong into netrc. Or write it there by hand.",
+            )
+        return handle.text
+    place, folder = local.place_of(handle), os.path.dirname(file)
+    if handle.text.startswith("~") and not os.path.exists(handle.text):
+        return handle.text
+    inside = os.path.relpath(place, folder)
+    return place if inside.split(os.sep)[0] == os.pardir else f"./{inside.replace(os.sep, '/')}"

@@ -1,0 +1,105 @@
+"""Why a handle leads where it does: the rule that answers, and what the others have, in the look-up order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tfimm_resolver import lookup, models_file, names, settings
+from tfimm_resolver.errors import IntegrityError, ModelsFileError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.lookup import Answer
+from tfimm_resolver.plan import InPlace
+from tfimm_resolver.resolver import find
+from tfimm_resolver.sources import local
+
+_LATER = "exists, comes later"
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """What is to be said of one handle.
+
+    Attributes:
+        path: where it lies; None if it would have to be fetched, or is not as pinned.
+        fault: why what is cached may not be used.
+        said_by: who makes the rule answer: a function, a line of a file, a directory, a scheme.
+        not_used: other places, and why each was not used, in the look-up order.
+    """
+
+    answer: Answer
+    path: str | None
+    fault: IntegrityError | None
+    said_by: str
+    not_used: list[tuple[str, str]]
+
+    @property
+    def size_bytes(self) -> int | None:
+        return self.answer.model.size_bytes if self.answer.model else None
+
+
+def of(text: str) -> Reasons:
+    """Look a handle up, and say why; nothing is fetched. Raises as ``resolve`` does where no rule answers."""
+    handle = Handle.parse(text)
+    answer = lookup.answer(handle)
+    path, fault = None, None
+    try:
+        found = find(answer)
+        path = found.path if found else None
+    except IntegrityError as error:
+        fault = error
+    not_used = [*_overrides(answer), *_files(handle, answer), *_directories(handle, answer), *_roots(answer, path)]
+    return Reasons(answer, path, fault, _said_by(handle, answer), not_used)
+
+
+def _said_by(handle: Handle, answer: Answer) -> str:
+    if answer.rule == "override":
+        return "set by set_model_cache"
+    if answer.model is not None:
+        alias = "" if answer.model.name == handle.text else f", {handle.text} is an alias of {answer.model.name}"
+        return answer.model.place + alias
+    if answer.rule == "directory of names":
+        assert isinstance(answer.plan, InPlace)
+        return os.path.dirname(answer.plan.path)
+    return answer.handle.scheme or "a path on this machine"
+
+
+def _overrides(answer: Answer) -> Iterator[tuple[str, str]]:
+    if answer.rule != "override":
+        yield "set_model_cache", "nothing set in this process"
+
+
+def _files(handle: Handle, answer: Answer) -> Iterator[tuple[str, str]]:
+    if not handle.is_name:
+        return
+    files = models_file.files()
+    if not files:
+        yield models_file.FILE_NAME, "none found"
+    for file in files:
+        try:
+            is_there = handle.text in models_file.read(file)
+        except ModelsFileError as error:
+            yield file, f"cannot be used: {error.text}"
+            continue
+        if answer.model is None or answer.model.file != file:
+            yield file, "names it, comes later" if is_there else "does not name it"
+
+
+def _directories(handle: Handle, answer: Answer) -> Iterator[tuple[str, str]]:
+    if not handle.is_name:
+        return
+    used = answer.plan.path if isinstance(answer.plan, InPlace) else None
+    for place in names.places(handle.text):
+        if place != used:
+            yield place, _LATER if names.lies_at(place) else "no whole model" if os.path.exists(place) else "not there"
+    if (here := local.place_of(handle)) != used:
+        yield here, _LATER if os.path.exists(here) else "not there"
+
+
+def _roots(answer: Answer, path: str | None) -> Iterator[tuple[str, str]]:
+    if isinstance(answer.plan, InPlace):
+        return
+    for place in settings.extra_roots():
+        if path is None or not path.startswith(f"{place}/"):
+            yield place, "an extra root, without a copy that counts"
