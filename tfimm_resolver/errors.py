@@ -84,9 +84,10 @@ class FetchError(ResolverError, OSError):
         super().__init__(text, fix=fix)
         self.is_passing, self.status, self.retry_after_s = is_passing, status, retry_after_s
 
-    def retold(self: _Told, text: str) -> _Told:
-        """The same error with another text."""
-        return type(self)(text, fix=self.fix, is_passing=self.is_passing, status=self.status, retry_after_s=self.retry_after_s)
+    def retold(self: _Told, text: str, fix: str | None = None) -> _Told:
+        """The same error with another text, or fix."""
+        fix = self.fix if fix is None else fix
+        return type(self)(text, fix=fix, is_passing=self.is_passing, status=self.status, retry_after_s=self.retry_after_s)
 
 
 class NotFoundError(FetchError, FileNotFoundError):
