@@ -17,7 +17,8 @@ FLOORS = (
     {"ahead", "errors", "progress", "importing"},
     {"digests", "flags", "member_names", "parts", "tar"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk"}
-    | {"objects", "bucket_access", "record", "handle", "settings", "placement"},
+    | {"objects", "bucket_access", "record", "handle", "settings", "placement"}
+    | {"hosts", "mirrors"},
     {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"},
     {"cache", "plan", "transfer", "download", "ranges"},
     {"sources", "names"},
