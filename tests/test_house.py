@@ -24,7 +24,7 @@ FLOORS = (
     {"sources", "names"},
     {"resolver"},
     {"loading", "adapters", "listing"},
-    {"demo", "screen"},
+    {"demo", "screen", "bundle", "unbundle"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},
