@@ -21,7 +21,7 @@ FLOORS = (
     | {"hosts", "mirrors"},
     {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"},
     {"cache", "plan", "transfer", "download", "ranges"},
-    {"sources", "names"},
+    {"sources", "names", "plugins"},
     {"resolver"},
     {"loading", "adapters", "listing"},
     {"demo", "screen", "bundle", "unbundle"},

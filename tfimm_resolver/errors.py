@@ -10,6 +10,7 @@
     + TransferTimeoutError     (also a TimeoutError)
     + IntegrityError
     + ArchiveError
+    + SourceError
   x CacheError                 (also an OSError)
     + LockTimeoutError         (also a TimeoutError)
   x LoadError
@@ -112,6 +113,10 @@ class IntegrityError(FetchError):
 
 class ArchiveError(FetchError):
     """The archive is damaged, or holds a member that may not be unpacked."""
+
+
+class SourceError(FetchError):
+    """A source from another package cannot be loaded, or does not do what a source does."""
 
 
 class CacheError(ResolverError, OSError):

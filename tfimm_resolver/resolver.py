@@ -11,7 +11,7 @@ from tfimm_resolver import names, settings
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, OfflineError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
-from tfimm_resolver.sources import SCHEMES, local, sources_for
+from tfimm_resolver.sources import known_schemes, local, sources_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,7 +172,7 @@ def _advise(place: str) -> None:
 def _unknown(handle: Handle) -> UnknownHandleError:
     if handle.scheme:
         return UnknownHandleError(
-            f'nobody serves "{handle}"\n  known schemes: {", ".join(SCHEMES)}', fix=_other_scheme(handle)
+            f'nobody serves "{handle}"\n  known schemes: {", ".join(known_schemes())}', fix=_other_scheme(handle)
         )
     looked = [local.place_of(handle)]
     if handle.is_name:
@@ -189,7 +189,7 @@ def _other_scheme(handle: Handle) -> str:
     import difflib  # 1 ms that only an error costs
 
     rest = handle.text.partition("://")[2]
-    close = difflib.get_close_matches(handle.scheme, [*SCHEMES, "tfhub"], n=1)
+    close = difflib.get_close_matches(handle.scheme, [*known_schemes(), "tfhub"], n=1)
     if not close:
         return "Write a URL, a path or a model name."
     return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"
