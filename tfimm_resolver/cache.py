@@ -38,9 +38,9 @@ class Cache:
 
     def find(self, key: str) -> Record | None:
         """The record of a whole model, or None."""
-        return self.named(name_of(key))
+        return self.find_named(name_of(key))
 
-    def named(self, name: str) -> Record | None:
+    def find_named(self, name: str) -> Record | None:
         """The record of the whole model of that name, or None."""
         known = self._read(name)
         return known if self.root.fault(known) is None else None

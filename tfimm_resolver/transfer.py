@@ -7,12 +7,11 @@ import hashlib
 import io
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tfimm_resolver import mirrors, progress, settings
+from tfimm_resolver import disk, mirrors, progress, settings
 from tfimm_resolver.ahead import Ahead
 from tfimm_resolver.archive import unpack
 from tfimm_resolver.digests import Digests
@@ -55,12 +54,11 @@ class Transfer:
         parts = Parts(self._place_of_parts or into.with_suffix(".parts"))
 
         def bring(address: str) -> None:
-            _empty(into)  # of what another place sent
-            if mirrors.is_local(address):
-                self.local_archive(mirrors.local_path(address), into)
-                parts.clear()
-            else:
-                self._archive(address, into, parts)
+            disk.empty(into)  # of what another place sent
+            if not mirrors.is_local(address):
+                return self._archive(address, into, parts)
+            self.local_archive(mirrors.local_path(address), into)
+            parts.clear()
 
         mirrors.tried(url, bring)
 
@@ -141,11 +139,14 @@ class Transfer:
             self._refuse_offline()
             from tfimm_resolver import request
 
-            with request.Session() as session, request.get(session, address, follow=False) as reply:
+            with (
+                request.Session() as session,
+                request.get(session, address, follow=False) as reply,
+                request.translated(address),
+            ):
                 if reply.status_code >= 400:
                     request.refuse(reply, str(self._handle))
-                with request.translated(address):
-                    body = reply.raw.read(_PLACE_BYTES_MAX, decode_content=True) if reply.status_code == 303 else None
+                body = reply.raw.read(_PLACE_BYTES_MAX, decode_content=True) if reply.status_code == 303 else None
             return None if body is None else body.decode("utf-8", "replace").strip()
 
         return mirrors.tried(url, ask)
@@ -170,7 +171,7 @@ class Transfer:
                     raise
                 log.warning("%s; trying again without keeping what comes", error.text)  # it may have taken the room
                 is_plain = True
-            _empty(into)
+            disk.empty(into)
 
     def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
@@ -220,15 +221,6 @@ class Transfer:
             )
 
 
-def _empty(folder: Path) -> None:
-    """Remove what a failed try unpacked; the folder itself stays, since its name stands for our lock."""
-    for child in list(folder.iterdir()):
-        if child.is_dir():
-            shutil.rmtree(child)
-        else:
-            child.unlink()
-
-
 class _LocalFile:
     """A file on this machine as a stream."""
 
@@ -253,8 +245,7 @@ class _LocalFile:
         try:
             yield
         except OSError as error:
-            is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-            kind = NotFoundError if is_missing else FetchError
+            kind = NotFoundError if isinstance(error, (FileNotFoundError, NotADirectoryError)) else FetchError
             raise kind(f"{self._path} cannot be read: {error.strerror}") from error
 
 

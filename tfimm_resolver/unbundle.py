@@ -119,7 +119,7 @@ class Intake:
                 brought = Brought(record.origin, record.files, record.fetched_at)
                 here = self._cache.publish(name, record.handle, staged, brought)
             else:
-                here = self._cache.named(name) or record
+                here = self._cache.find_named(name) or record
             taken.append(Taken(record, self._cache.path(here), state))
         return taken
 
@@ -142,7 +142,7 @@ class Intake:
         return staged, state
 
     def _state(self, record: Record) -> str:
-        here = self._cache.named(record.tree)
+        here = self._cache.find_named(record.tree)
         if here is None or here.files is None:
             return "imported"
         if self._refresh:
