@@ -20,6 +20,7 @@ from tests.archives import MODEL, files_in, member, tar_gz, tar_of
 from tests.faults import NOTHING, WHOLE, left_in
 from tests.origin import Origin
 from tests.processes import start
+from tests.stores.gcs import Gcs
 from tests.test_cli import ran
 from tests.test_names import put_model
 from tfimm_resolver import bundle, errors, resolve, set_dir, unbundle
@@ -455,6 +456,24 @@ def test_a_model_in_an_extra_root_is_exported(
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
     assert bundle.write([handle], tmp_path / "c.tar").size_bytes and not cache_dir.exists()
     assert (tmp_path / "c.tar").read_bytes() == bundled.read_bytes()
+
+
+def test_a_bundle_is_imported_into_a_bucket_and_not_exported_from_one(
+    handle: str, bundled: Path, gcs: Gcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "gs://bucket/cache")
+    (taken,) = unbundle.read(bundled)
+    assert taken.state == "imported" and taken.path == resolve(handle)
+    assert taken.path.startswith(f"gs://bucket/cache/{name_of(handle)}.") and ran("verify")[0] == 0
+    assert [one.state for one in unbundle.read(bundled)] == ["same"]
+    with pytest.raises(errors.CacheError, match="TFIMM_RESOLVER_LOCAL_COPY=1"):
+        bundle.write([handle], tmp_path / "c.tar")
+    monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1")
+    monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "local"))
+    with pytest.raises(errors.CacheError, match="lies in a bucket"):
+        bundle.write([handle], tmp_path / "c.tar")
+    resolve(handle)
+    assert len(bundle.write([handle], tmp_path / "c.tar").models) == 1
 
 
 def test_the_command_line_says_what_it_did(handle: str, tmp_path: Path) -> None:

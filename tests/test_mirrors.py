@@ -228,8 +228,9 @@ def test_a_path_that_climbs_is_asked_of_no_mirror(
     (tmp_path / "x.tar.gz").write_bytes(tar_gz())
     (tmp_path / "mirror" / "example.org").mkdir(parents=True)
     monkeypatch.setenv(VARIABLE, where.format(folder=tmp_path, url=mirror.url))
-    with pytest.raises(HandleError, match="does not stay inside"):
-        resolve(f"https://example.org/{path}")
+    with pytest.raises(HandleError, match="does not stay inside") as caught:
+        resolve(f"https://ada:secret@example.org/{path}")
+    assert "secret" not in str(caught.value)
     assert mirror.asked == []
 
 
