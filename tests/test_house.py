@@ -17,14 +17,15 @@ FLOORS = (
     {"ahead", "errors", "progress", "importing"},
     {"digests", "flags", "member_names", "parts", "tar", "together"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk", "models_file", "models_toml"}
-    | {"objects", "bucket_access", "record", "handle", "settings", "placement"},
+    | {"objects", "bucket_access", "record", "handle", "settings", "placement"}
+    | {"hosts", "mirrors"},
     {"archive", "target", "unzip", "request", "partial_content", "tries", "remote", "models_edit"},
     {"cache", "plan", "transfer", "download", "ranges"},
-    {"sources", "names"},
+    {"sources", "names", "plugins"},
     {"lookup"},
     {"resolver"},
     {"loading", "adapters", "listing", "pins", "reasons"},
-    {"demo", "screen"},
+    {"demo", "screen", "bundle", "unbundle"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},

@@ -42,8 +42,13 @@ class Cache:
         Raises:
             IntegrityError: if it is known to be another one.
         """
-        known = self._read(name_of(key))
-        return known if self.root.fault(known) is None and _satisfies(known, sha256) else None
+        known = self.find_named(name_of(key))
+        return known if known is not None and _satisfies(known, sha256) else None
+
+    def find_named(self, name: str) -> Record | None:
+        """The record of the whole model of that name, or None."""
+        known = self._read(name)
+        return known if self.root.fault(known) is None else None
 
     def path(self, record: Record) -> str:
         return self.root.locate(record.tree)
@@ -77,13 +82,16 @@ class Cache:
                 return now
             if staged is None:  # it was there a moment ago
                 return self.ensure(handle, key, fill, refresh=refresh, sha256=sha256)
-            brought = self._filled(fill, staged, name)
-            record = Record(handle, name, _now(), brought.origin, _measured(staged, brought))
-            known = self._read(name)
-            _tell_of_change(record, known.origin.sha256)
-            record = self.root.publish(staged, record, known)
-            self.root.write(name + RECORD, record.to_text())
-            self.root.tidy(lambda other: self._read(other).tree)
+            return self.publish(name, handle, staged, self._filled(fill, staged, name))
+
+    def publish(self, name: str, handle: str, staged: Path, brought: Brought) -> Record:
+        """Make what lies in ``staged`` the model of that name, for one who holds its lock; raises as ``ensure`` does."""
+        record = Record(handle, name, brought.fetched_at or _now(), brought.origin, _measured(staged, brought))
+        known = self._read(name)
+        _tell_of_change(record, known.origin.sha256)
+        record = self.root.publish(staged, record, known)
+        self.root.write(name + RECORD, record.to_text())
+        self.root.tidy(lambda other: self._read(other).tree)
         return record
 
     def entries(self) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import keyword
 import logging
 import os
 import signal
@@ -93,9 +94,14 @@ class _Commands(click.Group):
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        found: click.Command = importlib.import_module(f"tfimm_resolver.commands.{name}").command
+        found: click.Command = importlib.import_module(f"tfimm_resolver.commands.{_module(name)}").command
         found.name = name
         return found
+
+
+def _module(command: str) -> str:
+    """The file of a command: a word of Python's own cannot be a module's name."""
+    return command + "_" * keyword.iskeyword(command)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

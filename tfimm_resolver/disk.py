@@ -7,8 +7,12 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tfimm_resolver import record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IS_WINDOWS = os.name == "nt"
 
@@ -64,6 +68,15 @@ def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
     import shutil  # 2 ms that only a miss costs
 
     shutil.rmtree(path, ignore_errors)
+
+
+def empty(folder: Path) -> None:
+    """Remove what a failed try unpacked; the folder itself stays, since its name stands for a lock."""
+    for child in list(folder.iterdir()):
+        if child.is_dir():
+            remove_tree(str(child))
+        else:
+            child.unlink()
 
 
 def unlink(path: str) -> None:

@@ -79,9 +79,9 @@ def begin(asked: str, url: str, parts: Parts, tries: Tries, *, is_plain: bool = 
         known = None if is_plain else parts.of()
         if known is not None and known.place == request.without_secrets(url) and _have_room(parts, known):
             return _continued(asked, url, parts, known, session, tries) or begin(asked, url, parts, tries)
-        parts.clear()
         if is_plain:
             reply = _answer(session, asked, url, tries)
+            parts.clear()
             return Plain(session, reply, request.content_length(reply))
         return _begun(asked, url, parts, session, tries) or begin(asked, url, parts, tries, is_plain=True)
     except BaseException:
@@ -100,6 +100,7 @@ def _have_room(parts: Parts, whole: Whole) -> bool:
 def _begun(asked: str, url: str, parts: Parts, session: request.Session, tries: Tries) -> Download | None:
     """The body from its start; None if the server's ranges are of no use."""
     reply = _answer(session, asked, url, tries, f"bytes=0-{RANGE_BYTES - 1}")
+    parts.clear()  # not earlier: they may be of another mirror, and this one may have nothing
     if reply.status_code == 200:
         return Plain(session, reply, request.content_length(reply))
     said, mark = content_range(reply), validator(reply)

@@ -11,6 +11,7 @@
     + TransferTimeoutError     (also a TimeoutError)
     + IntegrityError
     + ArchiveError
+    + SourceError
   x CacheError                 (also an OSError)
     + LockTimeoutError         (also a TimeoutError)
   x LoadError
@@ -89,9 +90,10 @@ class FetchError(ResolverError, OSError):
         super().__init__(text, fix=fix)
         self.is_passing, self.status, self.retry_after_s = is_passing, status, retry_after_s
 
-    def retold(self: _Told, text: str) -> _Told:
-        """The same error with another text."""
-        return type(self)(text, fix=self.fix, is_passing=self.is_passing, status=self.status, retry_after_s=self.retry_after_s)
+    def retold(self: _Told, text: str, fix: str | None = None) -> _Told:
+        """The same error with another text, or fix."""
+        fix = self.fix if fix is None else fix
+        return type(self)(text, fix=fix, is_passing=self.is_passing, status=self.status, retry_after_s=self.retry_after_s)
 
 
 class NotFoundError(FetchError, FileNotFoundError):
@@ -116,6 +118,10 @@ class IntegrityError(FetchError):
 
 class ArchiveError(FetchError):
     """The archive is damaged, or holds a member that may not be unpacked."""
+
+
+class SourceError(FetchError):
+    """A source from another package cannot be loaded, or does not do what a source does."""
 
 
 class CacheError(ResolverError, OSError):

@@ -10,7 +10,7 @@ from tfimm_resolver import models_file, names
 from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import InPlace, Plan
-from tfimm_resolver.sources import SCHEMES, local, sources_for
+from tfimm_resolver.sources import known_schemes, local, sources_for
 
 if TYPE_CHECKING:
     from tfimm_resolver.models_toml import Model
@@ -127,7 +127,7 @@ RULES: dict[str, Callable[[Handle], Answer | None]] = {
 def _unknown(handle: Handle) -> UnknownHandleError:
     if handle.scheme:
         return UnknownHandleError(
-            f'nobody serves "{handle}"\n  known schemes: {", ".join(SCHEMES)}', fix=_other_scheme(handle)
+            f'nobody serves "{handle}"\n  known schemes: {", ".join(known_schemes())}', fix=_other_scheme(handle)
         )
     looked = [local.place_of(handle)]
     if handle.is_name:
@@ -148,7 +148,7 @@ def _other_scheme(handle: Handle) -> str:
     import difflib  # 1 ms that only an error costs
 
     rest = handle.text.partition("://")[2]
-    close = difflib.get_close_matches(handle.scheme, [*SCHEMES, "tfhub"], n=1)
+    close = difflib.get_close_matches(handle.scheme, [*known_schemes(), "tfhub"], n=1)
     if not close:
         return "Write a URL, a path or a model name."
     return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"

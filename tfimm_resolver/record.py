@@ -58,10 +58,17 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What came: from where, and every file as it was written, sorted by path; None where nobody hashed them on the way."""
+    """What came.
+
+    Attributes:
+        origin: from where.
+        files: every file as it was written, sorted by path; None where nobody hashed them on the way.
+        fetched_at: when they left their publisher, as in a record; empty for just now.
+    """
 
     origin: Origin
     files: tuple[File, ...] | None = None
+    fetched_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +92,15 @@ class Record:
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files or ())
 
-    def to_text(self) -> str:
-        """tensorflow_hub's three descriptor lines, a blank line, then JSON."""
+    def to_text(self, downloader: str = "") -> str:
+        """tensorflow_hub's three descriptor lines, a blank line, then JSON; this process is the downloader if none is said."""
         import socket  # 3 ms that only a miss costs
 
         facts = {"version": VERSION, **asdict(self)}
         return (
             f"Module: {self.handle}\n"
             f"Download Time: {self.fetched_at}\n"
-            f"Downloader Hostname: {socket.gethostname()} (PID:{os.getpid()})\n\n"
+            f"Downloader Hostname: {downloader or f'{socket.gethostname()} (PID:{os.getpid()})'}\n\n"
             f"{json.dumps(facts, indent=1)}\n"
         )
 

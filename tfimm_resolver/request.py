@@ -16,7 +16,7 @@ import certifi
 import requests
 import urllib3
 
-from tfimm_resolver import settings
+from tfimm_resolver import hosts, settings
 from tfimm_resolver.archive import quoted
 from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, OfflineError, ResolverError, TransferTimeoutError
 
@@ -36,7 +36,20 @@ _FIXES = {
 
 
 class Session(requests.Session):
-    """A requests session that follows redirects to http and https only, and never gives up https."""
+    """A requests session that follows redirects to http and https only, never gives up https, and sends each host its own."""
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """The request, with what the user's file has for its host."""
+        prepared = super().prepare_request(request)
+        prepared.headers.update(hosts.headers(prepared.url or ""))
+        return prepared
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Take from a redirected request what was for the host before, and give it what is for the next."""
+        for name in hosts.headers(response.request.url or ""):
+            prepared_request.headers.pop(name, None)
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+        prepared_request.headers.update(hosts.headers(prepared_request.url or ""))
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Where an answer redirects to, if it may; asked by requests for each one."""
@@ -236,9 +249,11 @@ def _certificates() -> tuple[Any, str]:
 
 
 def _without_values(text: str, reply: requests.Response) -> str:
-    """What a server says, without the values of queries, which some echo."""
+    """What a server says, without the values of queries and of the user's headers, which some echo."""
     for url in (reply.url, *(earlier.url for earlier in reply.history)):
         for _, value in parse_qsl(urlsplit(url).query):
+            text = text.replace(value, "…") if len(value) > 5 else text
+        for value in " ".join(hosts.headers(url).values()).split():
             text = text.replace(value, "…") if len(value) > 5 else text
     return text
 

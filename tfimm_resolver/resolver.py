@@ -7,7 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from tfimm_resolver import lookup, names, settings
+from tfimm_resolver import disk, lookup, names, settings
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.lookup import Answer
@@ -170,7 +170,7 @@ def _brought(answer: Answer, plan: Fetch, refresh: bool) -> Resolved:
 def _filled(answer: Answer, plan: Fetch, into: Path, parts: Path) -> Brought:
     """Fill a directory from the handle; where that fails, from the first mirror that can."""
     from tfimm_resolver.record import Brought
-    from tfimm_resolver.transfer import Transfer, empty  # the network is loaded on a miss only
+    from tfimm_resolver.transfer import Transfer  # the network is loaded on a miss only
 
     places, failures = (answer.handle, *answer.mirrors), list[FetchError]()
     for place, following in zip(places, (*answer.mirrors, None), strict=True):
@@ -186,7 +186,7 @@ def _filled(answer: Answer, plan: Fetch, into: Path, parts: Path) -> Brought:
             failures.append(error)
             if following is not None:
                 log.warning("%s; trying the mirror %s", error.text, following)
-            empty(into)
+            disk.empty(into)
     told = "\n  ".join(["no mirror helped:", *(error.text for error in failures[1:])])
     raise failures[0].retold(f"{failures[0].text}\n  {told}") from failures[0]
 

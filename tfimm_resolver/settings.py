@@ -14,6 +14,8 @@ from tfimm_resolver.errors import CacheError, HandleError
 TEMPORARY = "default, temporary"
 EXTRA_ROOTS = "TFIMM_RESOLVER_EXTRA_ROOTS"
 MODELS_FILE = "TFIMM_MODELS_FILE"
+MIRRORS = "TFIMM_RESOLVER_MIRRORS"
+HOSTS_FILE = "TFIMM_RESOLVER_HOSTS_FILE"
 
 _lock = threading.Lock()
 _chosen: Setting | None = None
@@ -196,6 +198,21 @@ def load_format() -> str:
         known = ", ".join(flags.LOAD_FORMATS)
         raise HandleError(f"TFHUB_MODEL_LOAD_FORMAT is {said!r}", fix=f"Known load formats: {known}.")
     return said
+
+
+def mirrors() -> str:
+    """Where to ask instead of a URL's own host, as ``mirrors.parsed`` reads it."""
+    return os.environ.get(MIRRORS, "")
+
+
+def hosts_file() -> tuple[str, bool]:
+    """The file of tokens and headers for hosts, empty where there is no home, and whether the user named it."""
+    if place := os.environ.get(HOSTS_FILE):
+        return expanded(place), True
+    try:
+        return os.path.join(expanded(os.environ.get("XDG_CONFIG_HOME") or "~/.config"), "tfimm_resolver", "hosts.toml"), False
+    except CacheError:
+        return "", False
 
 
 def is_offline() -> bool:

@@ -7,12 +7,11 @@ import hashlib
 import io
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tfimm_resolver import progress, settings
+from tfimm_resolver import disk, mirrors, progress, settings
 from tfimm_resolver.ahead import Ahead
 from tfimm_resolver.archive import unpack
 from tfimm_resolver.digests import Digests
@@ -44,7 +43,7 @@ class Transfer:
         self.files: tuple[File, ...] | None = None
 
     def archive(self, url: str, into: Path) -> None:
-        """Bring the archive at ``url`` and unpack it into the empty directory ``into``.
+        """Bring the archive at ``url``, or of a mirror, and unpack it into the empty directory ``into``.
 
         Raises:
             FetchError: if it did not come, whole; NotFoundError, AccessError, OfflineError and TransferTimeoutError say why.
@@ -52,27 +51,16 @@ class Transfer:
             IntegrityError: if the handle pins another sha256, or the server promised another hash.
             CacheError: if ``into`` cannot be written.
         """
-        self._refuse_offline()
         parts = Parts(self._place_of_parts or into.with_suffix(".parts"))
-        tries, is_plain = Tries(), False
-        while True:
-            try:
-                self._bring(url, into, parts, tries, is_plain)
-                return parts.clear()
-            except AnewError as anew:
-                is_plain = is_plain or anew.is_plain
-                tries.after(anew.error, anew.came_bytes, is_kept=False)
-            except (ArchiveError, IntegrityError):  # what came is bad
-                parts.clear()
-                raise
-            except CacheError as error:
-                had_parts = parts.of() is not None
-                parts.clear()
-                if is_plain or not had_parts:
-                    raise
-                log.warning("%s; trying again without keeping what comes", error.text)  # it may have taken the room
-                is_plain = True
-            empty(into)
+
+        def bring(address: str) -> None:
+            disk.empty(into)  # of what another place sent
+            if not mirrors.is_local(address):
+                return self._archive(address, into, parts)
+            self.local_archive(mirrors.local_path(address), into)
+            parts.clear()
+
+        mirrors.tried(url, bring)
 
     def object_archive(self, place: str, into: Path) -> None:
         """Bring the archive that is the object at ``place``, with its bucket's credentials; raises as ``archive`` does."""
@@ -144,14 +132,46 @@ class Transfer:
         Raises:
             FetchError: if there is no answer.
         """
-        self._refuse_offline()
-        from tfimm_resolver import request
 
-        with request.Session() as session, request.get(session, url, follow=False) as reply, request.translated(url):
-            if reply.status_code != 303:
-                return None
-            body: bytes = reply.raw.read(_PLACE_BYTES_MAX, decode_content=True)
-            return body.decode("utf-8", "replace").strip()
+        def ask(address: str) -> str | None:
+            if mirrors.is_local(address):
+                raise NotFoundError(f"{self._handle}: a directory of archives cannot answer where it lies uncompressed")
+            self._refuse_offline()
+            from tfimm_resolver import request
+
+            with (
+                request.Session() as session,
+                request.get(session, address, follow=False) as reply,
+                request.translated(address),
+            ):
+                if reply.status_code >= 400:
+                    request.refuse(reply, str(self._handle))
+                body = reply.raw.read(_PLACE_BYTES_MAX, decode_content=True) if reply.status_code == 303 else None
+            return None if body is None else body.decode("utf-8", "replace").strip()
+
+        return mirrors.tried(url, ask)
+
+    def _archive(self, url: str, into: Path, parts: Parts) -> None:
+        self._refuse_offline()
+        tries, is_plain = Tries(), False
+        while True:
+            try:
+                self._bring(url, into, parts, tries, is_plain)
+                return parts.clear()
+            except AnewError as anew:
+                is_plain = is_plain or anew.is_plain
+                tries.after(anew.error, anew.came_bytes, is_kept=False)
+            except (ArchiveError, IntegrityError):  # what came is bad
+                parts.clear()
+                raise
+            except CacheError as error:
+                had_parts = parts.of() is not None
+                parts.clear()
+                if is_plain or not had_parts:
+                    raise
+                log.warning("%s; trying again without keeping what comes", error.text)  # it may have taken the room
+                is_plain = True
+            disk.empty(into)
 
     def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
@@ -201,15 +221,6 @@ class Transfer:
             )
 
 
-def empty(folder: Path) -> None:
-    """Remove what a failed try unpacked; the folder itself stays, since its name stands for our lock."""
-    for child in list(folder.iterdir()):
-        if child.is_dir():
-            shutil.rmtree(child)
-        else:
-            child.unlink()
-
-
 class _LocalFile:
     """A file on this machine as a stream."""
 
@@ -234,7 +245,8 @@ class _LocalFile:
         try:
             yield
         except OSError as error:
-            raise FetchError(f"{self._path} cannot be read: {error.strerror}") from error
+            kind = NotFoundError if isinstance(error, (FileNotFoundError, NotADirectoryError)) else FetchError
+            raise kind(f"{self._path} cannot be read: {error.strerror}") from error
 
 
 def _counted(pieces: Iterator[bytes], meter: progress.Meter) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from tfimm_resolver.errors import ArchiveError, ModelsFileError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.importing import around_import, is_imported
 from tfimm_resolver.resolver import resolve
-from tfimm_resolver.sources import SCHEMES
+from tfimm_resolver.sources import SCHEMES, known_schemes
 
 
 class HubResolver:
@@ -51,7 +51,9 @@ def _is_ours(handle: Handle) -> bool:
 
     if not serves(settings.urls_root().value):
         return False
-    return handle.scheme in SCHEMES if handle.scheme else _is_archive_here(handle)
+    if not handle.scheme:
+        return _is_archive_here(handle)
+    return handle.scheme in SCHEMES or handle.scheme in known_schemes()  # the latter looks at all that is installed
 
 
 def _is_in_models_file(handle: Handle) -> bool:

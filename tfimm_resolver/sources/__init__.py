@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tfimm_resolver import plugins
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Plan, Source
 from tfimm_resolver.sources import bucket, local, tfhub, web
@@ -21,7 +22,7 @@ class Place(Protocol):
     def plan(self, handle: Handle, /) -> Plan | None: ...
 
 
-__all__ = ["SCHEMES", "sources_for"]
+__all__ = ["SCHEMES", "known_schemes", "sources_for"]
 
 _PLACES: tuple[Place, ...] = (local, bucket, web, tfhub)
 _BY_SCHEME: dict[str, list[Source]] = {}
@@ -33,5 +34,17 @@ SCHEMES = tuple(filter(None, _BY_SCHEME))
 
 
 def sources_for(scheme: str) -> list[Source]:
-    """The sources that serve a scheme, in the order in which they are asked."""
-    return _BY_SCHEME.get(scheme, [])
+    """The sources that serve a scheme, in the order in which they are asked; other packages' only where none of ours does.
+
+    Raises:
+        SourceError: if another package's cannot be loaded.
+    """
+    if scheme in _BY_SCHEME:
+        return _BY_SCHEME[scheme]
+    theirs = plugins.source(scheme, SCHEMES)
+    return [] if theirs is None else [theirs]
+
+
+def known_schemes() -> list[str]:
+    """Every scheme that is served, by other packages, too; looks at all that is installed."""
+    return [*SCHEMES, *plugins.schemes(SCHEMES)]

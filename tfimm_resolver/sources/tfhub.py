@@ -24,7 +24,7 @@ def plan(handle: Handle) -> Fetch | Ask:
     """What is done with any URL that is no archive by name."""
 
     def fill(into: Path, transfer: Transfer) -> None:
-        transfer.archive(handle.url(tf_hub_format="compressed"), into)
+        transfer.archive(_compressed(handle), into)
 
     def where(transfer: Transfer) -> str | None:
         """A 303 whose body is a ``gs://`` path (https://www.tensorflow.org/hub/hosting); else a warning."""
@@ -41,3 +41,10 @@ def plan(handle: Handle) -> Fetch | Ask:
 
     fetch = Fetch(handle.key, fill)
     return Ask(where, fetch) if settings.load_format() == "UNCOMPRESSED" else fetch
+
+
+def _compressed(handle: Handle) -> str:
+    """Where the archive is: in China, tensorflow_hub 0.16.1 takes it from a bucket there, past the page."""
+    if handle.scheme == "https" and handle.host == "hub.tensorflow.google.cn":
+        return f"https://gcs.tensorflow.google.cn/tfhub-modules{handle.path}.tar.gz"
+    return handle.url(tf_hub_format="compressed")

@@ -1,0 +1,106 @@
+"""Many cold machines behind one caching reverse proxy, a real nginx: the origin gives the archive once."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import files_in
+from tests.faults import archive, files
+from tests.faults.origin import Host, says
+from tests.mirrors.nginx import PROGRAM, Nginx
+from tests.processes import start
+from tfimm_resolver import resolve
+from tfimm_resolver.cache import name_of
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="nginx is not installed (Debian's nginx-light)")
+
+MACHINES = 8
+SIZE_BYTES = 20 << 20  # three ranges
+COMMON = """
+    proxy_cache models;
+    proxy_cache_lock on;
+    proxy_cache_lock_timeout 1h;
+    proxy_cache_lock_age 1h;
+    proxy_cache_valid 200 206 1y;
+"""
+# README's own; without slices nginx asks the origin for the whole, and lets other ranges wait for it.
+SLICES = COMMON + "slice 8m; proxy_set_header Range $slice_range; proxy_cache_key $uri$is_args$args$slice_range;"
+RESOLVE = "import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1]))"
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """The origin."""
+    with Host() as server:
+        yield server
+
+
+def through(host: Host, options: str, folder: Path) -> Nginx:
+    """An nginx before the origin."""
+    place = f"127.0.0.1:{host.port}"
+    location = f"location /{place}/ {{ proxy_pass http://{place}/; proxy_redirect http://{place}/ /{place}/; {options} }}"
+    return Nginx(folder / "nginx", location)
+
+
+def resolved_on(machines: int, handle: str, nginx: Nginx, folder: Path) -> list[dict[str, bytes]]:
+    """What each of so many machines gets, that begin together with empty roots."""
+    jobs = [
+        start(RESOLVE, handle, TFHUB_CACHE_DIR=str(folder / f"machine{number}"), TFIMM_RESOLVER_MIRRORS=nginx.url)
+        for number in range(machines)
+    ]
+    try:
+        told = [job.communicate(timeout=120) for job in jobs]
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
+    assert [job.returncode for job in jobs] == [0] * machines, (told, nginx.told())
+    return [files_in(folder / f"machine{number}" / name_of(handle)) for number in range(machines)]
+
+
+@pytest.mark.parametrize("options", [SLICES, COMMON], ids=["slices", "whole"])
+def test_eight_cold_machines_cost_the_origin_one_download(options: str, host: Host, tmp_path: Path) -> None:
+    handle = host.put("/m.tar.gz", archive(SIZE_BYTES))
+    with through(host, options, tmp_path) as nginx:
+        assert resolved_on(MACHINES, handle, nginx, tmp_path) == [files(SIZE_BYTES)] * MACHINES
+        assert nginx.kept_bytes() > SIZE_BYTES
+    assert host.sent_bytes() == len(archive(SIZE_BYTES)), [(one.status, one.sent) for one in host.asked]
+
+
+def test_a_page_that_redirects_is_followed_through_the_proxy(host: Host, tmp_path: Path) -> None:
+    host.put("/google/model/1?tf-hub-format=compressed", b"", says(302, b"", Location=f"{host.url}/bucket/m.tar.gz"))
+    host.put("/bucket/m.tar.gz", archive(SIZE_BYTES))
+    with through(host, SLICES, tmp_path) as nginx:
+        assert resolved_on(2, f"{host.url}/google/model/1", nginx, tmp_path) == [files(SIZE_BYTES)] * 2
+    assert host.sent_bytes() == len(archive(SIZE_BYTES))
+
+
+def test_what_the_proxy_has_is_served_when_the_origin_is_gone_and_a_gap_is_a_404(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = host.put("/m.tar.gz", archive(SIZE_BYTES))
+    with through(host, SLICES, tmp_path) as nginx:
+        resolved_on(1, handle, nginx, tmp_path)
+        del host.pages["/m.tar.gz"]
+        assert resolved_on(1, handle, nginx, tmp_path / "later") == [files(SIZE_BYTES)]
+        other = host.put("/other.tar.gz", b"")
+        del host.pages["/other.tar.gz"]
+        with Host() as behind:
+            behind.put(f"/127.0.0.1:{host.port}/other.tar.gz", archive(1000))
+            monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", f"{nginx.url},{behind.url}")
+            assert files_in(resolve(other)) == files(1000)
+
+
+def test_it_ends_with_its_test_and_is_of_the_same_user(host: Host, tmp_path: Path) -> None:
+    with through(host, SLICES, tmp_path) as nginx:
+        pids = nginx.pids()
+        assert len(pids) >= 2
+        users = subprocess.run(
+            ["ps", "-o", "uid=", *map(str, pids)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        assert set(users) == {str(tmp_path.stat().st_uid)}
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []

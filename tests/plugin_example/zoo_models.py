@@ -1,0 +1,23 @@
+"""The Zoo: ``zoo://animal`` is an archive on a host of ours, which ``$ZOO_URL`` names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tfimm_resolver.errors import HandleError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import Fetch
+from tfimm_resolver.transfer import Transfer
+
+
+def plan(handle: Handle) -> Fetch:
+    """What is done with a ``zoo://`` handle."""
+    if handle.path:
+        raise HandleError(f"{handle} names no animal", fix="Write zoo://ANIMAL.")
+    base = os.environ.get("ZOO_URL", "https://zoo.example.org")
+
+    def fill(into: Path, transfer: Transfer) -> None:
+        transfer.archive(f"{base}/{handle.host}.tgz", into)
+
+    return Fetch(handle.key, fill)

@@ -1,0 +1,356 @@
+"""Mirrors: every separator of the list, what each kind of place is asked, and what is told when none has the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz
+from tests.faults import PARTS, RANGE_BYTES, RANGES, WHOLE, archive, files, left_in
+from tests.faults.origin import Host, after, gone, says
+from tests.origin import Origin
+from tests.test_cli import ran
+from tfimm_resolver import mirrors, resolve
+from tfimm_resolver.cache import name_of
+from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
+
+VARIABLE = "TFIMM_RESOLVER_MIRRORS"
+DOWN = "http://127.0.0.1:9"
+HUB = "https://tfhub.dev/google/nnlm/2"
+OTHER = {"saved_model.pb": b"the mirror's graph"}
+
+
+@pytest.fixture
+def mirror() -> Iterator[Origin]:
+    """Another host, that stands in for the origin."""
+    with Origin() as server:
+        yield server
+
+
+@pytest.fixture
+def handle(origin: Origin) -> str:
+    """A model at the origin."""
+    return origin.put("/m.tar.gz", tar_gz())
+
+
+def place(origin: Origin) -> str:
+    """The origin's host and port, as a mirror's path has them."""
+    return origin.url.removeprefix("http://")
+
+
+def origin_url(cache_dir: Path, handle: str) -> str:
+    """Where the record says that the bytes came from."""
+    text = (cache_dir / f"{name_of(handle)}.descriptor.txt").read_text()
+    return str(json.loads(text.partition("\n\n")[2])["origin"]["url"])
+
+
+def test_a_mirror_is_asked_for_host_and_path_and_the_record_says_who_gave_the_bytes(
+    handle: str, origin: Origin, mirror: Origin, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = mirror.put(f"/hub/{place(origin)}/m.tar.gz", tar_gz(OTHER))
+    monkeypatch.setenv(VARIABLE, f"{mirror.url}/hub/")
+    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}" and files_in(resolve(handle)) == OTHER
+    assert origin_url(cache_dir, handle) == there and origin.asked == []
+
+
+def test_a_page_of_tf_hub_is_asked_of_the_mirror_with_its_query(mirror: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.put_model("/tfhub.dev/google/nnlm/2", tar_gz())
+    monkeypatch.setenv(VARIABLE, mirror.url)
+    assert files_in(resolve(HUB)) == MODEL
+
+
+@pytest.mark.parametrize(
+    ("template", "asked"),
+    [
+        ("{url}/{host}/{path}", "/tfhub.dev/google/nnlm/2?tf-hub-format=compressed"),
+        ("{url}/of/{host}", "/of/tfhub.dev/google/nnlm/2?tf-hub-format=compressed"),
+        ("{url}/{path}.tar.gz", "/google/nnlm/2.tar.gz?tf-hub-format=compressed"),
+        ("{url}/get?of={host}/{path}", "/get?of=tfhub.dev/google/nnlm/2&tf-hub-format=compressed"),
+    ],
+)
+def test_a_template_says_where_host_and_path_stand(
+    template: str, asked: str, mirror: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.put(asked, tar_gz())
+    monkeypatch.setenv(VARIABLE, template.replace("{url}", mirror.url))
+    resolve(HUB)
+    assert mirror.asked == [asked]
+
+
+def test_in_china_the_archive_is_taken_from_the_bucket_there_as_tensorflow_hub_does(
+    mirror: Origin, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.put("/gcs.tensorflow.google.cn/tfhub-modules/google/nnlm/2.tar.gz", tar_gz())
+    monkeypatch.setenv(VARIABLE, mirror.url)
+    handle = "https://hub.tensorflow.google.cn/google/nnlm/2"
+    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert mirror.asked == ["/gcs.tensorflow.google.cn/tfhub-modules/google/nnlm/2.tar.gz"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("separator", [",", "|", " , ,", ",\t| "])
+def test_where_a_mirror_has_nothing_the_next_place_is_asked(
+    status: int, separator: str, handle: str, origin: Origin, mirror: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.put(f"/{place(origin)}/m.tar.gz", b"nothing", status=status)
+    monkeypatch.setenv(VARIABLE, f" {mirror.url}{separator}direct")
+    assert files_in(resolve(handle)) == MODEL
+    assert len(mirror.asked) == 1 and origin.asked == ["/m.tar.gz"]
+
+
+BROKEN = {
+    "down": (None, OfflineError, DOWN),
+    "refuses": ({"status": 403, "body": b"not you"}, FetchError, "not you"),
+    "cannot": ({"status": 500, "body": b"oh dear"}, FetchError, "oh dear"),
+    "shows a page": ({"body": b"<html><title>Log in</title></html>"}, ArchiveError, "an HTML page: 'Log in'"),
+    "gives a cut archive": ({"body": tar_gz()[:-9]}, ArchiveError, "gzip"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_behind_a_comma_nobody_else_is_asked_after_another_error(
+    fault: str, handle: str, origin: Origin, mirror: Origin, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, kind, word = BROKEN[fault]
+    if page is not None:
+        mirror.put(f"/{place(origin)}/m.tar.gz", **page)  # type: ignore[arg-type]
+    at = DOWN if page is None else mirror.url
+    monkeypatch.setenv(VARIABLE, f"{at},direct")
+    with pytest.raises(kind) as caught:
+        resolve(handle)
+    text = str(caught.value)
+    assert word in text and f"{at}/{place(origin)}/m.tar.gz" in text and "behind | after any error" in text
+    assert origin.asked == [] and left_in(cache_dir) == set()
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_behind_a_bar_the_next_place_is_asked_after_any_error_and_it_is_told(
+    fault: str,
+    handle: str,
+    origin: Origin,
+    mirror: Origin,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    page, _, word = BROKEN[fault]
+    if page is not None:
+        mirror.put(f"/{place(origin)}/m.tar.gz", **page)  # type: ignore[arg-type]
+    monkeypatch.setenv(VARIABLE, f"{DOWN if page is None else mirror.url}|direct")
+    assert files_in(resolve(handle)) == MODEL
+    assert left_in(cache_dir) == WHOLE and origin_url(cache_dir, handle) == handle
+    assert word in caplog.text and "asking the next place" in caplog.text
+
+
+def test_a_pin_is_asked_of_a_mirrors_bytes_and_the_next_place_may_keep_it(
+    handle: str, origin: Origin, mirror: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.put(f"/{place(origin)}/m.tar.gz", tar_gz(OTHER))
+    pin = hashlib.sha256(tar_gz()).hexdigest()
+    monkeypatch.setenv(VARIABLE, f"{mirror.url},direct")
+    with pytest.raises(IntegrityError, match=f"pinned {pin}"):
+        resolve(handle, sha256=pin)
+    assert origin.asked == []
+    monkeypatch.setenv(VARIABLE, f"{mirror.url}|direct")
+    assert files_in(resolve(handle, sha256=pin)) == MODEL
+
+
+def test_off_refuses_every_fetch_and_what_is_cached_stays_an_answer(
+    handle: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "off")
+    with pytest.raises(OfflineError, match=f"{VARIABLE} says off"):
+        resolve(handle)
+    assert origin.asked == []
+    monkeypatch.delenv(VARIABLE)
+    path = resolve(handle)
+    monkeypatch.setenv(VARIABLE, "off")
+    assert resolve(handle) == path
+
+
+def test_off_ends_a_list_and_so_does_direct(
+    handle: str, origin: Origin, mirror: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.put(f"/{place(origin)}/m.tar.gz", b"none", status=404)
+    monkeypatch.setenv(VARIABLE, f"{mirror.url},off,direct")
+    with pytest.raises(OfflineError, match="says off") as caught:
+        resolve(handle)
+    assert "answered 404" in str(caught.value) and origin.asked == []
+    origin.put("/m.tar.gz", b"gone", status=404)
+    monkeypatch.setenv(VARIABLE, f"direct,{mirror.url}")
+    with pytest.raises(NotFoundError):
+        resolve(handle)
+    assert len(mirror.asked) == 1
+
+
+def test_when_nobody_has_it_every_place_and_its_word_is_told(
+    origin: Origin, mirror: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"{DOWN}|{mirror.url},direct")
+    with pytest.raises(NotFoundError) as caught:
+        resolve(f"{origin.url}/m.tar.gz")
+    lines = str(caught.value).splitlines()
+    assert f"{origin.url}/m.tar.gz answered 404" in lines[0]
+    assert f"{DOWN}/{place(origin)}/m.tar.gz is out of reach" in lines[1] and "answered 404" in lines[2]
+
+
+def test_a_directory_of_archives_serves_also_offline(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = tmp_path / "my mirror" / "tfhub.dev" / "google" / "nnlm" / "2.tar.gz"
+    packed.parent.mkdir(parents=True)
+    packed.write_bytes(tar_gz())
+    (tmp_path / "my mirror" / "example.org:8080").mkdir()
+    (tmp_path / "my mirror" / "example.org:8080" / "a b.zip").write_bytes(tar_gz(OTHER))
+    monkeypatch.setenv(VARIABLE, f"file://{tmp_path}/my%20mirror")
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    assert files_in(resolve(HUB)) == MODEL and origin_url(cache_dir, HUB) == str(packed)
+    assert files_in(resolve("https://ada:secret@example.org:8080/a%20b.zip?token=secret")) == OTHER
+    with pytest.raises(NotFoundError, match=r"google/other/1\.tar\.gz cannot be read"):
+        resolve("https://tfhub.dev/google/other/1")
+    with pytest.raises(NotFoundError, match=r"2\.tar\.gz/1\.tar\.gz"):
+        resolve("https://tfhub.dev/google/nnlm/2.tar.gz/1")
+    monkeypatch.setenv(VARIABLE, f"file://{tmp_path}/my%20mirror,direct")
+    with pytest.raises(OfflineError, match="OFFLINE is set"):
+        resolve("https://tfhub.dev/google/other/1")
+
+
+@pytest.mark.parametrize(
+    "path", ["a/../../x.tar.gz", "%2e%2E/x.tar.gz", "a%2f..%2fx.tar.gz", "a/%5c..%5cx.tgz", "x%00.tgz", "./x.tgz"]
+)
+@pytest.mark.parametrize("where", ["file://{folder}/mirror", "{url}/mirror"])
+def test_a_path_that_climbs_is_asked_of_no_mirror(
+    where: str, path: str, mirror: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(tar_gz())
+    (tmp_path / "mirror" / "example.org").mkdir(parents=True)
+    monkeypatch.setenv(VARIABLE, where.format(folder=tmp_path, url=mirror.url))
+    with pytest.raises(HandleError, match="does not stay inside") as caught:
+        resolve(f"https://ada:secret@example.org/{path}")
+    assert "secret" not in str(caught.value)
+    assert mirror.asked == []
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        (",", "names no place"),
+        ("| ,|", "names no place"),
+        ("mirror", "'mirror'"),
+        ("/srv/mirror", "'/srv/mirror'"),
+        ("ftp://example.org", "ftp"),
+        ("file://elsewhere/srv", "elsewhere"),
+        ("file:srv", "srv"),
+        ("https://", "https://"),
+        ("https://example.org/{name}", "unknown name"),
+        ("https://example.org/#{path}", "example.org"),
+        ("https://[::1/x", "::1"),
+        ("direct off", "direct off"),
+        ("https://ada:secret@example.org/{x}?token=secret", "example.org"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_an_error_without_its_secrets(
+    said: str, word: str, handle: str, origin: Origin, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, said)
+    with pytest.raises(HandleError) as caught:
+        resolve(handle)
+    assert VARIABLE in str(caught.value) and word in str(caught.value) and "token" not in str(caught.value)
+    assert origin.asked == [] and left_in(cache_dir) == set()
+
+
+def test_a_place_without_a_scheme_is_one_of_https() -> None:
+    assert [mirror.template for mirror in mirrors.parsed("mirror.example.org/hub, localhost:8080")] == [
+        "https://mirror.example.org/hub/{host}/{path}",
+        "https://localhost:8080/{host}/{path}",
+    ]
+
+
+def test_an_empty_list_means_direct(handle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, " ")
+    assert files_in(resolve(handle)) == MODEL
+
+
+def test_userinfo_of_the_handle_does_not_reach_the_mirror_and_the_mirrors_own_nowhere_else(
+    origin: Origin, mirror: Origin, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    origin.put("/m.tar.gz", tar_gz())
+    mirror.put(f"/{place(origin)}/m.tar.gz", b"no", status=500)
+    monkeypatch.setenv(VARIABLE, f"http://bob:mirrorpass@{mirror.url.removeprefix('http://')}|direct")
+    handle = f"http://ada:secret@{place(origin)}/m.tar.gz"
+    resolve(handle)
+    assert {headers["Authorization"] for headers in mirror.headers} == {"Basic Ym9iOm1pcnJvcnBhc3M="}
+    assert {headers["Authorization"] for headers in origin.headers} == {"Basic YWRhOnNlY3JldA=="}
+    texts = [path.read_text() for path in cache_dir.glob("*.txt")]
+    assert all("secret" not in text and "mirrorpass" not in text for text in [*texts, caplog.text])
+
+
+def test_uncompressed_the_mirror_is_asked_too(mirror: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.put("/tfhub.dev/google/nnlm/2?tf-hub-format=uncompressed", b"gs://bucket/model", status=303)
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    monkeypatch.setenv(VARIABLE, f"file:///nowhere,{mirror.url}")
+    assert resolve(HUB) == "gs://bucket/model"
+    monkeypatch.setenv(VARIABLE, "off")
+    with pytest.raises(OfflineError):
+        resolve(HUB)
+
+
+def test_a_public_archive_in_a_bucket_is_asked_of_the_mirror_and_of_nobody_behind_it(
+    mirror: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, mirror.url)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
+    with pytest.raises(NotFoundError):
+        resolve("gs://bucket/m.tar.gz")
+    mirror.put("/storage.googleapis.com/bucket/m.tar.gz", tar_gz())
+    assert files_in(resolve("gs://bucket/m.tar.gz")) == MODEL
+
+
+@pytest.fixture
+def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """An origin with ranges."""
+    with Host() as server:
+        yield server
+
+
+@pytest.mark.usefixtures("_small_ranges")
+def test_what_came_before_a_break_is_gone_on_with_past_a_mirror_that_has_nothing(
+    host: Host, mirror: Origin, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"{mirror.url},direct")
+    monkeypatch.setenv("TFIMM_RESOLVER_CONNECTIONS", "1")
+    handle = host.put("/m.tar.gz", archive(), after(9, gone))
+    with pytest.raises(FetchError):
+        resolve(handle)
+    assert left_in(cache_dir) == PARTS
+    host.put("/m.tar.gz", archive())
+    assert files_in(resolve(handle)) == files()
+    assert host.twice_bytes() == 0 and len(mirror.asked) == 2 and left_in(cache_dir) == WHOLE
+
+
+@pytest.mark.usefixtures("_small_ranges")
+def test_no_byte_of_one_mirror_is_mixed_with_another_ones(
+    host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = bytes(reversed(archive()))  # of the same length, and under the same validator
+    host.put(f"/first/{host.url.removeprefix('http://')}/m.tar.gz", changed, after(5, says(500)))
+    handle = host.put("/m.tar.gz", archive())
+    monkeypatch.setenv(VARIABLE, f"{host.url}/first|direct")
+    assert files_in(resolve(handle)) == files() and left_in(cache_dir) == WHOLE
+    assert sum(one.status == 206 for one in host.asked if one.path == "/m.tar.gz") == RANGES
+
+
+def test_the_command_line_tells_which_place_failed(handle: str, origin: Origin, cache_dir: Path) -> None:
+    code, out, err = ran("resolve", handle, TFIMM_RESOLVER_MIRRORS=f"{DOWN}|direct")
+    assert (code, out) == (0, f"{cache_dir}/{name_of(handle)}\n") and f"{DOWN}/{place(origin)}/m.tar.gz is out of reach" in err
+    code, _, err = ran("resolve", f"{origin.url}/n.tar.gz", TFIMM_RESOLVER_MIRRORS=f"{DOWN},direct")
+    assert code == 3 and "behind | after any error" in err
+    assert os.listdir(cache_dir)

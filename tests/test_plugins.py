@@ -1,0 +1,192 @@
+"""Sources from other packages: one that is really installed, and those that do not do what a source does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz
+from tests.faults import NOTHING, left_in
+from tests.origin import Origin
+from tests.processes import run
+from tests.test_cli import ran
+from tfimm_resolver import plugins, resolve
+from tfimm_resolver.adapters.tensorflow_hub import HubResolver
+from tfimm_resolver.cache import name_of
+from tfimm_resolver.errors import HandleError, SourceError, UnknownHandleError
+
+EXAMPLE = Path(__file__).parent / "plugin_example"
+Install = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example package, installed by pip into a directory of its own, without network."""
+    folder = tmp_path_factory.mktemp("plugin")
+    shutil.copytree(EXAMPLE, folder / "source")
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder / "site"), str(folder / "source")]
+    job = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert job.returncode == 0, job.stderr
+    return folder / "site"
+
+
+@pytest.fixture
+def zoo(installed: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> Origin:
+    """A zoo with a lion, and the package installed for the processes that a test starts."""
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    monkeypatch.setenv("ZOO_URL", origin.url)
+    origin.put("/lion.tgz", tar_gz())
+    return origin
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Lays a package out as pip would have; for this process."""
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(plugins, "_told", set())
+    modules = {*sys.modules}
+
+    def package(name: str, code: str, entry: str = "zoo = {name}:plan") -> None:
+        facts = tmp_path / "site" / f"{name}-1.0.dist-info"
+        facts.mkdir(parents=True)
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (facts / "entry_points.txt").write_text(f"[{plugins.GROUP}]\n{entry.format(name=name)}\n")
+        (tmp_path / "site" / f"{name}.py").write_text(textwrap.dedent(code))
+
+    yield package
+    for module in {*sys.modules} - modules:
+        del sys.modules[module]
+
+
+def test_an_installed_source_serves_resolve_and_the_command_line(zoo: Origin, cache_dir: Path) -> None:
+    path = f"{cache_dir}/{name_of('zoo://lion')}"
+    assert run("import tfimm_resolver; print(tfimm_resolver.resolve('zoo://lion'))") == path and files_in(path) == MODEL
+    assert ran("resolve", "ZOO://lion") == (0, f"{path}\n", "")
+    assert json.loads(ran("ls", "--json")[1])["models"][0]["handle"] == "zoo://lion"
+    assert ran("verify", "--repair")[0] == 0 and ran("rm", "zoo://lion")[0] == 0
+    code, _, err = ran("resolve", "zoo://lion/cub")
+    assert code == 2 and "zoo://lion/cub names no animal" in err
+    code, _, err = ran("resolve", "zo://lion")
+    assert code == 2 and "known schemes: file, gs, s3, http, https, zoo" in err and "Did you mean zoo://lion ?" in err
+    assert zoo.asked == ["/lion.tgz"]
+
+
+def test_tensorflow_hub_is_told_that_it_is_served(zoo: Origin) -> None:
+    code = "from tfimm_resolver.adapters.tensorflow_hub import HubResolver as Hub; print(*map(Hub().is_supported, {}))"
+    assert run(code.format(["zoo://lion", "zo://lion", "ram://x"])) == "True False False"
+
+
+def test_what_is_ours_is_answered_without_a_look_at_what_is_installed(zoo: Origin) -> None:
+    handle = zoo.put("/m.tar.gz", tar_gz())
+    code = """
+        import sys, tfimm_resolver
+        tfimm_resolver.resolve(sys.argv[1])
+        print("importlib.metadata" in sys.modules, "zoo_models" in sys.modules)
+        tfimm_resolver.resolve("zoo://lion")
+        print("zoo_models" in sys.modules)
+    """
+    run("import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1])", handle)
+    assert run(code, handle).split() == ["False", "False", "True"]
+
+
+def test_one_that_was_found_is_not_looked_for_again(install: Install, tmp_path: Path) -> None:
+    install("zoo_a", "from tfimm_resolver.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
+    assert resolve("zoo://lion") == "/lion"
+    shutil.rmtree(tmp_path / "site" / "zoo_a-1.0.dist-info")
+    assert resolve("zoo://tiger") == "/tiger"
+
+
+def test_one_that_is_installed_meanwhile_is_found(install: Install) -> None:
+    with pytest.raises(UnknownHandleError):
+        resolve("zoo://lion")
+    install("zoo_a", "from tfimm_resolver.plan import InPlace\ndef plan(handle): return InPlace('gs://b/' + handle.host)")
+    assert resolve("zoo://lion") == "gs://b/lion"
+
+
+def test_one_that_does_not_know_the_handle_leaves_it_unknown(install: Install) -> None:
+    install("zoo_a", "def plan(handle): return None")
+    with pytest.raises(UnknownHandleError, match='nobody serves "zoo://lion"'):
+        resolve("zoo://lion")
+
+
+IMPORT = "from tfimm_resolver.plan import Ask, Fetch, InPlace\n"
+BAD = {
+    "import zoo_dependency": "cannot be loaded: ModuleNotFoundError: No module named 'zoo_dependency'",
+    "1 / 0": "cannot be loaded: ZeroDivisionError",
+    "x = 1": "cannot be loaded: AttributeError",
+    "plan = 'no function'": "is no function, but 'no function'",
+    "def plan(handle): raise KeyError('lion')": "failed: KeyError: 'lion'",
+    "def plan(): pass": "failed: TypeError",
+    "def plan(handle): return '/zoo/lion'": "answered '/zoo/lion' to zoo://lion, which is no plan",
+    "def plan(handle): return InPlace('lion')": "which is no plan",
+    "def plan(handle): return InPlace(None)": "which is no plan",
+    "def plan(handle): return Fetch(b'key', lambda into, transfer: None)": "which is no plan",
+    "def plan(handle): return Fetch('', lambda into, transfer: None)": "which is no plan",
+    "def plan(handle): return Fetch(handle.key, None)": "which is no plan",
+    "def plan(handle): return Ask(lambda transfer: None, InPlace('/'))": "which is no plan",
+    "def plan(handle): return Fetch(handle.key, lambda into, transfer: 1 / 0)": "failed: ZeroDivisionError",
+    "def plan(handle): return Fetch(handle.key, lambda into: None)": "failed: TypeError",
+    "def plan(handle): return Ask(lambda transfer: 1 / 0, Fetch(handle.key, print))": "failed: ZeroDivisionError",
+    "def plan(handle): return Ask(lambda transfer: None, Fetch(handle.key, lambda into: 1 / 0))": "failed: TypeError",
+}
+
+
+@pytest.mark.parametrize("code", BAD)
+def test_one_that_is_broken_is_told_with_its_package_and_its_cause(code: str, install: Install, cache_dir: Path) -> None:
+    install("zoo_a", IMPORT + code)
+    with pytest.raises(SourceError) as caught:
+        resolve("zoo://lion")
+    text = str(caught.value)
+    assert "the source of zoo:// in zoo_a 1.0" in text and BAD[code] in text and "mend or uninstall it" in text
+    is_by_cause = "failed" in BAD[code] or "cannot" in BAD[code]
+    assert (caught.value.__cause__ is not None) == is_by_cause
+    assert left_in(cache_dir) == NOTHING
+
+
+def test_an_error_of_ours_stays_what_it_is(install: Install) -> None:
+    install("zoo_a", "from tfimm_resolver.errors import HandleError\ndef plan(handle): raise HandleError('no such animal')")
+    with pytest.raises(HandleError, match="no such animal"):
+        resolve("zoo://lion")
+
+
+def test_one_that_brings_nothing_is_told(install: Install, cache_dir: Path) -> None:
+    install("zoo_a", IMPORT + "def plan(handle): return Fetch(handle.key, lambda into, transfer: None)")
+    with pytest.raises(Exception, match="holds no files"):
+        resolve("zoo://lion")
+    assert left_in(cache_dir) == NOTHING
+
+
+def test_a_scheme_of_ours_is_not_theirs_and_it_is_told_once(
+    install: Install, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    install("zoo_a", "raise SystemExit('it was loaded')", "HTTP = {name}:plan\nfile = {name}:file")
+    handle = origin.put("/m.tar.gz", tar_gz())
+    assert files_in(resolve(handle)) == MODEL and caplog.text.count("zoo_a") == 0
+    for _ in range(2):
+        with pytest.raises(UnknownHandleError):
+            resolve("zoo://lion")
+    assert caplog.text.count("zoo_a 1.0 has a source for HTTP://, which is ours: it is not used") == 1
+
+
+def test_two_for_one_scheme_are_none(install: Install) -> None:
+    for name in ("zoo_b", "zoo_a"):
+        install(name, "raise SystemExit('it was loaded')")
+    with pytest.raises(SourceError, match=r"zoo_a 1\.0 and zoo_b 1\.0 each have a source for zoo://"):
+        resolve("zoo://lion")
+
+
+def test_a_broken_one_is_no_matter_to_tensorflow_hub_and_to_other_handles(install: Install, origin: Origin) -> None:
+    install("zoo_a", "1 / 0")
+    assert HubResolver().is_supported("zoo://lion")
+    assert files_in(resolve(origin.put("/m.tar.gz", tar_gz()))) == MODEL
+    assert os.path.isabs(resolve(os.getcwd()))

@@ -1,0 +1,173 @@
+"""Writes models into one file, to be carried to where no network is, and verifies every byte on the way.
+
+A bundle is a plain tar of a cache: for each model, in the order of their names there, its record and then its files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import IO
+
+from tfimm_resolver import listing, progress, settings
+from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError, UnknownHandleError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.listing import Model
+from tfimm_resolver.record import RECORD, File
+from tfimm_resolver.resolver import resolve
+from tfimm_resolver.tar import BLOCK_BYTES
+from tfimm_resolver.target import PIECE_BYTES
+
+DOWNLOADER = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a bundle came to be; ``sha256`` tells it from every other one."""
+
+    models: tuple[Model, ...]
+    size_bytes: int
+    sha256: str
+
+
+def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> Written:
+    """Put models into a bundle, fetching what is not cached; the same copies make the same bytes.
+
+    Args:
+        handles: as ``resolve`` takes them, or names and sha1s as the command line shows them.
+        into: a path, where a whole bundle appears or nothing; or a buffered stream, which is not closed.
+
+    Raises:
+        UnknownHandleError: if one of them is not known, or lies elsewhere than in the cache.
+        IntegrityError: if one is damaged, or nobody recorded what it should be.
+        CacheError: if one cannot be read, or the bundle cannot be written.
+    """
+    models = _chosen(handles)
+    if not isinstance(into, (str, os.PathLike)):
+        return _written(models, into)
+    half = f"{os.fspath(into)}.{os.urandom(4).hex()}.half"
+    try:
+        with open(half, "xb") as file:
+            written = _written(models, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(half, into)
+    except OSError as error:
+        if isinstance(error, ResolverError):
+            raise
+        raise CacheError(
+            f"cannot write {os.fspath(into)}: {error.strerror}", fix="Name another place for the bundle."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # it has its name, or never was
+            os.unlink(half)
+    return written
+
+
+def _written(models: Sequence[Model], out: IO[bytes]) -> Written:
+    digest, size_bytes = hashlib.sha256(), 0
+
+    def put(data: bytes | memoryview) -> None:
+        nonlocal size_bytes
+        out.write(data)
+        digest.update(data)
+        size_bytes += len(data)
+
+    total_bytes = sum(model.size_bytes for model in models)
+    with progress.shown(f"export of {len(models)}", total_bytes, quiet=settings.is_quiet()) as meter:
+        for model in models:
+            _put_model(model, put, meter)
+    put(bytes(2 * BLOCK_BYTES))
+    return Written(tuple(models), size_bytes, digest.hexdigest())
+
+
+def _put_model(model: Model, put: Callable[[bytes | memoryview], None], meter: progress.Meter) -> None:
+    assert model.entry is not None
+    name, record = model.entry.name, model.entry.record
+    text = replace(record, tree=name).to_text(DOWNLOADER).encode("utf-8", "backslashreplace")
+    put(_header(name + RECORD, len(text)) + text + bytes(-len(text) % BLOCK_BYTES))
+    for file in record.files or ():
+        put(_header(f"{name}/{file.path}", file.size_bytes))
+        for piece in _pieces(model, file):
+            put(piece)
+            meter.advance(len(piece))
+        put(bytes(-file.size_bytes % BLOCK_BYTES))
+
+
+def _header(name: str, size_bytes: int) -> bytes:
+    """A member without owner, time or mode of its own."""
+    member = tarfile.TarInfo(name)
+    member.size = size_bytes
+    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _pieces(model: Model, file: File) -> Iterator[memoryview]:
+    """The bytes of a file, all that the record promises and no others.
+
+    Raises:
+        IntegrityError: if they are others, at the latest when the last one has been given.
+    """
+    digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(PIECE_BYTES))
+    try:
+        with open(f"{model.path}/{file.path}", "rb", buffering=0) as source:
+            while count := source.readinto(buffer[: left_bytes or 1]):
+                if not left_bytes:
+                    break
+                digest.update(buffer[:count])
+                left_bytes -= count
+                yield buffer[:count]
+    except OSError as error:
+        raise CacheError(f"{model.path}/{file.path} cannot be read: {error.strerror}", fix=_mend(model)) from error
+    if count or left_bytes or digest.hexdigest() != file.sha256:
+        raise IntegrityError(f"{model.name} is damaged: {file.path} has other bytes than were fetched", fix=_mend(model))
+
+
+def _chosen(handles: Sequence[str]) -> list[Model]:
+    """The models, each once, in the order of their names in a cache."""
+    models = [_model(handle) for handle in handles]
+    by_name = {model.entry.name: model for model in models if model.entry}
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def _model(text: str) -> Model:
+    """The whole model, with its record, on this machine's disk."""
+    found, pin = _found(text), Handle.parse(text).sha256
+    whole = [model for model in found if model.entry and model.state == "whole" and not settings.is_bucket(model.path)]
+    if not whole:
+        raise _refusal(found[0])
+    known = whole[0].entry.record.origin.sha256 if whole[0].entry else ""
+    if pin not in (None, known):
+        raise IntegrityError(f"{whole[0].name} is cached with another sha256:\n  cached {known}\n  pinned {pin}")
+    return whole[0]
+
+
+def _found(text: str) -> list[Model]:
+    with contextlib.suppress(UnknownHandleError):
+        return listing.select([text])
+    if "://" not in text and not os.path.exists(text):
+        return listing.select([text])  # which tells why not
+    path = resolve(text)
+    found = [model for model in listing.models() if model.path == path]
+    if not found:
+        raise UnknownHandleError(f"{text} lies at {path}, and not in the cache", fix="Copy that directory as it is.")
+    return found
+
+
+def _refusal(model: Model) -> CacheError | IntegrityError:
+    if model.entry is None:
+        return CacheError(f"{model.path} was put there by hand, and has no record", fix="Copy that directory as it is.")
+    if model.state == "damaged":
+        return IntegrityError(f"{model.name} is damaged: {model.entry.fault}", fix=_mend(model))
+    if model.state == "unverifiable":
+        fix = f"Fetch it anew: tfimm-resolver resolve --refresh {model.entry.record.handle or 'HANDLE'}"
+        return IntegrityError(f"nobody recorded what the files of {model.name} should be", fix=fix)
+    fix = "Bring it to this machine's disk first: tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1."
+    return CacheError(f"{model.name} lies in a bucket, at {model.path}", fix=fix)
+
+
+def _mend(model: Model) -> str:
+    return f"Mend it: tfimm-resolver verify --repair {model.name}"

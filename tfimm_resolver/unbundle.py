@@ -1,0 +1,265 @@
+"""Reads a bundle that nobody vouches for into the cache: every model of it, verified, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from tfimm_resolver import listing, progress, settings, tar
+from tfimm_resolver.cache import Cache, name_of
+from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import Ask, Fetch
+from tfimm_resolver.record import RECORD, TREE, Brought, Record
+from tfimm_resolver.sources import sources_for
+from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Target
+
+_RECORD_BYTES_MAX = 256 << 20
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
+_KEYED_BY_HANDLE = ("http", "https", "gs", "s3")
+_FIX = "Nothing of it was imported: export it again, and compare the sha256 that export prints on both sides."
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A model of a bundle, and what became of it.
+
+    Attributes:
+        state: ``imported``; ``same`` where these very files were here already; ``kept`` where those that are here were
+            fetched later than the bundle's.
+    """
+
+    record: Record
+    path: str
+    state: str
+
+    def facts(self) -> dict[str, Any]:
+        """The words of ``--json``."""
+        return {
+            "handle": self.record.handle,
+            "path": self.path,
+            "state": self.state,
+            "size_bytes": self.record.size_bytes,
+            "fetched_at": self.record.fetched_at,
+            "archive_sha256": self.record.origin.sha256 or None,
+        }
+
+
+def read(source: IO[bytes] | str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> list[Taken]:
+    """Take every model of a bundle into the cache; none of them if anything in it is not right.
+
+    A whole model that is here stays, if it was fetched later than the bundle's; else the bundle's takes its place as after
+    a refresh, without disturbing who reads the old one.
+
+    Args:
+        source: a path, or a stream, which is read once, to its end, and not closed.
+        refresh: the bundle's take the place of later ones, too.
+        sha256: what the bundle has to hash to, 64 hexadecimal digits.
+
+    Raises:
+        ArchiveError: if it is cut, damaged, no bundle, or holds a name that leaves its model's directory.
+        IntegrityError: if a file is not as its record says, a record is another model's, or the bundle has another hash.
+        FetchError: if it cannot be read.
+        CacheError: if the cache cannot be written.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            file = open(source, "rb", buffering=0)  # noqa: SIM115  # closed below
+        except OSError as error:
+            raise FetchError(f"the bundle {os.fspath(source)} cannot be read: {error.strerror}") from error
+        with file:
+            return read(file, refresh=refresh, sha256=sha256)
+    name = str(getattr(source, "name", "") or "that was given")
+    sha256 = Handle.parse(name, sha256=sha256).sha256
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_Stream.shown(source, name))
+        intake = Intake(listing.cache(), stack, refresh)
+        try:
+            intake.take(tar.members(stream.pieces()))
+        except (ArchiveError, IntegrityError) as error:
+            raise type(error)(f"the bundle {name}: {error.text}", fix=error.fix or _FIX) from error
+        stream.check(sha256)
+        return intake.published()
+
+
+class Intake:
+    """What a bundle holds on its way into the cache: staged under its models' locks, published when all of it is right."""
+
+    def __init__(self, cache: Cache, stack: contextlib.ExitStack, refresh: bool) -> None:
+        """``stack`` holds the locks, and what is staged, until it is closed."""
+        self._cache, self._stack, self._refresh = cache, stack, refresh
+        self._staged: dict[str, tuple[Record, Path | None, str]] = {}
+
+    def take(self, members: Iterator[tar.Member]) -> None:
+        """Read all, and keep what is not here yet; raises as ``read`` does."""
+        last = ""
+        for member in members:
+            record = _record(member)
+            if record.tree <= last:  # so two who import the same at a time do not wait for each other
+                raise ArchiveError(f"{member.name} stands behind {last}{RECORD}, and not before it")
+            last = record.tree
+            _check_name(record)
+            self._staged[last] = record, *self._model(record, members)
+        if not last:
+            raise ArchiveError("it holds no models")
+
+    def published(self) -> list[Taken]:
+        """Make all that was staged appear in the cache."""
+        taken = []
+        for name, (record, staged, state) in self._staged.items():
+            here = record
+            if staged is not None:
+                brought = Brought(record.origin, record.files, record.fetched_at)
+                here = self._cache.publish(name, record.handle, staged, brought)
+            else:
+                here = self._cache.find_named(name) or record
+            taken.append(Taken(record, self._cache.path(here), state))
+        return taken
+
+    def _model(self, record: Record, members: Iterator[tar.Member]) -> tuple[Path | None, str]:
+        """Where the model is staged, if it is wanted, and what becomes of it."""
+        staged, state = None, self._state(record)
+        if state == "imported":
+            staged = self._stack.enter_context(self._cache.root.lock(record.tree, record.handle))
+            assert staged is not None  # nobody said that the lock may be needless
+            if (state := self._state(record)) != "imported":  # it came while we waited for the lock
+                staged = None
+        if staged is None:
+            for index, member in enumerate(_files(record, members)):
+                digest = hashlib.sha256()
+                for piece in member.pieces:
+                    digest.update(piece)
+                _compare(record, index, digest.hexdigest())
+        else:
+            _fill(staged, record, members)
+        return staged, state
+
+    def _state(self, record: Record) -> str:
+        here = self._cache.find_named(record.tree)
+        if here is None or here.files is None:
+            return "imported"
+        if self._refresh:
+            return "imported"
+        if here.files == record.files and here.origin.sha256 == record.origin.sha256:
+            return "same"
+        return "kept" if here.fetched_at >= record.fetched_at else "imported"
+
+
+class _Stream:
+    """The bytes of a bundle, hashed as they pass."""
+
+    def __init__(self, source: IO[bytes], name: str, meter: progress.Meter) -> None:
+        self._source, self._name, self._meter = source, name, meter
+        self._digest = hashlib.sha256()
+
+    @classmethod
+    @contextlib.contextmanager
+    def shown(cls, source: IO[bytes], name: str) -> Iterator[_Stream]:
+        """With its progress shown."""
+        size_bytes = None
+        with contextlib.suppress(OSError, ValueError):  # no file; a pipe
+            size_bytes = os.fstat(source.fileno()).st_size or None
+        with progress.shown(f"import of {os.path.basename(name)}", size_bytes, quiet=settings.is_quiet()) as meter:
+            yield cls(source, name, meter)
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of them."""
+        while piece := self._piece():
+            self._digest.update(piece)
+            self._meter.advance(len(piece))
+            yield piece
+
+    def check(self, sha256: str | None) -> None:
+        """Compare what has passed with what was asked for.
+
+        Raises:
+            IntegrityError: if it differs.
+        """
+        if sha256 is not None and self._digest.hexdigest() != sha256.lower():
+            text = (
+                f"the bundle {self._name} has another sha256:\n  came   {self._digest.hexdigest()}\n  pinned {sha256.lower()}"
+            )
+            raise IntegrityError(text, fix="Nothing of it was imported.")
+
+    def _piece(self) -> bytes:
+        read = getattr(self._source, "read1", self._source.read)  # of a pipe, what is there
+        try:
+            piece: bytes = read(PIECE_BYTES)
+        except OSError as error:
+            raise FetchError(f"the bundle {self._name} cannot be read: {error.strerror}") from error
+        return piece
+
+
+def _record(member: tar.Member) -> Record:
+    """The record that a model begins with."""
+    name = member.name.removesuffix(RECORD)
+    found = TREE.fullmatch(name)
+    if member.is_directory or name == member.name or found is None or found[2]:
+        raise ArchiveError(f"{member.name!r:.200} stands where the record of a model should")
+    if member.size_bytes > _RECORD_BYTES_MAX:
+        raise ArchiveError(f"{member.name} has {member.size_bytes} bytes, which no record has")
+    record = Record.parse(b"".join(member.pieces).decode("utf-8", "replace"), name)
+    if record.files is None or record.tree != name or not _TIME.fullmatch(record.fetched_at):
+        raise ArchiveError(f"{member.name} is no record that this version can read")
+    return record
+
+
+def _check_name(record: Record) -> None:
+    """Compare the name under which a model is found with the handle that people are shown.
+
+    Raises:
+        IntegrityError: if it is another handle's: who imports a harmless model must not get another one replaced.
+    """
+    with contextlib.suppress(HandleError):
+        handle = Handle.parse(record.handle)
+        key = handle.key if handle.scheme else f"sha256:{record.origin.sha256}"
+        # What a handle's query was is in no record; what identifies a model elsewhere than here, only its source knows.
+        is_known = handle.scheme in ("", *_KEYED_BY_HANDLE) and not record.handle.endswith("?…")
+        if record.tree in (name_of(key), *_planned(handle)) or not is_known:
+            return
+    raise IntegrityError(f"the record of {record.handle!r:.200} is filed as {record.tree}, which is another model's name")
+
+
+def _planned(handle: Handle) -> Iterator[str]:
+    """The names under which sources file a handle."""
+    for ask in sources_for(handle.scheme) if handle.scheme in _KEYED_BY_HANDLE else ():
+        plan = ask(handle)
+        plan = plan.otherwise if isinstance(plan, Ask) else plan
+        if isinstance(plan, Fetch):
+            yield name_of(plan.key)
+
+
+def _files(record: Record, members: Iterator[tar.Member]) -> Iterator[tar.Member]:
+    """Exactly the members that the record promises, in its order."""
+    for file in record.files or ():
+        member = next(members, None)
+        wanted = f"{record.tree}/{file.path}"
+        if member is None or (member.name, member.size_bytes, member.is_directory) != (wanted, file.size_bytes, False):
+            found = "its end" if member is None else f"{member.name!r:.200} with {member.size_bytes} bytes"
+            raise ArchiveError(f"{found} stands where {wanted!r:.200} with {file.size_bytes} bytes should")
+        yield member
+
+
+def _compare(record: Record, index: int, sha256: str) -> None:
+    file = (record.files or ())[index]
+    if sha256 != file.sha256:
+        raise IntegrityError(f"{file.path} of {record.handle} has other bytes than were fetched")
+
+
+def _fill(staged: Path, record: Record, members: Iterator[tar.Member]) -> None:
+    """Write the model's files where they are staged."""
+    with Target(staged, Packed(io.BytesIO(), record.size_bytes), Limits(*settings.unpack_limits())) as target:
+        target.expect(record.size_bytes)
+        for member in _files(record, members):
+            target.file(member.name.partition("/")[2], member.pieces, member.size_bytes)
+        target.finish()
+        by_path = {file.path: file.sha256 for file in target.files}
+    for index, file in enumerate(record.files or ()):
+        _compare(record, index, by_path.get(file.path, ""))
