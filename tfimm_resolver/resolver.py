@@ -8,13 +8,13 @@ import os
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import names, settings
-from tfimm_resolver.errors import CacheError, FetchError, HandleError, OfflineError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, OfflineError, ResolverError, UnknownHandleError
 from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan
+from tfimm_resolver.plan import Ask, Fetch, InPlace, Latest, Plan
 from tfimm_resolver.sources import SCHEMES, local, sources_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tfimm_resolver.cache import Cache
@@ -45,6 +45,8 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
         if asked.sha256 is not None:
             raise HandleError(f"{asked} is a directory: only an archive can be pinned by sha256")
         return plan.path
+    if isinstance(plan, Latest):
+        return _latest(asked, plan, refresh)
     if isinstance(plan, Ask):
         # A pin is a promise about an archive: what lies uncompressed somewhere cannot keep it.
         place = _asked(asked, plan) if asked.sha256 is None else None
@@ -85,6 +87,57 @@ def _overriding(handle: Handle, place: str) -> Handle:
             fix="Put the model there, or take the override back with clear_model_cache().",
         )
     return Handle.parse(place, sha256=handle.sha256)
+
+
+def _latest(handle: Handle, plan: Latest, refresh: bool) -> str:
+    """The path of the model that the handle stands for now; of a cached one, if the place cannot say or bring it."""
+    from tfimm_resolver.transfer import Transfer
+
+    try:
+        fixed = plan.now(Transfer(handle))
+        path = resolve(fixed, refresh=refresh, sha256=handle.sha256)
+    except FetchError as error:
+        kept = None if refresh else _kept(handle, plan)
+        if kept is None:
+            raise
+        with contextlib.suppress(FetchError):  # such as that it is not what is pinned
+            path = resolve(kept, sha256=handle.sha256)
+            log.warning("%s is served from the cache, as %s: %s", handle, kept, error.text)
+            return path
+        raise
+    if plan.newest is None:
+        with contextlib.suppress(ResolverError):  # a root that may only be read
+            next(_caches()).remember(handle.key, fixed)
+    return path
+
+
+def _kept(handle: Handle, plan: Latest) -> str | None:
+    """The handle of a cached model that may stand for the latest."""
+    whole: list[str] = []
+    for cache in _caches():
+        with contextlib.suppress(ResolverError):  # what cannot be read now is as good as not there
+            if plan.newest is not None:
+                whole += [entry.record.handle for entry in cache.entries() if entry.fault is None]
+            elif (fixed := cache.remembered(handle.key)) is not None and _is_cached(fixed):
+                return fixed
+    return plan.newest(whole) if plan.newest else None
+
+
+def _is_cached(text: str) -> bool:
+    plan = _source_plan(Handle.parse(text))
+    return isinstance(plan, Fetch) and any(cache.find(plan.key) for cache in _caches())
+
+
+def _caches() -> Iterator[Cache]:
+    """Every cache that ``resolve`` reads from, its own first."""
+    from tfimm_resolver.cache import Cache
+    from tfimm_resolver.roots import open_root
+
+    root = settings.cache_root()
+    yield Cache(open_root(root.value, root.mode))
+    behind = [settings.urls_root().value] if settings.is_second_level() else []
+    for place in (*settings.extra_roots(), *behind):
+        yield Cache(open_root(place))
 
 
 def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
