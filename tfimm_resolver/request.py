@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import certifi
 import requests
+import requests.auth
 import urllib3
 
 from tfimm_resolver import settings
@@ -23,6 +24,7 @@ from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, Offlin
 log = logging.getLogger("tfimm_resolver")
 
 _BODY_START_BYTES = 300
+_TEXT_BYTES_MAX = 1 << 20
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _TRICKLE_BYTES_PER_S = 100
 _KINDS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
@@ -35,8 +37,26 @@ _FIXES = {
 }
 
 
+class Authorization(requests.auth.AuthBase):
+    """Who asks, told to the host of one URL and to no other, whatever that host redirects to."""
+
+    def __init__(self, url: str, value: str) -> None:
+        """``value`` is that of the header."""
+        self._origin, self._value = _origin(url), value
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        if _origin(prepared.url or "") == self._origin:
+            prepared.headers["Authorization"] = self._value
+        return prepared
+
+
 class Session(requests.Session):
     """A requests session that follows redirects to http and https only, and never gives up https."""
+
+    def __init__(self, authorization: Authorization | None = None) -> None:
+        """With ``authorization``, netrc is not asked."""
+        super().__init__()
+        self.auth = self.authorization = authorization
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Where an answer redirects to, if it may; asked by requests for each one."""
@@ -48,6 +68,11 @@ class Session(requests.Session):
                 resp.close()
                 raise
         return target
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
 
 
 def _check_redirect(url: str, target: str) -> None:
@@ -78,6 +103,20 @@ def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *,
             # The archive as it is: a proxy that packs it anew would change its hash.
             headers={"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver", **(headers or {})},
         )
+
+
+def text(session: Session, url: str, asked: str) -> str:
+    """The body of a short answer 200; ``asked`` is the handle, for messages.
+
+    Raises:
+        FetchError: if there is no such answer.
+    """
+    with get(session, url) as reply:
+        if reply.status_code != 200:
+            refuse(reply, asked)
+        with translated(url):
+            body: bytes = reply.raw.read(_TEXT_BYTES_MAX, decode_content=True)
+    return body.decode("utf-8", "replace")
 
 
 def warn_of_unchecked_certificates() -> None:

@@ -43,8 +43,10 @@ class Transfer:
         self.origin = Origin()
         self.files: tuple[File, ...] | None = None
 
-    def archive(self, url: str, into: Path) -> None:
+    def archive(self, url: str, into: Path, *, authorization: str = "") -> None:
         """Bring the archive at ``url`` and unpack it into the empty directory ``into``.
+
+        ``authorization``, the header of that name, is for the host of ``url`` only, and goes before what netrc says.
 
         Raises:
             FetchError: if it did not come, whole; NotFoundError, AccessError, OfflineError and TransferTimeoutError say why.
@@ -57,7 +59,7 @@ class Transfer:
         tries, is_plain = Tries(), False
         while True:
             try:
-                self._bring(url, into, parts, tries, is_plain)
+                self._bring(url, into, parts, tries, is_plain, authorization)
                 return parts.clear()
             except AnewError as anew:
                 is_plain = is_plain or anew.is_plain
@@ -153,12 +155,31 @@ class Transfer:
             body: bytes = reply.raw.read(_PLACE_BYTES_MAX, decode_content=True)
             return body.decode("utf-8", "replace").strip()
 
-    def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool) -> None:
+    def text(self, url: str, *, authorization: str = "") -> str:
+        """The body of a short answer 200 to ``url``; ``authorization`` as in ``archive``.
+
+        Raises:
+            FetchError: if there is none after all tries.
+        """
+        self._refuse_offline()
+        from tfimm_resolver import request
+
+        request.warn_of_unchecked_certificates()
+        tries, who = Tries(), request.Authorization(url, authorization) if authorization else None
+        with request.Session(who) as session:
+            while True:
+                try:
+                    return request.text(session, url, str(self._handle))
+                except FetchError as error:
+                    tries.after(error)
+
+    def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool, authorization: str) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
 
         request.warn_of_unchecked_certificates()
         with contextlib.ExitStack() as stack:
-            body = download.begin(str(self._handle), url, parts, tries, is_plain=is_plain)
+            who = request.Authorization(url, authorization) if authorization else None
+            body = download.begin(str(self._handle), url, parts, tries, who, is_plain=is_plain)
             stack.callback(body.close)
             self.origin = Origin(request.without_secrets(body.reply.url), body.reply.headers.get("ETag", ""))
             meter = stack.enter_context(
