@@ -15,7 +15,7 @@ from tests.processes import run
 HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
-    {"digests", "flags", "member_names", "parts", "tar"},
+    {"digests", "flags", "kaggle_access", "member_names", "parts", "spellings", "tar"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"},
     {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"},
