@@ -18,8 +18,8 @@ FLOORS = (
     {"digests", "flags", "kaggle_access", "member_names", "parts", "spellings", "tar"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"},
-    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"},
-    {"cache", "plan", "transfer", "download", "ranges"},
+    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote", "hugging_face_errors"},
+    {"cache", "plan", "transfer", "download", "ranges", "hugging_face_files"},
     {"sources", "names"},
     {"resolver"},
     {"loading", "adapters", "listing"},

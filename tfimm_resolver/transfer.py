@@ -35,11 +35,11 @@ class Transfer:
     Attributes:
         origin: where it came from; complete once ``archive`` or ``local_archive`` has returned.
         files: what was unpacked, with the hash of each; None before that.
+        parts: where an unfinished download is kept for the next one to go on with; need not exist.
     """
 
     def __init__(self, handle: Handle, parts: Path | None = None) -> None:
-        """``parts`` is where ``archive`` keeps an unfinished download for the next one to go on with; need not exist."""
-        self._handle, self._place_of_parts = handle, parts
+        self._handle, self.parts = handle, parts
         self.origin = Origin()
         self.files: tuple[File, ...] | None = None
 
@@ -55,7 +55,7 @@ class Transfer:
             CacheError: if ``into`` cannot be written.
         """
         self._refuse_offline()
-        parts = Parts(self._place_of_parts or into.with_suffix(".parts"))
+        parts = Parts(self.parts or into.with_suffix(".parts"))
         tries, is_plain = Tries(), False
         while True:
             try:
