@@ -25,7 +25,7 @@ from tfimm_resolver.member_names import Names
 from tfimm_resolver.record import File, Origin
 from tfimm_resolver.spellings import HuggingFaceModel
 from tfimm_resolver.target import Limits, Packed, Target
-from tfimm_resolver.tries import Tries
+from tfimm_resolver.tries import persistently
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _QUERY = re.compile(r"\?[^\s'\"]+")
@@ -80,17 +80,12 @@ class Repository:
 
     def commit(self) -> str:
         """The commit that the revision is at."""
-        timeout_s, tries = settings.timeouts_s()[1], Tries()
+        timeout_s = settings.timeouts_s()[1]
 
         def ask() -> Any:
             return self._hub.model_info(self._model.repository, revision=self._model.revision or None, timeout=timeout_s).sha
 
-        while True:
-            try:
-                commit = self._asked(ask)
-                break
-            except FetchError as error:
-                tries.after(error)
+        commit = persistently(lambda: self._asked(ask))
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
             raise FetchError(
                 f"{self._model.key}: {self._hub.endpoint} does not say at which commit it is",

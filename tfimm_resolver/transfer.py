@@ -22,7 +22,7 @@ from tfimm_resolver.objects import Found, Objects
 from tfimm_resolver.parts import Parts
 from tfimm_resolver.record import File, Origin
 from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Target
-from tfimm_resolver.tries import AnewError, Tries
+from tfimm_resolver.tries import AnewError, Tries, persistently
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -165,13 +165,8 @@ class Transfer:
         from tfimm_resolver import request
 
         request.warn_of_unchecked_certificates()
-        tries, who = Tries(), request.Authorization(url, authorization) if authorization else None
-        with request.Session(who) as session:
-            while True:
-                try:
-                    return request.text(session, url, str(self._handle))
-                except FetchError as error:
-                    tries.after(error)
+        with request.Session(request.Authorization(url, authorization) if authorization else None) as session:
+            return persistently(lambda: request.text(session, url, str(self._handle)))
 
     def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool, authorization: str) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
