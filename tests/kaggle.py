@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 from tests.faults.origin import Fault, Host, Reply
 
@@ -45,13 +46,15 @@ class Kaggle:
     def storage_url(self) -> str:
         return f"http://localhost:{self.storage.port}"
 
-    def publish(self, path: str, version: int, archive: bytes, *faults: Fault, wants_consent: bool = False) -> str:
+    def publish(
+        self, path: str, version: int, archive: bytes, *faults: Fault, wants_consent: bool = False, **page: Any
+    ) -> str:
         """A version of ``owner/model/framework/variation``, from now on the newest; returns its handle."""
 
         def redirect(reply: Reply) -> None:
             if self._lets_in(reply, wants_consent):
                 place = f"/{path}/{version}/archive.tar.gz?X-Goog-Signature=signature{next(self._signatures)}"
-                self.storage.put(place, archive, *faults)
+                self.storage.put(place, archive, *faults, **page)
                 reply.say(302, b"", {"Location": self.storage_url + place})
 
         def tell(reply: Reply) -> None:

@@ -31,7 +31,21 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
 DOORS_TO_TENSORFLOW = {"loading", "placement", "remote", "adapters", "demo"}
 FUNCTION_LINES, FILE_LINES = 50, 300
-HEAVY = ("tensorflow", "numpy", "absl", "requests", "urllib3", "ssl", "rich", "click", "filelock", "isal", "zipfile", "socket")
+HEAVY = (
+    "tensorflow",
+    "numpy",
+    "absl",
+    "requests",
+    "urllib3",
+    "ssl",
+    "rich",
+    "click",
+    "filelock",
+    "isal",
+    "zipfile",
+    "socket",
+    "huggingface_hub",
+)
 
 Import = tuple[str, str, str, ast.stmt]
 

@@ -31,6 +31,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _QUERY = re.compile(r"\?[^\s'\"]+")
 _LOGS = (
     "huggingface_hub.file_download",
+    "huggingface_hub.utils._http",
     *(f"httpx{version}" for version in ("", "2")),
     *(f"httpcore{version}.{part}" for version in ("", "2") for part in ("connection", "http11", "http2", "proxy")),
 )
@@ -127,6 +128,7 @@ class Repository:
         return tuple(sorted(files, key=lambda file: file.path))
 
     def _listed(self) -> list[Listed]:
+        self.commit()  # at once; for the list huggingface_hub would try half a minute to reach somebody
         model = self._model
         tree = self._hub.list_repo_tree(model.repository, model.folder or None, revision=model.revision, recursive=True)
         prefix = f"{model.folder}/" if model.folder else ""
@@ -221,6 +223,9 @@ class _Told:
 
             def update(self, size_bytes: float | None = 1) -> None:
                 told.advance(size_bytes or 0)
+
+            def update_transfer(self, size_bytes: float | None = 1) -> None:
+                """Tells Xet that one bar is for all: what comes over the network is told beside what is written."""
 
             def __getattr__(self, name: str) -> Callable[..., None]:
                 return lambda *_, **__: None

@@ -105,9 +105,9 @@ def _latest(handle: Handle, plan: Latest, refresh: bool) -> str:
             log.warning("%s is served from the cache, as %s: %s", handle, kept, error.text)
             return path
         raise
-    if plan.newest is None:
+    for cache in _own_caches() if plan.newest is None else ():
         with contextlib.suppress(ResolverError):  # a root that may only be read
-            next(_caches()).remember(handle.key, fixed)
+            cache.remember(handle.key, fixed)
     return path
 
 
@@ -128,16 +128,24 @@ def _is_cached(text: str) -> bool:
     return isinstance(plan, Fetch) and any(cache.find(plan.key) for cache in _caches())
 
 
-def _caches() -> Iterator[Cache]:
-    """Every cache that ``resolve`` reads from, its own first."""
+def _own_caches() -> Iterator[Cache]:
+    """The cache, and the one in a bucket behind it."""
     from tfimm_resolver.cache import Cache
     from tfimm_resolver.roots import open_root
 
     root = settings.cache_root()
     yield Cache(open_root(root.value, root.mode))
-    behind = [settings.urls_root().value] if settings.is_second_level() else []
-    for place in (*settings.extra_roots(), *behind):
-        yield Cache(open_root(place))
+    if settings.is_second_level():
+        yield Cache(open_root(settings.urls_root().value))
+
+
+def _caches() -> Iterator[Cache]:
+    """Every cache that ``resolve`` reads from."""
+    from tfimm_resolver.cache import Cache
+    from tfimm_resolver.roots import open_root
+
+    yield from _own_caches()
+    yield from (Cache(open_root(place)) for place in settings.extra_roots())
 
 
 def _brought(handle: Handle, plan: Fetch, refresh: bool) -> str:
