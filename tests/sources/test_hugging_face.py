@@ -359,6 +359,22 @@ def test_a_refusal_is_told_with_what_to_do(name: str, hugging_face: HuggingFace,
     assert not cache_dir.exists() or os.listdir(cache_dir) == []
 
 
+def test_a_refusal_of_one_file_is_told_as_what_it_is(hugging_face: HuggingFace, cache_dir: Path) -> None:
+    commit = hugging_face.push("o/m", MODEL)
+    hugging_face.hub.faults["/o/m/resolve/"] = lambda handler: handler.say(403, b"") is None
+    with pytest.raises(AccessError, match="answered 403"):
+        resolve(f"hf://o/m@{commit}")
+    assert os.listdir(cache_dir) == []
+
+
+def test_a_refusal_by_the_storage_is_told_without_the_signature(hugging_face: HuggingFace) -> None:
+    commit = hugging_face.push("o/m", MODEL)
+    hugging_face.storage.faults["/"] = lambda handler: handler.say(403, f"{handler.path} has expired".encode()) is None
+    with pytest.raises(AccessError) as caught:
+        resolve(f"hf://o/m@{commit}")
+    assert caught.value.status == 403 and "=signature" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_token_is_shown_to_the_hub_only_and_never_told(
     hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
