@@ -15,14 +15,15 @@ from tests.processes import run
 HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
-    {"digests", "flags", "member_names", "parts", "tar", "together"},
+    {"digests", "flags", "kaggle_access", "member_names", "parts", "spellings", "tar", "together"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk", "models_file", "models_toml"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"}
     | {"hosts", "mirrors"},
-    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote", "models_edit"},
-    {"cache", "plan", "transfer", "download", "ranges"},
+    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"} | {"models_edit", "hugging_face_errors"},
+    {"cache", "plan", "transfer", "streams", "download", "ranges", "hugging_face_files"},
     {"sources", "names", "plugins"},
     {"lookup"},
+    {"latest"},
     {"resolver"},
     {"loading", "adapters", "listing", "pins", "reasons"},
     {"demo", "screen", "bundle", "unbundle"},
@@ -48,6 +49,7 @@ HEAVY = (
     "socket",
     "tomllib",
     "tomlkit",
+    "huggingface_hub",
 )
 
 Import = tuple[str, str, str, ast.stmt]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
+LATEST = ".latest.txt"
+"""Ends the name of a text that says which handle another one stood for when that was last asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -99,6 +102,16 @@ class Cache:
         trees = (TREE.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
         for known in self.root.each(self._read, sorted({found[1] for found in trees if found})):
             yield Entry(known.tree.partition(".")[0], self.path(known), known, self.root.fault(known))
+
+    def remember(self, key: str, handle: str) -> None:
+        """Keep in mind which handle the one of that key stood for, if it is not known."""
+        if self.remembered(key) != handle:
+            self.root.write(name_of(key) + LATEST, handle + "\n")
+
+    def remembered(self, key: str) -> str | None:
+        """What was kept in mind."""
+        text = self.root.read(name_of(key) + LATEST)
+        return text.strip() if text else None
 
     def remove(self, name: str) -> None:
         """Remove the model of that name, and every tree that it had."""

@@ -63,27 +63,38 @@ log = logging.getLogger("tfimm_resolver")
 Download = Union[Plain, Ranges]
 
 
-def begin(asked: str, url: str, parts: Parts, tries: Tries, *, is_plain: bool = False) -> Download:
+def begin(
+    asked: str,
+    url: str,
+    parts: Parts,
+    tries: Tries,
+    authorization: request.Authorization | None = None,
+    *,
+    is_plain: bool = False,
+) -> Download:
     """The body of ``url`` as a stream; ``asked`` is the handle, for messages.
 
     Args:
         parts: what an earlier download left, continued if it is of the same body, else forgotten.
         tries: counts the failures, those of earlier calls included.
+        authorization: who asks, if not whom netrc names.
         is_plain: ask without ranges.
 
     Raises:
         FetchError: if it is refused, or does not come after all tries.
     """
-    session = request.Session()
+    session = request.Session(authorization)
     try:
         known = None if is_plain else parts.of()
         if known is not None and known.place == request.without_secrets(url) and _have_room(parts, known):
-            return _continued(asked, url, parts, known, session, tries) or begin(asked, url, parts, tries)
+            going_on = _continued(asked, url, parts, known, session, tries)
+            return going_on or begin(asked, url, parts, tries, authorization)
         if is_plain:
             reply = _answer(session, asked, url, tries)
             parts.clear()
             return Plain(session, reply, request.content_length(reply))
-        return _begun(asked, url, parts, session, tries) or begin(asked, url, parts, tries, is_plain=True)
+        begun = _begun(asked, url, parts, session, tries)
+        return begun or begin(asked, url, parts, tries, authorization, is_plain=True)
     except BaseException:
         session.close()
         raise

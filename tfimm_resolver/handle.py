@@ -15,6 +15,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+KAGGLE_HOSTS = ("www.kaggle.com", "kaggle.com")
+HUGGING_FACE_HOSTS = ("huggingface.co", "hf.co")
+
 
 @dataclass(frozen=True, slots=True)
 class Handle:
@@ -108,7 +111,18 @@ def _parse(text: str) -> Handle:
         host = userinfo + at + place.lower()
     query = "&".join(part for part in parts.query.split("&") if part and not part.startswith("tf-hub-format="))
     rest = "?" + query if query else ""
+    if (shared := _shared_key(parts.scheme, host, path)) is not None:
+        return Handle(text, shared, parts.scheme, host, path, "", pin)
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
+
+
+def _shared_key(scheme: str, host: str, path: str) -> str | None:
+    """The key of a model that has several spellings."""
+    if scheme not in ("kaggle", "hf") and host not in (*KAGGLE_HOSTS, *HUGGING_FACE_HOSTS):
+        return None
+    from tfimm_resolver import spellings  # a millisecond that no other handle need cost
+
+    return spellings.key(scheme, host, path)
 
 
 def _masked(text: str) -> str:

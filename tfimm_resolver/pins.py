@@ -12,7 +12,7 @@ from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleErr
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.lookup import Answer
 from tfimm_resolver.models_toml import Model
-from tfimm_resolver.plan import Ask, InPlace
+from tfimm_resolver.plan import Ask, InPlace, Latest
 from tfimm_resolver.record import Origin
 from tfimm_resolver.resolver import bring
 from tfimm_resolver.roots import open_root
@@ -71,7 +71,7 @@ def upstream(handle: Handle) -> Origin:
     """
     plan = answer_of(handle).plan
     assert not isinstance(plan, Ask)
-    if isinstance(plan, InPlace):
+    if isinstance(plan, (InPlace, Latest)):
         return Origin()
     from tfimm_resolver.transfer import Transfer
 

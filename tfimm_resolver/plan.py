@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
@@ -40,6 +40,22 @@ class Ask:
     otherwise: Fetch
 
 
-Plan = Union[InPlace, Fetch, Ask]
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The handle is of another model from time to time: the place says at each call which one it is now.
+
+    Where it does not say, or what it says does not come, a cached model serves, with a warning.
+
+    Attributes:
+        now: gives the handle of the model that stays the same; asks over the network.
+        newest: picks of such handles, those of the whole models that are cached, the one to serve; None for none.
+            Where handles cannot tell it, the resolver remembers what ``now`` said last.
+    """
+
+    now: Callable[[Transfer], str]
+    newest: Callable[[Iterable[str]], str | None] | None = None
+
+
+Plan = Union[InPlace, Fetch, Ask, Latest]
 Source = Callable[[Handle], Union[Plan, None]]
 """Answers with a plan, or with None for a handle that is not its own. Knows no cache, no lock, no network."""

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import certifi
 import requests
+import requests.auth
 import urllib3
 
 from tfimm_resolver import hosts, settings
@@ -23,6 +24,7 @@ from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, Offlin
 log = logging.getLogger("tfimm_resolver")
 
 _BODY_START_BYTES = 300
+_TEXT_BYTES_MAX = 1 << 20
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _TRICKLE_BYTES_PER_S = 100
 _KINDS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
@@ -33,6 +35,19 @@ _FIXES = {
     410: "The model was taken down: look for a newer version.",
     429: "The place is asked too often: try again later, or with TFIMM_RESOLVER_CONNECTIONS=1.",
 }
+
+
+class Authorization(requests.auth.AuthBase):
+    """Who asks, told to the host of one URL and to no other, whatever that host redirects to."""
+
+    def __init__(self, url: str, value: str) -> None:
+        """``value`` is that of the header."""
+        self._origin, self._value = _origin(url), value
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        if _origin(prepared.url or "") == self._origin:
+            prepared.headers["Authorization"] = self._value
+        return prepared
 
 
 class Session(requests.Session):
@@ -51,6 +66,11 @@ class Session(requests.Session):
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
         prepared_request.headers.update(hosts.headers(prepared_request.url or ""))
 
+    def __init__(self, authorization: Authorization | None = None) -> None:
+        """With ``authorization``, netrc is not asked."""
+        super().__init__()
+        self.auth = self.authorization = authorization
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Where an answer redirects to, if it may; asked by requests for each one."""
         target = super().get_redirect_target(resp)
@@ -61,6 +81,11 @@ class Session(requests.Session):
                 resp.close()
                 raise
         return target
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
 
 
 def _check_redirect(url: str, target: str) -> None:
@@ -91,6 +116,20 @@ def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *,
             # The archive as it is: a proxy that packs it anew would change its hash.
             headers={"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver", **(headers or {})},
         )
+
+
+def text(session: Session, url: str, asked: str) -> str:
+    """The body of a short answer 200; ``asked`` is the handle, for messages.
+
+    Raises:
+        FetchError: if there is no such answer.
+    """
+    with get(session, url) as reply:
+        if reply.status_code != 200:
+            refuse(reply, asked)
+        with translated(url):
+            body: bytes = reply.raw.read(_TEXT_BYTES_MAX, decode_content=True)
+    return body.decode("utf-8", "replace")
 
 
 def warn_of_unchecked_certificates() -> None:
@@ -251,9 +290,8 @@ def _certificates() -> tuple[Any, str]:
 def _without_values(text: str, reply: requests.Response) -> str:
     """What a server says, without the values of queries and of the user's headers, which some echo."""
     for url in (reply.url, *(earlier.url for earlier in reply.history)):
-        for _, value in parse_qsl(urlsplit(url).query):
-            text = text.replace(value, "…") if len(value) > 5 else text
-        for value in " ".join(hosts.headers(url).values()).split():
+        queried = [value for _, value in parse_qsl(urlsplit(url).query)]
+        for value in (*queried, *" ".join(hosts.headers(url).values()).split()):
             text = text.replace(value, "…") if len(value) > 5 else text
     return text
 

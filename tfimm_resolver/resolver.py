@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from tfimm_resolver import disk, lookup, names, settings
+from tfimm_resolver import disk, latest, lookup, names, settings
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.lookup import Answer
-from tfimm_resolver.plan import Ask, Fetch, InPlace
+from tfimm_resolver.plan import Ask, Fetch, InPlace, Latest
 from tfimm_resolver.sources import local
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def bring(answer: Answer, *, refresh: bool = False) -> Resolved:
     asked, plan = answer.handle, answer.plan
     if isinstance(plan, InPlace):
         return _in_place(answer, plan)
+    if isinstance(plan, Latest):
+        return _latest(answer, plan, refresh)
     if isinstance(plan, Ask):
         # A pin is a promise about an archive: what lies uncompressed somewhere cannot keep it.
         place = _asked(asked, plan) if asked.sha256 is None else None
@@ -98,6 +101,9 @@ def find(answer: Answer) -> Resolved | None:
     """
     if isinstance(answer.plan, InPlace):
         return _in_place(answer, answer.plan)
+    if isinstance(answer.plan, Latest):
+        kept = latest.kept(answer.handle, answer.plan)
+        return None if kept is None else find(replace(answer, **_fixed(answer.handle, kept)))
     plan = answer.plan.otherwise if isinstance(answer.plan, Ask) else answer.plan
     cache, sha256 = _cache(settings.cache_root()), answer.handle.sha256
     try:
@@ -129,6 +135,33 @@ def _sized(answer: Answer, found: Resolved) -> Resolved:
 def _with_pin(model: Model, error: IntegrityError) -> IntegrityError:
     """The error with the place of the pin."""
     return error.retold(f"{error.text}\n  {model.name} is pinned in {model.place}")
+
+
+def _latest(answer: Answer, plan: Latest, refresh: bool) -> Resolved:
+    """The model that the handle stands for now; a cached one, if the place cannot say which that is, or bring it."""
+    from tfimm_resolver.transfer import Transfer
+
+    handle = answer.handle
+    try:
+        fixed = plan.now(Transfer(handle))
+        found = bring(replace(answer, **_fixed(handle, fixed)), refresh=refresh)
+    except FetchError as error:
+        kept = None if refresh else latest.kept(handle, plan)
+        if kept is None:
+            raise
+        with contextlib.suppress(FetchError):  # such as that it is not what is pinned
+            found = bring(replace(answer, **_fixed(handle, kept)))
+            log.warning("%s is served from the cache, as %s: %s", handle, kept, error.text)
+            return found
+        raise
+    latest.remember(handle, plan, fixed)
+    return found
+
+
+def _fixed(handle: Handle, fixed: str) -> dict[str, Any]:
+    """What of an answer is another one for a handle that always means the same model."""
+    target = lookup.of_handle(Handle.parse(fixed, sha256=handle.sha256))
+    return {"handle": target.handle, "plan": target.plan}
 
 
 def _asked(handle: Handle, plan: Ask) -> str | None:
@@ -193,8 +226,8 @@ def _filled(answer: Answer, plan: Fetch, into: Path, parts: Path) -> Brought:
 
 def _mirror_plan(place: Handle) -> Fetch:
     plan = lookup.source_plan(place)
-    if plan is None or isinstance(plan, InPlace):
-        raise NotFoundError(f"{place} is {'nowhere to be found' if plan is None else 'a directory, and no archive'}")
+    if plan is None or isinstance(plan, (InPlace, Latest)):
+        raise NotFoundError(f"{place} is {'nowhere to be found' if plan is None else 'no archive that stays the same'}")
     return plan.otherwise if isinstance(plan, Ask) else plan
 
 

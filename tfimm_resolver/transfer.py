@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
-import os
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +12,14 @@ from tfimm_resolver import disk, mirrors, progress, settings
 from tfimm_resolver.ahead import Ahead
 from tfimm_resolver.archive import unpack
 from tfimm_resolver.digests import Digests
-from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, NotFoundError, OfflineError
+from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.objects import Found, Objects
 from tfimm_resolver.parts import Parts
 from tfimm_resolver.record import File, Origin
-from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Target
-from tfimm_resolver.tries import AnewError, Tries
+from tfimm_resolver.streams import Cut, Hashed, LocalFile, counted
+from tfimm_resolver.target import Limits, Packed, Target
+from tfimm_resolver.tries import AnewError, Tries, persistently
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -34,16 +32,18 @@ class Transfer:
     Attributes:
         origin: where it came from; complete once ``archive`` or ``local_archive`` has returned.
         files: what was unpacked, with the hash of each; None before that.
+        parts: where an unfinished download is kept for the next one to go on with; need not exist.
     """
 
     def __init__(self, handle: Handle, parts: Path | None = None) -> None:
-        """``parts`` is where ``archive`` keeps an unfinished download for the next one to go on with; need not exist."""
-        self._handle, self._place_of_parts = handle, parts
+        self._handle, self.parts = handle, parts
         self.origin = Origin()
         self.files: tuple[File, ...] | None = None
 
-    def archive(self, url: str, into: Path) -> None:
+    def archive(self, url: str, into: Path, *, authorization: str = "") -> None:
         """Bring the archive at ``url``, or of a mirror, and unpack it into the empty directory ``into``.
+
+        ``authorization``, the header of that name, is for the host of ``url`` only, and goes before what netrc says.
 
         Raises:
             FetchError: if it did not come, whole; NotFoundError, AccessError, OfflineError and TransferTimeoutError say why.
@@ -51,12 +51,12 @@ class Transfer:
             IntegrityError: if the handle pins another sha256, or the server promised another hash.
             CacheError: if ``into`` cannot be written.
         """
-        parts = Parts(self._place_of_parts or into.with_suffix(".parts"))
+        parts = Parts(self.parts or into.with_suffix(".parts"))
 
         def bring(address: str) -> None:
             disk.empty(into)  # of what another place sent
             if not mirrors.is_local(address):
-                return self._archive(address, into, parts)
+                return self._archive(address, into, parts, authorization if address == url else "")
             self.local_archive(mirrors.local_path(address), into)
             parts.clear()
 
@@ -71,7 +71,7 @@ class Transfer:
         with contextlib.ExitStack() as stack:
             meter = stack.enter_context(progress.shown(self._handle.public, found.size_bytes, quiet=settings.is_quiet()))
             streams = stack.enter_context(contextlib.closing(objects.streams([found], settings.connections())))
-            hashed = _Hashed(_Cut(next(streams)[1], meter).read)
+            hashed = Hashed(Cut(next(streams)[1], meter).read)
             stream = stack.enter_context(contextlib.closing(Ahead(hashed.piece)))
             self._unpack(stream, hashed, into, found.size_bytes)
 
@@ -114,15 +114,15 @@ class Transfer:
             target = stack.enter_context(Target(into, nothing, Limits(*settings.unpack_limits())))
             target.expect(total_bytes, len(wanted))
             for found, pieces in streams:
-                target.file(found.name, _counted(pieces, meter), found.size_bytes)
+                target.file(found.name, counted(pieces, meter), found.size_bytes)
             target.finish()
         self.files = tuple(sorted(target.files, key=lambda file: file.path))
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
-        with _LocalFile(path) as file:
+        with LocalFile(path) as file:
             self.origin = Origin(path)
-            hashed = _Hashed(file.read)
+            hashed = Hashed(file.read)
             with contextlib.closing(Ahead(hashed.piece)) as stream:
                 self._unpack(stream, hashed, into, file.size_bytes)
 
@@ -151,12 +151,12 @@ class Transfer:
 
         return mirrors.tried(url, ask)
 
-    def _archive(self, url: str, into: Path, parts: Parts) -> None:
+    def _archive(self, url: str, into: Path, parts: Parts, authorization: str) -> None:
         self._refuse_offline()
         tries, is_plain = Tries(), False
         while True:
             try:
-                self._bring(url, into, parts, tries, is_plain)
+                self._bring(url, into, parts, tries, is_plain, authorization)
                 return parts.clear()
             except AnewError as anew:
                 is_plain = is_plain or anew.is_plain
@@ -173,12 +173,26 @@ class Transfer:
                 is_plain = True
             disk.empty(into)
 
-    def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool) -> None:
+    def text(self, url: str, *, authorization: str = "") -> str:
+        """The body of a short answer 200 to ``url``; ``authorization`` as in ``archive``.
+
+        Raises:
+            FetchError: if there is none after all tries.
+        """
+        self._refuse_offline()
+        from tfimm_resolver import request
+
+        request.warn_of_unchecked_certificates()
+        with request.Session(request.Authorization(url, authorization) if authorization else None) as session:
+            return persistently(lambda: request.text(session, url, str(self._handle)))
+
+    def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool, authorization: str) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
 
         request.warn_of_unchecked_certificates()
         with contextlib.ExitStack() as stack:
-            body = download.begin(str(self._handle), url, parts, tries, is_plain=is_plain)
+            who = request.Authorization(url, authorization) if authorization else None
+            body = download.begin(str(self._handle), url, parts, tries, who, is_plain=is_plain)
             stack.callback(body.close)
             self.origin = Origin(request.without_secrets(body.reply.url), body.reply.headers.get("ETag", ""))
             meter = stack.enter_context(
@@ -193,12 +207,12 @@ class Transfer:
                     meter.advance(arrived_bytes - told_bytes)
                 told_bytes = arrived_bytes
 
-            hashed = _Hashed(body.read, Digests(body.reply.headers, is_whole=body.reply.status_code == 200))
+            hashed = Hashed(body.read, Digests(body.reply.headers, is_whole=body.reply.status_code == 200))
             stream = stack.enter_context(contextlib.closing(Ahead(hashed.piece, tell, body.stop)))
             self._unpack(stream, hashed, into, body.size_bytes)
             tell()
 
-    def _unpack(self, stream: Ahead, hashed: _Hashed, into: Path, size_bytes: int | None) -> None:
+    def _unpack(self, stream: Ahead, hashed: Hashed, into: Path, size_bytes: int | None) -> None:
         try:
             files = unpack(stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
         except ArchiveError as error:
@@ -219,76 +233,3 @@ class Transfer:
                 f"{self._handle} cannot be brought into the cache at {place}: TFIMM_RESOLVER_OFFLINE is set",
                 fix="Unset it, or bring a copy and say where it is: set_model_cache(handle, path).",
             )
-
-
-class _LocalFile:
-    """A file on this machine as a stream."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        with self._telling():
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by __exit__
-            self.size_bytes = os.fstat(self._file.fileno()).st_size
-
-    def __enter__(self) -> _LocalFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def read(self, size: int, /) -> bytes:
-        with self._telling():
-            return self._file.read(size)
-
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            kind = NotFoundError if isinstance(error, (FileNotFoundError, NotADirectoryError)) else FetchError
-            raise kind(f"{self._path} cannot be read: {error.strerror}") from error
-
-
-def _counted(pieces: Iterator[bytes], meter: progress.Meter) -> Iterator[bytes]:
-    for piece in pieces:
-        meter.advance(len(piece))
-        yield piece
-
-
-class _Cut:
-    """Large pieces as a stream of small ones."""
-
-    def __init__(self, pieces: Iterator[bytes], meter: progress.Meter) -> None:
-        self._pieces = _counted(pieces, meter)
-        self._left = memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        """At most so many bytes, none at the end."""
-        self._left = self._left or memoryview(next(self._pieces, b""))
-        data, self._left = self._left[:size], self._left[size:]
-        return bytes(data)
-
-
-class _Hashed:
-    """Pieces that are hashed as they pass, for us and for what the server promised."""
-
-    def __init__(self, read: Callable[[int], bytes], promised: Digests | None = None) -> None:
-        self._read, self._promised = read, promised or Digests({}, is_whole=True)
-        self.digest = hashlib.sha256()
-        self.size_bytes = 0
-
-    def piece(self) -> bytes:
-        """The next one."""
-        piece = self._read(PIECE_BYTES)
-        self.digest.update(piece)
-        self._promised.update(piece)
-        self.size_bytes += len(piece)
-        return piece
-
-    def check(self, place: str) -> None:
-        """Compare what came from ``place`` with what it promised.
-
-        Raises:
-            IntegrityError: if they differ.
-        """
-        self._promised.check(place)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
@@ -15,6 +17,8 @@ _FIRST_PAUSE_S, _PAUSE_MAX_S = 0.5, 30.0
 _RETRY_AFTER_MAX_S = 600.0
 _PROGRESS_BYTES = 1 << 16
 _WORTH_TELLING_S = 2.0
+
+_Result = TypeVar("_Result")
 
 
 class AnewError(Exception):
@@ -30,6 +34,20 @@ class AnewError(Exception):
         super().__init__(text)
         self.error = cause or FetchError(text, fix="Try again.", is_passing=True)
         self.is_plain, self.came_bytes = is_plain, came_bytes
+
+
+def persistently(deed: Callable[[], _Result]) -> _Result:
+    """What a deed gives, which is done again after a failure that may pass.
+
+    Raises:
+        FetchError: what the last try raised.
+    """
+    tries = Tries()
+    while True:
+        try:
+            return deed()
+        except FetchError as error:
+            tries.after(error)
 
 
 class Tries:

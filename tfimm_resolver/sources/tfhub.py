@@ -26,10 +26,19 @@ def plan(handle: Handle) -> Fetch | Ask:
     def fill(into: Path, transfer: Transfer) -> None:
         transfer.archive(_compressed(handle), into)
 
+    fetch = Fetch(handle.key, fill)
+    if settings.load_format() != "UNCOMPRESSED":
+        return fetch
+    return uncompressed(handle, handle.url(tf_hub_format="uncompressed"), fetch)
+
+
+def uncompressed(handle: Handle, url: str, otherwise: Fetch) -> Ask:
+    """What is done where a model is to be read uncompressed, and ``url`` asks for the place."""
+
     def where(transfer: Transfer) -> str | None:
         """A 303 whose body is a ``gs://`` path (https://www.tensorflow.org/hub/hosting); else a warning."""
         try:
-            place = transfer.see_other(handle.url(tf_hub_format="uncompressed")) or ""
+            place = transfer.see_other(url) or ""
         except FetchError as error:
             place, reason = "", error.text
         else:
@@ -39,8 +48,7 @@ def plan(handle: Handle) -> Fetch | Ask:
         log.warning("%s cannot be read uncompressed (%s); it is downloaded", handle, reason)
         return None
 
-    fetch = Fetch(handle.key, fill)
-    return Ask(where, fetch) if settings.load_format() == "UNCOMPRESSED" else fetch
+    return Ask(where, otherwise)
 
 
 def _compressed(handle: Handle) -> str:

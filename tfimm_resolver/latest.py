@@ -1,0 +1,60 @@
+"""Which cached model may stand for a handle whose model changes, when the place cannot be asked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tfimm_resolver import lookup, settings
+from tfimm_resolver.errors import ResolverError
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.plan import Fetch, Latest
+
+if TYPE_CHECKING:
+    from tfimm_resolver.cache import Cache
+
+
+def kept(handle: Handle, plan: Latest) -> str | None:
+    """The handle of a whole cached model that may stand for the latest; None if there is none."""
+    whole: list[str] = []
+    for cache in _caches():
+        with contextlib.suppress(ResolverError):  # what cannot be read now is as good as not there
+            if plan.newest is not None:
+                whole += [entry.record.handle for entry in cache.entries() if entry.fault is None]
+            elif (fixed := cache.remembered(handle.key)) is not None and _is_cached(fixed):
+                return fixed
+    return plan.newest(whole) if plan.newest else None
+
+
+def remember(handle: Handle, plan: Latest, fixed: str) -> None:
+    """Keep what the place said now, where handles themselves cannot tell which is the latest."""
+    if plan.newest is None:
+        for cache in _own_caches():
+            with contextlib.suppress(ResolverError):  # a root that may only be read
+                cache.remember(handle.key, fixed)
+
+
+def _is_cached(text: str) -> bool:
+    plan = lookup.source_plan(Handle.parse(text))
+    return isinstance(plan, Fetch) and any(cache.find(plan.key) for cache in _caches())
+
+
+def _own_caches() -> Iterator[Cache]:
+    """The cache, and the one in a bucket behind it."""
+    from tfimm_resolver.cache import Cache
+    from tfimm_resolver.roots import open_root
+
+    root = settings.cache_root()
+    yield Cache(open_root(root.value, root.mode))
+    if settings.is_second_level():
+        yield Cache(open_root(settings.urls_root().value))
+
+
+def _caches() -> Iterator[Cache]:
+    """Every cache that ``resolve`` reads from."""
+    from tfimm_resolver.cache import Cache
+    from tfimm_resolver.roots import open_root
+
+    yield from _own_caches()
+    yield from (Cache(open_root(place)) for place in settings.extra_roots())
