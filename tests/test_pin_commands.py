@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 import tfimm_resolver
 from tests.archives import MODEL, files_in, tar_gz
-from tests.origin import Origin
+from tests.origin import Origin, Page
 from tests.test_cli import on_terminal, ran
 from tests.test_models_file import project as project  # noqa: PLC0414  # a fixture
 from tests.test_names import put_model
@@ -342,6 +343,23 @@ def test_on_a_terminal_sync_has_one_line_for_all_and_finished_models_above_it(sa
     bars = [line for line in re.split(r"[\r\n]+", text) if "━" in line]
     assert bars and all("3 models" in line for line in bars), "a model has a bar of its own"
     assert "3 fetched" in text
+
+
+def test_a_warning_does_not_run_into_the_line_of_the_sum(says: Says, origin: Origin) -> None:
+    gate = threading.Event()
+
+    def gone_when_the_line_is_there() -> Page:
+        origin.started.wait(30)
+        time.sleep(0.5)
+        threading.Timer(0.5, gate.set).start()
+        return Page(b"", 404)
+
+    slow = {"handle": origin.put("/slow.tgz", tar_gz({"saved_model.pb": os.urandom(400_000)}), gate=gate)}
+    says(slow=slow, m=pinned(f"{origin.url}/gone.tgz", mirrors=[origin.put("/m.tgz", tar_gz())]))
+    origin.pages["/gone.tgz"] = gone_when_the_line_is_there
+    screen = on_terminal("sync", "--color", "never", columns=300)
+    before, told, _ = screen.partition(f"{origin.url}/gone.tgz answered 404")
+    assert told and re.search(r"2 models.*\r\x1b\[2K$", before, re.DOTALL), screen
 
 
 def test_why_tells_the_rule_in_the_look_up_order(says: Says, origin: Origin, project: Path, cache_dir: Path) -> None:

@@ -69,9 +69,17 @@ def _terminable() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+class _Lines(logging.Handler):
+    """Writes to what stderr is at the moment: while a bar is on the terminal, that puts lines above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # it is full, closed, or there is none
+            sys.stderr.write(f"{self.format(record)}\n")
+
+
 @contextlib.contextmanager
 def _log_on_stderr() -> Iterator[None]:
-    logger, lines = logging.getLogger("tfimm_resolver"), logging.StreamHandler()
+    logger, lines = logging.getLogger("tfimm_resolver"), _Lines()
     lines.setFormatter(logging.Formatter("%(message)s"))
     level, propagate = logger.level, logger.propagate
     logger.addHandler(lines)
