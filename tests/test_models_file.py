@@ -230,7 +230,7 @@ def test_no_reader_of_toml_is_loaded_before_a_name_is_asked_for_and_a_file_is_th
     loaded = set(run(code.format("tfimm_resolver.resolve('./m')")).split())
     assert loaded.isdisjoint(HEAVY)
     loaded = set(run(code.format("tfimm_resolver.resolve('n')")).split())
-    assert loaded & {*HEAVY} == {"tomllib"}, "reading needs no more than that"
+    assert loaded & {*HEAVY} <= {"tomllib"}, "reading needs no more than that"
 
 
 def test_a_handle_error_is_what_a_stranger_would_catch(project: Path) -> None:

@@ -18,7 +18,10 @@ import pytest
 
 import tfimm_resolver
 from tests.archives import MODEL, files_in, tar_gz
+from tests.buckets import fill_s3, paths_asked
 from tests.origin import Origin, Page
+from tests.stores.gcs import Gcs
+from tests.stores.s3 import S3
 from tests.test_cli import on_terminal, ran
 from tests.test_models_file import project as project  # noqa: PLC0414  # a fixture
 from tests.test_names import put_model
@@ -308,6 +311,34 @@ def test_names_of_one_handle_cost_one_download(says: Says, origin: Origin) -> No
     code, out, _ = ran("sync", "a", "b", "c")
     assert code == 0 and len({line.split()[-1] for line in out.splitlines()}) == 1 and origin.asked == ["/m.tgz"]
     assert ran("sync")[0] == 3 and origin.asked == ["/m.tgz"]
+
+
+@pytest.mark.parametrize("is_second_level", [False, True])
+def test_pins_are_kept_in_a_bucket(
+    is_second_level: bool, project: Path, origin: Origin, gcs: Gcs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "gs://bucket/cache")
+    monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "here"))
+    monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1" if is_second_level else "")
+    handle = origin.put("/m.tgz", tar_gz())
+    assert ran("add", "m", handle)[0] == 0 and ran("sync", "--check")[0] == 0
+    assert models_file.find("m").sha256 == PIN  # type: ignore[union-attr]
+    assert resolve("m").startswith(str(tmp_path / "here") if is_second_level else "gs://bucket/cache/")
+    before = gcs.buckets["bucket"].files("cache/")
+    origin.put("/m.tgz", tar_gz(OTHER))
+    assert ran("lock", "--check")[0] == 8 and ran("why", "m")[0] == 0
+    assert gcs.buckets["bucket"].files("cache/") == before, "looking changed the bucket"
+    assert ran("lock", "--update")[0] == 0 and models_file.find("m").sha256 == OTHER_PIN  # type: ignore[union-attr]
+    assert ran("sync", "--check")[0] == 0
+
+
+def test_a_directory_in_a_bucket_is_named_and_not_pinned(project: Path, s3: S3) -> None:
+    fill_s3({f"m/{name}": data for name, data in MODEL.items()})
+    code, out, _ = ran("add", "m", "s3://bucket/m")
+    assert code == 0 and "not pinned: it is no archive" in out and files_in(resolve("m")) == MODEL
+    asked = len(paths_asked(s3, "GET"))
+    assert ran("lock")[1].startswith("no archive  m") and ran("sync", "--check")[0] == 0
+    assert len(paths_asked(s3, "GET")) == asked, "it was fetched again, and for nothing"
 
 
 def test_a_name_that_is_not_there_and_a_project_without_a_file_are_told(says: Says, project: Path) -> None:

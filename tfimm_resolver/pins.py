@@ -14,7 +14,7 @@ from tfimm_resolver.lookup import Answer
 from tfimm_resolver.models_toml import Model
 from tfimm_resolver.plan import Ask, InPlace, Latest
 from tfimm_resolver.record import Origin
-from tfimm_resolver.resolver import bring
+from tfimm_resolver.resolver import bring, find
 from tfimm_resolver.roots import open_root
 from tfimm_resolver.sources import local
 
@@ -56,11 +56,16 @@ def answer_of(handle: Handle) -> Answer:
 
 
 def brought(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
-    """Where what a handle names lies in the cache now, and its archive; without a sha256 where it is no archive."""
+    """Where what a handle names lies in the cache now, and its archive; without a sha256 where it is no archive.
+
+    With ``refresh`` an archive is as upstream has it now.
+    """
     answer = answer_of(handle)
-    found = bring(answer, refresh=refresh)
-    if found.record is not None and found.record.files is None:  # plain tensorflow_hub brought it, and kept no hash
-        found = bring(answer, refresh=True)
+    here = find(answer)
+    known = here.record if here else None
+    is_unmeasured = known is not None and known.files is None  # plain tensorflow_hub brought it, and kept no hash
+    is_old = known is not None and bool(known.origin.sha256)
+    found = bring(answer, refresh=is_unmeasured or (refresh and is_old))
     return found.path, found.record.origin if found.record else Origin()
 
 
@@ -76,7 +81,7 @@ def upstream(handle: Handle) -> Origin:
     from tfimm_resolver.transfer import Transfer
 
     settings.check()
-    place = settings.cache_root()
+    place = settings.local_root()  # also where the cache is a bucket, which is for what stays
     root, name = open_root(place.value, place.mode), name_of(f"upstream of {plan.key}")
     with root.lock(name, f"{handle}, to compare it") as staged:
         assert staged is not None
