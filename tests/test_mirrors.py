@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
-from tests.faults import PARTS, RANGE_BYTES, RANGES, WHOLE, archive, files, left_in
-from tests.faults.origin import Host, after, gone, says
+from tests.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, WHOLE, archive, files, left_in
+from tests.faults.origin import Host, after, cut, gone, says
 from tests.origin import Origin
 from tests.test_cli import ran
 from tfimm_resolver import mirrors, resolve
@@ -199,6 +199,15 @@ def test_when_nobody_has_it_every_place_and_its_word_is_told(
     assert f"{DOWN}/{place(origin)}/m.tar.gz is out of reach" in lines[1] and "answered 404" in lines[2]
 
 
+def test_an_error_says_more_than_a_gap_whichever_came_last(
+    origin: Origin, mirror: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"{DOWN}|{mirror.url}")
+    with pytest.raises(OfflineError) as caught:
+        resolve(f"{origin.url}/m.tar.gz")
+    assert "answered 404" in str(caught.value) and origin.asked == []
+
+
 def test_a_directory_of_archives_serves_also_offline(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed = tmp_path / "my mirror" / "tfhub.dev" / "google" / "nnlm" / "2.tar.gz"
     packed.parent.mkdir(parents=True)
@@ -334,6 +343,36 @@ def test_what_came_before_a_break_is_gone_on_with_past_a_mirror_that_has_nothing
     host.put("/m.tar.gz", archive())
     assert files_in(resolve(handle)) == files()
     assert host.twice_bytes() == 0 and len(mirror.asked) == 2 and left_in(cache_dir) == WHOLE
+
+
+@pytest.mark.usefixtures("_small_ranges")
+def test_what_came_before_a_break_goes_when_the_model_comes_from_a_disk(
+    host: Host, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = host.put("/m.tar.gz", archive(), after(9, gone))
+    with pytest.raises(FetchError):
+        resolve(handle)
+    assert left_in(cache_dir) == PARTS
+    (tmp_path / "mirror" / f"127.0.0.1:{host.port}").mkdir(parents=True)
+    (tmp_path / "mirror" / f"127.0.0.1:{host.port}" / "m.tar.gz").write_bytes(archive())
+    monkeypatch.setenv(VARIABLE, f"file://{tmp_path}/mirror")
+    assert files_in(resolve(handle)) == files() and left_in(cache_dir) == WHOLE
+
+
+@pytest.mark.usefixtures("_small_ranges")
+def test_what_came_of_one_place_does_not_take_the_room_of_a_plain_stream_from_another(
+    host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = host.put("/m.tar.gz", archive(), after(9, gone))
+    with pytest.raises(FetchError):
+        resolve(handle)
+    assert left_in(cache_dir) == PARTS
+    host.put(f"/mirror/127.0.0.1:{host.port}/m.tar.gz", archive(), cut(0.5))
+    monkeypatch.setattr("tfimm_resolver.parts.Parts.have_room", lambda *_: False)
+    monkeypatch.setenv(VARIABLE, f"{host.url}/mirror")
+    with pytest.raises(FetchError):
+        resolve(handle)
+    assert left_in(cache_dir) == NOTHING
 
 
 @pytest.mark.usefixtures("_small_ranges")

@@ -78,7 +78,8 @@ def _written(models: Sequence[Model], out: IO[bytes]) -> Written:
         size_bytes += len(data)
 
     total_bytes = sum(model.size_bytes for model in models)
-    with progress.shown(f"export of {len(models)}", total_bytes, quiet=settings.is_quiet()) as meter:
+    label = f"export of {len(models)} model{'' if len(models) == 1 else 's'}"
+    with progress.shown(label, total_bytes, quiet=settings.is_quiet()) as meter:
         for model in models:
             _put_model(model, put, meter)
     put(bytes(2 * BLOCK_BYTES))

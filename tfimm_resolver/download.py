@@ -91,7 +91,7 @@ def begin(
             return going_on or begin(asked, url, parts, tries, authorization)
         if is_plain:
             reply = _answer(session, asked, url, tries)
-            parts.clear()
+            parts.clear()  # not earlier: they may be of another mirror, and this one may have nothing
             return Plain(session, reply, request.content_length(reply))
         begun = _begun(asked, url, parts, session, tries)
         return begun or begin(asked, url, parts, tries, authorization, is_plain=True)
@@ -111,7 +111,6 @@ def _have_room(parts: Parts, whole: Whole) -> bool:
 def _begun(asked: str, url: str, parts: Parts, session: request.Session, tries: Tries) -> Download | None:
     """The body from its start; None if the server's ranges are of no use."""
     reply = _answer(session, asked, url, tries, f"bytes=0-{RANGE_BYTES - 1}")
-    parts.clear()  # not earlier: they may be of another mirror, and this one may have nothing
     if reply.status_code == 200:
         return Plain(session, reply, request.content_length(reply))
     said, mark = content_range(reply), validator(reply)

@@ -20,6 +20,7 @@ _FILE = "file://"
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _FIX = "It has to be a list as of https://mirror.example.org,direct: README's chapter on mirrors tells its grammar."
 _STOP_FIX = f"Behind a comma, {settings.MIRRORS} goes on to the next place after 404 and 410 only; behind | after any error."
+_OFF_FIX = "Change it, or bring a copy and say where it is: set_model_cache(handle, path)."
 
 _Answer = TypeVar("_Answer")
 
@@ -81,7 +82,7 @@ def tried(url: str, bring: Callable[[str], _Answer]) -> _Answer:
         address = mirror.address(url)
         try:
             if mirror.template == OFF:
-                raise OfflineError(f"{_public(url)} is not to be fetched: {settings.MIRRORS} says off")
+                raise OfflineError(f"{_public(url)} is not to be fetched: {settings.MIRRORS} says off", fix=_OFF_FIX)
             return bring(address)
         except FetchError as error:
             failures.append((mirror, _named(address, error) if mirror.template not in (DIRECT, OFF) else error))
