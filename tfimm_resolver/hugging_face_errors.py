@@ -107,7 +107,7 @@ def _refusal(error: Exception, kinds: set[str], status: int, model: HuggingFaceM
         fix = f"Open {page}, log in, and ask for access. {token}"
         return AccessError(f"{answered}\n  the repository is gated{asked}", fix=fix, status=status)
     if "RevisionNotFoundError" in kinds:
-        text = f"{answered}\n  the repository has no revision {model.revision!r}"
+        text = f"{answered}\n  the repository has no revision {model.revision or 'main'!r}"
         return NotFoundError(text, fix=f"{page}/branches shows what there is.", status=status)
     if kinds & {"EntryNotFoundError", "RemoteEntryNotFoundError"}:
         text = f"{answered}\n  the repository has no folder {model.folder!r}"

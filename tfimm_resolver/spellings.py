@@ -28,6 +28,7 @@ _PAGE = re.compile(
     r"/(?P<owner>[^/@]+)/(?P<model>[^/@]+)(/tree/(?P<revision>refs/(pr|convert)/[^/]+|[^/]+)(/(?P<folder>.*))?)?"
 )
 _NOT_OWNERS = ("api", "blog", "buckets", "collections", "datasets", "docs", "kernels", "models", "organizations", "spaces")
+_DEFAULT_BRANCH = "main"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # https://git-scm.com/docs/git-check-ref-format
 _NO_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/.]|/$|//")
@@ -108,7 +109,7 @@ class HuggingFaceModel:
     """A folder of a repository on Hugging Face.
 
     Attributes:
-        revision: a branch, a tag or a commit; empty for the default branch.
+        revision: a branch, a tag or a commit; empty for the default branch, which is called "main" in every repository.
         folder: empty for the whole repository.
     """
 
@@ -137,8 +138,9 @@ class HuggingFaceModel:
         if found is None or not is_named or is_empty or _NO_REVISION.search(revision) or not _is_inside(folder):
             place = f"{scheme}://{host}{path}"
             raise HandleError(f'"{place}" names no model on Hugging Face', fix=f"Write {HUGGING_FACE_FORM}.")
-        commit = revision.lower()
-        return cls(owner, found["model"], commit if _COMMIT.fullmatch(commit) else revision, folder)
+        if _COMMIT.fullmatch(revision.lower()):
+            revision = revision.lower()
+        return cls(owner, found["model"], "" if revision == _DEFAULT_BRANCH else revision, folder)
 
     def at(self, commit: str) -> HuggingFaceModel:
         """The same at another revision."""

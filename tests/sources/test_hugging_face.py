@@ -74,8 +74,9 @@ def fetched(hugging_face: HuggingFace) -> list[str]:
         ("https://huggingface.co/o/m", "hf://o/m"),
         ("https://HuggingFace.co/o/m/?library=tf", "hf://o/m"),
         ("https://hf.co/o/m", "hf://o/m"),
-        ("https://huggingface.co/o/m/tree/main", "hf://o/m@main"),
-        ("https://huggingface.co/o/m/tree/main/a/b%20c", "hf://o/m@main/a/b c"),
+        ("hf://o/m@main", "hf://o/m"),
+        ("https://huggingface.co/o/m/tree/main", "hf://o/m"),
+        ("https://huggingface.co/o/m/tree/main/a/b%20c", "hf://o/m/a/b c"),
         ("hf://o/m@v1.0/a/b", "hf://o/m@v1.0/a/b"),
         ("hf://o/m/a/b", "hf://o/m/a/b"),
         ("hf://o/m@feature%2Fx/a", "hf://o/m@feature%2Fx/a"),
@@ -145,7 +146,7 @@ def test_a_branch_is_looked_up_once_a_call(hugging_face: HuggingFace) -> None:
     assert resolve("hf://o/m") == resolve("hf://o/m@main") == resolve(f"hf://o/m@{commit}") == old
     lookups = [line for line in asked(hugging_face) if "/tree/" not in line and "/resolve/" not in line]
     branch, fixed = "GET /api/models/o/m", f"GET /api/models/o/m/revision/{commit}"
-    assert lookups == [branch, fixed, branch, "GET /api/models/o/m/revision/main"]
+    assert lookups == [branch, fixed, branch, branch]
     hugging_face.push("o/m", NEW)
     assert files_in(resolve("hf://o/m")) == NEW and files_in(old) == MODEL
 
