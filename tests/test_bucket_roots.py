@@ -79,17 +79,16 @@ def test_a_cold_resolve_asks_as_often_however_many_models_there_are(gcs: Gcs, bu
 
 
 def test_what_is_not_used_any_more_goes_once_a_day(gcs: Gcs, bucket: Bucket, handle: str) -> None:
-    left, claim = "1" * 40, f"cache/{'2' * 40}{CLAIM}"
-    for name in (f"cache/{left}.{'a' * 64}-00000000/saved_model.pb", claim, f"cache/{left}/saved_model.pb", "cache/other/x"):
+    left, claim, hubs = "1" * 40, f"cache/{'2' * 40}{CLAIM}", name_of(handle)
+    for name in (f"cache/{left}.{'a' * 64}-00000000/saved_model.pb", claim, f"cache/{hubs}/saved_model.pb", "cache/other/x"):
         bucket.put(name, b"x")
     path = resolve(handle)
-    assert claim in bucket
+    assert claim in bucket and len(trees_in(bucket)) == 4
     make_older(bucket, hours=25)
     asked = len(gcs.log)
-    assert resolve(handle, refresh=True) == path
-    assert claim not in bucket and below(bucket, path) == MODEL
-    # What plain tensorflow_hub may have put there, or anybody, stays.
-    assert trees_in(bucket) == {path.rpartition("/")[2], left, "other"}
+    assert resolve(handle, refresh=True) == path and below(bucket, path) == MODEL
+    # What plain tensorflow_hub has put there, or anybody, stays.
+    assert claim not in bucket and trees_in(bucket) == {path.rpartition("/")[2], hubs, "other"}
     assert since(gcs, asked).count("list") > 1
     asked = len(gcs.log)
     resolve(handle, refresh=True)
