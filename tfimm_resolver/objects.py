@@ -36,6 +36,8 @@ _ABSENT = "create"
 _SMALL_BYTES = 1 << 20
 _REASON_CHARACTERS = 300
 _STATUS = re.compile(r"status code: (\d{3})")
+_MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
+_PASSING = (408, 409, 412, 425, 429)
 _NOT_FOUND_FIX = "Check the bucket's name and the path."
 _OFFLINE_FIX = "Check the network and the proxy variables (https_proxy, no_proxy)."
 _CERTIFICATE_FIX = "Behind a proxy that opens TLS, name its certificate: SSL_CERT_FILE."
@@ -250,8 +252,13 @@ class Objects:
             return FetchError(f"{place} could not be {deed}: nobody known vouches for its certificate", fix=_CERTIFICATE_FIX)
         if status is None and "kind: Connect," in details:  # and not ConnectionReset
             return OfflineError(f"{place} is out of reach: no connection", fix=_OFFLINE_FIX, is_passing=True)
-        reason = f"HTTP {status}" if status else " ".join(text.split())[:_REASON_CHARACTERS]
-        return FetchError(f"{place} could not be {deed}: {reason}", fix="Try again later.", is_passing=True, status=status)
+        fix, is_passing = "Try again later.", not status or status in _PASSING or status >= 500
+        if "redirect without LOCATION" in text or (self._scheme == "s3" and status == 400):
+            fix, is_passing = "If the bucket lies in another region, name that: AWS_DEFAULT_REGION.", False
+        said = _MESSAGE.search(text)
+        reason = " ".join((said[1] if said else text if not status else "").split())[:_REASON_CHARACTERS]
+        reason = ": ".join(part for part in (f"HTTP {status}" if status else "", reason) if part)
+        return FetchError(f"{place} could not be {deed}: {reason}", fix=fix, is_passing=is_passing, status=status)
 
 
 def _apart(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
