@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.buckets import ROOT, below, fill_s3, left_in, make_older, record_in, 
 from tests.origin import Origin
 from tests.processes import run
 from tests.stores.gcs import Gcs
-from tests.stores.objects import Bucket
+from tests.stores.objects import Blob, Bucket
 from tests.stores.s3 import S3
 from tests.test_cli import ran
 from tfimm_resolver import resolve
@@ -93,6 +94,23 @@ def test_what_is_not_used_any_more_goes_once_a_day(gcs: Gcs, bucket: Bucket, han
     asked = len(gcs.log)
     resolve(handle, refresh=True)
     assert since(gcs, asked).count("list") == 1, "the one by which the model is compared"
+
+
+def test_nothing_goes_because_this_machine_s_clock_is_ahead(
+    bucket: Bucket, handle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = bucket.put
+
+    def put_long_ago(name: str, *rest: Any) -> Blob:
+        put(name, *rest)
+        make_older(bucket, hours=100, prefix=name)
+        return bucket.get(name)
+
+    monkeypatch.setattr(bucket, "put", put_long_ago)
+    growing = f"cache/{'1' * 40}.{'a' * 64}-00000000/saved_model.pb"
+    bucket.put(growing, b"x")
+    resolve(handle)
+    assert growing in bucket and "cache/tfimm_resolver.tidied" in bucket
 
 
 def test_many_models_are_tidied_up_without_looking_at_each(gcs: Gcs, bucket: Bucket, handle: str) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from tests.buckets import fill_s3, until
 from tests.processes import run
+from tests.stores.control import Operation
 from tests.stores.front import Front
-from tests.stores.gcs import Gcs
+from tests.stores.gcs import Gcs, Reply, Request
 from tests.stores.s3 import S3
 from tfimm_resolver import objects as ours
 from tfimm_resolver.errors import (
@@ -196,6 +197,7 @@ def test_what_is_not_safe_to_repeat_is_told_by_what_happened(gcs: Gcs, google: O
         (401, AccessError, "may not be read without credentials (HTTP 401)"),
         (403, AccessError, "may not be read without credentials (HTTP 403)"),
         (404, NotFoundError, "is not there"),
+        (400, FetchError, "could not be read: HTTP 400"),
         (429, FetchError, "could not be read: HTTP 429"),
         (500, FetchError, "could not be read: HTTP 500"),
         (503, FetchError, "could not be read: HTTP 503"),
@@ -212,6 +214,24 @@ def test_a_refusal_says_what_was_refused_to_whom(
     assert type(caught.value) is kind and text.startswith("gs://bucket/below/it/x ") and words in text
     assert caught.value.fix and len(text) < 300
     assert caught.value.is_passing == (status >= 429) and len(gcs.log) == 1 + (status >= 429)
+
+
+@pytest.mark.parametrize("status", [301, 400])
+def test_a_bucket_of_another_region_is_told_how_it_may_be_reached(
+    status: int, gcs: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in {"ENDPOINT_URL": gcs.url, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{variable}", value)
+
+    def reply(request: Request, operation: Operation) -> Reply:
+        said = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong</Message><X>a</X></Error>"
+        return Reply(status, said.encode())
+
+    monkeypatch.setattr(gcs, "reply", reply)
+    for deed in (lambda: Objects("s3://bucket").read("x"), Objects("s3://bucket").below):
+        with pytest.raises(FetchError, match=r"HTTP 400: the region is wrong|configured region") as caught:
+            deed()
+        assert "AWS_DEFAULT_REGION" in caught.value.fix and not caught.value.is_passing
 
 
 def test_a_bucket_that_does_not_exist_is_told(gcs: Gcs) -> None:
