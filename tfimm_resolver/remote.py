@@ -16,7 +16,8 @@ log = logging.getLogger("tfimm_resolver")
 TRAVEL_LIMIT_BYTES = 2**31 - 1
 """What a tensor that goes from one process to another may hold; TensorFlow packs each as one protocol buffer."""
 
-_INIT_OPS = ("saved_model_main_op", "legacy_init_op")  # collections of TF1, see tf.compat.v1.saved_model.constants
+_ASSETS = "saved_model_assets"  # this and the next are collections of TF1, see tf.compat.v1.saved_model.constants
+_INIT_OPS = ("saved_model_main_op", "legacy_init_op")
 _INIT_SIGNATURE = "__saved_model_init_op"
 _REFERENCE_VARIABLES = ("Variable", "VariableV2")
 
@@ -41,14 +42,13 @@ class Needs:
         return not (self.is_tf1 or self.has_assets)
 
 
-def needs(tf: Any, path: str, tags: Collection[str] | None) -> Needs:
+def needs(tf: Any, path: str) -> Needs:
     """Look into a SavedModel; of one that cannot be read nothing is known, and TensorFlow will say so."""
     graphs = _meta_graphs(tf, path)
-    is_tf1 = not (len(graphs) == 1 and graphs[0].HasField("object_graph_def"))  # as tf.saved_model.load decides
-    if tags is not None:
-        graphs = [graph for graph in graphs if set(graph.meta_info_def.tags) == set(tags)]
-    has_assets = any(graph.asset_file_def for graph in graphs)
-    return Needs(is_tf1, has_assets, is_tf1 and any(_is_bound(graph) for graph in graphs))
+    # As tf.saved_model.load decides; nor is it of TF1 if it cannot be read.
+    is_tf1 = bool(graphs) and not (len(graphs) == 1 and graphs[0].HasField("object_graph_def"))
+    has_assets = any(graph.asset_file_def or _ASSETS in graph.collection_def for graph in graphs)
+    return Needs(is_tf1, has_assets, is_tf1 and (has_assets or any(_is_bound(graph) for graph in graphs)))
 
 
 def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
@@ -60,11 +60,11 @@ def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
         TensorTooLargeError: before anything is read, if a variable could not get from the reader to its device.
     """
     _tell_earlier_errors(tf, path)
-    needed = needs(tf, path, tags)
+    needed = needs(tf, path)
     reader, home = options.experimental_io_device, placement.default_device(tf)
     if needed.is_tf1:
         _must_see(tf, path, reader or home)
-    if needed.has_assets and isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
+    elif needed.has_assets and isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
         # It makes tables of its own on each worker, in threads of its own, whose errors come too late.
         for job, number in placement.remote_tasks(tf):
             if job == "worker":
@@ -128,7 +128,7 @@ def _tell_earlier_errors(tf: Any, path: str) -> None:
 
 def tell_unmet(tf: Any, path: str) -> None:
     """Log that options alone will not load a model, if so it is."""
-    if not needs(tf, path, None).is_met_by_options:
+    if not needs(tf, path).is_met_by_options:
         log.warning("%s has files that load options say nothing of: load it with tfimm_resolver.load()", path)
 
 
@@ -206,8 +206,7 @@ def _meta_graphs(tf: Any, path: str) -> list[Any]:
 
 def _is_bound(graph: Any) -> bool:
     return (
-        bool(graph.asset_file_def)
-        or _INIT_SIGNATURE in graph.signature_def
+        _INIT_SIGNATURE in graph.signature_def
         or any(name in graph.collection_def for name in _INIT_OPS)
         or any(node.op in _REFERENCE_VARIABLES for node in graph.graph_def.node)
     )
