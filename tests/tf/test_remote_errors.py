@@ -234,6 +234,7 @@ def test_options_say_for_which_models_they_do_not_suffice(cluster: Cluster) -> N
                 path_of(name)
                 load_options(name)
             load_options()
+            load_options(models)  # no model at all
             """
         )
     )
