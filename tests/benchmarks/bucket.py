@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks import snippets
-from tests.benchmarks.rows import Row, amount, ratios
+from tests.benchmarks.rows import Row, amount
 from tests.benchmarks.stand import Size, Stand, Stored, in_turn
 
 _CALLS = 20
@@ -18,8 +18,7 @@ _MEMORY_MB = 200
 _BESIDES = {"fingerprint.pb": 60, "keras_metadata.pb": 20_000, "assets/vocab.txt": 200_000, "assets/labels.txt": 10_000}
 """Small files that lie beside the weights, and their bytes."""
 
-_HTTP, _TLS = "publish(), plain http", "publish(), TLS"
-_PEER = "tf.io.gfile.copy, TLS"
+_HTTP, _TLS, _PEER = "publish, http", "publish, TLS", "gfile.copy, TLS"
 """TensorFlow knows no other door than Google's own, by TLS; ours may take both, and only the same one makes a comparison."""
 
 
@@ -64,13 +63,14 @@ def _uploads(stand: Stand, size: Size, store: Stored) -> Iterator[Row]:
     what = amount(size.archive_mb)
     for side in sides:
         yield Row("bucket", f"{what}, {side}", "s", [one.seconds for one in sent[side]])
-    peer = [one.seconds for one in sent[_PEER]]
     for side, least in ((_HTTP, None), (_TLS, _TIMES)):
-        yield ratios("bucket", peer, [one.seconds for one in sent[side]], name=f"{what}, tf : {side}", at_least=least)
+        times = [theirs.seconds / mine.seconds for theirs, mine in zip(sent[_PEER], sent[side], strict=True)]
+        yield Row("bucket", f"{what}, {_PEER} : {side}", "x", times, at_least=least)
     for side in sides:
         most = None if side == _PEER else _MEMORY_MB
         yield Row("bucket", f"{what}, {side}, memory", "MB", [one.grown_mb for one in sent[side]], below=most)
-        yield Row("bucket", f"{what}, {side}, stand-in's processors", "", [one.busy for one in sent[side]])
+    for side in sides:
+        yield Row("bucket", f"{what}, {side}, store busy", "", [one.busy for one in sent[side]])
 
 
 @dataclass(frozen=True, slots=True)

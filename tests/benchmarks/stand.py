@@ -53,10 +53,6 @@ class Model:
     archive: Path
 
     @property
-    def size_bytes(self) -> int:
-        return sum((self.tree / file).stat().st_size for file in _files(self.tree))
-
-    @property
     def packed_bytes(self) -> int:
         return self.archive.stat().st_size
 
@@ -196,8 +192,9 @@ class Stand:
                 # obstore looks for the authority elsewhere than curl does.
                 tls["SSL_CERT_FILE"] = tls["CURL_CA_BUNDLE"]
                 yield Stored(process, {"STORAGE_EMULATOR_HOST": doors["url"]}, tls)
+                process.communicate(timeout=TIMEOUT_S)  # it ends with its stdin, and leaves nothing
             finally:
-                process.terminate()
+                process.kill()
 
     def forget(self, cache: str) -> None:
         """Remove a cache, and wait until the disk has settled."""
