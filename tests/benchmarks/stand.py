@@ -94,9 +94,9 @@ class Stored:
         """Begin an empty bucket and log, without latency."""
         self._ask("empty")
 
-    def wait(self, latency_s: float) -> None:
-        """Let every operation take so long, from now on."""
-        self._ask("wait", str(latency_s))
+    def wait(self, latency_s: float, handshake_s: float = 0) -> None:
+        """Let every operation, and every connection by TLS, take so long from now on."""
+        self._ask("wait", str(latency_s), str(handshake_s))
 
     def operations(self) -> int:
         """How many there were."""

@@ -23,9 +23,9 @@ def _empty(gcs: Gcs, bucket: str) -> None:
     gcs.bucket(bucket)
 
 
-def _wait(gcs: Gcs, bucket: str, latency_s: str) -> None:
-    """Let every operation take so long, from now on."""
-    gcs.latency_s = float(latency_s)
+def _wait(gcs: Gcs, bucket: str, latency_s: str, handshake_s: str) -> None:
+    """Let every operation, and every connection through the proxy, take so long from now on."""
+    gcs.latency_s, gcs.handshake_s = float(latency_s), float(handshake_s)
 
 
 def _asked(gcs: Gcs, bucket: str) -> dict[str, int]:

@@ -63,16 +63,20 @@ def test_a_process_of_its_own_tells_what_it_was_asked_and_what_it_holds() -> Non
             return json.loads(process.stdout.readline())
 
         assert process.stdout
-        url = json.loads(process.stdout.readline())["url"]
+        said = json.loads(process.stdout.readline())
+        url, proxies = said["url"], {"https": said["tensorflow"]["https_proxy"]}
         for name in ("m/a/x", "m/y", "n"):
             assert requests.put(f"{url}/bucket/{name}", b"one", timeout=30).status_code == 200
         sha256 = hashlib.sha256(b"one").hexdigest()
         assert ask("files", "m/") == {"a/x": sha256, "y": sha256}
-        ask("wait", "0.1")
+        ask("wait", "0.1", "0.2")
         began_s = time.monotonic()
         assert requests.get(f"{url}/bucket/n", timeout=30).content == b"one"
         assert time.monotonic() - began_s >= 0.1
-        assert ask("asked") == {"put": 3, "get": 1} and 0 < ask("busy") < 60
+        began_s, place = time.monotonic(), "https://storage.googleapis.com/bucket/n"
+        assert requests.get(place, proxies=proxies, verify=said["tensorflow"]["CURL_CA_BUNDLE"], timeout=30).content == b"one"
+        assert time.monotonic() - began_s >= 0.3
+        assert ask("asked") == {"put": 3, "get": 2} and 0 < ask("busy") < 60
         ask("empty")
         assert ask("files", "m/") == ask("asked") == {}
         process.communicate(timeout=30)
