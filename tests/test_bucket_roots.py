@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,21 @@ def test_a_warm_resolve_asks_once(gcs: Gcs, bucket: Bucket, handle: str, origin:
     assert resolve(handle) == path
     assert since(gcs, asked) == [f"get {RECORD}"] and len(origin.asked) == 1
     assert [*here.iterdir()] == [], "what is staged goes"
+
+
+@pytest.mark.parametrize("is_copied", [False, True], ids=["in place", "copied"])
+def test_sixteen_threads_download_and_upload_once(
+    is_copied: bool, gcs: Gcs, bucket: Bucket, handle: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(COPY, str(int(is_copied)))
+    paths: list[str] = []
+    threads = [threading.Thread(target=lambda: paths.append(resolve(handle))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(paths) == 16 and len({*paths}) == len(trees_in(bucket)) == len(origin.asked) == 1
+    assert len(gcs.asked("put", f"*{CLAIM}")) == 1 and left_in(bucket) == set()
 
 
 def test_a_cold_resolve_asks_as_often_however_many_models_there_are(gcs: Gcs, bucket: Bucket, origin: Origin) -> None:
@@ -311,7 +327,7 @@ def test_a_root_in_memory_lasts_as_long_as_the_process(handle: str, here: Path, 
 def test_the_root_may_be_a_whole_bucket_and_spelt_with_a_slash(
     bucket: Bucket, handle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for root in ("gs://bucket", "gs://bucket/", "gs://bucket/a/b/"):
+    for root in ("gs://bucket", "gs://bucket/", "gs://bucket/a/b/", "gs://bucket/größe %20+&"):
         monkeypatch.setenv("TFHUB_CACHE_DIR", root)
         path = resolve(handle)
         assert path.startswith(f"{root.rstrip('/')}/{name_of(handle)}.") and below(bucket, path) == MODEL

@@ -274,8 +274,7 @@ def test_a_copy_of_what_is_damaged_in_the_bucket_is_refused_and_a_refresh_heals_
     with pytest.raises(IntegrityError, match=r"saved_model\.pb") as caught:
         resolve(handle)
     assert "--refresh" in caught.value.fix and [*(tmp_path / "here").iterdir()] == [] and len(origin.asked) == 1
-    code, out, _ = ran("resolve", "--refresh", handle)
-    assert code == 0 and files_in(out.strip()) == MODEL
+    assert files_in(resolve(handle, refresh=True)) == MODEL
     monkeypatch.delenv("TFIMM_RESOLVER_LOCAL_COPY")
     assert below(gcs.buckets["bucket"], resolve(handle)) == MODEL
 
