@@ -81,6 +81,14 @@ def test_another_one_has_it_only_afterwards_however_long_it_lasts(gcs: Gcs, obje
             until(lambda: seen)
 
 
+def test_who_waits_does_not_write(gcs: Gcs, objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "600")
+    gcs.buckets["bucket"].put(PATH, DEAD)
+    with held(objects, lambda: len(gcs.asked("get", PATH)) > 5) as is_held:
+        assert not is_held
+    assert [one.status for one in gcs.asked("put", PATH)] == [412]
+
+
 def test_who_finds_it_needless_does_not_have_it_and_leaves_it_to_its_holder(gcs: Gcs, objects: Objects) -> None:
     with held(objects):
         text = gcs.buckets["bucket"][PATH].decode().rpartition(".")[0]
@@ -153,15 +161,29 @@ def test_a_claim_that_was_not_made_is_an_error(gcs: Gcs, objects: Objects) -> No
         pass
 
 
-def test_a_beat_that_fails_is_made_up_for(gcs: Gcs, objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", ["503", "lost"])
+def test_a_beat_that_fails_is_made_up_for(
+    fault: str, gcs: Gcs, objects: Objects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
     seen: list[object] = []
     with held(objects):
-        gcs.on("put", PATH).answer(503)
+        rule = gcs.on("put", PATH)
+        rule.answer(503) if fault == "503" else rule.lose()
+        until(lambda: rule.seen)  # before the other one's claim could be meant
         with waiting(objects, seen):
-            time.sleep(2 * EXPIRES_S)
-            assert seen == []
+            time.sleep(2.5 * EXPIRES_S)
+            assert seen == [] and rule.seen > 2
             gcs.buckets["bucket"].delete(PATH)
+    assert caplog.messages == []
+
+
+def test_who_takes_over_and_is_not_told_so_has_it(gcs: Gcs, objects: Objects, caplog: pytest.LogCaptureFixture) -> None:
+    gcs.buckets["bucket"].put(PATH, DEAD)
+    gcs.on("put", PATH, nth=2).lose()  # the first is refused
+    with held(objects) as is_held:
+        assert is_held
+    assert len(caplog.messages) == 1 and gcs.buckets["bucket"].files() == {}
 
 
 def test_who_was_taken_over_leaves_the_claim_to_its_heir(gcs: Gcs, objects: Objects) -> None:

@@ -78,12 +78,15 @@ def _taken(
     while True:
         mine = _text()
         failed = None
-        try:
-            if made := objects.create(path, mine):
-                return made
-        except FetchError as error:  # it may have been made nevertheless
-            failed = error
-        found = objects.read(path)
+        # Who waits reads: Google takes one write a second to an object, and the holder's own must come through.
+        found = objects.read(path) if seen else None
+        if found is None:
+            try:
+                if made := objects.create(path, mine):
+                    return made
+            except FetchError as error:  # it may have been made nevertheless
+                failed = error
+            found = objects.read(path)
         now_s = time.monotonic()
         if found is None:
             if failed is not None:
@@ -95,7 +98,7 @@ def _taken(
         if version != seen:
             seen, seen_s = version, now_s
         elif now_s - seen_s > expires_s():
-            if taken := objects.replace(path, mine, version):
+            if taken := _replaced(objects, path, mine, version):
                 log.warning("took over %s from %s, which has gone silent", what or path, _holder(text))
                 return taken
             continue
@@ -114,12 +117,27 @@ def _keep(objects: Objects, path: str, version: Version, ended: threading.Event,
     mine: Version | None = version
     while mine is not None and not ended.wait(expires_s() / _BEATS):
         with contextlib.suppress(FetchError):  # a beat may fail; several make others take over
-            mine = objects.replace(path, _text(), mine)
+            mine = _replaced(objects, path, _text(), mine)
             beat()
     with contextlib.suppress(FetchError):  # it expires
-        found = objects.read(path)
-        if found is not None and _holder(found[0]) == _holder(_text()):
+        if _ours(objects, path):
             objects.delete([path])
+
+
+def _replaced(objects: Objects, path: str, text: bytes, version: Version) -> Version | None:
+    """The version of our text, if it stands where that version stood; also if an answer that said so was lost."""
+    try:
+        return objects.replace(path, text, version) or _ours(objects, path)
+    except FetchError:
+        if made := _ours(objects, path):
+            return made
+        raise
+
+
+def _ours(objects: Objects, path: str) -> Version | None:
+    """The version of a claim that names this process."""
+    found = objects.read(path)
+    return found[1] if found is not None and _holder(found[0]) == _holder(_text()) else None
 
 
 def _text() -> bytes:

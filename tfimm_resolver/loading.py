@@ -15,7 +15,6 @@ from tfimm_resolver.errors import (
     NotASavedModelError,
     ResolverError,
     TensorFlowMissingError,
-    UnseenFilesError,
 )
 from tfimm_resolver.record import SAVED_MODEL_FILES
 from tfimm_resolver.resolver import resolve
@@ -29,14 +28,9 @@ _UNSEEN = re.compile(
     r"Failed to find any matching files for|No such file or directory|File system scheme '[^']*' not implemented"
 )
 """How a worker says that it does not see a file; the last one is a TPU node's, https://github.com/tensorflow/hub/issues/604."""
-_THIS_MACHINE = (
-    "Load it with tfimm_resolver.load(), which has this machine read it unless it is told otherwise; "
-    "or say experimental_io_device='/job:localhost' for the variables alone"
-)
-_BUCKET = "Keep models where every worker sees them: TFHUB_CACHE_DIR=gs://my-bucket/models"
 _TOO_LARGE = re.compile(r"Protobuf is too large to be serialized|exceeds the 2GB protobuf limit")
 """How TensorFlow 2.21 says that a tensor is too large for another process: a copy by itself, and one within a function."""
-_IDLE_WORDS = ("Graph execution error:", "Detected at node", "<stack traces unavailable>")
+_IDLE_WORDS = ("Graph execution error:", "Detected at node", "<stack traces unavailable>", 'File "')
 _OP_PACKAGES = (
     (re.compile(r"Addons>"), "tensorflow_addons"),
     (re.compile(r"IO>"), "tensorflow_io"),
@@ -144,12 +138,14 @@ def import_tensorflow() -> Any:
 def _translated(tf: Any, path: str, reader: str | None) -> Iterator[None]:
     try:
         yield
-    except (MemoryError, ResolverError):
+    except MemoryError:
         raise
     except Exception as error:  # TF2 models: a RuntimeError or a FileNotFoundError; TF1 models: a NotFoundError
-        told = _told(tf, path, reader, error)
+        told = error if isinstance(error, ResolverError) else _told(tf, path, reader, error)
         with contextlib.suppress(tf.errors.OpError):  # a worker may say it again, and it would be taken for the next failure
             placement.bring_out_errors(tf)
+        if told is error:
+            raise
         raise told from error
 
 
@@ -162,13 +158,13 @@ def _told(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError
     if placement.is_local(path) and placement.remote_tasks(tf):
         if _TOO_LARGE.search(text):
             return remote.too_large(path, f"TensorFlow says {reason}")
-        if _UNSEEN.search(text) and (file := _file_here(tf, path, text)):
-            own = reader is not None and placement.is_here(tf, reader)  # each wants its own, as for a ParameterServerStrategy
-            return UnseenFilesError(
-                f"a remote worker was to read {file}, and does not see it: it lies on this machine\n  {reason}",
-                fix=_BUCKET if own else f"{_THIS_MACHINE}.\n  {_BUCKET}",
-            )
+        if _UNSEEN.search(text) and (file := _file_here(tf, path, text)) and not _is_read_here(tf, reader):
+            return remote.unseen(file, reason)
     return LoadError(f"TensorFlow cannot load {path}: {reason}")
+
+
+def _is_read_here(tf: Any, reader: str | None) -> bool:
+    return reader is not None and placement.is_here(tf, reader)
 
 
 def _file_here(tf: Any, path: str, text: str) -> str | None:

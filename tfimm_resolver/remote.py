@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfimm_resolver import placement
-from tfimm_resolver.errors import TensorTooLargeError
+from tfimm_resolver.errors import TensorTooLargeError, UnseenFilesError
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -20,6 +20,13 @@ _ASSETS = "saved_model_assets"  # this and the next are collections of TF1, see 
 _INIT_OPS = ("saved_model_main_op", "legacy_init_op")
 _INIT_SIGNATURE = "__saved_model_init_op"
 _REFERENCE_VARIABLES = ("Variable", "VariableV2")
+
+
+_THIS_MACHINE = (
+    "Load it with tfimm_resolver.load(), which has this machine read it unless it is told otherwise; "
+    "or say experimental_io_device='/job:localhost' for the variables alone."
+)
+_BUCKET = "Keep models where every worker sees them: TFHUB_CACHE_DIR=gs://my-bucket/models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +64,20 @@ def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
     Variables lie where they would otherwise: on the caller's default device, or where the strategy puts them.
 
     Raises:
+        UnseenFilesError: before anything is read, if somebody would look in vain whose error might get lost.
         TensorTooLargeError: before anything is read, if a variable could not get from the reader to its device.
     """
     _tell_earlier_errors(tf, path)
     needed, home = needs(tf, path), placement.default_device(tf)
     reader = options.experimental_io_device and placement.in_full(tf, options.experimental_io_device)
-    for device in _witnesses(tf, needed, reader or home, options):
-        _must_see(tf, path, device)
+    _must_see(tf, path, needed, reader or home, options)
     if reader is None:
         return tf.saved_model.load(path, tags=tags, options=options)
     must_fit = _fitting(tf, path, reader)
     if needed.is_tf1:
         return _load_tf1(tf, path, tags, options, needed.is_bound, reader, must_fit)
     with contextlib.ExitStack() as stack:
-        if needed.has_assets and placement.task_of(tf, home) != placement.task_of(tf, reader):
+        if needed.has_assets:
             # Tables come to be where their files are read. Variables do not.
             stack.enter_context(_variables(tf, home if _is_free(tf, options) else None, must_fit))
             stack.enter_context(placement.on(tf, reader))
@@ -79,22 +86,31 @@ def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
         return tf.saved_model.load(path, tags=tags, options=options)
 
 
-def _witnesses(tf: Any, needed: Needs, reader: str, options: Any) -> list[str]:
-    """The devices that are asked first whether they see the files, since their failure to read could be lost."""
+def _must_see(tf: Any, path: str, needed: Needs, reader: str, options: Any) -> None:
+    """Have those read a file whose failure to do so could get lost later."""
+    is_for_each = isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy)
+    devices = []
     if needed.is_tf1 and not options.experimental_skip_checkpoint:
         # It is reported late; who registers a function with the worker meanwhile takes it for a failure to do so, and goes on.
-        return [reader]
-    if needed.has_assets and isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
+        devices = [reader]
+    elif needed.has_assets and is_for_each:
         # Each worker reads files for tables of its own, and fails in a thread of its own.
-        return [f"/job:{job}/task:{number}" for job, number in placement.remote_tasks(tf) if job == "worker"]
-    return []
-
-
-def _must_see(tf: Any, path: str, device: str) -> None:
+        devices = [f"/job:{job}/task:{number}" for job, number in placement.remote_tasks(tf) if job == "worker"]
     index = tf.io.gfile.join(path, "variables", "variables.index")
-    if tf.io.gfile.exists(index):
-        with placement.on(tf, device):
-            tf.strings.length(tf.io.read_file(index)).numpy()
+    for device in devices if tf.io.gfile.exists(index) else ():
+        try:
+            with placement.on(tf, device):
+                tf.strings.length(tf.io.read_file(index)).numpy()
+        except tf.errors.OpError as error:
+            raise unseen(index, str(error).partition("\n")[0], is_for_each=is_for_each) from error
+
+
+def unseen(file: str, reason: str, *, is_for_each: bool = False) -> UnseenFilesError:
+    """The error for a file that a remote worker does not see; ``is_for_each`` if no other could read it for that one."""
+    return UnseenFilesError(
+        f"a remote worker was to read {file}, and does not see it: it lies on this machine\n  {reason}",
+        fix=_BUCKET if is_for_each else f"{_THIS_MACHINE}\n  {_BUCKET}",
+    )
 
 
 def _load_tf1(
@@ -148,9 +164,8 @@ def _tell_bound(tf: Any, path: str, reader: str) -> None:
 
 
 def _is_free(tf: Any, options: Any) -> bool:
-    """Whether nobody else says where variables lie: a strategy, or the model itself if the options ask for that."""
-    is_saved = options.experimental_variable_policy != tf.saved_model.experimental.VariablePolicy.NONE
-    return not (is_saved or tf.distribute.has_strategy())
+    """Whether the options leave the model's own word out of where variables lie; strategies have theirs anyway."""
+    return bool(options.experimental_variable_policy == tf.saved_model.experimental.VariablePolicy.NONE)
 
 
 def _fitting(tf: Any, path: str, reader: str) -> Callable[[Any], None]:

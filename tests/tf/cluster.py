@@ -15,8 +15,8 @@ from pathlib import Path
 from tests.processes import start
 
 PATIENCE_S = 90.0
-OLDER = "moved"
-"""The model of which the workers have an older copy at the very path."""
+OLDER = ("moved", "renewed")
+"""The models of which the workers have older copies at the very paths."""
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -69,7 +69,7 @@ def workers(models: Path, number: int = 2) -> Iterator[Cluster]:
 @contextlib.contextmanager
 def _worker(models: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.tf.worker", str(models), OLDER],
+        [sys.executable, "-m", "tests.tf.worker", str(models), *OLDER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -34,13 +34,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     models = tmp_path_factory.mktemp("unseen")
     with workers(models) as cluster:
         save_line(models / "line")
-        save_line(models / OLDER)
+        save_line(models / "moved")
         save_line(models / "shards", max_shard_bytes=4)
         save_words(models / "words")
         save_tf1(models / "tf1", vocabulary=True)
         save_tf1(models / "old_variables", references=True)
         save_tf1(models / "main_op", main_op=True)
-        shutil.unpack_archive(REAL, models / "half")
+        for name in ("half", "renewed"):
+            shutil.unpack_archive(REAL, models / name)
+        assert all((models / name).exists() for name in OLDER)
         assert len(list((models / "shards" / "variables").glob("variables.data-*"))) > 1
         yield cluster
 

@@ -39,6 +39,10 @@ def test_the_documented_literal_is_not_enough_on_a_second_task(cluster: Cluster)
                 load("line", io_device="/job:localhost")
             except tfimm_resolver.errors.LoadError as error:
                 print(error.__cause__)
+            # Of TF1 nothing but load() reads, which takes it for what it means.
+            path_of("half")
+            model = load("half", io_device="/job:localhost")
+            assert [places(variable) for variable in model.variables] == [{"job:worker/task:1"}] * 2
         """
     )
     assert "unknown device" in said
@@ -62,19 +66,6 @@ def test_steps_back_for_buckets_and_for_the_callers_own_device(cluster: Cluster)
         """
     )
     assert said.splitlines() == ["None", "None", "/job:elsewhere", "/job:worker", "/job:localhost True"]
-
-
-def test_what_a_worker_reports_late_comes_out_of_load(cluster: Cluster) -> None:
-    """Its operations are asynchronous: plain TensorFlow mostly believes to have loaded this module of TF1."""
-    said = cluster.run(
-        """
-        path_of("half")
-        connected()
-        with tf.device("/job:worker"):
-            print(blind(lambda: load("half", io_device=None)))
-        """
-    )
-    assert said == "True"
 
 
 def test_sees_no_remote_worker_in_several_devices_of_this_process(line: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.tf.cluster import OLDER, Cluster, finished
+from tests.tf.cluster import Cluster, finished
 
 tf = pytest.importorskip("tensorflow")
 
@@ -17,11 +17,11 @@ tf = pytest.importorskip("tensorflow")
 def test_loads_its_own_model_where_a_worker_has_an_older_one_at_the_same_path(cluster: Cluster) -> None:
     """Why nobody may try without the rule first: TensorFlow by itself loads wrong numbers, and says nothing."""
     said = cluster.run(
-        f"""
+        """
         connected()
         with tf.device("/job:worker"):
-            print(called(plain({OLDER!r}), 1.0, 2.0))
-            print(called(load({OLDER!r}), 1.0, 2.0))
+            print(called(plain("moved"), 1.0, 2.0))
+            print(called(load("moved"), 1.0, 2.0))
         """
     )
     assert said.splitlines() == ["[8.0, 15.0]", "[3.0, 5.0]"]
@@ -94,25 +94,52 @@ def test_says_so_too_of_a_worker_without_local_files(cluster: Cluster) -> None:
     assert said.split() == ["UnseenFilesError"] * 2
 
 
+def test_what_a_worker_reports_late_comes_out_of_load(cluster: Cluster) -> None:
+    """Its operations are asynchronous: plain TensorFlow mostly believes to have loaded this module of TF1.
+
+    It has an older model at the path, which misses variables. Even now and then an error is lost within TensorFlow.
+    """
+    said = cluster.run(
+        """
+        path_of("renewed")
+        connected()
+        with tf.device("/job:worker"):
+            for _ in range(7):
+                try:
+                    load("renewed", io_device=None)
+                except tfimm_resolver.errors.LoadError as error:
+                    print(type(error).__name__)
+        """
+    )
+    assert len(said.splitlines()) > 3
+    assert "UnseenFilesError" not in said
+
+
 def test_does_not_blame_a_worker_for_what_is_missing_here(cluster: Cluster) -> None:
-    for name in ("torn", "garbled"):
+    for name in ("torn", "halved", "garbled"):
         shutil.copytree(cluster.models / "line", cluster.models / name)
     shutil.rmtree(cluster.models / "torn" / "variables")
+    (cluster.models / "halved" / "variables" / "variables.data-00000-of-00001").unlink()
     (cluster.models / "garbled" / "saved_model.pb").write_bytes(b"no protocol buffer")
     said = cluster.run(
         """
         connected()
         with tf.device("/job:worker"):
-            for name, text in (("torn", "Failed to find any matching files"), ("garbled", "Cannot parse file")):
+            for name, choice, text in (
+                ("torn", {}, "Failed to find any matching files"),
+                ("torn", {"io_device": None}, "Failed to find any matching files"),
+                ("halved", {}, "No such file"),
+                ("garbled", {}, "Cannot parse file"),
+                ("garbled", {"io_device": None}, "Cannot parse file"),
+            ):
                 path_of(name)
-                for choice in ({}, {"io_device": None}):
-                    try:
-                        load(name, **choice)
-                    except tfimm_resolver.errors.LoadError as error:
-                        print(type(error).__name__, text in error.text)
+                try:
+                    load(name, **choice)
+                except tfimm_resolver.errors.LoadError as error:
+                    print(type(error).__name__, text in error.text)
         """
     )
-    assert said.splitlines() == ["LoadError True"] * 4
+    assert said.splitlines() == ["LoadError True"] * 5
 
 
 def _of_three_gigabytes(saved: Any) -> None:
@@ -190,12 +217,14 @@ def test_says_where_a_model_of_tf1_has_to_be_called(cluster: Cluster) -> None:
                 with tf.device(HERE):
                     print(model.signatures["serving_default"](tf.constant(x))["y"].numpy().tolist())
                 load(name)  # where this process is the default, calls are here anyway
+            with tf.distribute.OneDeviceStrategy("/job:worker/task:0/device:CPU:0").scope():
+                load("tf1")  # what the strategy runs is there
             """
         )
     )
     assert out.splitlines() == ["[2.0, 4.0]"] * 3
     told = [line for line in err.splitlines() if "model of TensorFlow 1" in line]
-    assert len(told) == 3, err
+    assert len(told) == 4, err
     assert all("with tf.device('/job:localhost/replica:0/task:0/device:CPU:0'): ..." in line for line in told)
 
 

@@ -1,7 +1,7 @@
 """A TensorFlow worker, as a TPU host has one: another process, which does not see this one's models.
 
-Run as ``python -m tests.tf.worker PLACE OLDER``. Prints one line: the address, and whether PLACE is out of its sight.
-Where this process has models, PLACE/OLDER is another one there.
+Run as ``python -m tests.tf.worker PLACE NAME...``. Prints one line: the address, and whether PLACE is out of its sight.
+Where others have models at PLACE/NAME, this process has older ones.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ def hide(place: str) -> bool:
     return not (refused or libc.mount(b"tmpfs", place.encode(), b"tmpfs", 0, None))
 
 
-def serve(place: str, older: str) -> None:
+def serve(place: str, *names: str) -> None:
     """Serve until the one who started us closes our standard input."""
     hidden = hide(place)
     assert not (hidden and os.listdir(place))
     import tensorflow as tf
 
-    save_line(f"{place if hidden else MEMORY}/{older}", slope=7.0)
+    for name in names:
+        save_line(f"{place if hidden else MEMORY}/{name}", slope=7.0)
 
     # Two devices, so that there is something to mirror.
     config = tf.compat.v1.ConfigProto(device_count={"CPU": 2})
