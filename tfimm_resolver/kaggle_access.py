@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from tfimm_resolver.credentials import Credentials
 from tfimm_resolver.errors import AccessError, HandleError
 
 URL = "TFIMM_KAGGLE_URL"
@@ -19,19 +18,6 @@ TOKEN_FIX = (
 )
 
 _FILE_BYTES_MAX = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who asks.
-
-    Attributes:
-        source: the variable or file that says so; fit for messages.
-        authorization: the value of the header; a secret.
-    """
-
-    source: str
-    authorization: str = field(repr=False)
 
 
 def url() -> str:
@@ -64,11 +50,11 @@ def credentials() -> Credentials | None:
         return Credentials(source, f"Bearer {token}")
     name, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     if name and key:
-        return _basic("KAGGLE_USERNAME and KAGGLE_KEY", name, key)
+        return Credentials.basic("KAGGLE_USERNAME and KAGGLE_KEY", name, key)
     folders = [folder for folder in (os.environ.get("KAGGLE_CONFIG_DIR"), "~/.kaggle") if folder]
     for source in dict.fromkeys(os.path.join(os.path.expanduser(folder), "kaggle.json") for folder in folders):
         if (text := _text(source)) is not None:
-            return _basic(source, *_name_and_key(source, text))
+            return Credentials.basic(source, *_name_and_key(source, text))
     return None
 
 
@@ -117,8 +103,3 @@ def _name_and_key(source: str, text: str) -> tuple[str, str]:
             fix="Download it anew at https://www.kaggle.com/settings/api, or remove it.",
         )
     return name, key
-
-
-def _basic(source: str, name: str, key: str) -> Credentials:
-    pair = base64.b64encode(f"{name}:{key}".encode()).decode()
-    return Credentials(source, f"Basic {pair}")
