@@ -18,19 +18,12 @@ from tests.archives import MODEL, files_in, tar_gz
 from tests.processes import run
 from tests.stores.front import Front
 from tests.stores.gcs import Gcs
+from tfimm_resolver import resolve
+from tfimm_resolver.errors import ResolverError
 
 SECRETS = ("client-secret", "refresh-secret", "PRIVATE KEY", "granted", "other-token", "aws-secret", "session-secret")
 GCLOUD = "764086051850-6qr4p6gpi6hn506pt8ejuq83di341hur.apps.googleusercontent.com"
 PRIVATE = "gs://private/m.tar.gz"
-RESOLVE = """
-    import sys, warnings
-    warnings.simplefilter("error")
-    from tfimm_resolver import errors, resolve
-    try:
-        print(resolve(sys.argv[1]))
-    except errors.ResolverError as error:
-        print(type(error).__name__, error)
-"""
 
 
 class Metadata:
@@ -125,10 +118,22 @@ def service_account(gcs: Gcs) -> str:
 
 
 def resolved(handle: str, **environment: str) -> str:
-    """What a process of its own says of a handle, which is no secret."""
-    said = run(RESOLVE, handle, **environment)
+    """What is said of a handle, which is no secret: a path, or an error."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in environment.items():
+            patch.setenv(variable, value)
+        try:
+            said = resolve(handle)
+        except ResolverError as error:
+            said = f"{type(error).__name__} {error}"
     assert [secret for secret in SECRETS if secret in said] == [], said
     return said
+
+
+def resolved_by_itself(handle: str) -> str:
+    """The same by a process of its own: google-auth notes when it is imported where the metadata server is."""
+    code = "import sys; from tests.test_bucket_access import resolved; print(resolved(sys.argv[1]))"
+    return run(code, handle)
 
 
 def put(path: Path, text: str) -> Path:
@@ -173,7 +178,7 @@ def test_a_service_account_s_key_works(google: Gcs, tmp_path: Path) -> None:
 
 
 def test_the_machine_s_own_credentials_work(google: Gcs, metadata: Metadata) -> None:
-    assert files_in(resolved(PRIVATE)) == MODEL
+    assert files_in(resolved_by_itself(PRIVATE)) == MODEL
     assert google.log[-1].authorization == "Bearer granted" and metadata.asked[0] == "/"
 
 
@@ -195,11 +200,11 @@ def test_who_may_not_read_is_told_with_which_credentials(google: Gcs, metadata: 
     assert said.startswith(f"AccessError {PRIVATE} may not be read with the credentials of $GOOGLE_APPLICATION_CREDENTIALS")
     assert "(HTTP 401)" in said
     google.on("head", times=None).answer(403)
-    assert "with the credentials of this machine (HTTP 403)" in resolved(PRIVATE)
+    assert "with the credentials of this machine (HTTP 403)" in resolved_by_itself(PRIVATE)
     google.forget()
     google.token = "granted"
     google.buckets["private"].delete("m.tar.gz")
-    assert resolved(PRIVATE).startswith(f"NotFoundError {PRIVATE} is not there")
+    assert resolved_by_itself(PRIVATE).startswith(f"NotFoundError {PRIVATE} is not there")
 
 
 def test_a_login_that_has_run_out_is_told_as_one(google: Gcs, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from tests.buckets import ROOT, below, fill_s3, left_in, make_older, record_in, 
 from tests.origin import Origin
 from tests.processes import run
 from tests.stores.gcs import Gcs
-from tests.stores.objects import Bucket
+from tests.stores.objects import Blob, Bucket
 from tests.stores.s3 import S3
 from tests.test_cli import ran
 from tfimm_resolver import resolve
@@ -66,6 +68,21 @@ def test_a_warm_resolve_asks_once(gcs: Gcs, bucket: Bucket, handle: str, origin:
     assert [*here.iterdir()] == [], "what is staged goes"
 
 
+@pytest.mark.parametrize("is_copied", [False, True], ids=["in place", "copied"])
+def test_sixteen_threads_download_and_upload_once(
+    is_copied: bool, gcs: Gcs, bucket: Bucket, handle: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(COPY, str(int(is_copied)))
+    paths: list[str] = []
+    threads = [threading.Thread(target=lambda: paths.append(resolve(handle))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(paths) == 16 and len({*paths}) == len(trees_in(bucket)) == len(origin.asked) == 1
+    assert len(gcs.asked("put", f"*{CLAIM}")) == 1 and left_in(bucket) == set()
+
+
 def test_a_cold_resolve_asks_as_often_however_many_models_there_are(gcs: Gcs, bucket: Bucket, origin: Origin) -> None:
     resolve(origin.put("/first.tar.gz", tar_gz()))  # tidies up, once a day
     for number in range(1500):
@@ -79,21 +96,37 @@ def test_a_cold_resolve_asks_as_often_however_many_models_there_are(gcs: Gcs, bu
 
 
 def test_what_is_not_used_any_more_goes_once_a_day(gcs: Gcs, bucket: Bucket, handle: str) -> None:
-    left, claim = "1" * 40, f"cache/{'2' * 40}{CLAIM}"
-    for name in (f"cache/{left}.{'a' * 64}-00000000/saved_model.pb", claim, f"cache/{left}/saved_model.pb", "cache/other/x"):
+    left, claim, hubs = "1" * 40, f"cache/{'2' * 40}{CLAIM}", name_of(handle)
+    for name in (f"cache/{left}.{'a' * 64}-00000000/saved_model.pb", claim, f"cache/{hubs}/saved_model.pb", "cache/other/x"):
         bucket.put(name, b"x")
     path = resolve(handle)
-    assert claim in bucket
+    assert claim in bucket and len(trees_in(bucket)) == 4
     make_older(bucket, hours=25)
     asked = len(gcs.log)
-    assert resolve(handle, refresh=True) == path
-    assert claim not in bucket and below(bucket, path) == MODEL
-    # What plain tensorflow_hub may have put there, or anybody, stays.
-    assert trees_in(bucket) == {path.rpartition("/")[2], left, "other"}
+    assert resolve(handle, refresh=True) == path and below(bucket, path) == MODEL
+    # What plain tensorflow_hub has put there, or anybody, stays.
+    assert claim not in bucket and trees_in(bucket) == {path.rpartition("/")[2], hubs, "other"}
     assert since(gcs, asked).count("list") > 1
     asked = len(gcs.log)
     resolve(handle, refresh=True)
     assert since(gcs, asked).count("list") == 1, "the one by which the model is compared"
+
+
+def test_nothing_goes_because_this_machine_s_clock_is_ahead(
+    bucket: Bucket, handle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = bucket.put
+
+    def put_long_ago(name: str, *rest: Any) -> Blob:
+        put(name, *rest)
+        make_older(bucket, hours=100, prefix=name)
+        return bucket.get(name)
+
+    monkeypatch.setattr(bucket, "put", put_long_ago)
+    growing = f"cache/{'1' * 40}.{'a' * 64}-00000000/saved_model.pb"
+    bucket.put(growing, b"x")
+    resolve(handle)
+    assert growing in bucket and "cache/tfimm_resolver.tidied" in bucket
 
 
 def test_many_models_are_tidied_up_without_looking_at_each(gcs: Gcs, bucket: Bucket, handle: str) -> None:
@@ -294,7 +327,7 @@ def test_a_root_in_memory_lasts_as_long_as_the_process(handle: str, here: Path, 
 def test_the_root_may_be_a_whole_bucket_and_spelt_with_a_slash(
     bucket: Bucket, handle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for root in ("gs://bucket", "gs://bucket/", "gs://bucket/a/b/"):
+    for root in ("gs://bucket", "gs://bucket/", "gs://bucket/a/b/", "gs://bucket/größe %20+&"):
         monkeypatch.setenv("TFHUB_CACHE_DIR", root)
         path = resolve(handle)
         assert path.startswith(f"{root.rstrip('/')}/{name_of(handle)}.") and below(bucket, path) == MODEL

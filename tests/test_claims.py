@@ -191,6 +191,12 @@ def test_a_bucket_that_may_not_be_written_is_told(gcs: Gcs, objects: Objects) ->
         pass
 
 
+def test_a_store_without_conditions_is_used_without_claims(gcs: Gcs, objects: Objects) -> None:
+    gcs.on("put", PATH, times=None).answer(501)
+    with held(objects) as first, held(objects) as second:
+        assert first and second
+
+
 def test_who_waits_long_is_told_for_whom(
     gcs: Gcs, objects: Objects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.buckets import fill_s3, until
-from tests.processes import run
+from tests.processes import run, start
+from tests.stores.control import Operation
 from tests.stores.front import Front
-from tests.stores.gcs import Gcs
+from tests.stores.gcs import Gcs, Reply, Request
 from tests.stores.s3 import S3
 from tfimm_resolver import objects as ours
 from tfimm_resolver.errors import (
@@ -41,6 +42,12 @@ def objects(request: pytest.FixtureRequest) -> Objects:
 def google(gcs: Gcs) -> Objects:
     """An empty place in a bucket of Google's."""
     return Objects("gs://bucket/below/it")
+
+
+def zeros(path: Path, size_bytes: int) -> None:
+    """A large file that takes no room."""
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
 
 
 def read(objects: Objects, name: str) -> bytes | None:
@@ -142,18 +149,74 @@ def test_no_more_requests_are_under_way_than_were_asked_for(gcs: Gcs, google: Ob
     assert came == [b"%d" % number for number in range(9)]
 
 
-def test_many_parts_of_large_files_do_not_go_up_at_once(gcs: Gcs, google: Objects, tmp_path: Path) -> None:
-    for name in "abc":
-        (tmp_path / name).write_bytes(LARGE)
+def test_only_a_few_parts_of_large_files_go_up_at_once(gcs: Gcs, google: Objects, tmp_path: Path) -> None:
+    for name in "abcdef":
+        zeros(tmp_path / name, 4 * ours.PIECE_BYTES + 5)
     gate = gcs.on("part", times=None).hold()
-    thread = threading.Thread(target=google.upload, args=({name: tmp_path / name for name in "abc"},))
+    thread = threading.Thread(target=google.upload, args=({name: tmp_path / name for name in "abcdef"},))
     thread.start()
-    until(lambda: len(gcs.asked("part")) == 3)
+    until(lambda: len(gcs.asked("part")) >= 12)
     threading.Event().wait(0.3)
-    assert {one.name for one in gcs.asked("part")} == {"below/it/a"}
+    assert sorted(one.name[-1] for one in gcs.asked("part")) == [*"aaabbbcccddd"]
     gate.go.set()
     thread.join()
-    assert gcs.buckets["bucket"].files("below/it/") == dict.fromkeys("abc", LARGE)
+    assert len(gcs.asked("complete")) == 6
+
+
+def test_files_of_one_megabyte_to_eight_do_not_go_up_all_at_once(gcs: Gcs, google: Objects, tmp_path: Path) -> None:
+    for name in "abcdef":
+        (tmp_path / name).write_bytes(LARGE[: ours.PIECE_BYTES - 1])
+    gate = gcs.on("put", times=None).hold()
+    thread = threading.Thread(target=google.upload, args=({name: tmp_path / name for name in "abcdef"},))
+    thread.start()
+    until(lambda: len(gcs.asked("put")) == 4)
+    threading.Event().wait(0.3)
+    assert len(gcs.asked("put")) == 4
+    gate.go.set()
+    thread.join()
+    assert len(gcs.asked("put")) == 6
+
+
+def test_a_file_goes_up_in_no_more_parts_than_stores_take(
+    gcs: Gcs, google: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours, "_PARTS_MOST", 2)
+    (tmp_path / "x").write_bytes(LARGE)
+    google.upload({"x": tmp_path / "x"})
+    assert len(gcs.asked("part")) == 2
+    assert gcs.buckets["bucket"].files("below/it/") == {"x": LARGE}
+
+
+@pytest.mark.parametrize(("files", "at_once"), [(1, 12), (2, 12), (6, 12), (40, 4)])
+def test_an_upload_takes_little_memory_in_however_many_files_it_comes(
+    files: int, at_once: int, gcs: Gcs, tmp_path: Path
+) -> None:
+    for number in range(files):
+        zeros(tmp_path / f"{number}.shard", (300 << 20) // files)
+    gates = [gcs.on(kind, times=None).hold() for kind in ("part", "put")]
+    code = """
+        import pathlib, re, sys
+        from tfimm_resolver.objects import Objects
+
+        def memory_mb(what):
+            return int(re.search(what + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) / 1e3
+
+        before_mb = memory_mb("VmRSS")
+        Objects("gs://bucket").upload({path.name: path for path in pathlib.Path(sys.argv[1]).glob("*.shard")})
+        print(memory_mb("VmHWM") - before_mb)
+    """
+    with start(code, str(tmp_path)) as process:
+        try:
+            until(lambda: len(gcs.asked("p[au]*t")) >= at_once)
+            threading.Event().wait(0.3)  # nobody is answered yet: all that may be is in memory
+            for gate in gates:
+                gate.go.set()
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, err
+    assert float(out) < 200
+    assert len(gcs.buckets["bucket"].files()) == files
 
 
 @pytest.mark.parametrize(
@@ -196,6 +259,7 @@ def test_what_is_not_safe_to_repeat_is_told_by_what_happened(gcs: Gcs, google: O
         (401, AccessError, "may not be read without credentials (HTTP 401)"),
         (403, AccessError, "may not be read without credentials (HTTP 403)"),
         (404, NotFoundError, "is not there"),
+        (400, FetchError, "could not be read: HTTP 400"),
         (429, FetchError, "could not be read: HTTP 429"),
         (500, FetchError, "could not be read: HTTP 500"),
         (503, FetchError, "could not be read: HTTP 503"),
@@ -212,6 +276,24 @@ def test_a_refusal_says_what_was_refused_to_whom(
     assert type(caught.value) is kind and text.startswith("gs://bucket/below/it/x ") and words in text
     assert caught.value.fix and len(text) < 300
     assert caught.value.is_passing == (status >= 429) and len(gcs.log) == 1 + (status >= 429)
+
+
+@pytest.mark.parametrize("status", [301, 400])
+def test_a_bucket_of_another_region_is_told_how_it_may_be_reached(
+    status: int, gcs: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in {"ENDPOINT_URL": gcs.url, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{variable}", value)
+
+    def reply(request: Request, operation: Operation) -> Reply:
+        said = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong</Message><X>a</X></Error>"
+        return Reply(status, said.encode())
+
+    monkeypatch.setattr(gcs, "reply", reply)
+    for deed in (lambda: Objects("s3://bucket").read("x"), Objects("s3://bucket").below):
+        with pytest.raises(FetchError, match=r"HTTP 400: the region is wrong|configured region") as caught:
+            deed()
+        assert "AWS_DEFAULT_REGION" in caught.value.fix and not caught.value.is_passing
 
 
 def test_a_bucket_that_does_not_exist_is_told(gcs: Gcs) -> None:

@@ -54,7 +54,6 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setattr(plugins, "_loaded", {})
     monkeypatch.setattr(plugins, "_told", set())
-    modules = {*sys.modules}
 
     def package(name: str, code: str, entry: str = "zoo = {name}:plan") -> None:
         facts = tmp_path / "site" / f"{name}-1.0.dist-info"
@@ -64,7 +63,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (tmp_path / "site" / f"{name}.py").write_text(textwrap.dedent(code))
 
     yield package
-    for module in {*sys.modules} - modules:
+    for module in [module for module in sys.modules if module.startswith("zoo_")]:
         del sys.modules[module]
 
 

@@ -27,6 +27,8 @@ _BEATS = 4
 _TELL_S, _TELL_AGAIN_S = 2.0, 60.0
 _POLL_S, _POLL_MOST_S = 0.1, 1.0
 _FAREWELL_S = 2.0
+_NO_CONDITIONS = 501
+"""What some stores of S3's protocol answer to a condition: there, several machines may do the same work."""
 
 
 def expires_s() -> float:
@@ -44,7 +46,13 @@ def held(
     ``beat`` is called now and then, as long as the wait gets on, or the claim is held.
     """
     path = name + CLAIM
-    version = _taken(objects, path, what, is_needless, beat)
+    try:
+        version = _taken(objects, path, what, is_needless, beat)
+    except FetchError as error:
+        if error.status != _NO_CONDITIONS:
+            raise
+        yield True
+        return
     if version is None:
         yield False
         return

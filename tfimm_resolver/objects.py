@@ -32,10 +32,19 @@ PIECE_BYTES = 8 << 20
 AT_ONCE = 16
 """How many requests may be under way at once that carry little."""
 
+_LANES = 4
+"""How many large files go up at once; more of them make none quicker, and one alone waits at its ends."""
+
+_PARTS_AT_ONCE = 12
+"""How many parts of them all go up at once. obstore holds two more of each file in memory."""
+
+_PARTS_MOST = 10_000  # of one object; Google and Amazon have the same limit
 _ABSENT = "create"
 _SMALL_BYTES = 1 << 20
 _REASON_CHARACTERS = 300
 _STATUS = re.compile(r"status code: (\d{3})")
+_MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
+_PASSING = (408, 409, 412, 425, 429)
 _NOT_FOUND_FIX = "Check the bucket's name and the path."
 _OFFLINE_FIX = "Check the network and the proxy variables (https_proxy, no_proxy)."
 _CERTIFICATE_FIX = "Behind a proxy that opens TLS, name its certificate: SSL_CERT_FILE."
@@ -95,13 +104,17 @@ class Objects:
         return self._put(name, data, {key: value for key, value in known.items() if value is not None})
 
     def upload(self, files: Mapping[str, Path]) -> None:
-        """Put files under names, each whole or not at all: small ones at once, of a large one the pieces."""
-        with Crew(AT_ONCE) as crew:
-            is_large = {name: path.stat().st_size > PIECE_BYTES for name, path in files.items()}
-            small = [crew.submit(self._upload, name, path) for name, path in files.items() if not is_large[name]]
-            for name in (name for name in files if is_large[name]):
-                crew.submit(self._upload, name, files[name]).result()
-            for one in small:
+        """Put files under names, each whole or not at all; of all that is large only a few parts are in memory at once."""
+        sizes_bytes = {name: path.stat().st_size for name, path in files.items()}
+        large = sum(size_bytes > _SMALL_BYTES for size_bytes in sizes_bytes.values())
+        parts_at_once = _PARTS_AT_ONCE // max(1, min(large, _LANES))
+        with Crew(_LANES) as lanes, Crew(AT_ONCE) as crew:
+            sent = []
+            for name, path in files.items():
+                idle = lanes if sizes_bytes[name] > _SMALL_BYTES else crew
+                part_bytes = max(PIECE_BYTES, -(-sizes_bytes[name] // _PARTS_MOST))
+                sent.append(idle.submit(self._upload, name, path, part_bytes, parts_at_once))
+            for one in sent:
                 one.result()
 
     def streams(self, wanted: Iterable[Found], at_once: int) -> Generator[tuple[Found, Iterator[bytes]]]:
@@ -158,10 +171,10 @@ class Objects:
             with contextlib.suppress(NotFoundError), self._telling("", is_writing=True):
                 _apart(self._obstore.delete, self._store(), paths)
 
-    def _upload(self, name: str, path: Path) -> None:
+    def _upload(self, name: str, path: Path, part_bytes: int, parts_at_once: int) -> None:
         with self._telling(name, is_writing=True):
             store = self._store(is_writing=True)
-            self._obstore.put(store, self._path(name), path, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+            self._obstore.put(store, self._path(name), path, chunk_size=part_bytes, max_concurrency=parts_at_once)
 
     def _is_there(self, name: str) -> bool:
         with contextlib.suppress(NotFoundError):
@@ -250,8 +263,13 @@ class Objects:
             return FetchError(f"{place} could not be {deed}: nobody known vouches for its certificate", fix=_CERTIFICATE_FIX)
         if status is None and "kind: Connect," in details:  # and not ConnectionReset
             return OfflineError(f"{place} is out of reach: no connection", fix=_OFFLINE_FIX, is_passing=True)
-        reason = f"HTTP {status}" if status else " ".join(text.split())[:_REASON_CHARACTERS]
-        return FetchError(f"{place} could not be {deed}: {reason}", fix="Try again later.", is_passing=True, status=status)
+        fix, is_passing = "Try again later.", not status or status in _PASSING or status >= 500
+        if "redirect without LOCATION" in text or (self._scheme == "s3" and status == 400):
+            fix, is_passing = "If the bucket lies in another region, name that: AWS_DEFAULT_REGION.", False
+        said = _MESSAGE.search(text)
+        reason = " ".join((said[1] if said else text if not status else "").split())[:_REASON_CHARACTERS]
+        reason = ": ".join(part for part in (f"HTTP {status}" if status else "", reason) if part)
+        return FetchError(f"{place} could not be {deed}: {reason}", fix=fix, is_passing=is_passing, status=status)
 
 
 def _apart(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:

@@ -64,18 +64,23 @@ def default_device(tf: Any) -> str:
 
 
 @contextlib.contextmanager
-def on(tf: Any, reader: str) -> Iterator[str]:
-    """Make ``reader`` the default device, on its CPU unless it says otherwise; gives its name in full."""
-    # None: out of the caller's scope, with which a reader that is no whole name would be mixed.
-    with tf.init_scope(), tf.device(None), tf.device("CPU:0"), tf.device(reader):
-        yield tf.constant(0).device
+def on(tf: Any, device: str) -> Iterator[None]:
+    """Make a device the default, whatever the caller's scope; on its CPU unless it says otherwise."""
+    # None: out of the caller's scope, with which a device that is no whole name would be mixed.
+    with tf.init_scope(), tf.device(None), tf.device("CPU:0"), tf.device(device):
+        yield
 
 
-def is_here(tf: Any, reader: str) -> bool:
+def in_full(tf: Any, device: str) -> str:
+    """The whole name of a device."""
+    with on(tf, device):
+        return default_device(tf)
+
+
+def is_here(tf: Any, device: str) -> bool:
     """Whether a device is this process's."""
     local = _local_device(tf)
-    with on(tf, reader) as device:
-        return local is not None and task_of(tf, device) == task_of(tf, local)
+    return local is not None and task_of(tf, in_full(tf, device)) == task_of(tf, local)
 
 
 def bring_out_errors(tf: Any) -> None:

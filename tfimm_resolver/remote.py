@@ -16,7 +16,8 @@ log = logging.getLogger("tfimm_resolver")
 TRAVEL_LIMIT_BYTES = 2**31 - 1
 """What a tensor that goes from one process to another may hold; TensorFlow packs each as one protocol buffer."""
 
-_INIT_OPS = ("saved_model_main_op", "legacy_init_op")  # collections of TF1, see tf.compat.v1.saved_model.constants
+_ASSETS = "saved_model_assets"  # this and the next are collections of TF1, see tf.compat.v1.saved_model.constants
+_INIT_OPS = ("saved_model_main_op", "legacy_init_op")
 _INIT_SIGNATURE = "__saved_model_init_op"
 _REFERENCE_VARIABLES = ("Variable", "VariableV2")
 
@@ -41,14 +42,13 @@ class Needs:
         return not (self.is_tf1 or self.has_assets)
 
 
-def needs(tf: Any, path: str, tags: Collection[str] | None) -> Needs:
+def needs(tf: Any, path: str) -> Needs:
     """Look into a SavedModel; of one that cannot be read nothing is known, and TensorFlow will say so."""
     graphs = _meta_graphs(tf, path)
-    is_tf1 = not (len(graphs) == 1 and graphs[0].HasField("object_graph_def"))  # as tf.saved_model.load decides
-    if tags is not None:
-        graphs = [graph for graph in graphs if set(graph.meta_info_def.tags) == set(tags)]
-    has_assets = any(graph.asset_file_def for graph in graphs)
-    return Needs(is_tf1, has_assets, is_tf1 and any(_is_bound(graph) for graph in graphs))
+    # As tf.saved_model.load decides; nor is it of TF1 if it cannot be read.
+    is_tf1 = bool(graphs) and not (len(graphs) == 1 and graphs[0].HasField("object_graph_def"))
+    has_assets = any(graph.asset_file_def or _ASSETS in graph.collection_def for graph in graphs)
+    return Needs(is_tf1, has_assets, is_tf1 and (has_assets or any(_is_bound(graph) for graph in graphs)))
 
 
 def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
@@ -60,23 +60,17 @@ def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
         TensorTooLargeError: before anything is read, if a variable could not get from the reader to its device.
     """
     _tell_earlier_errors(tf, path)
-    needed = needs(tf, path, tags)
-    reader, home = options.experimental_io_device, placement.default_device(tf)
-    if needed.is_tf1:
-        _must_see(tf, path, reader or home)
-    if needed.has_assets and isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
-        # It makes tables of its own on each worker, in threads of its own, whose errors come too late.
-        for job, number in placement.remote_tasks(tf):
-            if job == "worker":
-                _must_see(tf, path, f"/job:{job}/task:{number}")
+    needed, home = needs(tf, path), placement.default_device(tf)
+    reader = options.experimental_io_device and placement.in_full(tf, options.experimental_io_device)
+    for device in _witnesses(tf, needed, reader or home, options):
+        _must_see(tf, path, device)
     if reader is None:
         return tf.saved_model.load(path, tags=tags, options=options)
-    with placement.on(tf, reader) as device:
-        must_fit = _fitting(tf, path, placement.task_of(tf, device))
+    must_fit = _fitting(tf, path, reader)
     if needed.is_tf1:
-        return _load_tf1(tf, path, tags, options, needed, must_fit)
+        return _load_tf1(tf, path, tags, options, needed.is_bound, reader, must_fit)
     with contextlib.ExitStack() as stack:
-        if needed.has_assets and placement.task_of(tf, home) != placement.task_of(tf, device):
+        if needed.has_assets and placement.task_of(tf, home) != placement.task_of(tf, reader):
             # Tables come to be where their files are read. Variables do not.
             stack.enter_context(_variables(tf, home if _is_free(tf, options) else None, must_fit))
             stack.enter_context(placement.on(tf, reader))
@@ -85,12 +79,18 @@ def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
         return tf.saved_model.load(path, tags=tags, options=options)
 
 
-def _must_see(tf: Any, path: str, device: str) -> None:
-    """Have a device read a file, which fails at once if it cannot.
+def _witnesses(tf: Any, needed: Needs, reader: str, options: Any) -> list[str]:
+    """The devices that are asked first whether they see the files, since their failure to read could be lost."""
+    if needed.is_tf1 and not options.experimental_skip_checkpoint:
+        # It is reported late; who registers a function with the worker meanwhile takes it for a failure to do so, and goes on.
+        return [reader]
+    if needed.has_assets and isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
+        # Each worker reads files for tables of its own, and fails in a thread of its own.
+        return [f"/job:{job}/task:{number}" for job, number in placement.remote_tasks(tf) if job == "worker"]
+    return []
 
-    Of a worker's failure to read a TF1 model TensorFlow may lose sight: it is asynchronous, and whoever registers a function
-    with the worker meanwhile takes the error for a failure to do so, and goes on.
-    """
+
+def _must_see(tf: Any, path: str, device: str) -> None:
     index = tf.io.gfile.join(path, "variables", "variables.index")
     if tf.io.gfile.exists(index):
         with placement.on(tf, device):
@@ -98,17 +98,21 @@ def _must_see(tf: Any, path: str, device: str) -> None:
 
 
 def _load_tf1(
-    tf: Any, path: str, tags: Collection[str] | None, options: Any, needed: Needs, must_fit: Callable[[Any], None]
+    tf: Any,
+    path: str,
+    tags: Collection[str] | None,
+    options: Any,
+    is_bound: bool,
+    reader: str,
+    must_fit: Callable[[Any], None],
 ) -> Any:
-    reader = options.experimental_io_device
-    if needed.is_bound:
+    if is_bound:
         _tell_bound(tf, path, reader)
         with placement.on(tf, reader):
             return tf.saved_model.load(path, tags=tags, options=options)
     # TensorFlow makes such a model's variables behind the back of every scope, so reading has to be a step of its own.
-    model = tf.saved_model.load(
-        path, tags=tags, options=placement.changed(tf, options, {"experimental_skip_checkpoint": True})
-    )
+    unread = placement.changed(tf, options, {"experimental_skip_checkpoint": True})
+    model = tf.saved_model.load(path, tags=tags, options=unread)
     if not options.experimental_skip_checkpoint and hasattr(model, "restore"):
         for variable in model.variables:
             must_fit(variable)
@@ -128,35 +132,35 @@ def _tell_earlier_errors(tf: Any, path: str) -> None:
 
 def tell_unmet(tf: Any, path: str) -> None:
     """Log that options alone will not load a model, if so it is."""
-    if not needs(tf, path, None).is_met_by_options:
+    if not needs(tf, path).is_met_by_options:
         log.warning("%s has files that load options say nothing of: load it with tfimm_resolver.load()", path)
 
 
 def _tell_bound(tf: Any, path: str, reader: str) -> None:
-    with placement.on(tf, reader) as device:
-        here = placement.task_of(tf, device)
-    if tf.distribute.has_strategy() or placement.task_of(tf, placement.default_device(tf)) != here:
+    home = placement.default_device(tf)
+    if tf.distribute.has_strategy() or placement.task_of(tf, home) != placement.task_of(tf, reader):
         log.warning(
             "%s is a model of TensorFlow 1 whose tables or variables exist only where it was loaded; "
             "call it there: with tf.device(%r): ...",
             path,
-            device,
+            reader,
         )
 
 
 def _is_free(tf: Any, options: Any) -> bool:
     """Whether nobody else says where variables lie: a strategy, or the model itself if the options ask for that."""
-    policy = options.experimental_variable_policy
-    return not tf.distribute.has_strategy() and policy in (None, tf.saved_model.experimental.VariablePolicy.NONE)
+    is_saved = options.experimental_variable_policy != tf.saved_model.experimental.VariablePolicy.NONE
+    return not (is_saved or tf.distribute.has_strategy())
 
 
-def _fitting(tf: Any, path: str, reader: placement.Task) -> Callable[[Any], None]:
+def _fitting(tf: Any, path: str, reader: str) -> Callable[[Any], None]:
     """A check that a variable can get from the reader to its device."""
+    here = placement.task_of(tf, reader)
 
     def must_fit(variable: Any) -> None:
         for part in tf.distribute.get_strategy().experimental_local_results(variable):
             size_bytes = (part.shape.num_elements() or 0) * part.dtype.size  # None for an unknown shape
-            if size_bytes > TRAVEL_LIMIT_BYTES and placement.task_of(tf, part.device) != reader:
+            if size_bytes > TRAVEL_LIMIT_BYTES and placement.task_of(tf, part.device) != here:
                 raise too_large(path, f"its variable {part.name!r} has {size_bytes:,} bytes")
 
     return must_fit
@@ -188,26 +192,29 @@ def _meta_graphs(tf: Any, path: str) -> list[Any]:
     from google.protobuf import message, text_format
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+    binary, text = (
+        tf.io.gfile.join(path, name)
+        for name in (tf.saved_model.SAVED_MODEL_FILENAME_PB, tf.saved_model.SAVED_MODEL_FILENAME_PBTXT)
+    )
     saved = SavedModel()
-    binary = tf.io.gfile.join(path, tf.saved_model.SAVED_MODEL_FILENAME_PB)
-    is_binary = tf.io.gfile.exists(binary)
-    with tf.io.gfile.GFile(
-        binary if is_binary else tf.io.gfile.join(path, tf.saved_model.SAVED_MODEL_FILENAME_PBTXT), "rb"
-    ) as file:
-        try:
-            if is_binary:
-                saved.ParseFromString(file.read())
-            else:
-                text_format.Parse(file.read().decode(), saved)
-        except (message.DecodeError, text_format.ParseError):
-            return []
+    try:
+        if tf.io.gfile.exists(binary):
+            saved.ParseFromString(_read(tf, binary))
+        else:
+            text_format.Parse(_read(tf, text).decode(), saved)
+    except (message.DecodeError, text_format.ParseError, tf.errors.OpError):
+        return []
     return list(saved.meta_graphs)
+
+
+def _read(tf: Any, path: str) -> Any:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read()
 
 
 def _is_bound(graph: Any) -> bool:
     return (
-        bool(graph.asset_file_def)
-        or _INIT_SIGNATURE in graph.signature_def
+        _INIT_SIGNATURE in graph.signature_def
         or any(name in graph.collection_def for name in _INIT_OPS)
         or any(node.op in _REFERENCE_VARIABLES for node in graph.graph_def.node)
     )

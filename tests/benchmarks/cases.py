@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from tests.benchmarks.bucket import bucket
 from tests.benchmarks.cold import cold, shaped
 from tests.benchmarks.crowd import crowd
+from tests.benchmarks.fleet import fleet
 from tests.benchmarks.herd import herd
 from tests.benchmarks.hits import command_line, importing, warm
 from tests.benchmarks.limits import limits
@@ -24,6 +26,8 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "shaped": shaped,
     "resume": resume,
     "herd": herd,
+    "fleet": fleet,
+    "bucket": bucket,
     "limits": limits,
 }
 ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "load": 9}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from tests.benchmarks import snippets
 from tests.benchmarks.rows import Row
@@ -39,12 +39,20 @@ def herd(stand: Stand, size: Size) -> Iterator[Row]:
 
 def _slowest(stand: Stand, model: Model, origin: Served, processes: int) -> float:
     """Seconds from the release of all to the last one's path."""
+    seconds, paths = released(stand, origin.handle, [{}] * processes)
+    assert len(set(paths)) == 1, paths
+    model.must_be_at(paths[0])
+    return seconds
+
+
+def released(stand: Stand, handle: str, environments: Sequence[Mapping[str, str]]) -> tuple[float, list[str]]:
+    """Processes that resolve a handle at the same moment: seconds until the last one's path, and the paths of all."""
     start, release = os.pipe()
     with contextlib.ExitStack() as running:
         running.callback(os.close, start)
         jobs = [
-            running.enter_context(stand.started(snippets.RELEASED, origin.handle, cache="cold", stdin=start))
-            for _ in range(processes)
+            running.enter_context(stand.started(snippets.RELEASED, handle, cache="cold", stdin=start, **environment))
+            for environment in environments
         ]
         for job in jobs:
             assert job.stdout is not None
@@ -53,8 +61,6 @@ def _slowest(stand: Stand, model: Model, origin: Served, processes: int) -> floa
         os.close(release)  # the end of every one's input
         said = [job.communicate(timeout=TIMEOUT_S) for job in jobs]
     if failures := [errors for job, (_, errors) in zip(jobs, said, strict=True) if job.returncode]:
-        raise RuntimeError(f"{len(failures)} of {processes} failed, the first with\n{failures[0]}")
+        raise RuntimeError(f"{len(failures)} of {len(jobs)} failed, the first with\n{failures[0]}")
     ended_s, paths = zip(*(out.split() for out, _ in said), strict=True)
-    assert len(set(paths)) == 1, paths
-    model.must_be_at(paths[0])
-    return max(map(float, ended_s)) - started_s
+    return max(map(float, ended_s)) - started_s, list(paths)

@@ -70,7 +70,7 @@ def warm(stand: Stand, size: Size) -> Iterator[Row]:
 def _cached(stand: Stand) -> str:
     """The handle of a small model of ten files, in the cache already; its origin is gone."""
     with stand.served(stand.model(0.01, shards=_WARM_SHARDS)) as origin:
-        stand.python("import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1])", origin.handle)
+        stand.python(snippets.RESOLVE, origin.handle)
     return origin.handle
 
 

@@ -22,12 +22,30 @@ _BURST_S = 0.02
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-class _Origin(ThreadingHTTPServer):
-    request_queue_size = 64
+class _Line:
+    """What may pass at a rate, over one connection or several: each slice has its time, in the order of asking."""
 
-    def __init__(self, file: Path, bytes_per_s: float, latency_s: float) -> None:
+    def __init__(self, bytes_per_s: float) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._due_s = 0.0
+        self._asking = threading.Lock()
+
+    def wait_for(self, size_bytes: int) -> None:
+        """Wait until so many bytes may."""
+        with self._asking:
+            now_s = time.monotonic()
+            due_s = max(self._due_s, now_s - _BURST_S)  # no more than that may be caught up
+            self._due_s = due_s + size_bytes / self._bytes_per_s
+        time.sleep(max(due_s - now_s, 0))
+
+
+class _Origin(ThreadingHTTPServer):
+    request_queue_size = 256
+
+    def __init__(self, file: Path, bytes_per_s: float, bytes_per_s_in_all: float, latency_s: float) -> None:
         super().__init__(("127.0.0.1", 0), _Reply)
         self.file, self.bytes_per_s, self.latency_s = file, bytes_per_s, latency_s
+        self.shared = _Line(bytes_per_s_in_all) if bytes_per_s_in_all else None
         status = file.stat()
         self.size_bytes = status.st_size
         self.etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
@@ -47,7 +65,11 @@ class _Reply(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else a body waits for the acknowledgement of its headers
     server: _Origin
-    _due_s = 0.0
+
+    def setup(self) -> None:
+        super().setup()
+        own = _Line(self.server.bytes_per_s) if self.server.bytes_per_s else None
+        self._lines = [line for line in (own, self.server.shared) if line]
 
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):  # the client was killed, or has enough
@@ -90,26 +112,17 @@ class _Reply(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _body(self, part: range) -> None:
-        slice_bytes = _SHAPED_SLICE_BYTES if self.server.bytes_per_s else _SLICE_BYTES
+        slice_bytes = _SHAPED_SLICE_BYTES if self._lines else _SLICE_BYTES
         with self.server.file.open("rb") as file:
             while part:
-                self._wait_for_tokens()
-                sent = os.sendfile(self.connection.fileno(), file.fileno(), part.start, min(len(part), slice_bytes))
+                wanted = part[:slice_bytes]
+                for line in self._lines:
+                    line.wait_for(len(wanted))
+                sent = os.sendfile(self.connection.fileno(), file.fileno(), wanted.start, len(wanted))
                 if not sent:
                     raise ConnectionError(f"{self.server.file} became shorter")
                 self.server.count(sent)
-                self._spend_tokens(sent)
                 part = part[sent:]
-
-    def _wait_for_tokens(self) -> None:
-        if self.server.bytes_per_s:
-            now_s = time.monotonic()
-            self._due_s = max(self._due_s, now_s - _BURST_S)  # no more than that may be caught up
-            time.sleep(max(self._due_s - now_s, 0))
-
-    def _spend_tokens(self, sent_bytes: int) -> None:
-        if self.server.bytes_per_s:
-            self._due_s += sent_bytes / self.server.bytes_per_s
 
     def _tell_sent(self) -> None:
         text = str(self.server.sent_bytes).encode()
@@ -124,9 +137,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--mb-per-s", type=float, default=0, help="of each connection; default as fast as can be")
+    parser.add_argument("--mb-per-s-in-all", type=float, default=0, help="of all connections together; default the same")
     parser.add_argument("--latency-s", type=float, default=0, help="before each answer")
     asked = parser.parse_args()
-    with _Origin(asked.file, asked.mb_per_s * 1e6, asked.latency_s) as server:
+    with _Origin(asked.file, asked.mb_per_s * 1e6, asked.mb_per_s_in_all * 1e6, asked.latency_s) as server:
         sys.stdout.write(f"{server.server_port}\n")
         sys.stdout.flush()
         server.serve_forever()

@@ -20,12 +20,18 @@ import tfimm_resolver
 print(*(name for name in sys.argv[1:] if name in sys.modules))
 """
 
+_MEMORY = """
+def memory_kib(what):
+    return int(re.search(what + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+at_import_kib = memory_kib("VmRSS")
+"""
+
 _WARM = """
 import statistics, sys, timeit
 from {package} import resolve
 {check}
 handle, calls = sys.argv[1], int(sys.argv[2])
-runs = timeit.repeat(lambda: resolve(handle), number=calls, repeat=5)
+runs = timeit.repeat(lambda: resolve(handle), number=calls, repeat={repeats})
 print(statistics.median(runs) / calls)
 """
 
@@ -33,11 +39,21 @@ _COLD = """
 import pathlib, re, sys, time
 from {package} import resolve
 {check}
-def memory_kib(what):
-    return int(re.search(what + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
-at_import_kib = memory_kib("VmRSS")
+{memory}
 started_s = time.perf_counter()
 path = resolve(sys.argv[1])
+seconds = time.perf_counter() - started_s
+print(seconds, (memory_kib("VmHWM") - at_import_kib) * 1024, path)
+"""
+
+_UPLOAD = """
+import pathlib, re, sys, time
+{package}
+tree, place = pathlib.Path(sys.argv[1]), sys.argv[2]
+{known}
+{memory}
+started_s = time.perf_counter()
+{deed}
 seconds = time.perf_counter() - started_s
 print(seconds, (memory_kib("VmHWM") - at_import_kib) * 1024, path)
 """
@@ -48,10 +64,41 @@ _PACKAGES = {
 }
 
 IMPORT = {"bare": "import site", "ours": "import site, tfimm_resolver", "peer": "import site, tensorflow_hub"}
+RESOLVE = "import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1])"
 RESOLVE_AND_PRINT = "import sys, tensorflow_hub; print(tensorflow_hub.resolve(sys.argv[1]))"
-WARM = {side: _WARM.format(**words) for side, words in _PACKAGES.items()}
-COLD = {side: _COLD.format(**words) for side, words in _PACKAGES.items()}
+WARM_REPEATS = 5
+WARM = {side: _WARM.format(**words, repeats=WARM_REPEATS) for side, words in _PACKAGES.items()}
+COLD = {side: _COLD.format(**words, memory=_MEMORY) for side, words in _PACKAGES.items()}
 CURL = 'mkdir "$2" && curl -s "$1" | tar xz -C "$2"'
+
+_UPLOADERS = {
+    "ours": {
+        "package": """
+from tfimm_resolver.record import RECORD, Origin, Record, measure
+from tfimm_resolver.roots import open_bucket
+from tfimm_resolver.roots.bucket import Given
+""",
+        "known": "files = measure(str(tree))",
+        "deed": """
+name = "0" * 40
+root, none = open_bucket(place, Given(tree, tree)), Record("", name)
+record = root.publish(tree, Record("", name, "", Origin(), files), none)
+root.write(name + RECORD, record.to_text())
+path = root.locate(record.tree)
+""",
+    },
+    "peer": {
+        "package": "import tensorflow as tf",
+        "known": "",
+        "deed": """
+path = place + "/model"
+for file in sorted(tree.rglob("*")):
+    if file.is_file():
+        tf.io.gfile.copy(str(file), f"{path}/{file.relative_to(tree).as_posix()}", overwrite=True)
+""",
+    },
+}
+UPLOAD = {side: _UPLOAD.format(**words, memory=_MEMORY) for side, words in _UPLOADERS.items()}
 
 RELEASED = """
 import sys, time

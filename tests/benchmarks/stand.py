@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
+import hashlib
 import http.client
+import json
 import os
 import shutil
 import subprocess
@@ -20,6 +22,8 @@ from tests.benchmarks.origin import SENT
 
 TIMEOUT_S = 900
 SHAPED = ("--mb-per-s", "25", "--latency-s", "0.05")
+
+_REPOSITORY = Path(__file__).parents[2]
 
 Key = TypeVar("Key")
 Side = TypeVar("Side")
@@ -77,14 +81,56 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """A bucket at a stand-in of Google Cloud Storage; ``plain`` and ``tls`` are the variables of its two doors."""
+
+    process: subprocess.Popen[str]
+    plain: Mapping[str, str]
+    tls: Mapping[str, str]
+
+    place = "gs://bucket"
+
+    def empty(self) -> None:
+        """Begin an empty bucket and log, without latency."""
+        self._ask("empty")
+
+    def wait(self, latency_s: float, handshake_s: float = 0) -> None:
+        """Let every operation, and every connection by TLS, take so long from now on."""
+        self._ask("wait", str(latency_s), str(handshake_s))
+
+    def operations(self) -> int:
+        """How many there were."""
+        return sum(self._ask("asked").values())
+
+    def busy_s(self) -> float:
+        """Seconds of processors that the stand-in took."""
+        return float(self._ask("busy"))
+
+    def must_hold(self, tree: Path, path: str) -> None:
+        """Make sure that a bucket's directory holds every file of a model, byte by byte, and none beside them."""
+        here = {file.as_posix(): _sha256(tree / file) for file in _files(tree)}
+        if self._ask("files", path.removeprefix(f"{self.place}/") + "/") != here:
+            raise RuntimeError(f"the model did not arrive whole at {path}")
+
+    def _ask(self, *words: str) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(" ".join(words) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+@dataclass(frozen=True, slots=True)
 class Stand:
     """A directory that holds the home, the caches and the models of one run."""
 
     folder: Path
 
-    def python(self, code: str, *arguments: str, cache: str = "cache", flags: Sequence[str] = (), path: str = "") -> Done:
+    def python(
+        self, code: str, *arguments: str, cache: str = "cache", flags: Sequence[str] = (), path: str = "", **environment: str
+    ) -> Done:
         """Run a snippet in a fresh process; ``path`` is its PYTHONPATH."""
-        return self.process([sys.executable, *flags, "-c", code, *arguments], cache=cache, PYTHONPATH=path)
+        return self.process([sys.executable, *flags, "-c", code, *arguments], cache=cache, PYTHONPATH=path, **environment)
 
     def process(self, command: Sequence[str], *, cache: str = "cache", **environment: str) -> Done:
         """Run a command to its end, in an environment that holds nothing of the caller's but PATH."""
@@ -100,11 +146,14 @@ class Stand:
         return Done(done.stdout.split(), seconds)
 
     @contextlib.contextmanager
-    def started(self, code: str, *arguments: str, cache: str, stdin: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    def started(
+        self, code: str, *arguments: str, cache: str, stdin: int | None = None, **environment: str
+    ) -> Iterator[subprocess.Popen[str]]:
         """A fresh process that runs a snippet; it is killed when it is no longer wanted."""
         command = [sys.executable, "-c", code, *arguments]
         pipes: dict[str, Any] = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen(command, env=self._surroundings(cache), cwd=self._home(), text=True, **pipes) as process:
+        surroundings = self._surroundings(cache) | environment
+        with subprocess.Popen(command, env=surroundings, cwd=self._home(), text=True, **pipes) as process:
             try:
                 yield process
             finally:
@@ -130,6 +179,22 @@ class Stand:
                 yield Served(int(process.stdout.readline()))
             finally:
                 process.terminate()
+
+    @contextlib.contextmanager
+    def stored(self) -> Iterator[Stored]:
+        """A process of its own is an object store with one open bucket, and a proxy that ends TLS before it."""
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-m", "tests.stores"], cwd=_REPOSITORY, text=True, **pipes) as process:
+            try:
+                assert process.stdout is not None
+                doors = json.loads(process.stdout.readline())
+                tls = doors["tensorflow"]
+                # obstore looks for the authority elsewhere than curl does.
+                tls["SSL_CERT_FILE"] = tls["CURL_CA_BUNDLE"]
+                yield Stored(process, {"STORAGE_EMULATOR_HOST": doors["url"]}, tls)
+                process.communicate(timeout=TIMEOUT_S)  # it ends with its stdin, and leaves nothing
+            finally:
+                process.kill()
 
     def forget(self, cache: str) -> None:
         """Remove a cache, and wait until the disk has settled."""
@@ -158,3 +223,8 @@ def in_turn(sides: Mapping[Key, Side], turn: int) -> list[tuple[Key, Side]]:
 
 def _files(top: Path) -> list[Path]:
     return sorted(file.relative_to(top) for file in top.rglob("*") if file.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -199,6 +199,15 @@ def test_an_unfinished_download_of_another_model_goes_a_day_after_anybody_contin
     assert sorted(here.names()) == [own.name, new.name]
 
 
+def test_an_unfinished_download_goes_although_it_holds_a_link_to_nowhere(here: Root) -> None:
+    old = old_parts(here, "1" * 40, old_s=90_000)
+    (old / "link").symlink_to("nowhere")
+    for path in (old / "link", old):
+        os.utime(path, (0, 0), follow_symlinks=False)
+    with here.lock(NAME):
+        assert not old.exists()
+
+
 def test_an_unfinished_download_that_somebody_is_about_to_continue_stays(here: Root) -> None:
     old = old_parts(here, "1" * 40, old_s=90_000)
     with here.lock("1" * 40), here.lock(NAME):

@@ -271,6 +271,24 @@ def test_two_who_upload_at_once_both_succeed_and_the_record_names_one_whole_tree
     assert left_in(bucket) == set()
 
 
+def test_a_fleet_that_refreshes_at_once_downloads_once(
+    gcs: Gcs, origin: Origin, handle: str, slow: threading.Event, fleet: Fleet
+) -> None:
+    slow.set()
+    old = resolve(handle)
+    gate = threading.Event()
+    origin.put("/m.tar.gz", tar_gz(numbered(1)), gate=gate)
+    origin.started.clear()
+    for machine in range(MACHINES):
+        fleet.start("import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1], refresh=True))", machine, handle)
+    assert origin.started.wait(60)
+    until(lambda: len(gcs.asked("put", f"*{CLAIM}")) > MACHINES)
+    gate.set()
+    (new,) = {*fleet.paths()}
+    assert below(gcs.buckets["bucket"], new) == numbered(1) and below(gcs.buckets["bucket"], old).items() >= MODEL.items()
+    assert len(origin.asked) == 2
+
+
 def test_who_wait_on_a_machine_wait_as_long_as_another_machine_works(
     gcs: Gcs, origin: Origin, handle: str, slow: threading.Event, tmp_path: Path, fleet: Fleet
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
-from tests.buckets import ROOT, below, left_in, record_in, until
+from tests.buckets import ROOT, below, left_in, make_older, record_in, until
 from tests.origin import Origin
 from tests.processes import run, start
 from tests.stores.gcs import Gcs
@@ -233,13 +233,14 @@ def test_a_failure_that_stays_is_an_error_in_bounded_time_and_nothing_is_believe
 
 
 def test_what_tidies_up_may_fail(handle: str, gcs: Gcs) -> None:
-    old = "cache/" + "1" * 40 + "." + "a" * 64 + "-00000000/x"
-    gcs.buckets["bucket"].put(old, b"")
-    gcs.on("list", nth=2, times=None).answer(503)
-    resolve(handle)
-    gcs.forget()
-    gcs.on("get", "cache/" + "1" * 40 + "*", times=None).answer(503)
-    assert below(gcs.buckets["bucket"], resolve(handle, refresh=True)) == MODEL
+    bucket = gcs.buckets["bucket"]
+    bucket.put(f"cache/{'1' * 40}.{'a' * 64}-00000000/x", b"")
+    record = gcs.on("get", f"cache/{'1' * 40}*", times=None).answer(503)
+    path = resolve(handle)
+    make_older(bucket, hours=25)
+    root = gcs.on("list", nth=2, times=None).answer(503)  # the first is that of the model
+    assert resolve(handle, refresh=True) == path and below(bucket, path) == MODEL
+    assert record.seen > 0 and root.seen > 1
 
 
 def test_an_upload_of_which_something_is_missing_is_not_published(handle: str, gcs: Gcs) -> None:
@@ -273,8 +274,7 @@ def test_a_copy_of_what_is_damaged_in_the_bucket_is_refused_and_a_refresh_heals_
     with pytest.raises(IntegrityError, match=r"saved_model\.pb") as caught:
         resolve(handle)
     assert "--refresh" in caught.value.fix and [*(tmp_path / "here").iterdir()] == [] and len(origin.asked) == 1
-    code, out, _ = ran("resolve", "--refresh", handle)
-    assert code == 0 and files_in(out.strip()) == MODEL
+    assert files_in(resolve(handle, refresh=True)) == MODEL
     monkeypatch.delenv("TFIMM_RESOLVER_LOCAL_COPY")
     assert below(gcs.buckets["bucket"], resolve(handle)) == MODEL
 

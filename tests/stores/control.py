@@ -107,6 +107,7 @@ class Control:
     def __init__(self) -> None:
         self.log: list[Operation] = []
         self.latency_s = 0.0
+        self.handshake_s = 0.0
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
 
@@ -138,7 +139,7 @@ class Control:
                 rule.gate.go.set()
 
     def forget(self) -> None:
-        """Begin anew: an empty log, no rules, no latency."""
+        """Begin anew: an empty log, no rules, no latency, of operations or of connections."""
         self.release()
         with self._lock:
-            self.log, self.latency_s = [], 0.0
+            self.log, self.latency_s, self.handshake_s = [], 0.0, 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
 
 import trustme
@@ -64,6 +65,7 @@ class _FrontDoor(Door):
             self.server.refused.append(self.path)
             self.send_error(403)
             return
+        time.sleep(self.server.store.handshake_s)
         self.base = f"https://{host}"
         self.send_response(200)
         self.end_headers()

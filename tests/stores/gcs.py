@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import struct
 import sys
@@ -184,13 +185,13 @@ class Door(BaseHTTPRequestHandler):
         return Request(self.command, base, target.path, query, headers, body)
 
     def _chunks(self) -> bytes | None:
-        chunks = []
+        body = io.BytesIO()  # which grows without copies, and gives what it holds without one
         while line := self.rfile.readline():
             size = int(line.split(b";")[0], 16)
-            chunks.append(self.rfile.read(size))
+            body.write(self.rfile.read(size))
             self.rfile.readline()
             if size == 0:
-                return b"".join(chunks)
+                return body.getvalue()
         return None
 
     def _send(self, reply: Reply) -> None:

@@ -75,7 +75,7 @@ def about(blob: Blob, bucket: Bucket) -> dict[str, str]:
         "bucket": bucket.name,
         "generation": str(blob.generation),
         "metageneration": "1",
-        "size": str(len(blob.data)),
+        "size": str(blob.size),
         "updated": told(blob.updated),
         "timeCreated": told(blob.updated),
         "contentType": blob.content_type,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import itertools
 import threading
 from bisect import bisect_left, bisect_right
@@ -25,19 +26,28 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Blob:
-    """One object, as it was put; nobody changes it."""
+    """One object, as it was put, in one piece or several; nobody changes it."""
 
     name: str
-    data: bytes = field(repr=False)
+    pieces: tuple[bytes, ...] = field(repr=False)
     generation: int
     updated: datetime
     content_type: str
     crc32c: str
 
+    @functools.cached_property
+    def data(self) -> bytes:
+        """The bytes; joined by the first who asks, so that no upload waits for it."""
+        return b"".join(self.pieces)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.pieces))
+
     @property
     def etag(self) -> str:
         """The content's, so that the same bytes put again have the same one, as with Google's MD5."""
-        return f'"{base64.b64decode(self.crc32c).hex()}{len(self.data):x}"'
+        return f'"{base64.b64decode(self.crc32c).hex()}{self.size:x}"'
 
 
 @dataclass(frozen=True)
@@ -92,13 +102,7 @@ class Bucket:
 
     def put(self, name: str, data: bytes, condition: Condition = ALWAYS, content_type: str = "") -> Blob:
         """Keep an object, whole; replaces what has the name."""
-        checksum = base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
-        with self._lock:
-            condition.check(self._blobs.get(name))
-            now, generation = datetime.now(timezone.utc), next(self._generations)
-            blob = Blob(name, data, generation, now, content_type or "application/octet-stream", checksum)
-            self._blobs[name] = blob
-            return blob
+        return self._put(name, (data,), condition, content_type)
 
     def get(self, name: str, condition: Condition = ALWAYS) -> Blob:
         """The object of that name."""
@@ -142,7 +146,8 @@ class Bucket:
         upload = self.upload(upload_id)
         if not set(parts) <= set(upload.parts):
             raise RefusedError(400, "InvalidPart")
-        blob = self.put(upload.name, b"".join(upload.parts[part] for part in parts), upload.condition, upload.content_type)
+        pieces = tuple(upload.parts[part] for part in parts)
+        blob = self._put(upload.name, pieces, upload.condition, upload.content_type)
         del self.uploads[upload_id]
         return blob
 
@@ -177,3 +182,15 @@ class Bucket:
         with self._lock:
             found = {name.removeprefix(prefix): blob.data for name, blob in self._blobs.items() if name.startswith(prefix)}
         return dict(sorted(found.items()))
+
+    def _put(self, name: str, pieces: tuple[bytes, ...], condition: Condition, content_type: str) -> Blob:
+        checksum = google_crc32c.Checksum()
+        for piece in pieces:
+            checksum.update(piece)
+        crc32c = base64.b64encode(checksum.digest()).decode()
+        with self._lock:
+            condition.check(self._blobs.get(name))
+            now, generation = datetime.now(timezone.utc), next(self._generations)
+            blob = Blob(name, pieces, generation, now, content_type or "application/octet-stream", crc32c)
+            self._blobs[name] = blob
+            return blob

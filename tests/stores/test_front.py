@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -47,6 +49,38 @@ def test_a_process_of_its_own_serves_until_its_stdin_is_closed() -> None:
         assert requests.get("https://storage.googleapis.com/models/x", timeout=30, **proxied).content == b"one"
         process.stdin.close()
         assert process.wait(30) == 0
+
+
+def test_a_process_of_its_own_tells_what_it_was_asked_and_what_it_holds() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.stores"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def ask(*words: str) -> Any:
+            assert process.stdin and process.stdout
+            process.stdin.write(" ".join(words) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        assert process.stdout
+        said = json.loads(process.stdout.readline())
+        url, proxies = said["url"], {"https": said["tensorflow"]["https_proxy"]}
+        for name in ("m/a/x", "m/y", "n"):
+            assert requests.put(f"{url}/bucket/{name}", b"one", timeout=30).status_code == 200
+        sha256 = hashlib.sha256(b"one").hexdigest()
+        assert ask("files", "m/") == {"a/x": sha256, "y": sha256}
+        ask("wait", "0.1", "0.2")
+        began_s = time.monotonic()
+        assert requests.get(f"{url}/bucket/n", timeout=30).content == b"one"
+        assert time.monotonic() - began_s >= 0.1
+        began_s, place = time.monotonic(), "https://storage.googleapis.com/bucket/n"
+        assert requests.get(place, proxies=proxies, verify=said["tensorflow"]["CURL_CA_BUNDLE"], timeout=30).content == b"one"
+        assert time.monotonic() - began_s >= 0.3
+        assert ask("asked") == {"put": 3, "get": 2} and 0 < ask("busy") < 60
+        ask("empty")
+        assert ask("files", "m/") == ask("asked") == {}
+        process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 def test_tensorflow_writes_lists_reads_renames_and_shows_credentials(

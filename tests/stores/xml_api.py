@@ -69,7 +69,7 @@ def about(blob: Blob) -> dict[str, str]:
         "x-goog-metageneration": "1",
         "x-goog-hash": f"crc32c={blob.crc32c}",
         "x-goog-stored-content-encoding": "identity",
-        "x-goog-stored-content-length": str(len(blob.data)),
+        "x-goog-stored-content-length": str(blob.size),
     }
 
 
@@ -81,7 +81,7 @@ def media(blob: Blob, request: Request) -> Reply:
     """An object, or a range of it, if its ETag is, or is not, as the request wants it."""
     from tests.stores.gcs import Reply
 
-    headers, size, data = about(blob), len(blob.data), memoryview(blob.data)
+    headers, size, data = about(blob), blob.size, memoryview(blob.data)
     if not _is_in(blob.etag, request.headers.get("if-match", "*")):
         raise RefusedError(412, "PreconditionFailed")
     if "if-none-match" in request.headers and _is_in(blob.etag, request.headers["if-none-match"]):
@@ -183,7 +183,7 @@ def _list(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
 def _entry(blob: Blob) -> str:
     return (
         f"<Contents><Key>{escape(blob.name)}</Key><Generation>{blob.generation}</Generation><MetaGeneration>1</MetaGeneration>"
-        f"<LastModified>{told(blob.updated)}</LastModified><ETag>{escape(blob.etag)}</ETag><Size>{len(blob.data)}</Size></Contents>"
+        f"<LastModified>{told(blob.updated)}</LastModified><ETag>{escape(blob.etag)}</ETag><Size>{blob.size}</Size></Contents>"
     )
 
 

@@ -39,6 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         save_words(models / "words")
         save_tf1(models / "tf1", vocabulary=True)
         save_tf1(models / "old_variables", references=True)
+        save_tf1(models / "main_op", main_op=True)
         shutil.unpack_archive(REAL, models / "half")
         assert len(list((models / "shards" / "variables").glob("variables.data-*"))) > 1
         yield cluster

@@ -70,38 +70,38 @@ def save_words(path: Path, slope: float = 2.0) -> Path:
     return path
 
 
-def save_tf1(path: Path, slope: float = 2.0, *, vocabulary: bool = False, references: bool = False) -> Path:
-    """Save a SavedModel as TF1 did, of ``slope * x``, or ``slope * place of the word``, by its default signature."""
+def save_tf1(path: Path, *, vocabulary: bool = False, references: bool = False, main_op: bool = False) -> Path:
+    """Save a SavedModel as TF1 did, of ``2 * x``, or ``2 * place of the word``, by its default signature.
+
+    Variables may be of the old kind, and what x is multiplied with may come of an operation that runs after they were read.
+    """
     import tensorflow as tf
 
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
-        variable = v1.get_variable("slope", initializer=slope, use_resource=not references)
-        main_op = None
-        if vocabulary:
-            file = path.with_suffix(".txt")
-            file.write_text("\n".join(WORDS))
-            x = v1.placeholder(tf.string, [None])
-            asset = tf.constant(str(file))
-            v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, asset)
-            lines = tf.lookup.TextFileIndex.LINE_NUMBER, tf.lookup.TextFileIndex.WHOLE_LINE
-            initializer = tf.lookup.TextFileInitializer(asset, tf.string, lines[1], tf.int64, lines[0])
-            table = tf.lookup.StaticHashTable(initializer, default_value=-1)
-            y = variable * tf.cast(table.lookup(x), tf.float32)
-            main_op = v1.tables_initializer()
-        else:
-            x = v1.placeholder(tf.float32, [None])
-            y = variable * x
+        slope = v1.get_variable("slope", initializer=1.0 if main_op else 2.0, use_resource=not references)
+        factor = v1.get_variable("twice", initializer=0.0, collections=[v1.GraphKeys.LOCAL_VARIABLES]) if main_op else slope
+        x = v1.placeholder(tf.string if vocabulary else tf.float32, [None])
+        y = factor * (tf.cast(_table_of_tf1(path).lookup(x), tf.float32) if vocabulary else x)
         session.run([v1.global_variables_initializer(), v1.tables_initializer()])
-        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
         builder = v1.saved_model.Builder(str(path))
         builder.add_meta_graph_and_variables(
             session,
             ["serve"],
-            {"serving_default": signature},
+            {"serving_default": v1.saved_model.predict_signature_def({"x": x}, {"y": y})},
             assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
-            main_op=main_op,
+            main_op=factor.assign(2 * slope).op if main_op else None,
         )
         builder.save()
     path.with_suffix(".txt").unlink(missing_ok=True)
     return path
+
+
+def _table_of_tf1(path: Path) -> Any:
+    import tensorflow as tf
+
+    path.with_suffix(".txt").write_text("\n".join(WORDS))
+    asset = tf.constant(str(path.with_suffix(".txt")))
+    tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS, asset)
+    place, word = tf.lookup.TextFileIndex.LINE_NUMBER, tf.lookup.TextFileIndex.WHOLE_LINE
+    return tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(asset, tf.string, word, tf.int64, place), default_value=-1)

@@ -43,6 +43,7 @@ _EVERY_MODEL = """
             try:  # each worker wants tables of its own
                 raise AssertionError(load("words"))
             except tfimm_resolver.errors.UnseenFilesError as error:
+                assert "variables.index; No such file" in error.text, error.text  # asked before
                 assert "gs://" in error.fix and "tfimm_resolver.load()" not in error.fix
         else:
             model = load("words")

@@ -153,15 +153,16 @@ class BucketRoot:
             if not self._is_tidying_due():
                 return
             folders, objects = self.objects.top()
+            # By the store's clock, which has just stamped a text there; this machine's may be days ahead.
+            before_s = max(found.modified_s for found in objects) - _UNUSED_S
             records = {found.name.removesuffix(RECORD) for found in objects if found.name.endswith(RECORD)}
             trees = [found for folder in folders if (found := TREE.fullmatch(folder)) and found[2]]  # else it is hub's
             number = Counter(found[1] for found in trees)
             for found in trees:
                 is_alone = found[1] in records and number[found[1]] == 1
                 if not is_alone and found[0] != tree_of(found[1]):
-                    self._remove_unused(found[0])
-            old_s = time.time() - _UNUSED_S
-            self.objects.delete(found.name for found in objects if found.name.endswith(CLAIM) and found.modified_s < old_s)
+                    self._remove_unused(found[0], before_s)
+            self.objects.delete(found.name for found in objects if found.name.endswith(CLAIM) and found.modified_s < before_s)
 
     def remove(self, name: str) -> None:
         with self._telling("write"):
@@ -178,9 +179,9 @@ class BucketRoot:
         self.objects.write(_TIDIED, b"")
         return True
 
-    def _remove_unused(self, tree: str) -> None:
+    def _remove_unused(self, tree: str, before_s: float) -> None:
         inside = self.objects.below(tree)
-        if all(found.modified_s < time.time() - _UNUSED_S for found in inside):
+        if all(found.modified_s < before_s for found in inside):
             self.objects.delete(found.name for found in inside)
 
     def _check(self, tree: str, files: tuple[File, ...]) -> None:

@@ -239,7 +239,7 @@ class LocalRoot:
     def _remove_old_parts(self, key: str, parts: str) -> None:
         """Remove an unfinished download that nobody continued for a day; whoever holds its lock may be about to."""
         tree = self.locate(parts)
-        newest_s = max(os.stat(f"{tree}/{path}").st_mtime for path in (".", *record.walk(tree)))
+        newest_s = max(os.lstat(f"{tree}/{path}").st_mtime for path in (".", *record.walk(tree)))
         if time.time() - newest_s > UNFINISHED_S and (lock := locks.attempt(self.locate(f"{key}.lock"))):
             try:
                 self._remove(parts)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tfimm_resolver import plugins
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Plan, Source
 from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, tfhub, web
@@ -41,10 +40,14 @@ def sources_for(scheme: str) -> list[Source]:
     """
     if scheme in _BY_SCHEME:
         return _BY_SCHEME[scheme]
+    from tfimm_resolver import plugins  # 1 ms that only a scheme which is not ours costs
+
     theirs = plugins.source(scheme, SCHEMES)
     return [] if theirs is None else [theirs]
 
 
 def known_schemes() -> list[str]:
     """Every scheme that is served, by other packages, too; looks at all that is installed."""
+    from tfimm_resolver import plugins
+
     return [*SCHEMES, *plugins.schemes(SCHEMES)]

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tfimm_resolver import mirrors
 from tfimm_resolver.errors import AccessError, HandleError, NotFoundError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Fetch, InPlace
@@ -48,10 +47,10 @@ def _fill_from_google(handle: Handle, place: str, into: Path, transfer: Transfer
     try:
         transfer.archive(f"{base.rstrip('/')}/{handle.host}{quote(handle.path)}", into)
     except (AccessError, NotFoundError) as error:  # of a private bucket it is not even said what is there
+        from tfimm_resolver import bucket_access, mirrors
+
         if not mirrors.is_direct():
             raise
-        from tfimm_resolver import bucket_access
-
         if not bucket_access.has_credentials("gs"):
             raise type(error)(error.text, fix=bucket_access.CREDENTIALS_FIX["gs"], status=error.status) from error
         transfer.object_archive(place, into)

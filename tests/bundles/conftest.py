@@ -1,0 +1,32 @@
+"""A model, a bundle of it, and another machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.archives import tar_gz
+from tests.origin import Origin
+from tfimm_resolver import bundle
+
+
+@pytest.fixture
+def handle(origin: Origin) -> str:
+    """A model that can be fetched."""
+    return origin.put_model("/google/model/1", tar_gz())
+
+
+@pytest.fixture
+def bundled(handle: str, tmp_path: Path) -> Path:
+    """A bundle of it."""
+    bundle.write([handle], tmp_path / "b.tar")
+    return tmp_path / "b.tar"
+
+
+@pytest.fixture
+def far(bundled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root on another machine, not made yet, without network."""
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "far"))
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    return tmp_path / "far"
