@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tfimm_resolver.errors import FetchError, UnknownRefError
+from tfimm_resolver.git_names import COMMIT
 
 log = logging.getLogger("tfimm_resolver")
 
-COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _SYMREF = "symref=HEAD:"

@@ -7,10 +7,9 @@ import json
 import os
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-from tfimm_resolver.credentials import Credentials
-from tfimm_resolver.errors import AccessError, HandleError
+from tfimm_resolver.access import Credentials, address
+from tfimm_resolver.errors import AccessError
 
 URL = "TFIMM_KAGGLE_URL"
 TOKEN_FIX = (
@@ -26,16 +25,7 @@ def url() -> str:
     Raises:
         HandleError: if ``$TFIMM_KAGGLE_URL`` is no http or https address.
     """
-    said = (os.environ.get(URL) or "https://www.kaggle.com").rstrip("/")
-    try:
-        parts = urlsplit(said)
-        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
-        is_sound = is_sound and parts.port != 0
-    except ValueError:
-        is_sound = False
-    if not is_sound or "@" in said:
-        raise HandleError(f"{URL} is no address of a host", fix="Write https://HOST, and no credentials.")
-    return said
+    return address(URL, "https://www.kaggle.com")
 
 
 def credentials() -> Credentials | None:

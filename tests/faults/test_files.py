@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import random
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tests.archives import files_in
 from tests.faults import RANGE_BYTES
 from tests.faults.origin import Host, after, always, cut, gone, on, says
-from tfimm_resolver.credentials import Credentials
+from tfimm_resolver.access import Credentials
 from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, NotFoundError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.hub import download_url_to_file
@@ -98,6 +99,12 @@ def test_a_page_is_asked_for_again_after_a_passing_failure_and_refused_as_archiv
         transfer(host).page(host.put("/gone", b"", says(404)))
 
 
+def test_a_page_is_unpacked_that_was_packed_for_the_way(host: Host) -> None:
+    packed = gzip.compress(b"hello" * 100_000)
+    packed_too = says(200, packed, **{"Content-Encoding": "gzip"})
+    assert transfer(host).page(host.put("/w.h5", b"", packed_too)) == b"hello" * 100_000
+
+
 def test_a_page_that_has_no_end_is_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfimm_resolver.body._PAGE_BYTES_MAX", 1000)
     with pytest.raises(FetchError, match="over 1000 bytes"):
@@ -123,6 +130,17 @@ def test_credentials_are_not_told_to_another_host_that_is_redirected_to(host: Ho
     transfer(host).file(url, into, "w.h5", authorization=authorization)
     real = [asked for asked in host.asked if asked.path == "/real"]
     assert len(real) == 6 and all("authorization" not in asked.headers for asked in real)
+
+
+def test_credentials_come_before_what_netrc_says_also_where_a_host_redirects_to_itself(
+    host: Host, into: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home/.netrc").write_text("machine 127.0.0.1 login ada password other\n")
+    url = host.put("/w.h5", b"", says(302, b"", Location="/real"))
+    host.put("/real", BODY)
+    transfer(host).file(url, into, "w.h5", authorization="Bearer s3cret")
+    assert said(host) == {"Bearer s3cret"} and transfer(host).page(url) == BODY
+    assert said(host) == {"Bearer s3cret", Credentials.basic("netrc", "ada", "other").authorization}
 
 
 def test_an_address_that_runs_out_is_renewed_with_credentials_on_every_connection(host: Host, tmp_path: Path) -> None:

@@ -106,6 +106,19 @@ def test_offline_no_file_is_brought(origin: Origin, tmp_path: Path, monkeypatch:
     assert len(origin.asked) == 1
 
 
+def test_offline_a_directory_of_copies_serves_as_a_mirror(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mirror/models.example.org").mkdir(parents=True)
+    (tmp_path / "mirror/models.example.org/w.npz").write_bytes(packed(4))
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", f"file://{tmp_path}/mirror,{origin.url}")
+    assert value_of("https://models.example.org/w.npz") == 4
+    with pytest.raises(OfflineError, match=r"other\.npz is not in"):
+        load_state_dict_from_url("https://models.example.org/other.npz")
+    assert origin.asked == []
+
+
 def test_processes_that_bring_the_same_file_do_not_disturb_each_other(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     url = origin.put("/w.bin", BODY)

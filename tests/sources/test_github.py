@@ -199,7 +199,18 @@ def test_reads_host_owner_and_repository(text: str, name: str) -> None:
     assert Repository.parse(repository.identity.removeprefix("github://")) == repository
 
 
-@pytest.mark.parametrize("url", ["github.example.org", "ftp://h", "https://tok:s3cret@h", "https://h?x=s3cret", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "github.example.org",
+        "ftp://h",
+        "https://tok:s3cret@h",
+        "https://h?x=s3cret",
+        "https://h#s3cret",
+        "https://h:0",
+        "https://",
+    ],
+)
 def test_a_base_that_is_no_url_of_a_host_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_GITHUB_URL", url)
     with pytest.raises(HandleError, match="TFIMM_GITHUB_URL is") as caught:
@@ -244,6 +255,30 @@ def test_the_token_comes_before_what_netrc_says(
     monkeypatch.setenv("GITHUB_TOKEN", "s3cret")
     resolve("github://ada/models")
     assert host.said == [basic("s3cret")] * 2
+
+
+def test_a_mirror_is_asked_for_refs_and_zips_and_is_not_told_the_token(
+    repo: Repo, host: GitHost, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = repo.git("rev-parse", "HEAD")
+    monkeypatch.setenv("GITHUB_TOKEN", "s3cret")
+    for path in (f"/ada/models{REFS}", f"/ada/models/zipball/{commit}"):
+        origin.put(f"/{host.name}{path}", host.answer(path, None)[2])
+    monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", f"file:///nowhere,{origin.url}")
+    assert files_in(resolve("github://ada/models")) == HUBCONF
+    assert host.asked == [] and len(origin.asked) == 2 and not any("Authorization" in headers for headers in origin.headers)
+    monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", f"{origin.url}/empty,direct")
+    assert files_in(resolve("github://ada/models", refresh=True)) == HUBCONF and host.said == [basic("s3cret")] * 2
+    assert len(origin.asked) == 4 and not any("Authorization" in headers for headers in origin.headers)
+
+
+def test_where_the_list_of_mirrors_says_off_the_host_is_asked_nothing(
+    repo: Repo, host: GitHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", "off")
+    with pytest.raises(OfflineError, match="TFIMM_RESOLVER_MIRRORS says off"):
+        resolve("github://ada/models")
+    assert host.asked == []
 
 
 def test_a_token_that_is_refused_is_left_out_once(repo: Repo, host: GitHost, monkeypatch: pytest.MonkeyPatch) -> None:

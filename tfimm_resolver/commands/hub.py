@@ -15,8 +15,7 @@ from tfimm_resolver.commands import common
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.hub import downloads, repository
 from tfimm_resolver.hub.hubconf import Hubconf
-from tfimm_resolver.progress import in_words
-from tfimm_resolver.screen import Screen, count, hushed
+from tfimm_resolver.screen import Screen, hushed, on_device
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -99,7 +98,7 @@ def _load(screen: Screen, repo: str, entry: str, said: Sequence[str], **how: boo
         return
     screen.data(kind)
     for place in places:
-        screen.data(f"{count(place['count'], 'variable')}, {in_words(place['size_bytes'])}, on {place['device']}")
+        screen.data(on_device(place))
 
 
 @contextlib.contextmanager

@@ -129,17 +129,19 @@ def _handle(url: str) -> Handle:
 
 def _brought(handle: Handle, into: Path, parts: Path, name: str, *, is_quiet: bool) -> Brought:
     """Bring a file of that name, or unpack an archive where there is none."""
-    if settings.is_offline():
-        raise OfflineError(
-            f"{handle} is not in {into.parent}\n  TFIMM_RESOLVER_OFFLINE is set", fix="Unset it, or copy that directory here."
-        )
     from tfimm_resolver.transfer import Transfer
 
     transfer = Transfer(handle, parts, is_quiet=is_quiet)
-    if name:
-        transfer.file(handle.url(), into, name)
-    else:
-        transfer.archive(handle.url(), into)
+    try:
+        if name:
+            transfer.file(handle.url(), into, name)
+        else:
+            transfer.archive(handle.url(), into)
+    except OfflineError as error:
+        if not settings.is_offline():
+            raise
+        text = f"{handle} is not in {into.parent}\n  TFIMM_RESOLVER_OFFLINE is set"
+        raise error.retold(text, "Unset it, or copy that directory here.") from error
     return Brought(transfer.origin, transfer.files)
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from tfimm_resolver import settings
 from tfimm_resolver.cache import Cache
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
-from tfimm_resolver.git_refs import COMMIT, Tip
+from tfimm_resolver.git_names import COMMIT
+from tfimm_resolver.git_refs import Tip
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.hub import places
 from tfimm_resolver.sources import github

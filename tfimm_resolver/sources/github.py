@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from tfimm_resolver.errors import (
     AccessError,
@@ -20,6 +20,7 @@ from tfimm_resolver.errors import (
     OfflineError,
     UnknownRefError,
 )
+from tfimm_resolver.git_names import COMMIT, is_ref
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Fetch
 
@@ -32,14 +33,13 @@ if TYPE_CHECKING:
 SCHEMES = ("github",)
 GITHUB = "https://github.com"
 
-_TOKEN = "GITHUB_TOKEN"
+URL, _TOKEN = "TFIMM_GITHUB_URL", "GITHUB_TOKEN"
 
 _TEXT = re.compile(
     r"(?:(?P<host>localhost(?::\d+)?|[\w-]+(?:\.[\w-]+)+(?::\d+)?|[\w-]+:\d+)(?P<below>(?:/[\w.-]+)*?)/)?"
     r"(?P<owner>[\w-][\w.-]*)/(?P<repo>[\w.-]+?)(?::(?P<ref>[^:]+))?",
     re.ASCII,
 )
-_NO_REF = re.compile(r"[\s~^?*\[\\]|\.\.|@\{|//|^[/-]|[/.]$")  # https://git-scm.com/docs/git-check-ref-format
 _FIX = "Write OWNER/REPO, OWNER/REPO:REF or HOST/OWNER/REPO:REF; REF is a branch, a tag, or the commit at the tip of one."
 _ACCESS_FIX = "Check the spelling of OWNER/REPO and the host; a private repository wants GITHUB_TOKEN."
 
@@ -69,7 +69,7 @@ class Repository:
         """
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         ref = (found and found["ref"]) or ""
-        if found is None or found["repo"] in (".", "..") or _NO_REF.search(ref) or not ref.isprintable():
+        if found is None or found["repo"] in (".", "..") or (ref and not is_ref(ref)):
             raise HandleError(f"{re.sub('[^/]*@', '', str(text))[:200]!r} names no repository", fix=_FIX)
         base = _configured()
         host = f"{found['host'].lower()}{found['below']}" if found["host"] else _host(base)
@@ -97,14 +97,9 @@ def _host(base: str) -> str:
 
 def _configured() -> str:
     """The base of all repositories for which no other host is said."""
-    said = os.environ.get("TFIMM_GITHUB_URL") or GITHUB
-    parts = urlsplit(said)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
-        raise HandleError(
-            f"TFIMM_GITHUB_URL is {re.sub('[^/]*@', '', said.partition('?')[0])!r}",
-            fix="It has to be the URL of a host, such as https://github.example.com; GITHUB_TOKEN is for what is secret.",
-        )
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    from tfimm_resolver import access
+
+    return access.address(URL, GITHUB)
 
 
 def plan(handle: Handle) -> Fetch:
@@ -150,7 +145,6 @@ def bring(repository: Repository, tip: Tip, into: Path, transfer: Transfer) -> N
     A tip without a commit stands for whatever the host gives for the ref: then the archive says which commit it is.
     """
     from tfimm_resolver.archive import Form
-    from tfimm_resolver.git_refs import COMMIT
 
     came = ""
 
@@ -191,7 +185,7 @@ def _authorization(repository: Repository) -> str:
     token = os.environ.get(_TOKEN, "").strip()
     if not token or repository.base != _configured():
         return ""
-    from tfimm_resolver.credentials import Credentials
+    from tfimm_resolver.access import Credentials
 
     return Credentials.basic(_TOKEN, "x-access-token", token).authorization
 

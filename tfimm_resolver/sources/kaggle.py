@@ -19,7 +19,7 @@ from tfimm_resolver.sources import tfhub
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.credentials import Credentials
+    from tfimm_resolver.access import Credentials
     from tfimm_resolver.spellings import KaggleModel
     from tfimm_resolver.transfer import Transfer
 
