@@ -34,6 +34,7 @@ def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     # The metadata servers of a machine in a cloud, which would give it credentials; obstore's sockets are not Python's.
     for variable, place in (("GCE_METADATA_HOST", ""), ("GCE_METADATA_IP", ""), ("AWS_METADATA_ENDPOINT", "http://")):
         monkeypatch.setenv(variable, place + _NOBODY)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # botocore's name for it
     yield
     settings.set_dir(None)
     for name in names.list_cached_models():

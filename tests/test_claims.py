@@ -81,6 +81,14 @@ def test_another_one_has_it_only_afterwards_however_long_it_lasts(gcs: Gcs, obje
             until(lambda: seen)
 
 
+def test_who_waits_does_not_write(gcs: Gcs, objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "600")
+    gcs.buckets["bucket"].put(PATH, DEAD)
+    with held(objects, lambda: len(gcs.asked("get", PATH)) > 5) as is_held:
+        assert not is_held
+    assert [one.status for one in gcs.asked("put", PATH)] == [412]
+
+
 def test_who_finds_it_needless_does_not_have_it_and_leaves_it_to_its_holder(gcs: Gcs, objects: Objects) -> None:
     with held(objects):
         text = gcs.buckets["bucket"][PATH].decode().rpartition(".")[0]

@@ -78,12 +78,15 @@ def _taken(
     while True:
         mine = _text()
         failed = None
-        try:
-            if made := objects.create(path, mine):
-                return made
-        except FetchError as error:  # it may have been made nevertheless
-            failed = error
-        found = objects.read(path)
+        # Who waits reads: Google takes one write a second to an object, and the holder's own must come through.
+        found = objects.read(path) if seen else None
+        if found is None:
+            try:
+                if made := objects.create(path, mine):
+                    return made
+            except FetchError as error:  # it may have been made nevertheless
+                failed = error
+            found = objects.read(path)
         now_s = time.monotonic()
         if found is None:
             if failed is not None:
