@@ -8,6 +8,7 @@ from typing import Union
 import requests
 
 from tfimm_resolver import request
+from tfimm_resolver.credentials import Credentials
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.partial_content import ContentRange, content_range, validator
 from tfimm_resolver.parts import Parts, Whole, boot
@@ -63,27 +64,40 @@ log = logging.getLogger("tfimm_resolver")
 Download = Union[Plain, Ranges]
 
 
-def begin(asked: str, url: str, parts: Parts, tries: Tries, *, is_plain: bool = False) -> Download:
+def begin(
+    asked: str,
+    url: str,
+    parts: Parts,
+    tries: Tries,
+    *,
+    is_plain: bool = False,
+    credentials: Credentials | None = None,
+) -> Download:
     """The body of ``url`` as a stream; ``asked`` is the handle, for messages.
 
     Args:
         parts: what an earlier download left, continued if it is of the same body, else forgotten.
         tries: counts the failures, those of earlier calls included.
         is_plain: ask without ranges.
+        credentials: for the place of the URL.
 
     Raises:
         FetchError: if it is refused, or does not come after all tries.
     """
-    session = request.Session()
+    session = request.Session(credentials)
+
+    def anew(*, is_plain: bool = False) -> Download:
+        return begin(asked, url, parts, tries, is_plain=is_plain, credentials=credentials)
+
     try:
         known = None if is_plain else parts.of()
         if known is not None and known.place == request.without_secrets(url) and _have_room(parts, known):
-            return _continued(asked, url, parts, known, session, tries) or begin(asked, url, parts, tries)
+            return _continued(asked, url, parts, known, session, tries) or anew()
         parts.clear()
         if is_plain:
             reply = _answer(session, asked, url, tries)
             return Plain(session, reply, request.content_length(reply))
-        return _begun(asked, url, parts, session, tries) or begin(asked, url, parts, tries, is_plain=True)
+        return _begun(asked, url, parts, session, tries) or anew(is_plain=True)
     except BaseException:
         session.close()
         raise

@@ -145,7 +145,7 @@ class Ranges:
 
     def _connect_another(self) -> None:
         try:
-            self._connect(request.Session())
+            self._connect(request.Session(self._session.credentials))
         except RuntimeError:  # no more threads
             self._working_max = self._working
 

@@ -18,6 +18,7 @@ import urllib3
 
 from tfimm_resolver import settings
 from tfimm_resolver.archive import quoted
+from tfimm_resolver.credentials import Credentials
 from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, OfflineError, ResolverError, TransferTimeoutError
 
 log = logging.getLogger("tfimm_resolver")
@@ -37,6 +38,10 @@ _FIXES = {
 
 class Session(requests.Session):
     """A requests session that follows redirects to http and https only, and never gives up https."""
+
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        super().__init__()
+        self.credentials = credentials
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Where an answer redirects to, if it may; asked by requests for each one."""
@@ -68,6 +73,7 @@ def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *,
     Raises:
         FetchError: if there is none.
     """
+    sent = {**(session.credentials.headers(url) if session.credentials else {}), **(headers or {})}
     with translated(url):
         return session.get(
             url,
@@ -75,9 +81,15 @@ def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *,
             timeout=settings.timeouts_s(),
             allow_redirects=follow,
             verify=_certificates()[0],
+            auth=_as_said if "Authorization" in sent else None,
             # The archive as it is: a proxy that packs it anew would change its hash.
-            headers={"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver", **(headers or {})},
+            headers={"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver", **sent},
         )
+
+
+def _as_said(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from putting what netrc says in the place of what was said."""
+    return prepared
 
 
 def warn_of_unchecked_certificates() -> None:

@@ -1,50 +1,62 @@
-"""Brings an archive from the network or from a disk, unpacks it on the way, and remembers where it came from."""
+"""Brings archives and files from the network or from a disk, unpacks on the way, and remembers where they came from."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 from tfimm_resolver import progress, settings
 from tfimm_resolver.ahead import Ahead
-from tfimm_resolver.archive import unpack
+from tfimm_resolver.archive import PLAIN, Form, unpack
 from tfimm_resolver.digests import Digests
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.objects import Found, Objects
 from tfimm_resolver.parts import Parts
+from tfimm_resolver.pieces import Cut, Hashed, LocalFile, counted
 from tfimm_resolver.record import File, Origin
-from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Target
+from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
 from tfimm_resolver.tries import AnewError, Tries
+
+if TYPE_CHECKING:
+    import requests
+
+    from tfimm_resolver.credentials import Credentials
 
 log = logging.getLogger("tfimm_resolver")
 
 _PLACE_BYTES_MAX = 3000
+_PAGE_BYTES_MAX = 64 << 20
+
+_Put = Callable[[Stream, Path, Union[int, None]], list[File]]
+"""Puts a stream of so many bytes, if that is known, into an empty directory."""
 
 
 class Transfer:
     """Brings what one model is made of.
 
     Attributes:
-        origin: where it came from; complete once ``archive`` or ``local_archive`` has returned.
-        files: what was unpacked, with the hash of each; None before that.
+        origin: where it came from; complete once ``archive``, ``file`` or ``local_archive`` has returned.
+        files: what was written, with the hash of each; None before that.
     """
 
-    def __init__(self, handle: Handle, parts: Path | None = None) -> None:
-        """``parts`` is where ``archive`` keeps an unfinished download for the next one to go on with; need not exist."""
+    def __init__(self, handle: Handle, parts: Path | None = None, *, is_quiet: bool = False) -> None:
+        """``parts`` is where an unfinished download is kept for the next one to go on with; need not exist."""
         self._handle, self._place_of_parts = handle, parts
+        self._is_quiet = is_quiet or settings.is_quiet()
         self.origin = Origin()
         self.files: tuple[File, ...] | None = None
 
-    def archive(self, url: str, into: Path) -> None:
+    def archive(self, url: str, into: Path, *, form: Form = PLAIN, credentials: Credentials | None = None) -> None:
         """Bring the archive at ``url`` and unpack it into the empty directory ``into``.
+
+        ``credentials`` are sent to the place of the URL, and not to another one that it redirects to.
 
         Raises:
             FetchError: if it did not come, whole; NotFoundError, AccessError, OfflineError and TransferTimeoutError say why.
@@ -52,12 +64,19 @@ class Transfer:
             IntegrityError: if the handle pins another sha256, or the server promised another hash.
             CacheError: if ``into`` cannot be written.
         """
+        self._bring_whole(url, into, _unpacked(form), credentials)
+
+    def file(self, url: str, into: Path, name: str, *, credentials: Credentials | None = None) -> None:
+        """Bring what is at ``url`` as the one file ``name`` of the empty directory ``into``; raises as ``archive`` does."""
+        self._bring_whole(url, into, _as_file(name), credentials)
+
+    def _bring_whole(self, url: str, into: Path, put: _Put, credentials: Credentials | None) -> None:
         self._refuse_offline()
         parts = Parts(self._place_of_parts or into.with_suffix(".parts"))
         tries, is_plain = Tries(), False
         while True:
             try:
-                self._bring(url, into, parts, tries, is_plain)
+                self._bring(url, into, put, parts, tries, is_plain, credentials)
                 return parts.clear()
             except AnewError as anew:
                 is_plain = is_plain or anew.is_plain
@@ -81,11 +100,11 @@ class Transfer:
         found = objects.find(name)
         self.origin = Origin(place, found.etag)
         with contextlib.ExitStack() as stack:
-            meter = stack.enter_context(progress.shown(self._handle.public, found.size_bytes, quiet=settings.is_quiet()))
+            meter = stack.enter_context(progress.shown(self._handle.public, found.size_bytes, quiet=self._is_quiet))
             streams = stack.enter_context(contextlib.closing(objects.streams([found], settings.connections())))
-            hashed = _Hashed(_Cut(next(streams)[1], meter).read)
+            hashed = Hashed(Cut(next(streams)[1], meter).read)
             stream = stack.enter_context(contextlib.closing(Ahead(hashed.piece)))
-            self._unpack(stream, hashed, into, found.size_bytes)
+            self._receive(stream, hashed, into, _unpacked(PLAIN), found.size_bytes)
 
     def objects(self, place: str, into: Path, expected: tuple[File, ...] | None = None) -> None:
         """Bring every object below ``place``, or those that are expected, into the empty directory ``into``.
@@ -120,23 +139,23 @@ class Transfer:
     def _bring_objects(self, objects: Objects, wanted: list[Found], into: Path) -> None:
         total_bytes = sum(found.size_bytes for found in wanted)
         with contextlib.ExitStack() as stack:
-            meter = stack.enter_context(progress.shown(self._handle.public, total_bytes, quiet=settings.is_quiet()))
+            meter = stack.enter_context(progress.shown(self._handle.public, total_bytes, quiet=self._is_quiet))
             streams = stack.enter_context(contextlib.closing(objects.streams(wanted, settings.connections())))
             nothing = Packed(io.BytesIO(), total_bytes)
             target = stack.enter_context(Target(into, nothing, Limits(*settings.unpack_limits())))
             target.expect(total_bytes, len(wanted))
             for found, pieces in streams:
-                target.file(found.name, _counted(pieces, meter), found.size_bytes)
+                target.file(found.name, counted(pieces, meter), found.size_bytes)
             target.finish()
         self.files = tuple(sorted(target.files, key=lambda file: file.path))
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
-        with _LocalFile(path) as file:
+        with LocalFile(path) as file:
             self.origin = Origin(path)
-            hashed = _Hashed(file.read)
+            hashed = Hashed(file.read)
             with contextlib.closing(Ahead(hashed.piece)) as stream:
-                self._unpack(stream, hashed, into, file.size_bytes)
+                self._receive(stream, hashed, into, _unpacked(PLAIN), file.size_bytes)
 
     def see_other(self, url: str) -> str | None:
         """The body of a 303 answer to ``url``, not followed; None for any other answer.
@@ -153,16 +172,44 @@ class Transfer:
             body: bytes = reply.raw.read(_PLACE_BYTES_MAX, decode_content=True)
             return body.decode("utf-8", "replace").strip()
 
-    def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool) -> None:
+    def page(self, url: str, *, credentials: Credentials | None = None) -> bytes:
+        """What the place says at ``url``, of at most 64 MiB.
+
+        Raises:
+            FetchError: if it does not say it.
+        """
+        self._refuse_offline()
+        from tfimm_resolver import request
+
+        tries = Tries()
+        while True:
+            try:
+                with request.Session(credentials) as session, request.get(session, url) as reply:
+                    if reply.status_code != 200:
+                        request.refuse(reply, str(self._handle))
+                    return _read(reply)
+            except FetchError as error:
+                tries.after(error)
+
+    def _bring(
+        self,
+        url: str,
+        into: Path,
+        put: _Put,
+        parts: Parts,
+        tries: Tries,
+        is_plain: bool,
+        credentials: Credentials | None,
+    ) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
 
         request.warn_of_unchecked_certificates()
         with contextlib.ExitStack() as stack:
-            body = download.begin(str(self._handle), url, parts, tries, is_plain=is_plain)
+            body = download.begin(str(self._handle), url, parts, tries, is_plain=is_plain, credentials=credentials)
             stack.callback(body.close)
             self.origin = Origin(request.without_secrets(body.reply.url), body.reply.headers.get("ETag", ""))
             meter = stack.enter_context(
-                progress.shown(self._handle.public, body.size_bytes, body.resumed_bytes, quiet=settings.is_quiet())
+                progress.shown(self._handle.public, body.size_bytes, body.resumed_bytes, quiet=self._is_quiet)
             )
             told_bytes = 0
 
@@ -173,14 +220,14 @@ class Transfer:
                     meter.advance(arrived_bytes - told_bytes)
                 told_bytes = arrived_bytes
 
-            hashed = _Hashed(body.read, Digests(body.reply.headers, is_whole=body.reply.status_code == 200))
+            hashed = Hashed(body.read, Digests(body.reply.headers, is_whole=body.reply.status_code == 200))
             stream = stack.enter_context(contextlib.closing(Ahead(hashed.piece, tell, body.stop)))
-            self._unpack(stream, hashed, into, body.size_bytes)
+            self._receive(stream, hashed, into, put, body.size_bytes)
             tell()
 
-    def _unpack(self, stream: Ahead, hashed: _Hashed, into: Path, size_bytes: int | None) -> None:
+    def _receive(self, stream: Ahead, hashed: Hashed, into: Path, put: _Put, size_bytes: int | None) -> None:
         try:
-            files = unpack(stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
+            files = put(stream, into, size_bytes)
         except ArchiveError as error:
             raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
         self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
@@ -210,73 +257,35 @@ def _empty(folder: Path) -> None:
             child.unlink()
 
 
-class _LocalFile:
-    """A file on this machine as a stream."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        with self._telling():
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by __exit__
-            self.size_bytes = os.fstat(self._file.fileno()).st_size
-
-    def __enter__(self) -> _LocalFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def read(self, size: int, /) -> bytes:
-        with self._telling():
-            return self._file.read(size)
-
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise FetchError(f"{self._path} cannot be read: {error.strerror}") from error
+def _unpacked(form: Form) -> _Put:
+    """Unpacks an archive."""
+    return lambda stream, into, size_bytes: unpack(
+        stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes, form=form
+    )
 
 
-def _counted(pieces: Iterator[bytes], meter: progress.Meter) -> Iterator[bytes]:
-    for piece in pieces:
-        meter.advance(len(piece))
-        yield piece
+def _as_file(name: str) -> _Put:
+    """Writes all as one file."""
+
+    def put(stream: Stream, into: Path, size_bytes: int | None) -> list[File]:
+        packed = Packed(stream, size_bytes)
+        packed.peek(PIECE_BYTES)
+        with Target(into, packed, Limits(*settings.unpack_limits())) as target:
+            target.file(name, target.limited(packed.pieces()), size_bytes or 0)
+            target.finish()
+        return target.files
+
+    return put
 
 
-class _Cut:
-    """Large pieces as a stream of small ones."""
+def _read(reply: requests.Response) -> bytes:
+    from tfimm_resolver import request
 
-    def __init__(self, pieces: Iterator[bytes], meter: progress.Meter) -> None:
-        self._pieces = _counted(pieces, meter)
-        self._left = memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        """At most so many bytes, none at the end."""
-        self._left = self._left or memoryview(next(self._pieces, b""))
-        data, self._left = self._left[:size], self._left[size:]
-        return bytes(data)
-
-
-class _Hashed:
-    """Pieces that are hashed as they pass, for us and for what the server promised."""
-
-    def __init__(self, read: Callable[[int], bytes], promised: Digests | None = None) -> None:
-        self._read, self._promised = read, promised or Digests({}, is_whole=True)
-        self.digest = hashlib.sha256()
-        self.size_bytes = 0
-
-    def piece(self) -> bytes:
-        """The next one."""
-        piece = self._read(PIECE_BYTES)
-        self.digest.update(piece)
-        self._promised.update(piece)
-        self.size_bytes += len(piece)
-        return piece
-
-    def check(self, place: str) -> None:
-        """Compare what came from ``place`` with what it promised.
-
-        Raises:
-            IntegrityError: if they differ.
-        """
-        self._promised.check(place)
+    body, data = request.Body(reply), bytearray()
+    while piece := body.read(1 << 16):
+        data += piece
+        if len(data) > _PAGE_BYTES_MAX:
+            raise FetchError(
+                f"{request.without_secrets(reply.url)} sent over {_PAGE_BYTES_MAX} bytes, where a page was expected"
+            )
+    return bytes(data)
