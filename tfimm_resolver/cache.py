@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError
@@ -32,13 +32,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Models in a root, each under the sha1 of its key, as tensorflow_hub names them."""
+    """Models in a root, each under the sha1 of its key, as tensorflow_hub names them, or under what ``named`` makes of it.
+
+    ``named`` has to give every key a name of its own, without a dot, that is one of the root's ``trees``.
+    """
 
     root: Root
+    named: Callable[[str], str] = field(default_factory=lambda: name_of)
 
     def find(self, key: str) -> Record | None:
         """The record of a whole model, or None."""
-        known = self._read(name_of(key))
+        known = self._read(self.named(key))
         return known if self.root.fault(known) is None else None
 
     def path(self, record: Record) -> str:
@@ -66,7 +70,7 @@ class Cache:
             now = self.find(key)
             return now is not None and (not refresh or now != before) and _satisfies(now, sha256)
 
-        name = name_of(key)
+        name = self.named(key)
         with self.root.lock(name, handle, is_done) as staged:
             now = self.find(key)
             if now is not None and (staged is None or is_done()):
@@ -84,7 +88,7 @@ class Cache:
 
     def entries(self) -> Iterator[Entry]:
         """Every model that lies here, whole or not, in the order of names."""
-        trees = (TREE.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
+        trees = (self.root.trees.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
         for known in self.root.each(self._read, sorted({found[1] for found in trees if found})):
             yield Entry(known.tree.partition(".")[0], self.path(known), known, self.root.fault(known))
 
@@ -96,14 +100,14 @@ class Cache:
     def _read(self, name: str) -> Record:
         text = self.root.read(name + RECORD)
         record = Record.parse(text, name) if text else Record("", name)
-        found = TREE.fullmatch(record.tree)
+        found = self.root.trees.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
     def _filled(self, fill: Callable[[Path, Path], Brought], staged: Path, name: str) -> Brought:
         try:
             return fill(staged, self.root.parts(name))
         except FetchError as error:
-            trees = (TREE.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
+            trees = (self.root.trees.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
             if not any(found and found[1] == name for found in trees):
                 raise
             fault = self.root.fault(self._read(name))
