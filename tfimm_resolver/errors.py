@@ -5,10 +5,12 @@
     + UnknownHandleError       (also a FileNotFoundError)
   x FetchError                 (also an OSError)
     + NotFoundError            (also a FileNotFoundError)
+      - UnknownRefError        (also a ValueError)
     + AccessError              (also a PermissionError)
     + OfflineError
     + TransferTimeoutError     (also a TimeoutError)
     + IntegrityError
+      - HashError              (also a RuntimeError)
     + ArchiveError
   x CacheError                 (also an OSError)
     + LockTimeoutError         (also a TimeoutError)
@@ -18,6 +20,10 @@
     + UnseenFilesError         (also a FileNotFoundError)
     + TensorTooLargeError      (also a ValueError)
     + TensorFlowMissingError   (also an ImportError)
+    + EntryPointError          (also a RuntimeError)
+    + MissingDependencyError   (also a RuntimeError)
+    + UntrustedError           (also a PermissionError)
+    + WeightsError             (also a ValueError)
 """
 
 from __future__ import annotations
@@ -93,6 +99,10 @@ class NotFoundError(FetchError, FileNotFoundError):
     """The place answered, and has no such model."""
 
 
+class UnknownRefError(NotFoundError, ValueError):
+    """The repository has no such branch, tag, or commit at the tip of one."""
+
+
 class AccessError(FetchError, PermissionError):
     """The place answered, and wants credentials or consent."""
 
@@ -107,6 +117,10 @@ class TransferTimeoutError(FetchError, TimeoutError):
 
 class IntegrityError(FetchError):
     """What arrived, or lies in the cache, is not what was promised."""
+
+
+class HashError(IntegrityError, RuntimeError):
+    """A file has another sha256 than its name, or the caller, says."""
 
 
 class ArchiveError(FetchError):
@@ -147,3 +161,19 @@ class TensorTooLargeError(LoadError, ValueError):
 
 class TensorFlowMissingError(LoadError, ImportError):
     """Loading needs TensorFlow, and it is not installed."""
+
+
+class EntryPointError(LoadError, RuntimeError):
+    """A hubconf.py cannot be imported, has no such entry point, or the entry point raised."""
+
+
+class MissingDependencyError(LoadError, RuntimeError):
+    """A hubconf.py needs packages that are not installed."""
+
+
+class UntrustedError(LoadError, PermissionError):
+    """Nobody said that code of this repository may be run here."""
+
+
+class WeightsError(LoadError, ValueError):
+    """A file of weights cannot be read."""

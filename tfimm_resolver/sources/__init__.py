@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Plan, Source
-from tfimm_resolver.sources import bucket, local, tfhub, web
+from tfimm_resolver.sources import bucket, github, local, tfhub, web
 
 
 class Place(Protocol):
@@ -23,7 +23,7 @@ class Place(Protocol):
 
 __all__ = ["SCHEMES", "sources_for"]
 
-_PLACES: tuple[Place, ...] = (local, bucket, web, tfhub)
+_PLACES: tuple[Place, ...] = (local, bucket, github, web, tfhub)
 _BY_SCHEME: dict[str, list[Source]] = {}
 for _place in _PLACES:
     for _scheme in _place.SCHEMES:
