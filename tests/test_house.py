@@ -15,21 +15,21 @@ from tests.processes import run
 HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
-    {"digests", "flags", "member_names", "parts", "tar"},
+    {"credentials", "digests", "flags", "git_refs", "member_names", "parts", "tar"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"},
-    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"},
+    {"archive", "pieces", "target", "unzip", "request", "partial_content", "tries", "remote"},
     {"cache", "plan", "transfer", "download", "ranges"},
     {"sources", "names"},
     {"resolver"},
-    {"loading", "adapters", "listing"},
+    {"loading", "adapters", "listing", "hub"},
     {"demo", "screen"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
-DOORS_TO_TENSORFLOW = {"loading", "placement", "remote", "adapters", "demo"}
+DOORS_TO_TENSORFLOW = {"loading", "placement", "remote", "adapters", "demo", "hub"}
 FUNCTION_LINES, FILE_LINES = 50, 300
 HEAVY = ("tensorflow", "numpy", "absl", "requests", "urllib3", "ssl", "rich", "click", "filelock", "isal", "zipfile", "socket")
 

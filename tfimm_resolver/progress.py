@@ -50,7 +50,7 @@ def shown(label: str, total_bytes: int | None, resumed_bytes: int = 0, *, quiet:
 
 
 def _meter(course: _Course) -> Meter:
-    if _is_notebook():
+    if is_notebook():
         return _NotebookLine(course)
     if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
         return _TerminalLine(course)
@@ -62,7 +62,8 @@ def is_terminal(stream: IO[str] | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def _is_notebook() -> bool:
+def is_notebook() -> bool:
+    """Whether IPython runs where its output is shown below the code."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # the latter is Colab's
 

@@ -16,6 +16,7 @@ EXTRA_ROOTS = "TFIMM_RESOLVER_EXTRA_ROOTS"
 
 _lock = threading.Lock()
 _chosen: Setting | None = None
+_chosen_hub: Setting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,21 @@ def restore_dir(chosen: Setting | None) -> None:
     global _chosen  # noqa: PLW0603  # one of the few process-wide values, behind its lock
     with _lock:
         _chosen = chosen
+
+
+def choose_hub_dir(d: str | os.PathLike[str] | None) -> None:
+    """Put what ``tfimm_resolver.hub`` fetches into ``d`` for this process; None takes that back."""
+    global _chosen_hub  # noqa: PLW0603  # one of the few process-wide values, behind its lock
+    with _lock:
+        _chosen_hub = Setting(expanded(os.fspath(d)), "hub.set_dir()") if d else None
+
+
+def hub_root() -> Setting:
+    """The root for repositories and weights, and what chose it."""
+    if place := os.environ.get("TFIMM_HUB_DIR"):
+        return _chosen_hub or Setting(expanded(place), "$TFIMM_HUB_DIR")
+    names = names_root()
+    return _chosen_hub or Setting(f"{names.value}/.hub", names.source)
 
 
 def names_root() -> Setting:
