@@ -11,7 +11,7 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver.flags import LOAD_FORMATS
 
-COMMANDS = ("resolve", "load", "ls", "rm", "verify", "path", "demo")
+COMMANDS = ("resolve", "load", "ls", "rm", "verify", "path", "hub", "demo")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -19,7 +19,7 @@ from tfimm_resolver.screen import Screen, table
 def command(screen: Screen) -> int:
     """Print where models are kept, and which setting says so."""
     extra = settings.extra_roots()
-    roots = {"urls": settings.urls_root(), "names": settings.names_root()}
+    roots = {"urls": settings.urls_root(), "names": settings.names_root(), "hub": settings.hub_root()}
     if settings.is_second_level():
         roots["copies"] = settings.local_root()
     if screen.as_json:
