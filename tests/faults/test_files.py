@@ -14,6 +14,7 @@ from tests.faults.origin import Host, after, always, cut, gone, on, says
 from tfimm_resolver.credentials import Credentials
 from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, NotFoundError
 from tfimm_resolver.handle import Handle
+from tfimm_resolver.hub import download_url_to_file
 from tfimm_resolver.transfer import Transfer
 
 BODY = random.Random(5).randbytes(5 * RANGE_BYTES + 7)
@@ -55,6 +56,19 @@ def test_a_file_that_breaks_off_is_gone_on_with_by_the_next_call(host: Host, tmp
     sent_bytes = sum(asked.sent for asked in host.asked)
     Transfer(Handle.parse(url), tmp_path / "parts").file(url, tmp_path / "two", "w.h5")
     assert files_in(tmp_path / "two") == {"w.h5": BODY} and not (tmp_path / "parts").exists()
+    assert sum(asked.sent for asked in host.asked) - sent_bytes < len(BODY)
+
+
+def test_a_download_to_a_path_is_gone_on_with_by_the_next_process(host: Host, tmp_path: Path) -> None:
+    url = host.put("/w.h5", BODY, after(3, gone))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FetchError):
+        download_url_to_file(url, tmp_path / "out/w.h5")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["w.h5.parts"]
+    host.put("/w.h5", BODY)
+    sent_bytes = sum(asked.sent for asked in host.asked)
+    download_url_to_file(url, tmp_path / "out/w.h5", hashlib.sha256(BODY).hexdigest()[:8])
+    assert files_in(tmp_path / "out") == {"w.h5": BODY} and not (tmp_path / "out/w.h5.parts").exists()
     assert sum(asked.sent for asked in host.asked) - sent_bytes < len(BODY)
 
 

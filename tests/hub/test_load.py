@@ -23,6 +23,7 @@ from tests.origin import Origin
 from tests.processes import start
 from tfimm_resolver import hub
 from tfimm_resolver.errors import (
+    ArchiveError,
     CacheError,
     EntryPointError,
     FetchError,
@@ -234,6 +235,22 @@ def test_a_repository_without_hubconf_is_told_and_leaves_nothing(host: GitHost, 
     with pytest.raises(NotFoundError, match=r"has no hubconf\.py at commit [0-9a-f]{40}"):
         hub.load("ada/plain", "one", trust_repo=True)
     assert not hub_dir.exists() or os.listdir(hub_dir) == []
+
+
+@pytest.mark.parametrize("body", [b"PK\x03\x04 rubbish", b"", b"<html>Log in"])
+def test_a_bad_zip_leaves_nothing_and_the_next_call_succeeds(body: bytes, repo: Repo, host: GitHost, hub_dir: Path) -> None:
+    host.answers["zipball"] = lambda _: (200, {}, body)
+    with pytest.raises(ArchiveError):
+        hub.list("ada/models", trust_repo=True)
+    assert os.listdir(hub_dir) == []
+    host.answers.clear()
+    assert "one" in hub.list("ada/models", trust_repo=True)
+
+
+def test_weights_may_lie_in_the_repository(host: GitHost) -> None:
+    text = "import os\ndef one():\n    return open(os.path.join(os.path.dirname(__file__), 'weights/w.txt')).read()\n"
+    host.repo("ada/models", {"hubconf.py": text, "weights/w.txt": "1 2 3"})
+    assert hub.load("ada/models", "one", trust_repo=True) == "1 2 3"
 
 
 def test_what_is_no_tip_is_refused_before_any_question_unless_validation_is_skipped(

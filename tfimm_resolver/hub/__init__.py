@@ -36,7 +36,8 @@ def list(  # noqa: A001  # torch.hub's names
     folder = repository.directory(
         github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo, verbose=verbose
     )
-    return Hubconf(folder).names()
+    with downloads.reloading(force_reload):
+        return Hubconf(folder).names()
 
 
 def help(  # noqa: A001
@@ -44,7 +45,8 @@ def help(  # noqa: A001
 ) -> str | None:
     """The docstring of an entry point, None if it has none. All else is as of ``load``."""
     folder = repository.directory(github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo)
-    return Hubconf(folder).entry(model).__doc__
+    with downloads.reloading(force_reload):
+        return Hubconf(folder).entry(model).__doc__
 
 
 def load(
@@ -89,6 +91,5 @@ def load(
         verbose=verbose,
         skip_validation=skip_validation,
     )
-    hubconf = Hubconf(folder)
     with downloads.reloading(force_reload):
-        return hubconf.call(model, *args, **kwargs)
+        return Hubconf(folder).call(model, *args, **kwargs)

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import importlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -148,7 +149,8 @@ def space_of(folder: str, module: str) -> Space:
     """The space of the repository in ``folder``: the same one as long as the file ``module`` there is the same."""
     status = os.stat(f"{folder}/{module}")
     mark = f"{os.path.realpath(folder)}\n{status.st_mtime_ns}\n{status.st_size}"
-    name = f"{PREFIX}{hashlib.sha256(mark.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    digest = hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
+    name = f"{PREFIX}{re.sub('[^a-z0-9]+', '_', os.path.basename(folder).lower())[:40]}_{digest[:16]}"
     with _lock:
         if not any(finder is _Finder for finder in sys.meta_path):
             sys.meta_path.insert(0, _Finder)
