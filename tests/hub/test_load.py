@@ -248,7 +248,9 @@ def test_a_bad_zip_leaves_nothing_and_the_next_call_succeeds(body: bytes, repo: 
 
 
 def test_weights_may_lie_in_the_repository(host: GitHost) -> None:
-    text = "import os\ndef one():\n    return open(os.path.join(os.path.dirname(__file__), 'weights/w.txt')).read()\n"
+    text = (
+        "from pathlib import Path\ndef one():\n    return Path(__file__).with_name('weights').joinpath('w.txt').read_text()\n"
+    )
     host.repo("ada/models", {"hubconf.py": text, "weights/w.txt": "1 2 3"})
     assert hub.load("ada/models", "one", trust_repo=True) == "1 2 3"
 
