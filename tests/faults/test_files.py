@@ -132,10 +132,15 @@ def test_credentials_of_another_place_are_not_told(host: Host) -> None:
     assert said(host) == {None}
 
 
-def test_an_address_that_runs_out_is_renewed_with_credentials(host: Host, into: Path) -> None:
+def test_an_address_that_runs_out_is_renewed_with_credentials_on_every_connection(host: Host, tmp_path: Path) -> None:
     credentials = Credentials.basic(host.url, "ada", "s3cret")
     url = host.put("/w.h5", b"", says(302, b"", Location="/real"))
-    host.put("/real", BODY, on(2, says(403, b"run out")))
-    transfer(host).file(url, into, "w.h5", credentials=credentials)
-    assert files_in(into) == {"w.h5": BODY} and said(host) == {credentials.authorization}
-    assert sum(asked.path == "/w.h5" for asked in host.asked) > 1
+    host.put("/real", BODY, after(2, gone))
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(FetchError):
+        Transfer(Handle.parse(url), tmp_path / "parts").file(url, tmp_path / "one", "w.h5", credentials=credentials)
+    host.put("/real", BODY, on(2, says(403, b"run out")))  # by which all the others of the connections are met, too
+    Transfer(Handle.parse(url), tmp_path / "parts").file(url, tmp_path / "two", "w.h5", credentials=credentials)
+    assert files_in(tmp_path / "two") == {"w.h5": BODY} and said(host) == {credentials.authorization}
+    assert sum(asked.path == "/w.h5" for asked in host.asked) > 2

@@ -173,7 +173,7 @@ def test_on_a_network_failure_the_remembered_branch_serves_with_a_warning(
     assert "one" in hub.list("ada/models") and len(warnings(caplog)) == 1, "said once a day"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"repository": "github://other/ada/models", "ref": "x", "asked_s": 1}', "\x00"])
+@pytest.mark.parametrize("text", ["{", "[]", '{"ref": "refs/heads/x"}', '{"ref": "x", "asked_s": "?"}', "\x00"])
 def test_a_note_that_says_nothing_is_no_obstacle(text: str, repo: Repo, host: GitHost, hub_dir: Path) -> None:
     hub.list("ada/models", trust_repo=True)
     (note,) = hub_dir.glob("*.default.json")
@@ -219,6 +219,8 @@ def test_directories_are_readable_and_no_two_repositories_can_share_one() -> Non
     made = [name(f"github://{host}/ada/models:{ref}") for host in ("github.com", "h.org", "h.org/b") for ref in others]
     made += [name(f"github://github.com/{other}:main") for other in ("ada_x/models", "ada/x_models", "Ada/models")]
     assert len({text.casefold() for text in made}) == len(made) and not any("." in text or len(text) > 200 for text in made)
+    hashed = name("github://github.com/ada_x/models:main")
+    assert name(f"github://github.com/ada-x/models:{hashed.rpartition('_')[2]}") != hashed, "somebody may call a branch so"
     assert made[0].startswith("ada_models_v1-0-") and made[1].startswith("ada_models_dev-x-")
 
 

@@ -103,12 +103,14 @@ def test_false_asks_even_of_a_trusted_repository_and_true_never(repo: Repo, hub_
 
 
 def test_trust_is_written_down_only_after_success(repo: Repo, host: GitHost, hub_dir: Path) -> None:
+    host.repo("ada/good", {"hubconf.py": HUBCONF})
+    hub.load("ada/good", "one", trust_repo=True)
     host.answers["zipball"] = lambda _: (200, {}, b"rubbish")
     with pytest.raises(FetchError):
         hub.load("ada/models", "one", trust_repo=True)
     with pytest.raises(FetchError):
         hub.load("ada/models:gone", "one", trust_repo=True)
-    assert trusted(hub_dir) == []
+    assert trusted(hub_dir) == [f"{host.name}/ada/good"]
 
 
 def test_a_directory_that_lies_there_is_no_trust(repo: Repo, host: GitHost, hub_dir: Path) -> None:

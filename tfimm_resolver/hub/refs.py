@@ -100,8 +100,6 @@ def _noted(text: str | None, asked: Repository) -> tuple[Repository | None, floa
     """The repository with its default branch as it was when last asked, and when that was."""
     try:
         facts = json.loads(text or "")
-        if facts["repository"] != asked.identity:
-            return None, 0
         return replace(asked, ref=Tip(str(facts["ref"]), "").name), float(facts["asked_s"])
     except (ValueError, LookupError, TypeError):  # none, or not ours
         return None, 0
