@@ -192,6 +192,22 @@ def test_modules_of_a_directory_that_hubconf_puts_into_sys_path_are_its_own_and_
         assert owner == name and late() == (name, name)
 
 
+def test_such_a_directory_is_known_later_also_if_nothing_was_imported_from_it_at_once(tmp_path: Path) -> None:
+    text = """
+import os.path, sys
+here = os.path.dirname(__file__)
+
+def one():
+    def late():
+        import more_models
+        return more_models.OWNER_OF
+    sys.path.append(here + "/more")
+    return late
+"""
+    folder = write(tmp_path / "first", {"hubconf.py": text, "more/more_models.py": "OWNER_OF = 'first'\n"})
+    assert hub.load(folder, "one", source="local")() == "first"
+
+
 def test_many_threads_load_at_once(tmp_path: Path) -> None:
     folders = [nets(tmp_path / f"repo{number}") for number in range(6)]
     found: list[tuple[str, str]] = []
@@ -226,7 +242,8 @@ def test_a_relative_import_beyond_the_repository_is_refused(tmp_path: Path) -> N
         hub.load(folder, "one", source="local")
 
 
-def test_no_file_is_written_into_a_repository(tmp_path: Path) -> None:
+def test_no_file_is_written_into_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     folder = nets(tmp_path / "first")
     before = files_in(folder)
     hub.load(folder, "net", source="local").lazily()

@@ -438,7 +438,8 @@ def test_eight_processes_at_once_make_one_download(
     assert not list(hub_dir.glob("*.lock")) and not list(hub_dir.glob("*.tmp"))
 
 
-def test_bytecode_is_not_written_beside_what_was_published(repo: Repo, hub_dir: Path) -> None:
+def test_bytecode_is_not_written_beside_what_was_published(repo: Repo, hub_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     repo.commit({"nets/__init__.py": "", "hubconf.py": f"import nets\n{HUBCONF}"})
     hub.list("ada/models", trust_repo=True)
     (tree,) = (path.parent for path in hub_dir.glob("*/hubconf.py"))
