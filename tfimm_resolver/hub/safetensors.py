@@ -41,10 +41,9 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
         arrays, at = {}, 0
         for name, told in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
             kind, shape, (start, stop) = _type(told["dtype"]), told["shape"], told["data_offsets"]
-            if any(not isinstance(size, int) or size < 0 for size in shape) or start != at:
-                raise WeightsError(f"{path} is damaged: {name} has the shape {shape} and begins at {start}, not at {at}")
-            if stop - start != math.prod(shape) * kind.itemsize or 8 + header_bytes + stop > size_bytes:
-                raise WeightsError(f"{path} is damaged, or cut short: {name} does not end at {stop}")
+            is_shape = all(isinstance(size, int) and size >= 0 for size in shape)
+            if not is_shape or start != at or 8 + header_bytes + stop > size_bytes:
+                raise WeightsError(f"{path} is damaged, or cut short: it says of {name} {told}, where {at} comes next")
             arrays[name], at = np.frombuffer(bytearray(file.read(stop - start)), kind).reshape(shape), stop
     return arrays
 
