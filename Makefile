@@ -1,5 +1,5 @@
 # make demo: the main job on a small model. make test: every check. Both make .venv themselves.
-# Some tests also need Debian's strace, which .ci/run installs.
+# Some tests also need Debian's git and strace, which .ci/run installs.
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.archives import MODEL, REAL, files_in, member, packed, tar_gz, tar_of, zip_of
 from tests.processes import start
-from tfimm_resolver.archive import unpack
-from tfimm_resolver.errors import ArchiveError, CacheError
+from tfimm_resolver.archive import Form, unpack
+from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError
 from tfimm_resolver.target import Limits
 
 
@@ -338,3 +338,29 @@ def test_without_isal_it_is_the_same(damage: str, into: Path) -> None:
         job = start(code, str(into), stdin=file)
         out, err = job.communicate(timeout=60)
     assert {"": "4", "cut": "cut short", "flipped": "damaged"}[damage] in out, (out, err)
+
+
+@pytest.mark.parametrize("packed", [tar_gz, zip_of], ids=["tar.gz", "zip"])
+def test_takes_off_the_folder_of_an_archive_that_is_known_to_be_wrapped(packed, into: Path) -> None:  # type: ignore[no-untyped-def]
+    files = unpack(io.BytesIO(packed({"top/a/b": b"1", "top/c": b"2"})), into, form=Form(is_wrapped=True))
+    assert files_in(into) == {"a/b": b"1", "c": b"2"} and [file.path for file in files] == ["a/b", "c"]
+
+
+@pytest.mark.parametrize("files", [{"a": b""}, {"a/b": b"", "c/d": b""}])
+def test_refuses_what_was_to_be_one_folder_and_is_not(files: dict[str, bytes], into: Path) -> None:
+    with pytest.raises(ArchiveError, match="it is not one directory, but holds 'a'"):
+        unpack(io.BytesIO(tar_gz(files)), into, form=Form(is_wrapped=True))
+
+
+def test_a_zip_tells_its_comment_before_anything_of_it_is_unpacked(into: Path) -> None:
+    out = io.BytesIO(zip_of())
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.comment = b"c0ffee"
+
+    def heed(comment: str) -> None:
+        assert comment == "c0ffee" and not list(into.glob("**/saved_model.pb"))
+        raise IntegrityError("another one")
+
+    with pytest.raises(IntegrityError, match="another one"):
+        unpack(io.BytesIO(out.getvalue()), into, form=Form(heed=heed))
+    assert files_in(into) == {}

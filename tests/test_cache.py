@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from tfimm_resolver.cache import Cache, name_of
 from tfimm_resolver.errors import ArchiveError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.holder import new_word
 from tfimm_resolver.record import Brought, File, Origin, Record
-from tfimm_resolver.roots import open_root
+from tfimm_resolver.roots import LocalRoot, open_root
 from tfimm_resolver.roots.local import RETIRED_S
 
 KEY = "https://h/m"
@@ -342,3 +343,29 @@ def test_files_and_directories_have_the_mode_that_the_umask_leaves(cache: Cache,
 
 def test_an_unknown_record_keeps_its_handle() -> None:
     assert Record.parse("", NAME) == Record("", NAME)
+
+
+def test_a_cache_may_give_names_of_its_own_and_does_all_the_same(root: Path) -> None:
+    local = LocalRoot(str(root), trees=re.compile(r"(model-[a-z]+)(\.[0-9a-f]{8})?"))
+    cache = Cache(local, lambda key: f"model-{key}")
+    first = cache.ensure("one", "a", filler())
+    assert (first.tree, cache.path(first)) == ("model-a", f"{root}/model-a") and cache.find("a") == first
+    second = cache.ensure("one", "a", filler({"saved_model.pb": b"another"}), refresh=True)
+    assert re.fullmatch(r"model-a\.[0-9a-f]{8}", second.tree) and cache.find("a") == second
+    assert files_in(cache.path(first)) == MODEL, "who reads the old one is not disturbed"
+    os.utime(root / "model-a", (0, 0))
+    cache.ensure("two", "b", filler())
+    assert not (root / "model-a").exists(), "an hour later it goes"
+    put_model(root / "resnet18")
+    assert [entry.name for entry in cache.entries()] == ["model-a", "model-b"]
+    cache.remove("model-a")
+    assert sorted(os.listdir(root)) == ["model-b", "model-b.descriptor.txt", "resnet18"]
+
+
+def test_a_strangers_directory_called_parts_is_left_alone(cache: Cache, root: Path) -> None:
+    for folder in (root / "engine.parts", root / f"{name_of('b')}.parts"):
+        put_model(folder)
+        for path in (folder, *folder.rglob("*")):
+            os.utime(path, (0, 0))
+    cache.ensure("a", "a", filler())
+    assert (root / "engine.parts/saved_model.pb").exists() and not (root / f"{name_of('b')}.parts").exists()

@@ -243,7 +243,9 @@ def test_path_says_which_setting_chose_each_root(tmp_path: Path, cache_dir: Path
     assert code == 0 and [line.split() for line in out.splitlines()] == [
         ["urls", str(cache_dir), "$TFHUB_CACHE_DIR"],
         ["names", f"{Path.home()}/.cache/tfimm", "default"],
+        ["hub", f"{Path.home()}/.cache/tfimm/.hub", "default"],
     ]
+    assert json.loads(ran("path", "--json", TFIMM_HUB_DIR=str(tmp_path))[1])["hub"]["source"] == "$TFIMM_HUB_DIR"
     facts = json.loads(ran("path", "--json", TFIMM_HOME=str(tmp_path))[1])
     assert facts["names"]["source"] == "$TFIMM_HOME" and facts["urls"]["free_bytes"] > 0
 

@@ -15,24 +15,26 @@ from tests.processes import run
 HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
-    {"digests", "flags", "kaggle_access", "member_names", "parts", "spellings", "tar", "together"},
+    {"access", "digests", "flags", "git_names", "git_refs", "kaggle_access"}
+    | {"member_names", "parts", "spellings", "tar", "together"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk", "models_file", "models_toml"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"}
     | {"hosts", "mirrors"},
-    {"archive", "target", "unzip", "request", "partial_content", "tries", "remote"} | {"models_edit", "hugging_face_errors"},
+    {"archive", "body", "target", "unzip", "request", "partial_content", "tries", "remote"}
+    | {"models_edit", "hugging_face_errors"},
     {"cache", "plan", "transfer", "streams", "download", "ranges", "hugging_face_files"},
     {"sources", "names", "plugins"},
     {"lookup"},
     {"latest"},
     {"resolver"},
-    {"loading", "adapters", "listing", "pins", "reasons"},
+    {"loading", "adapters", "listing", "pins", "reasons", "hub"},
     {"demo", "screen", "bundle", "unbundle"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
-DOORS_TO_TENSORFLOW = {"loading", "placement", "remote", "adapters", "demo"}
+DOORS_TO_TENSORFLOW = {"loading", "placement", "remote", "adapters", "demo", "hub"}
 FUNCTION_LINES, FILE_LINES = 50, 300
 HEAVY = (
     "tensorflow",

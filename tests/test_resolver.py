@@ -169,7 +169,7 @@ def test_a_public_gs_archive_is_fetched(origin: Origin, monkeypatch: pytest.Monk
     [
         ("tfhb://google/nnlm/2", "Did you mean https://tfhub.dev/google/nnlm/2 ?"),
         ("htps://host/m", "Did you mean https://host/m ?"),
-        ("ftp://host/m", "known schemes: file, gs, s3, kaggle, http, https, hf"),
+        ("ftp://host/m", "known schemes: file, gs, s3, github, kaggle, http, https, hf"),
         ("/nowhere/at/all", "looked at: /nowhere/at/all"),
         ("no_such_model", "looked at: "),
     ],

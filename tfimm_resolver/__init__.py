@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from tfimm_resolver import errors, flags
 from tfimm_resolver.adapters.tensorflow_hub import register, unregister
 from tfimm_resolver.loading import load, load_options
@@ -31,7 +34,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Any:
+    if name == "hub":
+        return importlib.import_module("tfimm_resolver.hub")  # 5 ms that only its users pay
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import version  # 20 ms that few ask for

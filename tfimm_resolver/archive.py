@@ -11,13 +11,14 @@ import re
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tfimm_resolver import tar, unzip
 from tfimm_resolver.errors import ArchiveError
+from tfimm_resolver.member_names import shown
 from tfimm_resolver.record import SAVED_MODEL_FILES, File
 from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
 
@@ -28,7 +29,25 @@ with contextlib.suppress(ImportError):  # no wheel for this platform
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 
 
-def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_bytes: int | None = None) -> list[File]:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What else is known of an archive.
+
+    Attributes:
+        is_wrapped: one folder holds all the rest, and is taken off.
+        heed: is told a zip's comment before anything is unpacked, and may raise.
+    """
+
+    is_wrapped: bool = False
+    heed: Callable[[str], None] | None = None
+
+
+PLAIN = Form()
+
+
+def unpack(
+    stream: Stream, into: Path, limits: Limits | None = None, *, packed_bytes: int | None = None, form: Form = PLAIN
+) -> list[File]:
     """Unpack a .tar, .tar.gz or .zip, told apart by content, into an empty directory; gives the files, sorted by path.
 
     The whole stream is read and must be nothing but the archive. Modes and owners in it are ignored. One folder that
@@ -48,13 +67,13 @@ def unpack(stream: Stream, into: Path, limits: Limits | None = None, *, packed_b
         if head.startswith(b"\x1f\x8b"):
             target.fill(tar.members(target.limited(_gunzipped(packed))))
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            _unzip(target)
+            _unzip(target, form.heed)
         elif tar.is_header(head):
             target.fill(tar.members(target.limited(packed.pieces())))
         else:
             raise ArchiveError(f"it is no .tar, .tar.gz or .zip: it begins with {quoted(head)}")
         target.finish()
-    wrapper = _unwrap(into)
+    wrapper = _unwrap(into, form.is_wrapped)
     files = (replace(file, path=file.path.removeprefix(wrapper)) for file in target.files)
     return sorted(files, key=lambda file: file.path)
 
@@ -113,18 +132,23 @@ class _Pieces(io.RawIOBase):
         return count
 
 
-def _unzip(target: Target) -> None:
+def _unzip(target: Target, heed: Callable[[str], None] | None) -> None:
     """Unpack a zip, which only makes sense as a file: its directory stands at its end."""
     with target.spooled() as spool:
         members = list(unzip.members(spool))
+        if heed is not None:
+            heed(unzip.comment(spool))
         target.expect(sum(member.size_bytes for member in members))
         target.fill(replace(member, pieces=target.limited(member.pieces)) for member in members)
 
 
-def _unwrap(into: Path) -> str:
-    """Take off one folder that wraps a whole SavedModel; gives the beginning that paths have lost with it."""
+def _unwrap(into: Path, is_wrapped: bool) -> str:
+    """Take off one folder that wraps a whole SavedModel, or is known to; gives the beginning that paths have lost with it."""
     names = os.listdir(into)
-    if len(names) != 1 or not any((into / names[0] / file).is_file() for file in SAVED_MODEL_FILES):
+    if is_wrapped and not (len(names) == 1 and (into / names[0]).is_dir()):
+        raise ArchiveError(f"it is not one directory, but holds {', '.join(map(shown, sorted(names)[:5])) or 'nothing'}")
+    is_model = len(names) == 1 and any((into / names[0] / file).is_file() for file in SAVED_MODEL_FILES)
+    if not is_wrapped and not is_model:
         return ""
     wrapper = (into / names[0]).rename(into / uuid.uuid4().hex)
     for child in list(wrapper.iterdir()):

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError
@@ -35,9 +35,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Models in a root, each under the sha1 of its key, as tensorflow_hub names them."""
+    """Models in a root, each under the sha1 of its key, as tensorflow_hub names them, or under what ``named`` makes of it.
+
+    ``named`` has to give every key a name of its own, without a dot, that is one of the root's ``trees``.
+    """
 
     root: Root
+    named: Callable[[str], str] = field(default_factory=lambda: name_of)
 
     def find(self, key: str, sha256: str | None = None) -> Record | None:
         """The record of a whole model, or None; with a pin, of one that is known to keep it.
@@ -45,7 +49,7 @@ class Cache:
         Raises:
             IntegrityError: if it is known to be another one.
         """
-        known = self.find_named(name_of(key))
+        known = self.find_named(self.named(key))
         return known if known is not None and _satisfies(known, sha256) else None
 
     def find_named(self, name: str) -> Record | None:
@@ -78,7 +82,7 @@ class Cache:
             now = self.find(key)
             return now is not None and (not refresh or now != before) and _satisfies(now, sha256)
 
-        name = name_of(key)
+        name = self.named(key)
         with self.root.lock(name, handle, is_done) as staged:
             now = self.find(key)
             if now is not None and (staged is None or is_done()):
@@ -99,18 +103,18 @@ class Cache:
 
     def entries(self) -> Iterator[Entry]:
         """Every model that lies here, whole or not, in the order of names."""
-        trees = (TREE.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
+        trees = (self.root.trees.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
         for known in self.root.each(self._read, sorted({found[1] for found in trees if found})):
             yield Entry(known.tree.partition(".")[0], self.path(known), known, self.root.fault(known))
 
     def remember(self, key: str, handle: str) -> None:
         """Keep in mind which handle the one of that key stood for, if it is not known."""
         if self.remembered(key) != handle:
-            self.root.write(name_of(key) + LATEST, handle + "\n")
+            self.root.write(self.named(key) + LATEST, handle + "\n")
 
     def remembered(self, key: str) -> str | None:
         """What was kept in mind."""
-        text = self.root.read(name_of(key) + LATEST)
+        text = self.root.read(self.named(key) + LATEST)
         return text.strip() if text else None
 
     def remove(self, name: str) -> None:
@@ -121,14 +125,14 @@ class Cache:
     def _read(self, name: str) -> Record:
         text = self.root.read(name + RECORD)
         record = Record.parse(text, name) if text else Record("", name)
-        found = TREE.fullmatch(record.tree)
+        found = self.root.trees.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
     def _filled(self, fill: Callable[[Path, Path], Brought], staged: Path, name: str) -> Brought:
         try:
             return fill(staged, self.root.parts(name))
         except FetchError as error:
-            trees = (TREE.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
+            trees = (self.root.trees.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
             if not any(found and found[1] == name for found in trees):
                 raise
             fault = self.root.fault(self._read(name))

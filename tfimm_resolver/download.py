@@ -8,6 +8,7 @@ from typing import Union
 import requests
 
 from tfimm_resolver import request
+from tfimm_resolver.body import Body, hang_up
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.partial_content import ContentRange, content_range, validator
 from tfimm_resolver.parts import Parts, Whole, boot
@@ -33,7 +34,7 @@ class Plain:
     def __init__(self, session: request.Session, reply: requests.Response, size_bytes: int | None) -> None:
         self._session = session
         self.reply, self.size_bytes, self.arrived_bytes = reply, size_bytes, 0
-        self._body = request.Body(reply)
+        self._body = Body(reply)
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes, none at the end.
@@ -50,7 +51,7 @@ class Plain:
 
     def stop(self) -> None:
         """Let a ``read`` that waits in another thread end."""
-        request.hang_up(self.reply)
+        hang_up(self.reply)
 
     def close(self) -> None:
         """Let the connection go, once nobody reads."""

@@ -6,10 +6,12 @@
     + ModelsFileError
   x FetchError                 (also an OSError)
     + NotFoundError            (also a FileNotFoundError)
+      - UnknownRefError        (also a ValueError)
     + AccessError              (also a PermissionError)
     + OfflineError
     + TransferTimeoutError     (also a TimeoutError)
     + IntegrityError
+      - HashError              (also a RuntimeError)
     + ArchiveError
     + SourceError
   x CacheError                 (also an OSError)
@@ -20,6 +22,10 @@
     + UnseenFilesError         (also a FileNotFoundError)
     + TensorTooLargeError      (also a ValueError)
     + TensorFlowMissingError   (also an ImportError)
+    + EntryPointError          (also a RuntimeError)
+    + MissingDependencyError   (also a RuntimeError)
+    + UntrustedError           (also a PermissionError)
+    + WeightsError             (also a ValueError)
 """
 
 from __future__ import annotations
@@ -100,6 +106,10 @@ class NotFoundError(FetchError, FileNotFoundError):
     """The place answered, and has no such model."""
 
 
+class UnknownRefError(NotFoundError, ValueError):
+    """The repository has no such branch, tag, or commit at the tip of one."""
+
+
 class AccessError(FetchError, PermissionError):
     """The place answered, and wants credentials or consent."""
 
@@ -114,6 +124,10 @@ class TransferTimeoutError(FetchError, TimeoutError):
 
 class IntegrityError(FetchError):
     """What arrived, or lies in the cache, is not what was promised."""
+
+
+class HashError(IntegrityError, RuntimeError):
+    """A file has another sha256 than its name, or the caller, says."""
 
 
 class ArchiveError(FetchError):
@@ -158,3 +172,19 @@ class TensorTooLargeError(LoadError, ValueError):
 
 class TensorFlowMissingError(LoadError, ImportError):
     """Loading needs TensorFlow, and it is not installed."""
+
+
+class EntryPointError(LoadError, RuntimeError):
+    """A hubconf.py cannot be imported, has no such entry point, or the entry point raised."""
+
+
+class MissingDependencyError(LoadError, RuntimeError):
+    """A hubconf.py needs packages that are not installed."""
+
+
+class UntrustedError(LoadError, PermissionError):
+    """Nobody said that code of this repository may be run here."""
+
+
+class WeightsError(LoadError, ValueError):
+    """A file of weights cannot be read."""

@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 from tfimm_resolver import hugging_face_errors, progress, settings
 from tfimm_resolver.ahead import Crew
 from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError
+from tfimm_resolver.git_names import COMMIT
 from tfimm_resolver.member_names import Names
 from tfimm_resolver.record import File, Origin
 from tfimm_resolver.spellings import HuggingFaceModel
 from tfimm_resolver.target import Limits, Packed, Target
 from tfimm_resolver.tries import persistently
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _QUERY = re.compile(r"\?[^\s'\"]+")
 _LOGS = (
     "huggingface_hub.file_download",
@@ -87,7 +87,7 @@ class Repository:
             return self._hub.model_info(self._model.repository, revision=self._model.revision or None, timeout=timeout_s).sha
 
         commit = persistently(lambda: self._asked(ask))
-        if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
             raise FetchError(
                 f"{self._model.key}: {self._hub.endpoint} does not say at which commit it is",
                 fix=hugging_face_errors.ENDPOINT_FIX,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from tfimm_resolver.errors import AccessError, HandleError
+from tfimm_resolver.access import Credentials, address
+from tfimm_resolver.errors import AccessError
 
 URL = "TFIMM_KAGGLE_URL"
 TOKEN_FIX = (
@@ -21,35 +19,13 @@ TOKEN_FIX = (
 _FILE_BYTES_MAX = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who asks.
-
-    Attributes:
-        source: the variable or file that says so; fit for messages.
-        authorization: the value of the header; a secret.
-    """
-
-    source: str
-    authorization: str = field(repr=False)
-
-
 def url() -> str:
     """Where Kaggle's interface is asked, without a slash at the end.
 
     Raises:
         HandleError: if ``$TFIMM_KAGGLE_URL`` is no http or https address.
     """
-    said = (os.environ.get(URL) or "https://www.kaggle.com").rstrip("/")
-    try:
-        parts = urlsplit(said)
-        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
-        is_sound = is_sound and parts.port != 0
-    except ValueError:
-        is_sound = False
-    if not is_sound or "@" in said:
-        raise HandleError(f"{URL} is no address of a host", fix="Write https://HOST, and no credentials.")
-    return said
+    return address(URL, "https://www.kaggle.com")
 
 
 def credentials() -> Credentials | None:
@@ -64,11 +40,11 @@ def credentials() -> Credentials | None:
         return Credentials(source, f"Bearer {token}")
     name, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     if name and key:
-        return _basic("KAGGLE_USERNAME and KAGGLE_KEY", name, key)
+        return Credentials.basic("KAGGLE_USERNAME and KAGGLE_KEY", name, key)
     folders = [folder for folder in (os.environ.get("KAGGLE_CONFIG_DIR"), "~/.kaggle") if folder]
     for source in dict.fromkeys(os.path.join(os.path.expanduser(folder), "kaggle.json") for folder in folders):
         if (text := _text(source)) is not None:
-            return _basic(source, *_name_and_key(source, text))
+            return Credentials.basic(source, *_name_and_key(source, text))
     return None
 
 
@@ -117,8 +93,3 @@ def _name_and_key(source: str, text: str) -> tuple[str, str]:
             fix="Download it anew at https://www.kaggle.com/settings/api, or remove it.",
         )
     return name, key
-
-
-def _basic(source: str, name: str, key: str) -> Credentials:
-    pair = base64.b64encode(f"{name}:{key}".encode()).decode()
-    return Credentials(source, f"Basic {pair}")

@@ -189,17 +189,32 @@ def describe(model: Any) -> dict[str, Any]:
         }
         for name, function in sorted(model.signatures.items())
     }
+    return {"signatures": signatures, "variables": places_of(model)}
+
+
+def places_of(model: Any) -> list[dict[str, Any]]:
+    """How many variables of a model, and how many bytes of them, live on which device; none where it has none."""
     places: dict[str, dict[str, Any]] = {}
-    for variable in model.variables if hasattr(model, "variables") else _variables(model):
+    variables = model.variables if hasattr(model, "variables") else _variables(model)
+    for variable in map(_placed, variables):
+        if variable is None:
+            continue
         place = places.setdefault(variable.device, {"device": variable.device, "count": 0, "size_bytes": 0})
         place["count"] += 1
         place["size_bytes"] += (variable.shape.num_elements() or 0) * variable.dtype.size  # None for an unknown shape
-    return {"signatures": signatures, "variables": list(places.values())}
+    return [*places.values()]
+
+
+def _placed(variable: Any) -> Any:
+    """What has a device: a variable of TensorFlow's, or the one that a variable of Keras 3 holds; else None."""
+    found = variable if hasattr(variable, "device") else getattr(variable, "value", None)
+    return found if hasattr(found, "device") else None
 
 
 def _variables(model: Any) -> list[Any]:
     """Every variable that some signature reads; a SavedModel's own object need not list them."""
-    found = {id(variable): variable for function in model.signatures.values() for variable in function.variables}
+    functions = getattr(model, "signatures", {}).values()
+    found = {id(variable): variable for function in functions for variable in function.variables}
     return list(found.values())
 
 

@@ -37,8 +37,8 @@ class Mirror:
     template: str
     is_any_error: bool = False
 
-    def address(self, url: str) -> str:
-        """Where this mirror has what lies at ``url``; userinfo stays behind, a query goes along.
+    def address(self, url: str, *, is_archive: bool = True) -> str:
+        """Where this mirror has what lies at ``url``, an archive as a rule; userinfo stays behind, a query goes along.
 
         Raises:
             HandleError: if the path could climb out of the mirror.
@@ -50,7 +50,7 @@ class Mirror:
         names = re.split(r"[/\\]", unquote(path))
         if not {".", ".."}.isdisjoint(names) or any(not name.isprintable() for name in names):
             raise HandleError(f"{_public(url)!r} has a path that does not stay inside a mirror")
-        if self.is_local and not path.lower().endswith(ARCHIVE_SUFFIXES):
+        if self.is_local and is_archive and not path.lower().endswith(ARCHIVE_SUFFIXES):
             path += ".tar.gz"  # google/nnlm/2 may stand beside google/nnlm/2/...: a file cannot
         address = self.template.replace("{host}", host).replace("{path}", path)
         if self.is_local or not parts.query:
@@ -66,7 +66,7 @@ class Mirror:
 _DIRECTLY = (Mirror(DIRECT),)
 
 
-def tried(url: str, bring: Callable[[str], _Answer]) -> _Answer:
+def tried(url: str, bring: Callable[[str], _Answer], *, is_archive: bool = True) -> _Answer:
     """What ``bring`` gives for the first address of ``url``, in the order of the list, for which it raises no FetchError.
 
     Raises:
@@ -79,7 +79,7 @@ def tried(url: str, bring: Callable[[str], _Answer]) -> _Answer:
     if places == _DIRECTLY:
         return bring(url)
     for mirror in places:
-        address = mirror.address(url)
+        address = mirror.address(url, is_archive=is_archive)
         try:
             if mirror.template == OFF:
                 raise OfflineError(f"{_public(url)} is not to be fetched: {settings.MIRRORS} says off", fix=_OFF_FIX)

@@ -74,7 +74,7 @@ def drawn(course: Course, *, quiet: bool) -> Drawing:
     """A meter in the form that fits where stderr goes."""
     if quiet:
         return _Silent()
-    if _is_notebook():
+    if is_notebook():
         return _NotebookLine(course)
     if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
         return _TerminalLine(course)
@@ -86,7 +86,8 @@ def is_terminal(stream: IO[str] | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def _is_notebook() -> bool:
+def is_notebook() -> bool:
+    """Whether IPython runs where its output is shown below the code."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # the latter is Colab's
 

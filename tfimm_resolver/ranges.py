@@ -12,6 +12,7 @@ from typing import IO
 import requests
 
 from tfimm_resolver import request, settings
+from tfimm_resolver.body import Body, hang_up
 from tfimm_resolver.errors import AccessError, FetchError
 from tfimm_resolver.partial_content import ContentRange, content_range, validator
 from tfimm_resolver.parts import Parts, Whole
@@ -112,7 +113,7 @@ class Ranges:
             self._news.notify_all()
             replies = [*self._replies]
         for reply in replies:
-            request.hang_up(reply)
+            hang_up(reply)
 
     def close(self) -> None:
         """Let what is open go, once nobody reads; nothing is written from here on."""
@@ -234,7 +235,7 @@ class Ranges:
 
     def _receive(self, reply: requests.Response, piece: _Range) -> None:
         """Add to a part what an answer holds of it, and of nothing else."""
-        said, body = content_range(reply), request.Body(reply)
+        said, body = content_range(reply), Body(reply)
         if said is None or said.start != piece.start + piece.done_bytes:
             raise AnewError(f"{request.without_secrets(reply.url)} answered for another part")
         with self._parts.appended(piece.start) as add:

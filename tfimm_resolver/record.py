@@ -40,19 +40,23 @@ class Origin:
         url: the last one of a chain of redirects, without its query; a path for a local archive.
         etag: as the server gave it.
         size_bytes: of the archive, packed.
-        sha256: of the archive; empty where the model was not one archive.
+        sha256: of the archive, or of the one file; empty where the model was neither.
+        ref: the branch or tag of a repository, in full: ``refs/heads/main``.
+        commit: of that repository.
     """
 
     url: str = ""
     etag: str = ""
     size_bytes: int | None = None
     sha256: str = ""
+    ref: str = ""
+    commit: str = ""
 
     @classmethod
     def parse(cls, facts: dict[str, Any]) -> Origin:
         """Read what a record says; another version of this package may say more."""
         size_bytes = facts.get("size_bytes")
-        texts = {name: str(facts[name]) for name in ("url", "etag", "sha256") if name in facts}
+        texts = {name: str(facts[name]) for name in ("url", "etag", "sha256", "ref", "commit") if name in facts}
         return cls(**texts, size_bytes=None if size_bytes is None else int(size_bytes))
 
 

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -24,9 +23,7 @@ from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, Offlin
 log = logging.getLogger("tfimm_resolver")
 
 _BODY_START_BYTES = 300
-_TEXT_BYTES_MAX = 1 << 20
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
-_TRICKLE_BYTES_PER_S = 100
 _KINDS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 _FIXES = {
     401: "The place wants credentials: check the handle, and netrc or the token for that host.",
@@ -64,6 +61,8 @@ class Session(requests.Session):
         for name in hosts.headers(response.request.url or ""):
             prepared_request.headers.pop(name, None)
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+        if self.authorization is not None:  # what netrc says has just taken its place
+            self.authorization(prepared_request)
         prepared_request.headers.update(hosts.headers(prepared_request.url or ""))
 
     def __init__(self, authorization: Authorization | None = None) -> None:
@@ -118,58 +117,10 @@ def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *,
         )
 
 
-def text(session: Session, url: str, asked: str) -> str:
-    """The body of a short answer 200; ``asked`` is the handle, for messages.
-
-    Raises:
-        FetchError: if there is no such answer.
-    """
-    with get(session, url) as reply:
-        if reply.status_code != 200:
-            refuse(reply, asked)
-        with translated(url):
-            body: bytes = reply.raw.read(_TEXT_BYTES_MAX, decode_content=True)
-    return body.decode("utf-8", "replace")
-
-
 def warn_of_unchecked_certificates() -> None:
     """Say in the log that nobody knows who answers, where the user wants it so."""
     if not settings.is_certificate_checked():
         log.warning("certificates are not checked: TFHUB_DISABLE_CERT_VALIDATION is true")
-
-
-def hang_up(reply: requests.Response) -> None:
-    """Let another thread's read of the body end now, without more bytes."""
-    with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has ended already
-        reply.raw.shutdown()
-
-
-class Body:
-    """The body of an answer, in pieces as they come; a peer that hardly sends is given up."""
-
-    def __init__(self, reply: requests.Response) -> None:
-        self._reply = reply
-        self._window_s, self._window_bytes = time.monotonic(), 0
-
-    def read(self, size: int, /) -> bytes:
-        """At most so many bytes, none at the end.
-
-        Raises:
-            FetchError: if the body broke off. TransferTimeoutError: if hardly anything came for the read timeout.
-        """
-        with translated(self._reply.url):
-            piece: bytes = self._reply.raw.read1(size, decode_content=False)
-        self._window_bytes += len(piece)
-        passed_s = time.monotonic() - self._window_s
-        if piece and passed_s > settings.timeouts_s()[1]:
-            if self._window_bytes < _TRICKLE_BYTES_PER_S * passed_s:
-                raise TransferTimeoutError(
-                    f"{without_secrets(self._reply.url)} sent {self._window_bytes} bytes in {passed_s:.1f} s",
-                    fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S higher.",
-                    is_passing=True,
-                )
-            self._window_s, self._window_bytes = time.monotonic(), 0
-        return piece
 
 
 def refuse(reply: requests.Response, asked: str) -> NoReturn:

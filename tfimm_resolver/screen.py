@@ -16,7 +16,7 @@ from typing import IO, Any
 import click
 
 from tfimm_resolver.errors import ResolverError
-from tfimm_resolver.progress import is_terminal
+from tfimm_resolver.progress import in_words, is_terminal
 
 _GOOD = ("whole", "there", "fetched", "same", "pinned", "updated")
 _BAD = ("damaged", "missing", "differs", "changed", "unpinned", "failed")
@@ -112,6 +112,11 @@ def ago(when_s: float) -> str:
 def count(number: int, noun: str) -> str:
     """``1 model``, ``2 models``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def on_device(place: dict[str, Any]) -> str:
+    """How many variables live on one device, as ``loading.places_of`` tells it."""
+    return f"{count(place['count'], 'variable')}, {in_words(place['size_bytes'])}, on {place['device']}"
 
 
 def bar(part: int, whole: int, cells: int = 12) -> str:

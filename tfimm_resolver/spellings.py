@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 from tfimm_resolver.errors import HandleError
+from tfimm_resolver.git_names import COMMIT, is_ref
 
 KAGGLE_PAGES = "https://www.kaggle.com/models"
 KAGGLE_FORM = (
@@ -29,9 +30,6 @@ _PAGE = re.compile(
 )
 _NOT_OWNERS = ("api", "blog", "buckets", "collections", "datasets", "docs", "kernels", "models", "organizations", "spaces")
 _DEFAULT_BRANCH = "main"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-# https://git-scm.com/docs/git-check-ref-format
-_NO_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/.]|/$|//")
 
 
 def key(scheme: str, host: str, path: str) -> str | None:
@@ -135,10 +133,10 @@ class HuggingFaceModel:
         revision = unquote(found["revision"] or "") if found else ""
         is_named = found is not None and owner not in _NOT_OWNERS and all(map(_is_name, (owner, found["model"])))
         is_empty = found is not None and found["revision"] == ""
-        if found is None or not is_named or is_empty or _NO_REVISION.search(revision) or not _is_inside(folder):
+        if found is None or not is_named or is_empty or (revision and not is_ref(revision)) or not _is_inside(folder):
             place = f"{scheme}://{host}{path}"
             raise HandleError(f'"{place}" names no model on Hugging Face', fix=f"Write {HUGGING_FACE_FORM}.")
-        if _COMMIT.fullmatch(revision.lower()):
+        if COMMIT.fullmatch(revision.lower()):
             revision = revision.lower()
         return cls(owner, found["model"], "" if revision == _DEFAULT_BRANCH else revision, folder)
 
@@ -149,7 +147,7 @@ class HuggingFaceModel:
     @property
     def is_fixed(self) -> bool:
         """Whether it is always the same: the revision is a whole commit."""
-        return _COMMIT.fullmatch(self.revision) is not None
+        return COMMIT.fullmatch(self.revision) is not None
 
     @property
     def repository(self) -> str:

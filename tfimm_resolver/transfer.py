@@ -1,16 +1,18 @@
-"""Brings an archive from the network or from a disk, unpacks it on the way, and remembers where it came from."""
+"""Brings archives and files from the network or from a disk, unpacks on the way, and remembers where they came from."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Union
 
 from tfimm_resolver import disk, mirrors, progress, settings
 from tfimm_resolver.ahead import Ahead
-from tfimm_resolver.archive import unpack
+from tfimm_resolver.archive import PLAIN, Form, unpack
 from tfimm_resolver.digests import Digests
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
@@ -18,29 +20,33 @@ from tfimm_resolver.objects import Found, Objects
 from tfimm_resolver.parts import Parts
 from tfimm_resolver.record import File, Origin
 from tfimm_resolver.streams import Cut, Hashed, LocalFile, counted
-from tfimm_resolver.target import Limits, Packed, Target
+from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
 from tfimm_resolver.tries import AnewError, Tries, persistently
 
 log = logging.getLogger("tfimm_resolver")
 
 _PLACE_BYTES_MAX = 3000
 
+_Put = Callable[[Stream, Path, Union[int, None]], list[File]]
+"""Puts a stream of so many bytes, if that is known, into an empty directory."""
+
 
 class Transfer:
     """Brings what one model is made of.
 
     Attributes:
-        origin: where it came from; complete once ``archive`` or ``local_archive`` has returned.
-        files: what was unpacked, with the hash of each; None before that.
+        origin: where it came from; complete once ``archive``, ``file`` or ``local_archive`` has returned.
+        files: what was written, with the hash of each; None before that.
         parts: where an unfinished download is kept for the next one to go on with; need not exist.
     """
 
-    def __init__(self, handle: Handle, parts: Path | None = None) -> None:
+    def __init__(self, handle: Handle, parts: Path | None = None, *, is_quiet: bool = False) -> None:
         self._handle, self.parts = handle, parts
+        self._is_quiet = is_quiet or settings.is_quiet()
         self.origin = Origin()
         self.files: tuple[File, ...] | None = None
 
-    def archive(self, url: str, into: Path, *, authorization: str = "") -> None:
+    def archive(self, url: str, into: Path, *, form: Form = PLAIN, authorization: str = "") -> None:
         """Bring the archive at ``url``, or of a mirror, and unpack it into the empty directory ``into``.
 
         ``authorization``, the header of that name, is for the host of ``url`` only, and goes before what netrc says.
@@ -51,16 +57,23 @@ class Transfer:
             IntegrityError: if the handle pins another sha256, or the server promised another hash.
             CacheError: if ``into`` cannot be written.
         """
+        self._bring_whole(url, into, _unpacked(form), authorization)
+
+    def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
+        """Bring what is at ``url`` as the one file ``name`` of the empty directory ``into``; all else is as of ``archive``."""
+        self._bring_whole(url, into, _as_file(name), authorization, is_archive=False)
+
+    def _bring_whole(self, url: str, into: Path, put: _Put, authorization: str, *, is_archive: bool = True) -> None:
         parts = Parts(self.parts or into.with_suffix(".parts"))
 
         def bring(address: str) -> None:
             disk.empty(into)  # of what another place sent
             if not mirrors.is_local(address):
-                return self._archive(address, into, parts, authorization if address == url else "")
-            self.local_archive(mirrors.local_path(address), into)
+                return self._bring_from(address, into, put, parts, authorization if address == url else "")
+            self._copy(mirrors.local_path(address), into, put)
             parts.clear()
 
-        mirrors.tried(url, bring)
+        mirrors.tried(url, bring, is_archive=is_archive)
 
     def object_archive(self, place: str, into: Path) -> None:
         """Bring the archive that is the object at ``place``, with its bucket's credentials; raises as ``archive`` does."""
@@ -69,11 +82,11 @@ class Transfer:
         found = objects.find(name)
         self.origin = Origin(place, found.etag)
         with contextlib.ExitStack() as stack:
-            meter = stack.enter_context(progress.shown(self._handle.public, found.size_bytes, quiet=settings.is_quiet()))
+            meter = stack.enter_context(progress.shown(self._handle.public, found.size_bytes, quiet=self._is_quiet))
             streams = stack.enter_context(contextlib.closing(objects.streams([found], settings.connections())))
             hashed = Hashed(Cut(next(streams)[1], meter).read)
             stream = stack.enter_context(contextlib.closing(Ahead(hashed.piece)))
-            self._unpack(stream, hashed, into, found.size_bytes)
+            self._receive(stream, hashed, into, _unpacked(PLAIN), found.size_bytes)
 
     def objects(self, place: str, into: Path, expected: tuple[File, ...] | None = None) -> None:
         """Bring every object below ``place``, or those that are expected, into the empty directory ``into``.
@@ -108,7 +121,7 @@ class Transfer:
     def _bring_objects(self, objects: Objects, wanted: list[Found], into: Path) -> None:
         total_bytes = sum(found.size_bytes for found in wanted)
         with contextlib.ExitStack() as stack:
-            meter = stack.enter_context(progress.shown(self._handle.public, total_bytes, quiet=settings.is_quiet()))
+            meter = stack.enter_context(progress.shown(self._handle.public, total_bytes, quiet=self._is_quiet))
             streams = stack.enter_context(contextlib.closing(objects.streams(wanted, settings.connections())))
             nothing = Packed(io.BytesIO(), total_bytes)
             target = stack.enter_context(Target(into, nothing, Limits(*settings.unpack_limits())))
@@ -120,11 +133,14 @@ class Transfer:
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
+        self._copy(path, into, _unpacked(PLAIN))
+
+    def _copy(self, path: str, into: Path, put: _Put) -> None:
         with LocalFile(path) as file:
             self.origin = Origin(path)
             hashed = Hashed(file.read)
             with contextlib.closing(Ahead(hashed.piece)) as stream:
-                self._unpack(stream, hashed, into, file.size_bytes)
+                self._receive(stream, hashed, into, put, file.size_bytes)
 
     def see_other(self, url: str) -> str | None:
         """The body of a 303 answer to ``url``, not followed; None for any other answer.
@@ -134,8 +150,7 @@ class Transfer:
         """
 
         def ask(address: str) -> str | None:
-            if mirrors.is_local(address):
-                raise NotFoundError(f"{self._handle}: a directory of archives cannot answer where it lies uncompressed")
+            self._refuse_directory(address)
             self._refuse_offline()
             from tfimm_resolver import request
 
@@ -151,12 +166,12 @@ class Transfer:
 
         return mirrors.tried(url, ask)
 
-    def _archive(self, url: str, into: Path, parts: Parts, authorization: str) -> None:
+    def _bring_from(self, url: str, into: Path, put: _Put, parts: Parts, authorization: str) -> None:
         self._refuse_offline()
         tries, is_plain = Tries(), False
         while True:
             try:
-                self._bring(url, into, parts, tries, is_plain, authorization)
+                self._bring(url, into, put, parts, tries, is_plain, authorization)
                 return parts.clear()
             except AnewError as anew:
                 is_plain = is_plain or anew.is_plain
@@ -173,20 +188,26 @@ class Transfer:
                 is_plain = True
             disk.empty(into)
 
-    def text(self, url: str, *, authorization: str = "") -> str:
-        """The body of a short answer 200 to ``url``; ``authorization`` as in ``archive``.
+    def page(self, url: str, *, authorization: str = "") -> bytes:
+        """The body of an answer 200 to ``url``, or of a mirror, of at most 64 MiB; ``authorization`` as in ``archive``.
 
         Raises:
             FetchError: if there is none after all tries.
         """
-        self._refuse_offline()
-        from tfimm_resolver import request
 
-        request.warn_of_unchecked_certificates()
-        with request.Session(request.Authorization(url, authorization) if authorization else None) as session:
-            return persistently(lambda: request.text(session, url, str(self._handle)))
+        def ask(address: str) -> bytes:
+            self._refuse_directory(address)
+            self._refuse_offline()
+            from tfimm_resolver import body, request
 
-    def _bring(self, url: str, into: Path, parts: Parts, tries: Tries, is_plain: bool, authorization: str) -> None:
+            request.warn_of_unchecked_certificates()
+            who = request.Authorization(url, authorization) if authorization and address == url else None
+            with request.Session(who) as session:
+                return persistently(lambda: body.page(session, address, str(self._handle)))
+
+        return mirrors.tried(url, ask)
+
+    def _bring(self, url: str, into: Path, put: _Put, parts: Parts, tries: Tries, is_plain: bool, authorization: str) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
 
         request.warn_of_unchecked_certificates()
@@ -196,7 +217,7 @@ class Transfer:
             stack.callback(body.close)
             self.origin = Origin(request.without_secrets(body.reply.url), body.reply.headers.get("ETag", ""))
             meter = stack.enter_context(
-                progress.shown(self._handle.public, body.size_bytes, body.resumed_bytes, quiet=settings.is_quiet())
+                progress.shown(self._handle.public, body.size_bytes, body.resumed_bytes, quiet=self._is_quiet)
             )
             told_bytes = 0
 
@@ -209,12 +230,12 @@ class Transfer:
 
             hashed = Hashed(body.read, Digests(body.reply.headers, is_whole=body.reply.status_code == 200))
             stream = stack.enter_context(contextlib.closing(Ahead(hashed.piece, tell, body.stop)))
-            self._unpack(stream, hashed, into, body.size_bytes)
+            self._receive(stream, hashed, into, put, body.size_bytes)
             tell()
 
-    def _unpack(self, stream: Ahead, hashed: Hashed, into: Path, size_bytes: int | None) -> None:
+    def _receive(self, stream: Ahead, hashed: Hashed, into: Path, put: _Put, size_bytes: int | None) -> None:
         try:
-            files = unpack(stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes)
+            files = put(stream, into, size_bytes)
         except ArchiveError as error:
             raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
         self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
@@ -226,6 +247,10 @@ class Transfer:
             )
         self.files = tuple(files)
 
+    def _refuse_directory(self, address: str) -> None:
+        if mirrors.is_local(address):
+            raise NotFoundError(f"{self._handle}: a directory of archives answers no questions about them")
+
     def _refuse_offline(self) -> None:
         if settings.is_offline():
             place = settings.urls_root().value
@@ -233,3 +258,24 @@ class Transfer:
                 f"{self._handle} cannot be brought into the cache at {place}: TFIMM_RESOLVER_OFFLINE is set",
                 fix="Unset it, or bring a copy and say where it is: set_model_cache(handle, path).",
             )
+
+
+def _unpacked(form: Form) -> _Put:
+    """Unpacks an archive."""
+    return lambda stream, into, size_bytes: unpack(
+        stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes, form=form
+    )
+
+
+def _as_file(name: str) -> _Put:
+    """Writes all as one file."""
+
+    def put(stream: Stream, into: Path, size_bytes: int | None) -> list[File]:
+        packed = Packed(stream, size_bytes)
+        packed.peek(PIECE_BYTES)
+        with Target(into, packed, Limits(*settings.unpack_limits())) as target:
+            target.file(name, target.limited(packed.pieces()), size_bytes or 0)
+            target.finish()
+        return target.files
+
+    return put

@@ -51,6 +51,12 @@ def members(spool: IO[bytes]) -> Iterator[Member]:
             yield Member(info.orig_filename, is_directory, info.file_size, _pieces(info, spool, starts[info]))
 
 
+def comment(spool: IO[bytes]) -> str:
+    """What stands at the zip's end: in one that git made, the commit (https://git-scm.com/docs/git-archive)."""
+    with _bad_zip(), zipfile.ZipFile(spool) as archive:
+        return archive.comment.decode("ascii", "replace")
+
+
 def _count(archive: zipfile.ZipFile, spool: IO[bytes]) -> int:
     """How many members the end says that there are; -1 where it is no end."""
     spool.seek(-22 - len(archive.comment), os.SEEK_END)

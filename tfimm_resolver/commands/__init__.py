@@ -11,7 +11,7 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver.flags import LOAD_FORMATS
 
-COMMANDS = ("resolve", "load", "ls", "rm", "verify", "add", "lock", "sync", "why", "export", "import", "path", "demo")
+COMMANDS = ("resolve", "load", "ls", "rm", "verify", "add", "lock", "sync", "why", "export", "import", "path", "hub", "demo")
 EXIT_OUT_OF_STEP = 8
 """The models file, and what is upstream or here, differ."""
 

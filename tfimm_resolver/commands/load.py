@@ -6,9 +6,8 @@ import click
 
 from tfimm_resolver import listing, loading
 from tfimm_resolver.commands import common
-from tfimm_resolver.progress import in_words
 from tfimm_resolver.resolver import resolve
-from tfimm_resolver.screen import Screen, count, hushed, table
+from tfimm_resolver.screen import Screen, hushed, on_device, table
 
 
 @click.command()
@@ -35,7 +34,7 @@ def command(screen: Screen, handle: str) -> int:
     if not facts["signatures"]:
         screen.say("it has no signatures")
     for place in facts["variables"]:
-        screen.data(f"{count(place['count'], 'variable')}, {in_words(place['size_bytes'])}, on {place['device']}")
+        screen.data(on_device(place))
     return 0
 
 

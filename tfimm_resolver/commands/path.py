@@ -10,6 +10,7 @@ import click
 
 from tfimm_resolver import models_file, settings
 from tfimm_resolver.commands import common
+from tfimm_resolver.hub import places
 from tfimm_resolver.screen import Screen, table
 
 
@@ -19,7 +20,7 @@ from tfimm_resolver.screen import Screen, table
 def command(screen: Screen) -> int:
     """Print where models are kept, and the models file, and which setting says so."""
     extra = settings.extra_roots()
-    roots = {"urls": settings.urls_root(), "names": settings.names_root()}
+    roots = {"urls": settings.urls_root(), "names": settings.names_root(), "hub": places.root()}
     if settings.is_second_level():
         roots["copies"] = settings.local_root()
     files, said_by = models_file.files(), f"${settings.MODELS_FILE}" if settings.models_files() else "the nearest upwards"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,10 @@ class Root(Protocol):
     One promise carries the whole cache: ``write`` is all or nothing. ``lock`` only spares double work.
     Whatever belongs to a key has a name that begins with the key's name and a dot.
     """
+
+    @property
+    def trees(self) -> re.Pattern[str]:
+        """What the names of trees look like: the name of a key, then perhaps what tells one of its trees from another."""
 
     def locate(self, name: str) -> str:
         """The path of a tree, as TensorFlow reads it."""

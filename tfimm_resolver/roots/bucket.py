@@ -67,6 +67,8 @@ class BucketRoot:
     for the record, which is believed; ``hash_faults`` reads what it names.
     """
 
+    trees = TREE
+
     def __init__(self, place: str, staging: Staging) -> None:
         self.place = place
         self.objects = Objects(place)

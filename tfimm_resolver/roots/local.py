@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -33,9 +34,10 @@ def _without_waiting(path: str, flags: int) -> int:
 class LocalRoot:
     """Trees are directories, texts are files, a lock is a file that names its holder as tensorflow_hub does."""
 
-    def __init__(self, place: str, mode: int = 0o777) -> None:
+    def __init__(self, place: str, mode: int = 0o777, trees: re.Pattern[str] = TREE) -> None:
         self.place = place
         self.mode = mode
+        self.trees = trees
 
     def locate(self, name: str) -> str:
         return f"{self.place}/{name}"
@@ -123,7 +125,7 @@ class LocalRoot:
         return self._instead(staged, new)
 
     def tidy(self, tree_of: Callable[[str], str]) -> None:
-        trees = [found for other in self.names() if (found := TREE.fullmatch(other))]
+        trees = [found for other in self.names() if (found := self.trees.fullmatch(other))]
         several = {found[1] for found in trees if found[2]}
         for found in trees:
             with contextlib.suppress(CacheError, OSError):  # what cannot be removed now goes another time
@@ -132,7 +134,7 @@ class LocalRoot:
                     self._remove(found[0])
 
     def remove(self, name: str) -> None:
-        trees = [other for other in self.names() if (found := TREE.fullmatch(other)) and found[1] == name]
+        trees = [other for other in self.names() if (found := self.trees.fullmatch(other)) and found[1] == name]
         # The record last: without it, a damaged tree could pass for one that somebody else put there.
         for other in (*trees, os.path.basename(self.parts(name)), name + RECORD):
             self._remove(other)
@@ -221,7 +223,7 @@ class LocalRoot:
             elif rest == "lock" and key != name:
                 with contextlib.suppress(OSError):
                     self._remove_dead_lock(key)
-            elif rest.startswith("parts"):
+            elif rest.startswith("parts") and self.trees.fullmatch(key):
                 with contextlib.suppress(OSError):  # what cannot be removed now goes another time
                     self._remove_old_parts(key, other)
 

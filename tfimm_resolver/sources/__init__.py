@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import Plan, Source
-from tfimm_resolver.sources import bucket, hugging_face, kaggle, local, tfhub, web
+from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, tfhub, web
 
 
 class Place(Protocol):
@@ -23,7 +23,7 @@ class Place(Protocol):
 
 __all__ = ["SCHEMES", "known_schemes", "sources_for"]
 
-_PLACES: tuple[Place, ...] = (local, bucket, kaggle, hugging_face, web, tfhub)
+_PLACES: tuple[Place, ...] = (local, bucket, github, kaggle, hugging_face, web, tfhub)
 _BY_SCHEME: dict[str, list[Source]] = {}
 for _place in _PLACES:
     for _scheme in _place.SCHEMES:

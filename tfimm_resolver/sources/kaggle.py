@@ -19,7 +19,7 @@ from tfimm_resolver.sources import tfhub
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.kaggle_access import Credentials
+    from tfimm_resolver.access import Credentials
     from tfimm_resolver.spellings import KaggleModel
     from tfimm_resolver.transfer import Transfer
 
@@ -72,14 +72,14 @@ def _now(model: KaggleModel, transfer: Transfer) -> str:
 
     who, address = kaggle_access.credentials(), _address(model, "get")
     with _explained(model, who):
-        text = transfer.text(address, authorization=who.authorization if who else "")
+        text = transfer.page(address, authorization=who.authorization if who else "")
     try:
         version = json.loads(text)["versionNumber"]
     except (ValueError, TypeError, KeyError, RecursionError):
         version = None
     if type(version) is not int or not 0 < version < 10**_VERSION_DIGITS_MAX:
         raise FetchError(
-            f"{model.key}: {address} does not say the newest version, but {quoted(text.encode())}",
+            f"{model.key}: {address} does not say the newest version, but {quoted(text)}",
             fix=f"Ask for a version: {model.key}/1. {kaggle_access.URL} is to be the address of Kaggle.",
         )
     return model.at(version).key

@@ -1,0 +1,92 @@
+"""Brings a repository that has a hubconf.py and that the user trusts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from tfimm_resolver import settings
+from tfimm_resolver.errors import CacheError, HandleError, NotFoundError
+from tfimm_resolver.git_refs import Tip
+from tfimm_resolver.handle import Handle
+from tfimm_resolver.hub import places, refs, trust
+from tfimm_resolver.record import Brought
+from tfimm_resolver.sources import github
+from tfimm_resolver.sources.github import Repository
+
+log = logging.getLogger("tfimm_resolver")
+
+HUBCONF = "hubconf.py"
+
+
+def directory(
+    repo_or_dir: str | os.PathLike[str],
+    *,
+    source: str = "github",
+    trust_repo: bool | str = "check",
+    force_reload: bool = False,
+    verbose: bool = True,
+    skip_validation: bool = False,
+) -> str:
+    """Where the repository lies; with the source "local" the given directory.
+
+    Raises:
+        HandleError: if the text names no repository, or the source is another one.
+        UntrustedError: if the user does not trust it.
+        FetchError: if it did not come; NotFoundError if it has no hubconf.py.
+        CacheError: if the directory of the hub cannot be used.
+    """
+    if not isinstance(source, str) or source.lower() not in ("github", "local"):
+        raise HandleError(f'Unknown source: "{source}". Allowed values: "github" | "local".')
+    if source.lower() == "local":
+        return _local(repo_or_dir)
+    trust.check_choice(trust_repo)
+    if not isinstance(repo_or_dir, str):
+        raise HandleError(f"{repo_or_dir!r} names no repository", fix='For a directory call with source="local".')
+    asked, cache = Repository.parse(repo_or_dir), places.repositories()
+    chosen = refs.chosen(asked, cache, force_reload=force_reload, skip_validation=skip_validation)
+    repository, tip = chosen.repository, chosen.tip
+    record = cache.find(repository.identity) if tip is None else None
+    commit = tip.commit if tip else record.origin.commit if record else ""
+    is_new = trust.is_newly_trusted(repository, commit, trust_repo)
+    if tip is not None:
+        record = cache.ensure(repository.identity, repository.identity, _filling(repository, tip), refresh=force_reload)
+    if record is None or record.handle != repository.identity:
+        other = record.handle if record else "nothing"
+        raise CacheError(
+            f"{cache.root.locate(cache.named(repository.identity))} holds {other}, not {repository.identity}",
+            fix="Remove that directory and the record beside it.",
+        )
+    if tip is None and verbose:
+        log.info("Using cache found in %s", cache.path(record))
+    if chosen.default is not None:
+        refs.note(cache, repository, chosen.default)
+    if is_new:
+        trust.note(repository)
+    return cache.path(record)
+
+
+def _filling(repository: Repository, tip: Tip) -> Callable[[Path, Path], Brought]:
+    from tfimm_resolver.transfer import Transfer
+
+    def fill(into: Path, parts: Path) -> Brought:
+        settings.check()
+        transfer = Transfer(Handle.parse(repository.identity), parts)
+        github.bring(repository, tip, into, transfer)
+        if not (into / HUBCONF).is_file():
+            raise NotFoundError(
+                f"{repository.identity} has no {HUBCONF} at commit {transfer.origin.commit}",
+                fix="Ask for another branch or tag, or its publisher for one: only that makes a repository one of models.",
+            )
+        return Brought(transfer.origin, transfer.files)
+
+    return fill
+
+
+def _local(place: str | os.PathLike[str]) -> str:
+    path = settings.expanded(os.fspath(place))
+    if not os.path.isfile(f"{path}/{HUBCONF}"):
+        raise NotFoundError(f"there is no {HUBCONF} in {path}", fix="Name the directory that holds it.")
+    return path
