@@ -89,7 +89,7 @@ class Cache:
                 return now
             if staged is None:  # it was there a moment ago
                 return self.ensure(handle, key, fill, refresh=refresh, sha256=sha256)
-            return self.publish(name, handle, staged, self._filled(fill, staged, name))
+            return self.publish(name, handle, staged, self._filled(fill, staged, key))
 
     def publish(self, name: str, handle: str, staged: Path, brought: Brought) -> Record:
         """Make what lies in ``staged`` the model of that name, for one who holds its lock; raises as ``ensure`` does."""
@@ -128,16 +128,24 @@ class Cache:
         found = self.root.trees.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
-    def _filled(self, fill: Callable[[Path, Path], Brought], staged: Path, name: str) -> Brought:
+    def retold(self, key: str, error: FetchError) -> FetchError:
+        """The error, and what is with the copy that lies here, if one does."""
+        name = self.named(key)
+        trees = (self.root.trees.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
+        if not any(found and found[1] == name for found in trees):
+            return error
+        fault = self.root.fault(self._read(name))
+        is_kept = f"{error.text}\n  the cached copy stays"
+        return error.retold(f"the cached copy is damaged ({fault}) and {error.text}" if fault else is_kept)
+
+    def _filled(self, fill: Callable[[Path, Path], Brought], staged: Path, key: str) -> Brought:
         try:
-            return fill(staged, self.root.parts(name))
+            return fill(staged, self.root.parts(self.named(key)))
         except FetchError as error:
-            trees = (self.root.trees.fullmatch(other.removesuffix(RECORD)) for other in self.root.names())
-            if not any(found and found[1] == name for found in trees):
+            told = self.retold(key, error)
+            if told is error:
                 raise
-            fault = self.root.fault(self._read(name))
-            is_kept = f"{error.text}\n  the cached copy stays"
-            raise error.retold(f"the cached copy is damaged ({fault}) and {error.text}" if fault else is_kept) from error
+            raise told from error
 
 
 def _tell_of_change(record: Record, sha256: str) -> None:

@@ -52,6 +52,19 @@ def test_brings_a_file_whole_to_where_it_was_wanted_and_leaves_nothing_else(orig
     assert len(origin.asked) == 2, "as in torch.hub, it is brought each time"
 
 
+def test_what_a_killed_process_staged_goes_with_the_next_call(origin: Origin, tmp_path: Path) -> None:
+    code = "import sys; from tfimm_resolver.holder import new_word; print(new_word(), flush=True); sys.stdin.read()"
+    with start(code, stdin=subprocess.PIPE) as living:  # type: ignore[arg-type]
+        assert living.stdout is not None
+        alive, dead = living.stdout.readline().strip(), run(code)
+        kept = {f"w.bin.{alive}.tmp", f"v.bin.{dead}.tmp", f"w.bin.{dead}", "w.bin.tmp", "w.bin.mine.tmp"}
+        for name in (*kept, f"w.bin.{dead}.tmp"):
+            (tmp_path / "out" / name / "inner").mkdir(parents=True)
+        download_url_to_file(origin.put("/w.bin", BODY), tmp_path / "out/w.bin")
+        assert {*os.listdir(tmp_path / "out")} == {*kept, "w.bin"}
+        living.communicate("")
+
+
 def test_a_home_directory_is_expanded(origin: Origin, tmp_path: Path) -> None:
     download_url_to_file(origin.put("/w.bin", BODY), "~/w.bin", progress=False)
     assert (tmp_path / "home/w.bin").read_bytes() == BODY

@@ -14,6 +14,7 @@ from tfimm_resolver import disk, locks, settings
 from tfimm_resolver.cache import Cache
 from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError, ResolverError
 from tfimm_resolver.handle import ARCHIVE_SUFFIXES, Handle
+from tfimm_resolver.holder import OURS, is_word_alive
 from tfimm_resolver.hub import places
 from tfimm_resolver.record import Brought, Record
 
@@ -61,6 +62,7 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
             lock = locks.acquire(f"{path}.lock", str(handle))
             assert lock is not None
             after.callback(lock.release)
+            _remove_unfinished(path)
             staged = Path(f"{path}.{lock.mine.word}.tmp")
             after.callback(disk.remove_tree, str(staged), ignore_errors=True)
             staged.mkdir()
@@ -143,6 +145,16 @@ def _brought(handle: Handle, into: Path, parts: Path, name: str, *, is_quiet: bo
         text = f"{handle} is not in {into.parent}\n  TFIMM_RESOLVER_OFFLINE is set"
         raise error.retold(text, "Unset it, or copy that directory here.") from error
     return Brought(transfer.origin, transfer.files)
+
+
+def _remove_unfinished(path: str) -> None:
+    """Remove what processes staged that died while they brought the same file; for one who holds its lock."""
+    folder, name = os.path.split(path)
+    for other in os.listdir(folder):
+        word = other.removeprefix(f"{name}.").removesuffix(".tmp")
+        is_staged = other == f"{name}.{word}.tmp" and word.startswith(OURS)
+        if is_staged and not is_word_alive(word, by_us=False):
+            disk.remove_tree(f"{folder}/{other}", ignore_errors=True)
 
 
 def _is_spoilt(cache: Cache, known: Record) -> bool:

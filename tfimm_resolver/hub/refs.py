@@ -52,7 +52,7 @@ def chosen(asked: Repository, cache: Cache, *, force_reload: bool, skip_validati
         return Chosen(asked)
     if skip_validation:
         return Chosen(asked, Tip("", asked.ref if COMMIT.fullmatch(asked.ref) else ""))
-    return Chosen(asked, _tip(asked, cache))
+    return Chosen(asked, _tip(asked, cache, asked))
 
 
 def _default(asked: Repository, cache: Cache, force_reload: bool) -> Chosen:
@@ -66,7 +66,7 @@ def _default(asked: Repository, cache: Cache, force_reload: bool) -> Chosen:
         if 0 <= time.time() - asked_s < _ASKED_AGAIN_S:
             return Chosen(known)
     try:
-        tip = _tip(asked, cache)
+        tip = _tip(asked, cache, known or asked)
     except FetchError as error:
         if not known or not copy or force_reload:
             raise
@@ -83,18 +83,22 @@ def _shown(repository: Repository, commit: str) -> str:
     return f"{repository.ref} (commit {commit[:12]})"
 
 
-def _tip(asked: Repository, cache: Cache) -> Tip:
+def _tip(asked: Repository, cache: Cache, copy: Repository) -> Tip:
+    """The tip, asked of the host; an error says what is with the copy that lies here."""
     from tfimm_resolver.transfer import Transfer
 
-    if settings.is_offline():
-        place = cache.root.locate("")
-        fault = next((entry.fault for entry in cache.entries() if entry.record.handle == asked.identity), None)
-        state = f"is damaged in {place}: {fault}" if fault else f"is not in {place}"
-        raise OfflineError(
-            f"{asked.identity} {state}\n  TFIMM_RESOLVER_OFFLINE is set",
-            fix='Unset it, or bring a copy and load that: load(path, model, source="local").',
-        )
-    return github.find_tip(asked, Transfer(Handle.parse(asked.identity)))
+    try:
+        if settings.is_offline():
+            raise OfflineError(
+                f"{asked.identity} cannot be brought to {cache.root.locate('')}: TFIMM_RESOLVER_OFFLINE is set",
+                fix='Unset it, or bring a copy and load that: load(path, model, source="local").',
+            )
+        return github.find_tip(asked, Transfer(Handle.parse(asked.identity)))
+    except FetchError as error:
+        told = cache.retold(copy.identity, error)
+        if told is error:
+            raise
+        raise told from error
 
 
 def _noted(text: str | None, asked: Repository) -> tuple[Repository | None, float]:
