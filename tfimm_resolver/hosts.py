@@ -42,7 +42,8 @@ def headers(url: str) -> dict[str, str]:
     try:
         status = os.stat(place)
     except OSError as error:
-        if is_said or not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        # Into another user's home, which HOME names after su or sudo, one may not even look.
+        if is_said or not isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
             raise HandleError(
                 f"{place} cannot be read: {error.strerror}", fix=f"Mend or unset {settings.HOSTS_FILE}."
             ) from error

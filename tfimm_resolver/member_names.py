@@ -10,7 +10,7 @@ from tfimm_resolver.errors import ArchiveError
 _DEPTH_MAX = 100
 _PART_BYTES_MAX = 255  # and so few that sorting their accents, which takes the square of their number, is no matter
 _SHOWN_CHARACTERS = 300
-_FOREIGN = re.compile(r"[\x00-\x1f\x7f\\]|(^|/)[A-Za-z]:")
+_FOREIGN = re.compile(r"[\x00-\x1f\x7f\\]|(^|/)[^/]:")
 # Left to right marks and the like make a name look like another; line ends and C1 controls forge lines of a terminal.
 _UNSEEN = re.compile(r"[\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")

@@ -156,6 +156,7 @@ def test_the_callers_other_options_hold_on_a_worker_too(cluster: Cluster) -> Non
                 except tf.errors.FailedPreconditionError:
                     print(name, 0)
             print(places(load("words", options=where_saved).slope))
+            assert len(load("half", options=skip, io_device=None).variables) == 2  # nobody has to read anything
         assert skip.experimental_io_device is None and where_saved.experimental_io_device is None
         """
     )

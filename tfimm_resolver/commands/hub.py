@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
 from tfimm_resolver import loading
-from tfimm_resolver.commands import common
+from tfimm_resolver.commands import Command, common
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.hub import downloads, repository
 from tfimm_resolver.hub.hubconf import Hubconf
 from tfimm_resolver.screen import Screen, hushed, on_device
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.argument("repo", metavar="OWNER/REPO[:REF]"),
