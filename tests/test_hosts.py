@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.archives import files_in
 from tests.faults import RANGE_BYTES, RANGES, archive, files
 from tests.faults.origin import Host, after, says
 from tfimm_resolver import resolve
-from tfimm_resolver.errors import AccessError, HandleError
+from tfimm_resolver.errors import AccessError, FetchError, HandleError
 
 VARIABLE = "TFIMM_RESOLVER_HOSTS_FILE"
 BEARER = "Bearer hunter22secret"
@@ -74,12 +75,12 @@ def test_another_host_or_port_gets_nothing(entry: str, host: Host, hosts_file: P
     assert seen(host, "/m.tar.gz") == [None]
 
 
-def test_the_usual_port_need_not_be_said(hosts_file: Path) -> None:
+def test_the_usual_port_need_not_be_said_but_where_anybody_on_the_way_may_read_along(hosts_file: Path) -> None:
     from tfimm_resolver.hosts import headers
 
     hosts_file.write_text('["Models.example.org"]\ntoken = "a"\n["example.org:443"]\ntoken = "b"\n["[::1]:80"]\ntoken = "c"\n')
     assert headers("https://models.example.ORG/x") == headers("https://u:p@models.example.org:443/x")
-    assert headers("http://models.example.org/x") == {"Authorization": "Bearer a"}
+    assert headers("http://models.example.org/x") == headers("http://models.example.org:80/x") == {}
     assert headers("https://example.org/x") == {"Authorization": "Bearer b"} and headers("http://example.org/x") == {}
     assert headers("http://[::1]/x") == {"Authorization": "Bearer c"} and headers("https://models.example.org:444/x") == {}
 
@@ -141,6 +142,20 @@ def test_no_token_is_on_the_disk_or_in_an_error_even_if_the_server_says_it(
     assert "hunter22secret" not in told
 
 
+@pytest.mark.parametrize("said", ["{netrc}", "Basic {packed}", "you are ada:hunter22secret"])
+def test_no_password_that_a_server_says_is_in_an_error(
+    said: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ada password hunter22secret\n")
+    packed = base64.b64encode(b"ada:hunter22secret").decode()
+    body = said.format(netrc="hunter22secret", packed=packed).encode()
+    with pytest.raises(FetchError) as caught:
+        resolve(host.put("/m.tar.gz", b"", says(400, body)))
+    assert host.asked[0].headers["authorization"] == f"Basic {packed}"
+    assert "hunter22secret" not in str(caught.value) and packed not in str(caught.value) and "…" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -169,7 +184,7 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it_and_shows_no_value
 
     hosts_file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(HandleError) as caught:
-        headers("http://h/m.tar.gz")
+        headers("https://h/m.tar.gz")
     told = str(caught.value)
     assert str(hosts_file) in told and word in told and "hunter22" not in told
 

@@ -33,7 +33,7 @@ Headers = Mapping[str, Callable[[], str]]
 
 
 def headers(url: str) -> dict[str, str]:
-    """What the host of ``url`` is sent, as the file says for it and its port; the usual port need not be said.
+    """What the host of ``url`` is sent, as the file says for it and its port; https's own port need not be said.
 
     Raises:
         HandleError: if the file, or what it says of that host, cannot be read.
@@ -52,7 +52,9 @@ def headers(url: str) -> dict[str, str]:
     parts = urlsplit(url)
     host, port = parts.netloc.rpartition("@")[2].lower(), _PORTS.get(parts.scheme, "")
     bare = host.removesuffix(port)
-    said = known.get(bare) or known.get(bare + port) or {}
+    is_port_said = ":" in bare.rpartition("]")[2]
+    # Over http anybody on the way may read it, and send others there: who wants that writes the port.
+    said = known.get(bare + port) or (known.get(bare) if parts.scheme != "http" or is_port_said else None) or {}
     return {name: value() for name, value in said.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
 import math
@@ -23,6 +24,7 @@ from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, Offlin
 log = logging.getLogger("tfimm_resolver")
 
 _BODY_START_BYTES = 300
+_SECRET = ("Authorization", "Proxy-Authorization", "Cookie")
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _KINDS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 _FIXES = {
@@ -239,12 +241,22 @@ def _certificates() -> tuple[Any, str]:
 
 
 def _without_values(text: str, reply: requests.Response) -> str:
-    """What a server says, without the values of queries and of the user's headers, which some echo."""
-    for url in (reply.url, *(earlier.url for earlier in reply.history)):
-        queried = [value for _, value in parse_qsl(urlsplit(url).query)]
-        for value in (*queried, *" ".join(hosts.headers(url).values()).split()):
+    """What a server says, without the values of queries and of headers that are nobody's business, which some echo."""
+    for asked in (reply, *reply.history):
+        values = [value for _, value in parse_qsl(urlsplit(asked.url).query)]
+        for name in (*hosts.headers(asked.url), *_SECRET):
+            values += str(asked.request.headers.get(name, "")).split()
+        for value in (*values, *filter(None, map(_plain, values))):
             text = text.replace(value, "…") if len(value) > 5 else text
     return text
+
+
+def _plain(value: str) -> str:
+    """The password of a Basic authorization, which some echo decoded."""
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _printable(text: str) -> str:

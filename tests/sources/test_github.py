@@ -165,6 +165,8 @@ MALFORMED = (
     "github://ada",
     "github://ada/a/b/c",
     "github://ada/..",
+    "github://ada/.git",
+    "github://ada/...git",
     "github://ad%20a/models",
     "github://ada/models:",
     "github://ada/models:a..b",

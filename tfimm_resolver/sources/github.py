@@ -70,7 +70,7 @@ class Repository:
 
         found = re.fullmatch(_TEXT, text) if isinstance(text, str) else None
         ref = (found and found["ref"]) or ""
-        if found is None or found["repo"] in (".", "..") or (ref and not is_ref(ref)):
+        if found is None or found["repo"].removesuffix(".git") in ("", ".", "..") or (ref and not is_ref(ref)):
             raise HandleError(f"{re.sub('[^/]*@', '', str(text))[:200]!r} names no repository", fix=_FIX)
         base = _configured()
         host = f"{found['host'].lower()}{found['below']}" if found["host"] else _host(base)
