@@ -352,3 +352,19 @@ def test_repair_does_not_call_another_model_mended(origin: Origin, cache_dir: Pa
     (tree / "saved_model.pb").unlink()
     code, out, _ = ran("verify", "--repair", name_of(handle)[:8])
     assert code == EXIT_DAMAGED and "not mended" in out
+
+
+@pytest.mark.parametrize(
+    "handle", ["htps://u:pwSECRET@h.example/y.tar.gz?sig=sSECRET", "http://u:pwSECRET@127.0.0.1:9/z.tgz?k=sSECRET"]
+)
+@pytest.mark.parametrize("command", ["resolve", "--json resolve", "why", "--json why", "rm", "verify", "--json verify"])
+def test_no_command_shows_a_secret_of_its_argument(command: str, handle: str, cache_dir: Path) -> None:
+    _, out, err = ran(*command.split(), handle)
+    assert "SECRET" not in out + err and out + err
+
+
+@pytest.mark.parametrize("root", ["s3://AKIAX:keySECRET@models/c", "gs://"])
+def test_a_root_that_is_no_place_is_told_without_its_secrets(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFHUB_CACHE_DIR", root)
+    code, out, err = ran("path")
+    assert code == 4 and "is no place for a cache" in err and "SECRET" not in out + err

@@ -14,10 +14,19 @@ from tests.archives import MODEL, files_in, tar_gz
 from tests.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, WHOLE, archive, files, left_in
 from tests.faults.origin import Host, after, cut, gone, says
 from tests.origin import Origin
+from tests.stores.gcs import Gcs
 from tests.test_cli import ran
 from tfimm_resolver import mirrors, resolve
 from tfimm_resolver.cache import name_of
-from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
+from tfimm_resolver.errors import (
+    AccessError,
+    ArchiveError,
+    FetchError,
+    HandleError,
+    IntegrityError,
+    NotFoundError,
+    OfflineError,
+)
 
 VARIABLE = "TFIMM_RESOLVER_MIRRORS"
 DOWN = "http://127.0.0.1:9"
@@ -227,6 +236,35 @@ def test_a_directory_of_archives_serves_also_offline(tmp_path: Path, cache_dir: 
         resolve("https://tfhub.dev/google/other/1")
 
 
+def test_a_directory_of_archives_does_not_guess_what_a_query_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "example.org").mkdir()
+    (tmp_path / "example.org" / "get.tar.gz").write_bytes(tar_gz())
+    monkeypatch.setenv(VARIABLE, f"file://{tmp_path}")
+    assert files_in(resolve("https://example.org/get")) == MODEL
+    with pytest.raises(NotFoundError, match="has a query, which a directory of archives cannot answer"):
+        resolve("https://example.org/get?model=b")
+
+
+@pytest.mark.parametrize("host", ["..", "..%2f..", "%2e%2e", "example.org%2f.."])
+@pytest.mark.parametrize("where", ["file://{folder}/mirror", "{url}/mirror"])
+def test_a_host_that_climbs_is_asked_of_no_mirror(
+    where: str, host: str, mirror: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(tar_gz())
+    (tmp_path / "mirror").mkdir()
+    monkeypatch.setenv(VARIABLE, where.format(folder=tmp_path, url=mirror.url))
+    with pytest.raises(HandleError, match="does not stay inside"):
+        resolve(f"https://{host}/x.tar.gz")
+    assert mirror.asked == []
+
+
+@pytest.mark.parametrize("handle", ["hf://ada/model", "https://huggingface.co/ada/model", "s3://bucket/model"])
+def test_off_holds_for_what_other_libraries_ask(handle: str, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "off")
+    with pytest.raises(OfflineError, match="does not say direct"):
+        resolve(handle)
+
+
 @pytest.mark.parametrize(
     "path", ["a/../../x.tar.gz", "%2e%2E/x.tar.gz", "a%2f..%2fx.tar.gz", "a/%5c..%5cx.tgz", "x%00.tgz", "./x.tgz"]
 )
@@ -305,6 +343,18 @@ def test_uncompressed_the_mirror_is_asked_too(mirror: Origin, monkeypatch: pytes
     monkeypatch.setenv(VARIABLE, "off")
     with pytest.raises(OfflineError):
         resolve(HUB)
+
+
+def test_where_a_mirror_refuses_an_archive_of_a_bucket_the_bucket_is_not_asked_past_it(
+    mirror: Origin, gcs: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcs.buckets["bucket"].put("m.tar.gz", tar_gz())
+    mirror.put(f"/{gcs.url.removeprefix('http://')}/bucket/m.tar.gz", status=403)
+    monkeypatch.setenv(VARIABLE, f"{mirror.url},direct")
+    monkeypatch.setattr("tfimm_resolver.bucket_access.has_credentials", lambda scheme: True)
+    with pytest.raises(AccessError):
+        resolve("gs://bucket/m.tar.gz")
+    assert gcs.log == []
 
 
 def test_a_public_archive_in_a_bucket_is_asked_of_the_mirror_and_of_nobody_behind_it(

@@ -284,7 +284,7 @@ def test_an_interrupted_sync_leaves_nothing_half_made(number: int, says: Says, o
         while len(origin.asked) < 2 or not cache_dir.exists() or len(list(cache_dir.glob("*.tmp"))) < 2:
             assert job.poll() is None
         job.send_signal(number)
-        threading.Timer(0.5, gate.set).start()
+        threading.Timer(2, gate.set).start()
         _, err = job.communicate(timeout=60)
     finally:
         job.kill()

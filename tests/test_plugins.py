@@ -22,6 +22,7 @@ from tfimm_resolver import plugins, resolve
 from tfimm_resolver.adapters.tensorflow_hub import HubResolver
 from tfimm_resolver.cache import name_of
 from tfimm_resolver.errors import HandleError, SourceError, UnknownHandleError
+from tfimm_resolver.sources import SCHEMES
 
 EXAMPLE = Path(__file__).parent / "plugin_example"
 Install = Callable[..., None]
@@ -76,7 +77,7 @@ def test_an_installed_source_serves_resolve_and_the_command_line(zoo: Origin, ca
     code, _, err = ran("resolve", "zoo://lion/cub")
     assert code == 2 and "zoo://lion/cub names no animal" in err
     code, _, err = ran("resolve", "zo://lion")
-    assert code == 2 and "known schemes: file, gs, s3, http, https, zoo" in err and "Did you mean zoo://lion ?" in err
+    assert code == 2 and f"known schemes: {', '.join(SCHEMES)}, zoo" in err and "Did you mean zoo://lion ?" in err
     assert zoo.asked == ["/lion.tgz"]
 
 
@@ -118,7 +119,7 @@ def test_one_that_does_not_know_the_handle_leaves_it_unknown(install: Install) -
         resolve("zoo://lion")
 
 
-IMPORT = "from tfimm_resolver.plan import Ask, Fetch, InPlace\n"
+IMPORT = "from tfimm_resolver.plan import Ask, Fetch, InPlace, Latest\n"
 BAD = {
     "import zoo_dependency": "cannot be loaded: ModuleNotFoundError: No module named 'zoo_dependency'",
     "1 / 0": "cannot be loaded: ZeroDivisionError",
@@ -135,6 +136,8 @@ BAD = {
     "def plan(handle): return Ask(lambda transfer: None, InPlace('/'))": "which is no plan",
     "def plan(handle): return Fetch(handle.key, lambda into, transfer: 1 / 0)": "failed: ZeroDivisionError",
     "def plan(handle): return Fetch(handle.key, lambda into: None)": "failed: TypeError",
+    "def plan(handle): return Latest(None)": "which is no plan",
+    "def plan(handle): return Latest(lambda transfer: 1 / 0)": "failed: ZeroDivisionError",
     "def plan(handle): return Ask(lambda transfer: 1 / 0, Fetch(handle.key, print))": "failed: ZeroDivisionError",
     "def plan(handle): return Ask(lambda transfer: None, Fetch(handle.key, lambda into: 1 / 0))": "failed: TypeError",
 }

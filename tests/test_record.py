@@ -96,6 +96,13 @@ def test_every_form_of_a_graph_counts(tmp_path: Path, graph: str) -> None:
     assert fault(str(put_model(tmp_path / "m", {graph: b"g"})), Record("", "m")) is None
 
 
+@pytest.mark.parametrize("size_bytes", [-1, 1 << 63, 10**400])
+def test_a_record_of_a_size_that_no_file_has_tells_no_files(size_bytes: int) -> None:
+    text = Record("h", "t", files=(File("saved_model.pb", 7, "ab"),)).to_text()
+    assert Record.parse(text, "t").files is not None
+    assert Record.parse(text.replace('"size_bytes": 7', f'"size_bytes": {size_bytes}'), "t").files is None
+
+
 @pytest.mark.parametrize("path", ["../other/saved_model.pb", "/etc/passwd", "a/../../b", None])
 def test_a_record_of_no_files_or_of_files_elsewhere_tells_no_files(path: str | None) -> None:
     text = Record("h", "t", files=(File(path, 1, "ab"),) if path else ()).to_text()

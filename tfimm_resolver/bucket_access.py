@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver.errors import AccessError, OfflineError, ResolverError
+from tfimm_resolver.errors import AccessError, FetchError, OfflineError
 
 CREDENTIALS_FIX = {
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login.",
@@ -42,7 +42,7 @@ def library(place: str) -> Any:
 
     Raises:
         OfflineError: if no socket may be opened.
-        ResolverError: if it is not installed.
+        FetchError: if it is not installed.
     """
     if settings.is_offline() and not place.startswith("memory://"):
         raise OfflineError(
@@ -55,7 +55,7 @@ def library(place: str) -> Any:
         import obstore.exceptions
     except ImportError as error:
         extra = "s3" if place.startswith("s3://") else "gs"
-        raise ResolverError(f"{place} needs obstore: {error}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
+        raise FetchError(f"{place} needs obstore: {error}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
     return obstore
 
 
@@ -64,7 +64,7 @@ def _refuse_forked(place: str) -> None:
     global _process  # noqa: PLW0603  # which process obstore works in is a fact of the process
     _process = _process or os.getpid()
     if _process != os.getpid():
-        raise ResolverError(
+        raise FetchError(
             f"{place} cannot be reached: this process was forked from one that had used a bucket",
             fix='Start it anew: multiprocessing.set_start_method("spawn").',
         )
@@ -161,7 +161,7 @@ def _google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
             else:
                 credentials, _ = google.auth.default(scopes=[_SCOPE])
     except ImportError as error:
-        raise ResolverError(f"the credentials of {source} need google-auth: {error}", fix=_INSTALL) from error
+        raise FetchError(f"the credentials of {source} need google-auth: {error}", fix=_INSTALL) from error
     except google.auth.exceptions.GoogleAuthError as error:
         raise AccessError(f"the credentials of {source} are of no use: {error}", fix=CREDENTIALS_FIX["gs"]) from error
 
@@ -243,7 +243,7 @@ def _amazon_session() -> Any:
     try:
         import botocore.session
     except ImportError as error:
-        raise ResolverError(f"s3:// needs botocore: {error}", fix="pip install 'tfimm_resolver[s3]'") from error
+        raise FetchError(f"s3:// needs botocore: {error}", fix="pip install 'tfimm_resolver[s3]'") from error
     session = botocore.session.Session()
     session.set_config_variable("metadata_service_timeout", _METADATA_S)
     session.set_config_variable("metadata_service_num_attempts", 1)

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        screen.say(f"error: {error}")
+        screen.say(f"error: stdout cannot be written: {error.strerror or error}")
         return 1
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tfimm_resolver import settings
+from tfimm_resolver import mirrors, settings
 from tfimm_resolver.errors import (
     AccessError,
     CacheError,
@@ -45,6 +45,7 @@ def library(asked: str) -> Any:
             f"{asked} cannot be asked for: {variables[0] if variables else 'TFIMM_RESOLVER_OFFLINE'} is set",
             fix="Unset it, or bring a copy and say where it is: set_model_cache(handle, path).",
         )
+    mirrors.refuse_elsewhere(asked)
     try:
         import huggingface_hub
     except ImportError as error:

@@ -118,18 +118,27 @@ def _meant(here: Sequence[Model], text: str) -> list[Model]:
     named = models_file.find(text)
     handle = named.handle if named else handle_of(text)
     texts, key_name = {text, _key(handle), os.path.abspath(_key(handle))}, name_of(_key(handle))
-    found = [model for model in here if model.name in texts or (model.entry and model.entry.name == key_name)]
+    found = [model for model in here if model.entry and model.entry.name == key_name]
+    found = found or [model for model in here if model.name in texts]
     if not found and len(text) >= 6:
         found = [model for model in here if model.entry and model.entry.name.startswith(text)]
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found
     if not found:
         raise UnknownHandleError(
-            f'"{text}" is not cached',
+            f'"{public(text)}" is not cached',
             fix="Nothing was done. tfimm-resolver ls shows what is cached; of a sha1 give six digits or more.",
         )
     meant = ", ".join(dict.fromkeys(model.entry.name[:12] for model in found if model.entry))
-    raise UnknownHandleError(f'"{text}" may mean several models', fix=f"Name one by its sha1: {meant}.")
+    raise UnknownHandleError(f'"{public(text)}" may mean several models', fix=f"Name one by its sha1: {meant}.")
+
+
+def public(text: str) -> str:
+    """A handle, or what is none, as it may be shown."""
+    try:
+        return str(Handle.parse(text))
+    except HandleError:
+        return text.rpartition("@")[2].partition("?")[0]
 
 
 def _key(text: str) -> str:

@@ -147,7 +147,7 @@ def _project_names() -> list[str]:
 def _other_scheme(handle: Handle) -> str:
     import difflib  # 1 ms that only an error costs
 
-    rest = handle.text.partition("://")[2]
+    rest = str(handle).partition("://")[2]
     close = difflib.get_close_matches(handle.scheme, [*known_schemes(), "tfhub"], n=1)
     if not close:
         return "Write a URL, a path or a model name."

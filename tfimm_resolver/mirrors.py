@@ -47,8 +47,8 @@ class Mirror:
             return url
         parts = urlsplit(url)
         host, path = parts.netloc.rpartition("@")[2], parts.path.lstrip("/")
-        names = re.split(r"[/\\]", unquote(path))
-        if not {".", ".."}.isdisjoint(names) or any(not name.isprintable() for name in names):
+        names = re.split(r"[/\\]", unquote(f"{host}/{path}"))
+        if "%" in host or not {".", ".."}.isdisjoint(names) or any(not name.isprintable() for name in names):
             raise HandleError(f"{_public(url)!r} has a path that does not stay inside a mirror")
         if self.is_local and is_archive and not path.lower().endswith(ARCHIVE_SUFFIXES):
             path += ".tar.gz"  # google/nnlm/2 may stand beside google/nnlm/2/...: a file cannot
@@ -83,6 +83,8 @@ def tried(url: str, bring: Callable[[str], _Answer], *, is_archive: bool = True)
         try:
             if mirror.template == OFF:
                 raise OfflineError(f"{_public(url)} is not to be fetched: {settings.MIRRORS} says off", fix=_OFF_FIX)
+            if mirror.is_local and _is_asked_more(url):  # the query may say which model it is, and a directory has but one
+                raise NotFoundError(f"{_public(url)} has a query, which a directory of archives cannot answer")
             return bring(address)
         except FetchError as error:
             failures.append((mirror, _named(address, error) if mirror.template not in (DIRECT, OFF) else error))
@@ -100,6 +102,21 @@ def tried(url: str, bring: Callable[[str], _Answer], *, is_archive: bool = True)
 def is_direct() -> bool:
     """Whether a URL's own host may be asked at all."""
     return any(mirror.template == DIRECT for mirror in parsed(settings.mirrors()))
+
+
+def is_only_direct() -> bool:
+    """Whether no place but a URL's own host is asked."""
+    return parsed(settings.mirrors()) == _DIRECTLY
+
+
+def refuse_elsewhere(asked: str) -> None:
+    """For what is asked past all mirrors, by another library: nothing, where the list does not end at the place itself.
+
+    Raises:
+        OfflineError: then.
+    """
+    if not is_direct():
+        raise OfflineError(f"{asked} is not to be fetched: {settings.MIRRORS} does not say direct", fix=_OFF_FIX)
 
 
 def is_local(address: str) -> bool:
@@ -144,6 +161,8 @@ def _template(place: str) -> str:
     try:
         parts = urlsplit(place)
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # no number raises
+        # A query would stand before the path; a token belongs into hosts.toml.
+        is_right = is_right and (not parts.query or "{path}" in place)
         is_right = is_right or (place.startswith(_FILE) and parts.netloc in ("", "localhost") and parts.path.startswith("/"))
     except ValueError:
         is_right = False
@@ -173,6 +192,13 @@ def _most_telling(failures: list[tuple[Mirror, FetchError]], places: int) -> Fet
     error = best.retold(text, "\n  ".join(filter(None, [best.fix, _STOP_FIX * is_stopped])))
     error.__cause__ = best
     return error
+
+
+def _is_asked_more(url: str) -> bool:
+    """Whether a URL that names no archive has a query that is not ours, about the form of an answer."""
+    parts = urlsplit(url)
+    said = [part for part in parts.query.split("&") if part and not part.startswith("tf-hub-format=")]
+    return bool(said) and not parts.path.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def _public(url: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
 
 from tfimm_resolver.errors import ResolverError, SourceError
 from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Ask, Fetch, InPlace, Plan, Source
+from tfimm_resolver.plan import Ask, Fetch, InPlace, Latest, Plan, Source
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -90,6 +90,9 @@ def _guarded(offer: EntryPoint) -> Source:
         if isinstance(answer, Ask):
             fill = _telling(owner, fix, answer.otherwise.fill)
             return Ask(_telling(owner, fix, answer.where), replace(answer.otherwise, fill=fill))
+        if isinstance(answer, Latest):
+            newest = _telling(owner, fix, answer.newest) if answer.newest else None
+            return Latest(_telling(owner, fix, answer.now), newest)
         return answer
 
     return guarded
@@ -103,6 +106,8 @@ def _is_plan(answer: object) -> bool:
         return callable(answer.where) and isinstance(answer.otherwise, Fetch) and _is_plan(answer.otherwise)
     if isinstance(answer, Fetch):
         return isinstance(answer.key, str) and bool(answer.key) and callable(answer.fill)
+    if isinstance(answer, Latest):
+        return callable(answer.now) and (answer.newest is None or callable(answer.newest))
     return answer is None or isinstance(answer, get_args(Plan))
 
 

@@ -57,7 +57,7 @@ class Origin:
         """Read what a record says; another version of this package may say more."""
         size_bytes = facts.get("size_bytes")
         texts = {name: str(facts[name]) for name in ("url", "etag", "sha256", "ref", "commit") if name in facts}
-        return cls(**texts, size_bytes=None if size_bytes is None else int(size_bytes))
+        return cls(**texts, size_bytes=None if size_bytes is None else _size(size_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,14 @@ class Record:
         return _parse(text, tree)
 
 
+def _size(said: Any) -> int:
+    """A size that a file can have."""
+    size_bytes = int(said)
+    if not 0 <= size_bytes < 1 << 63:
+        raise ValueError
+    return size_bytes
+
+
 @functools.lru_cache(maxsize=256)
 def _parse(text: str, tree: str) -> Record:
     head, _, body = text.partition("\n\n")
@@ -121,7 +129,7 @@ def _parse(text: str, tree: str) -> Record:
         facts: dict[str, Any] = json.loads(body)
         if facts.pop("version") != VERSION:
             raise ValueError
-        files = tuple(File(str(file["path"]), int(file["size_bytes"]), str(file["sha256"])) for file in facts.pop("files"))
+        files = tuple(File(str(file["path"]), _size(file["size_bytes"]), str(file["sha256"])) for file in facts.pop("files"))
         if not files or any(os.path.isabs(file.path) or ".." in file.path.split("/") for file in files):
             raise ValueError
         texts = {name: str(facts.pop(name)) for name in ("handle", "tree", "fetched_at")}

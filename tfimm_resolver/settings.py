@@ -177,6 +177,11 @@ def expanded(place: str) -> str:
 
         place = unquote(urlsplit(place).path)
     elif "://" in place:
+        scheme, _, rest = place.partition("://")
+        bucket = rest.partition("/")[0]
+        if "@" in bucket or not bucket:
+            shown = f"{scheme}://{bucket.rpartition('@')[2]}"
+            raise CacheError(f"{shown} is no place for a cache: it has to be {scheme}://BUCKET/PATH, without credentials")
         return place.rstrip("/")
     home = os.path.expanduser(place)
     if home.startswith("~") and place[1:2] in ("", "/"):

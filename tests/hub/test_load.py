@@ -239,6 +239,21 @@ def test_a_repository_without_hubconf_is_told_and_leaves_nothing(host: GitHost, 
     assert not hub_dir.exists() or os.listdir(hub_dir) == []
 
 
+@pytest.mark.parametrize(
+    "text", ["__all__ = 5\ndef one(): pass", "def __getattr__(name): raise ValueError(name)", "def __dir__(): raise KeyError"]
+)
+def test_what_goes_wrong_in_a_hubconf_when_it_is_looked_at_is_told(text: str, host: GitHost) -> None:
+    host.repo("ada/odd", {"hubconf.py": text})
+    with pytest.raises(EntryPointError) as caught:
+        hub.list("ada/odd", trust_repo=True)
+    assert caught.value.__cause__ is not None
+
+
+def test_dependencies_that_are_no_list_are_none(host: GitHost) -> None:
+    host.repo("ada/odd", {"hubconf.py": "dependencies = 'numpy'\ndef one(): return 1"})
+    assert hub.load("ada/odd", "one", trust_repo=True) == 1
+
+
 @pytest.mark.parametrize("body", [b"PK\x03\x04 rubbish", b"", b"<html>Log in"])
 def test_a_bad_zip_leaves_nothing_and_the_next_call_succeeds(body: bytes, repo: Repo, host: GitHost, hub_dir: Path) -> None:
     host.answers["zipball"] = lambda _: (200, {}, body)

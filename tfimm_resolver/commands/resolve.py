@@ -31,11 +31,11 @@ def command(screen: Screen, handles: Sequence[str], refresh: bool, sha256: str |
             path = resolve(listing.handle_of(handle), refresh=refresh, sha256=sha256)
         except ResolverError as error:
             errors.append(error)
-            rows.append({"handle": handle, "path": None, "error": described(error)})
+            rows.append({"handle": listing.public(handle), "path": None, "error": described(error)})
             if not screen.as_json:
                 screen.error(error)
         else:
-            rows.append({"handle": handle, "path": path})
+            rows.append({"handle": listing.public(handle), "path": path})
             if not screen.as_json:
                 screen.data(path)
     if screen.as_json:

@@ -10,8 +10,9 @@ import click
 
 from tfimm_resolver import lookup, pins
 from tfimm_resolver.commands import EXIT_OUT_OF_STEP, at_once, common
-from tfimm_resolver.errors import IntegrityError, ResolverError
+from tfimm_resolver.errors import IntegrityError, ModelsFileError, ResolverError
 from tfimm_resolver.handle import Handle
+from tfimm_resolver.lookup import Answer
 from tfimm_resolver.models_toml import Model
 from tfimm_resolver.progress import in_words
 from tfimm_resolver.resolver import bring, find
@@ -71,7 +72,7 @@ def _fetched(screen: Screen, looks: Sequence[_Look], jobs: int) -> list[_Look]:
     missing = [look.model for look in looks if look.state == "missing"]
 
     def fetch(model: Model) -> _Look:
-        return _told(model, lambda: _Look(model, "fetched", bring(lookup.answer(Handle.parse(model.name))).path))
+        return _told(model, lambda: _Look(model, "fetched", bring(_unchanged(model)).path))
 
     now = done_at_once(
         fetch,
@@ -83,6 +84,16 @@ def _fetched(screen: Screen, looks: Sequence[_Look], jobs: int) -> list[_Look]:
     )
     by_name = {look.model.name: look for look in now}
     return [by_name.get(look.model.name, look) for look in looks]
+
+
+def _unchanged(model: Model) -> Answer:
+    """What is to be done for a model, if the file still says of it what it said at first."""
+    answer = lookup.answer(Handle.parse(model.name))
+    if answer.model != model:
+        raise ModelsFileError(
+            f"{model.place}: {model.name} was changed meanwhile", fix="Nothing was fetched for it: sync again."
+        )
+    return answer
 
 
 def _told(model: Model, look: Callable[[], _Look]) -> _Look:

@@ -17,6 +17,7 @@ from tfimm_resolver.screen import Screen, described
 def command(screen: Screen, name: str) -> int:
     """Say where NAME, or any handle, leads, by which rule, and what was not used and why. Fetches nothing."""
     why = reasons.of(listing.handle_of(name))
+    name = listing.public(name)
     if screen.as_json:
         answer = why.answer
         facts = {"asked": name, "path": why.path, "rule": answer.rule, "said_by": why.said_by, "handle": str(answer.handle)}

@@ -36,14 +36,16 @@ class Hubconf:
         except BaseException:
             self._space.forget()
             raise
-        computed = getattr(self._module, _DEPENDENCIES, None)
+        with _translated(f"the dependencies of {self._path} cannot be had"):
+            computed = getattr(self._module, _DEPENDENCIES, None)
         self._check([name for name in computed if isinstance(name, str)] if isinstance(computed, (list, tuple)) else [])
 
     def names(self) -> list[str]:
         """The entry points: what ``__all__`` says, else every public callable, as torch.hub has it."""
-        said = getattr(self._module, "__all__", None)
-        names = dir(self._module) if said is None else [*said]
-        return [name for name in names if (said is not None or not name.startswith("_")) and self._find(name) is not None]
+        with _translated(f"the entry points of {self._path} cannot be listed"):
+            said = getattr(self._module, "__all__", None)
+            names = dir(self._module) if said is None else [*said]
+            return [name for name in names if (said is not None or not name.startswith("_")) and self._find(name) is not None]
 
     def entry(self, name: str) -> Callable[..., Any]:
         """One of them.
@@ -54,7 +56,8 @@ class Hubconf:
         """
         if not isinstance(name, str):
             raise HandleError(f"Invalid input: model should be a string of function name, not {name!r:.80}")
-        found = self._find(name)
+        with _translated(f"the entry point {name} of {self._path} cannot be had"):
+            found = self._find(name)
         if found is None:
             fix = f"It has {', '.join(self.names()) or 'no entry points'}."
             raise EntryPointError(f"Cannot find callable {name} in hubconf\n  looked in {self._path}", fix=fix)
@@ -94,9 +97,8 @@ def _stated(path: str) -> list[str]:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         if any(isinstance(target, ast.Name) and target.id == _DEPENDENCIES for target in targets):
             with contextlib.suppress(ValueError, TypeError, SyntaxError):  # computed: looked at when it has been
-                stated = [
-                    name for name in ast.literal_eval(getattr(node, "value", None) or ast.List([])) if isinstance(name, str)
-                ]
+                value = ast.literal_eval(getattr(node, "value", None) or ast.List([]))
+                stated = [name for name in value if isinstance(name, str)] if isinstance(value, (list, tuple)) else []
     return stated
 
 

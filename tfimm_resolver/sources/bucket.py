@@ -29,10 +29,13 @@ def plan(handle: Handle) -> InPlace | Fetch:
         raise HandleError(f"{handle} is a directory: only an archive can be pinned by sha256")
 
     def fill(into: Path, transfer: Transfer) -> None:
+        from tfimm_resolver import mirrors
+
+        if handle.scheme == "gs":
+            return _fill_from_google(handle, place, into, transfer)
+        mirrors.refuse_elsewhere(str(handle))
         if not handle.is_archive:
             transfer.objects(place, into)
-        elif handle.scheme == "gs":
-            _fill_from_google(handle, place, into, transfer)
         else:
             transfer.object_archive(place, into)
 
@@ -49,7 +52,7 @@ def _fill_from_google(handle: Handle, place: str, into: Path, transfer: Transfer
     except (AccessError, NotFoundError) as error:  # of a private bucket it is not even said what is there
         from tfimm_resolver import bucket_access, mirrors
 
-        if not mirrors.is_direct():
+        if not mirrors.is_only_direct():  # it may be a mirror that refuses, and it need not be asked past that
             raise
         if not bucket_access.has_credentials("gs"):
             raise type(error)(error.text, fix=bucket_access.CREDENTIALS_FIX["gs"], status=error.status) from error
