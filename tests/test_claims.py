@@ -57,6 +57,13 @@ def waiting(objects: Objects, seen: list[object]) -> Iterator[threading.Thread]:
         thread.join()
 
 
+def test_a_claim_that_can_neither_be_made_nor_read_is_done_without(gcs: Gcs, objects: Objects) -> None:
+    gcs.on("put", f"*{CLAIM}", times=None).answer(412)
+    with held(objects) as is_held:
+        assert is_held
+    assert len(gcs.asked("put")) < 60
+
+
 def test_a_claim_says_who_has_it_and_is_gone_afterwards(gcs: Gcs, objects: Objects) -> None:
     with held(objects) as is_held:
         host, pid, number = gcs.buckets["bucket"][PATH].decode().rsplit(".", 2)

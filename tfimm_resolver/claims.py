@@ -27,6 +27,7 @@ _BEATS = 4
 _TELL_S, _TELL_AGAIN_S = 2.0, 60.0
 _POLL_S, _POLL_MOST_S = 0.1, 1.0
 _FAREWELL_S = 2.0
+_GAPS_MAX = 20
 _NO_CONDITIONS = 501
 """What some stores of S3's protocol answer to a condition: there, several machines may do the same work."""
 
@@ -74,7 +75,7 @@ def _taken(
     """The version of our claim; None once it is needless."""
     seen: Version | None = None
     seen_s = began_s = time.monotonic()
-    tell_s, poll_s = began_s + _TELL_S, _POLL_S
+    tell_s, poll_s, gaps = began_s + _TELL_S, _POLL_S, 0
     while True:
         mine = _text()
         failed = None
@@ -91,7 +92,14 @@ def _taken(
         if found is None:
             if failed is not None:
                 raise failed
+            gaps += 1
+            if gaps > _GAPS_MAX:
+                raise FetchError(f"{path} can neither be made nor read", status=_NO_CONDITIONS)
+            time.sleep(poll_s * random.uniform(0.5, 1))
+            if is_needless():
+                return None
             continue
+        gaps = 0
         text, version = found
         if text == mine:
             return version

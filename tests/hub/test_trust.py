@@ -14,7 +14,7 @@ import pytest
 from tests.git_host import GitHost, Repo
 from tests.processes import start
 from tfimm_resolver import hub, resolve
-from tfimm_resolver.errors import FetchError, UntrustedError
+from tfimm_resolver.errors import CacheError, FetchError, UntrustedError
 
 HUBCONF = "def one():\n    return 'ran'\n"
 LOAD = """
@@ -154,6 +154,15 @@ def test_a_list_that_others_may_write_is_not_believed(
     with pytest.raises(UntrustedError):
         hub.load("ada/models", "one")
     assert "others may write it: nobody is trusted" in caplog.text
+
+
+def test_no_code_is_run_from_a_directory_where_anybody_may_write(repo: Repo, host: GitHost, hub_dir: Path) -> None:
+    assert hub.list("ada/models", trust_repo=True)
+    hub_dir.chmod(0o777)
+    with pytest.raises(CacheError, match="may be anybody's"):
+        hub.load("ada/models", "one", trust_repo=True)
+    hub_dir.chmod(0o775)
+    assert hub.list("ada/models", trust_repo=True)
 
 
 def test_a_list_without_a_line_end_keeps_its_last_line(repo: Repo, host: GitHost, hub_dir: Path) -> None:

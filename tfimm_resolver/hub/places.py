@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import stat
 import threading
 
 from tfimm_resolver import settings
@@ -53,9 +55,16 @@ def repositories() -> Cache:
     """The cache of repositories.
 
     Raises:
-        CacheError: if the directory is none on this machine, from which no code can be run.
+        CacheError: if the directory is none on this machine, or one where anybody may put code: then none is run from it.
     """
-    return Cache(LocalRoot(_local(get_dir()), trees=_REPOSITORY_TREES), _repository_name)
+    place = _local(get_dir())
+    with contextlib.suppress(FileNotFoundError):
+        if os.name == "posix" and os.stat(place).st_mode & stat.S_IWOTH:
+            raise CacheError(
+                f"anybody may write in {place}, so code in it may be anybody's",
+                fix=f"chmod o-w {place}, look at what lies there, or set TFIMM_HUB_DIR to a directory of your own.",
+            )
+    return Cache(LocalRoot(place, trees=_REPOSITORY_TREES), _repository_name)
 
 
 def weights(model_dir: str | os.PathLike[str] | None) -> Cache:
