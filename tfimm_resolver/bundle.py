@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO
 
-from tfimm_resolver import listing, progress, settings
-from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError, UnknownHandleError
+from tfimm_resolver import listing, lookup, progress, settings
+from tfimm_resolver.cache import name_of
+from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, ResolverError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.listing import Model
-from tfimm_resolver.record import RECORD, File
+from tfimm_resolver.plan import Ask, Fetch, Latest
+from tfimm_resolver.record import RECORD, File, Record
 from tfimm_resolver.resolver import resolve
 from tfimm_resolver.tar import BLOCK_BYTES
 from tfimm_resolver.target import PIECE_BYTES
+
+log = logging.getLogger("tfimm_resolver")
 
 DOWNLOADER = "bundle"
 
@@ -66,6 +71,25 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> W
         with contextlib.suppress(OSError):  # it has its name, or never was
             os.unlink(half)
     return written
+
+
+def own_name(record: Record) -> str | None:
+    """The name in a cache that the handle of a record gives; None where it cannot be told.
+
+    That is where the handle was shortened, since what its query was is in no record, and where nobody serves its scheme.
+
+    Raises:
+        HandleError: if no one model has that handle.
+    """
+    handle = Handle.parse(record.handle)
+    if not handle.scheme:
+        return name_of(f"sha256:{record.origin.sha256}")
+    if handle.query or (plan := lookup.source_plan(handle)) is None:
+        return None
+    if isinstance(plan, Latest):
+        raise HandleError(f"{handle} is of another model from time to time")
+    plan = plan.otherwise if isinstance(plan, Ask) else plan
+    return name_of(plan.key if isinstance(plan, Fetch) else handle.key)
 
 
 def _written(models: Sequence[Model], out: IO[bytes]) -> Written:
@@ -131,6 +155,8 @@ def _chosen(handles: Sequence[str]) -> list[Model]:
     """The models, each once, in the order of their names in a cache."""
     models = [_model(handle) for handle in handles]
     by_name = {model.entry.name: model for model in models if model.entry}
+    for model in by_name.values():
+        _check_name(model)
     return [by_name[name] for name in sorted(by_name)]
 
 
@@ -156,6 +182,23 @@ def _found(text: str) -> list[Model]:
     if not found:
         raise UnknownHandleError(f"{text} lies at {path}, and not in the cache", fix="Copy that directory as it is.")
     return found
+
+
+def _check_name(model: Model) -> None:
+    """Say what an import will want, or refuse what it would refuse."""
+    assert model.entry is not None
+    try:
+        name = own_name(model.entry.record)
+    except HandleError as error:
+        raise CacheError(f"{model.name} has a record that no import takes: {error.text}", fix=error.fix) from error
+    if name is None:
+        log.warning("%s does not tell all of its handle: import wants the --sha256 of this bundle for it", model.name)
+    elif name != model.entry.name:
+        raise CacheError(
+            f"{model.name} is cached as {model.entry.name}, which its handle does not give",
+            fix="It may have been fetched with a user and password in its URL, or another TFIMM_GITHUB_URL: "
+            "put them into netrc or hosts.toml, or the host into the handle, resolve it so, and export that.",
+        )
 
 
 def _refusal(model: Model) -> CacheError | IntegrityError:

@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from tfimm_resolver import listing, progress, settings, tar
-from tfimm_resolver.cache import Cache, name_of
+from tfimm_resolver.bundle import own_name
+from tfimm_resolver.cache import Cache
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
 from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Ask, Fetch
 from tfimm_resolver.record import RECORD, TREE, Brought, Record
-from tfimm_resolver.sources import sources_for
 from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Target
 
 _RECORD_BYTES_MAX = 256 << 20
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
-_KEYED_BY_HANDLE = ("http", "https", "gs", "s3")
 _FIX = "Nothing of it was imported: export it again, and compare the sha256 that export prints on both sides."
 
 
@@ -61,7 +59,8 @@ def read(source: IO[bytes] | str | os.PathLike[str], *, refresh: bool = False, s
     Args:
         source: a path, or a stream, which is read once, to its end, and not closed.
         refresh: the bundle's take the place of later ones, too.
-        sha256: what the bundle has to hash to, 64 hexadecimal digits.
+        sha256: what the bundle has to hash to, 64 hexadecimal digits; needed where a handle was shortened, or its scheme
+            is served by nobody here, since such a handle cannot tell under which name its model is found.
 
     Raises:
         ArchiveError: if it is cut, damaged, no bundle, or holds a name that leaves its model's directory.
@@ -76,11 +75,12 @@ def read(source: IO[bytes] | str | os.PathLike[str], *, refresh: bool = False, s
             raise FetchError(f"the bundle {os.fspath(source)} cannot be read: {error.strerror}") from error
         with file:
             return read(file, refresh=refresh, sha256=sha256)
+    is_pinned = sha256 is not None  # by who imports it; its name may be of who made it
     name = str(getattr(source, "name", "") or "that was given")
     sha256 = Handle.parse(name, sha256=sha256).sha256
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(_Stream.shown(source, name))
-        intake = Intake(listing.cache(), stack, refresh)
+        intake = Intake(listing.cache(), stack, refresh, is_pinned=is_pinned)
         try:
             intake.take(tar.members(stream.pieces()))
         except (ArchiveError, IntegrityError) as error:
@@ -92,9 +92,9 @@ def read(source: IO[bytes] | str | os.PathLike[str], *, refresh: bool = False, s
 class Intake:
     """What a bundle holds on its way into the cache: staged under its models' locks, published when all of it is right."""
 
-    def __init__(self, cache: Cache, stack: contextlib.ExitStack, refresh: bool) -> None:
-        """``stack`` holds the locks, and what is staged, until it is closed."""
-        self._cache, self._stack, self._refresh = cache, stack, refresh
+    def __init__(self, cache: Cache, stack: contextlib.ExitStack, refresh: bool, *, is_pinned: bool) -> None:
+        """``stack`` holds the locks, and what is staged, until it is closed; ``is_pinned`` if its sha256 was said."""
+        self._cache, self._stack, self._refresh, self._is_pinned = cache, stack, refresh, is_pinned
         self._staged: dict[str, tuple[Record, Path | None, str]] = {}
 
     def take(self, members: Iterator[tar.Member]) -> None:
@@ -105,7 +105,7 @@ class Intake:
             if record.tree <= last:  # so two who import the same at a time do not wait for each other
                 raise ArchiveError(f"{member.name} stands behind {last}{RECORD}, and not before it")
             last = record.tree
-            _check_name(record)
+            _check_name(record, self._cache.find_named(last), is_pinned=self._is_pinned)
             self._staged[last] = record, *self._model(record, members)
         if not last:
             raise ArchiveError("it holds no models")
@@ -211,29 +211,27 @@ def _record(member: tar.Member) -> Record:
     return record
 
 
-def _check_name(record: Record) -> None:
+def _check_name(record: Record, here: Record | None, *, is_pinned: bool) -> None:
     """Compare the name under which a model is found with the handle that people are shown.
+
+    Where that handle does not give the name, it is believed of a bundle whose sha256 was said, to be compared before
+    anything appears, and only if what is here under that name has the same handle.
 
     Raises:
         IntegrityError: if it is another handle's: who imports a harmless model must not get another one replaced.
     """
-    with contextlib.suppress(HandleError):
-        handle = Handle.parse(record.handle)
-        key = handle.key if handle.scheme else f"sha256:{record.origin.sha256}"
-        # What a handle's query was is in no record; what identifies a model elsewhere than here, only its source knows.
-        is_known = handle.scheme in ("", *_KEYED_BY_HANDLE) and not record.handle.endswith("?…")
-        if record.tree in (name_of(key), *_planned(handle)) or not is_known:
+    text = f"the record of {record.handle!r:.200} is filed as {record.tree}, which "
+    try:
+        name = own_name(record)
+        if name is None and is_pinned and (here is None or Handle.parse(here.handle).public == record.handle):
             return
-    raise IntegrityError(f"the record of {record.handle!r:.200} is filed as {record.tree}, which is another model's name")
-
-
-def _planned(handle: Handle) -> Iterator[str]:
-    """The names under which sources file a handle."""
-    for ask in sources_for(handle.scheme) if handle.scheme in _KEYED_BY_HANDLE else ():
-        plan = ask(handle)
-        plan = plan.otherwise if isinstance(plan, Ask) else plan
-        if isinstance(plan, Fetch):
-            yield name_of(plan.key)
+    except HandleError as error:
+        raise IntegrityError(f"{text}is another model's name, or nobody's: {error.text}") from error
+    if name is None and not is_pinned:
+        fix = "Nothing of it was imported. If you trust who made it: import it with the --sha256 that export printed."
+        raise IntegrityError(f"{text}that handle does not tell: it may be another model's name", fix=fix)
+    if name != record.tree:
+        raise IntegrityError(f"{text}is another model's name")
 
 
 def _files(record: Record, members: Iterator[tar.Member]) -> Iterator[tar.Member]:
