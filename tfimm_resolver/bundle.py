@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO
 
-from tfimm_resolver import listing, lookup, progress, settings
+from tfimm_resolver import listing, lookup, progress, resolver, settings
 from tfimm_resolver.cache import name_of
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, ResolverError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.listing import Model
-from tfimm_resolver.plan import Ask, Fetch, Latest
+from tfimm_resolver.lookup import Answer
+from tfimm_resolver.plan import Ask, Fetch, InPlace, Latest
 from tfimm_resolver.record import RECORD, File, Record
-from tfimm_resolver.resolver import resolve
 from tfimm_resolver.tar import BLOCK_BYTES
 from tfimm_resolver.target import PIECE_BYTES
 
@@ -161,27 +161,78 @@ def _chosen(handles: Sequence[str]) -> list[Model]:
 
 
 def _model(text: str) -> Model:
-    """The whole model, with its record, on this machine's disk."""
-    found, pin = _found(text), Handle.parse(text).sha256
-    whole = [model for model in found if model.entry and model.state == "whole" and not settings.is_bucket(model.path)]
-    if not whole:
-        raise _refusal(found[0])
-    known = whole[0].entry.record.origin.sha256 if whole[0].entry else ""
-    if pin not in (None, known):
-        raise IntegrityError(f"{whole[0].name} is cached with another sha256:\n  cached {known}\n  pinned {pin}")
-    return whole[0]
+    """The copy that ``resolve`` gives, brought first where none is here: whole, recorded, on this machine's disk."""
+    listed = _listed(Handle.parse(text).text)
+    answer = _answer(text, listed)
+    if answer is None:
+        model = _preferred(listed, Handle.parse(text).sha256)
+    else:
+        path = _path(answer, listed)
+        found = [model for model in listing.models() if model.path == path]
+        if not found:
+            raise UnknownHandleError(f"{text} lies at {path}, and not in the cache", fix="Copy that directory as it is.")
+        model = found[0]
+    if model.entry is None or model.state != "whole" or settings.is_bucket(model.path):
+        raise _refusal(model)
+    return model
 
 
-def _found(text: str) -> list[Model]:
+def _listed(text: str) -> list[Model]:
     with contextlib.suppress(UnknownHandleError):
         return listing.select([text])
-    if "://" not in text and not os.path.exists(text):
-        return listing.select([text])  # which tells why not
-    path = resolve(text)
-    found = [model for model in listing.models() if model.path == path]
-    if not found:
-        raise UnknownHandleError(f"{text} lies at {path}, and not in the cache", fix="Copy that directory as it is.")
-    return found
+    return []
+
+
+def _answer(text: str, listed: Sequence[Model]) -> Answer | None:
+    """What ``resolve`` goes by; None for a model that is known by what is listed of it only, such as part of its handle.
+
+    Raises:
+        UnknownHandleError: if it is not listed, either.
+    """
+    handle, entry = Handle.parse(listing.handle_of(text)), listed[0].entry if listed else None
+    if entry is not None and (entry.name.startswith(handle.text) or handle.text.endswith("?…")):
+        record, is_told = entry.record, False
+        with contextlib.suppress(HandleError):
+            is_told = "://" in record.handle and own_name(record) == entry.name
+        return lookup.answer(Handle.parse(record.handle, sha256=handle.sha256)) if is_told else None
+    try:
+        return lookup.answer(handle)
+    except UnknownHandleError:
+        if not listed and not handle.scheme and not os.path.exists(text):
+            listing.select([text])  # which tells why not
+        if not listed:
+            raise
+        return None
+
+
+def _path(answer: Answer, listed: Sequence[Model]) -> str:
+    """Where ``resolve`` says that it lies; what is damaged in the cache is told, and not fetched anew."""
+    if isinstance(answer.plan, (InPlace, Latest)):
+        return resolver.bring(answer).path
+    if (found := resolver.find(answer)) is None:
+        plan = answer.plan.otherwise if isinstance(answer.plan, Ask) else answer.plan
+        for model in listed:
+            is_own = model.entry and model.entry.name == name_of(plan.key) and not model.lender
+            if is_own and model.state != "whole":
+                raise _refusal(model)
+        found = resolver.bring(answer)
+    return found.path
+
+
+def _preferred(listed: Sequence[Model], pin: str | None) -> Model:
+    """Of the copies of one model, the one that ``resolve`` gives for the handle that nobody can tell any more."""
+    usable, roots = [model for model in listed if model.state != "damaged"], settings.extra_roots()
+    kept = [model for model in usable if model.entry and pin in (None, model.entry.record.origin.sha256)]
+    if pin is not None and usable and not kept:
+        raise IntegrityError(f"{usable[0].name} is cached with another sha256 than\n  pinned {pin}")
+    lent = sorted((model for model in kept if model.is_only_read), key=lambda model: roots.index(model.lender))
+    own = [model for model in kept if not model.lender]
+    is_later = own and lent and _fetched_at(own[0]) > _fetched_at(lent[0])
+    return next(iter([*own, *lent] if is_later else [*lent, *own]), (usable or listed)[0])
+
+
+def _fetched_at(model: Model) -> str:
+    return model.entry.record.fetched_at if model.entry else ""
 
 
 def _check_name(model: Model) -> None:

@@ -167,8 +167,8 @@ def test_a_model_in_an_extra_root_is_exported(
     assert (tmp_path / "c.tar").read_bytes() == bundled.read_bytes()
 
 
-def test_a_bundle_is_imported_into_a_bucket_and_not_exported_from_one(
-    handle: str, bundled: Path, gcs: Gcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_bundle_is_imported_into_a_bucket_and_what_lies_in_one_is_brought_before_it_is_exported(
+    handle: str, bundled: Path, gcs: Gcs, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", "gs://bucket/cache")
     (taken,) = unbundle.read(bundled)
@@ -179,10 +179,13 @@ def test_a_bundle_is_imported_into_a_bucket_and_not_exported_from_one(
         bundle.write([handle], tmp_path / "c.tar")
     monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1")
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "local"))
-    with pytest.raises(errors.CacheError, match="lies in a bucket"):
-        bundle.write([handle], tmp_path / "c.tar")
-    resolve(handle)
-    assert len(bundle.write([handle], tmp_path / "c.tar").models) == 1
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "")
+    asked = len(origin.asked)
+    for wanted, root in ((handle, "local"), (name_of(handle)[:12], "other")):  # of what lies in the bucket only
+        monkeypatch.setenv("TFIMM_HOME", str(tmp_path / root))
+        (model,) = bundle.write([wanted], tmp_path / "c.tar").models
+        assert model.path == resolve(handle) == f"{tmp_path}/{root}/{name_of(handle)}"
+    assert len(origin.asked) == asked
 
 
 def test_the_command_line_says_what_it_did(handle: str, tmp_path: Path) -> None:

@@ -89,3 +89,4 @@ def test_what_no_import_would_take_is_not_exported(origin: Origin, tmp_path: Pat
     with pytest.raises(errors.CacheError, match="user and password") as caught:
         bundle.write([plain.replace("://", "://user:secret@")], tmp_path / "b.tar")
     assert "secret" not in str(caught.value) and not (tmp_path / "b.tar").exists()
+    assert len(bundle.write([plain], tmp_path / "b.tar").models) == 1, "which is another model's handle"

@@ -1,0 +1,79 @@
+"""Which copy goes into a bundle: the very one that ``resolve`` gives."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz
+from tests.bundles import NEWER
+from tests.origin import Origin
+from tfimm_resolver import bundle, clear_model_cache, errors, resolve, set_model_cache
+from tfimm_resolver.cache import name_of
+
+PIN = hashlib.sha256(tar_gz(NEWER)).hexdigest()
+
+
+@pytest.fixture(params=["", "?signature=secret"])
+def two(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model: the newest copy in the first of two extra roots, one in the cache, the oldest in the second root."""
+    for number, root in enumerate(("oldest", "cache", "extra")):
+        handle = origin.put(
+            f"/m.tar.gz{request.param}", tar_gz(NEWER if root == "extra" else {"saved_model.pb": b"%d" % number})
+        )
+        monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / root))
+        resolve(handle)
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", f"{tmp_path}/extra:{tmp_path}/oldest")
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    return handle
+
+
+def test_a_newer_copy_in_an_extra_root_is_exported(two: str, tmp_path: Path) -> None:
+    assert files_in(resolve(two)) == NEWER
+    for text in (two, f"{two}#sha256={PIN}", name_of(two), name_of(two)[:8], two.partition("?")[0] + "?…" * ("?" in two)):
+        (model,) = bundle.write([text], tmp_path / "b.tar").models
+        assert model.path == resolve(two), text
+
+
+def test_the_caches_copy_is_exported_where_it_is_newer_or_the_pinned_one(
+    two: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", f"{tmp_path}/oldest:{tmp_path}/extra")
+    for text in (two, name_of(two)):
+        (model,) = bundle.write([text], tmp_path / "b.tar").models
+        assert model.path == resolve(two) == f"{tmp_path}/cache/{name_of(two)}"
+    with pytest.raises(errors.IntegrityError, match="cached with another sha256"):
+        bundle.write([f"{name_of(two)}#sha256={'0' * 64}"], tmp_path / "c.tar")
+    assert not (tmp_path / "c.tar").exists()
+
+
+def test_a_pin_in_the_models_file_holds_for_export(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    resolve(handle)
+    (tmp_path / "models.toml").write_text(f'[models.net]\nhandle = "{handle}"\nsha256 = "{PIN}"\n')
+    monkeypatch.setenv("TFIMM_MODELS_FILE", str(tmp_path / "models.toml"))
+    with pytest.raises(errors.IntegrityError, match="net is pinned in"):
+        bundle.write(["net"], tmp_path / "b.tar")
+
+
+def test_a_local_archive_that_changed_is_exported_as_it_is_now(tmp_path: Path) -> None:
+    archive = tmp_path / "m.tar.gz"
+    for files in (MODEL, NEWER):
+        archive.write_bytes(tar_gz(files))
+        (model,) = bundle.write([str(archive)], tmp_path / "b.tar").models
+        assert files_in(model.path) == files
+
+
+def test_a_directory_that_stands_for_a_handle_is_no_cached_copy(origin: Origin, tmp_path: Path) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    place = Path(resolve(handle)).rename(tmp_path / "mine")
+    resolve(handle)
+    set_model_cache(handle, str(place))
+    try:
+        with pytest.raises(errors.UnknownHandleError, match="not in the cache"):
+            bundle.write([handle], tmp_path / "b.tar")
+    finally:
+        clear_model_cache(handle)
