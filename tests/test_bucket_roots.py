@@ -207,6 +207,21 @@ def test_a_second_level_keeps_pins_and_refreshes_both(bucket: Bucket, copied: Pa
     assert files_in(old) == MODEL and len(origin.asked) == 2
 
 
+def test_a_copy_is_as_old_as_what_it_is_a_copy_of(
+    bucket: Bucket, here: Path, handle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: Origin
+) -> None:
+    resolve(handle)
+    origin.put_model("/google/model/1", tar_gz(NEWER))
+    with monkeypatch.context() as patch:
+        patch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "extra"))
+        newer = resolve(handle)
+    monkeypatch.setenv(COPY, "1")
+    copy = resolve(handle)
+    assert files_in(copy) == MODEL
+    monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
+    assert resolve(handle) == newer, "the copy counts from when it was made"
+
+
 @pytest.mark.parametrize("is_copied", [False, True], ids=["in place", "copied"])
 def test_an_extra_root_comes_first_also_when_the_bucket_is_out_of_reach(
     is_copied: bool, gcs: Gcs, handle: str, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: Origin

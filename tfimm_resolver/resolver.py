@@ -246,7 +246,7 @@ def _through_bucket(
         record = bucket.ensure(handle.public, key, fill, refresh=refresh, sha256=handle.sha256)
         if not os.listdir(into):  # it was there already
             Transfer(handle).objects(bucket.path(record), into, record.files)
-        return Brought(record.origin, record.files)
+        return Brought(record.origin, record.files, record.fetched_at)
 
     return filled
 
