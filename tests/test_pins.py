@@ -15,7 +15,7 @@ from tests.archives import MODEL, files_in, tar_gz, zip_of
 from tests.origin import Origin
 from tests.test_models_file import project as project  # noqa: PLC0414  # a fixture
 from tests.test_names import put_model
-from tfimm_resolver import cached_model_path, resolve
+from tfimm_resolver import cached_model_path, reasons, resolve
 from tfimm_resolver.cache import name_of
 from tfimm_resolver.errors import (
     ArchiveError,
@@ -144,6 +144,35 @@ def test_an_override_comes_before_the_models_file(says: Says, origin: Origin, tm
     assert resolve("n") != str(mine) and cached_model_path("n") == resolve("n")
     (tmp_path / "project" / FILE_NAME).write_text("nonsense")
     assert resolve("m") == str(mine)
+
+
+def test_an_override_of_the_handle_counts_for_its_names(
+    says: Says, origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine, handle = put_model(tmp_path / "mine"), f"{origin.url}/m.tgz"
+    says(free={"handle": handle}, m=pinned(handle, mirrors=[f"{origin.url}/mirror.tgz"]))
+    tfimm_resolver.set_model_cache(handle, mine)
+    assert resolve("free") == cached_model_path("free") == resolve(handle) == str(mine)
+    reason = reasons.of("free")
+    assert (reason.answer.rule, reason.path) == ("override", str(mine)) and handle in reason.said_by
+    assert not [place for place, _ in reason.not_used if place == "set_model_cache"]
+    with pytest.raises(HandleError, match="which is a directory: only an archive can be pinned by sha256") as caught:
+        resolve("m")
+    assert "set_model_cache(name, path)" in caught.value.fix
+    tfimm_resolver.set_model_cache("m", mine)
+    assert resolve("m") == str(mine), "the fix helps"
+    tfimm_resolver.clear_model_cache("m")
+    (tmp_path / "mine.tgz").write_bytes(tar_gz())
+    tfimm_resolver.set_model_cache(handle, tmp_path / "mine.tgz")
+    assert files_in(resolve("m")) == files_in(resolve("free")) == MODEL
+    (tmp_path / "mine.tgz").write_bytes(tar_gz(OTHER))
+    with pytest.raises(IntegrityError, match="m is pinned in "):
+        resolve("m")
+    tfimm_resolver.set_model_cache(handle, tmp_path / "nowhere")
+    with pytest.raises(UnknownHandleError, match="nowhere, where nothing is"):
+        resolve("free")
+    assert cached_model_path("free") is None and "nowhere" in caplog.text
+    assert origin.asked == [], "what is overridden is never fetched, from no mirror either"
 
 
 def test_a_broken_file_hides_no_name(says: Says, project: Path) -> None:

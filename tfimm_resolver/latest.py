@@ -6,18 +6,20 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tfimm_resolver import lookup, settings
+from tfimm_resolver import lookup, names, settings
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.handle import Handle
+from tfimm_resolver.lookup import Answer
 from tfimm_resolver.plan import Fetch, Latest
 
 if TYPE_CHECKING:
     from tfimm_resolver.cache import Cache
 
 
-def kept(handle: Handle, plan: Latest) -> str | None:
-    """The handle of a whole cached model that may stand for the latest; None if there is none."""
-    whole: list[str] = []
+def kept(answer: Answer, plan: Latest) -> str | None:
+    """The handle of a whole model here, cached or set by ``set_model_cache``, that may stand for the latest; None for none."""
+    handle = answer.handle
+    whole = [] if answer.is_upstream else [name for name in names.list_cached_models() if "://" in name]
     for cache in _caches():
         with contextlib.suppress(ResolverError):  # what cannot be read now is as good as not there
             if plan.newest is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import models_file, names
@@ -23,19 +23,29 @@ class Answer:
     Attributes:
         rule: the key of the rule that answered, in ``RULES``.
         handle: what is brought for it, with the pin that it has to keep.
-        model: what the models file says, where that is the rule.
+        model: what the models file says, where that is the rule, or led to what is overridden.
+        is_upstream: what the place itself has is wanted, whatever is overridden.
     """
 
     rule: str
     handle: Handle
     plan: Plan
     model: Model | None = None
+    is_upstream: bool = False
 
     @property
     def mirrors(self) -> tuple[Handle, ...]:
         """Where the same archive is, if the handle fails; each with the pin."""
-        places = self.model.mirrors if self.model else ()
+        places = self.model.mirrors if self.model and self.rule != "override" else ()
         return tuple(Handle.parse(place, sha256=self.handle.sha256) for place in places)
+
+
+class LostOverrideError(UnknownHandleError):
+    """``set_model_cache`` named a place where nothing is; to others an UnknownHandleError like any."""
+
+    @property
+    def code(self) -> str:
+        return "unknown-handle"
 
 
 def answer(handle: Handle) -> Answer:
@@ -55,7 +65,17 @@ def of_handle(handle: Handle) -> Answer:
     """What the place itself says that a handle names, whatever other rules say; raises as ``answer`` does."""
     if (found := by_source(handle)) is None:
         raise _unknown(handle)
-    return found
+    return replace(found, is_upstream=True)
+
+
+def led_to(answer: Answer, fixed: str) -> Answer:
+    """The answer for the handle that the one of an answer stands for now; an override of it counts, too."""
+    handle = Handle.parse(fixed, sha256=answer.handle.sha256)
+    found = None if answer.is_upstream else by_override(handle)
+    if found is not None:
+        return replace(found, model=answer.model)
+    found = of_handle(handle)
+    return replace(answer, handle=found.handle, plan=found.plan)
 
 
 def source_plan(handle: Handle) -> Plan | None:
@@ -69,12 +89,19 @@ def by_override(handle: Handle) -> Answer | None:
     if (place := names.override(handle.key)) is None:
         return None
     if not names.is_there(place):
-        raise UnknownHandleError(
+        raise LostOverrideError(
             f"set_model_cache() says that {handle} lies at {place}, where nothing is",
             fix="Put the model there, or take the override back with clear_model_cache().",
         )
     target = Handle.parse(place, sha256=handle.sha256)
-    return Answer("override", target, source_plan(target) or InPlace(place))
+    plan = source_plan(target) or InPlace(place)
+    if isinstance(plan, InPlace) and handle.sha256 is not None:
+        raise HandleError(
+            f"set_model_cache() says that {handle} lies at {place}, which is a directory: "
+            "only an archive can be pinned by sha256",
+            fix="Give it the archive. For a name of the models file itself no pin counts: set_model_cache(name, path).",
+        )
+    return Answer("override", target, plan)
 
 
 def by_models_file(handle: Handle) -> Answer | None:
@@ -96,6 +123,8 @@ def by_models_file(handle: Handle) -> Answer | None:
         plan = source_plan(target)
     except HandleError as error:
         raise ModelsFileError(f"{model.place}: {model.name}: {error.text}", fix=error.fix) from error
+    if (found := by_override(target)) is not None:
+        return replace(found, model=model)
     if plan is None:
         unknown = _unknown(target)
         raise UnknownHandleError(f"{model.place}: {model.name}: {unknown.text}", fix=unknown.fix)

@@ -55,7 +55,8 @@ def of(text: str) -> Reasons:
 
 def _said_by(handle: Handle, answer: Answer) -> str:
     if answer.rule == "override":
-        return "set by set_model_cache"
+        led = f" for {Handle.parse(answer.model.handle)}, to which {answer.model.place} leads" if answer.model else ""
+        return f"set by set_model_cache{led}"
     if answer.model is not None:
         alias = "" if answer.model.name == handle.text else f", {handle.text} is an alias of {answer.model.name}"
         return answer.model.place + alias
@@ -67,7 +68,8 @@ def _said_by(handle: Handle, answer: Answer) -> str:
 
 def _overrides(answer: Answer) -> Iterator[tuple[str, str]]:
     if answer.rule != "override":
-        yield "set_model_cache", "nothing set in this process"
+        known = names.list_cached_models()
+        yield "set_model_cache", "nothing set for it" if known else "nothing set in this process"
 
 
 def _files(handle: Handle, answer: Answer) -> Iterator[tuple[str, str]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfimm_resolver import disk, latest, lookup, names, settings
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
@@ -61,14 +60,14 @@ def cached_model_path(model_name: str) -> str | None:
     what the models file pins.
     """
     if names.override(names.key(model_name)) is None and "://" not in model_name:
-        answer = lookup.by_models_file(Handle.parse(model_name))
-        if answer is not None:
-            try:
+        try:
+            answer = lookup.by_models_file(Handle.parse(model_name))
+            if answer is not None:
                 found = find(answer)
-            except IntegrityError as error:
-                log.warning("%s", error.text)
-                return None
-            return found.path if found else None
+                return found.path if found else None
+        except (IntegrityError, lookup.LostOverrideError) as error:
+            log.warning("%s", error.text)
+            return None
     return names.kept_path(model_name)
 
 
@@ -102,8 +101,8 @@ def find(answer: Answer) -> Resolved | None:
     if isinstance(answer.plan, InPlace):
         return _in_place(answer, answer.plan)
     if isinstance(answer.plan, Latest):
-        kept = latest.kept(answer.handle, answer.plan)
-        return None if kept is None else find(replace(answer, **_fixed(answer.handle, kept)))
+        kept = latest.kept(answer, answer.plan)
+        return None if kept is None else find(lookup.led_to(answer, kept))
     plan = answer.plan.otherwise if isinstance(answer.plan, Ask) else answer.plan
     cache, sha256 = _cache(settings.cache_root()), answer.handle.sha256
     try:
@@ -144,24 +143,18 @@ def _latest(answer: Answer, plan: Latest, refresh: bool) -> Resolved:
     handle = answer.handle
     try:
         fixed = plan.now(Transfer(handle))
-        found = bring(replace(answer, **_fixed(handle, fixed)), refresh=refresh)
+        found = bring(lookup.led_to(answer, fixed), refresh=refresh)
     except FetchError as error:
-        kept = None if refresh else latest.kept(handle, plan)
+        kept = None if refresh else latest.kept(answer, plan)
         if kept is None:
             raise
         with contextlib.suppress(FetchError):  # such as that it is not what is pinned
-            found = bring(replace(answer, **_fixed(handle, kept)))
+            found = bring(lookup.led_to(answer, kept))
             log.warning("%s is served from the cache, as %s: %s", handle, kept, error.text)
             return found
         raise
     latest.remember(handle, plan, fixed)
     return found
-
-
-def _fixed(handle: Handle, fixed: str) -> dict[str, Any]:
-    """What of an answer is another one for a handle that always means the same model."""
-    target = lookup.of_handle(Handle.parse(fixed, sha256=handle.sha256))
-    return {"handle": target.handle, "plan": target.plan}
 
 
 def _asked(handle: Handle, plan: Ask) -> str | None:

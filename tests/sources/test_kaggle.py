@@ -32,6 +32,8 @@ from tfimm_resolver.errors import (
     ResolverError,
 )
 from tfimm_resolver.handle import Handle
+from tfimm_resolver.pins import answer_of
+from tfimm_resolver.resolver import find
 from tfimm_resolver.sources.kaggle import plan
 
 PATH = "google/nnlm/tensorFlow2/en-dim50"
@@ -303,6 +305,18 @@ def test_a_pin_holds_for_the_newest_and_for_what_serves_in_its_stead(kaggle: Kag
         resolve(f"kaggle://{PATH}", sha256=pin[::-1])
     offline(kaggle, monkeypatch)
     assert resolve(f"kaggle://{PATH}", sha256=pin) == first
+
+
+def test_an_override_of_the_version_that_is_the_newest_counts(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mine = put_model(tmp_path / "mine")
+    set_model_cache(kaggle.publish(PATH, 2, tar_gz()), mine)
+    assert resolve(f"kaggle://{PATH}") == str(mine) and kaggle.asked() == [f"{PATH}/get"]
+    offline(kaggle, monkeypatch)
+    assert resolve(f"kaggle://{PATH}") == str(mine)
+    upstream = answer_of(Handle.parse(f"kaggle://{PATH}"))
+    assert find(upstream) is None, "what lock pins is not what somebody has put in its place"
 
 
 def test_what_an_extra_root_has_serves_where_kaggle_fails(
