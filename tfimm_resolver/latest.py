@@ -17,16 +17,23 @@ if TYPE_CHECKING:
 
 
 def kept(answer: Answer, plan: Latest) -> str | None:
-    """The handle of a whole model here, cached or set by ``set_model_cache``, that may stand for the latest; None for none."""
-    handle = answer.handle
+    """The handle of a whole model here, cached or set by ``set_model_cache``, that may stand for the latest; None for none.
+
+    One that keeps the pin goes before newer ones; if none does, the newest is given, with which the pin may be compared.
+    """
+    handle, keeping = answer.handle, list[str]()
     whole = [] if answer.is_upstream else [name for name in names.list_cached_models() if "://" in name]
     for cache in _caches():
         with contextlib.suppress(ResolverError):  # what cannot be read now is as good as not there
             if plan.newest is not None:
-                whole += [entry.record.handle for entry in cache.entries() if entry.fault is None]
+                records = [entry.record for entry in cache.entries() if entry.fault is None]
+                whole += [record.handle for record in records]
+                keeping += [record.handle for record in records if handle.sha256 in (None, record.origin.sha256)]
             elif (fixed := cache.remembered(handle.key)) is not None and _is_cached(fixed):
                 return fixed
-    return plan.newest(whole) if plan.newest else None
+    if plan.newest is None:
+        return None
+    return (handle.sha256 and plan.newest(keeping)) or plan.newest(whole)
 
 
 def remember(handle: Handle, plan: Latest, fixed: str) -> None:

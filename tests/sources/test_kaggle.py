@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from tests.faults.origin import Fault, Reply, gone, on_range_at, says
 from tests.kaggle import Kaggle
 from tests.processes import run
 from tests.test_names import put_model
-from tfimm_resolver import resolve, set_model_cache
+from tfimm_resolver import lookup, resolve, set_model_cache
 from tfimm_resolver.cache import name_of
 from tfimm_resolver.cli import main
 from tfimm_resolver.errors import (
@@ -294,8 +295,6 @@ def test_a_refresh_is_not_served_from_the_cache(kaggle: Kaggle, monkeypatch: pyt
 
 
 def test_a_pin_holds_for_the_newest_and_for_what_serves_in_its_stead(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> None:
-    import hashlib
-
     pin = hashlib.sha256(tar_gz()).hexdigest()
     kaggle.publish(PATH, 1, tar_gz())
     first = resolve(f"kaggle://{PATH}#sha256={pin}")
@@ -305,6 +304,24 @@ def test_a_pin_holds_for_the_newest_and_for_what_serves_in_its_stead(kaggle: Kag
         resolve(f"kaggle://{PATH}", sha256=pin[::-1])
     offline(kaggle, monkeypatch)
     assert resolve(f"kaggle://{PATH}", sha256=pin) == first
+
+
+def test_a_newer_version_that_somebody_fetched_does_not_take_the_place_of_the_pinned_one(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pin = hashlib.sha256(tar_gz()).hexdigest()
+    kaggle.publish(PATH, 2, tar_gz())
+    pinned = Handle.parse(f"kaggle://{PATH}", sha256=pin)
+    first = resolve(f"kaggle://{PATH}", sha256=pin)
+    resolve(kaggle.publish(PATH, 3, tar_gz(NEW)))
+    assert resolve(f"kaggle://{PATH}", sha256=pin) == first and "is served from the cache" in caplog.text
+    offline(kaggle, monkeypatch)
+    assert resolve(f"kaggle://{PATH}", sha256=pin) == first
+    found = find(lookup.answer(pinned))
+    assert found and found.path == first
+    assert files_in(resolve(f"kaggle://{PATH}")) == NEW
+    with pytest.raises(IntegrityError, match=f"pinned {pin[::-1]}"):
+        find(lookup.answer(Handle.parse(f"kaggle://{PATH}", sha256=pin[::-1])))
 
 
 def test_an_override_of_the_version_that_is_the_newest_counts(
@@ -558,8 +575,6 @@ def test_what_kagglehub_did_not_complete_or_somebody_damaged_is_fetched(kaggle: 
 
 
 def test_a_pinned_model_is_fetched_even_if_kagglehub_has_it(kaggle: Kaggle) -> None:
-    import hashlib
-
     kagglehubs(1)
     handle = kaggle.publish(PATH, 1, tar_gz())
     assert files_in(resolve(handle, sha256=hashlib.sha256(tar_gz()).hexdigest())) == MODEL
