@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import lookup, names, settings
-from tfimm_resolver.errors import ResolverError
+from tfimm_resolver.errors import HandleError, ResolverError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.lookup import Answer
 from tfimm_resolver.plan import Fetch, Latest
@@ -28,12 +28,16 @@ def kept(answer: Answer, plan: Latest) -> str | None:
             if plan.newest is not None:
                 records = [entry.record for entry in cache.entries() if entry.fault is None]
                 whole += [record.handle for record in records]
-                keeping += [record.handle for record in records if handle.sha256 in (None, record.origin.sha256)]
+                keeping += [_key(record.handle) for record in records if record.origin.sha256 == handle.sha256]
             elif (fixed := cache.remembered(handle.key)) is not None and _is_cached(fixed):
                 return fixed
     if plan.newest is None:
         return None
-    return (handle.sha256 and plan.newest(keeping)) or plan.newest(whole)
+    found = plan.newest(keeping) if handle.sha256 else None
+    if found is None or found in keeping:
+        return found or plan.newest(whole)
+    # A place that others fill has a newer one, which nobody can compare; a version's key begins with its handle's.
+    return next((key for key in keeping if key.startswith(f"{handle.key}/")), found)
 
 
 def remember(handle: Handle, plan: Latest, fixed: str) -> None:
@@ -42,6 +46,14 @@ def remember(handle: Handle, plan: Latest, fixed: str) -> None:
         for cache in _own_caches():
             with contextlib.suppress(ResolverError):  # a root that may only be read
                 cache.remember(handle.key, fixed)
+
+
+def _key(text: str) -> str:
+    """What a record's handle has in common with other spellings of it; the text itself, if it is none."""
+    try:
+        return Handle.parse(text).key
+    except HandleError:
+        return text
 
 
 def _is_cached(text: str) -> bool:

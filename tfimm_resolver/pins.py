@@ -72,14 +72,19 @@ def brought(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
 def upstream(handle: Handle) -> Origin:
     """What archive the place itself has now: brought, measured and forgotten; the cache stays as it is.
 
-    Without a sha256 where it is no archive.
+    Of a handle that changes it is that of what it stands for now. Without a sha256 where it is no archive; with a pin
+    what somebody else has on this machine, which comes without one, is not taken for it.
     """
-    plan = answer_of(handle).plan
-    assert not isinstance(plan, Ask)
-    if isinstance(plan, (InPlace, Latest)):
-        return Origin()
     from tfimm_resolver.transfer import Transfer
 
+    answer = answer_of(handle)
+    if isinstance(answer.plan, Latest):
+        settings.check()
+        answer = lookup.led_to(answer, answer.plan.now(Transfer(replace(handle, sha256=None))))
+    plan, handle = answer.plan, replace(answer.handle, sha256=None)  # it is to be compared, not to be refused
+    plan = plan.otherwise if isinstance(plan, Ask) else plan
+    if isinstance(plan, (InPlace, Latest)):
+        return Origin()
     settings.check()
     place = settings.local_root()  # also where the cache is a bucket, which is for what stays
     root, name = open_root(place.value, place.mode), name_of(f"upstream of {plan.key}")

@@ -18,6 +18,7 @@ from tests.archives import MODEL, files_in, tar_gz
 from tests.faults.origin import Fault, Reply, gone, on_range_at, says
 from tests.kaggle import Kaggle
 from tests.processes import run
+from tests.test_cli import ran
 from tests.test_names import put_model
 from tfimm_resolver import lookup, resolve, set_model_cache
 from tfimm_resolver.cache import name_of
@@ -33,6 +34,7 @@ from tfimm_resolver.errors import (
     ResolverError,
 )
 from tfimm_resolver.handle import Handle
+from tfimm_resolver.models_file import FILE_NAME
 from tfimm_resolver.pins import answer_of
 from tfimm_resolver.resolver import find
 from tfimm_resolver.sources.kaggle import plan
@@ -322,6 +324,27 @@ def test_a_newer_version_that_somebody_fetched_does_not_take_the_place_of_the_pi
     assert files_in(resolve(f"kaggle://{PATH}")) == NEW
     with pytest.raises(IntegrityError, match=f"pinned {pin[::-1]}"):
         find(lookup.answer(Handle.parse(f"kaggle://{PATH}", sha256=pin[::-1])))
+
+
+def test_lock_sees_that_there_is_a_newer_version_than_the_pinned_one(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pins_of = {version: hashlib.sha256(archive).hexdigest() for version, archive in ((2, tar_gz()), (3, tar_gz(NEW)))}
+    kaggle.publish(PATH, 2, tar_gz())
+    Path(FILE_NAME).write_text(f'[models.m]\nhandle = "kaggle://{PATH}"\n')
+    assert ran("lock")[:2][0] == 0 and pins_of[2] in Path(FILE_NAME).read_text()
+    assert ran("lock", "--check")[0] == 0
+    old = resolve("m")
+    kaggle.publish(PATH, 3, tar_gz(NEW))
+    kagglehubs(3)
+    for arguments in (["lock"], ["lock", "--check"]):
+        code, out, _ = ran(*arguments)
+        assert code == 8 and out.startswith("changed") and f"upstream  {pins_of[3]}" in out
+    assert resolve("m") == old
+    offline(kaggle, monkeypatch)
+    code, out, _ = ran("lock", "--check")
+    assert code == OfflineError.exit_code and out.startswith("failed")
 
 
 def test_an_override_of_the_version_that_is_the_newest_counts(

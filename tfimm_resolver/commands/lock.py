@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
@@ -77,7 +77,7 @@ def _looked(model: Model, update: bool, check: bool) -> _Look:
         if model.sha256 is None and check:
             return _Look(model, "unpinned")
         is_wanted = model.sha256 is None or update
-        origin = pins.brought(handle, refresh=True)[1] if is_wanted else pins.upstream(handle)
+        origin = pins.brought(handle, refresh=True)[1] if is_wanted else pins.upstream(replace(handle, sha256=model.sha256))
     except ResolverError as error:
         return _Look(model, "failed", error=error)
     return _Look(model, _state(model, origin, update, check), origin)
