@@ -18,6 +18,7 @@ from tests.stores.gcs import Gcs
 from tests.stores.objects import Blob, Bucket
 from tests.stores.s3 import S3
 from tests.test_cli import ran
+from tests.test_house import HEAVY
 from tfimm_resolver import resolve
 from tfimm_resolver.cache import name_of
 from tfimm_resolver.claims import CLAIM
@@ -174,6 +175,13 @@ def test_a_second_level_brings_a_copy_and_is_not_asked_again(
     asked = len(gcs.log)
     assert resolve(handle) == path and since(gcs, asked) == []
     assert sorted(one.name for one in copied.iterdir()) == [name_of(handle), name_of(handle) + RECORD]
+
+
+def test_a_hit_on_this_machine_loads_nothing_for_the_bucket_behind_it(copied: Path, handle: str) -> None:
+    resolve(handle)
+    code = "import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1]); print(*sys.modules)"
+    loaded = set(run(code, handle).split())
+    assert loaded.isdisjoint({*HEAVY, "tempfile", *(f"tfimm_resolver.{name}" for name in ("transfer", "claims", "objects"))})
 
 
 def test_another_machine_copies_what_is_there_in_as_many_requests_as_there_are_files(

@@ -228,13 +228,14 @@ def _through_bucket(
     handle: Handle, key: str, fill: Callable[[Path, Path], Brought], refresh: bool
 ) -> Callable[[Path, Path], Brought]:
     """What fills the cache on this machine from the one in the bucket, and that one where it has no such model, either."""
-    from tfimm_resolver.cache import Cache
-    from tfimm_resolver.record import Brought
-    from tfimm_resolver.roots import open_bucket
-    from tfimm_resolver.roots.bucket import Given
-    from tfimm_resolver.transfer import Transfer
 
     def filled(into: Path, parts: Path) -> Brought:
+        from tfimm_resolver.cache import Cache
+        from tfimm_resolver.record import Brought
+        from tfimm_resolver.roots import open_bucket
+        from tfimm_resolver.roots.bucket import Given
+        from tfimm_resolver.transfer import Transfer  # with the rest, of which a hit needs nothing
+
         bucket = Cache(open_bucket(settings.urls_root().value, Given(into, parts)))
         record = bucket.ensure(handle.public, key, fill, refresh=refresh, sha256=handle.sha256)
         if not os.listdir(into):  # it was there already
