@@ -472,6 +472,22 @@ def test_why_shows_what_is_cached_and_not_as_pinned(says: Says, origin: Origin) 
     assert facts["path"] is None and facts["error"]["code"] == "integrity"
 
 
+def test_why_does_not_know_what_the_place_says_at_each_call(
+    says: Says, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = origin.put_model("/m/1", tar_gz())
+    cached = resolve(handle)
+    origin.put("/m/1?tf-hub-format=uncompressed", b"gs://bucket/m/1", status=303)
+    says(free={"handle": handle}, m=pinned(handle))
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    for name in (handle, "free"):
+        code, out, _ = ran("why", name)
+        assert code == 0 and out.startswith("not known: resolve asks the place") and f"{cached} (cached, serves if" in out
+        assert json.loads(ran("why", name, "--json")[1])["path"] is None
+    assert ran("why", "m")[1].startswith(f"{cached}\n"), "a pin keeps to the archive"
+    assert ran("why", "free", TFIMM_RESOLVER_OFFLINE="1")[1].startswith(f"{cached}\n") and len(origin.asked) == 1
+
+
 def test_path_shows_the_models_file_and_who_chose_it(says: Says, project: Path) -> None:
     assert "models_files" in json.loads(ran("path", "--json")[1])
     path = says(m={"handle": "gs://b/m"})

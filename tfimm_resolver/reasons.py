@@ -10,7 +10,7 @@ from tfimm_resolver import lookup, models_file, names, settings
 from tfimm_resolver.errors import IntegrityError, ModelsFileError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.lookup import Answer
-from tfimm_resolver.plan import InPlace
+from tfimm_resolver.plan import Ask, InPlace
 from tfimm_resolver.resolver import find
 from tfimm_resolver.sources import local
 
@@ -22,10 +22,11 @@ class Reasons:
     """What is to be said of one handle.
 
     Attributes:
-        path: where it lies; None if it would have to be fetched, or is not as pinned.
+        path: where it lies; None if it would have to be fetched, or is not as pinned, or the place has to be asked.
         fault: why what is cached may not be used.
         said_by: who makes the rule answer: a function, a line of a file, a directory, a scheme.
         not_used: other places, and why each was not used, in the look-up order.
+        is_asked: whether ``resolve`` asks the place at each call where the model lies.
     """
 
     answer: Answer
@@ -33,6 +34,7 @@ class Reasons:
     fault: IntegrityError | None
     said_by: str
     not_used: list[tuple[str, str]]
+    is_asked: bool = False
 
     @property
     def size_bytes(self) -> int | None:
@@ -49,8 +51,11 @@ def of(text: str) -> Reasons:
         path = found.path if found else None
     except IntegrityError as error:
         fault = error
+    is_asked = isinstance(answer.plan, Ask) and answer.handle.sha256 is None and not settings.is_offline()
     not_used = [*_overrides(answer), *_files(handle, answer), *_directories(handle, answer), *_roots(answer, path)]
-    return Reasons(answer, path, fault, _said_by(handle, answer), not_used)
+    if is_asked and path:
+        not_used.append((path, "cached, serves if the place does not say where it lies uncompressed"))
+    return Reasons(answer, None if is_asked else path, fault, _said_by(handle, answer), not_used, is_asked)
 
 
 def _said_by(handle: Handle, answer: Answer) -> str:

@@ -30,9 +30,15 @@ def command(screen: Screen, name: str) -> int:
     return why.fault.exit_code if why.fault else 0
 
 
+def _no_path(why: reasons.Reasons) -> str:
+    if why.fault:
+        return "not here: it is not as pinned"
+    return "not known: resolve asks the place where it lies" if why.is_asked else "not here yet: resolve fetches it"
+
+
 def _print(screen: Screen, name: str, why: reasons.Reasons) -> None:
     handle, size_bytes = why.answer.handle, why.size_bytes
-    screen.data(why.path or ("not here: it is not as pinned" if why.fault else "not here yet: resolve fetches it"))
+    screen.data(why.path or _no_path(why))
     rows = [("asked", name), ("rule", f"{why.answer.rule}, {why.said_by}")]
     if str(handle) != name:
         rows.append(("handle", str(handle)))
