@@ -29,7 +29,7 @@ from tests.test_pins import OTHER, PIN, SIZE_BYTES, Says, pinned
 from tests.test_pins import says as says  # noqa: PLC0414  # a fixture
 from tfimm_resolver import cli, models_file, pins, record, resolve
 from tfimm_resolver.cache import name_of
-from tfimm_resolver.errors import ModelsFileError
+from tfimm_resolver.errors import ModelsFileError, OfflineError
 from tfimm_resolver.models_file import FILE_NAME
 
 OTHER_PIN = hashlib.sha256(tar_gz(OTHER)).hexdigest()
@@ -486,6 +486,27 @@ def test_why_does_not_know_what_the_place_says_at_each_call(
         assert json.loads(ran("why", name, "--json")[1])["path"] is None
     assert ran("why", "m")[1].startswith(f"{cached}\n"), "a pin keeps to the archive"
     assert ran("why", "free", TFIMM_RESOLVER_OFFLINE="1")[1].startswith(f"{cached}\n") and len(origin.asked) == 1
+
+
+def test_a_bucket_of_names_out_of_reach_hides_nothing_that_is_here(
+    says: Says, project: Path, gcs: Gcs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = put_model(project / "here")
+    says(named={"handle": "./here"})
+    monkeypatch.setenv("TFIMM_HOME", "gs://bucket/names")
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    assert resolve("named") == resolve("here") == str(here) and "passed over: " in caplog.text
+    code, out, _ = ran("why", "named")
+    assert code == 0 and out.startswith(f"{here}\n") and "gs://bucket/names/named (passed over: " in out
+    assert ran("why", "here")[1].startswith(f"{here}\n")
+    below = put_model(Path.home() / ".cache/here")
+    assert resolve("here") == str(below)
+    with pytest.raises(OfflineError):
+        resolve("nowhere")
+    monkeypatch.delenv("TFIMM_RESOLVER_OFFLINE")
+    for name, data in MODEL.items():
+        gcs.buckets["bucket"].put(f"names/here/{name}", data)
+    assert resolve("here") == "gs://bucket/names/here"
 
 
 def test_path_shows_the_models_file_and_who_chose_it(says: Says, project: Path) -> None:

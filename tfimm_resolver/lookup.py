@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import models_file, names
-from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, UnknownHandleError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.plan import InPlace, Plan
 from tfimm_resolver.sources import known_schemes, local, sources_for
 
 if TYPE_CHECKING:
     from tfimm_resolver.models_toml import Model
+
+
+log = logging.getLogger("tfimm_resolver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,16 @@ def by_models_file(handle: Handle) -> Answer | None:
 
 def by_name(handle: Handle) -> Answer | None:
     """What lies under the name below ``get_dir()``, or tfimm's other reading of it."""
-    if not handle.is_name or (path := names.find(names.check(handle.text))) is None:
+    if not handle.is_name:
         return None
-    return Answer("directory of names", handle, InPlace(path))
+    try:
+        path = names.find(names.check(handle.text))
+    except (CacheError, FetchError) as error:
+        if (found := by_source(handle)) is None:
+            raise
+        log.warning("passed over: %s", error.text)
+        return found
+    return None if path is None else Answer("directory of names", handle, InPlace(path))
 
 
 def by_source(handle: Handle) -> Answer | None:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 from tfimm_resolver import record, settings
-from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, ResolverError
 from tfimm_resolver.handle import Handle
 
 log = logging.getLogger("tfimm_resolver")
@@ -104,8 +104,23 @@ def places(name: str) -> list[str]:
 
 
 def find(name: str) -> str | None:
-    """The directory of a whole SavedModel of that name, or None."""
-    return next((place for place in places(name) if lies_at(place)), None)
+    """The directory of a whole SavedModel of that name, or None.
+
+    Raises:
+        FetchError: if none was found, and a bucket that may have one is out of reach; also CacheError.
+    """
+    failure: ResolverError | None = None
+    for place in places(name):
+        try:
+            if lies_at(place):
+                if failure:
+                    log.warning("passed over: %s", failure.text)
+                return place
+        except (CacheError, FetchError) as error:
+            failure = error
+    if failure:
+        raise failure
+    return None
 
 
 def lies_at(place: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tfimm_resolver import lookup, models_file, names, settings
-from tfimm_resolver.errors import IntegrityError, ModelsFileError
+from tfimm_resolver.errors import CacheError, FetchError, IntegrityError, ModelsFileError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.lookup import Answer
 from tfimm_resolver.plan import Ask, InPlace
@@ -99,9 +99,18 @@ def _directories(handle: Handle, answer: Answer) -> Iterator[tuple[str, str]]:
     used = answer.plan.path if isinstance(answer.plan, InPlace) else None
     for place in names.places(handle.text):
         if place != used:
-            yield place, _LATER if names.lies_at(place) else "no whole model" if os.path.exists(place) else "not there"
+            yield place, _at(place)
     if (here := local.place_of(handle)) != used:
         yield here, _LATER if os.path.exists(here) else "not there"
+
+
+def _at(place: str) -> str:
+    """What lies where a name is looked up."""
+    try:
+        is_there = names.lies_at(place)
+    except (CacheError, FetchError) as error:
+        return f"passed over: {error.text}"
+    return _LATER if is_there else "no whole model" if os.path.exists(place) else "not there"
 
 
 def _roots(answer: Answer, path: str | None) -> Iterator[tuple[str, str]]:
