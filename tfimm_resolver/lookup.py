@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import models_file, names
-from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, NotFoundError, UnknownHandleError
 from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import InPlace, Plan
+from tfimm_resolver.plan import Ask, Fetch, InPlace, Latest, Plan
 from tfimm_resolver.sources import known_schemes, local, sources_for
 
 if TYPE_CHECKING:
@@ -39,8 +39,13 @@ class Answer:
 
     @property
     def mirrors(self) -> tuple[Handle, ...]:
-        """Where the same archive is, if the handle fails; each with the pin."""
-        places = self.model.mirrors if self.model and self.rule != "override" else ()
+        """Where the same archive is, if the models file's handle fails; each with the pin.
+
+        None for what that leads to: bytes that are pinned under one key would stand under another one.
+        """
+        if self.model is None or Handle.parse(self.model.handle).key != self.handle.key:
+            return ()
+        places = self.model.mirrors
         return tuple(Handle.parse(place, sha256=self.handle.sha256) for place in places)
 
 
@@ -80,6 +85,14 @@ def led_to(answer: Answer, fixed: str) -> Answer:
         return replace(found, model=answer.model)
     found = of_handle(handle)
     return replace(answer, handle=found.handle, plan=found.plan)
+
+
+def mirror_plan(place: Handle) -> Fetch:
+    """How the archive comes from a mirror; raises NotFoundError where none can."""
+    plan = source_plan(place)
+    if plan is None or isinstance(plan, (InPlace, Latest)):
+        raise NotFoundError(f"{place} is {'nowhere to be found' if plan is None else 'no archive that stays the same'}")
+    return plan.otherwise if isinstance(plan, Ask) else plan
 
 
 def source_plan(handle: Handle) -> Plan | None:

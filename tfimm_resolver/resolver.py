@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import disk, latest, lookup, names, settings
@@ -102,7 +103,11 @@ def find(answer: Answer) -> Resolved | None:
         return _in_place(answer, answer.plan)
     if isinstance(answer.plan, Latest):
         kept = latest.kept(answer, answer.plan)
-        return None if kept is None else find(lookup.led_to(answer, kept))
+        found = find(lookup.led_to(answer, kept)) if kept is not None else None
+        for place in () if found else answer.mirrors:
+            with contextlib.suppress(NotFoundError):  # a mirror that is none
+                found = found or find(_at_mirror(answer, place))
+        return found
     plan = answer.plan.otherwise if isinstance(answer.plan, Ask) else answer.plan
     cache, sha256 = _cache(settings.cache_root()), answer.handle.sha256
     try:
@@ -146,15 +151,40 @@ def _latest(answer: Answer, plan: Latest, refresh: bool) -> Resolved:
         found = bring(lookup.led_to(answer, fixed), refresh=refresh)
     except FetchError as error:
         kept = None if refresh else latest.kept(answer, plan)
-        if kept is None:
+        if kept is not None:
+            with contextlib.suppress(FetchError):  # such as that it is not what is pinned
+                found = bring(lookup.led_to(answer, kept))
+                log.warning("%s is served from the cache, as %s: %s", handle, kept, error.text)
+                return found
+        if isinstance(error, IntegrityError) or not answer.mirrors:
             raise
-        with contextlib.suppress(FetchError):  # such as that it is not what is pinned
-            found = bring(lookup.led_to(answer, kept))
-            log.warning("%s is served from the cache, as %s: %s", handle, kept, error.text)
-            return found
-        raise
+        return _mirrored(answer, error, refresh)
     latest.remember(handle, plan, fixed)
     return found
+
+
+def _mirrored(answer: Answer, error: FetchError, refresh: bool) -> Resolved:
+    """The model as the first mirror has it that can give it, each under its own key; the place has failed with the error."""
+    failures = [error]
+    for place in answer.mirrors:
+        log.warning("%s; trying the mirror %s", failures[-1].text, place)
+        try:
+            return bring(_at_mirror(answer, place), refresh=refresh)
+        except IntegrityError:
+            raise
+        except FetchError as failure:
+            failures.append(failure)
+    raise _helpless(failures) from error
+
+
+def _at_mirror(answer: Answer, place: Handle) -> Answer:
+    return replace(answer, handle=place, plan=lookup.mirror_plan(place))
+
+
+def _helpless(failures: list[FetchError]) -> FetchError:
+    """The first error, with those of the mirrors."""
+    told = "\n  ".join(["no mirror helped:", *(error.text for error in failures[1:])])
+    return failures[0].retold(f"{failures[0].text}\n  {told}")
 
 
 def _asked(handle: Handle, plan: Ask) -> str | None:
@@ -202,7 +232,7 @@ def _filled(answer: Answer, plan: Fetch, into: Path, parts: Path) -> Brought:
     for place, following in zip(places, (*answer.mirrors, None), strict=True):
         transfer = Transfer(place, parts)
         try:
-            (plan if place is answer.handle else _mirror_plan(place)).fill(into, transfer)
+            (plan if place is answer.handle else lookup.mirror_plan(place)).fill(into, transfer)
             return Brought(transfer.origin, transfer.files)
         except IntegrityError:  # other bytes than are pinned are no reason to look on, but to be told
             raise
@@ -213,15 +243,7 @@ def _filled(answer: Answer, plan: Fetch, into: Path, parts: Path) -> Brought:
             if following is not None:
                 log.warning("%s; trying the mirror %s", error.text, following)
             disk.empty(into)
-    told = "\n  ".join(["no mirror helped:", *(error.text for error in failures[1:])])
-    raise failures[0].retold(f"{failures[0].text}\n  {told}") from failures[0]
-
-
-def _mirror_plan(place: Handle) -> Fetch:
-    plan = lookup.source_plan(place)
-    if plan is None or isinstance(plan, (InPlace, Latest)):
-        raise NotFoundError(f"{place} is {'nowhere to be found' if plan is None else 'no archive that stays the same'}")
-    return plan.otherwise if isinstance(plan, Ask) else plan
+    raise _helpless(failures) from failures[0]
 
 
 def _through_bucket(

@@ -17,10 +17,11 @@ from tests import faults
 from tests.archives import MODEL, files_in, tar_gz
 from tests.faults.origin import Fault, Reply, gone, on_range_at, says
 from tests.kaggle import Kaggle
+from tests.origin import Origin
 from tests.processes import run
 from tests.test_cli import ran
 from tests.test_names import put_model
-from tfimm_resolver import lookup, resolve, set_model_cache
+from tfimm_resolver import cached_model_path, lookup, resolve, set_model_cache
 from tfimm_resolver.cache import name_of
 from tfimm_resolver.cli import main
 from tfimm_resolver.errors import (
@@ -345,6 +346,28 @@ def test_lock_sees_that_there_is_a_newer_version_than_the_pinned_one(
     offline(kaggle, monkeypatch)
     code, out, _ = ran("lock", "--check")
     assert code == OfflineError.exit_code and out.startswith("failed")
+
+
+def test_where_kaggle_cannot_say_the_newest_a_mirror_with_the_pinned_one_helps(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: Origin
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pin, mirror = hashlib.sha256(tar_gz()).hexdigest(), origin.put("/mirror.tgz", tar_gz())
+    mirrors = f'["{origin.url}/gone.tgz", "{mirror}"]'
+    Path(FILE_NAME).write_text(f'[models.m]\nhandle = "kaggle://{PATH}"\nsha256 = "{pin}"\nmirrors = {mirrors}\n')
+    kaggle.publish(PATH, 3, tar_gz(NEW))
+    with pytest.raises(IntegrityError):
+        resolve("m")
+    assert origin.asked == [], "other bytes than are pinned are news for a person"
+    with monkeypatch.context() as patch:
+        newest_does_not_come(kaggle, patch)
+        path = resolve("m")
+    assert files_in(path) == MODEL and path.endswith(name_of(mirror)), "what is pinned came under the key of version 3"
+    offline(kaggle, monkeypatch)
+    assert resolve("m") == cached_model_path("m") == path and origin.asked == ["/gone.tgz", "/mirror.tgz"]
+    Path(f"{path}/saved_model.pb").unlink()
+    with pytest.raises(OfflineError, match="no mirror helped"):
+        resolve("m")
 
 
 def test_an_override_of_the_version_that_is_the_newest_counts(
