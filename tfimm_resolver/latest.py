@@ -58,7 +58,13 @@ def _key(text: str) -> str:
 
 def _is_cached(text: str) -> bool:
     plan = lookup.source_plan(Handle.parse(text))
-    return isinstance(plan, Fetch) and any(cache.find(plan.key) for cache in _caches())
+    if not isinstance(plan, Fetch):
+        return False
+    for cache in _caches():
+        with contextlib.suppress(ResolverError):  # another one may have it
+            if cache.find(plan.key):
+                return True
+    return False
 
 
 def _own_caches() -> Iterator[Cache]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from tfimm_resolver import placement, remote
+from tfimm_resolver import placement
 from tfimm_resolver.errors import (
     LoadError,
     MissingOpError,
@@ -87,6 +87,8 @@ def load(
     options = _options(tf, path, options, io_device)
     with _translated(tf, path, options.experimental_io_device):
         if placement.remote_tasks(tf) and (options.experimental_io_device is not None or placement.is_local(path)):
+            from tfimm_resolver import remote  # 1 ms that the import of the package need not cost
+
             model = remote.load(tf, path, tags, options)
         else:
             model = tf.saved_model.load(path, tags=tags, options=options)
@@ -112,6 +114,8 @@ def load_options(
     path = resolve(handle) if handle is not None else ""
     options = _options(tf, path, options, io_device)
     if path and options.experimental_io_device is not None and placement.remote_tasks(tf):
+        from tfimm_resolver import remote
+
         remote.tell_unmet(tf, path)
     return options
 
@@ -155,6 +159,8 @@ def _told(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError
     reason = f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith(_IDLE_WORDS)), '')}"
     if (found := _MISSING_OP.search(text)) is not None:
         return MissingOpError(f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=_op_fix(found[1]))
+    from tfimm_resolver import remote
+
     if placement.is_local(path) and placement.remote_tasks(tf):
         if _TOO_LARGE.search(text):
             return remote.too_large(path, f"TensorFlow says {reason}")

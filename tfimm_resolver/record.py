@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import re
@@ -152,6 +151,8 @@ def walk(tree: str, *, folders: bool = False) -> Iterator[str]:
 
 
 def _size_and_sha256(path: str) -> tuple[int, str]:
+    import hashlib  # 6 ms that the import of the package need not cost
+
     digest, size_bytes, buffer = hashlib.sha256(), 0, memoryview(bytearray(_READ_BYTES))
     with open(path, "rb", buffering=0) as file:
         while count := file.readinto(buffer):

@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver import disk, latest, lookup, names, settings
+from tfimm_resolver import latest, lookup, names, settings
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
 from tfimm_resolver.lookup import Answer
@@ -225,6 +225,7 @@ def _brought(answer: Answer, plan: Fetch, refresh: bool) -> Resolved:
 
 def _filled(answer: Answer, plan: Fetch, into: Path, parts: Path) -> Brought:
     """Fill a directory from the handle; where that fails, from the first mirror that can."""
+    from tfimm_resolver import disk
     from tfimm_resolver.record import Brought
     from tfimm_resolver.transfer import Transfer  # the network is loaded on a miss only
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -45,6 +44,8 @@ def place_of(handle: Handle) -> str:
 
 
 def _sha256(path: str) -> str:
+    import hashlib  # 6 ms that the import of the package need not cost
+
     digest = hashlib.sha256()
     try:
         with open(path, "rb", buffering=0) as file:
