@@ -30,3 +30,18 @@ def run(code: str, *arguments: str, timeout_s: float = 120, **environment: str) 
             process.kill()
     assert process.returncode == 0, err
     return out.strip()
+
+
+def read_terminal(ours: int) -> str:
+    """All that is written to a terminal by its other side, until that is closed; closes this one."""
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 1 << 16)
+        except OSError:  # how Linux tells the end of a terminal
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(ours)
+    return seen.decode()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
 from tests.origin import Origin
+from tests.processes import read_terminal
 from tests.test_names import put_model
 from tfimm_resolver import cli, set_model_cache
 from tfimm_resolver.cache import name_of
@@ -48,18 +49,9 @@ def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment},
     )
     os.close(theirs)
-    seen = b""
-    while True:
-        try:
-            piece = os.read(ours, 1 << 16)
-        except OSError:  # how Linux tells the end of a terminal
-            break
-        if not piece:
-            break
-        seen += piece
-    os.close(ours)
+    seen = read_terminal(ours)
     job.wait(60)
-    return seen.decode()
+    return seen
 
 
 @pytest.fixture

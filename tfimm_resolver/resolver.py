@@ -16,7 +16,6 @@ from tfimm_resolver.plan import Ask, Fetch, InPlace, Latest
 from tfimm_resolver.sources import local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tfimm_resolver.cache import Cache
@@ -208,14 +207,15 @@ def _brought(answer: Answer, plan: Fetch, refresh: bool) -> Resolved:
 
     def fill(into: Path, parts: Path) -> Brought:
         settings.check()
-        if root.source == settings.TEMPORARY and not settings.is_second_level():
+        if settings.is_second_level():
+            return _through_bucket(answer, plan, into, parts, refresh)
+        if root.source == settings.TEMPORARY:
             _advise(root.value)
         return _filled(answer, plan, into, parts)
 
-    filled = _through_bucket(handle, plan.key, fill, refresh) if settings.is_second_level() else fill
     label = handle.public if handle.scheme else local.place_of(handle)
     try:
-        record = cache.ensure(label, plan.key, filled, refresh=refresh, sha256=handle.sha256)
+        record = cache.ensure(label, plan.key, fill, refresh=refresh, sha256=handle.sha256)
         return Resolved(cache.path(record), record)
     except OfflineError as error:
         if refresh or not (extra := settings.extra_roots()):
@@ -247,25 +247,22 @@ def _filled(answer: Answer, plan: Fetch, into: Path, parts: Path) -> Brought:
     raise _helpless(failures) from failures[0]
 
 
-def _through_bucket(
-    handle: Handle, key: str, fill: Callable[[Path, Path], Brought], refresh: bool
-) -> Callable[[Path, Path], Brought]:
-    """What fills the cache on this machine from the one in the bucket, and that one where it has no such model, either."""
+def _through_bucket(answer: Answer, plan: Fetch, into: Path, parts: Path, refresh: bool) -> Brought:
+    """Fill a directory from the cache in the bucket, and that one where it has no such model, either."""
+    from tfimm_resolver.cache import Cache
+    from tfimm_resolver.record import Brought
+    from tfimm_resolver.roots import open_bucket
+    from tfimm_resolver.roots.bucket import Given
+    from tfimm_resolver.transfer import Transfer  # with the rest, of which a hit needs nothing
 
-    def filled(into: Path, parts: Path) -> Brought:
-        from tfimm_resolver.cache import Cache
-        from tfimm_resolver.record import Brought
-        from tfimm_resolver.roots import open_bucket
-        from tfimm_resolver.roots.bucket import Given
-        from tfimm_resolver.transfer import Transfer  # with the rest, of which a hit needs nothing
+    def fill(staged: Path, unfinished: Path) -> Brought:
+        return _filled(answer, plan, staged, unfinished)
 
-        bucket = Cache(open_bucket(settings.urls_root().value, Given(into, parts)))
-        record = bucket.ensure(handle.public, key, fill, refresh=refresh, sha256=handle.sha256)
-        if not os.listdir(into):  # it was there already
-            Transfer(handle).objects(bucket.path(record), into, record.files)
-        return Brought(record.origin, record.files, record.fetched_at)
-
-    return filled
+    handle, bucket = answer.handle, Cache(open_bucket(settings.urls_root().value, Given(into, parts)))
+    record = bucket.ensure(handle.public, plan.key, fill, refresh=refresh, sha256=handle.sha256)
+    if not os.listdir(into):  # it was there already
+        Transfer(handle).objects(bucket.path(record), into, record.files)
+    return Brought(record.origin, record.files, record.fetched_at)
 
 
 def _lent(cache: Cache, key: str, sha256: str | None) -> Resolved | None:

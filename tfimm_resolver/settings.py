@@ -82,15 +82,16 @@ def is_bucket(place: str) -> bool:
     return "://" in place
 
 
-def is_second_level() -> bool:
-    """Whether the root for URL handles is a bucket from which models are copied to the local root, as s3:// always is."""
-    place = urls_root().value
+def is_second_level(place: str = "") -> bool:
+    """Whether the root for URL handles, ``place`` if known, is a bucket from which models are copied, as s3:// always is."""
+    place = place or urls_root().value
     return is_bucket(place) and (not place.startswith("gs://") or _is_on("TFIMM_RESOLVER_LOCAL_COPY"))
 
 
 def cache_root() -> Setting:
     """The root in which the paths lie that ``resolve`` gives for URL handles."""
-    return local_root() if is_second_level() else urls_root()
+    root = urls_root()
+    return local_root() if is_second_level(root.value) else root
 
 
 def _said_roots() -> Iterator[Setting]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.git_host import GitHost, Repo
-from tests.processes import start
+from tests.processes import read_terminal, start
 from tfimm_resolver import hub, resolve
 from tfimm_resolver.errors import CacheError, FetchError, UntrustedError
 
@@ -39,18 +39,9 @@ def on_terminal(answer: str, trust_repo: object = "check") -> str:
     job = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     os.write(ours, answer.encode())
-    seen = b""
-    while True:
-        try:
-            piece = os.read(ours, 1 << 16)
-        except OSError:  # how Linux tells the end of a terminal
-            break
-        if not piece:
-            break
-        seen += piece
-    os.close(ours)
+    seen = read_terminal(ours)
     assert job.wait(60) == 0
-    return " ".join(seen.decode().split())
+    return " ".join(seen.split())
 
 
 def trusted(hub_dir: Path) -> list[str]:

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.archives import files_in
-from tests.faults import RANGE_BYTES, RANGES, archive, files
+from tests.faults import RANGES, archive, files
 from tests.faults.origin import Host, after, says
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import AccessError, FetchError, HandleError
 
 VARIABLE = "TFIMM_RESOLVER_HOSTS_FILE"
 BEARER = "Bearer hunter22secret"
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    """An origin with ranges."""
-    with Host() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
 
 
 @pytest.fixture
