@@ -296,6 +296,7 @@ def test_a_path_that_climbs_is_asked_of_no_mirror(
         ("https://example.org/#{path}", "example.org"),
         ("https://[::1/x", "::1"),
         ("direct off", "direct off"),
+        ("https://example.org/hub?sig=secret", "example.org/hub"),
         ("https://ada:secret@example.org/{x}?token=secret", "example.org"),
     ],
 )

@@ -270,6 +270,27 @@ def test_sync_really_fetches_at_once(says: Says, origin: Origin) -> None:
     assert job.returncode == 0 and out.count("fetched") == 3
 
 
+def test_sync_fetches_nothing_for_a_name_that_was_changed_meanwhile(says: Says, origin: Origin) -> None:
+    gate = threading.Event()
+    origin.put("/a.tgz", tar_gz(), gate=gate)
+    for name in "bc":
+        origin.put(f"/{name}.tgz", tar_gz())
+    says(a={"handle": f"{origin.url}/a.tgz"}, b={"handle": f"{origin.url}/b.tgz"})
+    job = subprocess.Popen(
+        [sys.executable, "-m", "tfimm_resolver", "sync", "-j", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while len(origin.asked) < 1:
+            assert job.poll() is None
+        says(a={"handle": f"{origin.url}/a.tgz"}, b={"handle": f"{origin.url}/c.tgz"})
+        gate.set()
+        out, err = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    assert job.returncode == 2 and "b was changed meanwhile" in err and "/c.tgz" not in out
+    assert len(origin.asked) == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sync_leaves_nothing_half_made(number: int, says: Says, origin: Origin, cache_dir: Path) -> None:
     bodies = {name: tar_gz({"saved_model.pb": os.urandom(300_000)}) for name in "ab"}

@@ -48,7 +48,7 @@ class Mirror:
         parts = urlsplit(url)
         host, path = parts.netloc.rpartition("@")[2], parts.path.lstrip("/")
         names = re.split(r"[/\\]", unquote(f"{host}/{path}"))
-        if "%" in host or not {".", ".."}.isdisjoint(names) or any(not name.isprintable() for name in names):
+        if not {".", ".."}.isdisjoint(names) or any(not name.isprintable() for name in names):
             raise HandleError(f"{_public(url)!r} has a path that does not stay inside a mirror")
         if self.is_local and is_archive and not path.lower().endswith(ARCHIVE_SUFFIXES):
             path += ".tar.gz"  # google/nnlm/2 may stand beside google/nnlm/2/...: a file cannot

@@ -317,6 +317,18 @@ def test_what_an_extra_root_has_serves_where_it_fails(
     assert resolve("hf://o/m") == f"{tmp_path}/baked/{name}" and not cache_dir.exists()
 
 
+def test_what_an_extra_root_has_serves_where_the_bucket_behind_this_machine_is_out_of_reach(
+    hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path, tmp_path: Path
+) -> None:
+    hugging_face.push("o/m", MODEL)
+    name = Path(resolve("hf://o/m")).name
+    cache_dir.rename(tmp_path / "baked")
+    monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "baked"))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "s3://bucket/cache")
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    assert resolve("hf://o/m") == f"{tmp_path}/baked/{name}"
+
+
 def test_a_model_in_a_bucket_serves_a_machine_that_reaches_nothing_else(
     hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
