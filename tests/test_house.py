@@ -52,6 +52,9 @@ HEAVY = (
     "tomllib",
     "tomlkit",
     "huggingface_hub",
+    "obstore",
+    "botocore",
+    "h5py",
 )
 
 Import = tuple[str, str, str, ast.stmt]

@@ -11,6 +11,7 @@ from tests.origin import Origin
 from tests.processes import run
 from tests.stores.front import Front
 from tests.stores.gcs import Gcs
+from tests.tf.cluster import workers
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import ResolverError
 
@@ -72,6 +73,34 @@ def test_a_directory_is_loaded_where_it_lies_and_resolve_asks_nobody(
     )
     assert said == "[3.0, 5.0]" and "saved_model.pb" in read(gcs)
     assert not cache_dir.exists()
+
+
+def test_what_a_root_in_a_bucket_holds_is_read_there_by_tensorflow_and_by_a_worker(
+    gcs: Gcs, gcs_for_tensorflow: dict[str, str], line: Path, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = origin.put("/line.tar.gz", tar_gz(files_in(line)))
+    for variable, value in gcs_for_tensorflow.items():
+        monkeypatch.setenv(variable, value)
+    (tmp_path / "unseen").mkdir()
+    with workers(tmp_path / "unseen") as cluster:
+        said = cluster.run(
+            """
+            tfimm_resolver.set_dir("gs://bucket/cache")
+            path = tfimm_resolver.resolve(arguments[0])
+            print(path)
+            print(load(path)(tf.constant([1.0, 2.0])).numpy().tolist())
+            connected()
+            with tf.device("/job:worker"):
+                model = load(path)
+                print(load_options(path).experimental_io_device, model(tf.constant([1.0, 2.0])).numpy().tolist())
+                print(model.slope.device)
+            """,
+            arguments=[handle],
+        )
+    path, here, there, device = said.splitlines()
+    assert path.startswith("gs://bucket/cache/") and here == "[3.0, 5.0]" and there == "None [3.0, 5.0]"
+    assert device.startswith("/job:worker") and origin.asked == ["/line.tar.gz"]
+    assert {*gcs.buckets["bucket"].files(path.removeprefix("gs://bucket/") + "/")} >= {"saved_model.pb"}
 
 
 def test_an_archive_is_fetched_from_a_public_bucket(gcs: Gcs, cache_dir: Path) -> None:
