@@ -212,6 +212,8 @@ def test_the_end_does_not_wait_for_a_store_that_does_not_answer(gcs: Gcs, object
         gcs.on(times=None).hold()
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 10
+    gcs.release()
+    until(lambda: not any(thread.name == "tfimm_resolver claim" for thread in threading.enumerate()))
 
 
 def test_a_bucket_that_may_not_be_written_is_told(gcs: Gcs, objects: Objects) -> None:

@@ -86,7 +86,7 @@ def load(
         tags = []
     options = _options(tf, path, options, io_device)
     with _translated(tf, path, options.experimental_io_device):
-        if placement.remote_tasks(tf) and (options.experimental_io_device is not None or placement.is_local(path)):
+        if placement.remote_tasks(tf):
             from tfimm_resolver import remote  # 1 ms that the import of the package need not cost
 
             model = remote.load(tf, path, tags, options)

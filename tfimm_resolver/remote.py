@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
         TensorTooLargeError: before anything is read, if a variable could not get from the reader to its device.
     """
     _tell_earlier_errors(tf, path)
+    if options.experimental_io_device is None and not placement.is_local(path):
+        return tf.saved_model.load(path, tags=tags, options=options)  # a place that every worker sees
     needed, home = needs(tf, path), placement.default_device(tf)
     reader = options.experimental_io_device and placement.in_full(tf, options.experimental_io_device)
     _must_see(tf, path, needed, reader or home, options)
@@ -138,7 +141,11 @@ def _load_tf1(
 
 
 def _tell_earlier_errors(tf: Any, path: str) -> None:
-    """Log what failed on a worker before and was not reported yet: it would be taken for a failure of ours."""
+    """Log what failed on a worker before and was not reported yet: it would be taken for a failure of ours.
+
+    So would what fails when Python collects a model that was loaded before the worker was connected: it never had it.
+    """
+    gc.collect()
     try:
         placement.bring_out_errors(tf)
     except tf.errors.OpError as error:

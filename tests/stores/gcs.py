@@ -112,6 +112,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, store: Gcs, door: type[Door]) -> None:
         super().__init__(("127.0.0.1", 0), door)
         self.store = store
+        self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def start(self) -> None:
@@ -119,12 +120,20 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Serve no more, also on connections that a client keeps for later."""
         self.shutdown()
         self.server_close()
         self._thread.join()
+        for connection in [*self._connections]:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        self._connections.add(request)
+        super().process_request(request, client_address)  # type: ignore[arg-type]
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        self._connections.discard(request)
         self.close_request(request)  # no orderly end before a RST
 
     def handle_error(self, request: object, client_address: object) -> None:

@@ -76,6 +76,34 @@ def test_what_failed_on_a_worker_before_is_not_taken_for_a_failure_to_load(clust
     assert "line was to be loaded, something failed on a remote worker: " in err
 
 
+def test_what_python_collects_is_gone_before_anything_is_loaded_onto_a_worker(cluster: Cluster) -> None:
+    """Of a model of before the connection TensorFlow takes away what the worker never had: mostly the next operation fails."""
+    said = cluster.run(
+        """
+        import gc, weakref
+
+        path_of("line")
+        gc.disable()
+        before = load("line")
+        before.itself = before  # else only its functions wait for a collection
+        seen = weakref.ref(before)
+        connected()
+        del before
+        print(seen() is None)
+        really = tf.saved_model.load
+
+        def noting(*given, **named):
+            print(seen() is None)
+            return really(*given, **named)
+
+        tf.saved_model.load = noting
+        with tf.device("/job:worker"):
+            print(called(load("line"), 1.0, 2.0))
+        """
+    )
+    assert said.splitlines() == ["False", "True", "[3.0, 5.0]"]
+
+
 def test_says_so_too_of_a_worker_without_local_files(cluster: Cluster) -> None:
     """The texts of a TPU node, from https://github.com/tensorflow/hub/issues/604 and of the operation alone."""
     said = cluster.run(
