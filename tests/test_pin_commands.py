@@ -546,3 +546,19 @@ def test_verify_and_rm_take_a_name_of_the_models_file(says: Says, origin: Origin
     assert ran("verify", "n")[0] == 6 and ran("verify", "--repair", "m")[0] == 0
     assert ran("rm", "n")[0] == 0 and list(cache_dir.iterdir()) == []
     assert ran("rm", "far")[0] == 2
+
+
+@pytest.mark.parametrize("asked", ["m", "its handle", "all"])
+def test_a_repair_keeps_the_pin_and_asks_the_mirrors(asked: str, says: Says, origin: Origin) -> None:
+    handle = origin.put("/m.tgz?key=hidden", tar_gz())
+    says(m=pinned(handle, mirrors=[f"{origin.url}/mirror.tgz"]))
+    graph = Path(resolve("m")) / "saved_model.pb"
+    words = {"m": ["m"], "its handle": [handle], "all": []}[asked]
+    graph.write_bytes(b"damaged")
+    origin.put("/m.tgz?key=hidden", tar_gz(OTHER))
+    code, out, _ = ran("verify", "--repair", *words)
+    assert code == 6 and f"came   {OTHER_PIN}" in out and f"pinned {PIN}" in out
+    assert graph.read_bytes() == b"damaged"
+    origin.put("/m.tgz?key=hidden", status=404)
+    origin.put("/mirror.tgz", tar_gz())
+    assert ran("verify", "--repair", *words)[0] == 0 and graph.read_bytes() == MODEL["saved_model.pb"]

@@ -68,14 +68,17 @@ def _read(place: str, _: int, __: int, mode: int) -> dict[str, Headers]:
         raise HandleError(f"{place} cannot be read: {error.strerror}", fix="Mend its permissions.") from error
     except ValueError as error:  # no TOML, no UTF-8; it shows nothing of the file but the line's number
         raise HandleError(f"{place} is no TOML: {error}", fix=_FORM) from error
-    known = {host.lower(): _checked(f"{place}, {host!r}", said) for host, said in facts.items()}
+    known = {host.lower(): _checked(place, host, said) for host, said in facts.items()}
     if os.name == "posix" and mode & 0o077 and any({"token", "headers"} & {*said} for said in facts.values()):
         log.warning("%s holds what others should not read, and they may: chmod 600 it", place)
     return known
 
 
-def _checked(where: str, said: Any) -> Headers:
+def _checked(place: str, host: str, said: Any) -> Headers:
     """What the file says of one host; no error shows a value."""
+    where = f"{place}, {host.rpartition('@')[2]!r}"
+    if "/" in host or "@" in host:
+        raise HandleError(f"{where}: a host is written without scheme, user and path", fix=_FORM)
     wrong = [key for key in said if key not in _KEYS] if isinstance(said, dict) else ["no table"]
     if wrong:
         raise HandleError(f"{where}: unknown key {wrong[0]!r}", fix=_FORM)

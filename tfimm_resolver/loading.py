@@ -78,10 +78,7 @@ def load(
     path = resolve(handle)
     names = set(tf.io.gfile.listdir(path)) if tf.io.gfile.isdir(path) else set()
     if not names.intersection(SAVED_MODEL_FILES):
-        raise NotASavedModelError(
-            f"{path} is no SavedModel: it has neither saved_model.pb nor saved_model.pbtxt\n"
-            f"  it has: {', '.join(sorted(names)[:10]) or 'nothing'}"
-        )
+        raise _no_saved_model(tf, path, names)
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
     options = _options(tf, path, options, io_device)
@@ -120,6 +117,20 @@ def load_options(
     return options
 
 
+def _no_saved_model(tf: Any, path: str, names: set[str]) -> LoadError:
+    if not names and not placement.is_local(path):
+        try:
+            tf.io.gfile.stat(f"{path}/saved_model.pb")  # of a bucket out of reach, isdir() says that it is no directory
+        except tf.errors.NotFoundError:
+            pass
+        except tf.errors.OpError as error:
+            return LoadError(f"TensorFlow cannot read {path}: {_reason(error)}")
+    return NotASavedModelError(
+        f"{path} is no SavedModel: it has neither saved_model.pb nor saved_model.pbtxt\n"
+        f"  it has: {', '.join(sorted(names)[:10]) or 'nothing'}"
+    )
+
+
 def _options(tf: Any, path: str, options: Any, io_device: str | None) -> Any:
     device = placement.io_device(tf, path) if io_device == "auto" else io_device
     return placement.with_io_device(tf, options, device)
@@ -154,9 +165,7 @@ def _translated(tf: Any, path: str, reader: str | None) -> Iterator[None]:
 
 
 def _told(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError:
-    text = str(error).strip()
-    lines = (line.strip() for line in text.splitlines())
-    reason = f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith(_IDLE_WORDS)), '')}"
+    text, reason = str(error).strip(), _reason(error)
     if (found := _MISSING_OP.search(text)) is not None:
         return MissingOpError(f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=_op_fix(found[1]))
     from tfimm_resolver import remote
@@ -167,6 +176,11 @@ def _told(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError
         if _UNSEEN.search(text) and (file := _file_here(tf, path, text)) and not _is_read_here(tf, reader):
             return remote.unseen(file, reason)
     return LoadError(f"TensorFlow cannot load {path}: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    lines = (line.strip() for line in str(error).splitlines())
+    return f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith(_IDLE_WORDS)), '')}"
 
 
 def _is_read_here(tf: Any, reader: str | None) -> bool:

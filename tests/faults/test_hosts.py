@@ -152,6 +152,8 @@ def test_no_password_that_a_server_says_is_in_an_error(
         ('token = "hunter22secret"', "'token'"),
         ('[models.example.org]\ntoken = "hunter22secret"', "'example'"),
         ('["h"]\ntokens = "hunter22secret"', "unknown key 'tokens'"),
+        ('["https://h"]\ntoken = "hunter22secret"', "'https://h': a host is written without"),
+        ('["ada:hunter22secret@h"]\ntoken = "x"', "'h': a host is written without"),
         ('["h"]\ntoken = 5', "token is no text"),
         ('["h"]\ntoken = ""', "token is no text"),
         ('["h"]\ntoken = "hunter22\\nsecret"', "token is not set"),

@@ -75,6 +75,24 @@ def test_a_directory_is_loaded_where_it_lies_and_resolve_asks_nobody(
     assert not cache_dir.exists()
 
 
+def test_a_directory_that_cannot_be_read_is_told_as_what_it_is(gcs: Gcs, gcs_for_tensorflow: dict[str, str]) -> None:
+    gcs.bucket("private", token="secret").put("line/1/saved_model.pb", b"a graph")
+    code = """
+        import sys, tfimm_resolver
+        for handle in sys.argv[1:]:
+            try:
+                tfimm_resolver.load(handle)
+            except tfimm_resolver.errors.LoadError as error:
+                print(type(error).__name__, error.text.splitlines()[0])
+        """
+    said = run(code, "gs://private/line/1", "gs://bucket/line/1", **gcs_for_tensorflow).splitlines()
+    assert said[0].startswith("LoadError TensorFlow cannot read gs://private/line/1: PermissionDeniedError: ")
+    assert said[1].startswith("NotASavedModelError gs://bucket/line/1 is no SavedModel")
+    nobody = {**gcs_for_tensorflow, "https_proxy": "http://127.0.0.1:1"}
+    said = run(code, "gs://bucket/line/1", **nobody).splitlines()
+    assert said[0].startswith("LoadError TensorFlow cannot read gs://bucket/line/1: ")
+
+
 def test_what_a_root_in_a_bucket_holds_is_read_there_by_tensorflow_and_by_a_worker(
     gcs: Gcs, gcs_for_tensorflow: dict[str, str], line: Path, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from tfimm_resolver import listing, record
+from tfimm_resolver import listing, models_file, record
+from tfimm_resolver.cache import name_of
 from tfimm_resolver.commands import again, common
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
+from tfimm_resolver.handle import Handle
 from tfimm_resolver.listing import Model
 from tfimm_resolver.progress import in_words
 from tfimm_resolver.resolver import resolve
@@ -73,6 +75,9 @@ def _repaired(model: Model) -> dict[str, Any]:
 def _handle_to_repair(model: Model) -> str:
     if model.is_only_read:
         raise CacheError(f"{model.lender} is an extra root, which is only read", fix="Whoever keeps it can mend it there.")
+    for known in models_file.models():  # its pin counts, and its mirrors
+        if model.entry and name_of(Handle.parse(known.handle).key) == model.entry.name:
+            return known.name
     handle = model.entry.record.handle if model.entry else ""
     if not handle or handle.endswith("?…"):
         raise CacheError(
