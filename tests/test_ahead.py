@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tfimm_resolver.ahead import Ahead, Behind
+from tests.processes import start
+from tfimm_resolver.ahead import Ahead, Behind, Crew
 
 
 def source(*pieces: bytes | Exception) -> Callable[[], bytes]:
@@ -139,3 +140,40 @@ def test_closing_ends_a_fetch_that_waits() -> None:
     started_s = time.monotonic()
     Ahead(fetch, stop=stopped.set).close()
     assert stopped.is_set() and time.monotonic() - started_s < 20
+
+
+def test_a_signal_that_does_not_wake_who_waits_for_a_crew_is_seen_nevertheless() -> None:
+    """As one that comes in the moment before the wait begins; here another thread takes it."""
+    with start(
+        """
+        import os, signal, threading
+        from tfimm_resolver.ahead import Crew
+
+        def end(*_):
+            raise SystemExit(7)
+
+        def deed():
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(60)
+
+        signal.signal(signal.SIGTERM, end)
+        with Crew(1) as crew:
+            crew.submit(int).result()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            crew.submit(deed).result()
+        """
+    ) as waiting:
+        try:
+            assert waiting.wait(30) == 7
+        finally:
+            waiting.kill()
+
+
+def test_what_a_crew_does_comes_back_as_it_is() -> None:
+    def fail() -> None:
+        raise TimeoutError("of the deed")
+
+    with Crew(2) as crew:
+        assert [one.result() for one in [crew.submit(abs, number) for number in (-1, -2, -3)]] == [1, 2, 3]
+        with pytest.raises(TimeoutError, match="of the deed"):
+            crew.submit(fail).result()

@@ -292,7 +292,10 @@ def test_sync_fetches_nothing_for_a_name_that_was_changed_meanwhile(says: Says, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_sync_leaves_nothing_half_made(number: int, says: Says, origin: Origin, cache_dir: Path) -> None:
+@pytest.mark.parametrize("stalled_s", [0, 0.5], ids=["at once", "while nothing comes"])
+def test_an_interrupted_sync_leaves_nothing_half_made(
+    stalled_s: float, number: int, says: Says, origin: Origin, cache_dir: Path
+) -> None:
     bodies = {name: tar_gz({"saved_model.pb": os.urandom(300_000)}) for name in "ab"}
     says(**{name: {"handle": f"{origin.url}/{name}.tgz"} for name in bodies})
     gate = threading.Event()
@@ -301,13 +304,16 @@ def test_an_interrupted_sync_leaves_nothing_half_made(number: int, says: Says, o
     job = subprocess.Popen(
         [sys.executable, "-m", "tfimm_resolver", "sync"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    late = threading.Timer(20, gate.set)  # who waited for the models would have them then
     try:
         while len(origin.asked) < 2 or not cache_dir.exists() or len(list(cache_dir.glob("*.tmp"))) < 2:
             assert job.poll() is None
+        time.sleep(stalled_s)
         job.send_signal(number)
-        threading.Timer(2, gate.set).start()
+        late.start()
         _, err = job.communicate(timeout=60)
     finally:
+        late.cancel()
         job.kill()
     assert job.returncode == 128 + number and "Traceback" not in err
     assert [path for path in cache_dir.iterdir() if path.suffix != ".parts"] == []

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 _WAITING = 16
@@ -159,6 +159,19 @@ class Behind:
             self._deeds.done()
 
 
+class _Awaited(Future[_Result]):
+    """What a deed will give; who waits for it looks up now and then.
+
+    A signal that comes in the moment before a wait begins is seen only when that ends: Ctrl-C would do nothing.
+    """
+
+    def result(self, timeout: float | None = None) -> _Result:
+        """As that of any future."""
+        while timeout is None and not self.done():
+            wait([self], _TICK_S)
+        return super().result(timeout)
+
+
 class Crew:
     """A few threads that do deeds at once.
 
@@ -177,7 +190,7 @@ class Crew:
 
     def submit(self, deed: Callable[..., _Result], *things: Any) -> Future[_Result]:
         """Have it done, in its turn."""
-        done: Future[_Result] = Future()
+        done: Future[_Result] = _Awaited()
 
         def work() -> None:
             try:

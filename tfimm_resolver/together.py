@@ -73,7 +73,7 @@ class _Sum:
                 self._drawing.finish(False)
 
     def stop(self) -> None:
-        """End every download, when its next bytes come."""
+        """End every download that tells its progress, or that it makes none."""
         self._is_stopped = True
 
     def part(self, course: Course) -> _Part:

@@ -224,8 +224,7 @@ class Transfer:
             def tell() -> None:
                 nonlocal told_bytes
                 arrived_bytes = body.arrived_bytes
-                if arrived_bytes > told_bytes:
-                    meter.advance(arrived_bytes - told_bytes)
+                meter.advance(arrived_bytes - told_bytes)  # also of nothing: it says so if this one is to stop
                 told_bytes = arrived_bytes
 
             hashed = Hashed(body.read, Digests(body.reply.headers, is_whole=body.reply.status_code == 200))
