@@ -130,6 +130,27 @@ def test_a_file_is_closed_after_what_is_written_to_it_even_if_that_fails() -> No
     assert file.closed
 
 
+def test_who_is_interrupted_at_the_end_of_a_wait_for_deeds_can_end_their_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = Behind()
+    room = behind._deeds._room
+    rooms = room.qsize()
+
+    class Interrupted:
+        put = staticmethod(room.put)
+
+        def get(self) -> None:
+            room.get()
+            if room.empty():
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(behind._deeds, "_room", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            behind.finish()
+    assert room.qsize() == rooms - 1
+    behind.close()
+
+
 def test_closing_ends_a_fetch_that_waits() -> None:
     stopped = threading.Event()
 

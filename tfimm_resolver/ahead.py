@@ -40,10 +40,14 @@ class _Belt:
 
     def drained(self) -> None:
         """Wait until nothing is under way."""
-        for _ in range(_WAITING):
-            self._room.get()
-        for _ in range(_WAITING):
-            self._room.put(None)
+        rooms = 0
+        try:
+            while rooms < _WAITING:
+                self._room.get()
+                rooms += 1
+        finally:  # after Ctrl-C, too: what ends the thread needs room
+            for _ in range(rooms):
+                self._room.put(None)
 
 
 class Ahead:
