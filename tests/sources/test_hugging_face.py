@@ -305,28 +305,30 @@ def test_who_has_not_installed_the_library_learns_what_to_install(
     assert caught.value.fix == "pip install 'tfimm_resolver[hf]'"
 
 
-def test_what_an_extra_root_has_serves_where_it_fails(
-    hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def baked(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path, tmp_path: Path) -> str:
+    """Where o/m lies in an extra root, and nowhere else."""
     hugging_face.push("o/m", MODEL)
     name = Path(resolve("hf://o/m")).name
     cache_dir.rename(tmp_path / "baked")
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "baked"))
-    assert resolve("hf://o/m") == f"{tmp_path}/baked/{name}"
+    return f"{tmp_path}/baked/{name}"
+
+
+def test_what_an_extra_root_has_serves_where_it_fails(
+    baked: str, hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path
+) -> None:
+    assert resolve("hf://o/m") == baked
     say_offline(hugging_face, monkeypatch)
-    assert resolve("hf://o/m") == f"{tmp_path}/baked/{name}" and not cache_dir.exists()
+    assert resolve("hf://o/m") == baked and not cache_dir.exists()
 
 
 def test_what_an_extra_root_has_serves_where_the_bucket_behind_this_machine_is_out_of_reach(
-    hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path, tmp_path: Path
+    baked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hugging_face.push("o/m", MODEL)
-    name = Path(resolve("hf://o/m")).name
-    cache_dir.rename(tmp_path / "baked")
-    monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "baked"))
     monkeypatch.setenv("TFHUB_CACHE_DIR", "s3://bucket/cache")
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
-    assert resolve("hf://o/m") == f"{tmp_path}/baked/{name}"
+    assert resolve("hf://o/m") == baked
 
 
 def test_a_model_in_a_bucket_serves_a_machine_that_reaches_nothing_else(
