@@ -99,3 +99,18 @@ def test_a_drive_is_refused_wherever_it_stands(name: str) -> None:
 
 def test_a_short_name_is_shown_as_it_is() -> None:
     assert shown("a\u202eb") == "'a\\u202eb'"
+
+
+@pytest.mark.parametrize("path", ["a//b", "/a", "./a", "a/./b", "a/.", "sub//etc/passwd", "a//"])
+def test_a_listed_file_has_one_spelling(path: str) -> None:
+    with pytest.raises(ArchiveError):
+        Names().listed_file(path)
+
+
+@pytest.mark.parametrize("paths", [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a/b/c", "a/b"), ("a/b", "a/b/c/d")])
+def test_a_listed_file_is_neither_twice_there_nor_a_directory(paths: tuple[str, str]) -> None:
+    names = Names()
+    assert names.listed_file(paths[0]) == paths[0]
+    with pytest.raises(ArchiveError, match="listed twice, or as a file and as a directory"):
+        names.listed_file(paths[1])
+    assert names.listed_file("c/d") == "c/d"

@@ -103,7 +103,7 @@ def test_a_record_of_a_size_that_no_file_has_tells_no_files(size_bytes: int) -> 
     assert Record.parse(text.replace('"size_bytes": 7', f'"size_bytes": {size_bytes}'), "t").files is None
 
 
-@pytest.mark.parametrize("path", ["../other/saved_model.pb", "/etc/passwd", "a/../../b", None])
+@pytest.mark.parametrize("path", ["../other/saved_model.pb", "/etc/passwd", "a/../../b", "a//etc/passwd", "./a", "a/", None])
 def test_a_record_of_no_files_or_of_files_elsewhere_tells_no_files(path: str | None) -> None:
     text = Record("h", "t", files=(File(path, 1, "ab"),) if path else ()).to_text()
     assert Record.parse(text, "t").files is None

@@ -137,9 +137,9 @@ class Repository:
             for entry in some:
                 if not hasattr(entry, "blob_id"):  # a folder
                     continue
-                listed = Listed(entry.path, entry.path.removeprefix(prefix), entry.size, _digest(entry))
-                names.parts(listed.path, is_directory=False)
-                if not entry.path.startswith(prefix) or len(wanted) == members_max:
+                path = names.listed_file(entry.path)
+                listed = Listed(path, path.removeprefix(prefix), entry.size, _digest(entry))
+                if not path.startswith(prefix) or len(wanted) == members_max:
                     raise FetchError(
                         f"{model.key}: the list of its files does not end, or holds files that lie elsewhere",
                         fix="If it has so many, set TFIMM_RESOLVER_MAX_MEMBERS.",

@@ -31,6 +31,8 @@ class Names:
         # By the number of the directory and the folded name: the name as it was first spelt, and its own number.
         # No whole paths: of a member a hundred directories deep they would be a hundred strings.
         self._known: dict[tuple[int, str], tuple[str, int]] = {}
+        self._listed: set[str] = set()
+        self._parents: set[str] = set()
 
     def parts(self, name: str, *, is_directory: bool) -> tuple[str, ...]:
         """The parts of a member's path. The same one a second time is no matter here: the disk sees to that.
@@ -55,6 +57,25 @@ class Names:
                     f"member {shown(name)} stands where {shown(other)} does: they differ in nothing but case or Unicode form"
                 )
         return parts
+
+    def listed_file(self, path: str) -> str:
+        """Return a file's path from the listing of a store, checked as ``parts`` does; it may be joined as it is.
+
+        A store knows one spelling for each file. Another one, such as ``a//b`` or ``./a``, would be checked in one form
+        and joined in another, which is how ``folder//etc/passwd`` becomes ``/etc/passwd`` below its folder.
+
+        Raises:
+            ArchiveError: as ``parts`` does; if the path has another spelling, or was listed before as a file or a directory.
+        """
+        parts = self.parts(path, is_directory=False)
+        if "/".join(parts) != path:
+            raise ArchiveError(f"member {shown(path)} is not spelled as a store lists files: an empty or dotted part is in it")
+        parents = {path[:end] for end, character in enumerate(path) if character == "/"}
+        if path in self._listed or path in self._parents or not parents.isdisjoint(self._listed):
+            raise ArchiveError(f"member {shown(path)} is listed twice, or as a file and as a directory")
+        self._listed.add(path)
+        self._parents |= parents
+        return path
 
     def _added(self, key: tuple[int, str], part: str, name: str) -> tuple[str, int]:
         _check(part, name)

@@ -129,7 +129,8 @@ def _parse(text: str, tree: str) -> Record:
         if facts.pop("version") != VERSION:
             raise ValueError
         files = tuple(File(str(file["path"]), _size(file["size_bytes"]), str(file["sha256"])) for file in facts.pop("files"))
-        if not files or any(os.path.isabs(file.path) or ".." in file.path.split("/") for file in files):
+        # An absolute path has an empty first part.
+        if not files or any(not {"", ".", ".."}.isdisjoint(file.path.split("/")) for file in files):
             raise ValueError
         texts = {name: str(facts.pop(name)) for name in ("handle", "tree", "fetched_at")}
         return Record(**texts, origin=Origin.parse(facts["origin"]), files=files)

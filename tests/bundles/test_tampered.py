@@ -79,7 +79,22 @@ def test_a_bundle_that_was_tampered_with_is_refused_and_nothing_is_kept(deed: st
 
 @pytest.mark.parametrize(
     "path",
-    ["../evil", "/evil", "a/../../evil", "variables", "SAVED_MODEL.pb", "con", "a:b", "a\\b", "x" * 256, "\u202ex"],
+    [
+        "../evil",
+        "/evil",
+        "a/../../evil",
+        "variables",
+        "SAVED_MODEL.pb",
+        "con",
+        "a:b",
+        "a\\b",
+        "x" * 256,
+        "\u202ex",
+        "a//evil",
+        "./evil",
+        "a/./evil",
+        "a/",
+    ],
 )
 def test_a_record_that_promises_a_name_that_no_model_may_hold_is_refused(path: str, bundled: Path, far: Path) -> None:
     def add(data: bytes) -> bytes:

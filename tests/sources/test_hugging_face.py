@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.archives import MODEL, files_in
-from tests.hugging_face import Handler, HuggingFace, blob_id
+from tests.hugging_face import Handler, HuggingFace, blob_id, listed
 from tests.processes import run, start
 from tests.test_names import put_model
 from tfimm_resolver import resolve, set_model_cache
@@ -475,6 +475,11 @@ def test_other_bytes_than_the_repository_lists_are_not_kept(
         (("CON",), "Windows cannot hold"),
         (("a/X", "a/x"), "nothing but case"),
         (("a\n",), "does not stay inside"),
+        (("a//b",), "is not spelled as a store lists files"),
+        (("./a",), "is not spelled as a store lists files"),
+        (("a/./b",), "is not spelled as a store lists files"),
+        (("a", "a/b"), "as a file and as a directory"),
+        (("a/b/c", "a/b"), "as a file and as a directory"),
     ],
 )
 def test_a_name_that_may_not_be_written_is_refused_before_anything_comes(
@@ -482,6 +487,30 @@ def test_a_name_that_may_not_be_written_is_refused_before_anything_comes(
 ) -> None:
     commit = hugging_face.push("o/m", {**MODEL, **dict.fromkeys(names, b"x")})
     with pytest.raises(ArchiveError, match=words):
+        resolve(f"hf://o/m@{commit}")
+    assert fetched(hugging_face) == [] and os.listdir(cache_dir) == []
+
+
+@pytest.mark.parametrize("handle", ["hf://o/m", "hf://o/m@main/sub", "hf://o/m/sub/deeper"])
+def test_a_listed_name_that_is_absolute_below_the_folder_writes_nothing_outside(
+    handle: str, hugging_face: HuggingFace, cache_dir: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "profile").write_text("original")
+    folder = handle.partition("/m")[2].partition("/")[2] or "sub"
+    evil = {f"{folder}/{outside}/profile": b"evil", f"{folder}/{outside}/new/keys": b"evil"}
+    hugging_face.push("o/m", {**MODEL, f"{folder}/saved_model.pb": b"x", **evil})
+    with pytest.raises(ArchiveError, match="is not spelled as a store lists files"):
+        resolve(handle)
+    assert files_in(outside) == {"profile": b"original"} and os.listdir(cache_dir) == []
+
+
+def test_a_file_that_is_listed_twice_is_refused(hugging_face: HuggingFace, cache_dir: Path) -> None:
+    commit = hugging_face.push("o/m", MODEL)
+    entries = [listed("saved_model.pb", MODEL["saved_model.pb"])] * 2
+    hugging_face.hub.faults["/api/models/o/m/tree/"] = lambda handler: handler.say_json(entries) is None
+    with pytest.raises(ArchiveError, match="is listed twice"):
         resolve(f"hf://o/m@{commit}")
     assert fetched(hugging_face) == [] and os.listdir(cache_dir) == []
 
