@@ -16,6 +16,20 @@ _FAREWELL_S = 2.0
 _Result = TypeVar("_Result")
 
 
+def start_thread(target: Callable[..., object], name: str, *arguments: object) -> threading.Thread | None:
+    """Start a daemon thread; None where the system starts no more of them.
+
+    That is so at a limit of processes, and, from Python 3.12 on, as soon as the main thread has ended or ``atexit`` runs.
+    Callers then do the work themselves.
+    """
+    thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
+
+
 class _Belt:
     """Carries things from one thread to another, in order, a few at a time."""
 
@@ -70,8 +84,7 @@ class Ahead:
         self._pieces = _Belt()
         self._left = b""
         self._is_closed = self._is_over = False
-        self._thread = threading.Thread(target=self._run, name="tfimm_resolver ahead", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, "tfimm_resolver ahead")
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes; none at the end. Raises what ``fetch`` raised."""
@@ -83,10 +96,18 @@ class Ahead:
         """End the thread; it is not waited for longer than a moment, if its fetch does not return."""
         self._is_closed = True
         self._stop()
-        self._thread.join(_FAREWELL_S)
+        if self._thread is not None:
+            self._thread.join(_FAREWELL_S)
 
     def _next(self) -> bytes:
         self._tick()
+        if self._thread is None:
+            piece = b"" if self._is_over else self._fetch()
+            self._is_over = not piece
+            return piece
+        return self._next_from_thread()
+
+    def _next_from_thread(self) -> bytes:
         while not self._is_over:
             try:
                 piece = self._pieces.get(_TICK_S)
@@ -127,40 +148,49 @@ class Behind:
     def __init__(self) -> None:
         self._deeds = _Belt()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="tfimm_resolver behind", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, "tfimm_resolver behind")
 
     def do(self, deed: Callable[..., object], *arguments: object) -> None:
         """Have a deed done. Raises what an earlier one raised."""
         if self._error is not None:
             raise self._error
-        self._deeds.put((deed, arguments, False))
+        self._submit(deed, arguments, False)
 
     def do_anyway(self, deed: Callable[[], object]) -> None:
         """Have a deed done, whatever became of earlier ones."""
-        self._deeds.put((deed, (), True))
+        self._submit(deed, (), True)
 
     def finish(self) -> None:
         """Wait until all is done. Raises what one of them raised."""
-        self._deeds.drained()
+        if self._thread is not None:
+            self._deeds.drained()
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
         """End the thread, once all is done that was given."""
-        self._deeds.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._deeds.put(None)
+            self._thread.join()
+
+    def _submit(self, deed: Callable[..., object], arguments: tuple[object, ...], is_due: bool) -> None:
+        if self._thread is None:
+            self._run_one(deed, arguments, is_due)
+        else:
+            self._deeds.put((deed, arguments, is_due))
 
     def _run(self) -> None:
         while isinstance(given := self._deeds.get(), tuple):
-            deed, arguments, is_due = given
-            try:
-                if is_due or self._error is None:
-                    deed(*arguments)
-            except BaseException as error:  # it is raised where the next deed is given
-                self._error = self._error or error
-            del deed, arguments, given  # a piece is not kept for longer than it is needed
+            self._run_one(*given)
+            del given  # a piece is not kept for longer than it is needed
             self._deeds.done()
+
+    def _run_one(self, deed: Callable[..., object], arguments: tuple[object, ...], is_due: bool) -> None:
+        try:
+            if is_due or self._error is None:
+                deed(*arguments)
+        except BaseException as error:  # it is raised where the next deed is given
+            self._error = self._error or error
 
 
 class _Awaited(Future[_Result]):
@@ -202,10 +232,12 @@ class Crew:
             except BaseException as error:  # it is raised where the result is wanted
                 done.set_exception(error)
 
-        self._deeds.put(work)
-        if self._hired < self._size:
+        if self._hired < self._size and start_thread(self._run, "tfimm_resolver crew") is not None:
             self._hired += 1
-            threading.Thread(target=self._run, name="tfimm_resolver crew", daemon=True).start()
+        if self._hired:
+            self._deeds.put(work)
+        else:
+            work()
         return done
 
     def close(self) -> None:

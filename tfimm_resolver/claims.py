@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tfimm_resolver import settings
+from tfimm_resolver.ahead import start_thread
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.objects import Objects, Version
 
@@ -58,15 +59,14 @@ def held(
         yield False
         return
     ended = threading.Event()
-    keeping = threading.Thread(
-        target=_keep, args=(objects, path, version, ended, beat), name="tfimm_resolver claim", daemon=True
-    )
-    keeping.start()
+    # Without a thread the claim expires meanwhile: others may then do the same work.
+    keeping = start_thread(_keep, "tfimm_resolver claim", objects, path, version, ended, beat)
     try:
         yield True
     finally:
         ended.set()
-        keeping.join(_FAREWELL_S)  # a store that does not answer is no reason to stay: the claim expires
+        if keeping is not None:
+            keeping.join(_FAREWELL_S)  # a store that does not answer is no reason to stay: the claim expires
 
 
 def _taken(

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from tfimm_resolver.ahead import start_thread
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -76,7 +78,8 @@ def drawn(course: Course, *, quiet: bool) -> Drawing:
         return _Silent()
     if is_notebook():
         return _NotebookLine(course)
-    if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
+    # rich redraws a bar from a thread of its own.
+    if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb" and start_thread(lambda: None, "tfimm_resolver bar"):
         return _TerminalLine(course)
     return _Lines(course)
 

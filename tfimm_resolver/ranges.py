@@ -79,6 +79,8 @@ class Ranges:
         self._open: tuple[int, IO[bytes]] | None = None
         self._replies: set[requests.Response] = set()
         self._threads: list[threading.Thread] = []
+        self._has_begun = False
+        self._inline: list[tuple[_Range | None, requests.Response | None]] = []
         self.reply, self.size_bytes, self.arrived_bytes = reply, whole.size_bytes, 0
         self.resumed_bytes = sum(piece.done_bytes for piece in self._ranges)
         self._working, self._working_max = 0, settings.connections()
@@ -93,9 +95,11 @@ class Ranges:
         """
         if self._at == self.size_bytes:
             return b""
-        if not self._threads:  # not earlier: whoever has this object by now will close it
+        if not self._has_begun:  # not earlier: whoever has this object by now will close it
             self._begin()
         piece = self._ranges[self._at // self._whole.range_bytes]
+        while self._inline and piece.start + piece.done_bytes <= self._at and self._error is None:
+            self._download_inline()
         with self._news:
             while (ready := piece.start + piece.done_bytes - self._at) <= 0 and self._error is None:
                 self._starve()
@@ -129,10 +133,23 @@ class Ranges:
 
     def _begin(self) -> None:
         """One connection to begin with; all of them where there is so much to unpack that nobody will starve for long."""
+        self._has_begun = True
         first = self._waiting.pop(0) if self._waiting else None  # of which the first answer holds the bytes, no other
-        self._connect(self._session, first, self.reply)
+        try:
+            self._connect(self._session, first, self.reply)
+        except RuntimeError:  # no more threads, see ahead.start_thread: the reader downloads each part itself
+            self._working = 1
+            self._inline = [(first, self.reply)]
+            return
         for _ in range(min(self._working_max - 1, len(self._waiting)) if self.resumed_bytes else 0):
             self._connect_another()
+
+    def _download_inline(self) -> None:
+        """Download the next missing part in the reader's own thread."""
+        piece, reply = self._inline.pop()
+        self._inline.append((None, None))
+        if piece := piece or self._next():
+            self._bring(self._session, piece, reply)
 
     def _starve(self) -> None:
         """Wait for bytes; who mostly waits has another connection brought in."""
