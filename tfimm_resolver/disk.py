@@ -72,6 +72,19 @@ def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
     shutil.rmtree(path, ignore_errors)
 
 
+def remove_tree_in_place(path: str) -> None:
+    """Remove a directory that cannot be renamed, such that no reader takes what is left meanwhile for a model.
+
+    overlayfs renames no directory of a lower layer (EXDEV; Linux, Documentation/filesystems/overlayfs.rst), as a cache
+    in a Docker image is one. The files at the top go first, among them saved_model.pb, without which nothing is a model.
+    """
+    with os.scandir(path) as entries:
+        files = [entry.path for entry in entries if not entry.is_dir(follow_symlinks=False)]
+    for file in files:
+        unlink(file)
+    remove_tree(path)
+
+
 def empty(folder: Path) -> None:
     """Remove what a failed try unpacked; the folder itself stays, since its name stands for a lock."""
     for child in list(folder.iterdir()):

@@ -184,8 +184,10 @@ class LocalRoot:
             dying = self.locate(f"{name.partition('.')[0]}.{new_word()}.tmp")
             try:
                 disk.rename(path, dying)
-            except OSError:  # it may have been renamed, and only not be there to stay
-                disk.remove_tree(dying, ignore_errors=True)
+            except OSError as error:
+                if error.errno == errno.EXDEV:
+                    return disk.remove_tree_in_place(path)
+                disk.remove_tree(dying, ignore_errors=True)  # it may have been renamed, and only not be there to stay
                 raise
             disk.remove_tree(dying)
 

@@ -1,0 +1,113 @@
+"""A cache in a lower layer of overlayfs, as in a Docker image: it heals, refreshes and shrinks like any other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MODEL, files_in, tar_gz
+from tests.origin import Origin
+from tests.test_cli import ran
+from tfimm_resolver import bundle, disk, resolve, unbundle
+from tfimm_resolver.cache import name_of
+from tfimm_resolver.record import RECORD
+
+NEW = {**MODEL, "saved_model.pb": b"a newer graph"}
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[list[Path]]:
+    """Directories that are unmounted after the test."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts file systems")
+    places: list[Path] = []
+    yield places
+    for place in reversed(places):
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def mount(kind: str, place: Path, mounted: list[Path], options: str = "") -> None:
+    """Mount a file system until the test ends."""
+    command = ["mount", "-t", kind, *(["-o", options] if options else []), kind, str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no {kind} can be mounted here: {done.stderr.strip()}")
+    mounted.append(place)
+
+
+@dataclass
+class Image:
+    """A handle that was cached when the image was built, and the cache as a container sees it."""
+
+    handle: str
+    root: Path
+
+    @property
+    def tree(self) -> Path:
+        return self.root / name_of(self.handle)
+
+
+@pytest.fixture
+def image(origin: Origin, cache_dir: Path, tmp_path: Path, mounted: list[Path]) -> Image:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    resolve(handle)
+    upper, work = tmp_path / "upper", tmp_path / "work"
+    upper.mkdir()
+    work.mkdir()
+    mount("overlay", cache_dir, mounted, f"lowerdir={cache_dir},upperdir={upper},workdir={work}")
+    return Image(handle, cache_dir)
+
+
+def left_in(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir())
+
+
+def test_a_damaged_model_of_a_lower_layer_heals_and_stays_healed(image: Image, origin: Origin) -> None:
+    (image.tree / "saved_model.pb").unlink()
+    for _ in range(2):
+        assert files_in(resolve(image.handle)) == MODEL
+    assert len(origin.asked) == 2 and left_in(image.root) == [image.tree.name, image.tree.name + RECORD]
+
+
+def test_verify_repairs_a_model_of_a_lower_layer(image: Image) -> None:
+    (image.tree / "variables/variables.index").write_bytes(b"AN INDEX")
+    assert ran("verify")[0] != 0
+    assert ran("verify", "--repair")[0] == 0
+    assert ran("verify")[0] == 0 and files_in(image.tree) == MODEL
+
+
+def test_a_model_of_a_lower_layer_is_refreshed_and_the_old_one_removed_in_time(image: Image, origin: Origin) -> None:
+    origin.put("/m.tar.gz", tar_gz(NEW))
+    path = resolve(image.handle, refresh=True)
+    assert files_in(path) == NEW and files_in(image.tree) == MODEL
+    os.utime(image.tree, (0, 0))
+    resolve(origin.put("/other.tar.gz", tar_gz()))  # another fetch tidies up
+    assert not image.tree.exists() and files_in(resolve(image.handle)) == NEW
+
+
+def test_a_model_of_a_lower_layer_is_removed(image: Image) -> None:
+    assert ran("rm", image.handle)[0] == 0
+    assert left_in(image.root) == [] and image.handle not in ran("ls")[1]
+
+
+def test_a_bundle_replaces_a_damaged_model_of_a_lower_layer(image: Image, tmp_path: Path) -> None:
+    bundle.write([image.handle], tmp_path / "bundle")
+    (image.tree / "saved_model.pb").unlink()
+    assert [one.state for one in unbundle.read(tmp_path / "bundle")] == ["imported"]
+    assert files_in(image.tree) == MODEL
+
+
+def test_what_a_removal_leaves_that_breaks_off_is_no_model(tmp_path: Path, mounted: list[Path]) -> None:
+    tree = tmp_path / "tree"
+    (tree / "variables").mkdir(parents=True)
+    mount("tmpfs", tree / "variables", mounted)
+    for name, data in MODEL.items():
+        (tree / name).write_bytes(data)
+    with pytest.raises(OSError, match="busy"):
+        disk.remove_tree_in_place(str(tree))
+    assert not (tree / "saved_model.pb").exists()
