@@ -103,11 +103,15 @@ def test_a_bundle_replaces_a_damaged_model_of_a_lower_layer(image: Image, tmp_pa
 
 
 def test_what_a_removal_leaves_that_breaks_off_is_no_model(tmp_path: Path, mounted: list[Path]) -> None:
-    tree = tmp_path / "tree"
-    (tree / "variables").mkdir(parents=True)
+    disk_root = tmp_path / "disk"
+    disk_root.mkdir()
+    mount("tmpfs", disk_root, mounted)
+    tree = disk_root / "tree"
+    tree.mkdir()
+    (tree / "saved_model.pb").write_bytes(b"a graph")
+    (tree / "variables").mkdir()  # tmpfs lists the newest first, so a plain removal would end here
     mount("tmpfs", tree / "variables", mounted)
-    for name, data in MODEL.items():
-        (tree / name).write_bytes(data)
+    assert os.listdir(tree) == ["variables", "saved_model.pb"]
     with pytest.raises(OSError, match="busy"):
         disk.remove_tree_in_place(str(tree))
-    assert not (tree / "saved_model.pb").exists()
+    assert os.listdir(tree) == ["variables"]
