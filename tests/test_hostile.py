@@ -121,6 +121,9 @@ def test_unpacks(what: str, form: str, way: Callable[..., Path], outside: Path, 
 INNER = tar(entry("../victim", b"harm"))
 TAKEN: dict[str, tuple[bytes, dict[str, bytes]]] = {
     "a directory that is named twice": (tar(entry("D/", kind=b"5"), entry("D/x"), entry("D", kind=b"5")), {"D/x": b""}),
+    "a file twice, of which the last counts": (tar(entry("x", b"1"), entry("x", b"22")), {"x": b"22"}),
+    "a file twice, spelled otherwise": (tar(entry("a/x", b"1"), entry("b"), entry("./a//x", b"22")), {"a/x": b"22", "b": b""}),
+    "the same file thrice": (tar(*[entry("x", b"1")] * 3), {"x": b"1"}),
     "directories that are the target": (tar(*(entry(name, kind=b"5") for name in ("./", ".", "", "././"))), {}),
     "a tar within a tar": (tar(entry("inner.tar", INNER)), {"inner.tar": INNER}),
     "a tar within a pax size": (tar(pax({"size": str(len(INNER))}), header(b"a", 0), INNER), {"a": INNER}),

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import importlib
 import io
+import logging
 import os
 import re
 import uuid
@@ -25,6 +26,8 @@ from tfimm_resolver.target import PIECE_BYTES, Limits, Packed, Stream, Target
 GzipFile: Any = gzip.GzipFile
 with contextlib.suppress(ImportError):  # no wheel for this platform
     GzipFile = importlib.import_module("isal.igzip").IGzipFile  # twice as fast
+
+log = logging.getLogger("tfimm_resolver")
 
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 
@@ -65,14 +68,18 @@ def unpack(
     with Target(into, packed, limits or Limits()) as target:
         target.want_room(packed_bytes or 0)  # what is packed becomes more, as a rule
         if head.startswith(b"\x1f\x8b"):
-            target.fill(tar.members(target.limited(_gunzipped(packed))))
+            target.fill(tar.members(target.limited(_gunzipped(packed))), last_wins=True)
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             _unzip(target, form.heed)
         elif tar.is_header(head):
-            target.fill(tar.members(target.limited(packed.pieces())))
+            target.fill(tar.members(target.limited(packed.pieces())), last_wins=True)
         else:
             raise ArchiveError(f"it is no .tar, .tar.gz or .zip: it begins with {quoted(head)}")
         target.finish()
+        for path in target.replaced():
+            log.warning(
+                "the archive holds %s more than once, with different bytes: the last one counts, as in tar", shown(path)
+            )
     wrapper = _unwrap(into, form.is_wrapped)
     files = (replace(file, path=file.path.removeprefix(wrapper)) for file in target.files)
     return sorted(files, key=lambda file: file.path)

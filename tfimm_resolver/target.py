@@ -81,8 +81,10 @@ class Target:
         self._is_spooled = False
         self._made: set[tuple[str, ...]] = set()
         self._names = Names()
+        self._file_parts: set[tuple[str, ...]] = set()
+        self._written: dict[str, File] = {}
+        self._replaced: dict[str, set[str]] = {}
         self._size_bytes = 0
-        self.files: list[File] = []
 
     def __enter__(self) -> Target:
         return self
@@ -105,13 +107,13 @@ class Target:
                 )
             yield piece
 
-    def fill(self, members: Iterable[tar.Member]) -> None:
-        """Put every member in its place."""
+    def fill(self, members: Iterable[tar.Member], *, last_wins: bool = False) -> None:
+        """Put every member in its place; a file that is there twice is refused, unless the last one wins."""
         for member in members:
             if member.is_directory:
                 self.directory(member.name)
             else:
-                self.file(member.name, member.pieces, member.size_bytes)
+                self.file(member.name, member.pieces, member.size_bytes, may_replace=last_wins)
 
     def directory(self, name: str) -> None:
         """Make a directory, which may be there already."""
@@ -119,15 +121,19 @@ class Target:
         with self._telling(name):
             self._make(parts)
 
-    def file(self, name: str, pieces: Iterable[bytes | memoryview], size_bytes: int) -> None:
-        """Have a file written, which may not; it is whole once ``behind`` has finished."""
+    def file(self, name: str, pieces: Iterable[bytes | memoryview], size_bytes: int, *, may_replace: bool = False) -> None:
+        """Have a file written, which may not be there unless ``may_replace``; it is whole once ``behind`` has finished."""
         parts = self._parts(name, is_directory=False)
         self.expect(size_bytes)
+        if may_replace and parts in self._file_parts:
+            self._remove_earlier(parts)
+        self._file_parts.add(parts)
         with self._telling(name):
             self._make(parts[:-1])
             # x: the disk knows best which names are the same.
             file = open(self._into.joinpath(*parts), "xb", buffering=0)  # noqa: SIM115  # closed behind
-        output = _Output(file, "/".join(parts), self._flushing)
+        path = "/".join(parts)
+        output = _Output(file, path, self._flushing)
 
         def write(piece: bytes | memoryview) -> None:
             with self._telling(name):
@@ -136,7 +142,7 @@ class Target:
         try:
             for piece in pieces:
                 self._behind.do(write, piece)
-            self._behind.do(lambda: self.files.append(output.finished()))
+            self._behind.do(lambda: self._written.update({path: output.finished()}))
         finally:
             self._behind.do_anyway(lambda: self._flushing.do_anyway(file.close))
 
@@ -145,6 +151,15 @@ class Target:
         self._behind.finish()
         with self._telling(""):
             self._flushing.finish()
+
+    def replaced(self) -> list[str]:
+        """The paths of files that a later member of other bytes replaced; complete after ``finish``."""
+        return sorted(path for path, hashes in self._replaced.items() if hashes != {self._written[path].sha256})
+
+    @property
+    def files(self) -> list[File]:
+        """What was written; complete after ``finish``."""
+        return [*self._written.values()]
 
     def expect(self, size_bytes: int, members: int = 1) -> None:
         """Refuse what passes the limits, or what the disk has no room for, before any of it is written."""
@@ -172,6 +187,14 @@ class Target:
                     file.write(piece)
                 file.flush()
             yield file
+
+    def _remove_earlier(self, parts: tuple[str, ...]) -> None:
+        """Remove a file that a later member of the same name replaces."""
+        self.finish()  # of the earlier one all must be written, and closed
+        with self._telling("/".join(parts)):
+            os.unlink(self._into.joinpath(*parts))
+        earlier = self._written.pop("/".join(parts))
+        self._replaced.setdefault(earlier.path, set()).add(earlier.sha256)
 
     def _make(self, parts: tuple[str, ...]) -> None:
         """Make directories below the target, but never the target: whoever removed that does not want it filled."""

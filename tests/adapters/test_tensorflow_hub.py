@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -246,9 +247,19 @@ def test_names_a_corrupt_archive_as_tensorflow_hub_does(body: bytes, hub: Any, o
     archive = tmp_path / "model.tar.gz"
     archive.write_bytes(body)
     for handle in (origin.put_model("/broken/1", body), str(archive)):
-        with pytest.raises(OSError, match=f"^{re.escape(handle)} does not appear to be a valid module"):
+        with pytest.raises(OSError, match=f"^{re.escape(handle)} does not appear to be a valid module\\.$") as caught:
             hub.resolve(handle)
+        assert isinstance(caught.value.__cause__, tfimm_resolver.errors.ArchiveError)
+        assert str(caught.value.__cause__) in "".join(traceback.format_exception(caught.value))
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_shows_no_secret_of_a_handle_with_a_corrupt_archive(hub: Any, origin: Origin) -> None:
+    secret = "s".join(["3cr3t"] * 4)
+    origin.put(f"/broken.tar.gz?signature={secret}", b"junk")
+    with pytest.raises(OSError, match=r"/broken\.tar\.gz\?… does not appear to be a valid module\.$") as caught:
+        hub.resolve(f"{origin.url}/broken.tar.gz?signature={secret}")
+    assert secret not in "".join(traceback.format_exception(caught.value))
 
 
 def test_lets_other_errors_through_as_they_are(hub: Any, origin: Origin) -> None:

@@ -32,14 +32,26 @@ class HubResolver:
             return False
 
     def __call__(self, handle: str) -> str:
+        """Resolve a handle.
+
+        Raises:
+            ArchiveError: for a corrupt archive, in exactly the words of tensorflow_hub 0.16.1, which its users compare;
+                its cause says what is wrong with the archive.
+            ResolverError: as ``resolve`` does.
+        """
         try:
             return resolve(handle)
         except ArchiveError as error:
-            # The words by which tensorflow_hub's users know a broken archive.
-            raise ArchiveError(f"{handle} does not appear to be a valid module: {error.text}", fix=error.fix) from error
+            raise ArchiveError(f"{_without_secrets(handle)} does not appear to be a valid module.") from error
 
 
 _ours = HubResolver()
+
+
+def _without_secrets(handle: str) -> str:
+    """The handle as it was given, unless it has a user or a query, which may hold a secret."""
+    parsed = Handle.parse(handle)
+    return parsed.public if "@" in parsed.host or parsed.query else handle
 
 
 def _is_ours(handle: Handle) -> bool:
