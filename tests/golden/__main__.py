@@ -19,33 +19,56 @@ from tests.golden.registry import SCENARIOS
 from tests.golden.scenarios import load_all
 from tests.golden.stage import Stage, WrongTreeError
 
-BASE = "4989c61"
+BASE = "4989c61add3ef0715da996c362667a87f572b7ae"
 EXIT_DIFFERENT, EXIT_FAILED = 1, 2
 _FOLDER_LENGTH = 64
 """Roots have names of one length, so that columns of tables have one width."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run what was asked for; return 0 if nothing differs, or only as accepted."""
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    repository: Path = trees.REPOSITORY,
+    base: str = BASE,
+    accepted_file: Path = compare.ACCEPTED_FILE,
+) -> int:
+    """Run what was asked for; return 0 if nothing differs, or only as accepted.
+
+    Args:
+        argv: the command line.
+        repository: the clone whose commits and working tree are compared.
+        base: the commit to which differences are accepted.
+        accepted_file: the list of these.
+    """
     load_all()
-    arguments = _parser().parse_args(argv)
+    arguments = _parser(base).parse_args(argv)
     names = _chosen(arguments.only)
     if not names:
         return _fail(f"no scenario matches {', '.join(arguments.only)}; --list shows their names")
     if arguments.list:
         for name in names:
-            _say(f"{name:<44} {(SCENARIOS[name].__doc__ or '').splitlines()[0]}")
+            _say(f"{name:<36} {(SCENARIOS[name].__doc__ or '').splitlines()[0]}")
         return 0
     try:
         with tempfile.TemporaryDirectory(prefix="golden-") as folder:
-            return _compare(arguments, names, Path(folder))
+            sides = _trees(arguments, Path(folder), repository)
+            if arguments.show:
+                for name, recordings in _run_all(names, sides[1:], arguments.jobs):
+                    _show(name, recordings[0])
+                return 0
+            commit = trees.find_commit(arguments.base, repository)
+            is_usual = not arguments.against and commit == trees.find_commit(base, repository)
+            if arguments.accept and not is_usual:
+                return _fail(f"--accept is for differences between {base} and the working tree only")
+            accepted = compare.read_accepted(accepted_file, commit) if is_usual else Accepted(commit, {})
+            return _compare(arguments, names, sides, accepted, accepted_file)
     except (trees.CommitError, WrongTreeError) as error:
         return _fail(str(error))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(base: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__)
-    parser.add_argument("--base", metavar="COMMIT", default=BASE, help="default %(default)s, which the accepted list is for")
+    parser.add_argument("--base", metavar="COMMIT", default=base, help="default %(default)s, which the accepted list is for")
     parser.add_argument("--against", metavar="COMMIT", help="compare with this commit instead of the working tree")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="only these scenarios; * matches any text")
     parser.add_argument("--list", action="store_true", help="list the scenarios, and run none")
@@ -55,29 +78,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _trees(arguments: argparse.Namespace, folder: Path, repository: Path) -> list[Path]:
+    """Return the base tree and the one that is compared with it."""
+    base = trees.check_out(trees.find_commit(arguments.base, repository), folder / "base", repository)
+    if not arguments.against:
+        return [base, repository]
+    return [base, trees.check_out(trees.find_commit(arguments.against, repository), folder / "against", repository)]
+
+
 def _chosen(patterns: Sequence[str]) -> list[str]:
     return [name for name in SCENARIOS if not patterns or any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _compare(arguments: argparse.Namespace, names: Sequence[str], folder: Path) -> int:
-    base = trees.find_commit(arguments.base)
-    sides = [] if arguments.show else [trees.check_out(base, folder / "base")]
-    if arguments.against:
-        sides.append(trees.check_out(trees.find_commit(arguments.against), folder / "against"))
-    else:
-        sides.append(trees.REPOSITORY)
+def _compare(
+    arguments: argparse.Namespace, names: Sequence[str], sides: Sequence[Path], accepted: Accepted, accepted_file: Path
+) -> int:
     started_s = time.monotonic()
     found: list[Difference] = []
-    for name, recordings in _run_all(names, sides, arguments.jobs):
-        if arguments.show:
-            _show(name, recordings[-1])
-        else:
-            found += compare.find_differences(name, *recordings)
-    if arguments.show:
-        return 0
-    accepted = _accepted(base)
+    for name, (before, after) in _run_all(names, sides, arguments.jobs):
+        found += compare.find_differences(name, before, after)
     if arguments.accept:
-        return _accept(arguments.accept, accepted, found, names, base)
+        return _accept(arguments.accept, accepted, found, names, accepted_file)
     return _report(found, accepted, names, time.monotonic() - started_s)
 
 
@@ -114,21 +135,13 @@ def _make_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="golden-", suffix="-" + "x" * max(0, filling)))
 
 
-def _accepted(base: str) -> Accepted:
-    """The intended differences, if they were found to this base commit."""
-    accepted = compare.read_accepted()
-    return accepted if accepted.base == base else Accepted(base, {})
-
-
-def _accept(reason: str, accepted: Accepted, found: Iterable[Difference], names: Sequence[str], base: str) -> int:
-    if trees.find_commit(BASE) != base:
-        return _fail(f"differences are accepted to the base commit {BASE} only")
+def _accept(reason: str, accepted: Accepted, found: Iterable[Difference], names: Sequence[str], file: Path) -> int:
     new, gone = compare.split(found, accepted.reasons, names)
     reasons: Mapping[Difference, str] = {
         **{one: why for one, why in accepted.reasons.items() if one not in gone},
         **dict.fromkeys(new, reason),
     }
-    compare.write_accepted(Accepted(base, reasons))
+    compare.write_accepted(Accepted(accepted.base, reasons), file)
     _say(f"accepted {len(new)} differences, removed {len(gone)} that are not there any more")
     return 0
 

@@ -77,19 +77,19 @@ def split(
     return new, gone
 
 
-def read_accepted(file: Path = ACCEPTED_FILE) -> Accepted:
-    """Read the list of intended differences; it is empty where there is no file."""
-    if not file.exists():
-        return Accepted("", {})
-    facts = tomllib.loads(file.read_text(encoding="utf-8"))
+def read_accepted(file: Path, base: str) -> Accepted:
+    """Read the list of intended differences to a base commit; it is empty where there is none, or one for another base."""
+    facts = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if facts.get("base") != base:
+        return Accepted(base, {})
     entries = {
         Difference(entry["scenario"], entry["section"], entry["diff"].strip("\n")): entry["reason"]
         for entry in facts.get("difference", [])
     }
-    return Accepted(facts["base"], entries)
+    return Accepted(base, entries)
 
 
-def write_accepted(accepted: Accepted, file: Path = ACCEPTED_FILE) -> None:
+def write_accepted(accepted: Accepted, file: Path) -> None:
     """Write the list of intended differences, sorted, so that two branches merge."""
     document = tomlkit.document()
     for line in _HEAD.splitlines():

@@ -175,7 +175,7 @@ class Stage:
     def python(self, code: str, *arguments: str, **environment: str) -> Finished:
         """Run a snippet, and record it; ``attempt(function, ...)`` prints what a call returns or raises."""
         code = textwrap.dedent(code).strip("\n")
-        title = f"python: {code.splitlines()[-1]}"
+        title = f"python: {code.splitlines()[-1].strip()}"
         return self._run(title, f"{_ATTEMPT}\n{code}\n", arguments, "", environment, before=_LOG)
 
     def record(self, title: str, text: str) -> None:

@@ -14,27 +14,27 @@ class CommitError(Exception):
     """A commit cannot be read from this clone."""
 
 
-def find_commit(name: str) -> str:
+def find_commit(name: str, repository: Path = REPOSITORY) -> str:
     """Return the full hash of a commit.
 
     Raises:
         CommitError: if the clone does not have it.
     """
-    found = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    found = _git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if found.returncode:
-        shallow = _git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+        shallow = _git(repository, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
         reason = "; the clone is shallow: `git fetch --unshallow` fetches the rest of its history" if shallow else ""
-        raise CommitError(f"the commit {name} is not in {REPOSITORY}{reason}")
+        raise CommitError(f"the commit {name} is not in the clone at {repository}{reason}")
     return found.stdout.decode().strip()
 
 
-def check_out(commit: str, folder: Path) -> Path:
+def check_out(commit: str, folder: Path, repository: Path = REPOSITORY) -> Path:
     """Write the package as it is in a commit below ``folder``; return the directory for PYTHONPATH.
 
     Raises:
         CommitError: if the commit does not hold the package.
     """
-    archive = _git("archive", "--format=tar", commit, "tfimm_resolver")
+    archive = _git(repository, "archive", "--format=tar", commit, "tfimm_resolver")
     if archive.returncode:
         raise CommitError(f"the package cannot be read from {commit}: {archive.stderr.decode().strip()}")
     folder.mkdir(parents=True)
@@ -43,5 +43,5 @@ def check_out(commit: str, folder: Path) -> Path:
     return folder
 
 
-def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, check=False)
+def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, check=False)

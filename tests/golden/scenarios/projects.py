@@ -152,7 +152,7 @@ def several_models_files(stage: Stage) -> None:
     """Files named by a variable, the stronger first, and one that is missing."""
     for name, model in (("one", "m"), ("two", "m"), ("three", "n")):
         stage.put_files(stage.project / name, MODEL)
-        (stage.project / f"{name}.toml").write_text(f'[models.{model}]\nhandle = "{name}"\n')
+        (stage.project / f"{name}.toml").write_text(f'[models.{model}]\nhandle = "./{name}"\n')
     files = os.pathsep.join(f"{stage.project}/{name}.toml" for name in ("one", "two", "three"))
     for name in ("m", "n"):
         stage.cli("resolve", name, TFIMM_MODELS_FILE=files)
