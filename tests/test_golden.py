@@ -27,7 +27,7 @@ def main():
     handle = sys.argv[-1]
     urllib.request.urlopen(handle).read()
     tree = os.path.join(os.environ["TFHUB_CACHE_DIR"], hashlib.sha1(handle.encode()).hexdigest())
-    os.makedirs(tree)
+    os.makedirs(tree, exist_ok=True)
     with open(tree + "/saved_model.pb", "wb") as file:
         file.write(b"a graph")
     os.chmod(tree + "/saved_model.pb", 0o644)
@@ -50,7 +50,7 @@ CHANGES = {
     "byte of a record": ("size 7", "size 8", "descriptor.txt"),
     "byte of a tree": ('b"a graph"', 'b"a grapH"', "files"),
     "rights in a tree": ("0o644", "0o600", "files"),
-    "another file": ("os.makedirs(tree)", "os.makedirs(tree + '/assets')", "files"),
+    "another file": ("os.makedirs(tree,", "os.makedirs(tree + '/assets',", "files"),
     "name of a tree": ("handle.encode()", "(handle + '/x').encode()", "files"),
     "one more request": (
         "hashlib.sha1(handle",
@@ -59,6 +59,8 @@ CHANGES = {
     ),
 }
 CHEAP = "resolve_cold_and_warm"
+PLAIN = "resolve_quietly"
+"""A scenario whose handle the stand-in can fetch, too."""
 
 
 def write_tree(folder: Path, package: str = PACKAGE) -> Path:
@@ -158,18 +160,30 @@ def test_what_does_not_change_with_the_run_stays(one: str, other: str) -> None:
     assert normaliser.replace(one) != normaliser.replace(other)
 
 
+def test_a_longer_port_is_that_of_another_server() -> None:
+    assert Normaliser({}, {"<origin>": "127.0.0.1:4000"}).replace("127.0.0.1:40001") == "127.0.0.1:40001"
+
+
+def test_a_section_that_one_side_lacks_is_a_difference() -> None:
+    for before, after in (({}, {"a": []}), ({"a": []}, {}), ({}, {"a": ["x"]}), ({"a": ["x"]}, {})):
+        assert [one.section for one in find_differences("s", before, after)] == ["a"]
+
+
 def test_a_process_that_imports_another_tree_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(WrongTreeError, match="was imported"):
         record(tmp_path / "one", tmp_path / "empty")
 
 
-def test_a_scenario_cannot_write_or_remove_beside_its_root_and_says_where_it_stopped(tmp_path: Path) -> None:
+def test_a_scenario_cannot_change_files_beside_its_root_and_the_recording_says_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tree = write_tree(tmp_path / "tree")
     (tmp_path / "mine").write_text("mine")
-    for number, path in enumerate(("", "/", "..", f"{tmp_path}/mine", f"{tmp_path}/stage/root/../../mine", "/saved_model.pb")):
+    monkeypatch.chdir(tmp_path)
+    for number, path in enumerate(("", "mine", f"{tmp_path}/mine", f"{tmp_path}/stage3/root/../../mine")):
         with Stage(tmp_path / f"stage{number}", tree) as stage:
-            stage.remove(path)
+            stage.write(path, b"changed")  # never remove(), which would do harm if this test failed
         assert any("stopped" in section for section in stage.recording), path
     assert (tmp_path / "mine").read_text() == "mine"
 
@@ -190,7 +204,7 @@ def test_accepted_differences_are_read_as_they_were_written(tmp_path: Path) -> N
     for accepted in (Accepted("base", reasons), Accepted("base", {})):
         compare.write_accepted(accepted, tmp_path / "accepted.toml")
         assert compare.read_accepted(tmp_path / "accepted.toml", "base") == accepted
-    assert compare.read_accepted(tmp_path / "accepted.toml", "another") == Accepted("another", {})
+        assert compare.read_accepted(tmp_path / "accepted.toml", "another") == Accepted("another", {})
     assert compare.read_accepted(tmp_path / "missing.toml", "base") == Accepted("base", {})
 
 
@@ -206,13 +220,13 @@ def test_a_difference_is_shown_accepted_and_missed_when_it_is_gone(
 ) -> None:
     def compared(*arguments: str) -> tuple[int, str]:
         base = git(clone, "rev-parse", "HEAD")
-        code = main(["--only", CHEAP, *arguments], repository=clone, base=base, accepted_file=tmp_path / "accepted.toml")
+        code = main(["--only", PLAIN, *arguments], repository=clone, base=base, accepted_file=tmp_path / "accepted.toml")
         return code, capsys.readouterr().out
 
     assert compared()[0] == 0
     write_tree(clone, PACKAGE.replace("sys.exit(0)", "sys.exit(3)"))
     code, out = compared()
-    assert code == 1 and "-exit 0\n+exit 3" in out and f"=== {CHEAP}: 1. tfimm-resolver resolve" in out
+    assert code == 1 and "-exit 0\n+exit 3" in out and f"=== {PLAIN}: 1. tfimm-resolver resolve" in out
     assert compared("--accept", "it fails by now")[0] == 0 == compared()[0]
     write_tree(clone, PACKAGE.replace("sys.exit(0)", "sys.exit(3)").replace("a warning", "a hint"))
     code, out = compared()
@@ -239,6 +253,13 @@ def test_a_commit_that_a_shallow_clone_does_not_have_is_told(
 
 def test_no_scenario_of_a_name_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "nonsense"]) == 2 and "no scenario matches nonsense" in capsys.readouterr().err
+
+
+def test_a_scenario_at_fault_is_no_difference(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(SCENARIOS, "broken", lambda stage: stage.cli(stage.nothing))  # type: ignore[attr-defined]
+    assert main(["--only", "broken"], base="HEAD") == 2
+    err = capfd.readouterr().err
+    assert "the scenario broken is at fault" in err and "has no attribute 'nothing'" in err
 
 
 def test_scenarios_of_the_working_tree_show_what_they_are_for() -> None:

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +24,10 @@ BASE = "4989c61add3ef0715da996c362667a87f572b7ae"
 EXIT_DIFFERENT, EXIT_FAILED = 1, 2
 _FOLDER_LENGTH = 64
 """Roots have names of one length, so that columns of tables have one width."""
+
+
+class ScenarioError(Exception):
+    """A scenario raised, which says nothing about the trees; its cause tells where."""
 
 
 def main(
@@ -63,6 +68,9 @@ def main(
             accepted = compare.read_accepted(accepted_file, commit) if is_usual else Accepted(commit, {})
             return _compare(arguments, names, sides, accepted, accepted_file)
     except (trees.CommitError, WrongTreeError) as error:
+        return _fail(str(error))
+    except ScenarioError as error:
+        traceback.print_exception(error.__cause__)
         return _fail(str(error))
 
 
@@ -113,7 +121,7 @@ def _run_all(names: Sequence[str], sides: Sequence[Path], jobs: int) -> Iterator
                 except WrongTreeError:
                     raise
                 except Exception as error:
-                    raise RuntimeError(f"the scenario {name} is at fault") from error
+                    raise ScenarioError(f"the scenario {name} is at fault") from error
                 yield name, recordings
         finally:
             pool.shutdown(cancel_futures=True)

@@ -103,5 +103,6 @@ def write_accepted(accepted: Accepted, file: Path) -> None:
         entry.add("reason", reason)
         entry.add("diff", tomlkit.string(f"\n{one.diff}\n", multiline=True))
         entries.append(entry)
-    document.add("difference", entries)
+    if entries:
+        document.add("difference", entries)
     file.write_text(tomlkit.dumps(document), encoding="utf-8")

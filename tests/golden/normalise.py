@@ -28,6 +28,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=[0-9a-f]{64}-)[0-9a-f]{8}(?![0-9a-f])", "<8 hex>"),
         (r"\bat 0x[0-9a-f]+", "at <address>"),
         (r"\b([Pp]ython[ /]?)3\.\d+(?:\.\d+)?\b", r"\g<1>3.x"),
+        (r"\b(tfhub_modules-)[\w.-]+", r"\1<user>"),
         (r"\bcpython-3\d+\b", "cpython-3x"),
         (r"(?<=[0-9a-f>])\.[0-9a-f]{8}(?![0-9a-f])", ".<8 hex>"),
     )

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import io
 import os
 import shlex
 import shutil
-import stat
 import subprocess
 import sys
-import tarfile
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import TypeVar
 
 from tests.golden.compare import Recording
+from tests.golden.files import list_path, show_content, split_lines, walk
 from tests.golden.normalise import Normaliser
 from tests.golden.servers import Gcs, GitHost, Host, HuggingFace, Kaggle, Origin
 
+Server = TypeVar("Server", Origin, Host, GitHost, HuggingFace, Gcs)
+
 TIMEOUT_S = 120
 _EXIT_WRONG_TREE = 99
-_TEXT_BYTES_MAX = 1 << 15
-_TEXT_ENDINGS = (".txt", ".toml", ".json", ".lock", "trusted_list")
 
 _CHECK = """\
 import os, sys
@@ -225,7 +222,7 @@ class Stage:
             raise WrongTreeError(f"the package of {self.tree} was to be run, but {done.err} was imported")
         variables = "".join(f"{name}={shlex.quote(value)} " for name, value in environment.items())
         lines = [f"{variables}{title}", f"exit {'none: it ran too long' if done.code is None else done.code}"]
-        lines += [f"stdout| {line}" for line in _lines(done.out)] + [f"stderr| {line}" for line in _lines(done.err)]
+        lines += [f"stdout| {line}" for line in split_lines(done.out)] + [f"stderr| {line}" for line in split_lines(done.err)]
         self.record(title, "\n".join(lines))
         return done
 
@@ -244,9 +241,10 @@ class Stage:
             return Finished(None, (ended.stdout or b"").decode(), (ended.stderr or b"").decode())
         return Finished(job.returncode, *(text.decode("utf-8", "backslashreplace") for text in (job.stdout, job.stderr)))
 
-    def _serve(self, name: str, server: Any) -> Any:
+    def _serve(self, name: str, server: Server) -> Server:
         self._know(name, server.url)
-        return self._open.enter_context(server)
+        self._open.enter_context(server)
+        return server
 
     def _know(self, name: str, url: str) -> None:
         self._addresses[f"<{name}>"] = url.partition("://")[2]
@@ -261,15 +259,15 @@ class Stage:
             },
             self._addresses,
         )
-        files = list(_files(self.root))
+        files = list(walk(self.root))
         for name, asked in self._requests():
             self._sections.append((f"requests to {name}", "\n".join(asked) or "none"))
         for path, text in files:
-            content = _content(path, text, normaliser)
+            content = show_content(path, text, normaliser)
             if content is not None:
                 self._sections.append((f"file {text}", content))
         normaliser.learn(text for _, text in self._sections)
-        listing = sorted(normaliser.replace(_listed(path, name, normaliser)) for path, name in files)
+        listing = sorted(normaliser.replace(list_path(path, name, normaliser)) for path, name in files)
         recording = {normaliser.replace(title): normaliser.replace(text).splitlines() for title, text in self._sections}
         self.recording = {**recording, "files": listing}
 
@@ -282,70 +280,3 @@ class Stage:
         for name, host in hosts.items():
             if host:
                 yield name, [f"{one.method} {one.path} {one.headers.get('range', '')}".strip() for one in host.asked]
-
-
-def _lines(text: str) -> list[str]:
-    """Split at ends of lines only; a missing last one, or a carriage return, shows."""
-    lines = text.split("\n")
-    if lines[-1]:
-        lines[-1] += " (without an end of line)"
-    else:
-        lines.pop()
-    return [line.encode("unicode_escape").decode() if not line.isprintable() else line for line in lines]
-
-
-def _files(root: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted(root.rglob("*")):
-        yield path, path.relative_to(root).as_posix()
-
-
-def _content(path: Path, name: str, normaliser: Normaliser) -> str | None:
-    """Return the content of a text or a bundle line by line; None for all else, which the list of files covers by a hash."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > _TEXT_BYTES_MAX:
-        return None
-    data = path.read_bytes()
-    if not name.endswith(_TEXT_ENDINGS):
-        if not normaliser.holds_places(data):
-            return None
-        normaliser.digests.setdefault(hashlib.sha256(data).hexdigest(), f"<sha256 of {path.name}>")
-        if tarfile.is_tarfile(path):
-            return _members(data)
-    with contextlib.suppress(UnicodeDecodeError):
-        return "\n".join(["content:", *_lines(data.decode())])
-    return None
-
-
-def _members(data: bytes) -> str:
-    """Return one line for each member of a tar, and its texts in full; a tar that is cut ends with a line that says so."""
-    lines = [f"{len(data)} bytes"]
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            for info in archive:
-                lines += _member(info, archive.extractfile(info))
-    except tarfile.TarError as error:
-        lines.append(f"unreadable from here on: {error}")
-    return "\n".join(lines)
-
-
-def _member(info: tarfile.TarInfo, file: IO[bytes] | None) -> list[str]:
-    content = file.read() if file else b""
-    facts = f"{info.name} mode {info.mode:o} owner {info.uid}:{info.gid} time {info.mtime} kind {info.type!r}"
-    if info.name.endswith(_TEXT_ENDINGS):
-        return [facts, *(f"  {line}" for line in _lines(content.decode()))]
-    return [f"{facts} sha256 {hashlib.sha256(content).hexdigest()}"]
-
-
-def _listed(path: Path, name: str, normaliser: Normaliser) -> str:
-    """One line for a path: its kind and rights, and the hash of its bytes."""
-    facts = path.lstat()
-    mode = stat.filemode(facts.st_mode)
-    if stat.S_ISLNK(facts.st_mode):
-        return f"{name} {mode} to {os.readlink(path)}"
-    if not stat.S_ISREG(facts.st_mode) or name.endswith(".pyc"):
-        return f"{name} {mode}"
-    data = path.read_bytes()
-    # What is shown in full, or holds a path or port of this run, would have another hash each time.
-    is_shown = name.endswith(_TEXT_ENDINGS) or normaliser.holds_places(data)
-    return (
-        f"{name} {mode} {'shown as text' if is_shown and len(data) <= _TEXT_BYTES_MAX else hashlib.sha256(data).hexdigest()}"
-    )

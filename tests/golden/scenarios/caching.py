@@ -140,3 +140,18 @@ def default_roots(stage: Stage) -> None:
     del stage.environment["TFHUB_CACHE_DIR"]
     stage.cli("resolve", stage.origin.put("/m.tar.gz", tar_gz()))
     stage.cli("path")
+
+
+@scenario
+def default_root_that_others_may_write(stage: Stage) -> None:
+    """The temporary directory for URL handles is there already: open to everybody, or a link."""
+    del stage.environment["TFHUB_CACHE_DIR"]
+    handle = stage.origin.put("/m.tar.gz", tar_gz())
+    place = stage.temporary / "tfhub_modules"
+    place.mkdir()
+    place.chmod(0o777)
+    stage.cli("resolve", handle)
+    stage.remove(place)
+    stage.link(place, str(stage.project))
+    stage.cli("resolve", handle)
+    stage.cli("path")

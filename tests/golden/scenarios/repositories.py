@@ -82,6 +82,33 @@ def hub_reloads(stage: Stage) -> None:
 
 
 @scenario
+def hub_directory_that_others_may_write(stage: Stage) -> None:
+    """The directory, a repository's tree, and the list of trusted repositories, each open to everybody."""
+    stage.git.repo("ada/models", {"hubconf.py": HUBCONF})
+    hub = stage.root / "hub"
+    stage.environment["TFIMM_HUB_DIR"] = str(hub)
+    stage.cli("hub", "list", "--trust", "ada/models")
+    for path in (hub, hub / "trusted_list", *(tree for tree in hub.glob("ada_models*") if tree.is_dir())):
+        mode = path.stat().st_mode
+        path.chmod(0o777)
+        stage.cli("hub", "list", "ada/models")
+        path.chmod(mode)
+    stage.cli("hub", "list", "ada/models")
+
+
+@scenario
+def hub_directory_through_links(stage: Stage) -> None:
+    """The directory, and the list of trusted repositories, as symbolic links."""
+    stage.git.repo("ada/models", {"hubconf.py": HUBCONF})
+    stage.put_files(stage.root / "real", {"trusted_list": b""})
+    stage.link(stage.root / "linked", str(stage.root / "real"))
+    stage.cli("hub", "list", "--trust", "ada/models", TFIMM_HUB_DIR=f"{stage.root}/linked")
+    stage.put_files(stage.root / "other", {"notes": b""})
+    stage.link(stage.root / "other/trusted_list", str(stage.root / "real/trusted_list"))
+    stage.cli("hub", "list", "ada/models", TFIMM_HUB_DIR=f"{stage.root}/other")
+
+
+@scenario
 def hub_of_a_directory(stage: Stage) -> None:
     """--local reads a directory."""
     stage.write(stage.project / "local/hubconf.py", HUBCONF.encode())

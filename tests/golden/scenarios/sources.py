@@ -60,6 +60,17 @@ def hugging_face_failures(stage: Stage) -> None:
 
 
 @scenario
+def hugging_face_hostile_names(stage: Stage) -> None:
+    """Listings with names that leave the directory, one behind a folder."""
+    for number, name in enumerate(("../victim", "/victim", "CON", "a//b")):
+        stage.hugging_face.push(f"ada/model{number}", {**MODEL, name: b"evil"})
+        stage.cli("resolve", "-q", f"hf://ada/model{number}")
+    # An absolute name that is the same on each run, as the hash of the commit covers it, and where nothing can be written.
+    stage.hugging_face.push("ada/folder", {"sub/saved_model.pb": b"a graph", "sub//proc/victim": b"evil"})
+    stage.cli("resolve", "-q", "hf://ada/folder/sub")
+
+
+@scenario
 def buckets_as_handles(stage: Stage) -> None:
     """gs:// paths are left to TensorFlow; archives there are fetched."""
     stage.gcs.buckets["bucket"].put("m.tar.gz", tar_gz())
