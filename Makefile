@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench golden clean
 
 demo: .venv/installed
 	$(BIN)/tfimm-resolver demo
@@ -16,6 +16,10 @@ test: .venv/tested
 
 bench: .venv/tested
 	$(BIN)/python -m tests.benchmarks
+
+# What commands, errors, records and trees have become since the base commit, but for what tests/golden/accepted.toml lists.
+golden: .venv/tested
+	$(BIN)/python -m tests.golden
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
