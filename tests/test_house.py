@@ -15,7 +15,7 @@ from tests.processes import run
 HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
-    {"access", "digests", "flags", "git_names", "git_refs", "kaggle_access"}
+    {"access", "checksums", "digests", "flags", "git_names", "git_refs", "kaggle_access"}
     | {"member_names", "parts", "spellings", "tar", "together"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk", "models_file", "models_toml"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"}

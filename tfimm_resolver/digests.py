@@ -28,6 +28,10 @@ class Digests:
         self._promised = {(field, name): value for field, name, value in _promises(headers, is_whole) if value is not None}
         self._digests: dict[str, _Digest] = {name: _new(name) for _, name in self._promised}
 
+    def __bool__(self) -> bool:
+        """Whether there is any promise."""
+        return bool(self._promised)
+
     def update(self, piece: bytes) -> None:
         """The next bytes of the body."""
         for digest in self._digests.values():

@@ -9,6 +9,8 @@ import requests
 
 from tfimm_resolver import request
 from tfimm_resolver.body import Body, hang_up
+from tfimm_resolver.checksums import Checksums
+from tfimm_resolver.digests import Digests
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.partial_content import ContentRange, content_range, validator
 from tfimm_resolver.parts import Parts, Whole, boot
@@ -17,6 +19,8 @@ from tfimm_resolver.tries import AnewError, Tries
 
 RANGE_BYTES = 8 << 20
 """What the first request asks for; an archive that fits comes in one piece and leaves no parts."""
+
+_ANY_ARCHIVE = Checksums()
 
 
 class Plain:
@@ -71,6 +75,7 @@ def begin(
     tries: Tries,
     authorization: request.Authorization | None = None,
     *,
+    checksums: Checksums = _ANY_ARCHIVE,
     is_plain: bool = False,
 ) -> Download:
     """The body of ``url`` as a stream; ``asked`` is the handle, for messages.
@@ -79,6 +84,7 @@ def begin(
         parts: what an earlier download left, continued if it is of the same body, else forgotten.
         tries: counts the failures, those of earlier calls included.
         authorization: who asks, if not whom netrc names.
+        checksums: what would notice parts of two versions; where nothing would, the body comes from one answer.
         is_plain: ask without ranges.
 
     Raises:
@@ -88,13 +94,13 @@ def begin(
     try:
         known = None if is_plain else parts.of()
         if known is not None and known.place == request.without_secrets(url) and _have_room(parts, known):
-            going_on = _continued(asked, url, parts, known, session, tries)
-            return going_on or begin(asked, url, parts, tries, authorization)
+            going_on = _continued(asked, url, parts, known, session, tries, checksums)
+            return going_on or begin(asked, url, parts, tries, authorization, checksums=checksums)
         if is_plain:
             reply = _answer(session, asked, url, tries)
             parts.clear()  # not earlier: they may be of another mirror, and this one may have nothing
             return Plain(session, reply, request.content_length(reply))
-        begun = _begun(asked, url, parts, session, tries)
+        begun = _begun(asked, url, parts, session, tries, checksums)
         return begun or begin(asked, url, parts, tries, authorization, is_plain=True)
     except BaseException:
         session.close()
@@ -109,35 +115,51 @@ def _have_room(parts: Parts, whole: Whole) -> bool:
     return has_room
 
 
-def _begun(asked: str, url: str, parts: Parts, session: request.Session, tries: Tries) -> Download | None:
-    """The body from its start; None if the server's ranges are of no use."""
-    reply = _answer(session, asked, url, tries, f"bytes=0-{RANGE_BYTES - 1}")
+def _begun(
+    asked: str, url: str, parts: Parts, session: request.Session, tries: Tries, checksums: Checksums
+) -> Download | None:
+    """The body from its start; None if the server's ranges are of no use.
+
+    Where no checksum is expected, all of it is asked for: this answer is then the one stream, unless it states a digest.
+    """
+    is_expected = checksums.are_expected(url)
+    reply = _answer(session, asked, url, tries, f"bytes=0-{RANGE_BYTES - 1}" if is_expected else "bytes=0-")
     if reply.status_code == 200:
         return Plain(session, reply, request.content_length(reply))
-    said, mark = content_range(reply), validator(reply)
-    if said is not None and said == ContentRange(0, said.size_bytes, said.size_bytes):
-        return Plain(session, reply, said.size_bytes)
-    is_right = said is not None and (said.start, said.stop) == (0, RANGE_BYTES)
+    said, mark, covered = content_range(reply), validator(reply), _with_digests(checksums, reply)
+    is_entire = said is not None and said == ContentRange(0, said.size_bytes, said.size_bytes)
+    if said is not None and is_entire:
+        is_single = is_expected or not covered.is_hash_known or said.size_bytes <= RANGE_BYTES
+        if is_single or mark is None:
+            return Plain(session, reply, said.size_bytes)
+    is_right = is_entire or (said is not None and (said.start, said.stop) == (0, RANGE_BYTES))
     if said is not None and is_right and mark is not None:
         whole = Whole(request.without_secrets(url), mark, said.size_bytes, RANGE_BYTES, boot())
         if _have_room(parts, whole):
             parts.begin(whole)
-            return Ranges(asked, url, whole, parts, session, reply)
+            return Ranges(asked, url, whole, parts, session, reply, covered)
     reply.close()
     session.close()
     return None
 
 
-def _continued(asked: str, url: str, parts: Parts, known: Whole, session: request.Session, tries: Tries) -> Ranges | None:
+def _continued(
+    asked: str, url: str, parts: Parts, known: Whole, session: request.Session, tries: Tries, checksums: Checksums
+) -> Ranges | None:
     """The rest of a body; None, and nothing is left, if it is another one by now."""
     start, stop = next(parts.missing(known), (known.size_bytes - 1, known.size_bytes))
     reply = _answer(session, asked, url, tries, f"bytes={start}-{stop - 1}", known.validator)
     if content_range(reply) == ContentRange(start, stop, known.size_bytes) and validator(reply) == known.validator:
-        return Ranges(asked, url, known, parts, session, reply)
+        return Ranges(asked, url, known, parts, session, reply, _with_digests(checksums, reply))
     reply.close()
     session.close()
     parts.clear()
     return None
+
+
+def _with_digests(checksums: Checksums, reply: requests.Response) -> Checksums:
+    """What covers a body, if the answer states a digest of all of it."""
+    return checksums.with_hash(bool(Digests(reply.headers, is_whole=False)))
 
 
 def _answer(

@@ -13,6 +13,7 @@ import requests
 
 from tfimm_resolver import request, settings
 from tfimm_resolver.body import Body, hang_up
+from tfimm_resolver.checksums import HEAD_BYTES, Checksums
 from tfimm_resolver.errors import AccessError, FetchError
 from tfimm_resolver.partial_content import ContentRange, content_range, validator
 from tfimm_resolver.parts import Parts, Whole
@@ -64,10 +65,18 @@ class Ranges:
     """
 
     def __init__(
-        self, asked: str, url: str, whole: Whole, parts: Parts, session: request.Session, reply: requests.Response
+        self,
+        asked: str,
+        url: str,
+        whole: Whole,
+        parts: Parts,
+        session: request.Session,
+        reply: requests.Response,
+        checksums: Checksums,
     ) -> None:
         """Go on with the first answer, which holds the first part that is missing."""
         self._asked, self._url, self._whole, self._parts = asked, url, whole, parts
+        self._checksums = checksums
         self._address = _Address.of(reply)
         self._renewed_at_bytes = -1
         self._stopped = threading.Event()
@@ -91,23 +100,35 @@ class Ranges:
 
         Raises:
             FetchError: if they do not come after all tries.
-            AnewError: if the body is another one by now, or the server's ranges are not to be trusted.
+            AnewError: if the body is another one by now, the server's ranges are not to be trusted, or nothing would
+                notice parts of two versions.
         """
         if self._at == self.size_bytes:
             return b""
         if not self._has_begun:  # not earlier: whoever has this object by now will close it
             self._begin()
         piece = self._ranges[self._at // self._whole.range_bytes]
-        while self._inline and piece.start + piece.done_bytes <= self._at and self._error is None:
+        needed = 1 if self._at else min(HEAD_BYTES, piece.size_bytes)
+        while self._inline and piece.start + piece.done_bytes - self._at < needed and self._error is None:
             self._download_inline()
         with self._news:
-            while (ready := piece.start + piece.done_bytes - self._at) <= 0 and self._error is None:
+            while (ready := piece.start + piece.done_bytes - self._at) < needed and self._error is None:
                 self._starve()
             if self._error is not None:
                 raise self._error
+        if self._at == 0:
+            self._check_format()
         data = self._part(piece.start).read(min(size, ready))
         self._at += len(data)
         return data
+
+    def _check_format(self) -> None:
+        """Refuse to go on where no checksum would notice that some parts are of another version than others."""
+        file = self._part(0)
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        if not self._checksums.cover(head):
+            raise AnewError(f"{request.without_secrets(self.reply.url)} has no checksum over all of its bytes", is_plain=True)
 
     def stop(self) -> None:
         """Let a ``read`` that waits in another thread end, and every connection; from here on nothing is written."""
@@ -235,7 +256,7 @@ class Ranges:
                 request.refuse(reply, self._asked)
             place = request.without_secrets(reply.url)
             if validator(reply) not in (None, self._whole.validator):
-                raise AnewError(f"{place} changed while it was fetched")
+                raise AnewError(f"{place} changed while it was fetched", has_changed=True)
             raise AnewError(f"{place} gave other bytes than the range that it was asked for", is_plain=True)
 
     @contextlib.contextmanager

@@ -71,22 +71,26 @@ class Session(requests.Session):
         """With ``authorization``, netrc is not asked."""
         super().__init__()
         self.auth = self.authorization = authorization
+        self.follows_redirects = True
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Where an answer redirects to, if it may; asked by requests for each one."""
-        target = super().get_redirect_target(resp)
+        """Where an answer redirects to, if that is to be followed; requests calls this before it reads the body."""
+        target = super().get_redirect_target(resp) if self.follows_redirects else None
         if target is not None:
-            try:
-                _check_redirect(resp.url, target)
-            except BaseException:
-                resp.close()
-                raise
+            _discard_body(resp)
+            _check_redirect(resp.url, target)
         return target
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port
+
+
+def _discard_body(reply: requests.Response) -> None:
+    """Close the connection of an answer, and keep requests from reading its body, which has no limit, into memory."""
+    reply.close()
+    reply._content, reply._content_consumed = b"", True  # type: ignore[attr-defined]
 
 
 def _check_redirect(url: str, target: str) -> None:
@@ -107,6 +111,7 @@ def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *,
     Raises:
         FetchError: if there is none.
     """
+    session.follows_redirects = follow  # else requests would look ahead, and read the body for that
     with translated(url):
         return session.get(
             url,

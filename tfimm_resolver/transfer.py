@@ -13,6 +13,7 @@ from typing import Union
 from tfimm_resolver import disk, mirrors, progress, settings
 from tfimm_resolver.ahead import Ahead
 from tfimm_resolver.archive import PLAIN, Form, unpack
+from tfimm_resolver.checksums import Checksums
 from tfimm_resolver.digests import Digests
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handle import Handle
@@ -40,8 +41,12 @@ class Transfer:
         parts: where an unfinished download is kept for the next one to go on with; need not exist.
     """
 
-    def __init__(self, handle: Handle, parts: Path | None = None, *, is_quiet: bool = False) -> None:
+    def __init__(
+        self, handle: Handle, parts: Path | None = None, *, is_quiet: bool = False, is_hash_known: bool = False
+    ) -> None:
+        """``is_hash_known``: the caller compares a hash of what comes, as the pin of a handle is."""
         self._handle, self.parts = handle, parts
+        self._is_hash_known = is_hash_known or handle.sha256 is not None
         self._is_quiet = is_quiet or settings.is_quiet()
         self.origin = Origin()
         self.files: tuple[File, ...] | None = None
@@ -65,11 +70,12 @@ class Transfer:
 
     def _bring_whole(self, url: str, into: Path, put: _Put, authorization: str, *, is_archive: bool = True) -> None:
         parts = Parts(self.parts or into.with_suffix(".parts"))
+        checksums = Checksums(is_archive=is_archive, is_hash_known=self._is_hash_known)
 
         def bring(address: str) -> None:
             disk.empty(into)  # of what another place sent
             if not mirrors.is_local(address):
-                return self._bring_from(address, into, put, parts, authorization if address == url else "")
+                return self._bring_from(address, into, put, parts, checksums, authorization if address == url else "")
             self._copy(mirrors.local_path(address), into, put)
             parts.clear()
 
@@ -166,16 +172,20 @@ class Transfer:
 
         return mirrors.tried(url, ask)
 
-    def _bring_from(self, url: str, into: Path, put: _Put, parts: Parts, authorization: str) -> None:
+    def _bring_from(self, url: str, into: Path, put: _Put, parts: Parts, checksums: Checksums, authorization: str) -> None:
         self._refuse_offline()
-        tries, is_plain = Tries(), False
+        tries, is_plain, changes = Tries(), False, 0
         while True:
             try:
-                self._bring(url, into, put, parts, tries, is_plain, authorization)
+                self._bring(url, into, put, parts, tries, checksums, is_plain, authorization)
                 return parts.clear()
             except AnewError as anew:
-                is_plain = is_plain or anew.is_plain
-                tries.after(anew.error, anew.came_bytes, is_kept=False)
+                if is_plain or not (anew.is_plain or anew.has_changed):
+                    tries.after(anew.error, anew.came_bytes, is_kept=False)
+                else:  # no failure of the server, and bounded: one change, then one stream
+                    changes += 1
+                    is_plain = anew.is_plain or changes > 1
+                    log.info("%s; asking for it again%s", anew.error.text, ", in one stream" if is_plain else "")
             except (ArchiveError, IntegrityError):  # what came is bad
                 parts.clear()
                 raise
@@ -207,13 +217,23 @@ class Transfer:
 
         return mirrors.tried(url, ask)
 
-    def _bring(self, url: str, into: Path, put: _Put, parts: Parts, tries: Tries, is_plain: bool, authorization: str) -> None:
+    def _bring(
+        self,
+        url: str,
+        into: Path,
+        put: _Put,
+        parts: Parts,
+        tries: Tries,
+        checksums: Checksums,
+        is_plain: bool,
+        authorization: str,
+    ) -> None:
         from tfimm_resolver import download, request  # urllib3 tries a socket when it is imported, which offline may not be
 
         request.warn_of_unchecked_certificates()
         with contextlib.ExitStack() as stack:
             who = request.Authorization(url, authorization) if authorization else None
-            body = download.begin(str(self._handle), url, parts, tries, who, is_plain=is_plain)
+            body = download.begin(str(self._handle), url, parts, tries, who, checksums=checksums, is_plain=is_plain)
             stack.callback(body.close)
             self.origin = Origin(request.without_secrets(body.reply.url), body.reply.headers.get("ETag", ""))
             meter = stack.enter_context(

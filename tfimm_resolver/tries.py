@@ -27,13 +27,22 @@ class AnewError(Exception):
     Attributes:
         error: what to say if that does not help either.
         is_plain: ask without ranges.
+        has_changed: another version of the body was met.
         came_bytes: how much had come.
     """
 
-    def __init__(self, text: str, *, cause: FetchError | None = None, is_plain: bool = False, came_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        cause: FetchError | None = None,
+        is_plain: bool = False,
+        has_changed: bool = False,
+        came_bytes: int = 0,
+    ) -> None:
         super().__init__(text)
         self.error = cause or FetchError(text, fix="Try again.", is_passing=True)
-        self.is_plain, self.came_bytes = is_plain, came_bytes
+        self.is_plain, self.has_changed, self.came_bytes = is_plain, has_changed, came_bytes
 
 
 def persistently(deed: Callable[[], _Result]) -> _Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tfimm_resolver.hub import download_url_to_file
 from tfimm_resolver.transfer import Transfer
 
 BODY = random.Random(5).randbytes(5 * RANGE_BYTES + 7)
+SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
 @pytest.fixture
@@ -33,13 +35,20 @@ def transfer(host: Host) -> Transfer:
     return Transfer(Handle.parse(f"{host.url}/w.h5"))
 
 
-def test_a_file_comes_in_ranges_and_is_hashed(host: Host, into: Path, tmp_path: Path) -> None:
-    bringing = transfer(host)
+def pinned(host: Host, parts: Path | None = None) -> Transfer:
+    """One whose handle has the hash of the body, so that it may come in ranges."""
+    return Transfer(Handle.parse(f"{host.url}/w.h5", sha256=SHA256), parts)
+
+
+@pytest.mark.parametrize(("make", "requests"), [(transfer, 1), (pinned, 6)], ids=["in one stream", "pinned, in ranges"])
+def test_a_file_is_fetched_and_hashed(
+    make: Callable[[Host], Transfer], requests: int, host: Host, into: Path, tmp_path: Path
+) -> None:
+    bringing = make(host)
     bringing.file(host.put("/w.h5", BODY), into, "weights.h5")
     assert files_in(into) == {"weights.h5": BODY} and not list(tmp_path.glob("*.parts"))
-    digest = hashlib.sha256(BODY).hexdigest()
-    assert bringing.files is not None and [file.sha256 for file in bringing.files] == [digest]
-    assert (bringing.origin.sha256, bringing.origin.size_bytes) == (digest, len(BODY)) and len(host.asked) == 6
+    assert bringing.files is not None and [file.sha256 for file in bringing.files] == [SHA256]
+    assert (bringing.origin.sha256, bringing.origin.size_bytes) == (SHA256, len(BODY)) and len(host.asked) == requests
 
 
 def test_an_empty_file_comes_too(host: Host, into: Path) -> None:
@@ -52,10 +61,10 @@ def test_a_file_that_breaks_off_is_gone_on_with_by_the_next_call(host: Host, tmp
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
     with pytest.raises(FetchError):
-        Transfer(Handle.parse(url), tmp_path / "parts").file(url, tmp_path / "one", "w.h5")
+        pinned(host, tmp_path / "parts").file(url, tmp_path / "one", "w.h5")
     host.put("/w.h5", BODY)
     sent_bytes = sum(asked.sent for asked in host.asked)
-    Transfer(Handle.parse(url), tmp_path / "parts").file(url, tmp_path / "two", "w.h5")
+    pinned(host, tmp_path / "parts").file(url, tmp_path / "two", "w.h5")
     assert files_in(tmp_path / "two") == {"w.h5": BODY} and not (tmp_path / "parts").exists()
     assert sum(asked.sent for asked in host.asked) - sent_bytes < len(BODY)
 
@@ -64,11 +73,11 @@ def test_a_download_to_a_path_is_gone_on_with_by_the_next_process(host: Host, tm
     url = host.put("/w.h5", BODY, after(3, gone))
     (tmp_path / "out").mkdir()
     with pytest.raises(FetchError):
-        download_url_to_file(url, tmp_path / "out/w.h5")
+        download_url_to_file(url, tmp_path / "out/w.h5", SHA256[:8])
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["w.h5.parts"]
     host.put("/w.h5", BODY)
     sent_bytes = sum(asked.sent for asked in host.asked)
-    download_url_to_file(url, tmp_path / "out/w.h5", hashlib.sha256(BODY).hexdigest()[:8])
+    download_url_to_file(url, tmp_path / "out/w.h5", SHA256[:8])
     assert files_in(tmp_path / "out") == {"w.h5": BODY} and not (tmp_path / "out/w.h5.parts").exists()
     assert sum(asked.sent for asked in host.asked) - sent_bytes < len(BODY)
 
@@ -118,7 +127,7 @@ def said(host: Host) -> set[str | None]:
 
 def test_credentials_are_told_on_every_connection_and_are_not_shown(host: Host, into: Path) -> None:
     authorization = Credentials.basic("a file", "ada", "s3cret").authorization
-    transfer(host).file(host.put("/w.h5", BODY), into, "w.h5", authorization=authorization)
+    pinned(host).file(host.put("/w.h5", BODY), into, "w.h5", authorization=authorization)
     assert said(host) == {authorization} and len(host.asked) == 6
     assert authorization not in repr(Credentials.basic("a file", "ada", "s3cret"))
 
@@ -127,7 +136,7 @@ def test_credentials_are_not_told_to_another_host_that_is_redirected_to(host: Ho
     authorization = Credentials.basic("a file", "ada", "s3cret").authorization
     url = host.put("/w.h5", b"", says(302, b"", Location=f"http://localhost:{host.port}/real"))
     host.put("/real", BODY)
-    transfer(host).file(url, into, "w.h5", authorization=authorization)
+    pinned(host).file(url, into, "w.h5", authorization=authorization)
     real = [asked for asked in host.asked if asked.path == "/real"]
     assert len(real) == 6 and all("authorization" not in asked.headers for asked in real)
 
@@ -150,8 +159,8 @@ def test_an_address_that_runs_out_is_renewed_with_credentials_on_every_connectio
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
     with pytest.raises(FetchError):
-        Transfer(Handle.parse(url), tmp_path / "parts").file(url, tmp_path / "one", "w.h5", authorization=authorization)
+        pinned(host, tmp_path / "parts").file(url, tmp_path / "one", "w.h5", authorization=authorization)
     host.put("/real", BODY, on(2, says(403, b"run out")))  # by which all the others of the connections are met, too
-    Transfer(Handle.parse(url), tmp_path / "parts").file(url, tmp_path / "two", "w.h5", authorization=authorization)
+    pinned(host, tmp_path / "parts").file(url, tmp_path / "two", "w.h5", authorization=authorization)
     assert files_in(tmp_path / "two") == {"w.h5": BODY} and said(host) == {authorization}
     assert sum(asked.path == "/w.h5" for asked in host.asked) > 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from tests.archives import files_in
 from tests.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, WHOLE, Row, archive, files, left_in, outcome
-from tests.faults.origin import Host, Reply, after, always, on, on_range_at, says
+from tests.faults.origin import Fault, Host, Reply, after, always, framed, on, on_range_at, says, stalled
+from tests.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import AccessError, FetchError
 
@@ -78,6 +80,63 @@ def test_a_redirect_that_leads_nowhere_is_told_and_not_repeated(status: int, nam
     row = Row(name, (), error=FetchError, words=(f"{host.url}/m.tar.gz", word), left=NOTHING)
     outcome(redirecting(host, to, status), row, cache_dir)
     assert len(host.asked) <= 31 and (name.startswith("a loop") or len(host.asked) == 1)
+
+
+UNREADABLE = {
+    "a body that stops half-way": (stalled(0.5),),
+    "a chunked body that stops half-way": (framed("chunked"), stalled(0.5)),
+    "a body that ends with the connection, and does not end": (framed("close"), stalled(0.5)),
+}
+"""Who reads such a body waits for ever; the same holds for one that never ends."""
+
+
+@pytest.mark.parametrize("faults", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("status", CODES)
+def test_the_body_of_a_redirect_is_not_read(
+    status: int, faults: tuple[Fault, ...], host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "2")
+    host.put("/real.tar.gz", archive())
+    handle = host.put("/m.tar.gz", b"", says(status, bytes(100_000), Location="/real.tar.gz"), *faults)
+    assert files_in(resolve(handle)) == files()
+
+
+def test_a_redirect_that_unpacks_to_gigabytes_costs_no_memory(host: Host) -> None:
+    bomb = gzip.compress(gzip.compress(bytes(1 << 30), 9), 9)
+    host.put("/real.tar.gz", archive(1000))
+    headers = {"Location": "/real.tar.gz", "Content-Encoding": "gzip, gzip"}
+    handle = host.put("/m.tar.gz", b"", lambda reply: reply.say(302, bomb, headers))
+    code = """
+        import resource, sys, tfimm_resolver
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        print(tfimm_resolver.resolve(sys.argv[1]))
+    """
+    assert files_in(run(code, handle)) == files(1000)
+
+
+def test_a_loop_whose_bodies_do_not_end_is_given_up_after_thirty_redirects(host: Host) -> None:
+    handle = host.put("/m.tar.gz", b"", says(302, bytes(100_000), Location="/m.tar.gz"), stalled(0.5))
+    with pytest.raises(FetchError, match="redirect"):
+        resolve(handle)
+    assert len(host.asked) == 31
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_the_body_of_a_redirect_that_is_not_followed_is_not_read_either(
+    status: int, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "2")
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    host.put("/m/1?tf-hub-format=compressed", archive())
+    host.put("/m/1?tf-hub-format=uncompressed", b"", says(status, bytes(100_000), Location="/other"), stalled(0.5))
+    assert files_in(resolve(f"{host.url}/m/1")) == files()
+    assert [asked.path for asked in host.asked[:2]] == ["/m/1?tf-hub-format=uncompressed", "/m/1?tf-hub-format=compressed"]
+
+
+def test_an_answer_303_is_read_though_it_names_another_place_as_well(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    host.put("/m/1?tf-hub-format=uncompressed", b"", says(303, b"gs://bucket/m/1", Location="/other"))
+    assert resolve(f"{host.url}/m/1") == "gs://bucket/m/1"
 
 
 @pytest.mark.parametrize("location", [None, ""])

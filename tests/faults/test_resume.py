@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
 import signal
 import subprocess
@@ -358,10 +359,11 @@ def test_a_failed_download_is_gone_on_with_by_the_next_call(
 def test_the_first_answer_is_of_the_first_part_however_late_its_connection_begins(
     host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = gzip.decompress(archive())  # no CRC would tell parts that are in each other's place
+    plain = gzip.decompress(archive())  # no CRC would tell parts that are in each other's place, only the pin does
+    pin = hashlib.sha256(plain).hexdigest()
     with monkeypatch.context() as patch, pytest.raises(FetchError):
         patch.setenv("TFIMM_RESOLVER_RETRIES", "0")
-        resolve(host.put("/m.tar", plain, after(8, gone)))
+        resolve(host.put("/m.tar", plain, after(8, gone)), sha256=pin)
     asked, work, were_late = len(host.asked), Ranges._work, []
 
     def late(self: Ranges, *args: object) -> None:
@@ -373,5 +375,5 @@ def test_the_first_answer_is_of_the_first_part_however_late_its_connection_begin
         work(self, *args)
 
     monkeypatch.setattr(Ranges, "_work", late)
-    assert files_in(resolve(host.put("/m.tar", plain))) == files() and left_in(cache_dir) == WHOLE
+    assert files_in(resolve(host.put("/m.tar", plain), sha256=pin)) == files() and left_in(cache_dir) == WHOLE
     assert were_late == [True]

@@ -21,6 +21,7 @@ from tfimm_resolver.record import Brought, Record
 _SUFFIX = r"\.(?:weights\.h5|tar\.gz|[A-Za-z0-9_]+)"
 _HASH = re.compile(rf"-([0-9a-f]{{8,64}}){_SUFFIX}$")
 _FILE = "file"
+_TELLING_DIGITS = 8  # of a sha256: as much as a CRC
 
 _reloaded: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("_reloaded", default=None)
 """What was fetched anew already by an entry point that is loaded with ``force_reload``; None outside of one."""
@@ -66,7 +67,7 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
             staged = Path(f"{path}.{lock.mine.word}.tmp")
             after.callback(disk.remove_tree, str(staged), ignore_errors=True)
             staged.mkdir()
-            brought = _brought(handle, staged, Path(f"{path}.parts"), _FILE, is_quiet=not progress)
+            brought = _brought(handle, staged, Path(f"{path}.parts"), _FILE, prefix, is_quiet=not progress)
             _check_hash(brought.origin.sha256, prefix, str(handle))
             disk.flush(str(staged))
             disk.replace(str(staged / _FILE), path)
@@ -94,7 +95,7 @@ def fetched(
 
     def fill(into: Path, parts: Path) -> Brought:
         settings.check()
-        brought = _brought(handle, into, parts, "" if is_archive else name, is_quiet=not progress)
+        brought = _brought(handle, into, parts, "" if is_archive else name, prefix, is_quiet=not progress)
         _check_hash(brought.origin.sha256, prefix, str(handle))
         return brought
 
@@ -129,11 +130,12 @@ def _handle(url: str) -> Handle:
     return handle
 
 
-def _brought(handle: Handle, into: Path, parts: Path, name: str, *, is_quiet: bool) -> Brought:
-    """Bring a file of that name, or unpack an archive where there is none."""
+def _brought(handle: Handle, into: Path, parts: Path, name: str, prefix: str | None, *, is_quiet: bool) -> Brought:
+    """Bring a file of that name, or unpack an archive where there is none; the caller compares its sha256 with ``prefix``."""
     from tfimm_resolver.transfer import Transfer
 
-    transfer = Transfer(handle, parts, is_quiet=is_quiet)
+    is_hash_known = len(prefix or "") >= _TELLING_DIGITS
+    transfer = Transfer(handle, parts, is_quiet=is_quiet, is_hash_known=is_hash_known)
     try:
         if name:
             transfer.file(handle.url(), into, name)

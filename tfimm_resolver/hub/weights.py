@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfimm_resolver import loading, settings
 from tfimm_resolver.errors import HandleError, LoadError, ResolverError, WeightsError
 from tfimm_resolver.handle import ARCHIVE_SUFFIXES
-from tfimm_resolver.hub import downloads
+from tfimm_resolver.hub import downloads, keras_files
 from tfimm_resolver.hub.safetensors import read as read_safetensors
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def load_saved_model_from_url(
 ) -> Any:
     """The model at a URL: an archive of a SavedModel, as ``tfimm_resolver.load`` gives it, or a .keras file.
 
-    Arguments as of ``load_state_dict_from_url``. A .keras file that holds code of its own (a Lambda layer) is refused.
+    Arguments as of ``load_state_dict_from_url``. A .keras file that would run code or read other files is refused:
+    a Lambda layer, a vocabulary that is a path, a class that is neither Keras's nor registered with it.
 
     Raises:
         HandleError: if it is neither by its name.
@@ -83,7 +84,9 @@ def load_saved_model_from_url(
         return loading.load(path)
     tf = loading.import_tensorflow()
     with _translated(path, LoadError):
-        return tf.keras.models.load_model(path)
+        registered = tf.keras.utils.get_registered_object
+        keras_files.check(path, _Room(path).take, lambda name: registered(name) is not None)
+        return tf.keras.models.load_model(path, safe_mode=True)
 
 
 def _read(path: str) -> Arrays:
