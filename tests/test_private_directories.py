@@ -1,29 +1,36 @@
-"""The temporary default root, where another user puts theirs in the way at the worst moment."""
+"""The temporary default root and unfinished downloads, where another user puts theirs in the way at the worst moment."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
+from tests.faults.origin import Host, Reply, after, gone, on
 from tests.origin import Origin
-from tfimm_resolver import resolve
+from tfimm_resolver import download, resolve
 from tfimm_resolver.cache import name_of
 from tfimm_resolver.cli import main
 from tfimm_resolver.errors import CacheError, FetchError, ResolverError
+from tfimm_resolver.hub import download_url_to_file
+from tfimm_resolver.parts import Whole, boot
 from tfimm_resolver.record import File, Record
 
 ANOTHER = 54321
 HANDLE = "https://tfhub.dev/google/nnlm/2"
+RANGE_BYTES = 1 << 16
+BODY = os.urandom(5 * RANGE_BYTES + 7)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
 
@@ -211,3 +218,153 @@ def test_nobody_else_can_enter_what_is_being_unpacked_there(temporary: Path, ori
         os.umask(before)
     assert modes == [0o700]
     assert stat.S_IMODE((temporary / name_of(handle)).stat().st_mode) == 0o755
+
+
+# Unfinished downloads
+
+
+@pytest.fixture
+def big(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Host, str]]:
+    """A host with a file that comes in six ranges, and its URL."""
+    monkeypatch.setattr(download, "RANGE_BYTES", RANGE_BYTES)
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
+    with Host() as host:
+        yield host, host.put("/w.h5", BODY)
+
+
+def plant_parts(folder: Path, url: str, mode: int) -> None:
+    """Parts of the right file that hold other bytes, all but the last one of them."""
+    folder.mkdir(parents=True)
+    whole = Whole(url, '"one"', len(BODY), RANGE_BYTES, boot())
+    (folder / "of.json").write_text(json.dumps(asdict(whole)))
+    for start in whole.starts:
+        (folder / str(start)).write_bytes(b"E" * (whole.length(start) - (start == whole.starts[-1])))
+    for path in (folder, *folder.iterdir()):
+        path.chmod(mode)
+
+
+OWNERS = {"another user's": (True, 0o777), "another user's, read only": (True, 0o755), "open to all": (False, 0o777)}
+OWNERS["open to a group"] = (False, 0o775)
+
+
+@pytest.mark.parametrize("whose", OWNERS)
+def test_parts_that_another_user_can_have_written_become_no_file(whose: str, big: tuple[Host, str], tmp_path: Path) -> None:
+    host, url = big
+    is_anothers, mode = OWNERS[whose]
+    out = tmp_path / "out"
+    folder = out / "w.h5.tfimm_resolver.parts"
+    plant_parts(folder, url, mode)
+    if is_anothers:
+        give(folder)
+    before = files_in(folder)
+    download_url_to_file(url, out / "w.h5", progress=False)
+    assert (out / "w.h5").read_bytes() == BODY and host.sent_bytes() == len(BODY) and len(host.asked) == 6
+    assert sorted(os.listdir(out)) == ["w.h5", folder.name][: 1 + is_anothers]
+    assert not is_anothers or files_in(folder) == before, "another user's are not ours to remove"
+
+
+def test_parts_of_this_user_are_continued_and_no_other_user_can_enter_them(big: tuple[Host, str], tmp_path: Path) -> None:
+    host, url = big
+    (tmp_path / "out").mkdir()
+    host.put("/w.h5", BODY, after(3, gone))
+    before = os.umask(0)
+    try:
+        with pytest.raises(FetchError):
+            download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+    finally:
+        os.umask(before)
+    (parts,) = (tmp_path / "out").iterdir()
+    assert stat.S_IMODE(parts.stat().st_mode) == 0o700
+    held_bytes, sent_bytes = sum(len(data) for name, data in files_in(parts).items() if name.isdigit()), host.sent_bytes()
+    host.put("/w.h5", BODY)
+    download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+    assert held_bytes >= RANGE_BYTES and host.sent_bytes() - sent_bytes == len(BODY) - held_bytes
+
+
+@pytest.mark.parametrize("ends", ["succeeds", "fails"])
+def test_parts_under_a_name_that_cannot_be_foreseen_do_not_stay(ends: str, big: tuple[Host, str], tmp_path: Path) -> None:
+    host, url = big
+    planted = tmp_path / "out/w.h5.tfimm_resolver.parts"
+    plant_parts(planted, url, 0o755)
+    give(planted)
+    seen: set[tuple[str, int]] = set()
+
+    def look(_: Reply) -> None:
+        seen.update((path.name, stat.S_IMODE(path.stat().st_mode)) for path in planted.parent.glob("*.parts"))
+
+    host.put("/w.h5", BODY, after(3, look, *[gone] * (ends == "fails")))
+    with contextlib.nullcontext() if ends == "succeeds" else pytest.raises(FetchError):
+        download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+    ((name, mode),) = {one for one in seen if one[0] != planted.name}
+    assert name.startswith("w.h5.tfimm_resolver.flock-") and mode == 0o700
+    assert sorted(os.listdir(planted.parent)) == ["w.h5", planted.name][ends == "fails" :]
+
+
+def test_nobody_else_can_enter_what_comes_to_a_file(origin: Origin, tmp_path: Path) -> None:
+    gate, before = threading.Event(), os.umask(0)
+    url = origin.put("/w.bin", BODY, gate=gate)
+    (tmp_path / "out").mkdir()
+    thread = threading.Thread(target=download_url_to_file, args=(url, tmp_path / "out/w.bin", None, False))
+    try:
+        thread.start()
+        assert origin.started.wait(30)
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").glob("*.tmp")]
+    finally:
+        gate.set()
+        thread.join()
+        os.umask(before)
+    assert modes == [0o700] and (tmp_path / "out/w.bin").read_bytes() == BODY
+
+
+def test_in_a_root_of_several_users_no_parts_of_another_are_used_under_any_name(
+    big: tuple[Host, str], cache_dir: Path
+) -> None:
+    host, _ = big
+    cache_dir.mkdir()
+    cache_dir.chmod(0o1777)
+    body = tar_gz({"saved_model.pb": BODY})
+    handle = host.put("/m.tar.gz", body)
+    for suffix in (".parts", f".parts-{os.geteuid()}"):
+        plant_parts(cache_dir / f"{name_of(handle)}{suffix}", handle, 0o777)
+        give(cache_dir / f"{name_of(handle)}{suffix}")
+    before = files_in(cache_dir)
+    assert files_in(resolve(handle)) == {"saved_model.pb": BODY} and host.sent_bytes() == len(body)
+    assert {name: data for name, data in files_in(cache_dir).items() if ".parts" in name} == before
+    assert len(os.listdir(cache_dir)) == 4, "both of the other user's, the model and its record"
+
+
+def test_parts_that_are_exchanged_while_they_come_are_not_read(big: tuple[Host, str], tmp_path: Path) -> None:
+    """As is possible where the directory above is not sticky: each file is looked at when it is open."""
+    host, url = big
+    (tmp_path / "out").mkdir()
+    parts = tmp_path / "out/w.h5.tfimm_resolver.parts"
+    plant_parts(tmp_path / "planted", url, 0o777)
+    give(tmp_path / "planted")
+
+    def exchange(_: Reply) -> None:
+        if (tmp_path / "planted").exists():
+            parts.rename(tmp_path / "ours")
+            (tmp_path / "planted").rename(parts)
+
+    host.put("/w.h5", BODY, on(4, exchange))
+    with contextlib.suppress(CacheError):
+        download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+    assert not (tmp_path / "planted").exists()
+    assert not (tmp_path / "out/w.h5").exists() or (tmp_path / "out/w.h5").read_bytes() == BODY
+
+
+def test_on_a_mount_where_no_directory_is_private_all_comes_as_one_stream(
+    big: tuple[Host, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, url = big
+    (tmp_path / "out").mkdir()
+    real = os.mkdir
+
+    def opened(path: Any, *arguments: Any, **options: Any) -> None:
+        real(path, *arguments, **options)
+        os.chmod(path, 0o777)  # as such a mount shows all that lies on it
+
+    monkeypatch.setattr(os, "mkdir", opened)
+    download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+    assert files_in(tmp_path / "out") == {"w.h5": BODY} and os.listdir(tmp_path / "out") == ["w.h5"]
+    assert len(host.asked) == 2 and host.asked[1].headers.get("range") is None
