@@ -327,6 +327,18 @@ def test_a_tree_with_a_dangling_link_can_be_refreshed(cache: Cache, root: Path) 
     assert files_in(ensured(cache, filler(), refresh=True)) == MODEL
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("where", ["record", "tree"])
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_is_no_file_is_not_waited_for_and_is_replaced(
+    where: str, put: Callable[[Path], None], cache: Cache, root: Path
+) -> None:
+    tree = put_model(root / NAME)
+    put(root / f"{NAME}.descriptor.txt" if where == "record" else tree / "assets.extra")
+    assert files_in(ensured(cache, filler(), refresh=True)) == MODEL
+    assert cache.find(KEY) is not None and list(cache.root.hash_faults(cache.find(KEY))) == []
+
+
 def test_a_removed_model_leaves_nothing(cache: Cache, root: Path) -> None:
     ensured(cache, filler())
     ensured(cache, filler({"saved_model.pb": b"another graph"}), refresh=True)

@@ -16,7 +16,7 @@ HOUSE = Path(tfimm_resolver.__file__).parent
 FLOORS = (
     {"ahead", "errors", "progress", "importing"},
     {"access", "checksums", "digests", "flags", "git_names", "git_refs", "kaggle_access"}
-    | {"member_names", "parts", "spellings", "tar", "together"},
+    | {"member_names", "ownership", "parts", "spellings", "tar", "together"},
     {"roots", "locks", "lock_file", "claims", "holder", "disk", "models_file", "models_toml"}
     | {"objects", "bucket_access", "record", "handle", "settings", "placement"}
     | {"hosts", "mirrors"},

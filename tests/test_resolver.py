@@ -121,23 +121,6 @@ def test_a_private_root_stays_private_whatever_the_umask(
     assert len(everything) == 7 and not [path for path in everything if path.stat().st_mode & 0o022]
 
 
-def test_a_temporary_root_that_another_makes_first_is_not_used(
-    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("TFHUB_CACHE_DIR")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    makedirs = os.makedirs
-
-    def overtaken(*arguments: object, **options: object) -> None:
-        makedirs(*arguments, **options)  # type: ignore[arg-type]
-        (tmp_path / "tfhub_modules").mkdir()
-        (tmp_path / "tfhub_modules").chmod(0o777)
-
-    monkeypatch.setattr(os, "makedirs", overtaken)
-    with pytest.raises(CacheError, match="somebody else"):
-        resolve(origin.put("/m.tar.gz", tar_gz()))
-
-
 def test_a_home_relative_path_is_expanded() -> None:
     put_model(Path.home() / "model")
     assert resolve("~/model") == f"{Path.home()}/model"

@@ -135,8 +135,7 @@ def _begun(
     is_right = is_entire or (said is not None and (said.start, said.stop) == (0, RANGE_BYTES))
     if said is not None and is_right and mark is not None:
         whole = Whole(request.without_secrets(url), mark, said.size_bytes, RANGE_BYTES, boot())
-        if _have_room(parts, whole):
-            parts.begin(whole)
+        if _have_room(parts, whole) and parts.begin(whole):
             return Ranges(asked, url, whole, parts, session, reply, covered)
     reply.close()
     session.close()

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tfimm_resolver import hugging_face_errors, progress, settings
+from tfimm_resolver import hugging_face_errors, ownership, progress, settings
 from tfimm_resolver.ahead import Crew
 from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError
 from tfimm_resolver.git_names import COMMIT
@@ -109,7 +109,7 @@ class Repository:
         with Target(into, Packed(io.BytesIO(), total_bytes), Limits(*settings.unpack_limits())) as target:
             target.expect(total_bytes)
         # A directory that others may write in is no place for what is compared first and moved afterwards.
-        is_private = parts is not None and settings.is_ours_alone(str(parts))
+        is_private = parts is not None and ownership.is_private_or_missing(str(parts), 0o700)
         here = parts if parts is not None and is_private else into / uuid.uuid4().hex
         kept_bytes = sum(listed.size_bytes for listed in wanted if _size_bytes(here / listed.path) == listed.size_bytes)
         try:

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from tfimm_resolver import ownership
 from tfimm_resolver.errors import CacheError, ResolverError
 
 _OF = "of.json"
 _OF_BYTES_MAX = 100_000
-_PARTS_MAX = 10_000_000
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_PARTS_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +57,54 @@ class Whole:
 
 
 class Parts:
-    """A directory with one file a range, named by the offset of its first byte and filled from its start."""
+    """A directory with one file a range, named by the offset of its first byte and filled from its start.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    In a directory like /tmp, or a root of several users, another user may have put one there, with bytes of theirs. So only
+    one is read, and filled, that is this user's and in which no other user can write.
+    """
+
+    def __init__(self, folder: Path | None, spare: Path | None = None) -> None:
+        """Where it is found again, if it can be had; else ``spare``, which nobody foresees, and which ``leave`` removes."""
+        self._usual, self._spare = folder, spare
+        self._folder = folder or spare or Path()
 
     def of(self) -> Whole | None:
         """What lies here, or None if it is of no use."""
         try:
-            if self._folder.is_symlink():
+            if not ownership.is_private_dir(os.lstat(self._folder)):
                 return None
-            with _regular(self._folder / _OF, "rb") as file:
+            with _opened(self._folder / _OF, "rb") as file:
                 whole = Whole(**json.loads(file.read(_OF_BYTES_MAX)))
             if not whole.is_sound or whole.boot != boot():
                 return None
-            fits = all(self.held_bytes(start) <= whole.length(start) for start in whole.starts)
+            parts = (int(name) for name in os.listdir(self._folder) if name.isdecimal())
+            fits = all(self.held_bytes(start) <= whole.length(start) for start in parts if start in whole.starts)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return None
         return whole if fits else None
 
-    def begin(self, whole: Whole) -> None:
-        """Forget what lies here, and keep parts of another whole from now on."""
-        self.clear()
+    def begin(self, whole: Whole) -> bool:
+        """Forget what lies here, and keep parts of another whole from now on; False if no directory can be had for them."""
+        with contextlib.suppress(CacheError):  # what cannot be removed is in the way, as another user's is
+            self.clear()
         with self._telling():
-            self._folder.mkdir()
+            if not self._make():
+                return False
             half = self._folder / f"{_OF}.half"
             half.write_text(json.dumps(asdict(whole)), encoding="utf-8")
             half.replace(self._folder / _OF)
+        return True
+
+    def _make(self) -> bool:
+        """Make a directory that was not there, and see that it is private: on some mounts nothing is."""
+        for folder in filter(None, (self._usual, self._spare)):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+                self._folder = folder
+                if ownership.is_private_dir(os.lstat(folder)):
+                    return True
+                folder.rmdir()
+        return False
 
     def have_room(self, whole_bytes: int, held_bytes: int = 0) -> bool:
         """Whether the disk can keep all parts beside what they unpack to, which is more than they are, as a rule."""
@@ -106,7 +127,7 @@ class Parts:
     @contextlib.contextmanager
     def appended(self, start: int) -> Iterator[Callable[[bytes], None]]:
         """What adds bytes to the part that begins there."""
-        with self._telling(), _regular(self._folder / str(start), "ab") as file:
+        with self._telling(), _opened(self._folder / str(start), "ab") as file:
 
             def add(data: bytes) -> None:
                 with self._telling():
@@ -119,15 +140,24 @@ class Parts:
     def opened(self, start: int) -> IO[bytes]:
         """The part that begins there, to be read."""
         with self._telling():
-            return _regular(self._folder / str(start), "rb")
+            return _opened(self._folder / str(start), "rb")
 
     def clear(self) -> None:
-        """Leave nothing."""
+        """Leave nothing of this user's; what is another user's stays."""
         with self._telling(), contextlib.suppress(FileNotFoundError):
-            if self._folder.is_dir() and not self._folder.is_symlink():
+            status = os.lstat(self._folder)
+            if not ownership.is_ours(status):
+                return
+            if stat.S_ISDIR(status.st_mode):
                 shutil.rmtree(self._folder)
             else:
                 self._folder.unlink()
+
+    def leave(self) -> None:
+        """Remove what the next download would not find; what it will find stays for it."""
+        if self._folder == self._spare:
+            with contextlib.suppress(CacheError):
+                self.clear()
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -144,12 +174,12 @@ class Parts:
             ) from error
 
 
-def _regular(path: Path, mode: str) -> IO[bytes]:
-    """Open a file that is no link, pipe or device: in a shared root anybody may have put one there."""
-    file = open(path, mode, buffering=0, opener=lambda name, flags: os.open(name, flags | _SAFELY, 0o666))  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+def _opened(path: Path, mode: str) -> IO[bytes]:
+    """Open a file of this user's that is no link, pipe or device."""
+    file = open(path, mode, buffering=0, opener=ownership.open_regular)  # noqa: SIM115
+    if not ownership.is_ours(os.fstat(file.fileno())):
         file.close()
-        raise OSError(errno.EINVAL, "is no file")
+        raise PermissionError(errno.EPERM, "it is another user's")
     return file
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tfimm_resolver.ownership import open_regular_target
+
 VERSION = 1
 RECORD = ".descriptor.txt"
 """Ends the name of a record; before it stands the name of the model."""
@@ -155,7 +157,8 @@ def _size_and_sha256(path: str) -> tuple[int, str]:
     import hashlib  # 6 ms that the import of the package need not cost
 
     digest, size_bytes, buffer = hashlib.sha256(), 0, memoryview(bytearray(_READ_BYTES))
-    with open(path, "rb", buffering=0) as file:
+    # A pipe would be waited for; links are followed, as trees that others put here may hold them.
+    with open(path, "rb", buffering=0, opener=open_regular_target) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
             size_bytes += count

@@ -200,7 +200,7 @@ def _cache(root: settings.Setting) -> Cache:
 
 
 def _brought(answer: Answer, plan: Fetch, refresh: bool) -> Resolved:
-    handle, root = answer.handle, settings.cache_root()
+    handle, root = answer.handle, settings.cache_root(create=True)
     cache = _cache(root)
     if not refresh and (lent := _lent(cache, plan.key, handle.sha256)) is not None:
         return lent

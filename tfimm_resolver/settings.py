@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfimm_resolver import flags
+from tfimm_resolver import flags, ownership
 from tfimm_resolver.errors import CacheError, HandleError
 
 TEMPORARY = "default, temporary"
@@ -72,9 +71,9 @@ def urls_root() -> Setting:
     return next(_said_roots(), None) or _temporary_root()
 
 
-def local_root() -> Setting:
+def local_root(*, create: bool = False) -> Setting:
     """The root for URL handles on this machine's disk: the first that is said and no bucket."""
-    return next((root for root in _said_roots() if not is_bucket(root.value)), None) or _temporary_root()
+    return next((root for root in _said_roots() if not is_bucket(root.value)), None) or _temporary_root(create=create)
 
 
 def is_bucket(place: str) -> bool:
@@ -88,10 +87,10 @@ def is_second_level(place: str = "") -> bool:
     return is_bucket(place) and (not place.startswith("gs://") or _is_on("TFIMM_RESOLVER_LOCAL_COPY"))
 
 
-def cache_root() -> Setting:
-    """The root in which the paths lie that ``resolve`` gives for URL handles."""
-    root = urls_root()
-    return local_root() if is_second_level(root.value) else root
+def cache_root(*, create: bool = False) -> Setting:
+    """The root in which the paths lie that ``resolve`` gives for URL handles; ``create`` makes the temporary default."""
+    root = next(_said_roots(), None)
+    return root if root and not is_second_level(root.value) else local_root(create=create)
 
 
 def _said_roots() -> Iterator[Setting]:
@@ -130,28 +129,25 @@ def _tfimm_root() -> Setting | None:
     return None
 
 
-def _temporary_root() -> Setting:
-    """tensorflow_hub's default place, unless somebody else could have put files there."""
-    import tempfile  # 10 ms that only this default costs
+def _temporary_root(*, create: bool = False) -> Setting:
+    """tensorflow_hub's default place, unless another user could have put files there.
 
-    shared = os.path.join(tempfile.gettempdir(), "tfhub_modules")
-    if is_ours_alone(shared):
-        return Setting(shared, TEMPORARY, 0o755)
-    private = f"{shared}-{_user()}"
-    if is_ours_alone(private):
-        return Setting(private, TEMPORARY, 0o700)
+    A place where nothing lies counts as ours, for as long as it is not read: ``Guard`` sees to that. To ``create`` it at
+    once keeps another user from doing so first.
+    """
+    for root in _temporary_roots():
+        if ownership.is_private_or_missing(root.value, root.mode if create else None):
+            return root
+    shared, private = (root.value for root in _temporary_roots())
     raise CacheError(f"{shared} and {private} belong to others, or others may write there", fix="Set TFHUB_CACHE_DIR.")
 
 
-def is_ours_alone(place: str) -> bool:
-    """Whether a directory is missing, or is this user's and nobody else may write there."""
-    if not hasattr(os, "getuid"):
-        return True
-    try:
-        status = os.lstat(place)
-    except FileNotFoundError:
-        return True
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+def _temporary_roots() -> Iterator[Setting]:
+    import tempfile  # 10 ms that only this default costs
+
+    shared = os.path.join(tempfile.gettempdir(), "tfhub_modules")
+    yield Setting(shared, TEMPORARY, 0o755)
+    yield Setting(f"{shared}-{_user()}", TEMPORARY, 0o700)
 
 
 def _user() -> str:

@@ -69,7 +69,7 @@ class Transfer:
         self._bring_whole(url, into, _as_file(name), authorization, is_archive=False)
 
     def _bring_whole(self, url: str, into: Path, put: _Put, authorization: str, *, is_archive: bool = True) -> None:
-        parts = Parts(self.parts or into.with_suffix(".parts"))
+        parts = Parts(self.parts, into.with_suffix(".parts"))
         checksums = Checksums(is_archive=is_archive, is_hash_known=self._is_hash_known)
 
         def bring(address: str) -> None:
@@ -79,7 +79,10 @@ class Transfer:
             self._copy(mirrors.local_path(address), into, put)
             parts.clear()
 
-        mirrors.tried(url, bring, is_archive=is_archive)
+        try:
+            mirrors.tried(url, bring, is_archive=is_archive)
+        finally:
+            parts.leave()
 
     def object_archive(self, place: str, into: Path) -> None:
         """Bring the archive that is the object at ``place``, with its bucket's credentials; raises as ``archive`` does."""

@@ -74,11 +74,11 @@ def test_a_download_to_a_path_is_gone_on_with_by_the_next_process(host: Host, tm
     (tmp_path / "out").mkdir()
     with pytest.raises(FetchError):
         download_url_to_file(url, tmp_path / "out/w.h5", SHA256[:8])
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["w.h5.parts"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["w.h5.tfimm_resolver.parts"]
     host.put("/w.h5", BODY)
     sent_bytes = sum(asked.sent for asked in host.asked)
     download_url_to_file(url, tmp_path / "out/w.h5", SHA256[:8])
-    assert files_in(tmp_path / "out") == {"w.h5": BODY} and not (tmp_path / "out/w.h5.parts").exists()
+    assert files_in(tmp_path / "out") == {"w.h5": BODY} and not (tmp_path / "out/w.h5.tfimm_resolver.parts").exists()
     assert sum(asked.sent for asked in host.asked) - sent_bytes < len(BODY)
 
 

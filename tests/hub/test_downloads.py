@@ -57,12 +57,24 @@ def test_what_a_killed_process_staged_goes_with_the_next_call(origin: Origin, tm
     with start(code, stdin=subprocess.PIPE) as living:  # type: ignore[arg-type]
         assert living.stdout is not None
         alive, dead = living.stdout.readline().strip(), run(code)
-        kept = {f"w.bin.{alive}.tmp", f"v.bin.{dead}.tmp", f"w.bin.{dead}", "w.bin.tmp", "w.bin.mine.tmp"}
-        for name in (*kept, f"w.bin.{dead}.tmp"):
+        ours = "w.bin.tfimm_resolver"
+        kept = {f"{ours}.{alive}.tmp", f"v.bin.tfimm_resolver.{dead}.tmp", f"{ours}.{dead}", f"{ours}.tmp", f"{ours}.mine.tmp"}
+        kept |= {f"w.bin.{dead}.tmp", f"{ours}.{alive}.parts"}
+        for name in (*kept, f"{ours}.{dead}.tmp", f"{ours}.{dead}.parts"):
             (tmp_path / "out" / name / "inner").mkdir(parents=True)
         download_url_to_file(origin.put("/w.bin", BODY), tmp_path / "out/w.bin")
         assert {*os.listdir(tmp_path / "out")} == {*kept, "w.bin"}
         living.communicate("")
+
+
+def test_what_the_user_has_beside_a_file_is_not_touched(origin: Origin, tmp_path: Path) -> None:
+    mine = {"Cargo.lock": b"version = 4\n", "Cargo.parts/thesis.tex": b"x", "Cargo.tmp": b"y"}
+    (tmp_path / "out/Cargo.parts").mkdir(parents=True)
+    for name, data in mine.items():
+        (tmp_path / "out" / name).write_bytes(data)
+    url = origin.put("/f", random.Random(1).randbytes(9 << 20))  # so long that it comes in parts
+    download_url_to_file(url, tmp_path / "out/Cargo", progress=False)
+    assert {name: data for name, data in files_in(tmp_path / "out").items() if name != "Cargo"} == mine
 
 
 def test_a_home_directory_is_expanded(origin: Origin, tmp_path: Path) -> None:

@@ -144,13 +144,13 @@ def test_a_list_that_others_may_write_is_not_believed(
     path.chmod(0o666)
     with pytest.raises(UntrustedError):
         hub.load("ada/models", "one")
-    assert "others may write it: nobody is trusted" in caplog.text
+    assert "another user can write it: no repository is trusted" in caplog.text
 
 
 def test_no_code_is_run_from_a_directory_where_anybody_may_write(repo: Repo, host: GitHost, hub_dir: Path) -> None:
     assert hub.list("ada/models", trust_repo=True)
     hub_dir.chmod(0o777)
-    with pytest.raises(CacheError, match="may be anybody's"):
+    with pytest.raises(CacheError, match="may be another user's"):
         hub.load("ada/models", "one", trust_repo=True)
     hub_dir.chmod(0o775)
     assert hub.list("ada/models", trust_repo=True)

@@ -610,6 +610,40 @@ def test_where_others_may_write_nothing_is_kept_for_later(hugging_face: HuggingF
     assert files_in(resolve(f"hf://o/m@{commit}")) == MODEL and "saved_model.pb" in fetched(hugging_face)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_what_comes_is_kept_where_no_other_user_can_have_put_it_or_can_reach_it(
+    hugging_face: HuggingFace, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a root of several users one of them may make the directory first, at the last moment."""
+    commit = hugging_face.push("o/m", MODEL)
+    parts = cache_dir / f"{name_of(f'hf://o/m@{commit}')}.parts"
+    seen: set[tuple[bool, int]] = set()
+
+    def look(_: Handler) -> bool:
+        seen.update((path == parts, path.stat().st_mode & 0o777) for path in cache_dir.glob("*.parts"))
+        return False
+
+    hugging_face.hub.faults["/o/m/resolve/"] = look
+    before = os.umask(0)
+    try:
+        assert files_in(resolve(f"hf://o/m@{commit}")) == MODEL and seen == {(True, 0o700)}
+        mkdir = os.mkdir
+
+        def overtaken(path: os.PathLike[str], *arguments: int, **options: object) -> None:
+            if os.fspath(path) == str(parts) and not parts.exists():
+                mkdir(path, 0o777)
+                os.chown(path, 54321, 54321)
+            mkdir(path, *arguments, **options)  # type: ignore[arg-type]
+
+        seen.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "mkdir", overtaken)
+            assert files_in(resolve(f"hf://o/m@{commit}", refresh=True)) == MODEL
+    finally:
+        os.umask(before)
+    assert os.listdir(parts) == [] and seen == {(True, 0o777)}
+
+
 # The rest of the package
 
 

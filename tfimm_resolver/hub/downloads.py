@@ -22,6 +22,8 @@ _SUFFIX = r"\.(?:weights\.h5|tar\.gz|[A-Za-z0-9_]+)"
 _HASH = re.compile(rf"-([0-9a-f]{{8,64}}){_SUFFIX}$")
 _FILE = "file"
 _TELLING_DIGITS = 8  # of a sha256: as much as a CRC
+_BESIDE = ".tfimm_resolver"
+"""Ends the names of what lies beside a file while it comes: ``Cargo.lock`` and ``Cargo.parts`` are not ours."""
 
 _reloaded: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("_reloaded", default=None)
 """What was fetched anew already by an entry point that is loaded with ``force_reload``; None outside of one."""
@@ -40,7 +42,8 @@ def reloading(force_reload: bool) -> Iterator[None]:
 def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str | None = None, progress: bool = True) -> None:
     """Bring what is at a URL to the path ``dst``, whole or not at all; what lies there stays until then.
 
-    What came of a download that was broken off lies in ``<dst>.parts``, and the next call goes on from there.
+    What came of a download that was broken off lies in ``<dst>.tfimm_resolver.parts``, and the next call goes on from
+    there. Where another user has put a directory of that name, what came does not stay.
 
     Args:
         url: http or https.
@@ -60,14 +63,15 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
     settings.check()
     with contextlib.ExitStack() as after:
         try:
-            lock = locks.acquire(f"{path}.lock", str(handle))
+            beside = path + _BESIDE
+            lock = locks.acquire(f"{beside}.lock", str(handle))
             assert lock is not None
             after.callback(lock.release)
-            _remove_unfinished(path)
-            staged = Path(f"{path}.{lock.mine.word}.tmp")
+            _remove_unfinished(beside)
+            staged = Path(f"{beside}.{lock.mine.word}.tmp")
             after.callback(disk.remove_tree, str(staged), ignore_errors=True)
-            staged.mkdir()
-            brought = _brought(handle, staged, Path(f"{path}.parts"), _FILE, prefix, is_quiet=not progress)
+            staged.mkdir(mode=0o700)
+            brought = _brought(handle, staged, Path(f"{beside}.parts"), _FILE, prefix, is_quiet=not progress)
             _check_hash(brought.origin.sha256, prefix, str(handle))
             disk.flush(str(staged))
             disk.replace(str(staged / _FILE), path)
@@ -153,8 +157,8 @@ def _remove_unfinished(path: str) -> None:
     """Remove what processes staged that died while they brought the same file; for one who holds its lock."""
     folder, name = os.path.split(path)
     for other in os.listdir(folder):
-        word = other.removeprefix(f"{name}.").removesuffix(".tmp")
-        is_staged = other == f"{name}.{word}.tmp" and word.startswith(OURS)
+        word, _, kind = other.removeprefix(f"{name}.").partition(".")
+        is_staged = other.startswith(f"{name}.") and kind in ("tmp", "parts") and word.startswith(OURS)
         if is_staged and not is_word_alive(word, by_us=False):
             disk.remove_tree(f"{folder}/{other}", ignore_errors=True)
 

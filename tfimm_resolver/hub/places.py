@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-import stat
 import threading
 
 from tfimm_resolver import settings
 from tfimm_resolver.cache import Cache
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.ownership import Guard
 from tfimm_resolver.roots import LocalRoot
 from tfimm_resolver.settings import Setting
 
@@ -21,6 +20,10 @@ _IDENTITY = re.compile(r"github://([^/]+(?:/[^/:]+)*?)/([^/:]+)/([^/:]+)(?::(.+)
 _PLAIN = re.compile(r"[a-z0-9-]+")
 _LIKE_HASHED = re.compile(r"-[0-9a-f]{12}$")
 _NAME_LENGTH_MAX = 100
+_MODE = 0o755
+"""What directories of the hub are made with, so that no umask makes one in which other users can put code."""
+
+OWN_DIRECTORY = "Set TFIMM_HUB_DIR to a directory of your own, in which no other user can write."
 
 _lock = threading.Lock()
 _chosen: Setting | None = None
@@ -55,22 +58,30 @@ def repositories() -> Cache:
     """The cache of repositories.
 
     Raises:
-        CacheError: if the directory is none on this machine, or one where anybody may put code: then none is run from it.
+        CacheError: if the directory is none on this machine, or one where another user can have put code.
     """
-    place = _local(get_dir())
-    with contextlib.suppress(FileNotFoundError):
-        if os.name == "posix" and os.stat(place).st_mode & stat.S_IWOTH:
-            raise CacheError(
-                f"anybody may write in {place}, so code in it may be anybody's",
-                fix=f"chmod o-w {place}, look at what lies there, or set TFIMM_HUB_DIR to a directory of your own.",
-            )
-    return Cache(LocalRoot(place, trees=_REPOSITORY_TREES), _repository_name)
+    place, guard = _local(get_dir()), hub_guard()
+    guard.check()
+    return Cache(LocalRoot(place, _MODE, _REPOSITORY_TREES, guard), _repository_name)
 
 
 def weights(model_dir: str | os.PathLike[str] | None) -> Cache:
-    """The cache of weights, in ``model_dir`` or below ``get_dir()``; raises as ``repositories`` does."""
-    place = f"{_local(get_dir())}/checkpoints" if model_dir is None else _local(settings.expanded(os.fspath(model_dir)))
-    return Cache(LocalRoot(place, trees=_WEIGHTS_TREES), _weights_name)
+    """The cache of weights, below ``get_dir()``, of which the same holds as of ``repositories``, or in ``model_dir``.
+
+    That may be a directory that several users share: whoever names it trusts those who may write there.
+    """
+    if model_dir is not None:
+        return Cache(LocalRoot(_local(settings.expanded(os.fspath(model_dir))), trees=_WEIGHTS_TREES), _weights_name)
+    place = f"{_local(get_dir())}/checkpoints"
+    return Cache(LocalRoot(place, _MODE, _WEIGHTS_TREES, hub_guard(place)), _weights_name)
+
+
+def hub_guard(*below: str) -> Guard:
+    """Sees that ``get_dir()``, and directories below it, are this user's or root's, and that no other user can write there.
+
+    Above it may lie a directory of several users, such as a ``$TFIMM_HOME`` that they share.
+    """
+    return Guard(get_dir(), *below, fix=OWN_DIRECTORY, is_roots_trusted=True)
 
 
 def note_name(identity: str) -> str:

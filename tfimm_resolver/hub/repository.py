@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tfimm_resolver import settings
+from tfimm_resolver import ownership, settings
 from tfimm_resolver.errors import CacheError, HandleError, NotFoundError
 from tfimm_resolver.git_refs import Tip
 from tfimm_resolver.handle import Handle
@@ -61,11 +61,28 @@ def directory(
         )
     if tip is None and verbose:
         log.info("Using cache found in %s", cache.path(record))
+    _check_owners(cache.path(record))
     if chosen.default is not None:
         refs.note(cache, repository, chosen.default)
     if is_new:
         trust.note(repository)
     return cache.path(record)
+
+
+def _check_owners(tree: str) -> None:
+    """See that no other user can have put code into the tree; a hub directory that was once open may hold such a one.
+
+    Raises:
+        CacheError: if one can, or it holds anything but directories and regular files.
+    """
+    fix = f"Remove {tree} and the record beside it, so that it is fetched anew. Or look at it, and chmod -R go-w {tree}."
+    try:
+        with places.hub_guard().reading():
+            ownership.check_tree(tree, fix)
+    except CacheError:
+        raise
+    except OSError as error:
+        raise CacheError(f"{tree} cannot be looked through: {error}", fix=fix) from error
 
 
 def _filling(repository: Repository, tip: Tip) -> Callable[[Path, Path], Brought]:

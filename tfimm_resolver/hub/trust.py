@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import stat
 import sys
 
-from tfimm_resolver import locks, progress
+from tfimm_resolver import locks, ownership, progress
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
 from tfimm_resolver.hub import places
 from tfimm_resolver.sources.github import Repository
@@ -49,18 +49,29 @@ def note(repository: Repository) -> None:
     try:
         lock = locks.acquire(f"{path}.lock", "the list of trusted repositories")
         if repository.name not in _trusted():
-            # Added, not written anew: what others have put there stays. Others must not be able to add to it.
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                is_ended = os.read(file, os.fstat(file).st_size)[-1:] in (b"", b"\n")
-                os.write(file, f"{'' if is_ended else os.linesep}{repository.name}\n".encode())
-            finally:
-                os.close(file)
+            _append(path, repository.name)
     except OSError as error:
         log.warning("cannot write %s, so you will be asked again: %s", path, error)
     finally:
         if lock is not None:
             lock.release()
+
+
+def _append(path: str, name: str) -> None:
+    """Add a line, instead of writing all anew: what others have put there stays. Others must not be able to add to it.
+
+    Raises:
+        OSError: if it cannot be written, or would not be believed afterwards.
+    """
+    file = ownership.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        status = os.fstat(file)
+        if not ownership.is_trusted(path, status):
+            raise PermissionError(errno.EPERM, "another user can write it", path)
+        is_ended = os.read(file, status.st_size)[-1:] in (b"", b"\n")
+        os.write(file, f"{'' if is_ended else os.linesep}{name}\n".encode())
+    finally:
+        os.close(file)
 
 
 def _path() -> str:
@@ -69,18 +80,26 @@ def _path() -> str:
 
 def _trusted() -> set[str]:
     """What stands in the list, unless somebody else could have written it: this user's word counts, and the system's."""
+    path = _path()
     try:
-        with open(_path(), encoding="utf-8", errors="replace") as file:
-            status = os.fstat(file.fileno())
-            lines = {line.strip() for line in file}
+        with places.hub_guard().reading() as is_there:
+            if not is_there:
+                return set()
+            with open(path, encoding="utf-8", errors="replace", opener=ownership.open_regular) as file:
+                status = os.fstat(file.fileno())
+                if ownership.is_trusted(path, status):
+                    return {line.strip() for line in file}
+        log.warning("%s, so another user can write it: no repository is trusted for it", ownership.describe(path, status))
     except FileNotFoundError:
-        return set()
+        pass
+    except CacheError:
+        raise
     except OSError as error:
-        raise CacheError(f"cannot read {_path()}: {error.strerror}") from error
-    if hasattr(os, "getuid") and (status.st_uid not in (0, os.getuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-        log.warning("%s belongs to somebody else, or others may write it: nobody is trusted for it", _path())
-        return set()
-    return lines
+        if error.errno != errno.ELOOP and not isinstance(error, ownership.NotRegularError):
+            raise CacheError(f"cannot read {path}: {error.strerror}") from error
+        # A link may lead to a text that happens to hold the line; from a pipe nothing may ever come.
+        log.warning("%s is not a regular file: no repository is trusted for it", path)
+    return set()
 
 
 def _ask(repository: Repository, commit: str) -> None:

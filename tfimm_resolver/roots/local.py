@@ -8,10 +8,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver import disk, locks, record, settings
+from tfimm_resolver import disk, locks, ownership, record
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.holder import OURS, Holder, is_word_alive, new_word
 from tfimm_resolver.record import RECORD, TREE, File, Record
@@ -22,40 +23,56 @@ if TYPE_CHECKING:
 RETIRED_S = 3600.0
 """Seconds for which a replaced tree stays for those who still read it."""
 
+_ANYBODYS = contextlib.nullcontext(True)
+"""Stands for the guard of a root that several users may share."""
+
+_OWN = "Set TFHUB_CACHE_DIR to a directory of your own."
+
 UNFINISHED_S = 24 * 3600.0
 """Seconds for which an unfinished download of another model stays, to be continued."""
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens also what turns out to be a pipe at whose other end nobody is."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 class LocalRoot:
-    """Trees are directories, texts are files, a lock is a file that names its holder as tensorflow_hub does."""
+    """Trees are directories, texts are files, a lock is a file that names its holder as tensorflow_hub does.
 
-    def __init__(self, place: str, mode: int = 0o777, trees: re.Pattern[str] = TREE) -> None:
+    A root with a ``guard``, which by default is one whose ``mode`` lets only its owner write, is for one user: nothing is
+    read there that another user can have put there, and whatever is written there has that mode at most.
+    """
+
+    def __init__(
+        self, place: str, mode: int = 0o777, trees: re.Pattern[str] = TREE, guard: ownership.Guard | None = None
+    ) -> None:
         self.place = place
         self.mode = mode
         self.trees = trees
+        self._guard = ownership.Guard(place, fix=_OWN) if guard is None and not mode & 0o022 else guard
 
     def locate(self, name: str) -> str:
         return f"{self.place}/{name}"
 
     def fault(self, known: Record) -> str | None:
-        with self._telling("read"):
-            return record.fault(self.locate(known.tree), known)
+        with self._telling("read"), self._reading() as is_there:
+            return record.fault(self.locate(known.tree), known) if is_there else "its directory is missing"
 
     def hash_faults(self, known: Record) -> Iterator[str]:
-        with self._telling("read"):
-            yield from record.hash_faults(self.locate(known.tree), known.files or ())
+        with self._telling("read"), self._reading() as is_there:
+            if is_there:
+                yield from record.hash_faults(self.locate(known.tree), known.files or ())
+            else:
+                yield "its directory is missing"
 
     def read(self, name: str) -> str | None:
+        opener = ownership.open_regular_target if self._guard is None else ownership.open_regular
         try:
-            with open(self.locate(name), encoding="utf-8", errors="replace", opener=_without_waiting) as file:
-                return file.read()
-        except FileNotFoundError:
+            with self._reading() as is_there:
+                if not is_there:
+                    return None
+                with open(self.locate(name), encoding="utf-8", errors="replace", opener=opener) as file:
+                    return file.read()
+        except (FileNotFoundError, ownership.NotRegularError):  # a pipe, for instance, is no text and is replaced by one
             return None
+        except CacheError:
+            raise
         except OSError as error:
             raise self._error("read", error) from error
 
@@ -73,12 +90,11 @@ class LocalRoot:
                 disk.unlink(half)
 
     def names(self) -> list[str]:
-        try:
-            return os.listdir(self.place)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise self._error("read", error) from error
+        with self._telling("read"), self._reading() as is_there:
+            try:
+                return os.listdir(self.place) if is_there else []
+            except FileNotFoundError:
+                return []
 
     def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
         return map(read, names)
@@ -98,15 +114,16 @@ class LocalRoot:
                 staging = Path(self.locate(f"{name}.{lock.mine.word}.tmp"))
                 after.callback(disk.remove_tree, str(staging), ignore_errors=True)
                 self._remove_unfinished(name)
-                staging.mkdir()
+                staging.mkdir(0o777 if self._guard is None else 0o700)
             yield staging
 
     def parts(self, name: str) -> Path:
         from pathlib import Path
 
         path = Path(self.locate(f"{name}.parts"))
-        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):  # another user's
-            return path.with_name(f"{path.name}-{getattr(os, 'getuid', int)()}")
+        status = ownership.find_status(path)
+        if status is not None and not ownership.is_ours(status):
+            return path.with_name(f"{path.name}-{getattr(os, 'geteuid', int)()}")
         return path
 
     def publish(self, staged: Path, new: Record, known: Record) -> Record:
@@ -166,6 +183,8 @@ class LocalRoot:
         try:
             os.utime(staged)  # from here on its age counts
             self._close(str(staged))
+            if self._guard is not None:  # until here only its owner could enter it
+                os.chmod(staged, os.stat(self.place).st_mode & self.mode)
             disk.flush(str(staged))
             disk.rename(staged, self.locate(tree))
         except OSError as error:
@@ -192,24 +211,25 @@ class LocalRoot:
             disk.remove_tree(dying)
 
     def _make(self) -> None:
-        parent = os.path.dirname(self.place)
-        os.makedirs(parent, exist_ok=True)
+        if self._guard is not None:
+            return self._guard.make(self.mode)
+        os.makedirs(os.path.dirname(self.place), exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.place, self.mode)
         if not os.path.isdir(self.place):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.place)
-        if self._is_private() and not settings.is_ours_alone(self.place):
-            raise CacheError(f"{self.place} came to belong to somebody else just now", fix="Set TFHUB_CACHE_DIR.")
 
-    def _is_private(self) -> bool:
-        """Whether nobody else may write here, whatever the umask."""
-        return not self.mode & 0o022
+    def _reading(self) -> AbstractContextManager[bool]:
+        """While something is read; whether it may be."""
+        return _ANYBODYS if self._guard is None else self._guard.reading()
 
     def _close(self, path: str) -> None:
         """Take from others what the umask would let them do in a private root."""
-        if self._is_private():
+        if self._guard is not None:
             for file in (path, *(f"{path}/{inner}" for inner in record.walk(path, folders=True))):
-                os.chmod(file, os.stat(file).st_mode & ~0o022)
+                mode = os.stat(file).st_mode
+                if mode & 0o022:
+                    os.chmod(file, mode & ~0o022)
 
     def _remove_unfinished(self, name: str) -> None:
         """Remove what the dead left: of this name what plain tensorflow_hub staged, of any name what processes of ours did."""
