@@ -12,7 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,22 +66,38 @@ class Reader:
         }
 
     def run(self, command: list[str]) -> str:
-        """Run an example in the project's directory, and end what it started; both streams."""
-        with subprocess.Popen(
-            command,
-            cwd=self.project,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as job:
+        """Run an example in the project's directory; both streams. It must not leave a process behind."""
+        with tempfile.TemporaryFile("w+") as shown:
+            job = subprocess.Popen(
+                command,
+                cwd=self.project,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=shown,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
             try:
-                return job.communicate(timeout=180)[0]
+                job.wait(timeout=180)
+                assert is_ended(job.pid), "a process that the example started goes on"
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(job.pid, signal.SIGKILL)
+                job.wait()
+            shown.seek(0)
+            return shown.read()
+
+
+def is_ended(group: int) -> bool:
+    """Whether all processes of a group end within seconds."""
+    until_s = time.monotonic() + 5
+    while time.monotonic() < until_s:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 @pytest.fixture
@@ -221,6 +239,11 @@ def test_a_transcript_that_changes_files_of_the_reader_is_noticed(command: str, 
     before = reader.files()
     run_transcript(Block("", PROMPT + command, 1), reader)
     assert reader.files() != before
+
+
+def test_a_transcript_that_leaves_a_process_is_noticed(reader: Reader) -> None:
+    with pytest.raises(AssertionError, match="goes on"):
+        run_transcript(Block("", "$ sleep 60 &\n", 1), reader)
 
 
 @pytest.mark.timeout(300)
