@@ -16,6 +16,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.archives import files_in
 from tests.origin import Origin
 from tests.processes import run
 from tests.tf.cluster import workers
@@ -96,10 +97,16 @@ def test_runs_from_top_to_bottom(
     monkeypatch.delenv("COLAB_TPU_ADDR", raising=False)
     if host == "ours":
         monkeypatch.setenv("FIRST_STEPS_HANDLE", origin.put_model("/google/half_plus_two/1", half_plus_two(tmp_path)))
+    models = tmp_path / "home" / ".cache" / "tfhub_modules"
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(models))
+    (models / "other").mkdir(parents=True)
+    (models / "other" / "saved_model.pb").write_text("the reader's")
+    before = files_in(models)
     notebook = executed(path, tmp_path / "home")
     assert faults(notebook) == []
     assert ANSWERS[path.stem] in text(notebook)
     assert bool(origin.asked) == (host == "ours")
+    assert files_in(models) == before and os.listdir(models) == ["other"], "it changes the reader's cache"
 
 
 def test_the_one_on_tpus_runs_with_a_worker_that_does_not_see_the_files(
@@ -109,7 +116,6 @@ def test_the_one_on_tpus_runs_with_a_worker_that_does_not_see_the_files(
     with away_from_a_worker(home) as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("TFHUB_CACHE_DIR", str(home / "cache"))
         notebook = executed(Path(__file__).parents[1] / "notebooks" / "colab_tpu.ipynb", home)
     assert faults(notebook) == []
     said = text(notebook)

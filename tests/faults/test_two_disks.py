@@ -18,6 +18,7 @@ from tests.processes import run
 OTHER_DISK = "/dev/shm"
 RESOLVE = """
     import os, sys
+    import filelock  # some versions make a link in a temporary directory, to see whether the system can
 
     def watch(event, arguments):
         if event in ("os.rename", "os.link", "shutil.move", "shutil.copyfile", "shutil.copytree"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from packaging.version import Version
 
 from tests.stores.control import MOST_S
 from tests.stores.gcs import Gcs
@@ -147,6 +148,9 @@ def test_a_multipart_upload_appears_when_it_is_complete(gcs: Gcs) -> None:
     assert gcs.buckets["bucket"].uploads == {}
 
 
+@pytest.mark.xfail(
+    Version(obstore.__version__) < Version("0.12"), reason="obstore leaves its parts, up to its last version for Python 3.10"
+)
 def test_an_upload_whose_part_fails_is_given_up(gcs: Gcs) -> None:
     gcs.on("part", "big", nth=2).answer(500)
     with pytest.raises(exceptions.GenericError, match="500"):

@@ -26,8 +26,10 @@ def save_line(path: Place, slope: float = 2.0, offset: float = 1.0, *, max_shard
 
     line = Line()
     call = line.__call__.get_concrete_function()
-    shards = max_shard_bytes and tf.train.experimental.MaxShardSizePolicy(max_shard_size=max_shard_bytes)
-    options = tf.saved_model.SaveOptions(experimental_sharding_callback=shards)
+    options = None
+    if max_shard_bytes:  # TensorFlow 2.15 has no such option
+        shards = tf.train.experimental.MaxShardSizePolicy(max_shard_size=max_shard_bytes)
+        options = tf.saved_model.SaveOptions(experimental_sharding_callback=shards)
     tf.saved_model.save(line, str(path), signatures={"serving_default": call}, options=options)
     return path
 
