@@ -17,6 +17,9 @@ from tests.golden.normalise import Normaliser
 _TEXT_BYTES_MAX = 1 << 15
 _TEXT_ENDINGS = (".txt", ".toml", ".json", ".lock", "trusted_list")
 
+_TIMED_ENDINGS = (".pyc", ".metadata")
+"""Files of Python's and of huggingface_hub's that hold a time: their hashes are left out."""
+
 
 def split_lines(text: str) -> list[str]:
     """Split at ends of lines only; a missing last one, or a carriage return, shows."""
@@ -76,7 +79,7 @@ def list_path(path: Path, name: str, normaliser: Normaliser) -> str:
     mode = stat.filemode(facts.st_mode)
     if stat.S_ISLNK(facts.st_mode):
         return f"{name} {mode} to {os.readlink(path)}"
-    if not stat.S_ISREG(facts.st_mode) or name.endswith(".pyc"):
+    if not stat.S_ISREG(facts.st_mode) or name.endswith(_TIMED_ENDINGS):
         return f"{name} {mode}"
     data = path.read_bytes()
     # What is shown in full, or holds a path or port of this run, would have another hash each time.
