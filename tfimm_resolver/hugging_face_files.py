@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from tfimm_resolver import hugging_face_errors, ownership, progress, settings
 from tfimm_resolver.ahead import Crew
-from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError
+from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, NotFoundError
 from tfimm_resolver.git_names import COMMIT
 from tfimm_resolver.member_names import Names
 from tfimm_resolver.record import File, Origin
@@ -137,7 +137,10 @@ class Repository:
             for entry in some:
                 if not hasattr(entry, "blob_id"):  # a folder
                     continue
-                path = names.listed_file(entry.path)
+                try:
+                    path = names.listed_file(entry.path)
+                except ArchiveError as error:
+                    raise ArchiveError(f"{model.key}: {error.text}", fix=error.fix) from error
                 listed = Listed(path, path.removeprefix(prefix), entry.size, _digest(entry))
                 if not path.startswith(prefix) or len(wanted) == members_max:
                     raise FetchError(
