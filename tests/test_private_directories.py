@@ -220,6 +220,26 @@ def test_nobody_else_can_enter_what_is_being_unpacked_there(temporary: Path, ori
     assert stat.S_IMODE((temporary / name_of(handle)).stat().st_mode) == 0o755
 
 
+def test_nobody_else_can_write_a_text_there_while_it_is_new(
+    temporary: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had opened it by then could go on writing it whatever became of its mode."""
+    modes, fsync = [], os.fsync
+
+    def looking(file: int) -> None:
+        modes.append(os.fstat(file).st_mode)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", looking)
+    before = os.umask(0)
+    try:
+        record = Path(resolve(origin.put("/m.tar.gz", tar_gz()))).with_suffix(".descriptor.txt")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(mode) for mode in modes if stat.S_ISREG(mode)} == {0o644}
+    assert stat.S_IMODE(record.stat().st_mode) == 0o644
+
+
 # Unfinished downloads
 
 

@@ -111,6 +111,17 @@ def check_tree(tree: str, fix: str) -> None:
             _check_entry(f"{folder}/{name}", fix)
 
 
+def restrict_tree(tree: str, mode: int) -> None:
+    """Take from other users what a umask would let them do below a directory of ours; then give itself that mode.
+
+    Until then it can be one that only its owner can enter. Where a mount shows all with the same modes, none is changed.
+    """
+    inside = [f"{folder}/{name}" for folder, below, names in os.walk(tree) for name in (*below, *names)]
+    for path, wanted in [*((path, os.stat(path).st_mode & 0o755) for path in inside), (tree, mode)]:
+        if stat.S_IMODE(os.stat(path).st_mode) != wanted:
+            os.chmod(path, wanted)
+
+
 class Guard:
     """Directories, the outer one first, in which nothing is read that another user can have put there.
 

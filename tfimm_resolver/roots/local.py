@@ -80,11 +80,10 @@ class LocalRoot:
         half = self.locate(f"{name.partition('.')[0]}.{new_word()}.txt")
         with self._telling("write"):
             try:
-                with open(half, "x", encoding="utf-8", errors="backslashreplace") as file:
+                with open(half, "x", encoding="utf-8", errors="backslashreplace", opener=self._open_new) as file:
                     file.write(text)
                     file.flush()
                     os.fsync(file.fileno())
-                self._close(half)
                 disk.replace(half, self.locate(name))
             finally:
                 disk.unlink(half)
@@ -182,9 +181,8 @@ class LocalRoot:
         """Make a filled directory the tree; False if another process has put one there meanwhile."""
         try:
             os.utime(staged)  # from here on its age counts
-            self._close(str(staged))
-            if self._guard is not None:  # until here only its owner could enter it
-                os.chmod(staged, os.stat(self.place).st_mode & self.mode)
+            if self._guard is not None:
+                ownership.restrict_tree(str(staged), self.mode & os.stat(self.place).st_mode)
             disk.flush(str(staged))
             disk.rename(staged, self.locate(tree))
         except OSError as error:
@@ -223,13 +221,9 @@ class LocalRoot:
         """While something is read; whether it may be."""
         return _ANYBODYS if self._guard is None else self._guard.reading()
 
-    def _close(self, path: str) -> None:
-        """Take from others what the umask would let them do in a private root."""
-        if self._guard is not None:
-            for file in (path, *(f"{path}/{inner}" for inner in record.walk(path, folders=True))):
-                mode = os.stat(file).st_mode
-                if mode & 0o022:
-                    os.chmod(file, mode & ~0o022)
+    def _open_new(self, path: str, flags: int) -> int:
+        """Opens a new text; in a private root no other user could write it even before it is closed."""
+        return os.open(path, flags, 0o666 if self._guard is None else 0o644)
 
     def _remove_unfinished(self, name: str) -> None:
         """Remove what the dead left: of this name what plain tensorflow_hub staged, of any name what processes of ours did."""
