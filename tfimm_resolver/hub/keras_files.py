@@ -131,9 +131,8 @@ def _find_object_faults(value: dict[str, Any], is_registered: Callable[[str], bo
     if not isinstance(name, str) or not isinstance(registered, (str, type(None))):
         yield f"has an object whose class is {_quote(name)}"
         return
-    for other in (name, (registered or "").rpartition(">")[2]):
-        if other in _REFUSED:
-            yield f"has a {other}, which {_REFUSED[other]}"
+    if name in _REFUSED:
+        yield f"has a {name}, which {_REFUSED[name]}"
     if name in _DATA:
         return
     if name == "__typespec__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfimm_resolver import loading, settings
 from tfimm_resolver.errors import HandleError, LoadError, ResolverError, WeightsError
 from tfimm_resolver.handle import ARCHIVE_SUFFIXES
-from tfimm_resolver.hub import downloads, keras_files
+from tfimm_resolver.hub import downloads
 from tfimm_resolver.hub.safetensors import read as read_safetensors
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def load_saved_model_from_url(
     path = downloads.fetched(url, model_dir, file_name, check_hash=check_hash, progress=progress)
     if os.path.isdir(path):
         return loading.load(path)
+    from tfimm_resolver.hub import keras_files  # it needs zipfile, which importing the hub should not load
+
     tf = loading.import_tensorflow()
     with _translated(path, LoadError):
         registered = tf.keras.utils.get_registered_object
