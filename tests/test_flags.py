@@ -50,11 +50,11 @@ def test_defines_both_flags_as_soon_as_absl_is_there(imports: str) -> None:
         from absl.flags import FLAGS
         for name in ("tfhub_cache_dir", "tfhub_model_load_format"):
             flag = FLAGS[name]
-            print(flag.flag_type(), flag.default, flag.value, flag.allow_override, getattr(flag.parser, "enum_values", None))
+            print(flag.flag_type(), flag.default, flag.value, flag.allow_override, *getattr(flag.parser, "enum_values", ()))
         """)
     assert said.splitlines() == [
-        "string None None True None",
-        "string enum AUTO AUTO True ['COMPRESSED', 'UNCOMPRESSED', 'AUTO']",
+        "string None None True",
+        "string enum AUTO AUTO True COMPRESSED UNCOMPRESSED AUTO",
     ]
 
 

@@ -8,9 +8,11 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from tests.processes import run
 from tfimm_resolver import importing
@@ -140,6 +142,8 @@ def test_a_reload_of_this_module_leaves_one_finder_and_one_context(
 
 
 def test_gets_on_with_finders_that_ask_the_whole_import_system(tmp_path: Path) -> None:
+    if Version(version("wrapt")) < Version("1.15"):
+        pytest.skip("this wrapt cannot watch a module that was removed from sys.modules")
     (tmp_path / "watched.py").write_text("import builtins\nbuiltins.steps.append('body')\n")
     said = run(
         """

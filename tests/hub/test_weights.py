@@ -218,6 +218,7 @@ def test_a_model_is_an_archive_or_a_keras_file(origin: Origin) -> None:
 
 TENSORFLOW = """
     import sys
+    from importlib.metadata import version
     import numpy as np
     import tensorflow as tf
     import os, shutil, zipfile
@@ -245,7 +246,7 @@ TENSORFLOW = """
     assert any(np.array_equal(array, kernel) for array in arrays.values()) and "_CHECKPOINTABLE_OBJECT_GRAPH" not in arrays
 
     # a SavedModel, and the weights of one
-    model.export(folder + "/saved", verbose=False)
+    model.export(folder + "/saved", **{"verbose": False} if version("keras") >= "3" else {})
     shutil.make_archive(folder + "/saved", "zip", folder + "/saved")
     x = np.ones((1, 3), np.float32)
     loaded = load_saved_model_from_url(served("saved.zip"))

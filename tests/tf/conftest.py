@@ -11,7 +11,7 @@ import pytest
 
 from tests.archives import REAL
 from tests.tf.cluster import OLDER, Cluster, workers
-from tests.tf.models import save_line, save_tf1, save_words
+from tests.tf.models import can_save_shards, save_line, save_tf1, save_words
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for name in ("half", "renewed"):
             shutil.unpack_archive(REAL, models / name)
         assert all((models / name).exists() for name in OLDER)
-        assert len(list((models / "shards" / "variables").glob("variables.data-*"))) > 1
+        assert not can_save_shards() or len(list((models / "shards" / "variables").glob("variables.data-*"))) > 1
         yield cluster
 
 

@@ -10,6 +10,13 @@ Place = TypeVar("Place", Path, str)
 WORDS = ["zero", "one", "two"]
 
 
+def can_save_shards() -> bool:
+    """Whether TensorFlow writes variables in several files on demand; from 2.17 on it does."""
+    import tensorflow as tf
+
+    return hasattr(tf.train.experimental, "MaxShardSizePolicy")
+
+
 def save_line(path: Place, slope: float = 2.0, offset: float = 1.0, *, max_shard_bytes: int | None = None) -> Place:
     """Save a TF2 SavedModel of ``slope * x + offset``, with two variables; returns its path."""
     import tensorflow as tf
@@ -27,7 +34,7 @@ def save_line(path: Place, slope: float = 2.0, offset: float = 1.0, *, max_shard
     line = Line()
     call = line.__call__.get_concrete_function()
     options = None
-    if max_shard_bytes:  # TensorFlow 2.15 has no such option
+    if max_shard_bytes and can_save_shards():
         shards = tf.train.experimental.MaxShardSizePolicy(max_shard_size=max_shard_bytes)
         options = tf.saved_model.SaveOptions(experimental_sharding_callback=shards)
     tf.saved_model.save(line, str(path), signatures={"serving_default": call}, options=options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,8 @@ def test_tfimm_and_we_agree_on_where_a_named_model_lies(line: Path, tmp_path: Pa
 
 
 def test_keras_3_predicts_with_a_layer_made_of_a_resolved_path(line: Path) -> None:
+    if version("keras") < "3":
+        pytest.skip("TensorFlow 2.15 comes with Keras 2")
     said = run(
         """
         import sys
