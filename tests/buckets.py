@@ -11,8 +11,8 @@ import botocore.session
 
 from tests.stores.objects import Bucket
 from tests.stores.s3 import S3
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.record import RECORD, Record
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 
 ROOT = "gs://bucket/cache"
 MOST_S = 30
@@ -33,8 +33,8 @@ def below(bucket: Bucket, place: str) -> dict[str, bytes]:
 
 def record_in(bucket: Bucket, handle: str) -> Record | None:
     """The record of a handle in the root, if there is one that names files."""
-    name = name_of(handle)
-    texts = bucket.files(f"cache/{name}{RECORD}")
+    name = entry_name_for_key(handle)
+    texts = bucket.files(f"cache/{name}{DESCRIPTOR_SUFFIX}")
     found = Record.parse(texts[""].decode(), name) if texts else None
     return found if found and found.files is not None else None
 
@@ -42,7 +42,7 @@ def record_in(bucket: Bucket, handle: str) -> Record | None:
 def left_in(bucket: Bucket) -> set[str]:
     """What lies in the root beside records and what is below a prefix."""
     names = [name for name in bucket.files("cache/") if "/" not in name]
-    return {name for name in names if not name.endswith((RECORD, "tfimm_resolver.tidied"))}
+    return {name for name in names if not name.endswith((DESCRIPTOR_SUFFIX, "tfimm_resolver.tidied"))}
 
 
 def trees_in(bucket: Bucket) -> set[str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.origin import Origin
-from tfimm_resolver import names, settings
+from tfimm_resolver import settings
+from tfimm_resolver.resolution import overrides
 
 pytest_plugins = ("tests.stores.fixtures",)
 
@@ -37,8 +38,8 @@ def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # botocore's name for it
     yield
     settings.set_dir(None)
-    for name in names.list_cached_models():
-        names.clear_model_cache(name)
+    for name in overrides.list_cached_models():
+        overrides.clear_model_cache(name)
 
 
 @pytest.fixture(autouse=True)

@@ -25,9 +25,9 @@ from types import FrameType
 from tests import hostile
 from tests.archives import MODEL, files_in, member, tar_of, zip_of
 from tests.hostile import BLOCK_BYTES, Zipped, entry, gnu_long, gzipped, header, pax, tar, with_checksum, zipped
-from tfimm_resolver.archive import unpack
+from tfimm_resolver.archives.extractor import CHUNK_BYTES, Limits
+from tfimm_resolver.archives.unpacking import unpack
 from tfimm_resolver.errors import ArchiveError, CacheError
-from tfimm_resolver.target import PIECE_BYTES, Limits
 
 HANG_S = 20
 LIMITS = Limits(members=60, size_bytes=200_000)
@@ -229,7 +229,7 @@ def broken(place: Path) -> Iterator[str]:
         yield "something that is neither a file nor a directory was unpacked"
     if len(inside) > LIMITS.members + hostile.DEPTH_MAX:
         yield f"{len(inside)} files and directories, the limit being {LIMITS.members}"
-    if sum(map(len, files_in(into).values())) > LIMITS.size_bytes + PIECE_BYTES:
+    if sum(map(len, files_in(into).values())) > LIMITS.size_bytes + CHUNK_BYTES:
         yield "more was written than the limit"
     if any(path.name.startswith("tmp") for path in inside):
         yield f"a temporary file is left: {inside}"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.processes import start
-from tfimm_resolver.ahead import Ahead, Behind, Crew
+from tfimm_resolver._util.threads import BackgroundWriter, DaemonThreadPool, PrefetchReader
 
 
 def source(*pieces: bytes | Exception) -> Callable[[], bytes]:
@@ -28,7 +28,7 @@ def source(*pieces: bytes | Exception) -> Callable[[], bytes]:
 
 
 def test_gives_every_byte_in_order_in_the_sizes_asked_for() -> None:
-    ahead = Ahead(source(b"abcdef", b"gh"))
+    ahead = PrefetchReader(source(b"abcdef", b"gh"))
     assert [ahead.read(4) for _ in range(5)] == [b"abcd", b"ef", b"gh", b"", b""]
     ahead.close()
 
@@ -40,7 +40,7 @@ def test_fetches_before_it_is_asked() -> None:
         fetched.set()
         return b""
 
-    ahead = Ahead(fetch)
+    ahead = PrefetchReader(fetch)
     assert fetched.wait(10)
     ahead.close()
 
@@ -53,7 +53,7 @@ def test_does_not_fetch_for_ever() -> None:
         count += 1
         return b"x"
 
-    ahead = Ahead(fetch)
+    ahead = PrefetchReader(fetch)
     ahead.read(1)
     ahead.close()
     assert count < 40
@@ -61,7 +61,7 @@ def test_does_not_fetch_for_ever() -> None:
 
 
 def test_raises_where_the_bytes_are_wanted_and_not_before() -> None:
-    ahead = Ahead(source(b"good", ValueError("broken")))
+    ahead = PrefetchReader(source(b"good", ValueError("broken")))
     assert ahead.read(9) == b"good"
     with pytest.raises(ValueError, match="broken"):
         ahead.read(9)
@@ -76,7 +76,7 @@ def test_somebody_who_waits_is_told_of_it_now_and_then() -> None:
         gate.wait(30)
         return b""
 
-    ahead = Ahead(fetch, tick=ticks.release)
+    ahead = PrefetchReader(fetch, tick=ticks.release)
     reader = threading.Thread(target=ahead.read, args=(1,))
     reader.start()
     assert all(ticks.acquire(timeout=10) for _ in range(3))
@@ -87,7 +87,7 @@ def test_somebody_who_waits_is_told_of_it_now_and_then() -> None:
 
 def test_deeds_are_done_in_order_and_all_of_them() -> None:
     done: list[int] = []
-    with contextlib.closing(Behind()) as behind:
+    with contextlib.closing(BackgroundWriter()) as behind:
         for number in range(100):
             behind.do(done.append, number)
         behind.finish()
@@ -98,7 +98,7 @@ def test_an_error_of_a_deed_is_raised_at_the_latest_at_the_end() -> None:
     def fail() -> None:
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"), contextlib.closing(Behind()) as behind:
+    with pytest.raises(OSError, match="full"), contextlib.closing(BackgroundWriter()) as behind:
         behind.do(fail)
         behind.finish()
 
@@ -111,7 +111,7 @@ def test_few_deeds_wait_at_a_time() -> None:
             behind.do(gate.wait, 30)
             given.append(number)
 
-    with contextlib.closing(Behind()) as behind:
+    with contextlib.closing(BackgroundWriter()) as behind:
         giver = threading.Thread(target=give)
         giver.start()
         giver.join(0.3)
@@ -123,7 +123,7 @@ def test_few_deeds_wait_at_a_time() -> None:
 
 def test_a_file_is_closed_after_what_is_written_to_it_even_if_that_fails() -> None:
     file = io.BytesIO()
-    with contextlib.closing(Behind()) as behind:
+    with contextlib.closing(BackgroundWriter()) as behind:
         behind.do(file.write, b"x")
         behind.do(file.write, "no bytes")
         behind.do_anyway(file.close)
@@ -131,7 +131,7 @@ def test_a_file_is_closed_after_what_is_written_to_it_even_if_that_fails() -> No
 
 
 def test_who_is_interrupted_at_the_end_of_a_wait_for_deeds_can_end_their_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    behind = Behind()
+    behind = BackgroundWriter()
     room = behind._deeds._room
     rooms = room.qsize()
 
@@ -159,7 +159,7 @@ def test_closing_ends_a_fetch_that_waits() -> None:
         return b""
 
     started_s = time.monotonic()
-    Ahead(fetch, stop=stopped.set).close()
+    PrefetchReader(fetch, stop=stopped.set).close()
     assert stopped.is_set() and time.monotonic() - started_s < 20
 
 
@@ -168,7 +168,7 @@ def test_a_signal_that_does_not_wake_who_waits_for_a_crew_is_seen_nevertheless()
     with start(
         """
         import os, signal, threading
-        from tfimm_resolver.ahead import Crew
+        from tfimm_resolver._util.threads import DaemonThreadPool
 
         def end(*_):
             raise SystemExit(7)
@@ -178,7 +178,7 @@ def test_a_signal_that_does_not_wake_who_waits_for_a_crew_is_seen_nevertheless()
             threading.Event().wait(60)
 
         signal.signal(signal.SIGTERM, end)
-        with Crew(1) as crew:
+        with DaemonThreadPool(1) as crew:
             crew.submit(int).result()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             crew.submit(deed).result()
@@ -194,7 +194,7 @@ def test_what_a_crew_does_comes_back_as_it_is() -> None:
     def fail() -> None:
         raise TimeoutError("of the deed")
 
-    with Crew(2) as crew:
+    with DaemonThreadPool(2) as crew:
         assert [one.result() for one in [crew.submit(abs, number) for number in (-1, -2, -3)]] == [1, 2, 3]
         with pytest.raises(TimeoutError, match="of the deed"):
             crew.submit(fail).result()

@@ -16,9 +16,9 @@ import pytest
 
 from tests.archives import MODEL, REAL, files_in, member, packed, tar_gz, tar_of, zip_of
 from tests.processes import start
-from tfimm_resolver.archive import Form, unpack
+from tfimm_resolver.archives.extractor import Limits
+from tfimm_resolver.archives.unpacking import ArchiveLayout, unpack
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError
-from tfimm_resolver.target import Limits
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_refuses_rubbish_after_the_end(archive: bytes, rubbish: bytes, into: Pat
 @pytest.mark.parametrize("engine", ["isal", "zlib"])
 def test_zeros_after_a_gzip_stream_are_padding(engine: str, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if engine == "zlib":
-        monkeypatch.setattr("tfimm_resolver.archive.GzipFile", gzip.GzipFile)
+        monkeypatch.setattr("tfimm_resolver.archives.unpacking.GzipFile", gzip.GzipFile)
     unpack(io.BytesIO(tar_gz() + bytes(100_000)), into)
     assert files_in(into) == MODEL
 
@@ -205,7 +205,7 @@ def test_zeros_after_a_gzip_stream_are_padding(engine: str, into: Path, monkeypa
 @pytest.mark.parametrize("engine", ["isal", "zlib"])
 def test_anything_behind_that_padding_is_refused(engine: str, zeros: int, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if engine == "zlib":
-        monkeypatch.setattr("tfimm_resolver.archive.GzipFile", gzip.GzipFile)
+        monkeypatch.setattr("tfimm_resolver.archives.unpacking.GzipFile", gzip.GzipFile)
     assert "gzip" in refused(tar_gz() + bytes(zeros) + b"x", into)
 
 
@@ -294,16 +294,16 @@ def test_refuses_a_zip_with_a_member_that_leaves(name: str, into: Path) -> None:
 def test_a_buffer_is_used_again_only_when_nobody_looks_at_it() -> None:
     from collections import deque
 
-    from tfimm_resolver.archive import _free
+    from tfimm_resolver.archives.unpacking import _reuse_buffer
 
     buffers: deque[bytearray] = deque()
-    first = _free(buffers)
+    first = _reuse_buffer(buffers)
     view = memoryview(first)[10:20]
-    second = _free(buffers)
+    second = _reuse_buffer(buffers)
     assert second is not first and len(first) == len(second)
     view.release()
     del view
-    assert _free(buffers) is first and len(buffers) == 2
+    assert _reuse_buffer(buffers) is first and len(buffers) == 2
 
 
 def test_many_pieces_under_way_at_once_are_not_mixed_up(into: Path) -> None:
@@ -326,10 +326,11 @@ def test_without_isal_it_is_the_same(damage: str, into: Path) -> None:
         import sys
         from pathlib import Path
         sys.modules["isal"] = None  # as on a platform for which it has no wheel
-        from tfimm_resolver import archive, errors
-        assert archive.GzipFile.__module__ == "gzip"
+        from tfimm_resolver.archives import unpacking
+        from tfimm_resolver import errors
+        assert unpacking.GzipFile.__module__ == "gzip"
         try:
-            print(len(archive.unpack(open(0, "rb", closefd=False), Path(sys.argv[1]))))
+            print(len(unpacking.unpack(open(0, "rb", closefd=False), Path(sys.argv[1]))))
         except errors.ArchiveError as error:
             print(error.text)
     """
@@ -342,14 +343,14 @@ def test_without_isal_it_is_the_same(damage: str, into: Path) -> None:
 
 @pytest.mark.parametrize("packed", [tar_gz, zip_of], ids=["tar.gz", "zip"])
 def test_takes_off_the_folder_of_an_archive_that_is_known_to_be_wrapped(packed, into: Path) -> None:  # type: ignore[no-untyped-def]
-    files = unpack(io.BytesIO(packed({"top/a/b": b"1", "top/c": b"2"})), into, form=Form(is_wrapped=True))
+    files = unpack(io.BytesIO(packed({"top/a/b": b"1", "top/c": b"2"})), into, form=ArchiveLayout(is_wrapped=True))
     assert files_in(into) == {"a/b": b"1", "c": b"2"} and [file.path for file in files] == ["a/b", "c"]
 
 
 @pytest.mark.parametrize("files", [{"a": b""}, {"a/b": b"", "c/d": b""}])
 def test_refuses_what_was_to_be_one_folder_and_is_not(files: dict[str, bytes], into: Path) -> None:
     with pytest.raises(ArchiveError, match="it is not one directory, but holds 'a'"):
-        unpack(io.BytesIO(tar_gz(files)), into, form=Form(is_wrapped=True))
+        unpack(io.BytesIO(tar_gz(files)), into, form=ArchiveLayout(is_wrapped=True))
 
 
 def test_a_zip_tells_its_comment_before_anything_of_it_is_unpacked(into: Path) -> None:
@@ -362,7 +363,7 @@ def test_a_zip_tells_its_comment_before_anything_of_it_is_unpacked(into: Path) -
         raise IntegrityError("another one")
 
     with pytest.raises(IntegrityError, match="another one"):
-        unpack(io.BytesIO(out.getvalue()), into, form=Form(heed=heed))
+        unpack(io.BytesIO(out.getvalue()), into, form=ArchiveLayout(heed=heed))
     assert files_in(into) == {}
 
 

@@ -235,10 +235,10 @@ def test_a_login_that_is_made_meanwhile_counts(google: Gcs, tmp_path: Path) -> N
     code = """
         import os, sys
         from tfimm_resolver import errors
-        from tfimm_resolver.objects import Objects
+        from tfimm_resolver.object_store.client import ObjectStoreClient
         for _ in range(2):
             try:
-                print(Objects("gs://private").find("m.tar.gz").name)
+                print(ObjectStoreClient("gs://private").find("m.tar.gz").name)
             except errors.AccessError:
                 os.makedirs(os.path.dirname(sys.argv[1]))
                 open(sys.argv[1], "w").write(sys.argv[2])

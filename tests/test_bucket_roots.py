@@ -12,18 +12,18 @@ import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
 from tests.buckets import ROOT, below, fill_s3, left_in, make_older, record_in, trees_in
+from tests.light_start import HEAVY
 from tests.origin import Origin
 from tests.processes import run
 from tests.stores.gcs import Gcs
 from tests.stores.objects import Blob, Bucket
 from tests.stores.s3 import S3
 from tests.test_cli import ran
-from tests.test_house import HEAVY
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.claims import CLAIM
+from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import CacheError, FetchError, IntegrityError
-from tfimm_resolver.record import RECORD
 
 NEWER = {"saved_model.pb": b"a newer graph"}
 COPY = "TFIMM_RESOLVER_LOCAL_COPY"
@@ -62,10 +62,10 @@ def since(gcs: Gcs, start: int) -> list[str]:
 
 def test_a_warm_resolve_asks_once(gcs: Gcs, bucket: Bucket, handle: str, origin: Origin, here: Path) -> None:
     path = resolve(handle)
-    assert path.startswith(f"{ROOT}/{name_of(handle)}.{hashlib.sha256(tar_gz()).hexdigest()}-")
+    assert path.startswith(f"{ROOT}/{entry_name_for_key(handle)}.{hashlib.sha256(tar_gz()).hexdigest()}-")
     asked = len(gcs.log)
     assert resolve(handle) == path
-    assert since(gcs, asked) == [f"get {RECORD}"] and len(origin.asked) == 1
+    assert since(gcs, asked) == [f"get {DESCRIPTOR_SUFFIX}"] and len(origin.asked) == 1
     assert [*here.iterdir()] == [], "what is staged goes"
 
 
@@ -81,14 +81,14 @@ def test_sixteen_threads_download_and_upload_once(
     for thread in threads:
         thread.join()
     assert len(paths) == 16 and len({*paths}) == len(trees_in(bucket)) == len(origin.asked) == 1
-    assert len(gcs.asked("put", f"*{CLAIM}")) == 1 and left_in(bucket) == set()
+    assert len(gcs.asked("put", f"*{LEASE_SUFFIX}")) == 1 and left_in(bucket) == set()
 
 
 def test_a_cold_resolve_asks_as_often_however_many_models_there_are(gcs: Gcs, bucket: Bucket, origin: Origin) -> None:
     resolve(origin.put("/first.tar.gz", tar_gz()))  # tidies up, once a day
     for number in range(1500):
         name = f"cache/{number:040x}"
-        bucket.put(f"{name}{RECORD}", b"Module: x")
+        bucket.put(f"{name}{DESCRIPTOR_SUFFIX}", b"Module: x")
         bucket.put(f"{name}.{'a' * 64}-00000000/saved_model.pb", b"x")
     asked = len(gcs.log)
     resolve(origin.put("/m.tar.gz", tar_gz()))
@@ -97,7 +97,7 @@ def test_a_cold_resolve_asks_as_often_however_many_models_there_are(gcs: Gcs, bu
 
 
 def test_what_is_not_used_any_more_goes_once_a_day(gcs: Gcs, bucket: Bucket, handle: str) -> None:
-    left, claim, hubs = "1" * 40, f"cache/{'2' * 40}{CLAIM}", name_of(handle)
+    left, claim, hubs = "1" * 40, f"cache/{'2' * 40}{LEASE_SUFFIX}", entry_name_for_key(handle)
     for name in (f"cache/{left}.{'a' * 64}-00000000/saved_model.pb", claim, f"cache/{hubs}/saved_model.pb", "cache/other/x"):
         bucket.put(name, b"x")
     path = resolve(handle)
@@ -133,7 +133,7 @@ def test_nothing_goes_because_this_machine_s_clock_is_ahead(
 def test_many_models_are_tidied_up_without_looking_at_each(gcs: Gcs, bucket: Bucket, handle: str) -> None:
     for number in range(600):
         name = f"cache/{number:040x}"
-        bucket.put(f"{name}{RECORD}", b"Module: x")
+        bucket.put(f"{name}{DESCRIPTOR_SUFFIX}", b"Module: x")
         bucket.put(f"{name}.{'a' * 64}-00000000/saved_model.pb", b"x")
     resolve(handle)
     assert len(trees_in(bucket)) == 601 and len(gcs.log) < 30
@@ -169,12 +169,15 @@ def test_a_second_level_brings_a_copy_and_is_not_asked_again(
     gcs: Gcs, bucket: Bucket, copied: Path, handle: str, origin: Origin
 ) -> None:
     path = resolve(handle)
-    assert path == f"{copied}/{name_of(handle)}" and files_in(path) == MODEL
+    assert path == f"{copied}/{entry_name_for_key(handle)}" and files_in(path) == MODEL
     record = record_in(bucket, handle)
     assert record and below(bucket, f"{ROOT}/{record.tree}") == MODEL
     asked = len(gcs.log)
     assert resolve(handle) == path and since(gcs, asked) == []
-    assert sorted(one.name for one in copied.iterdir()) == [name_of(handle), name_of(handle) + RECORD]
+    assert sorted(one.name for one in copied.iterdir()) == [
+        entry_name_for_key(handle),
+        entry_name_for_key(handle) + DESCRIPTOR_SUFFIX,
+    ]
 
 
 def test_a_hit_on_this_machine_loads_nothing_for_the_bucket_behind_it(copied: Path, handle: str) -> None:
@@ -191,7 +194,7 @@ def test_another_machine_copies_what_is_there_in_as_many_requests_as_there_are_f
     asked = len(gcs.log)
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "there"))
     assert files_in(resolve(handle)) == MODEL
-    assert sorted(since(gcs, asked)) == sorted([f"get {RECORD}", *(one for one in since(gcs, asked) if "/" in one)])
+    assert sorted(since(gcs, asked)) == sorted([f"get {DESCRIPTOR_SUFFIX}", *(one for one in since(gcs, asked) if "/" in one)])
     assert len(gcs.log) - asked == 1 + len(MODEL) and len(origin.asked) == 1
 
 
@@ -239,7 +242,7 @@ def test_an_extra_root_comes_first_also_when_the_bucket_is_out_of_reach(
     monkeypatch.setenv("TFHUB_CACHE_DIR", ROOT)
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "here"))
     monkeypatch.setenv(COPY, str(int(is_copied)))
-    lent = f"{cache_dir}/{name_of(handle)}"
+    lent = f"{cache_dir}/{entry_name_for_key(handle)}"
     assert resolve(handle) == lent
     for variable, value in {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:1", "TFIMM_RESOLVER_OFFLINE": "1"}.items():
         with monkeypatch.context() as patch:
@@ -302,8 +305,8 @@ def test_the_command_line_lists_verifies_repairs_and_removes_on_both_levels(buck
 
 
 def test_a_model_that_is_going_up_is_none_yet(bucket: Bucket, here: Path, handle: str) -> None:
-    bucket.put(f"cache/{name_of(handle)}.{'a' * 64}-00000000/saved_model.pb", b"x")
-    bucket.put(f"cache/{name_of(handle)}{CLAIM}", b"host.1.1")
+    bucket.put(f"cache/{entry_name_for_key(handle)}.{'a' * 64}-00000000/saved_model.pb", b"x")
+    bucket.put(f"cache/{entry_name_for_key(handle)}{LEASE_SUFFIX}", b"host.1.1")
     assert json.loads(ran("--json", "ls")[1])["models"] == [] and ran("verify")[0] == 0
 
 
@@ -312,7 +315,7 @@ def test_a_root_of_s3_gives_a_copy_on_this_machine(
 ) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", "s3://bucket/cache")
     path = resolve(handle)
-    assert path == f"{here}/{name_of(handle)}" and files_in(path) == MODEL
+    assert path == f"{here}/{entry_name_for_key(handle)}" and files_in(path) == MODEL
     asked = len(s3.asked())
     assert resolve(handle) == path and len(s3.asked()) == asked
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "there"))
@@ -331,7 +334,7 @@ def test_a_root_with_a_file_scheme_is_a_directory(
 ) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", f"file://{tmp_path}/a%20b")
     path = resolve(handle)
-    assert path == f"{tmp_path}/a b/{name_of(handle)}" and files_in(path) == MODEL and gcs.log == []
+    assert path == f"{tmp_path}/a b/{entry_name_for_key(handle)}" and files_in(path) == MODEL and gcs.log == []
 
 
 def test_a_root_in_memory_lasts_as_long_as_the_process(handle: str, here: Path, origin: Origin) -> None:
@@ -343,7 +346,10 @@ def test_a_root_in_memory_lasts_as_long_as_the_process(handle: str, here: Path, 
             shutil.rmtree(sys.argv[2])
     """
     for count in (1, 2):
-        assert run(code, handle, str(here), TFHUB_CACHE_DIR="memory://cache").split() == [f"{here}/{name_of(handle)}"] * 2
+        assert (
+            run(code, handle, str(here), TFHUB_CACHE_DIR="memory://cache").split()
+            == [f"{here}/{entry_name_for_key(handle)}"] * 2
+        )
         assert len(origin.asked) == count
 
 
@@ -353,7 +359,7 @@ def test_the_root_may_be_a_whole_bucket_and_spelt_with_a_slash(
     for root in ("gs://bucket", "gs://bucket/", "gs://bucket/a/b/", "gs://bucket/größe %20+&"):
         monkeypatch.setenv("TFHUB_CACHE_DIR", root)
         path = resolve(handle)
-        assert path.startswith(f"{root.rstrip('/')}/{name_of(handle)}.") and below(bucket, path) == MODEL
+        assert path.startswith(f"{root.rstrip('/')}/{entry_name_for_key(handle)}.") and below(bucket, path) == MODEL
 
 
 def test_a_root_that_no_store_has_is_refused(handle: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,16 @@ import pytest
 from tests.archives import MODEL, files_in
 from tests.processes import run
 from tests.test_names import put_model
-from tfimm_resolver.cache import Cache, name_of
+from tfimm_resolver.cache.cache import Cache, entry_name_for_key
+from tfimm_resolver.cache.local_root import REPLACED_TTL_S
+from tfimm_resolver.cache.record import Record
+from tfimm_resolver.cache.roots import LocalRoot, open_root
 from tfimm_resolver.errors import ArchiveError, IntegrityError, NotFoundError, OfflineError
-from tfimm_resolver.holder import new_word
-from tfimm_resolver.record import Brought, File, Origin, Record
-from tfimm_resolver.roots import LocalRoot, open_root
-from tfimm_resolver.roots.local import RETIRED_S
+from tfimm_resolver.locking.owner import new_token
+from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
 
 KEY = "https://h/m"
-NAME = name_of(KEY)
+NAME = entry_name_for_key(KEY)
 
 
 @pytest.fixture
@@ -39,23 +40,23 @@ def cache(root: Path) -> Cache:
     return Cache(open_root(str(root)))
 
 
-def filler(files: dict[str, bytes] | None = None, sha256: str = "ab" * 32) -> Callable[[Path, Path], Brought]:
+def filler(files: dict[str, bytes] | None = None, sha256: str = "ab" * 32) -> Callable[[Path, Path], FetchResult]:
     """Fills with files, as if they came from an archive of that hash."""
 
-    def fill(into: Path, parts: Path) -> Brought:
+    def fill(into: Path, parts: Path) -> FetchResult:
         put_model(into, files)
-        return Brought(Origin("https://h/m.tar.gz", "", 7, sha256))
+        return FetchResult(Origin("https://h/m.tar.gz", "", 7, sha256))
 
     return fill
 
 
-def unwanted(into: Path, parts: Path) -> Brought:
+def unwanted(into: Path, parts: Path) -> FetchResult:
     """Must not be called."""
     raise AssertionError(f"{into} was filled again")
 
 
 def ensured(
-    cache: Cache, fill: Callable[[Path, Path], Brought] = unwanted, *, refresh: bool = False, sha256: str | None = None
+    cache: Cache, fill: Callable[[Path, Path], FetchResult] = unwanted, *, refresh: bool = False, sha256: str | None = None
 ) -> Path:
     """The path of the model, ensured."""
     return Path(cache.path(cache.ensure(KEY, KEY, fill, refresh=refresh, sha256=sha256)))
@@ -68,7 +69,7 @@ def test_a_model_is_filled_once_and_nothing_else_is_left(cache: Cache, root: Pat
 
 
 def test_what_failed_to_be_filled_leaves_nothing(cache: Cache, root: Path) -> None:
-    def fill(into: Path, parts: Path) -> Brought:
+    def fill(into: Path, parts: Path) -> FetchResult:
         put_model(into)
         raise ArchiveError("damaged")
 
@@ -78,7 +79,7 @@ def test_what_failed_to_be_filled_leaves_nothing(cache: Cache, root: Path) -> No
 
 
 def test_an_interrupted_fill_leaves_nothing(cache: Cache, root: Path) -> None:
-    def fill(into: Path, parts: Path) -> Brought:
+    def fill(into: Path, parts: Path) -> FetchResult:
         put_model(into)
         raise KeyboardInterrupt
 
@@ -114,7 +115,7 @@ def test_a_damaged_model_heals(cache: Cache, root: Path, harm: str) -> None:
 
 
 def test_offline_the_error_names_the_missing_file(cache: Cache) -> None:
-    def offline(into: Path, parts: Path) -> Brought:
+    def offline(into: Path, parts: Path) -> FetchResult:
         raise OfflineError("the network is off")
 
     tree = ensured(cache, filler())
@@ -124,7 +125,7 @@ def test_offline_the_error_names_the_missing_file(cache: Cache) -> None:
 
 
 def test_offline_a_whole_copy_that_cannot_keep_a_pin_is_not_called_damaged(cache: Cache, root: Path) -> None:
-    def offline(into: Path, parts: Path) -> Brought:
+    def offline(into: Path, parts: Path) -> FetchResult:
         raise OfflineError("the network is off")
 
     put_model(root / NAME)
@@ -133,7 +134,7 @@ def test_offline_a_whole_copy_that_cannot_keep_a_pin_is_not_called_damaged(cache
 
 
 def test_a_fetch_that_fails_tells_what_is_the_matter_with_the_cached_copy(cache: Cache) -> None:
-    def refused(into: Path, parts: Path) -> Brought:
+    def refused(into: Path, parts: Path) -> FetchResult:
         raise NotFoundError("404", fix="Check it.", status=404)
 
     tree = ensured(cache, filler())
@@ -202,7 +203,7 @@ def test_a_replaced_tree_goes_at_a_later_fetch_an_hour_after(cache: Cache, root:
     new = ensured(cache, filler({"saved_model.pb": b"another graph"}), refresh=True)
     cache.ensure("https://h/other", "https://h/other", filler())
     assert old.exists()
-    os.utime(old, (0, time.time() - RETIRED_S - 1))
+    os.utime(old, (0, time.time() - REPLACED_TTL_S - 1))
     cache.ensure("https://h/third", "https://h/third", filler())
     assert not old.exists() and ensured(cache) == new
     assert files_in(ensured(cache, filler(), refresh=True)) == MODEL
@@ -218,7 +219,7 @@ def test_a_damaged_tree_beside_a_replaced_one_heals_and_spares_it(cache: Cache) 
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_rename_lost_to_another_process_is_success(cache: Cache, root: Path, same: bool) -> None:
-    def fill(into: Path, parts: Path) -> Brought:
+    def fill(into: Path, parts: Path) -> FetchResult:
         put_model(root / NAME, MODEL if same else {"saved_model.pb": b"theirs"})
         return filler()(into, parts)
 
@@ -261,22 +262,26 @@ def test_the_record_is_hubs_lines_and_json(cache: Cache, root: Path) -> None:
 def test_entries_tell_whole_damaged_and_unrecorded_models(cache: Cache, root: Path) -> None:
     ensured(cache, filler())
     cache.ensure("b", "b", filler())
-    (root / name_of("b") / "saved_model.pb").unlink()
-    put_model(root / name_of("c"))
+    (root / entry_name_for_key("b") / "saved_model.pb").unlink()
+    put_model(root / entry_name_for_key("c"))
     told = {entry.name: (entry.record.files is not None, entry.fault) for entry in cache.entries()}
-    assert told == {NAME: (True, None), name_of("b"): (True, "saved_model.pb is missing"), name_of("c"): (False, None)}
+    assert told == {
+        NAME: (True, None),
+        entry_name_for_key("b"): (True, "saved_model.pb is missing"),
+        entry_name_for_key("c"): (False, None),
+    }
 
 
 def test_what_a_dead_process_left_makes_room_before_the_next_fill(cache: Cache, root: Path) -> None:
-    dead = run("from tfimm_resolver.holder import new_word; print(new_word())")
-    other = name_of("https://h/other")
-    alive = f"{other}.{new_word()}.tmp"
-    of_an_earlier_container = f"{NAME}.{new_word()}.tmp"  # with the process id that is ours now
+    dead = run("from tfimm_resolver.locking.owner import new_token; print(new_token())")
+    other = entry_name_for_key("https://h/other")
+    alive = f"{other}.{new_token()}.tmp"
+    of_an_earlier_container = f"{NAME}.{new_token()}.tmp"  # with the process id that is ours now
     for name in (f"{NAME}.{dead}.tmp", f"{other}.{dead}.tmp", of_an_earlier_container, alive):
         put_model(root / name)
     (root / f"{NAME}.{dead}.txt").write_text("half a record")
 
-    def fill(into: Path, parts: Path) -> Brought:
+    def fill(into: Path, parts: Path) -> FetchResult:
         assert sorted(os.listdir(root)) == sorted([into.name, f"{NAME}.lock", alive])
         return filler()(into, parts)
 
@@ -284,10 +289,10 @@ def test_what_a_dead_process_left_makes_room_before_the_next_fill(cache: Cache, 
 
 
 def test_files_that_go_while_they_are_new_are_missed(cache: Cache, root: Path) -> None:
-    def fill(into: Path, parts: Path) -> Brought:
+    def fill(into: Path, parts: Path) -> FetchResult:
         brought = filler()(into, parts)
         (into / "saved_model.pb").unlink()
-        return replace(brought, files=tuple(File(path, len(data), "") for path, data in MODEL.items()))
+        return replace(brought, files=tuple(FileEntry(path, len(data), "") for path, data in MODEL.items()))
 
     with pytest.raises(IntegrityError, match="of 3 files"):
         ensured(cache, fill)
@@ -295,9 +300,9 @@ def test_files_that_go_while_they_are_new_are_missed(cache: Cache, root: Path) -
 
 
 def test_an_archive_of_directories_only_is_refused(cache: Cache, root: Path) -> None:
-    def fill(into: Path, parts: Path) -> Brought:
+    def fill(into: Path, parts: Path) -> FetchResult:
         (into / "a").mkdir()
-        return Brought(Origin())
+        return FetchResult(Origin())
 
     with pytest.raises(ArchiveError, match="no files"):
         ensured(cache, fill)
@@ -375,9 +380,9 @@ def test_a_cache_may_give_names_of_its_own_and_does_all_the_same(root: Path) -> 
 
 
 def test_a_strangers_directory_called_parts_is_left_alone(cache: Cache, root: Path) -> None:
-    for folder in (root / "engine.parts", root / f"{name_of('b')}.parts"):
+    for folder in (root / "engine.parts", root / f"{entry_name_for_key('b')}.parts"):
         put_model(folder)
         for path in (folder, *folder.rglob("*")):
             os.utime(path, (0, 0))
     cache.ensure("a", "a", filler())
-    assert (root / "engine.parts/saved_model.pb").exists() and not (root / f"{name_of('b')}.parts").exists()
+    assert (root / "engine.parts/saved_model.pb").exists() and not (root / f"{entry_name_for_key('b')}.parts").exists()

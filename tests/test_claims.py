@@ -15,39 +15,39 @@ import pytest
 from tests.buckets import until
 from tests.stores.control import Operation
 from tests.stores.gcs import Gcs, Reply, Request
-from tfimm_resolver import claims
-from tfimm_resolver.claims import CLAIM
+from tfimm_resolver.cache import bucket_lease
+from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
 from tfimm_resolver.errors import AccessError, FetchError
-from tfimm_resolver.objects import Objects
+from tfimm_resolver.object_store.client import ObjectStoreClient
 
-NAME, PATH = "0" * 40, f"below/{'0' * 40}{CLAIM}"
+NAME, PATH = "0" * 40, f"below/{'0' * 40}{LEASE_SUFFIX}"
 DEAD = b"another.machine.7.1"
 EXPIRES_S = 0.8
 
 
 @pytest.fixture
-def objects(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> Objects:
+def objects(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> ObjectStoreClient:
     """A place where claims expire soon."""
     monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", str(EXPIRES_S))
-    return Objects("gs://bucket/below")
+    return ObjectStoreClient("gs://bucket/below")
 
 
 def never() -> bool:
     return False
 
 
-def held(objects: Objects, is_needless: Callable[[], bool] = never) -> contextlib.AbstractContextManager[bool]:
+def held(objects: ObjectStoreClient, is_needless: Callable[[], bool] = never) -> contextlib.AbstractContextManager[bool]:
     """The claim on the one name."""
-    return claims.held(objects, NAME, "a model", is_needless)
+    return bucket_lease.hold_lease(objects, NAME, "a model", is_needless)
 
 
 @contextlib.contextmanager
-def waiting(objects: Objects, seen: list[object]) -> Iterator[threading.Thread]:
+def waiting(objects: ObjectStoreClient, seen: list[object]) -> Iterator[threading.Thread]:
     """Another one, who waits for the claim meanwhile, and notes when the claim was had, and the claim's text then."""
 
     def work() -> None:
         with held(objects):
-            seen.extend([time.monotonic(), objects.read(NAME + CLAIM)])
+            seen.extend([time.monotonic(), objects.read(NAME + LEASE_SUFFIX)])
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -57,27 +57,27 @@ def waiting(objects: Objects, seen: list[object]) -> Iterator[threading.Thread]:
         thread.join()
 
 
-def test_a_claim_that_can_neither_be_made_nor_read_is_done_without(gcs: Gcs, objects: Objects) -> None:
-    gcs.on("put", f"*{CLAIM}", times=None).answer(412)
+def test_a_claim_that_can_neither_be_made_nor_read_is_done_without(gcs: Gcs, objects: ObjectStoreClient) -> None:
+    gcs.on("put", f"*{LEASE_SUFFIX}", times=None).answer(412)
     with held(objects) as is_held:
         assert is_held
     assert len(gcs.asked("put")) < 60
 
 
-def test_a_claim_says_who_has_it_and_is_gone_afterwards(gcs: Gcs, objects: Objects) -> None:
+def test_a_claim_says_who_has_it_and_is_gone_afterwards(gcs: Gcs, objects: ObjectStoreClient) -> None:
     with held(objects) as is_held:
         host, pid, number = gcs.buckets["bucket"][PATH].decode().rsplit(".", 2)
         assert is_held and (host, int(pid)) == (socket.gethostname(), os.getpid()) and number.isdecimal()
     assert gcs.buckets["bucket"].files() == {}
 
 
-def test_a_claim_goes_when_an_error_comes_out(gcs: Gcs, objects: Objects) -> None:
+def test_a_claim_goes_when_an_error_comes_out(gcs: Gcs, objects: ObjectStoreClient) -> None:
     with pytest.raises(KeyboardInterrupt), held(objects):
         raise KeyboardInterrupt
     assert gcs.buckets["bucket"].files() == {}
 
 
-def test_another_one_has_it_only_afterwards_however_long_it_lasts(gcs: Gcs, objects: Objects) -> None:
+def test_another_one_has_it_only_afterwards_however_long_it_lasts(gcs: Gcs, objects: ObjectStoreClient) -> None:
     seen: list[object] = []
     with held(objects):
         first = gcs.buckets["bucket"][PATH]
@@ -88,7 +88,7 @@ def test_another_one_has_it_only_afterwards_however_long_it_lasts(gcs: Gcs, obje
             until(lambda: seen)
 
 
-def test_who_waits_does_not_write(gcs: Gcs, objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_does_not_write(gcs: Gcs, objects: ObjectStoreClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "600")
     gcs.buckets["bucket"].put(PATH, DEAD)
     with held(objects, lambda: len(gcs.asked("get", PATH)) > 5) as is_held:
@@ -96,7 +96,7 @@ def test_who_waits_does_not_write(gcs: Gcs, objects: Objects, monkeypatch: pytes
     assert [one.status for one in gcs.asked("put", PATH)] == [412]
 
 
-def test_who_finds_it_needless_does_not_have_it_and_leaves_it_to_its_holder(gcs: Gcs, objects: Objects) -> None:
+def test_who_finds_it_needless_does_not_have_it_and_leaves_it_to_its_holder(gcs: Gcs, objects: ObjectStoreClient) -> None:
     with held(objects):
         text = gcs.buckets["bucket"][PATH].decode().rpartition(".")[0]
         with held(objects, lambda: len(gcs.asked("get")) > 2) as is_held:
@@ -104,7 +104,9 @@ def test_who_finds_it_needless_does_not_have_it_and_leaves_it_to_its_holder(gcs:
         assert gcs.buckets["bucket"][PATH].decode().rpartition(".")[0] == text
 
 
-def test_a_silent_one_is_taken_over_and_not_sooner(gcs: Gcs, objects: Objects, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_silent_one_is_taken_over_and_not_sooner(
+    gcs: Gcs, objects: ObjectStoreClient, caplog: pytest.LogCaptureFixture
+) -> None:
     gcs.buckets["bucket"].put(PATH, DEAD)
     began_s = time.monotonic()
     with caplog.at_level(logging.WARNING), held(objects) as is_held:
@@ -114,7 +116,7 @@ def test_a_silent_one_is_taken_over_and_not_sooner(gcs: Gcs, objects: Objects, c
     assert gcs.buckets["bucket"].files() == {}
 
 
-def test_of_those_who_see_it_silent_one_takes_it_over_and_the_other_waits(objects: Objects, gcs: Gcs) -> None:
+def test_of_those_who_see_it_silent_one_takes_it_over_and_the_other_waits(objects: ObjectStoreClient, gcs: Gcs) -> None:
     gcs.buckets["bucket"].put(PATH, DEAD)
     inside, most, came = 0, 0, 0
     guard = threading.Lock()
@@ -138,7 +140,7 @@ def test_of_those_who_see_it_silent_one_takes_it_over_and_the_other_waits(object
 
 
 def test_a_claim_whose_answer_is_lost_is_ours_nevertheless(
-    gcs: Gcs, objects: Objects, caplog: pytest.LogCaptureFixture
+    gcs: Gcs, objects: ObjectStoreClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     gcs.on("put", PATH).lose()
     with held(objects) as is_held:
@@ -147,7 +149,7 @@ def test_a_claim_whose_answer_is_lost_is_ours_nevertheless(
 
 
 def test_a_claim_that_was_made_and_answered_by_an_error_is_ours_nevertheless(
-    gcs: Gcs, objects: Objects, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    gcs: Gcs, objects: ObjectStoreClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statuses, reply = iter([503]), gcs.reply
 
@@ -162,7 +164,7 @@ def test_a_claim_that_was_made_and_answered_by_an_error_is_ours_nevertheless(
     assert caplog.messages == [] and [operation.status for operation in gcs.asked("put", PATH)][:2] == [503, 412]
 
 
-def test_a_claim_that_was_not_made_is_an_error(gcs: Gcs, objects: Objects) -> None:
+def test_a_claim_that_was_not_made_is_an_error(gcs: Gcs, objects: ObjectStoreClient) -> None:
     gcs.on("put", PATH).reset()
     with pytest.raises(FetchError, match="could not be written"), held(objects):
         pass
@@ -170,7 +172,7 @@ def test_a_claim_that_was_not_made_is_an_error(gcs: Gcs, objects: Objects) -> No
 
 @pytest.mark.parametrize("fault", ["503", "lost"])
 def test_a_beat_that_fails_is_made_up_for(
-    fault: str, gcs: Gcs, objects: Objects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fault: str, gcs: Gcs, objects: ObjectStoreClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
     seen: list[object] = []
@@ -185,7 +187,9 @@ def test_a_beat_that_fails_is_made_up_for(
     assert caplog.messages == []
 
 
-def test_who_takes_over_and_is_not_told_so_has_it(gcs: Gcs, objects: Objects, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_takes_over_and_is_not_told_so_has_it(
+    gcs: Gcs, objects: ObjectStoreClient, caplog: pytest.LogCaptureFixture
+) -> None:
     gcs.buckets["bucket"].put(PATH, DEAD)
     gcs.on("put", PATH, nth=2).lose()  # the first is refused
     with held(objects) as is_held:
@@ -193,21 +197,21 @@ def test_who_takes_over_and_is_not_told_so_has_it(gcs: Gcs, objects: Objects, ca
     assert len(caplog.messages) == 1 and gcs.buckets["bucket"].files() == {}
 
 
-def test_who_was_taken_over_leaves_the_claim_to_its_heir(gcs: Gcs, objects: Objects) -> None:
+def test_who_was_taken_over_leaves_the_claim_to_its_heir(gcs: Gcs, objects: ObjectStoreClient) -> None:
     with held(objects):
         gcs.buckets["bucket"].put(PATH, DEAD)
         time.sleep(EXPIRES_S)  # a beat, which finds that it is another's
     assert gcs.buckets["bucket"].files() == {PATH: DEAD}
 
 
-def test_what_cannot_be_removed_expires_and_is_no_error(gcs: Gcs, objects: Objects) -> None:
+def test_what_cannot_be_removed_expires_and_is_no_error(gcs: Gcs, objects: ObjectStoreClient) -> None:
     gcs.on("delete", times=None).answer(403)
     with held(objects) as is_held:
         assert is_held
     assert PATH in gcs.buckets["bucket"]
 
 
-def test_the_end_does_not_wait_for_a_store_that_does_not_answer(gcs: Gcs, objects: Objects) -> None:
+def test_the_end_does_not_wait_for_a_store_that_does_not_answer(gcs: Gcs, objects: ObjectStoreClient) -> None:
     with held(objects):
         gcs.on(times=None).hold()
         began_s = time.monotonic()
@@ -216,22 +220,22 @@ def test_the_end_does_not_wait_for_a_store_that_does_not_answer(gcs: Gcs, object
     until(lambda: not any(thread.name == "tfimm_resolver claim" for thread in threading.enumerate()))
 
 
-def test_a_bucket_that_may_not_be_written_is_told(gcs: Gcs, objects: Objects) -> None:
+def test_a_bucket_that_may_not_be_written_is_told(gcs: Gcs, objects: ObjectStoreClient) -> None:
     gcs.on("put", times=None).answer(403)
-    with pytest.raises(AccessError, match=rf"{CLAIM} may not be written without credentials"), held(objects):
+    with pytest.raises(AccessError, match=rf"{LEASE_SUFFIX} may not be written without credentials"), held(objects):
         pass
 
 
-def test_a_store_without_conditions_is_used_without_claims(gcs: Gcs, objects: Objects) -> None:
+def test_a_store_without_conditions_is_used_without_claims(gcs: Gcs, objects: ObjectStoreClient) -> None:
     gcs.on("put", PATH, times=None).answer(501)
     with held(objects) as first, held(objects) as second:
         assert first and second
 
 
 def test_who_waits_long_is_told_for_whom(
-    gcs: Gcs, objects: Objects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    gcs: Gcs, objects: ObjectStoreClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(claims, "_TELL_S", 0.1)
+    monkeypatch.setattr(bucket_lease, "_TELL_S", 0.1)
     gcs.buckets["bucket"].put(PATH, DEAD)
     with caplog.at_level(logging.WARNING), held(objects):
         pass
@@ -240,7 +244,7 @@ def test_who_waits_long_is_told_for_whom(
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe.\x1b.x", b"no number at all", b"a" * 10_000])
 def test_a_claim_with_any_text_is_waited_for_and_taken_over(
-    text: bytes, gcs: Gcs, objects: Objects, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    text: bytes, gcs: Gcs, objects: ObjectStoreClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "0.2")
     gcs.buckets["bucket"].put(PATH, text)
@@ -249,10 +253,10 @@ def test_a_claim_with_any_text_is_waited_for_and_taken_over(
     assert caplog.messages == ["took over a model from an unknown process, which has gone silent"]
 
 
-def test_signs_of_life_are_given_while_it_is_waited_for_and_while_it_is_held(gcs: Gcs, objects: Objects) -> None:
+def test_signs_of_life_are_given_while_it_is_waited_for_and_while_it_is_held(gcs: Gcs, objects: ObjectStoreClient) -> None:
     beats: list[None] = []
     gcs.buckets["bucket"].put(PATH, DEAD)
-    with claims.held(objects, NAME, "a model", never, lambda: beats.append(None)):
+    with bucket_lease.hold_lease(objects, NAME, "a model", never, lambda: beats.append(None)):
         before = len(beats)
         until(lambda: len(beats) >= before + 3)
     assert before >= 3

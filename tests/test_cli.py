@@ -16,10 +16,11 @@ from tests.archives import MODEL, files_in, tar_gz
 from tests.origin import Origin
 from tests.processes import read_terminal
 from tests.test_names import put_model
-from tfimm_resolver import cli, set_model_cache
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.commands import COMMANDS
-from tfimm_resolver.commands.verify import EXIT_DAMAGED, EXIT_UNVERIFIABLE
+from tfimm_resolver import set_model_cache
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cli import app
+from tfimm_resolver.cli.commands import COMMANDS
+from tfimm_resolver.cli.commands.verify import EXIT_DAMAGED, EXIT_UNVERIFIABLE
 
 Run = tuple[int, str, str]
 SIZE_BYTES = sum(map(len, MODEL.values()))
@@ -62,7 +63,7 @@ def handle(origin: Origin) -> str:
 
 def test_resolve_prints_the_path_and_nothing_else_on_stdout(handle: str, cache_dir: Path) -> None:
     code, out, err = ran("resolve", handle)
-    assert (code, out) == (0, f"{cache_dir}/{name_of(handle)}\n")
+    assert (code, out) == (0, f"{cache_dir}/{entry_name_for_key(handle)}\n")
     assert handle in err
     assert ran("resolve", handle) == (0, out, "")
 
@@ -75,7 +76,7 @@ def test_resolve_goes_on_after_a_failure_and_exits_with_its_code(handle: str) ->
 def test_json_is_one_object_for_results_and_errors(handle: str, cache_dir: Path) -> None:
     code, out, _ = ran("resolve", "--json", handle, "no_such_model")
     facts = json.loads(out)
-    assert code == 2 and facts["models"][0] == {"handle": handle, "path": f"{cache_dir}/{name_of(handle)}"}
+    assert code == 2 and facts["models"][0] == {"handle": handle, "path": f"{cache_dir}/{entry_name_for_key(handle)}"}
     assert facts["error"] == facts["models"][1]["error"]
     assert facts["error"]["code"] == "unknown-handle" and "set_model_cache" in facts["error"]["fix"]
     assert json.loads(ran("rm", "nothing", "--json")[1])["error"]["code"] == "unknown-handle"
@@ -115,7 +116,7 @@ def test_uncompressed_asks_for_a_place_in_a_bucket(spelling: str, origin: Origin
 
 def test_ls_shows_every_model_and_its_state(handle: str, origin: Origin, cache_dir: Path) -> None:
     ran("resolve", handle, origin.put("/damaged.tar.gz", tar_gz()))
-    (cache_dir / name_of(f"{origin.url}/damaged.tar.gz") / "saved_model.pb").unlink()
+    (cache_dir / entry_name_for_key(f"{origin.url}/damaged.tar.gz") / "saved_model.pb").unlink()
     put_model(cache_dir / ("0" * 40))
     put_model(Path.home() / ".cache/tfimm/resnet18")
     code, out, err = ran("ls")
@@ -136,7 +137,7 @@ def test_ls_shows_every_model_and_its_state(handle: str, origin: Origin, cache_d
 
 
 def test_a_tfhub_model_goes_by_its_short_name_in_every_command(cache_dir: Path) -> None:
-    tree = put_model(cache_dir / name_of("https://tfhub.dev/google/nnlm/2"))
+    tree = put_model(cache_dir / entry_name_for_key("https://tfhub.dev/google/nnlm/2"))
     tree.with_name(f"{tree.name}.descriptor.txt").write_text("Module: https://tfhub.dev/google/nnlm/2\nDownload Time: t\n")
     assert ran("ls", "-q")[1] == "google/nnlm/2\n"
     assert ran("resolve", "google/nnlm/2")[1] == f"{tree}\n"
@@ -167,7 +168,7 @@ def test_on_a_narrow_terminal_the_bar_goes_first_then_the_use_then_the_name_is_c
 def test_rm_takes_what_ls_shows_a_handle_or_the_beginning_of_a_sha1(origin: Origin, cache_dir: Path) -> None:
     handles = [origin.put(f"/{number}.tar.gz", tar_gz()) for number in range(3)]
     ran("resolve", *handles)
-    assert ran("rm", handles[0], name_of(handles[1])[:8], f"{handles[2]}/")[0] == 0
+    assert ran("rm", handles[0], entry_name_for_key(handles[1])[:8], f"{handles[2]}/")[0] == 0
     assert os.listdir(cache_dir) == []
 
 
@@ -190,7 +191,7 @@ def test_rm_refuses_what_is_not_cached_and_what_was_put_there_by_hand(handle: st
 def test_verify_reads_every_byte_and_repair_mends(handle: str, cache_dir: Path) -> None:
     ran("resolve", handle)
     assert ran("verify")[0] == 0
-    graph = cache_dir / name_of(handle) / "saved_model.pb"
+    graph = cache_dir / entry_name_for_key(handle) / "saved_model.pb"
     graph.write_bytes(b"a grapH")
     code, out, _ = ran("verify", handle)
     assert code == EXIT_DAMAGED and "saved_model.pb has other bytes" in out and f"verify --repair {handle}" in out
@@ -209,17 +210,17 @@ def test_repair_goes_on_after_a_model_that_it_cannot_mend(origin: Origin, cache_
     handles = [origin.put("/a.tar.gz?token=secret", tar_gz()), origin.put("/b.tar.gz", tar_gz())]
     ran("resolve", *handles)
     for handle in handles:
-        (cache_dir / name_of(handle) / "saved_model.pb").unlink()
+        (cache_dir / entry_name_for_key(handle) / "saved_model.pb").unlink()
     code, out, _ = ran("verify", "--repair")
     assert code == EXIT_DAMAGED and "not mended" in out and "its query may hold a secret" in out
-    assert files_in(cache_dir / name_of(handles[1])) == MODEL
+    assert files_in(cache_dir / entry_name_for_key(handles[1])) == MODEL
     assert ran("verify", handles[0])[0] == EXIT_DAMAGED and ran("resolve", handles[0])[0] == ran("verify")[0] == 0
 
 
 def test_advice_keeps_the_cache_that_was_asked_for(handle: str, tmp_path: Path) -> None:
     place = ("--cache-dir", str(tmp_path / "other"))
     ran("resolve", handle, *place)
-    (tmp_path / "other" / name_of(handle) / "saved_model.pb").unlink()
+    (tmp_path / "other" / entry_name_for_key(handle) / "saved_model.pb").unlink()
     advice = ran("verify", *place)[1].partition("mend: ")[2].split()
     assert advice[:3] == ["tfimm-resolver", *place]
     assert ran(*advice[1:])[0] == 0 and ran("verify", *place)[0] == 0
@@ -275,7 +276,7 @@ def test_version_and_help_of_every_command_are_there() -> None:
 
 def test_main_runs_in_process_and_returns_the_code(handle: str, capsys: pytest.CaptureFixture[str]) -> None:
     set_model_cache("m", "/nowhere")
-    assert cli.main(["resolve", "m"]) == 2
+    assert app.main(["resolve", "m"]) == 2
     assert "set_model_cache() says that m lies at /nowhere" in capsys.readouterr().err
 
 
@@ -342,7 +343,7 @@ def test_repair_does_not_call_another_model_mended(origin: Origin, cache_dir: Pa
     handle = origin.put("/m.tar.gz", tar_gz()).replace("http://", "http://user:secret@")
     tree = Path(ran("resolve", handle)[1].strip())
     (tree / "saved_model.pb").unlink()
-    code, out, _ = ran("verify", "--repair", name_of(handle)[:8])
+    code, out, _ = ran("verify", "--repair", entry_name_for_key(handle)[:8])
     assert code == EXIT_DAMAGED and "not mended" in out
 
 

@@ -16,7 +16,7 @@ from tests.e2e.test_locks import traced
 from tests.origin import Origin
 from tests.processes import run
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
+from tfimm_resolver.cache.cache import entry_name_for_key
 
 REFUSED = """
     import sys
@@ -32,7 +32,7 @@ def test_everything_is_flushed_before_it_is_published_and_the_record_last(
     origin: Origin, cache_dir: Path, tmp_path: Path
 ) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    name = name_of(handle)
+    name = entry_name_for_key(handle)
     if shutil.which("strace") is None or subprocess.run(["strace", "-o", "/dev/null", "true"], check=False).returncode:
         pytest.skip("this machine has no strace, or forbids it, by which the test sees the order of calls")
     code = "import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1])"
@@ -81,21 +81,21 @@ def test_a_disk_that_fails_to_flush_is_told_and_nothing_half_made_is_left(which:
     said, err = job.communicate(timeout=60)
     assert job.returncode == 0, err
     assert f"Input/output error: {cache_dir}" in said and "That disk fails" in said
-    assert set(os.listdir(cache_dir)) <= {name_of(handle), f"{name_of(handle)}.descriptor.txt"}
+    assert set(os.listdir(cache_dir)) <= {entry_name_for_key(handle), f"{entry_name_for_key(handle)}.descriptor.txt"}
     assert (which == "a file") == (os.listdir(cache_dir) == [])
     assert files_in(resolve(handle)) == MODEL
 
 
 def test_a_file_system_that_cannot_flush_directories_is_good_enough(tmp_path: Path) -> None:
-    code = "import sys; from tfimm_resolver import disk; disk.flush_folder(sys.argv[1])"
+    code = "import sys; from tfimm_resolver._util import fs; fs.fsync_dir(sys.argv[1])"
     _, err = (job := traced(["fsync:error=EINVAL"], code, str(tmp_path))).communicate(timeout=60)
     assert job.returncode == 0, err
 
 
 BUSY = """
     import os, sys, threading, time
-    from tfimm_resolver import disk
-    disk.IS_WINDOWS = sys.argv[2] == "Windows"
+    from tfimm_resolver._util import fs
+    fs.IS_WINDOWS = sys.argv[2] == "Windows"
     if os.getuid() == 0:
         os.setuid(54321)
     os.chdir(sys.argv[1])
@@ -103,7 +103,7 @@ BUSY = """
     os.chmod(".", 0o555)
     threading.Timer(float(sys.argv[3]), os.chmod, [".", 0o755]).start()
     try:
-        disk.rename("old", sys.argv[1] + "/new")
+        fs.durable_rename("old", sys.argv[1] + "/new")
         print("renamed")
     except PermissionError:
         print("refused")

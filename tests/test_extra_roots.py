@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
+from tests.light_start import HEAVY
 from tests.origin import Origin
 from tests.processes import run
 from tests.test_cli import ran
-from tests.test_house import HEAVY
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
+from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import OfflineError
 
 VARIABLE = "TFIMM_RESOLVER_EXTRA_ROOTS"
@@ -57,25 +57,25 @@ def extra(lender: Path) -> Iterator[Path]:
 def test_a_whole_model_there_is_the_answer_and_the_cache_is_not_even_made(
     extra: Path, handle: str, cache_dir: Path, origin: Origin
 ) -> None:
-    assert resolve(handle) == f"{extra}/{name_of(handle)}"
+    assert resolve(handle) == f"{extra}/{entry_name_for_key(handle)}"
     assert origin.asked == [] and not cache_dir.exists()
 
 
 def test_it_is_looked_at_before_the_cache(extra: Path, handle: str, cache_dir: Path) -> None:
     shutil.copytree(extra, cache_dir)
-    assert resolve(handle) == f"{extra}/{name_of(handle)}"
+    assert resolve(handle) == f"{extra}/{entry_name_for_key(handle)}"
 
 
 def test_the_first_of_several_answers(extra: Path, handle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(extra, tmp_path / "other")
     monkeypatch.setenv(VARIABLE, f"{tmp_path}/other{os.pathsep}{extra}")
-    assert resolve(handle) == f"{tmp_path}/other/{name_of(handle)}"
+    assert resolve(handle) == f"{tmp_path}/other/{entry_name_for_key(handle)}"
 
 
 def test_a_damaged_model_there_is_passed_over(lender: Path, handle: str, cache_dir: Path) -> None:
-    (lender / name_of(handle) / "saved_model.pb").unlink()
+    (lender / entry_name_for_key(handle) / "saved_model.pb").unlink()
     before = stamps(lender)
-    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
     assert stamps(lender) == before
 
 
@@ -85,7 +85,7 @@ def test_a_root_that_cannot_be_read_is_passed_over_and_told(
     (tmp_path / "file").write_text("no directory")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     monkeypatch.setenv(VARIABLE, f"{tmp_path}/file{os.pathsep}{tmp_path}/loop")
-    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
     assert "passed over: cannot read the cache at" in caplog.text
 
 
@@ -93,20 +93,20 @@ def test_a_refresh_goes_to_the_cache_and_what_it_brought_wins_from_then_on(
     extra: Path, handle: str, cache_dir: Path, origin: Origin
 ) -> None:
     origin.put_model("/google/model/1", tar_gz(NEWER))
-    fresh = f"{cache_dir}/{name_of(handle)}"
+    fresh = f"{cache_dir}/{entry_name_for_key(handle)}"
     assert resolve(handle, refresh=True) == fresh and files_in(fresh) == NEWER
     assert resolve(handle) == fresh
     (Path(fresh) / "saved_model.pb").unlink()  # damaged, it does not
-    assert resolve(handle) == f"{extra}/{name_of(handle)}"
+    assert resolve(handle) == f"{extra}/{entry_name_for_key(handle)}"
 
 
 def test_a_pin_that_the_copy_there_cannot_keep_is_fetched(extra: Path, handle: str, cache_dir: Path, origin: Origin) -> None:
     packed = tar_gz(NEWER)
     origin.put_model("/google/model/1", packed)
     pinned = f"{handle}#sha256={hashlib.sha256(packed).hexdigest()}"
-    assert resolve(pinned) == f"{cache_dir}/{name_of(handle)}"
+    assert resolve(pinned) == f"{cache_dir}/{entry_name_for_key(handle)}"
     right = hashlib.sha256(tar_gz()).hexdigest()
-    assert resolve(handle, sha256=right) == f"{extra}/{name_of(handle)}"
+    assert resolve(handle, sha256=right) == f"{extra}/{entry_name_for_key(handle)}"
 
 
 def test_a_hit_there_loads_neither_tensorflow_nor_the_network(extra: Path, handle: str) -> None:
@@ -125,7 +125,7 @@ def test_the_cache_named_as_an_extra_root_stays_the_cache(
     handle: str, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(cache_dir))
-    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
     assert ran("ls")[1].count("\n") == 2 and "extra" not in ran("ls")[1] + ran("path")[1]
     assert ran("rm", handle)[0] == 0 and os.listdir(cache_dir) == []
 
@@ -145,12 +145,15 @@ def test_ls_lists_its_models_and_marks_them(extra: Path, handle: str, cache_dir:
     shutil.copytree(extra, cache_dir)
     ours, theirs = json.loads(ran("ls", "--json")[1])["models"]
     assert (ours["extra_root"], theirs["extra_root"]) == (None, str(extra))
-    assert (ours["path"], theirs["path"]) == (f"{cache_dir}/{name_of(handle)}", f"{extra}/{name_of(handle)}")
+    assert (ours["path"], theirs["path"]) == (
+        f"{cache_dir}/{entry_name_for_key(handle)}",
+        f"{extra}/{entry_name_for_key(handle)}",
+    )
 
 
 def test_verify_reads_it_and_repairs_nothing_there(lender: Path, handle: str, origin: Origin) -> None:
     assert ran("verify")[0] == 0
-    (lender / name_of(handle) / "saved_model.pb").write_bytes(b"b graph")
+    (lender / entry_name_for_key(handle) / "saved_model.pb").write_bytes(b"b graph")
     before = stamps(lender)
     for arguments in ([], [handle]):
         code, out, _ = ran("verify", "--repair", *arguments)
@@ -160,9 +163,9 @@ def test_verify_reads_it_and_repairs_nothing_there(lender: Path, handle: str, or
 
 
 def test_rm_refuses_to_touch_it(extra: Path, handle: str, cache_dir: Path) -> None:
-    for name in (handle, name_of(handle)[:8]):
+    for name in (handle, entry_name_for_key(handle)[:8]):
         code, _, err = ran("rm", name)
         assert code == 4 and f"lies in {extra}, an extra root, which is only read" in err
     shutil.copytree(extra, cache_dir)
     assert ran("rm", handle)[0] == 0
-    assert os.listdir(cache_dir) == [] and files_in(extra / name_of(handle)) == MODEL
+    assert os.listdir(cache_dir) == [] and files_in(extra / entry_name_for_key(handle)) == MODEL

@@ -63,8 +63,9 @@ def test_has_no_say_where_absl_is_not_in_use(tmp_path: Path) -> None:
         """
         import sys
         sys.argv = ["program", "--tfhub_cache_dir=/from/the/flag"]
-        from tfimm_resolver import flags, settings
-        print([flags.value(flags.CACHE_DIR), settings.urls_root().source, settings.load_format()])
+        from tfimm_resolver.settings import absl_flags
+        from tfimm_resolver import settings
+        print([absl_flags.value(absl_flags.CACHE_DIR), settings.urls_root().source, settings.load_format()])
         """,
         XDG_CACHE_HOME=str(tmp_path),
     )

@@ -11,7 +11,7 @@ import pytest
 
 from tests import fuzz
 from tests.hostile import header
-from tfimm_resolver.archive import unpack
+from tfimm_resolver.archives.unpacking import unpack
 from tfimm_resolver.errors import ArchiveError
 
 SECONDS = 8

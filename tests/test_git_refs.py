@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tfimm_resolver.errors import FetchError, UnknownRefError
-from tfimm_resolver.git_refs import Refs, Tip
+from tfimm_resolver.sources.github_refs import Refs, Tip
 
 A, B, C, TAG = ("a" * 40, "b" * 40, "c" * 40, "d" * 40)
 PLACE = "https://github.com/ada/models"

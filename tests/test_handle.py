@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tfimm_resolver.errors import HandleError
-from tfimm_resolver.handle import Handle
+from tfimm_resolver.handles.handle import Handle
 
 PIN = "ab" * 32
 

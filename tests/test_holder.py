@@ -11,22 +11,22 @@ import pytest
 
 from tests.e2e.test_processes import dead_pid
 from tests.processes import run
-from tfimm_resolver.holder import Holder, is_word_alive, new_word
+from tfimm_resolver.locking.owner import LockOwner, is_token_alive, new_token
 
 HERE = socket.gethostname()
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    holder = Holder("a.host.with.dots", 7, new_word())
+    holder = LockOwner("a.host.with.dots", 7, new_token())
     (tmp_path / "lock").write_text(holder.to_text())
-    assert Holder.read(str(tmp_path / "lock")) == holder
+    assert LockOwner.read(str(tmp_path / "lock")) == holder
 
 
 @pytest.mark.parametrize(
     "text", ["", "x", "host.7.", "host.seven.word", "h.7./../../etc", "host.7." + "w" * 200, "host.7.a b"]
 )
 def test_a_text_that_names_nobody_is_nobodys(text: str) -> None:
-    assert Holder.parse(text) == Holder() and str(Holder.parse(text)) == "an unknown process"
+    assert LockOwner.parse(text) == LockOwner() and str(LockOwner.parse(text)) == "an unknown process"
 
 
 def test_what_is_gone_or_no_file_is_nobodys(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_what_is_gone_or_no_file_is_nobodys(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "file")
     (tmp_path / "file").write_text("host.7.word")
     for name in ("missing", "pipe", "link"):
-        assert Holder.read(str(tmp_path / name)) == Holder()
+        assert LockOwner.read(str(tmp_path / name)) == LockOwner()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_is_gone_or_no_file_is_nobodys(tmp_path: Path) -> None:
     ],
 )
 def test_who_is_gone(host: str, is_running: bool, word: str, with_flock: bool, without: bool) -> None:
-    holder = Holder(host, os.getppid() if is_running else dead_pid(), word)
+    holder = LockOwner(host, os.getppid() if is_running else dead_pid(), word)
     assert (holder.is_gone(is_flocked=True), holder.is_gone(is_flocked=False)) == (with_flock, without)
 
 
@@ -61,27 +61,27 @@ def test_a_dead_process_that_nobody_has_buried_is_gone() -> None:
     child = subprocess.Popen(["true"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
     try:
-        assert Holder(HERE, child.pid, "soft-1").is_gone(is_flocked=False)
+        assert LockOwner(HERE, child.pid, "soft-1").is_gone(is_flocked=False)
     finally:
         child.wait()
 
 
 def test_a_soft_lock_of_an_earlier_process_with_our_id_is_gone_and_our_own_is_not() -> None:
     """As in a container, where each process that fetches may be the first one."""
-    mine = Holder.new().softened()
-    assert mine.is_gone(is_flocked=False) and not is_word_alive(mine.word, by_us=False)
+    mine = LockOwner.new().softened()
+    assert mine.is_gone(is_flocked=False) and not is_token_alive(mine.word, by_us=False)
     mine.enter()
     try:
-        assert not mine.is_gone(is_flocked=False) and is_word_alive(mine.word, by_us=False)
+        assert not mine.is_gone(is_flocked=False) and is_token_alive(mine.word, by_us=False)
     finally:
         mine.leave()
     assert mine.is_gone(is_flocked=False)
 
 
 def test_the_name_of_what_was_left_tells_whether_its_maker_lives() -> None:
-    dead = run("from tfimm_resolver.holder import Holder; print(Holder.new().word)")
-    for word in (dead, Holder("", 0, dead).softened().word):
-        assert not is_word_alive(word, by_us=True)
+    dead = run("from tfimm_resolver.locking.owner import LockOwner; print(LockOwner.new().word)")
+    for word in (dead, LockOwner("", 0, dead).softened().word):
+        assert not is_token_alive(word, by_us=True)
     pid, foreign = os.getppid(), "flock-1-00000000-0123456789abcdef"
-    living = new_word().replace(f"-{os.getpid()}-", f"-{pid}-")
-    assert is_word_alive(living, by_us=False) and is_word_alive(foreign, by_us=False)
+    living = new_token().replace(f"-{os.getpid()}-", f"-{pid}-")
+    assert is_token_alive(living, by_us=False) and is_token_alive(foreign, by_us=False)

@@ -20,9 +20,9 @@ from tests.hostile import FIRST, TARS, ZIPS, Zipped, entry, gnu_long, gzipped, h
 from tests.origin import Origin
 from tests.processes import run
 from tfimm_resolver import resolve
-from tfimm_resolver.archive import unpack
+from tfimm_resolver.archives.extractor import CHUNK_BYTES, Limits
+from tfimm_resolver.archives.unpacking import unpack
 from tfimm_resolver.errors import ArchiveError
-from tfimm_resolver.target import PIECE_BYTES, Limits
 
 GRAPH = {FIRST: b"a graph"}
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"tar": bytes, "tar.gz": gzipped, "zip": bytes}
@@ -227,7 +227,7 @@ def test_stops_a_bomb_at_the_limit_and_not_after_it(what: str, outside: Path) ->
     into = outside.parent / "place/into"
     with pytest.raises(ArchiveError, match="CRC|damaged" if "said" in what else f"over {LIMIT_BYTES} bytes"):
         unpack(io.BytesIO(BOMBS[what]()), into, Limits(size_bytes=LIMIT_BYTES))
-    assert sum(map(len, files_in(into).values())) <= LIMIT_BYTES + PIECE_BYTES
+    assert sum(map(len, files_in(into).values())) <= LIMIT_BYTES + CHUNK_BYTES
 
 
 @pytest.mark.parametrize("form", PACKERS)
@@ -244,7 +244,7 @@ def test_the_cache_never_holds_more_of_a_bomb_than_the_limit(form: str, outside:
     """
     handle = place.put(f"/m.{form}", BOMBS[form]())
     before = everything(outside.parent)
-    said = run(code, handle, str(LIMIT_BYTES + PIECE_BYTES), TFIMM_RESOLVER_MAX_BYTES=str(LIMIT_BYTES))
+    said = run(code, handle, str(LIMIT_BYTES + CHUNK_BYTES), TFIMM_RESOLVER_MAX_BYTES=str(LIMIT_BYTES))
     assert f"over {LIMIT_BYTES} bytes" in said and "TFIMM_RESOLVER_MAX_BYTES" in said
     assert everything(outside.parent) == before
 

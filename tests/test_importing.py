@@ -15,8 +15,8 @@ import pytest
 from packaging.version import Version
 
 from tests.processes import run
-from tfimm_resolver import importing
-from tfimm_resolver.importing import around_import, is_imported
+from tfimm_resolver._util import import_hooks
+from tfimm_resolver._util.import_hooks import hook_import, is_imported
 
 Maker = Callable[..., str]
 
@@ -35,7 +35,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
 
     yield make
     for name in names:
-        importing._around.pop(name, None)
+        import_hooks._around.pop(name, None)
         sys.modules.pop(name, None)
 
 
@@ -48,7 +48,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def noted(steps: list[str]) -> importing.Around:
+def noted(steps: list[str]) -> import_hooks.ImportHook:
     """A context that notes when it is entered and left."""
 
     @contextlib.contextmanager
@@ -60,9 +60,9 @@ def noted(steps: list[str]) -> importing.Around:
     return context
 
 
-def test_runs_before_and_after_the_body_of_a_module(made: Maker, steps: list[str], noted: importing.Around) -> None:
+def test_runs_before_and_after_the_body_of_a_module(made: Maker, steps: list[str], noted: import_hooks.ImportHook) -> None:
     name = made("watched")
-    around_import(name, noted)
+    hook_import(name, noted)
     assert steps == [], "it ran without an import"
     assert name not in sys.modules, "watching a module imported it"
     importlib.import_module(name)
@@ -71,31 +71,33 @@ def test_runs_before_and_after_the_body_of_a_module(made: Maker, steps: list[str
     assert steps == ["before", "body", "after"], "an import that runs no code counted"
 
 
-def test_leaves_other_modules_alone(made: Maker, steps: list[str], noted: importing.Around) -> None:
-    around_import(made("watched"), noted)
+def test_leaves_other_modules_alone(made: Maker, steps: list[str], noted: import_hooks.ImportHook) -> None:
+    hook_import(made("watched"), noted)
     importlib.import_module(made("neighbour"))
     assert steps == ["body"]
 
 
-def test_runs_at_once_after_a_module_that_is_imported_already(made: Maker, steps: list[str], noted: importing.Around) -> None:
+def test_runs_at_once_after_a_module_that_is_imported_already(
+    made: Maker, steps: list[str], noted: import_hooks.ImportHook
+) -> None:
     name = made("early")
     importlib.import_module(name)
-    around_import(name, noted)
+    hook_import(name, noted)
     assert steps == ["body", "before", "after"]
 
 
-def test_runs_again_around_a_reload(made: Maker, steps: list[str], noted: importing.Around) -> None:
+def test_runs_again_around_a_reload(made: Maker, steps: list[str], noted: import_hooks.ImportHook) -> None:
     name = made("reloaded")
-    around_import(name, noted)
+    hook_import(name, noted)
     module = importlib.import_module(name)
     steps.clear()
     assert importlib.reload(module) is module
     assert steps == ["before", "body", "after"]
 
 
-def test_leaves_the_context_of_a_module_that_fails(made: Maker, steps: list[str], noted: importing.Around) -> None:
+def test_leaves_the_context_of_a_module_that_fails(made: Maker, steps: list[str], noted: import_hooks.ImportHook) -> None:
     name = made("failing", "raise LookupError('its own fault')")
-    around_import(name, noted)
+    hook_import(name, noted)
     for _ in range(2):
         with pytest.raises(LookupError, match=r"^its own fault$"):
             importlib.import_module(name)
@@ -103,40 +105,42 @@ def test_leaves_the_context_of_a_module_that_fails(made: Maker, steps: list[str]
     assert steps == ["before", "after"] * 2
 
 
-def test_passes_on_that_a_module_is_missing(steps: list[str], noted: importing.Around) -> None:
-    around_import("missing_for_good", noted)
+def test_passes_on_that_a_module_is_missing(steps: list[str], noted: import_hooks.ImportHook) -> None:
+    hook_import("missing_for_good", noted)
     with pytest.raises(ModuleNotFoundError, match="missing_for_good"):
         importlib.import_module("missing_for_good")
     assert importlib.util.find_spec("missing_for_good") is None
     assert steps == []
-    del importing._around["missing_for_good"]
+    del import_hooks._around["missing_for_good"]
 
 
-def test_the_last_context_for_a_name_holds(made: Maker, steps: list[str], noted: importing.Around) -> None:
+def test_the_last_context_for_a_name_holds(made: Maker, steps: list[str], noted: import_hooks.ImportHook) -> None:
     name = made("watched")
-    around_import(name, noted)
-    around_import(name, contextlib.nullcontext)
+    hook_import(name, noted)
+    hook_import(name, contextlib.nullcontext)
     importlib.import_module(name)
     assert steps == ["body"]
 
 
-def test_puts_one_finder_into_the_import_system_however_many_modules_it_watches(made: Maker, noted: importing.Around) -> None:
+def test_puts_one_finder_into_the_import_system_however_many_modules_it_watches(
+    made: Maker, noted: import_hooks.ImportHook
+) -> None:
     for name in ("first", "second"):
-        around_import(made(name), noted)
-    assert sys.meta_path.count(importing._finder) == 1
+        hook_import(made(name), noted)
+    assert sys.meta_path.count(import_hooks._finder) == 1
 
 
 def test_a_reload_of_this_module_leaves_one_finder_and_one_context(
-    made: Maker, steps: list[str], noted: importing.Around, monkeypatch: pytest.MonkeyPatch
+    made: Maker, steps: list[str], noted: import_hooks.ImportHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for attribute in ("_around", "_finder"):
-        monkeypatch.setattr(importing, attribute, getattr(importing, attribute))
+        monkeypatch.setattr(import_hooks, attribute, getattr(import_hooks, attribute))
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     name = made("watched")
-    around_import(name, noted)
-    importlib.reload(importing)
-    importing.around_import(name, noted)
-    assert [type(finder).__module__ for finder in sys.meta_path].count(importing.__name__) == 1
+    hook_import(name, noted)
+    importlib.reload(import_hooks)
+    import_hooks.hook_import(name, noted)
+    assert [type(finder).__module__ for finder in sys.meta_path].count(import_hooks.__name__) == 1
     importlib.import_module(name)
     assert steps == ["before", "body", "after"]
 
@@ -149,7 +153,7 @@ def test_gets_on_with_finders_that_ask_the_whole_import_system(tmp_path: Path) -
         """
         import builtins, contextlib, sys
         import wrapt
-        from tfimm_resolver import importing
+        from tfimm_resolver._util import import_hooks
 
         @contextlib.contextmanager
         def noted():
@@ -157,14 +161,14 @@ def test_gets_on_with_finders_that_ask_the_whole_import_system(tmp_path: Path) -
             yield
             builtins.steps.append("after")
 
-        importing.around_import("watched", noted)
+        import_hooks.hook_import("watched", noted)
         wrapt.register_post_import_hook(lambda module: builtins.steps.append("wrapt"), "watched")
         for _ in range(2):
             builtins.steps = []
             import watched
             print(*builtins.steps)
             del sys.modules["watched"]
-            sys.meta_path.insert(0, sys.meta_path.pop(sys.meta_path.index(importing._finder)))
+            sys.meta_path.insert(0, sys.meta_path.pop(sys.meta_path.index(import_hooks._finder)))
             wrapt.register_post_import_hook(lambda module: builtins.steps.append("wrapt"), "watched")
         """,
         PYTHONPATH=str(tmp_path),
@@ -172,9 +176,9 @@ def test_gets_on_with_finders_that_ask_the_whole_import_system(tmp_path: Path) -
     assert said.splitlines() == ["before body after wrapt", "before body wrapt after"]
 
 
-def test_shows_the_real_loader_to_a_module_and_after_it(made: Maker, noted: importing.Around) -> None:
+def test_shows_the_real_loader_to_a_module_and_after_it(made: Maker, noted: import_hooks.ImportHook) -> None:
     name = made("honest", "seen = [type(__loader__), type(__spec__.loader)]\n")
-    around_import(name, noted)
+    hook_import(name, noted)
     module = importlib.import_module(name)
     assert module.seen == [SourceFileLoader] * 2
     assert type(module.__loader__) is type(module.__spec__.loader) is SourceFileLoader
@@ -182,9 +186,9 @@ def test_shows_the_real_loader_to_a_module_and_after_it(made: Maker, noted: impo
     assert type(module.__loader__) is type(module.__spec__.loader) is SourceFileLoader
 
 
-def test_lends_its_loader_the_methods_of_the_real_one(made: Maker, noted: importing.Around) -> None:
+def test_lends_its_loader_the_methods_of_the_real_one(made: Maker, noted: import_hooks.ImportHook) -> None:
     name = made("asked", "answer = 42\n")
-    around_import(name, noted)
+    hook_import(name, noted)
     spec = importlib.util.find_spec(name)
     assert spec is not None and spec.loader is not None
     assert spec.loader.get_source(name) == "answer = 42\n"  # type: ignore[attr-defined]
@@ -207,7 +211,7 @@ def test_a_context_that_fails_only_warns(fault: str, made: Maker, steps: list[st
         raise OSError("no luck")
 
     name = made("host")
-    around_import(name, unmade if fault == "when made" else failing)
+    hook_import(name, unmade if fault == "when made" else failing)
     with pytest.warns(RuntimeWarning, match=r"could not attach to host: OSError\('no luck'\)"):
         importlib.import_module(name)
     assert steps == ["body"]
@@ -221,13 +225,13 @@ def test_a_context_that_fails_hides_no_error_of_the_module(made: Maker) -> None:
         raise OSError("no luck")
 
     name = made("host", "raise LookupError('its own fault')")
-    around_import(name, failing)
+    hook_import(name, failing)
     with pytest.warns(RuntimeWarning, match="no luck"), pytest.raises(LookupError, match="its own fault"):
         importlib.import_module(name)
 
 
 def test_a_module_counts_as_imported_only_when_its_code_has_run(made: Maker) -> None:
-    name = made("busy", "from tfimm_resolver.importing import is_imported\nthen = is_imported(__name__)\n")
+    name = made("busy", "from tfimm_resolver._util.import_hooks import is_imported\nthen = is_imported(__name__)\n")
     assert not is_imported(name)
     module = importlib.import_module(name)
     assert module.then is False

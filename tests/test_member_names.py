@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests import hostile
+from tfimm_resolver.archives.member_policy import MemberNamePolicy, quote_name, split_safe_path
 from tfimm_resolver.errors import ArchiveError
-from tfimm_resolver.member_names import Names, inside, shown
 
 
 def refused(*names: str) -> str:
     """The error's text, which is of the last name and of no earlier one."""
-    told = Names()
+    told = MemberNamePolicy()
     for name in names[:-1]:
         told.parts(name, is_directory=False)
     with pytest.raises(ArchiveError) as caught:
@@ -34,14 +34,14 @@ def test_refuses_a_name_that_in_other_words(what: str) -> None:
 
 @pytest.mark.parametrize("what", hostile.ACCEPTED)
 def test_takes(what: str) -> None:
-    told = Names()
+    told = MemberNamePolicy()
     assert [told.parts(name, is_directory=False)[-1] for name in hostile.ACCEPTED[what]] == [
         name.rpartition("/")[2] for name in hostile.ACCEPTED[what]
     ]
 
 
 def test_the_same_directory_may_be_named_again_and_in_paths() -> None:
-    told = Names()
+    told = MemberNamePolicy()
     for name in ("d", "d/", "./d/x", "d//y", "d/x"):
         told.parts(name, is_directory=name.endswith(("d", "/")))
     assert told.count == 3
@@ -52,7 +52,7 @@ def test_a_collision_names_both_as_they_were_spelt() -> None:
 
 
 def test_what_was_refused_is_not_known_afterwards() -> None:
-    told = Names()
+    told = MemberNamePolicy()
     with pytest.raises(ArchiveError):
         told.parts("con", is_directory=False)
     assert told.count == 0
@@ -61,16 +61,16 @@ def test_what_was_refused_is_not_known_afterwards() -> None:
 
 
 def test_counts_directories_that_stand_only_in_paths() -> None:
-    told = Names()
+    told = MemberNamePolicy()
     told.parts("a/b/c", is_directory=False)
     told.parts("a/b/d", is_directory=True)
     assert told.count == 4
 
 
 def test_the_target_itself_is_a_directory_and_no_file() -> None:
-    told = Names()
+    told = MemberNamePolicy()
     for name in ("", ".", "./", "././/"):
-        assert told.parts(name, is_directory=True) == inside(name) == ()
+        assert told.parts(name, is_directory=True) == split_safe_path(name) == ()
         assert hostile.NO_NAME in refused(name)
     assert hostile.NO_NAME in refused("a/") and hostile.NO_NAME in refused("a/.")
 
@@ -94,22 +94,22 @@ def test_a_megabyte_of_accents_out_of_order_takes_no_time() -> None:
 @pytest.mark.parametrize("name", ["C:x", "a/C:x", "./c:", "a/b/Z:", "0:"])
 def test_a_drive_is_refused_wherever_it_stands(name: str) -> None:
     with pytest.raises(ArchiveError, match="does not stay inside"):
-        inside(name)
+        split_safe_path(name)
 
 
 def test_a_short_name_is_shown_as_it_is() -> None:
-    assert shown("a\u202eb") == "'a\\u202eb'"
+    assert quote_name("a\u202eb") == "'a\\u202eb'"
 
 
 @pytest.mark.parametrize("path", ["a//b", "/a", "./a", "a/./b", "a/.", "sub//etc/passwd", "a//"])
 def test_a_listed_file_has_one_spelling(path: str) -> None:
     with pytest.raises(ArchiveError):
-        Names().listed_file(path)
+        MemberNamePolicy().listed_file(path)
 
 
 @pytest.mark.parametrize("paths", [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a/b/c", "a/b"), ("a/b", "a/b/c/d")])
 def test_a_listed_file_is_neither_twice_there_nor_a_directory(paths: tuple[str, str]) -> None:
-    names = Names()
+    names = MemberNamePolicy()
     assert names.listed_file(paths[0]) == paths[0]
     with pytest.raises(ArchiveError, match="listed twice, or as a file and as a directory"):
         names.listed_file(paths[1])

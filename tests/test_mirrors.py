@@ -16,8 +16,8 @@ from tests.faults.origin import Host, after, cut, gone, says
 from tests.origin import Origin
 from tests.stores.gcs import Gcs
 from tests.test_cli import ran
-from tfimm_resolver import mirrors, resolve
-from tfimm_resolver.cache import name_of
+from tfimm_resolver import resolve
+from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import (
     AccessError,
     ArchiveError,
@@ -27,6 +27,7 @@ from tfimm_resolver.errors import (
     NotFoundError,
     OfflineError,
 )
+from tfimm_resolver.http import mirrors
 
 VARIABLE = "TFIMM_RESOLVER_MIRRORS"
 DOWN = "http://127.0.0.1:9"
@@ -54,7 +55,7 @@ def place(origin: Origin) -> str:
 
 def origin_url(cache_dir: Path, handle: str) -> str:
     """Where the record says that the bytes came from."""
-    text = (cache_dir / f"{name_of(handle)}.descriptor.txt").read_text()
+    text = (cache_dir / f"{entry_name_for_key(handle)}.descriptor.txt").read_text()
     return str(json.loads(text.partition("\n\n")[2])["origin"]["url"])
 
 
@@ -63,7 +64,7 @@ def test_a_mirror_is_asked_for_host_and_path_and_the_record_says_who_gave_the_by
 ) -> None:
     there = mirror.put(f"/hub/{place(origin)}/m.tar.gz", tar_gz(OTHER))
     monkeypatch.setenv(VARIABLE, f"{mirror.url}/hub/")
-    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}" and files_in(resolve(handle)) == OTHER
+    assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}" and files_in(resolve(handle)) == OTHER
     assert origin_url(cache_dir, handle) == there and origin.asked == []
 
 
@@ -97,7 +98,7 @@ def test_in_china_the_archive_is_taken_from_the_bucket_there_as_tensorflow_hub_d
     mirror.put("/gcs.tensorflow.google.cn/tfhub-modules/google/nnlm/2.tar.gz", tar_gz())
     monkeypatch.setenv(VARIABLE, mirror.url)
     handle = "https://hub.tensorflow.google.cn/google/nnlm/2"
-    assert resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
     assert mirror.asked == ["/gcs.tensorflow.google.cn/tfhub-modules/google/nnlm/2.tar.gz"]
 
 
@@ -352,7 +353,7 @@ def test_where_a_mirror_refuses_an_archive_of_a_bucket_the_bucket_is_not_asked_p
     gcs.buckets["bucket"].put("m.tar.gz", tar_gz())
     mirror.put(f"/{gcs.url.removeprefix('http://')}/bucket/m.tar.gz", status=403)
     monkeypatch.setenv(VARIABLE, f"{mirror.url},direct")
-    monkeypatch.setattr("tfimm_resolver.bucket_access.has_credentials", lambda scheme: True)
+    monkeypatch.setattr("tfimm_resolver.object_store.credentials.has_credentials", lambda scheme: True)
     with pytest.raises(AccessError):
         resolve("gs://bucket/m.tar.gz")
     assert gcs.log == []
@@ -371,7 +372,7 @@ def test_a_public_archive_in_a_bucket_is_asked_of_the_mirror_and_of_nobody_behin
 
 @pytest.fixture
 def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
+    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", RANGE_BYTES)
 
 
 @pytest.fixture
@@ -419,7 +420,7 @@ def test_what_came_of_one_place_does_not_take_the_room_of_a_plain_stream_from_an
         resolve(handle)
     assert left_in(cache_dir) == PARTS
     host.put(f"/mirror/127.0.0.1:{host.port}/m.tar.gz", archive(), cut(0.5))
-    monkeypatch.setattr("tfimm_resolver.parts.Parts.have_room", lambda *_: False)
+    monkeypatch.setattr("tfimm_resolver.transfer.partial_store.PartStore.have_room", lambda *_: False)
     monkeypatch.setenv(VARIABLE, f"{host.url}/mirror")
     with pytest.raises(FetchError):
         resolve(handle)
@@ -440,7 +441,10 @@ def test_no_byte_of_one_mirror_is_mixed_with_another_ones(
 
 def test_the_command_line_tells_which_place_failed(handle: str, origin: Origin, cache_dir: Path) -> None:
     code, out, err = ran("resolve", handle, TFIMM_RESOLVER_MIRRORS=f"{DOWN}|direct")
-    assert (code, out) == (0, f"{cache_dir}/{name_of(handle)}\n") and f"{DOWN}/{place(origin)}/m.tar.gz is out of reach" in err
+    assert (code, out) == (
+        0,
+        f"{cache_dir}/{entry_name_for_key(handle)}\n",
+    ) and f"{DOWN}/{place(origin)}/m.tar.gz is out of reach" in err
     code, _, err = ran("resolve", f"{origin.url}/n.tar.gz", TFIMM_RESOLVER_MIRRORS=f"{DOWN},direct")
     assert code == 3 and "behind | after any error" in err
     assert os.listdir(cache_dir)

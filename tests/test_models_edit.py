@@ -11,11 +11,11 @@ import pytest
 
 from tests.test_models_file import PIN, URL, one, write
 from tests.test_models_file import project as project  # noqa: PLC0414  # a fixture
-from tfimm_resolver import models_edit
 from tfimm_resolver.errors import ModelsFileError
-from tfimm_resolver.models_edit import Keys, change
-from tfimm_resolver.models_file import FILE_NAME
-from tfimm_resolver.models_toml import _loads as loads
+from tfimm_resolver.models_file import edit
+from tfimm_resolver.models_file.discovery import FILE_NAME
+from tfimm_resolver.models_file.edit import Keys, edit_models_file
+from tfimm_resolver.models_file.schema import _loads as loads
 
 PINS: dict[str, Keys] = {"a": {"sha256": PIN, "size_bytes": 7}}
 NEW: dict[str, Keys] = {"n.x": {"handle": "https://h/n", "sha256": PIN, "size_bytes": 7, "aliases": ["q"], "mirrors": None}}
@@ -23,7 +23,7 @@ NEW: dict[str, Keys] = {"n.x": {"handle": "https://h/n", "sha256": PIN, "size_by
 
 def changed(path: Path, wanted: dict[str, Keys]) -> str:
     """What stands there afterwards."""
-    change(str(path), lambda known: wanted)
+    edit_models_file(str(path), lambda known: wanted)
     return path.read_bytes().decode()
 
 
@@ -103,10 +103,10 @@ def test_what_the_file_may_not_say_is_never_written(project: Path) -> None:
     before = path.read_bytes()
     for wanted in ({"b": {"handle": URL}}, {"c": {"handle": "name"}}, {"a": {"sha256": "abc"}}, {"x/y": {"handle": URL}}):
         with pytest.raises(ModelsFileError):
-            change(str(path), lambda known, wanted=wanted: wanted)  # type: ignore[misc]
+            edit_models_file(str(path), lambda known, wanted=wanted: wanted)  # type: ignore[misc]
     path.write_text("nonsense")
     with pytest.raises(ModelsFileError, match=":1: "):
-        change(str(path), lambda known: NEW)
+        edit_models_file(str(path), lambda known: NEW)
     assert path.read_text() == "nonsense" and before and os.listdir(project) == [FILE_NAME]
 
 
@@ -128,16 +128,16 @@ def test_where_it_cannot_be_written_all_stays(project: Path, monkeypatch: pytest
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", fail)
         with pytest.raises(ModelsFileError, match="cannot be written: No space left on device"):
-            change(str(path), lambda known: PINS)
+            edit_models_file(str(path), lambda known: PINS)
     assert path.read_text() == one("a") and os.listdir(project) == [FILE_NAME]
     with pytest.raises(ModelsFileError, match="cannot be written: No such file or directory"):
-        change(str(project / "missing" / FILE_NAME), lambda known: NEW)
+        edit_models_file(str(project / "missing" / FILE_NAME), lambda known: NEW)
 
 
 def test_many_who_change_it_at_once_lose_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = project / FILE_NAME
     together = threading.Barrier(8)
-    read = models_edit._text
+    read = edit._text
 
     def slowly(place: str) -> str:
         text = read(place)
@@ -145,13 +145,13 @@ def test_many_who_change_it_at_once_lose_nothing(project: Path, monkeypatch: pyt
         return text
 
     overlap = threading.Event()
-    monkeypatch.setattr(models_edit, "_text", slowly)
+    monkeypatch.setattr(edit, "_text", slowly)
     errors: list[Exception] = []
 
     def work(number: int) -> None:
         together.wait()
         try:
-            change(str(path), lambda known: {f"m{number}": {"handle": URL}})
+            edit_models_file(str(path), lambda known: {f"m{number}": {"handle": URL}})
         except Exception as error:
             errors.append(error)
 

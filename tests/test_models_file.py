@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import tfimm_resolver
+from tests.light_start import HEAVY
 from tests.processes import run
-from tests.test_house import HEAVY
-from tfimm_resolver import models_file, resolve
+from tfimm_resolver import resolve
 from tfimm_resolver.errors import HandleError, ModelsFileError
-from tfimm_resolver.models_file import FILE_NAME, find, models, read
+from tfimm_resolver.models_file import discovery
+from tfimm_resolver.models_file.discovery import FILE_NAME, find, models, read
 
 PIN = "ab" * 32
 URL = "https://host.example/resnet18.tar.gz"
@@ -71,17 +72,17 @@ def test_the_nearest_file_upwards_counts(project: Path, monkeypatch: pytest.Monk
     below = project / "a" / "b"
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
-    assert models_file.files() == [str(outer)] and find("outer") is not None
+    assert discovery.files() == [str(outer)] and find("outer") is not None
     inner = write(project / "a", one("inner"))
-    assert models_file.files() == [str(inner)] and find("outer") is None
+    assert discovery.files() == [str(inner)] and find("outer") is None
     (below / FILE_NAME).mkdir()
-    assert models_file.files() == [str(inner)], "a directory is no models file"
+    assert discovery.files() == [str(inner)], "a directory is no models file"
 
 
 def test_without_a_file_or_a_working_directory_there_are_no_names(project: Path) -> None:
-    assert models_file.files() == [] and find("m") is None and models() == []
+    assert discovery.files() == [] and find("m") is None and models() == []
     project.rmdir()
-    assert models_file.files() == [] and find("m") is None
+    assert discovery.files() == [] and find("m") is None
 
 
 def test_the_variable_names_files_of_which_the_first_that_knows_a_name_answers(
@@ -91,7 +92,7 @@ def test_the_variable_names_files_of_which_the_first_that_knows_a_name_answers(
     first = write(project, one("both", f"{URL}?1") + one("mine", URL, 'aliases = ["theirs"]'), "first.toml")
     second = write(project, one("both", f"{URL}?2", f'sha256 = "{PIN}"') + one("theirs") + one("more"), "second.toml")
     monkeypatch.setenv("TFIMM_MODELS_FILE", f"first.toml{os.pathsep}{os.pathsep}{second}{os.pathsep}{first}")
-    assert models_file.files() == [str(first), str(second)]
+    assert discovery.files() == [str(first), str(second)]
     both = find("both")
     assert both is not None and (both.handle, both.sha256) == (f"{URL}?1", None), "keys of two files were mixed"
     assert find("here") is None

@@ -11,8 +11,8 @@ import pytest
 
 import tfimm_resolver
 from tests.archives import MODEL, REAL
-from tfimm_resolver import names
 from tfimm_resolver.errors import HandleError, UnknownHandleError
+from tfimm_resolver.resolution import overrides
 
 
 def put_model(folder: Path, files: dict[str, bytes] | None = None) -> Path:
@@ -143,7 +143,7 @@ def test_using_holds_for_a_while_and_then_all_is_as_it_was(tmp_path: Path) -> No
         assert tfimm_resolver.get_dir() == str(tmp_path)
         assert tfimm_resolver.list_cached_models() == ["a", "b"]
         tfimm_resolver.set_model_cache("c", "/c")
-    assert (tfimm_resolver.get_dir(), tfimm_resolver.list_cached_models(), names.override("a")) == ("/before", ["a"], "/a")
+    assert (tfimm_resolver.get_dir(), tfimm_resolver.list_cached_models(), overrides.override("a")) == ("/before", ["a"], "/a")
 
 
 def test_using_puts_all_back_after_an_error(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tfimm_resolver import ownership
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.fs import NotRegularError, open_regular
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.ownership import Guard, NotRegularError, open_regular
+from tfimm_resolver.settings import ownership
+from tfimm_resolver.settings.ownership import Guard
 
 ANOTHER = 54321
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
@@ -51,10 +53,10 @@ def test_a_link_is_followed_only_where_that_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"real")
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "device").symlink_to("/dev/zero")
-    with open(tmp_path / "link", "rb", opener=ownership.open_regular_target) as file:
+    with open(tmp_path / "link", "rb", opener=fs.open_regular_target) as file:
         assert file.read() == b"real"
     with pytest.raises(NotRegularError):
-        ownership.open_regular_target(str(tmp_path / "device"), os.O_RDONLY)
+        fs.open_regular_target(str(tmp_path / "device"), os.O_RDONLY)
 
 
 def test_what_this_user_alone_can_write_is_trusted(tmp_path: Path) -> None:

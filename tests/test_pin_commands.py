@@ -27,10 +27,13 @@ from tests.test_models_file import project as project  # noqa: PLC0414  # a fixt
 from tests.test_names import put_model
 from tests.test_pins import OTHER, PIN, SIZE_BYTES, Says, pinned
 from tests.test_pins import says as says  # noqa: PLC0414  # a fixture
-from tfimm_resolver import cli, models_file, pins, record, resolve
-from tfimm_resolver.cache import name_of
+from tfimm_resolver import manifest, resolve
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cli import app
 from tfimm_resolver.errors import ModelsFileError, OfflineError
-from tfimm_resolver.models_file import FILE_NAME
+from tfimm_resolver.models_file import discovery
+from tfimm_resolver.models_file.discovery import FILE_NAME
+from tfimm_resolver.project import pins
 
 OTHER_PIN = hashlib.sha256(tar_gz(OTHER)).hexdigest()
 
@@ -44,7 +47,7 @@ def test_add_fetches_and_pins(project: Path, origin: Origin, cache_dir: Path) ->
         f'[models.resnet18]\nhandle = "{handle}"\nsha256 = "{PIN}"\nsize_bytes = {SIZE_BYTES}\n'
         'aliases = ["r18"]\nmirrors = ["https://mirror/r.tgz"]\n'
     )
-    assert resolve("r18") == f"{cache_dir}/{name_of(handle)}" and len(origin.asked) == 1
+    assert resolve("r18") == f"{cache_dir}/{entry_name_for_key(handle)}" and len(origin.asked) == 1
     assert os.listdir(project) == [FILE_NAME]
 
 
@@ -97,7 +100,7 @@ def test_add_replaces_on_demand(says: Says, origin: Origin, project: Path) -> No
     path = says(m=pinned(old, aliases=["n"], mirrors=[new]))
     path.write_text(path.read_text().replace("[models.m]", "[models.m]  # ours"))
     assert ran("add", "m", new, "--replace")[0] == 0
-    model = models_file.find("m")
+    model = discovery.find("m")
     assert model is not None and (model.handle, model.sha256, model.aliases, model.mirrors) == (new, OTHER_PIN, (), ())
     assert "# ours" in path.read_text() and files_in(resolve("m")) == OTHER
 
@@ -118,7 +121,7 @@ def test_add_writes_paths_so_that_a_project_can_move(project: Path) -> None:
         assert ran("add", name, handle)[0] == 0
     moved = shutil.move(project, project.parent / "moved")
     os.chdir(moved)
-    handles = {model.name: (model.handle, model.sha256) for model in models_file.models()}
+    handles = {model.name: (model.handle, model.sha256) for model in discovery.models()}
     assert handles == {
         "m": (f"{moved}/models", None),
         "m2": (f"{moved}/models/m", None),
@@ -139,9 +142,9 @@ def test_add_says_what_cannot_be_pinned(project: Path) -> None:
 
 def test_add_fetches_again_what_plain_tensorflow_hub_kept_no_hash_of(project: Path, origin: Origin, cache_dir: Path) -> None:
     handle = origin.put_model("/m/1", tar_gz())
-    put_model(cache_dir / name_of(handle))
+    put_model(cache_dir / entry_name_for_key(handle))
     assert ran("add", "m", handle)[0] == 0 and len(origin.asked) == 1
-    model = models_file.find("m")
+    model = discovery.find("m")
     assert model is not None and model.sha256 == PIN
 
 
@@ -159,7 +162,7 @@ def test_lock_pins_what_is_not_pinned_and_leaves_the_rest(says: Says, origin: Or
     code, out, _ = ran("lock")
     rows = dict(reversed(line.split()[:2]) for line in out.replace("no archive", "no-archive").splitlines())
     assert (code, rows) == (0, {"a": "pinned", "b": "same", "c": "pinned", "d": "no-archive"})
-    said = {model.name: (model.sha256, model.size_bytes) for model in models_file.models()}
+    said = {model.name: (model.sha256, model.size_bytes) for model in discovery.models()}
     assert said == {"a": (PIN, SIZE_BYTES), "b": (PIN, SIZE_BYTES), "c": (PIN, SIZE_BYTES), "d": (None, None)}
     assert path.read_text().startswith("# ours\n") and sorted(origin.asked) == ["/a.tgz", "/b.tgz", "/c.tgz"]
     assert len(list(cache_dir.iterdir())) == 2, "what is only compared is not kept"
@@ -180,7 +183,7 @@ def test_lock_tells_what_changed_upstream_and_takes_it_only_on_demand(says: Says
     facts = json.loads(ran("lock", "--update", "m", "--json")[1])
     (row,) = facts["models"]
     assert (row["state"], row["sha256"], row["upstream_sha256"]) == ("updated", PIN, OTHER_PIN)
-    assert files_in(resolve("m")) == OTHER and models_file.find("m").sha256 == OTHER_PIN  # type: ignore[union-attr]
+    assert files_in(resolve("m")) == OTHER and discovery.find("m").sha256 == OTHER_PIN  # type: ignore[union-attr]
     assert ran("lock")[0] == ran("lock", "--check")[0] == 0
     assert ran("lock", "--update")[0] == 0, "nothing is left to be taken"
 
@@ -214,13 +217,13 @@ def test_lock_writes_each_model_where_it_stands(project: Path, origin: Origin, m
 
 def test_what_somebody_else_writes_meanwhile_is_not_overwritten(says: Says) -> None:
     path = says(m=pinned("https://host/m.tgz"))
-    model = models_file.find("m")
+    model = discovery.find("m")
     assert model is not None
     with pytest.raises(ModelsFileError, match="m is there already"):
         pins.add(str(path), model)
     before = says(m={"handle": "https://host/other.tgz"}).read_text()
     with pytest.raises(ModelsFileError, match="m was changed meanwhile"):
-        pins.pin(model, record.Origin(sha256=PIN, size_bytes=SIZE_BYTES))
+        pins.pin(model, manifest.Origin(sha256=PIN, size_bytes=SIZE_BYTES))
     assert path.read_text() == before
 
 
@@ -349,13 +352,13 @@ def test_pins_are_kept_in_a_bucket(
     monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1" if is_second_level else "")
     handle = origin.put("/m.tgz", tar_gz())
     assert ran("add", "m", handle)[0] == 0 and ran("sync", "--check")[0] == 0
-    assert models_file.find("m").sha256 == PIN  # type: ignore[union-attr]
+    assert discovery.find("m").sha256 == PIN  # type: ignore[union-attr]
     assert resolve("m").startswith(str(tmp_path / "here") if is_second_level else "gs://bucket/cache/")
     before = gcs.buckets["bucket"].files("cache/")
     origin.put("/m.tgz", tar_gz(OTHER))
     assert ran("lock", "--check")[0] == 8 and ran("why", "m")[0] == 0
     assert gcs.buckets["bucket"].files("cache/") == before, "looking changed the bucket"
-    assert ran("lock", "--update")[0] == 0 and models_file.find("m").sha256 == OTHER_PIN  # type: ignore[union-attr]
+    assert ran("lock", "--update")[0] == 0 and discovery.find("m").sha256 == OTHER_PIN  # type: ignore[union-attr]
     assert ran("sync", "--check")[0] == 0
 
 
@@ -473,12 +476,12 @@ def test_why_knows_overrides_sources_and_what_nobody_knows(
     path = says(m={"handle": origin.put("/m.tgz", tar_gz())})
     mine = put_model(tmp_path / "mine")
     tfimm_resolver.set_model_cache("m", mine)
-    assert cli.main(["why", "m"]) == 0
+    assert app.main(["why", "m"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{mine}\n") and "rule       override, set by set_model_cache" in out
     assert f"{path} (names it, comes later)" in out and "nothing set" not in out
     path.write_text("nonsense")
-    assert cli.main(["why", "m"]) == 0 and f"{path} (cannot be used: {path}:1: " in capsys.readouterr().out
+    assert app.main(["why", "m"]) == 0 and f"{path} (cannot be used: {path}:1: " in capsys.readouterr().out
     path.unlink()
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
     code, out, _ = ran("why", f"{origin.url}/m.tgz")

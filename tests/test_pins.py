@@ -15,8 +15,8 @@ from tests.archives import MODEL, files_in, tar_gz, zip_of
 from tests.origin import Origin
 from tests.test_models_file import project as project  # noqa: PLC0414  # a fixture
 from tests.test_names import put_model
-from tfimm_resolver import cached_model_path, reasons, resolve
-from tfimm_resolver.cache import name_of
+from tfimm_resolver import cached_model_path, resolve
+from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import (
     ArchiveError,
     HandleError,
@@ -26,7 +26,8 @@ from tfimm_resolver.errors import (
     OfflineError,
     UnknownHandleError,
 )
-from tfimm_resolver.models_file import FILE_NAME
+from tfimm_resolver.models_file.discovery import FILE_NAME
+from tfimm_resolver.resolution import explain
 
 PIN = hashlib.sha256(tar_gz()).hexdigest()
 SIZE_BYTES = len(tar_gz())
@@ -56,7 +57,7 @@ def pinned(handle: str, **keys: object) -> dict[str, object]:
 def test_a_name_and_its_aliases_are_their_handle(says: Says, origin: Origin, cache_dir: Path) -> None:
     handle = origin.put_model("/resnet18/1", tar_gz())
     says(resnet18=pinned(handle, aliases=["r18"]))
-    assert resolve("resnet18") == resolve("r18") == resolve(handle) == f"{cache_dir}/{name_of(handle)}"
+    assert resolve("resnet18") == resolve("r18") == resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
     assert files_in(resolve("r18")) == MODEL and len(origin.asked) == 1
 
 
@@ -153,7 +154,7 @@ def test_an_override_of_the_handle_counts_for_its_names(
     says(free={"handle": handle}, m=pinned(handle, mirrors=[f"{origin.url}/mirror.tgz"]))
     tfimm_resolver.set_model_cache(handle, mine)
     assert resolve("free") == cached_model_path("free") == resolve(handle) == str(mine)
-    reason = reasons.of("free")
+    reason = explain.explain("free")
     assert (reason.answer.rule, reason.path) == ("override", str(mine)) and handle in reason.said_by
     assert not [place for place, _ in reason.not_used if place == "set_model_cache"]
     with pytest.raises(HandleError, match="which is a directory: only an archive can be pinned by sha256") as caught:
@@ -229,7 +230,7 @@ def test_a_mirror_helps_where_the_handle_fails(says: Says, origin: Origin, caplo
     says(m=pinned(handle, mirrors=[f"{origin.url}/gone, too.tgz", origin.put_model("/mirror", tar_gz()), "https://never/"]))
     with caplog.at_level(logging.WARNING):
         path = resolve("m")
-    assert files_in(path) == MODEL and Path(path).name == name_of(handle), "it is the handle's model"
+    assert files_in(path) == MODEL and Path(path).name == entry_name_for_key(handle), "it is the handle's model"
     assert origin.asked == ["/gone.tgz", "/gone,%20too.tgz", "/mirror?tf-hub-format=compressed"]
     assert "404" in caplog.text and f"trying the mirror {origin.url}/mirror" in caplog.text
     record = Path(f"{path}.descriptor.txt").read_text()
@@ -299,5 +300,5 @@ def test_an_extra_root_with_other_bytes_than_are_pinned_is_passed_over(
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
     origin.put("/m.tgz", tar_gz())
     says(m=pinned(handle), n={"handle": handle})
-    assert cached_model_path("n") == f"{tmp_path}/extra/{name_of(handle)}" and cached_model_path("m") is None
-    assert resolve("m") == cached_model_path("m") == f"{cache_dir}/{name_of(handle)}"
+    assert cached_model_path("n") == f"{tmp_path}/extra/{entry_name_for_key(handle)}" and cached_model_path("m") is None
+    assert resolve("m") == cached_model_path("m") == f"{cache_dir}/{entry_name_for_key(handle)}"

@@ -18,11 +18,12 @@ from tests.faults import NOTHING, left_in
 from tests.origin import Origin
 from tests.processes import run
 from tests.test_cli import ran
-from tfimm_resolver import plugins, resolve
-from tfimm_resolver.adapters.tensorflow_hub import HubResolver
-from tfimm_resolver.cache import name_of
+from tfimm_resolver import resolve
+from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import HandleError, SourceError, UnknownHandleError
-from tfimm_resolver.sources import SCHEMES
+from tfimm_resolver.integrations.tensorflow_hub import HubResolver
+from tfimm_resolver.sources import plugins
+from tfimm_resolver.sources.registry import SCHEMES
 
 EXAMPLE = Path(__file__).parent / "plugin_example"
 Install = Callable[..., None]
@@ -54,7 +55,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """Lays a package out as pip would have; for this process."""
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setattr(plugins, "_loaded", {})
-    monkeypatch.setattr(plugins, "_told", set())
+    monkeypatch.setattr(plugins, "_warned", set())
 
     def package(name: str, code: str, entry: str = "zoo = {name}:plan") -> None:
         facts = tmp_path / "site" / f"{name}-1.0.dist-info"
@@ -69,7 +70,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def test_an_installed_source_serves_resolve_and_the_command_line(zoo: Origin, cache_dir: Path) -> None:
-    path = f"{cache_dir}/{name_of('zoo://lion')}"
+    path = f"{cache_dir}/{entry_name_for_key('zoo://lion')}"
     assert run("import tfimm_resolver; print(tfimm_resolver.resolve('zoo://lion'))") == path and files_in(path) == MODEL
     assert ran("resolve", "ZOO://lion") == (0, f"{path}\n", "")
     assert json.loads(ran("ls", "--json")[1])["models"][0]["handle"] == "zoo://lion"
@@ -82,7 +83,7 @@ def test_an_installed_source_serves_resolve_and_the_command_line(zoo: Origin, ca
 
 
 def test_tensorflow_hub_is_told_that_it_is_served(zoo: Origin) -> None:
-    code = "from tfimm_resolver.adapters.tensorflow_hub import HubResolver as Hub; print(*map(Hub().is_supported, {}))"
+    code = "from tfimm_resolver.integrations.tensorflow_hub import HubResolver as Hub; print(*map(Hub().is_supported, {}))"
     assert run(code.format(["zoo://lion", "zo://lion", "ram://x"])) == "True False False"
 
 
@@ -100,7 +101,7 @@ def test_what_is_ours_is_answered_without_a_look_at_what_is_installed(zoo: Origi
 
 
 def test_one_that_was_found_is_not_looked_for_again(install: Install, tmp_path: Path) -> None:
-    install("zoo_a", "from tfimm_resolver.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
+    install("zoo_a", "from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
     assert resolve("zoo://lion") == "/lion"
     shutil.rmtree(tmp_path / "site" / "zoo_a-1.0.dist-info")
     assert resolve("zoo://tiger") == "/tiger"
@@ -109,7 +110,9 @@ def test_one_that_was_found_is_not_looked_for_again(install: Install, tmp_path: 
 def test_one_that_is_installed_meanwhile_is_found(install: Install) -> None:
     with pytest.raises(UnknownHandleError):
         resolve("zoo://lion")
-    install("zoo_a", "from tfimm_resolver.plan import InPlace\ndef plan(handle): return InPlace('gs://b/' + handle.host)")
+    install(
+        "zoo_a", "from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace('gs://b/' + handle.host)"
+    )
     assert resolve("zoo://lion") == "gs://b/lion"
 
 
@@ -119,7 +122,7 @@ def test_one_that_does_not_know_the_handle_leaves_it_unknown(install: Install) -
         resolve("zoo://lion")
 
 
-IMPORT = "from tfimm_resolver.plan import Ask, Fetch, InPlace, Latest\n"
+IMPORT = "from tfimm_resolver.sources.plan import RemoteLocation, Fetch, InPlace, MutableRef\n"
 BAD = {
     "import zoo_dependency": "cannot be loaded: ModuleNotFoundError: No module named 'zoo_dependency'",
     "1 / 0": "cannot be loaded: ZeroDivisionError",
@@ -133,13 +136,13 @@ BAD = {
     "def plan(handle): return Fetch(b'key', lambda into, transfer: None)": "which is no plan",
     "def plan(handle): return Fetch('', lambda into, transfer: None)": "which is no plan",
     "def plan(handle): return Fetch(handle.key, None)": "which is no plan",
-    "def plan(handle): return Ask(lambda transfer: None, InPlace('/'))": "which is no plan",
+    "def plan(handle): return RemoteLocation(lambda transfer: None, InPlace('/'))": "which is no plan",
     "def plan(handle): return Fetch(handle.key, lambda into, transfer: 1 / 0)": "failed: ZeroDivisionError",
     "def plan(handle): return Fetch(handle.key, lambda into: None)": "failed: TypeError",
-    "def plan(handle): return Latest(None)": "which is no plan",
-    "def plan(handle): return Latest(lambda transfer: 1 / 0)": "failed: ZeroDivisionError",
-    "def plan(handle): return Ask(lambda transfer: 1 / 0, Fetch(handle.key, print))": "failed: ZeroDivisionError",
-    "def plan(handle): return Ask(lambda transfer: None, Fetch(handle.key, lambda into: 1 / 0))": "failed: TypeError",
+    "def plan(handle): return MutableRef(None)": "which is no plan",
+    "def plan(handle): return MutableRef(lambda transfer: 1 / 0)": "failed: ZeroDivisionError",
+    "def plan(handle): return RemoteLocation(lambda transfer: 1 / 0, Fetch(handle.key, print))": "failed: ZeroDivisionError",
+    "def plan(handle): return RemoteLocation(lambda fetcher: None, Fetch(handle.key, lambda _: 1 / 0))": "failed: TypeError",
 }
 
 

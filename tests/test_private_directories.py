@@ -19,13 +19,15 @@ import pytest
 from tests.archives import MODEL, files_in, tar_gz
 from tests.faults.origin import Host, Reply, after, gone, on
 from tests.origin import Origin
-from tfimm_resolver import download, resolve
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.cli import main
+from tfimm_resolver import resolve
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.record import Record
+from tfimm_resolver.cli.app import main
 from tfimm_resolver.errors import CacheError, FetchError, ResolverError
 from tfimm_resolver.hub import download_url_to_file
-from tfimm_resolver.parts import Whole, boot
-from tfimm_resolver.record import File, Record
+from tfimm_resolver.manifest import FileEntry
+from tfimm_resolver.transfer import download
+from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, boot
 
 ANOTHER = 54321
 HANDLE = "https://tfhub.dev/google/nnlm/2"
@@ -52,10 +54,10 @@ def planted(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another user's root, beside, in which a model of theirs lies under a known handle; nothing can be fetched."""
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     place = temporary.with_name("planted")
-    name, data = name_of(HANDLE), b"EVIL"
+    name, data = entry_name_for_key(HANDLE), b"EVIL"
     (place / name).mkdir(parents=True)
     (place / name / "saved_model.pb").write_bytes(data)
-    files = (File("saved_model.pb", len(data), hashlib.sha256(data).hexdigest()),)
+    files = (FileEntry("saved_model.pb", len(data), hashlib.sha256(data).hexdigest()),)
     (place / f"{name}.descriptor.txt").write_text(Record(HANDLE, name, "2024-01-01T00:00:00Z", files=files).to_text())
     give(place)
     return place
@@ -112,8 +114,8 @@ def test_a_root_that_is_only_there_between_the_checks_is_not_read(
             resolve(HANDLE)
     else:
         main([ask, *([HANDLE] if ask == "why" else ["--json"])])
-        assert (out := capsys.readouterr().out) and name_of(HANDLE) not in out
-    assert (temporary / name_of(HANDLE)).is_dir(), "it was in place when nothing was looked at"
+        assert (out := capsys.readouterr().out) and entry_name_for_key(HANDLE) not in out
+    assert (temporary / entry_name_for_key(HANDLE)).is_dir(), "it was in place when nothing was looked at"
 
 
 def test_a_root_that_is_exchanged_while_it_is_read_is_refused(
@@ -127,7 +129,7 @@ def test_a_root_that_is_exchanged_while_it_is_read_is_refused(
             temporary.rename(temporary.with_name("ours"))
             planted.rename(temporary)
 
-    before_each(monkeypatch, "open", temporary / f"{name_of(HANDLE)}.descriptor.txt", exchange)
+    before_each(monkeypatch, "open", temporary / f"{entry_name_for_key(HANDLE)}.descriptor.txt", exchange)
     with pytest.raises(CacheError, match=rf"{temporary} belongs to uid {ANOTHER} and has the mode 0755"):
         resolve(HANDLE)
     assert not planted.exists()
@@ -217,7 +219,7 @@ def test_nobody_else_can_enter_what_is_being_unpacked_there(temporary: Path, ori
         thread.join()
         os.umask(before)
     assert modes == [0o700]
-    assert stat.S_IMODE((temporary / name_of(handle)).stat().st_mode) == 0o755
+    assert stat.S_IMODE((temporary / entry_name_for_key(handle)).stat().st_mode) == 0o755
 
 
 def test_nobody_else_can_write_a_text_there_while_it_is_new(
@@ -255,7 +257,7 @@ def big(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Host, str]]:
 def plant_parts(folder: Path, url: str, mode: int) -> None:
     """Parts of the right file that hold other bytes, all but the last one of them."""
     folder.mkdir(parents=True)
-    whole = Whole(url, '"one"', len(BODY), RANGE_BYTES, boot())
+    whole = PartialDownloadInfo(url, '"one"', len(BODY), RANGE_BYTES, boot())
     (folder / "of.json").write_text(json.dumps(asdict(whole)))
     for start in whole.starts:
         (folder / str(start)).write_bytes(b"E" * (whole.length(start) - (start == whole.starts[-1])))
@@ -345,8 +347,8 @@ def test_in_a_root_of_several_users_no_parts_of_another_are_used_under_any_name(
     body = tar_gz({"saved_model.pb": BODY})
     handle = host.put("/m.tar.gz", body)
     for suffix in (".parts", f".parts-{os.geteuid()}"):
-        plant_parts(cache_dir / f"{name_of(handle)}{suffix}", handle, 0o777)
-        give(cache_dir / f"{name_of(handle)}{suffix}")
+        plant_parts(cache_dir / f"{entry_name_for_key(handle)}{suffix}", handle, 0o777)
+        give(cache_dir / f"{entry_name_for_key(handle)}{suffix}")
     before = files_in(cache_dir)
     assert files_in(resolve(handle)) == {"saved_model.pb": BODY} and host.sent_bytes() == len(body)
     assert {name: data for name, data in files_in(cache_dir).items() if ".parts" in name} == before

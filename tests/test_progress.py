@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.processes import run
-from tfimm_resolver import progress
+from tfimm_resolver._util import text
+from tfimm_resolver.progress import renderers, reporters, stats
 
 
 @pytest.mark.parametrize(
@@ -26,15 +27,15 @@ from tfimm_resolver import progress
     ],
 )
 def test_a_size_in_words(size_bytes: int, words: str) -> None:
-    assert progress.in_words(size_bytes) == words
+    assert text.format_size(size_bytes) == words
 
 
 def test_no_time_left_is_told_before_two_seconds_and_the_rate_is_that_of_the_last_five(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
-    course = progress.Course("m", 100_000_000, started_s=100.0)
+    monkeypatch.setattr(stats.time, "monotonic", lambda: now_s[0])
+    course = stats.TransferStats("m", 100_000_000, started_s=100.0)
     course.advance(10_000_000)
     assert course.words() == "m   10%  10 MB/100 MB"
     for second in range(1, 11):
@@ -46,10 +47,10 @@ def test_no_time_left_is_told_before_two_seconds_and_the_rate_is_that_of_the_las
 def test_without_a_terminal_there_is_a_line_every_few_seconds_and_one_at_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun_s = progress.time.monotonic()
+    begun_s = stats.time.monotonic()
     now_s = [begun_s]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
-    with caplog.at_level(logging.INFO, "tfimm_resolver.progress"), progress.shown("m", None, quiet=False) as meter:
+    monkeypatch.setattr(stats.time, "monotonic", lambda: now_s[0])
+    with caplog.at_level(logging.INFO, "tfimm_resolver.progress"), reporters.report_progress("m", None, quiet=False) as meter:
         for second in range(1, 12):
             now_s[0] = begun_s + 1.001 * second
             meter.advance(1_000_000)
@@ -58,7 +59,7 @@ def test_without_a_terminal_there_is_a_line_every_few_seconds_and_one_at_the_end
 
 
 def test_quiet_is_silent(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
-    with caplog.at_level(logging.INFO), progress.shown("m", 10, quiet=True) as meter:
+    with caplog.at_level(logging.INFO), reporters.report_progress("m", 10, quiet=True) as meter:
         meter.advance(10)
     assert caplog.records == [] and capsys.readouterr() == ("", "")
 
@@ -67,7 +68,7 @@ def test_tensorflow_hubs_variable_asks_for_lines_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TFHUB_DOWNLOAD_PROGRESS", "1")
-    with progress.shown("m", 10, quiet=False) as meter:
+    with reporters.report_progress("m", 10, quiet=False) as meter:
         meter.advance(10)
     assert capsys.readouterr().err.startswith("m  10 B in ")
 
@@ -81,8 +82,9 @@ def test_a_notebook_has_one_output_that_is_rewritten(monkeypatch: pytest.MonkeyP
         IPython.get_ipython = ZMQInteractiveShell
         handle = types.SimpleNamespace(update=lambda data, raw: updates.append(data["text/plain"]))
         IPython.display.display = lambda data, raw, display_id: updates.append(data["text/plain"]) or handle
-        from tfimm_resolver import progress
-        with progress.shown("m", 1000, quiet=False) as meter:
+        from tfimm_resolver.progress import stats, renderers, reporters
+        from tfimm_resolver._util import text
+        with reporters.report_progress("m", 1000, quiet=False) as meter:
             for _ in range(1000):
                 meter.advance(1)
         print(len(updates), updates[0], updates[-1].rpartition(" in ")[0], sep="|")
@@ -94,31 +96,34 @@ def test_two_downloads_share_one_terminal() -> None:
     code = """
         import sys, types
         from rich.console import Console
-        from tfimm_resolver import progress
-        first, second = (progress._TerminalLine(progress.Course(label, 10)) for label in "ab")
+        from tfimm_resolver.progress import stats, renderers, reporters
+        from tfimm_resolver._util import text
+        first, second = (renderers._TerminalLine(stats.TransferStats(label, 10)) for label in "ab")
         assert first._progress is second._progress
         first.advance(10); first.finish(True)
-        assert progress._TerminalLine._board is not None
+        assert renderers._TerminalLine._board is not None
         second.finish(False)
-        assert progress._TerminalLine._board is None
+        assert renderers._TerminalLine._board is None
     """
     run(code)
 
 
 def test_a_label_is_no_markup() -> None:
-    run("from tfimm_resolver import progress; progress._TerminalLine(progress.Course('[/x]', 10)).finish(True)")
+    run(
+        "from tfimm_resolver.progress import stats, renderers as r; r._TerminalLine(stats.TransferStats('[/x]', 10)).finish(True)"
+    )
 
 
 def test_a_closed_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "err").open("w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-    with progress.shown("m", 10, quiet=False) as meter:
-        assert isinstance(meter, progress._Lines)
+    with reporters.report_progress("m", 10, quiet=False) as meter:
+        assert isinstance(meter, renderers._Lines)
 
 
 def test_a_process_without_stderr_can_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     monkeypatch.setenv("TFHUB_DOWNLOAD_PROGRESS", "1")
-    with progress.shown("m", 10, quiet=False) as meter:
+    with reporters.report_progress("m", 10, quiet=False) as meter:
         meter.advance(10)
-    assert isinstance(meter, progress._Lines)
+    assert isinstance(meter, renderers._Lines)

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as some
 
 from tests.archives import member, tar_of
-from tfimm_resolver import tar
+from tfimm_resolver.archives import tar_reader
+from tfimm_resolver.archives.member_policy import MemberNamePolicy, split_safe_path
+from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import ArchiveError, HandleError
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.member_names import Names, inside
-from tfimm_resolver.record import File, Origin, Record
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.manifest import FileEntry, Origin
 
 settings.register_profile(
     "every run the same",
@@ -123,10 +124,10 @@ NAMES = some.lists(PARTS, min_size=1, max_size=6).map("/".join)
 @given(NAMES)
 def test_a_name_that_is_taken_stays_below_by_every_platforms_rules(name: str) -> None:
     try:
-        parts = Names().parts(name, is_directory=True)
+        parts = MemberNamePolicy().parts(name, is_directory=True)
     except ArchiveError:
         return
-    assert parts == inside(name)
+    assert parts == split_safe_path(name)
     for rules, top in ((posixpath, "/top/into"), (ntpath, "C:\\top\\into"), (ntpath, "\\\\host\\share\\into")):
         joined = rules.normpath(rules.join(top, *parts))
         assert joined == top if not parts else joined.startswith(top + rules.sep)
@@ -141,7 +142,7 @@ def test_a_name_that_is_taken_stays_below_by_every_platforms_rules(name: str) ->
 @given(NAMES)
 def test_a_name_that_inside_takes_stays_below(name: str) -> None:
     try:
-        parts = inside(name)
+        parts = split_safe_path(name)
     except ArchiveError:
         return
     for rules, top in ((posixpath, "/top/into"), (ntpath, "C:\\top\\into")):
@@ -151,7 +152,7 @@ def test_a_name_that_inside_takes_stays_below(name: str) -> None:
 @PROFILE
 @given(some.lists(some.text("aAbBéÉ", min_size=1, max_size=2), max_size=12))
 def test_two_names_that_are_taken_differ_whatever_the_case(names: list[str]) -> None:
-    told, taken = Names(), set()
+    told, taken = MemberNamePolicy(), set()
     for name in names:
         try:
             told.parts(name, is_directory=False)
@@ -165,7 +166,7 @@ def test_two_names_that_are_taken_differ_whatever_the_case(names: list[str]) -> 
 TEXTS = some.text(max_size=20)
 SIZES = some.integers(0, 1 << 62)
 INSIDE = TEXTS.map(lambda text: f"variables/a{text.replace('/', '_')}")
-FILES = some.builds(File, INSIDE, SIZES, some.text(string.hexdigits, max_size=64))
+FILES = some.builds(FileEntry, INSIDE, SIZES, some.text(string.hexdigits, max_size=64))
 ORIGINS = some.builds(Origin, TEXTS, TEXTS, some.none() | SIZES, some.text(string.hexdigits, max_size=64))
 LINES = some.text(some.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"]), max_size=20).map(str.strip)
 RECORDS = some.builds(Record, LINES, TEXTS, LINES, ORIGINS, some.lists(FILES, min_size=1, max_size=4).map(tuple))
@@ -201,7 +202,7 @@ FIELDS: tuple[tuple[str | int, ...], ...] = (
 )
 
 
-KNOWN = Record("https://h/m", "tree", files=(File("a", 1, "ab" * 32),))
+KNOWN = Record("https://h/m", "tree", files=(FileEntry("a", 1, "ab" * 32),))
 
 
 @PROFILE
@@ -257,7 +258,8 @@ def test_members_that_tarfile_wrote_are_read_alike(form: int, members: dict[str,
         assume(False)
     pieces = [data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes)]
     read = {
-        one.name.rstrip("/"): None if one.is_directory else b"".join(map(bytes, one.pieces)) for one in tar.members(pieces)
+        one.name.rstrip("/"): None if one.is_directory else b"".join(map(bytes, one.pieces))
+        for one in tar_reader.members(pieces)
     }
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         assert set(archive.getnames()) == set(read)

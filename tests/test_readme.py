@@ -25,7 +25,7 @@ from tests.git_host import GitHost
 from tests.hub.test_weights import h5
 from tests.readme import PROMPT, README, Block, find_unsafe_lines, is_run_by_import, read_blocks
 from tests.test_notebooks import half_plus_two
-from tfimm_resolver.cache import name_of
+from tfimm_resolver.cache.cache import entry_name_for_key
 
 REPOSITORY = README.parent
 BLOCKS = read_blocks(README.read_text())
@@ -104,7 +104,7 @@ def is_ended(group: int) -> bool:
 def reader(tmp_path: Path) -> Reader:
     """A reader who follows README's advice on where models stay, and works on a project with a models file."""
     home, project, temporary, programs = (tmp_path / name for name in ("reader", "project", "temporary", "programs"))
-    models, name = home / ".cache" / "tfhub_modules", name_of("https://tfhub.dev/google/other/1")
+    models, name = home / ".cache" / "tfhub_modules", entry_name_for_key("https://tfhub.dev/google/other/1")
     for path, text in {
         models / name / "saved_model.pb": "a model",
         models / name / "variables" / "variables.index": "its variables",
@@ -159,7 +159,7 @@ def run_transcript(block: Block, reader: Reader) -> str:
         for command in block.commands()
     )
     shown = reader.run(["bash", "-c", script]).replace(str(reader.temporary), "/tmp")
-    return shown.replace(name_of(HANDLE.replace(PORT, port)), name_of(HANDLE)).replace(port, PORT)
+    return shown.replace(entry_name_for_key(HANDLE.replace(PORT, port)), entry_name_for_key(HANDLE)).replace(port, PORT)
 
 
 def pattern_of(shown: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.archives import MODEL
 from tests.test_names import put_model
-from tfimm_resolver.record import File, Origin, Record, fault, hash_faults, measure
+from tfimm_resolver.cache.record import Record, find_tree_defect, hash_tree, verify_hashes
+from tfimm_resolver.manifest import FileEntry, Origin
 
 TREE = "0" * 40
 
@@ -24,7 +25,7 @@ def tree(tmp_path: Path) -> str:
 def known(tree: str) -> Record:
     """Its record."""
     return Record(
-        "https://h/m", TREE, "2026-01-01T00:00:00Z", Origin("https://h/m.tar.gz", '"tag"', 7, "ab" * 32), measure(tree)
+        "https://h/m", TREE, "2026-01-01T00:00:00Z", Origin("https://h/m.tar.gz", '"tag"', 7, "ab" * 32), hash_tree(tree)
     )
 
 
@@ -54,7 +55,7 @@ def test_any_text_can_be_read(body: str) -> None:
 
 def test_a_variables_file_in_place_of_the_directory_is_noticed(tmp_path: Path) -> None:
     tree = put_model(tmp_path / "m", {"saved_model.pb": b"g", "variables": b"v"})
-    assert fault(str(tree), Record("", "m")) is not None
+    assert find_tree_defect(str(tree), Record("", "m")) is not None
 
 
 @pytest.mark.parametrize("harm", ['"version": 1', '"files"', '"sha256"', '"size_bytes"', "{", "}"])
@@ -64,47 +65,47 @@ def test_a_record_that_is_damaged_or_newer_tells_no_files(known: Record, harm: s
 
 
 def test_a_missing_file_and_another_size_are_noticed(tree: str, known: Record) -> None:
-    assert fault(tree, known) is None
+    assert find_tree_defect(tree, known) is None
     Path(tree, "assets/vocab.txt").write_bytes(b"a b")
-    assert fault(tree, known) == "assets/vocab.txt has 3 bytes, should have 5"
+    assert find_tree_defect(tree, known) == "assets/vocab.txt has 3 bytes, should have 5"
     Path(tree, "assets/vocab.txt").unlink()
-    assert fault(tree, known) == "assets/vocab.txt is missing"
+    assert find_tree_defect(tree, known) == "assets/vocab.txt is missing"
 
 
 def test_a_flipped_byte_is_noticed_by_its_hash_only(tree: str, known: Record) -> None:
     Path(tree, "assets/vocab.txt").write_bytes(b"a b d")
-    assert fault(tree, known) is None
+    assert find_tree_defect(tree, known) is None
     assert known.files is not None
-    assert list(hash_faults(tree, known.files)) == ["assets/vocab.txt has other bytes than were fetched"]
+    assert list(verify_hashes(tree, known.files)) == ["assets/vocab.txt has other bytes than were fetched"]
 
 
 @pytest.mark.parametrize("gone", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"])
 def test_a_tree_without_a_record_counts_when_graph_index_and_shards_are_there(tree: str, known: Record, gone: str) -> None:
     unrecorded = replace(known, files=None)
-    assert fault(tree, unrecorded) is None
+    assert find_tree_defect(tree, unrecorded) is None
     Path(tree, gone).unlink()
-    assert gone in (fault(tree, unrecorded) or "")
+    assert gone in (find_tree_defect(tree, unrecorded) or "")
 
 
 def test_folders_without_files_are_no_model(tmp_path: Path) -> None:
     (tmp_path / TREE / "variables").mkdir(parents=True)
-    assert fault(str(tmp_path / TREE), Record("", TREE)) == "saved_model.pb is missing"
+    assert find_tree_defect(str(tmp_path / TREE), Record("", TREE)) == "saved_model.pb is missing"
 
 
 @pytest.mark.parametrize("graph", ["saved_model.pbtxt", "saved_model.cpb"])
 def test_every_form_of_a_graph_counts(tmp_path: Path, graph: str) -> None:
-    assert fault(str(put_model(tmp_path / "m", {graph: b"g"})), Record("", "m")) is None
+    assert find_tree_defect(str(put_model(tmp_path / "m", {graph: b"g"})), Record("", "m")) is None
 
 
 @pytest.mark.parametrize("size_bytes", [-1, 1 << 63, 10**400])
 def test_a_record_of_a_size_that_no_file_has_tells_no_files(size_bytes: int) -> None:
-    text = Record("h", "t", files=(File("saved_model.pb", 7, "ab"),)).to_text()
+    text = Record("h", "t", files=(FileEntry("saved_model.pb", 7, "ab"),)).to_text()
     assert Record.parse(text, "t").files is not None
     assert Record.parse(text.replace('"size_bytes": 7', f'"size_bytes": {size_bytes}'), "t").files is None
 
 
 @pytest.mark.parametrize("path", ["../other/saved_model.pb", "/etc/passwd", "a/../../b", "a//etc/passwd", "./a", "a/", None])
 def test_a_record_of_no_files_or_of_files_elsewhere_tells_no_files(path: str | None) -> None:
-    text = Record("h", "t", files=(File(path, 1, "ab"),) if path else ()).to_text()
+    text = Record("h", "t", files=(FileEntry(path, 1, "ab"),) if path else ()).to_text()
     assert Record.parse(text, "t").files is None
-    assert Record.parse(Record("h", "t", files=(File("a/..b", 1, "ab"),)).to_text(), "t").files is not None
+    assert Record.parse(Record("h", "t", files=(FileEntry("a/..b", 1, "ab"),)).to_text(), "t").files is not None

@@ -16,12 +16,12 @@ import tfimm_resolver
 from tests.archives import MODEL, REAL, files_in, tar_gz
 from tests.origin import Origin
 from tests.test_names import put_model
-from tfimm_resolver import resolve, sources
+from tfimm_resolver import resolve
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, UnknownHandleError
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Fetch
-from tfimm_resolver.sources import local
-from tfimm_resolver.transfer import Transfer
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources import local, registry
+from tfimm_resolver.sources.plan import Fetch
+from tfimm_resolver.transfer.downloader import Downloader
 
 
 def test_a_tfhub_style_url_is_fetched_once_in_every_spelling(origin: Origin, cache_dir: Path) -> None:
@@ -87,7 +87,7 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(tmp_path: Path, cac
     path.write_bytes(tar_gz({"saved_model.pb": b"other"}))
     (into := tmp_path / "into").mkdir()
     with pytest.raises(IntegrityError, match="changed while it was read"):
-        plan.fill(into, Transfer(Handle.parse(path)))
+        plan.fill(into, Downloader(Handle.parse(path)))
 
 
 def test_a_pin_of_an_override_is_kept(origin: Origin) -> None:
@@ -228,7 +228,7 @@ def test_a_pin_is_kept_in_every_load_format(origin: Origin, monkeypatch: pytest.
 
 def test_a_local_archive_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=r"gone\.tgz cannot be read: No such file"):
-        Transfer(Handle.parse("gone.tgz")).local_archive(str(tmp_path / "gone.tgz"), tmp_path)
+        Downloader(Handle.parse("gone.tgz")).local_archive(str(tmp_path / "gone.tgz"), tmp_path)
 
 
 def test_the_readme_s_own_source_works(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +238,6 @@ def test_the_readme_s_own_source_works(origin: Origin, tmp_path: Path, monkeypat
     monkeypatch.syspath_prepend(tmp_path)
     import zoo
 
-    monkeypatch.setitem(sources._BY_SCHEME, zoo.SCHEMES[0], [zoo.plan])
+    monkeypatch.setitem(registry._BY_SCHEME, zoo.SCHEMES[0], [zoo.plan])
     origin.put("/lion.tgz", tar_gz())
     assert files_in(resolve("zoo://lion")) == MODEL

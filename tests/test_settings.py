@@ -73,8 +73,8 @@ def test_a_relative_directory_is_made_absolute_when_it_is_set(
 
 
 def test_an_object_stores_url_is_left_as_it_is_and_a_file_url_is_a_path(home: Path) -> None:
-    assert settings.expanded("gs://bucket/cache/") == "gs://bucket/cache"
-    assert settings.expanded("file:///a/b%20c") == "/a/b c"
+    assert settings.expand_path("gs://bucket/cache/") == "gs://bucket/cache"
+    assert settings.expand_path("file:///a/b%20c") == "/a/b c"
 
 
 def test_getters_create_nothing(home: Path) -> None:
@@ -160,17 +160,17 @@ def test_a_temporary_root_of_another_user_is_not_used(home: Path) -> None:
     "variable", ["CONNECTIONS", "RETRIES", "READ_TIMEOUT_S", "LOCK_TIMEOUT_S", "MAX_MEMBERS", "MAX_RATIO"]
 )
 def test_every_number_is_looked_at_before_a_fetch(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.check()
+    settings.validate()
     monkeypatch.setenv(f"TFIMM_RESOLVER_{variable}", "-1")
     with pytest.raises(HandleError, match=f"TFIMM_RESOLVER_{variable} is '-1'"):
-        settings.check()
+        settings.validate()
 
 
 @pytest.mark.parametrize("variable", ["CONNECTIONS", "RETRIES", "MAX_MEMBERS", "MAX_BYTES"])
 def test_a_count_is_whole(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"TFIMM_RESOLVER_{variable}", "1.5")
     with pytest.raises(HandleError, match="whole number"):
-        settings.check()
+        settings.validate()
 
 
 def test_an_extra_root_is_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:

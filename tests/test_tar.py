@@ -7,14 +7,14 @@ import tarfile
 import pytest
 
 from tests.archives import member, tar_of
-from tfimm_resolver import tar
+from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.errors import ArchiveError
 
 
 def read(data: bytes, piece_bytes: int = 512) -> list[tuple[str, bytes]]:
     """Names and bytes of all members, the archive coming in pieces of any length."""
     pieces = (data[start : start + piece_bytes] for start in range(0, len(data), piece_bytes))
-    return [(one.name, b"".join(map(bytes, one.pieces))) for one in tar.members(pieces)]
+    return [(one.name, b"".join(map(bytes, one.pieces))) for one in tar_reader.members(pieces)]
 
 
 def with_checksum(block: bytes, *, signed: bool = False) -> bytes:
@@ -32,7 +32,7 @@ def test_the_length_of_pieces_does_not_matter(piece_bytes: int) -> None:
 
 def test_a_member_that_is_not_read_is_passed_over() -> None:
     data = tar_of(member("a", b"x" * 5000), member("b", b"y"))
-    assert [one.name for one in tar.members([data])] == ["a", "b"]
+    assert [one.name for one in tar_reader.members([data])] == ["a", "b"]
 
 
 def test_reads_a_size_in_base_256() -> None:
@@ -49,7 +49,7 @@ def test_accepts_a_checksum_of_signed_bytes() -> None:
 def test_a_v7_name_with_a_slash_at_its_end_is_a_directory() -> None:
     block = tar_of(member("d/"), format=tarfile.USTAR_FORMAT)[:512]
     block = with_checksum(block[:156] + b"\0" + block[157:257] + bytes(255))
-    assert [one.is_directory for one in tar.members([block + bytes(1024)])] == [True]
+    assert [one.is_directory for one in tar_reader.members([block + bytes(1024)])] == [True]
 
 
 def test_a_global_pax_header_is_passed_over() -> None:

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.processes import run
-from tfimm_resolver import progress, together
-from tfimm_resolver.progress import Course
-from tfimm_resolver.together import at_once
+from tfimm_resolver.progress import batch, reporters, stats
+from tfimm_resolver.progress.batch import map_parallel
+from tfimm_resolver.progress.stats import TransferStats
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of every meter, to be set; half a second later than it is when they are made."""
-    now_s = [progress.time.monotonic() + 0.5]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
+    now_s = [stats.time.monotonic() + 0.5]
+    monkeypatch.setattr(stats.time, "monotonic", lambda: now_s[0])
     return now_s
 
 
@@ -36,8 +36,8 @@ def test_results_have_the_order_of_the_things_and_all_work_at_once() -> None:
         together_.wait(30)
         return number * number
 
-    assert at_once(work, range(4), jobs=4) == [0, 1, 4, 9]
-    assert at_once(lambda number: number, [], jobs=4) == []
+    assert map_parallel(work, range(4), jobs=4) == [0, 1, 4, 9]
+    assert map_parallel(lambda number: number, [], jobs=4) == []
 
 
 def test_no_more_work_at_once_than_was_said() -> None:
@@ -51,7 +51,7 @@ def test_no_more_work_at_once_than_was_said() -> None:
         with lock:
             now[0] -= 1
 
-    at_once(work, range(12), jobs=3)
+    map_parallel(work, range(12), jobs=3)
     assert most[0] <= 3
 
 
@@ -59,7 +59,7 @@ def test_when_one_fails_the_others_end_when_their_next_bytes_come() -> None:
     begun, ended = threading.Event(), []
 
     def work(number: int) -> None:
-        with progress.shown("m", None, quiet=True) as meter:
+        with reporters.report_progress("m", None, quiet=True) as meter:
             if number:
                 assert begun.wait(30)
                 raise LookupError("its own fault")
@@ -73,7 +73,7 @@ def test_when_one_fails_the_others_end_when_their_next_bytes_come() -> None:
                 raise
 
     with pytest.raises(LookupError, match="its own fault"):
-        at_once(work, [1, 0], jobs=2, quiet=True)
+        map_parallel(work, [1, 0], jobs=2, quiet=True)
     assert ended == [0]
 
 
@@ -81,12 +81,12 @@ def test_without_a_terminal_a_line_tells_each_finished_model_and_one_every_30_se
     clock: list[float], lines: pytest.LogCaptureFixture
 ) -> None:
     def work(name: str) -> None:
-        with progress.shown(name, 50_000_000, quiet=False) as meter:
+        with reporters.report_progress(name, 50_000_000, quiet=False) as meter:
             for _ in range(50):
                 clock[0] += 1
                 meter.advance(1_000_000)
 
-    at_once(work, ["a", "b"], jobs=1, label="2 models", total_bytes=100_000_000)
+    map_parallel(work, ["a", "b"], jobs=1, label="2 models", total_bytes=100_000_000)
     told = [record.message.partition(" in ")[0] for record in lines.records]
     assert told == [
         "2 models   30%  30 MB/100 MB  1.0 MB/s  70 s left",
@@ -98,8 +98,8 @@ def test_without_a_terminal_a_line_tells_each_finished_model_and_one_every_30_se
 
 
 def test_the_rate_is_that_of_the_sum_and_knows_nothing_of_what_came_earlier_or_in_vain(clock: list[float]) -> None:
-    total = Course("all", 1_000_000_000, started_s=clock[0])
-    told = together._Sum(total, quiet=True)
+    total = TransferStats("all", 1_000_000_000, started_s=clock[0])
+    told = batch.AggregateProgress(total, quiet=True)
 
     class Drawn:
         """Counts, and is seen by nobody."""
@@ -112,11 +112,11 @@ def test_the_rate_is_that_of_the_sum_and_knows_nothing_of_what_came_earlier_or_i
         def finish(self, is_whole: bool) -> None: ...
 
     told._drawing = Drawn()
-    first = told.part(Course("a", None))
+    first = told.part(TransferStats("a", None))
     for _ in range(3):
         clock[0] += 1
         first.advance(1_000_000)
-    second = told.part(Course("b", None, 300_000_000))
+    second = told.part(TransferStats("b", None, 300_000_000))
     for _ in range(4):
         clock[0] += 1
         second.advance(1_000_000)
@@ -130,7 +130,7 @@ def test_the_rate_is_that_of_the_sum_and_knows_nothing_of_what_came_earlier_or_i
 
 
 def test_more_than_was_expected_is_not_over_100_percent(clock: list[float]) -> None:
-    course = Course("all", 100, started_s=clock[0])
+    course = TransferStats("all", 100, started_s=clock[0])
     for _ in range(5):
         clock[0] += 1
         course.advance(50)
@@ -140,13 +140,13 @@ def test_more_than_was_expected_is_not_over_100_percent(clock: list[float]) -> N
 def test_nothing_is_drawn_where_nothing_is_downloaded_or_all_is_to_be_quiet(
     lines: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at_once(lambda _: None, range(3), jobs=2, label="3 models")
+    map_parallel(lambda _: None, range(3), jobs=2, label="3 models")
 
     def work(_: int) -> None:
-        with progress.shown("m", 10, quiet=False) as meter:
+        with reporters.report_progress("m", 10, quiet=False) as meter:
             meter.advance(10)
 
-    at_once(work, range(3), jobs=2, label="3 models", quiet=True)
+    map_parallel(work, range(3), jobs=2, label="3 models", quiet=True)
     assert lines.records == [] and capsys.readouterr() == ("", "")
     work(0)
     assert len(lines.records) == 1, "a download afterwards tells of itself again"
@@ -160,12 +160,12 @@ def test_a_notebook_has_one_output_with_the_finished_models_above_the_sum() -> N
         IPython.get_ipython = ZMQInteractiveShell
         handle = types.SimpleNamespace(update=lambda data, raw: updates.append(data["text/plain"]))
         IPython.display.display = lambda data, raw, display_id: updates.append(data["text/plain"]) or handle
-        from tfimm_resolver import progress
-        from tfimm_resolver.together import at_once
+        from tfimm_resolver.progress import reporters, stats
+        from tfimm_resolver.progress.batch import map_parallel
         def work(name):
-            with progress.shown(name, 1000, quiet=False) as meter:
+            with reporters.report_progress(name, 1000, quiet=False) as meter:
                 meter.advance(1000)
-        at_once(work, ["a", "b"], jobs=1, label="2 models", total_bytes=2000)
+        map_parallel(work, ["a", "b"], jobs=1, label="2 models", total_bytes=2000)
         print(updates[-1])
     """
     told = run(code).splitlines()

@@ -188,13 +188,13 @@ def test_offline_no_socket_is_opened_and_the_error_names_handle_root_and_ways_ou
 def test_certificates_are_checked_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tfimm_resolver import request
+    from tfimm_resolver.http import errors, session
 
-    assert request._certificates()[0] is True
+    assert errors._certificates()[0] is True
     monkeypatch.setenv("SSL_CERT_FILE", "/ca.pem")
-    assert request._certificates()[0] == "/ca.pem"
+    assert errors._certificates()[0] == "/ca.pem"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/bundle.pem")
-    assert request._certificates()[0] == "/bundle.pem"
+    assert errors._certificates()[0] == "/bundle.pem"
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
-    request.warn_of_unchecked_certificates()
-    assert request._certificates()[0] is False and "not checked" in caplog.text
+    session.warn_if_tls_verification_disabled()
+    assert errors._certificates()[0] is False and "not checked" in caplog.text

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.origin import Origin
-from tfimm_resolver import request, tries
 from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
+from tfimm_resolver.http import errors, retry
+from tfimm_resolver.http import session as http_session
 
 
 class _Clock(threading.Event):
@@ -42,7 +43,7 @@ def passing(**more: Any) -> FetchError:
 
 
 def test_a_passing_failure_is_met_with_five_more_tries_and_growing_pauses(clock: _Clock) -> None:
-    count, error = tries.Tries(clock), passing()
+    count, error = retry.RetryPolicy(clock), passing()
     for _ in range(5):
         count.after(error)
     with pytest.raises(FetchError) as caught:
@@ -54,13 +55,13 @@ def test_a_passing_failure_is_met_with_five_more_tries_and_growing_pauses(clock:
 
 def test_pauses_differ_so_that_a_fleet_does_not_come_back_at_once(clock: _Clock) -> None:
     for _ in range(20):
-        tries.Tries(clock).after(passing())
+        retry.RetryPolicy(clock).after(passing())
     assert len(set(clock.pauses_s)) > 10
 
 
 def test_no_pause_is_longer_than_half_a_minute(clock: _Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "50")
-    count = tries.Tries(clock)
+    count = retry.RetryPolicy(clock)
     for _ in range(50):
         count.after(passing())
     assert max(clock.pauses_s) <= 30
@@ -68,7 +69,7 @@ def test_no_pause_is_longer_than_half_a_minute(clock: _Clock, monkeypatch: pytes
 
 def test_a_lasting_failure_is_raised_at_once(clock: _Clock) -> None:
     with pytest.raises(FetchError, match="404"):
-        tries.Tries(clock).after(FetchError("404"))
+        retry.RetryPolicy(clock).after(FetchError("404"))
     assert clock.pauses_s == []
 
 
@@ -76,11 +77,11 @@ def test_none_is_tried_again_where_the_user_wants_none(clock: _Clock, monkeypatc
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
     for error in (passing(), TransferTimeoutError("stalled", is_passing=True)):
         with pytest.raises(FetchError):
-            tries.Tries(clock).after(error, came_bytes=1 << 20)
+            retry.RetryPolicy(clock).after(error, came_bytes=1 << 20)
 
 
 def test_progress_begins_the_count_anew_and_a_trickle_does_not(clock: _Clock) -> None:
-    count = tries.Tries(clock)
+    count = retry.RetryPolicy(clock)
     for _ in range(20):
         count.after(passing(), came_bytes=1 << 16)
     with pytest.raises(FetchError):  # the sixth in a row
@@ -89,7 +90,7 @@ def test_progress_begins_the_count_anew_and_a_trickle_does_not(clock: _Clock) ->
 
 
 def test_bytes_that_have_to_come_again_are_no_progress(clock: _Clock) -> None:
-    count = tries.Tries(clock)
+    count = retry.RetryPolicy(clock)
     with pytest.raises(FetchError):  # the sixth in a row
         for _ in range(6):
             count.after(passing(), came_bytes=1 << 20, is_kept=False)
@@ -99,8 +100,8 @@ def test_bytes_that_have_to_come_again_are_no_progress(clock: _Clock) -> None:
 def test_a_stall_is_tried_again_once_if_something_came(clock: _Clock) -> None:
     stalled = TransferTimeoutError("stalled", is_passing=True)
     with pytest.raises(TransferTimeoutError):
-        tries.Tries(clock).after(stalled)
-    count = tries.Tries(clock)
+        retry.RetryPolicy(clock).after(stalled)
+    count = retry.RetryPolicy(clock)
     count.after(stalled, came_bytes=1)
     with pytest.raises(TransferTimeoutError):
         count.after(stalled, came_bytes=1)
@@ -109,8 +110,8 @@ def test_a_stall_is_tried_again_once_if_something_came(clock: _Clock) -> None:
 def test_who_is_offline_learns_it_at_once_unless_bytes_have_come(clock: _Clock) -> None:
     refused = OfflineError("refused", is_passing=True)
     with pytest.raises(OfflineError):
-        tries.Tries(clock).after(refused)
-    count = tries.Tries(clock)
+        retry.RetryPolicy(clock).after(refused)
+    count = retry.RetryPolicy(clock)
     count.after(passing(), came_bytes=1 << 20)
     count.after(refused)
 
@@ -122,19 +123,19 @@ def test_retry_after_is_obeyed_in_both_its_forms(
     said: str, least_s: float, most_s: float, origin: Origin, clock: _Clock
 ) -> None:
     url = origin.put("/m", b"busy", status=429, headers={"Retry-After": said})
-    with request.Session() as session, pytest.raises(FetchError) as caught:
-        request.refuse(request.get(session, url), "m")
-    tries.Tries(clock).after(caught.value)
+    with http_session.Session() as session, pytest.raises(FetchError) as caught:
+        errors.raise_for_status(http_session.get(session, url), "m")
+    retry.RetryPolicy(clock).after(caught.value)
     assert least_s <= clock.pauses_s[0] <= most_s
 
 
 def test_who_asks_for_more_than_ten_minutes_is_told_of_and_not_waited_for(clock: _Clock) -> None:
     with pytest.raises(FetchError, match="3600 s") as caught:
-        tries.Tries(clock).after(passing(retry_after_s=3600))
+        retry.RetryPolicy(clock).after(passing(retry_after_s=3600))
     assert caught.value.is_passing and clock.pauses_s == []
 
 
 def test_a_pause_ends_when_the_download_does() -> None:
     stopped = threading.Event()
     stopped.set()
-    tries.Tries(stopped).after(passing(retry_after_s=500))
+    retry.RetryPolicy(stopped).after(passing(retry_after_s=500))

@@ -33,6 +33,39 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
+__all__ = [
+    "AccessError",
+    "ArchiveError",
+    "CacheError",
+    "EntryPointError",
+    "FetchError",
+    "HandleError",
+    "HashError",
+    "IntegrityError",
+    "LoadError",
+    "LockTimeoutError",
+    "MissingDependencyError",
+    "MissingOpError",
+    "ModelsFileError",
+    "NotASavedModelError",
+    "NotFoundError",
+    "OfflineError",
+    "ResolverError",
+    "SourceError",
+    "TensorFlowMissingError",
+    "TensorTooLargeError",
+    "TransferTimeoutError",
+    "UnknownHandleError",
+    "UnknownRefError",
+    "UnseenFilesError",
+    "UntrustedError",
+    "WeightsError",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class ResolverError(Exception):
     """Base of every error that this package raises on purpose.

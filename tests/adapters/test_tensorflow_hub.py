@@ -21,7 +21,7 @@ from tests.archives import MODEL, REAL, files_in, tar_gz
 from tests.origin import Origin
 from tests.processes import run
 from tests.tf.models import save_line
-from tfimm_resolver.adapters.tensorflow_hub import HubResolver
+from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_is_asked_first_and_once_however_often_either_package_is_imported(import
         print("hub reloaded", ours())
         importlib.reload(tfimm_resolver)
         print("ours reloaded", ours())
-        importlib.reload(sys.modules["tfimm_resolver.adapters.tensorflow_hub"])
+        importlib.reload(sys.modules["tfimm_resolver.integrations.tensorflow_hub"])
         importlib.reload(tfimm_resolver)
         print("adapter reloaded", ours())
         for name in [name for name in sys.modules if name.partition(".")[0] == "tfimm_resolver"]:
@@ -137,7 +137,7 @@ def test_stays_away_if_told_so_before_tensorflow_hub_is_imported() -> None:
         tfimm_resolver.unregister()
         import tensorflow_hub
         print([type(resolver).__module__ for resolver in tensorflow_hub.registry.resolver._impls].count(
-            "tfimm_resolver.adapters.tensorflow_hub"))
+            "tfimm_resolver.integrations.tensorflow_hub"))
         """)
     assert said == "0"
 

@@ -74,16 +74,17 @@ CURL = 'mkdir "$2" && curl -s "$1" | tar xz -C "$2"'
 _UPLOADERS = {
     "ours": {
         "package": """
-from tfimm_resolver.record import RECORD, Origin, Record, measure
-from tfimm_resolver.roots import open_bucket
-from tfimm_resolver.roots.bucket import Given
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, hash_tree
+from tfimm_resolver.manifest import Origin
+from tfimm_resolver.cache.roots import open_bucket
+from tfimm_resolver.cache.bucket_root import PreparedStaging
 """,
         "known": "files = measure(str(tree))",
         "deed": """
 name = "0" * 40
-root, none = open_bucket(place, Given(tree, tree)), Record("", name)
+root, none = open_bucket(place, PreparedStaging(tree, tree)), Record("", name)
 record = root.publish(tree, Record("", name, "", Origin(), files), none)
-root.write(name + RECORD, record.to_text())
+root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
 path = root.locate(record.tree)
 """,
     },
@@ -112,17 +113,18 @@ print(time.monotonic(), path)
 CROWD = """
 import sys
 from pathlib import Path
-from tfimm_resolver.cache import Cache, name_of
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.record import Origin, Record, measure
-from tfimm_resolver.roots import open_root
+from tfimm_resolver.cache.cache import Cache, entry_name_for_key
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.manifest import Origin
+from tfimm_resolver.cache.record import Record, hash_tree
+from tfimm_resolver.cache.roots import open_root
 root, models = Path(sys.argv[1]), int(sys.argv[2])
 files = {"saved_model.pb": b"a graph", "variables/variables.index": b"an index"}
 files["variables/variables.data-00000-of-00001"] = b"weights " * 100
 measured = ()
 for number in range(models):
     handle = Handle.parse(f"https://tfhub.dev/google/model-{number}/1")
-    tree = root / name_of(handle.key)
+    tree = root / entry_name_for_key(handle.key)
     (tree / "variables").mkdir(parents=True)
     for path, data in files.items():
         (tree / path).write_bytes(data)
@@ -164,7 +166,8 @@ for turn in range(-1, pairs):  # the first warms the disk and TensorFlow
 """
 
 UNDER_WAY = """
-from tfimm_resolver import download, settings
+from tfimm_resolver.transfer import download
+from tfimm_resolver import settings
 print(download.RANGE_BYTES * settings.connections())
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.archives import member
-from tfimm_resolver.record import RECORD
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 
 NEWER = {"saved_model.pb": b"a newer graph"}
 SHARD = "data-00000-of-00001"
@@ -26,7 +26,7 @@ def members_of(path: Path) -> Members:
 def record_of(path: str) -> dict[str, object]:
     """The JSON of a cached model's record."""
     facts: dict[str, object] = json.loads(
-        (Path(path).parent / (Path(path).name[:40] + RECORD)).read_text().partition("\n\n")[2]
+        (Path(path).parent / (Path(path).name[:40] + DESCRIPTOR_SUFFIX)).read_text().partition("\n\n")[2]
     )
     return facts
 

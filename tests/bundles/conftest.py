@@ -8,7 +8,7 @@ import pytest
 
 from tests.archives import tar_gz
 from tests.origin import Origin
-from tfimm_resolver import bundle
+from tfimm_resolver.bundles import writer
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def handle(origin: Origin) -> str:
 @pytest.fixture
 def bundled(handle: str, tmp_path: Path) -> Path:
     """A bundle of it."""
-    bundle.write([handle], tmp_path / "b.tar")
+    writer.write([handle], tmp_path / "b.tar")
     return tmp_path / "b.tar"
 
 

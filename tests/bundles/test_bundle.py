@@ -21,9 +21,10 @@ from tests.origin import Origin
 from tests.stores.gcs import Gcs
 from tests.test_cli import ran
 from tests.test_names import put_model
-from tfimm_resolver import bundle, errors, resolve, unbundle
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.record import RECORD
+from tfimm_resolver import errors, resolve
+from tfimm_resolver.bundles import reader, writer
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 
 
 def test_several_models_of_every_kind_go_together(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,35 +36,35 @@ def test_several_models_of_every_kind_go_together(origin: Origin, tmp_path: Path
         str(tmp_path / "local.tar.gz"),
         f"{origin.url}/google/model/1/",
     ]
-    written = bundle.write(handles, tmp_path / "b.tar")
+    written = writer.write(handles, tmp_path / "b.tar")
     assert len(written.models) == 4 and written.sha256 == hashlib.sha256((tmp_path / "b.tar").read_bytes()).hexdigest()
     assert b"secret" not in (tmp_path / "b.tar").read_bytes()
     trees = [files_in(resolve(handle)) for handle in handles]
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "far"))
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
-    assert [one.state for one in unbundle.read(tmp_path / "b.tar", sha256=written.sha256)] == ["imported"] * 4
+    assert [one.state for one in reader.read(tmp_path / "b.tar", sha256=written.sha256)] == ["imported"] * 4
     assert [files_in(resolve(handle)) for handle in handles] == trees
 
 
 def test_the_same_copies_make_the_same_bytes_wherever_they_lie(handle: str, bundled: Path, far: Path) -> None:
-    unbundle.read(bundled)
-    assert bundle.write([handle], far.parent / "again.tar").sha256 == hashlib.sha256(bundled.read_bytes()).hexdigest()
+    reader.read(bundled)
+    assert writer.write([handle], far.parent / "again.tar").sha256 == hashlib.sha256(bundled.read_bytes()).hexdigest()
 
 
 def test_a_copy_that_a_refresh_put_beside_is_exported_under_the_models_own_name(
     handle: str, bundled: Path, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin.put_model("/google/model/1", tar_gz(NEWER))
-    assert resolve(handle, refresh=True).endswith(f"{name_of(handle)}.{resolve(handle)[-8:]}")
-    bundle.write([handle], tmp_path / "newer.tar")
+    assert resolve(handle, refresh=True).endswith(f"{entry_name_for_key(handle)}.{resolve(handle)[-8:]}")
+    writer.write([handle], tmp_path / "newer.tar")
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "far"))
-    assert unbundle.read(tmp_path / "newer.tar")[0].path == f"{tmp_path}/far/{name_of(handle)}"
+    assert reader.read(tmp_path / "newer.tar")[0].path == f"{tmp_path}/far/{entry_name_for_key(handle)}"
 
 
 def test_what_tar_unpacks_is_a_cache(handle: str, bundled: Path, far: Path) -> None:
     far.mkdir()
     subprocess.run(["tar", "xf", bundled, "-C", far], check=True)
-    assert resolve(handle) == f"{far}/{name_of(handle)}" and ran("verify")[0] == 0
+    assert resolve(handle) == f"{far}/{entry_name_for_key(handle)}" and ran("verify")[0] == 0
 
 
 def test_a_whole_cache_that_is_moved_to_another_place_works(
@@ -87,7 +88,7 @@ def cut(cache_dir: Path, name: str) -> None:
 
 
 def unrecorded(cache_dir: Path, name: str) -> None:
-    Path(cache_dir, name + RECORD).unlink()
+    Path(cache_dir, name + DESCRIPTOR_SUFFIX).unlink()
 
 
 @pytest.mark.parametrize(
@@ -102,21 +103,21 @@ def test_what_cannot_be_vouched_for_is_not_exported_and_the_fix_is_told(
     damage: Callable[[Path, str], None], words: tuple[str, ...], handle: str, cache_dir: Path, tmp_path: Path
 ) -> None:
     resolve(handle)
-    damage(cache_dir, name_of(handle))
+    damage(cache_dir, entry_name_for_key(handle))
     (tmp_path / "out").mkdir()
     with pytest.raises(errors.IntegrityError) as caught:
-        bundle.write([handle], tmp_path / "out" / "b.tar")
+        writer.write([handle], tmp_path / "out" / "b.tar")
     assert [word for word in words if word not in str(caught.value)] == []
     assert os.listdir(tmp_path / "out") == []
 
 
 def test_a_file_that_grew_is_not_exported(handle: str, cache_dir: Path) -> None:
     resolve(handle)
-    (model,) = bundle._chosen([handle])
+    (model,) = writer._select_models([handle])
     with Path(model.path, "saved_model.pb").open("ab") as file:
         file.write(b"!")
     with pytest.raises(errors.IntegrityError, match=r"saved_model\.pb has other bytes"):
-        bundle._written([model], io.BytesIO())
+        writer._write_models([model], io.BytesIO())
 
 
 def test_what_lies_elsewhere_is_not_exported_and_it_is_told_why(
@@ -125,36 +126,36 @@ def test_what_lies_elsewhere_is_not_exported_and_it_is_told_why(
     out = tmp_path / "b.tar"
     put_model(tmp_path / "mine")
     with pytest.raises(errors.UnknownHandleError, match="not in the cache"):
-        bundle.write([str(tmp_path / "mine")], out)
+        writer.write([str(tmp_path / "mine")], out)
     with pytest.raises(errors.UnknownHandleError, match='"nothing" is not cached'):
-        bundle.write(["nothing"], out)
+        writer.write(["nothing"], out)
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "named"))
     put_model(tmp_path / "named" / "resnet")
     with pytest.raises(errors.CacheError, match="put there by hand"):
-        bundle.write(["resnet"], out)
+        writer.write(["resnet"], out)
     with pytest.raises(errors.NotFoundError):
-        bundle.write([f"{origin.url}/missing.tar.gz"], out)
+        writer.write([f"{origin.url}/missing.tar.gz"], out)
     handle = origin.put("/m.tar.gz", tar_gz())
     for _ in range(2):  # fetched, and cached
         with pytest.raises(errors.IntegrityError):
-            bundle.write([f"{handle}#sha256={'0' * 64}"], out)
+            writer.write([f"{handle}#sha256={'0' * 64}"], out)
         resolve(handle)
     assert not out.exists()
 
 
 def test_a_bundle_replaces_another_whole_or_not_at_all(handle: str, bundled: Path, cache_dir: Path, tmp_path: Path) -> None:
     before = bundled.read_bytes()
-    spoilt(cache_dir, name_of(handle))
+    spoilt(cache_dir, entry_name_for_key(handle))
     with pytest.raises(errors.IntegrityError):
-        bundle.write([handle], bundled)
+        writer.write([handle], bundled)
     assert bundled.read_bytes() == before and list(tmp_path.glob("b.tar*")) == [bundled]
     with pytest.raises(errors.CacheError, match="cannot write"):
-        bundle.write([origin_free(cache_dir, handle)], tmp_path / "missing" / "b.tar")
+        writer.write([origin_free(cache_dir, handle)], tmp_path / "missing" / "b.tar")
 
 
 def origin_free(cache_dir: Path, handle: str) -> str:
     """The model, whole again without its origin."""
-    Path(cache_dir, name_of(handle), "saved_model.pb").write_bytes(MODEL["saved_model.pb"])
+    Path(cache_dir, entry_name_for_key(handle), "saved_model.pb").write_bytes(MODEL["saved_model.pb"])
     return handle
 
 
@@ -163,7 +164,7 @@ def test_a_model_in_an_extra_root_is_exported(
 ) -> None:
     cache_dir.rename(tmp_path / "extra")
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
-    assert bundle.write([handle], tmp_path / "c.tar").size_bytes and not cache_dir.exists()
+    assert writer.write([handle], tmp_path / "c.tar").size_bytes and not cache_dir.exists()
     assert (tmp_path / "c.tar").read_bytes() == bundled.read_bytes()
 
 
@@ -171,20 +172,20 @@ def test_a_bundle_is_imported_into_a_bucket_and_what_lies_in_one_is_brought_befo
     handle: str, bundled: Path, gcs: Gcs, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", "gs://bucket/cache")
-    (taken,) = unbundle.read(bundled)
+    (taken,) = reader.read(bundled)
     assert taken.state == "imported" and taken.path == resolve(handle)
-    assert taken.path.startswith(f"gs://bucket/cache/{name_of(handle)}.") and ran("verify")[0] == 0
-    assert [one.state for one in unbundle.read(bundled)] == ["same"]
+    assert taken.path.startswith(f"gs://bucket/cache/{entry_name_for_key(handle)}.") and ran("verify")[0] == 0
+    assert [one.state for one in reader.read(bundled)] == ["same"]
     with pytest.raises(errors.CacheError, match="TFIMM_RESOLVER_LOCAL_COPY=1"):
-        bundle.write([handle], tmp_path / "c.tar")
+        writer.write([handle], tmp_path / "c.tar")
     monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1")
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "local"))
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "")
     asked = len(origin.asked)
-    for wanted, root in ((handle, "local"), (name_of(handle)[:12], "other")):  # of what lies in the bucket only
+    for wanted, root in ((handle, "local"), (entry_name_for_key(handle)[:12], "other")):  # of what lies in the bucket only
         monkeypatch.setenv("TFIMM_HOME", str(tmp_path / root))
-        (model,) = bundle.write([wanted], tmp_path / "c.tar").models
-        assert model.path == resolve(handle) == f"{tmp_path}/{root}/{name_of(handle)}"
+        (model,) = writer.write([wanted], tmp_path / "c.tar").models
+        assert model.path == resolve(handle) == f"{tmp_path}/{root}/{entry_name_for_key(handle)}"
     assert len(origin.asked) == asked
 
 
@@ -197,7 +198,7 @@ def test_the_command_line_says_what_it_did(handle: str, tmp_path: Path) -> None:
     assert code == 0 and out.split() == ["imported", handle, "3", "files", "815", "B"]
     code, out, _ = ran("import", name, "--json", **far)
     (facts,) = json.loads(out)["models"]
-    assert code == 0 and (facts["state"], facts["path"]) == ("same", f"{tmp_path}/far/{name_of(handle)}")
+    assert code == 0 and (facts["state"], facts["path"]) == ("same", f"{tmp_path}/far/{entry_name_for_key(handle)}")
     code, out, _ = ran("export", handle, "-o", str(tmp_path / "c.tar"), "--json", **far)
     assert code == 0 and json.loads(out)["sha256"] == pin and json.loads(out)["models"][0]["handle"] == handle
     Path(name).write_bytes(b"no bundle")

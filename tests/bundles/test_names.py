@@ -10,10 +10,12 @@ import pytest
 from tests.archives import MODEL, files_in, member, tar_gz, tar_of
 from tests.faults import NOTHING, left_in
 from tests.origin import Origin
-from tfimm_resolver import bundle, errors, resolve, unbundle
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.record import RECORD, File, Record
-from tfimm_resolver.record import Origin as From
+from tfimm_resolver import errors, resolve
+from tfimm_resolver.bundles import reader, writer
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
+from tfimm_resolver.manifest import FileEntry
+from tfimm_resolver.manifest import Origin as From
 
 COMMIT = "a" * 40
 CONTENT = "0" * 64
@@ -35,10 +37,10 @@ NOBODYS = ("kaggle://good/m/keras/v", "kaggle://good", "hf://good/m", f"hf://goo
 
 def forged(handle: str, key: str, into: Path) -> str:
     """A bundle of one model that shows a handle and is filed under a key; its sha256."""
-    data, name = b"forged", name_of(key)
-    files = (File("saved_model.pb", len(data), hashlib.sha256(data).hexdigest()),)
+    data, name = b"forged", entry_name_for_key(key)
+    files = (FileEntry("saved_model.pb", len(data), hashlib.sha256(data).hexdigest()),)
     record = Record(handle, name, "2099-01-01T00:00:00Z", From("x", "", 10, CONTENT), files)
-    made = tar_of(member(name + RECORD, record.to_text("forger").encode()), member(f"{name}/saved_model.pb", data))
+    made = tar_of(member(name + DESCRIPTOR_SUFFIX, record.to_text("forger").encode()), member(f"{name}/saved_model.pb", data))
     into.write_bytes(made)
     return hashlib.sha256(made).hexdigest()
 
@@ -49,7 +51,7 @@ def test_no_handle_that_is_shown_lets_another_model_be_replaced(shown: str, hand
     pin = forged(shown, handle, tmp_path / "b.tar")
     for sha256 in (None, pin):
         with pytest.raises(errors.IntegrityError, match="another model's name"):
-            unbundle.read(tmp_path / "b.tar", sha256=sha256)
+            reader.read(tmp_path / "b.tar", sha256=sha256)
     assert files_in(resolve(handle)) == MODEL
 
 
@@ -57,15 +59,15 @@ def test_no_handle_that_is_shown_lets_another_model_be_replaced(shown: str, hand
 def test_nor_one_that_is_still_to_come(shown: str, handle: str, tmp_path: Path, cache_dir: Path) -> None:
     forged(shown, handle, tmp_path / "b.tar")
     with pytest.raises(errors.IntegrityError, match="Nothing of it was imported"):
-        unbundle.read(tmp_path / "b.tar")
+        reader.read(tmp_path / "b.tar")
     assert left_in(cache_dir) == NOTHING and files_in(resolve(handle)) == MODEL
 
 
 @pytest.mark.parametrize("shown", OWN)
 def test_a_model_of_every_scheme_is_imported_under_its_own_name(shown: str, tmp_path: Path, cache_dir: Path) -> None:
     forged(shown, OWN[shown], tmp_path / "b.tar")
-    assert [one.path for one in unbundle.read(tmp_path / "b.tar")] == [f"{cache_dir}/{name_of(OWN[shown])}"]
-    (model,) = bundle.write([shown if "://" in shown else name_of(OWN[shown])], tmp_path / "again.tar").models
+    assert [one.path for one in reader.read(tmp_path / "b.tar")] == [f"{cache_dir}/{entry_name_for_key(OWN[shown])}"]
+    (model,) = writer.write([shown if "://" in shown else entry_name_for_key(OWN[shown])], tmp_path / "again.tar").models
     assert model.facts()["handle"] == shown
 
 
@@ -73,20 +75,20 @@ def test_a_model_of_every_scheme_is_imported_under_its_own_name(shown: str, tmp_
 def test_a_handle_that_does_not_tell_its_name_is_believed_of_a_bundle_that_is_vouched_for(shown: str, tmp_path: Path) -> None:
     pin = forged(shown, "https://good.example/m?signature=secret", tmp_path / "b.tar")
     with pytest.raises(errors.IntegrityError, match="--sha256 that export printed"):
-        unbundle.read(tmp_path / "b.tar")
+        reader.read(tmp_path / "b.tar")
     with pytest.raises(errors.IntegrityError, match="another sha256"):
-        unbundle.read(tmp_path / "b.tar", sha256="1" * 64)
-    assert [unbundle.read(tmp_path / "b.tar", sha256=pin)[0].state for _ in range(2)] == ["imported", "same"]
+        reader.read(tmp_path / "b.tar", sha256="1" * 64)
+    assert [reader.read(tmp_path / "b.tar", sha256=pin)[0].state for _ in range(2)] == ["imported", "same"]
 
 
 def test_export_tells_what_import_will_want(origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bundle.write([origin.put("/signed.tar.gz?signature=secret", tar_gz())], tmp_path / "b.tar")
+    writer.write([origin.put("/signed.tar.gz?signature=secret", tar_gz())], tmp_path / "b.tar")
     assert "import wants the --sha256" in caplog.text and "secret" not in caplog.text
 
 
 def test_what_no_import_would_take_is_not_exported(origin: Origin, tmp_path: Path) -> None:
     plain = origin.put("/m.tar.gz", tar_gz())
     with pytest.raises(errors.CacheError, match="user and password") as caught:
-        bundle.write([plain.replace("://", "://user:secret@")], tmp_path / "b.tar")
+        writer.write([plain.replace("://", "://user:secret@")], tmp_path / "b.tar")
     assert "secret" not in str(caught.value) and not (tmp_path / "b.tar").exists()
-    assert len(bundle.write([plain], tmp_path / "b.tar").models) == 1, "which is another model's handle"
+    assert len(writer.write([plain], tmp_path / "b.tar").models) == 1, "which is another model's handle"

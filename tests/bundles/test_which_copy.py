@@ -10,8 +10,9 @@ import pytest
 from tests.archives import MODEL, files_in, tar_gz
 from tests.bundles import NEWER
 from tests.origin import Origin
-from tfimm_resolver import bundle, clear_model_cache, errors, resolve, set_model_cache
-from tfimm_resolver.cache import name_of
+from tfimm_resolver import clear_model_cache, errors, resolve, set_model_cache
+from tfimm_resolver.bundles import writer
+from tfimm_resolver.cache.cache import entry_name_for_key
 
 PIN = hashlib.sha256(tar_gz(NEWER)).hexdigest()
 
@@ -33,8 +34,14 @@ def two(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path, monkeypa
 
 def test_a_newer_copy_in_an_extra_root_is_exported(two: str, tmp_path: Path) -> None:
     assert files_in(resolve(two)) == NEWER
-    for text in (two, f"{two}#sha256={PIN}", name_of(two), name_of(two)[:8], two.partition("?")[0] + "?…" * ("?" in two)):
-        (model,) = bundle.write([text], tmp_path / "b.tar").models
+    for text in (
+        two,
+        f"{two}#sha256={PIN}",
+        entry_name_for_key(two),
+        entry_name_for_key(two)[:8],
+        two.partition("?")[0] + "?…" * ("?" in two),
+    ):
+        (model,) = writer.write([text], tmp_path / "b.tar").models
         assert model.path == resolve(two), text
 
 
@@ -42,11 +49,11 @@ def test_the_caches_copy_is_exported_where_it_is_newer_or_the_pinned_one(
     two: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", f"{tmp_path}/oldest:{tmp_path}/extra")
-    for text in (two, name_of(two)):
-        (model,) = bundle.write([text], tmp_path / "b.tar").models
-        assert model.path == resolve(two) == f"{tmp_path}/cache/{name_of(two)}"
+    for text in (two, entry_name_for_key(two)):
+        (model,) = writer.write([text], tmp_path / "b.tar").models
+        assert model.path == resolve(two) == f"{tmp_path}/cache/{entry_name_for_key(two)}"
     with pytest.raises(errors.IntegrityError, match="cached with another sha256"):
-        bundle.write([f"{name_of(two)}#sha256={'0' * 64}"], tmp_path / "c.tar")
+        writer.write([f"{entry_name_for_key(two)}#sha256={'0' * 64}"], tmp_path / "c.tar")
     assert not (tmp_path / "c.tar").exists()
 
 
@@ -56,14 +63,14 @@ def test_a_pin_in_the_models_file_holds_for_export(origin: Origin, tmp_path: Pat
     (tmp_path / "models.toml").write_text(f'[models.net]\nhandle = "{handle}"\nsha256 = "{PIN}"\n')
     monkeypatch.setenv("TFIMM_MODELS_FILE", str(tmp_path / "models.toml"))
     with pytest.raises(errors.IntegrityError, match="net is pinned in"):
-        bundle.write(["net"], tmp_path / "b.tar")
+        writer.write(["net"], tmp_path / "b.tar")
 
 
 def test_a_local_archive_that_changed_is_exported_as_it_is_now(tmp_path: Path) -> None:
     archive = tmp_path / "m.tar.gz"
     for files in (MODEL, NEWER):
         archive.write_bytes(tar_gz(files))
-        (model,) = bundle.write([str(archive)], tmp_path / "b.tar").models
+        (model,) = writer.write([str(archive)], tmp_path / "b.tar").models
         assert files_in(model.path) == files
 
 
@@ -74,6 +81,6 @@ def test_a_directory_that_stands_for_a_handle_is_no_cached_copy(origin: Origin, 
     set_model_cache(handle, str(place))
     try:
         with pytest.raises(errors.UnknownHandleError, match="not in the cache"):
-            bundle.write([handle], tmp_path / "b.tar")
+            writer.write([handle], tmp_path / "b.tar")
     finally:
         clear_model_cache(handle)

@@ -12,14 +12,15 @@ import pytest
 
 from tests.archives import MODEL
 from tests.test_names import put_model
-from tfimm_resolver.cache import Cache
+from tfimm_resolver.cache.bucket_root import BucketRoot
+from tfimm_resolver.cache.cache import Cache
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, hash_tree
+from tfimm_resolver.cache.roots import LocalRoot, Root, open_root, serves
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.record import RECORD, Origin, Record, measure
-from tfimm_resolver.roots import LocalRoot, Root, open_root, serves
-from tfimm_resolver.roots.bucket import BucketRoot
+from tfimm_resolver.manifest import Origin
 
 NAME = "0" * 40
-TEXT = NAME + RECORD
+TEXT = NAME + DESCRIPTOR_SUFFIX
 OTHER = {"saved_model.pb": b"another graph", "assets/words.txt": b"a\nb\n"}
 
 
@@ -46,7 +47,7 @@ def published(root: Root, files: dict[str, bytes] = MODEL, known: Record | None 
     with root.lock(NAME) as staged:
         assert staged is not None
         put_model(staged, files)
-        new = Record("https://h/m", NAME, "", Origin(sha256="ab" * 32), measure(str(staged)))
+        new = Record("https://h/m", NAME, "", Origin(sha256="ab" * 32), hash_tree(str(staged)))
         record = root.publish(staged, new, known or Record("", NAME))
         root.write(TEXT, record.to_text())
     return record
@@ -100,7 +101,7 @@ def test_a_tree_that_no_record_names_is_a_model_on_a_disk_and_none_in_a_bucket(r
     with root.lock(NAME) as staged:
         assert staged is not None
         put_model(staged)
-        root.publish(staged, Record("https://h/m", NAME, files=measure(str(staged))), Record("", NAME))
+        root.publish(staged, Record("https://h/m", NAME, files=hash_tree(str(staged))), Record("", NAME))
     assert [entry.name for entry in Cache(root).entries()] == ([] if isinstance(root, BucketRoot) else [NAME])
     assert lying(root) != []
 
@@ -142,8 +143,8 @@ def test_a_replaced_tree_stays_for_a_while_and_then_goes(root: Root, monkeypatch
     new = published(root, OTHER, old)
     root.tidy(lambda name: new.tree)
     assert lying(root) == sorted([old.tree, new.tree, TEXT])
-    monkeypatch.setattr("tfimm_resolver.roots.local.RETIRED_S", -60)
-    monkeypatch.setattr("tfimm_resolver.roots.bucket._UNUSED_S", -60)
+    monkeypatch.setattr("tfimm_resolver.cache.local_root.REPLACED_TTL_S", -60)
+    monkeypatch.setattr("tfimm_resolver.cache.bucket_root._GC_MIN_AGE_S", -60)
     root.tidy(lambda name: new.tree)
     assert lying(root) == sorted([new.tree, TEXT]) and list(root.hash_faults(new)) == []
 
@@ -153,7 +154,7 @@ def test_the_age_of_a_tree_counts_from_when_it_was_published(here: Root) -> None
         assert staged is not None
         put_model(staged)
         os.utime(staged, (0, 0))  # its download took long
-        here.publish(staged, Record("", NAME, files=measure(str(staged))), Record("", NAME))
+        here.publish(staged, Record("", NAME, files=hash_tree(str(staged))), Record("", NAME))
     assert time.time() - os.stat(here.locate(NAME)).st_mtime < 60
 
 

@@ -19,9 +19,9 @@ from tests.processes import run, start
 from tests.stores.gcs import Gcs
 from tests.stores.s3 import S3
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.claims import CLAIM
-from tfimm_resolver.objects import Objects
+from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.object_store.client import ObjectStoreClient
 
 MACHINES, PROCESSES = 4, 4
 LATENCY_S = 0.5
@@ -54,7 +54,7 @@ class Fleet:
 
     def kill_the_holder(self, handle: str) -> None:
         """Kill the one who fills the model."""
-        found = Objects(ROOT).read(name_of(handle) + CLAIM)
+        found = ObjectStoreClient(ROOT).read(entry_name_for_key(handle) + LEASE_SUFFIX)
         assert found is not None
         pid = int(found[0].decode().rsplit(".", 2)[1])
         (job,) = (job for job in self.jobs if job.pid == pid)
@@ -109,7 +109,7 @@ def test_a_cold_fleet_downloads_once(
     fleet.send(handle, TFIMM_RESOLVER_LOCAL_COPY=str(int(is_copied)))
     # All four machines have found the bucket cold before the reply goes on.
     assert origin.started.wait(60)
-    until(lambda: len(gcs.asked("put", f"*{CLAIM}")) >= MACHINES)
+    until(lambda: len(gcs.asked("put", f"*{LEASE_SUFFIX}")) >= MACHINES)
     slow.set()
     paths = fleet.paths()
     assert len(paths) == MACHINES * PROCESSES and [path for path in paths if not is_whole(path, gcs)] == []
@@ -123,13 +123,13 @@ def test_a_cold_fleet_beside_s3_downloads_once(
 ) -> None:
     fleet.send(handle, TFHUB_CACHE_DIR="s3://bucket/cache")
     assert origin.started.wait(60)
-    until(lambda: sum(CLAIM in path and method == "PUT" for method, path, _ in s3.asked()) >= MACHINES)
+    until(lambda: sum(LEASE_SUFFIX in path and method == "PUT" for method, path, _ in s3.asked()) >= MACHINES)
     slow.set()
     paths = fleet.paths()
     assert len(paths) == MACHINES * PROCESSES and [path for path in paths if not is_whole(path, None)] == []
     assert len({*paths}) == MACHINES and origin.asked == ["/m.tar.gz"]
-    folders, found = Objects("s3://bucket/cache").top()
-    assert len(folders) == 1 and CLAIM not in {one.name[40:] for one in found}
+    folders, found = ObjectStoreClient("s3://bucket/cache").top()
+    assert len(folders) == 1 and LEASE_SUFFIX not in {one.name[40:] for one in found}
 
 
 def test_a_fleet_whose_first_is_killed_while_it_downloads_downloads_twice(
@@ -138,7 +138,7 @@ def test_a_fleet_whose_first_is_killed_while_it_downloads_downloads_twice(
     gcs.latency_s = LATENCY_S / 5
     fleet.send(handle, **SOON)
     assert origin.started.wait(60)
-    until(lambda: len(gcs.asked("put", f"*{CLAIM}")) >= MACHINES)
+    until(lambda: len(gcs.asked("put", f"*{LEASE_SUFFIX}")) >= MACHINES)
     origin.put("/m.tar.gz", tar_gz())
     fleet.kill_the_holder(handle)
     paths = fleet.paths()
@@ -154,11 +154,11 @@ def test_a_fleet_whose_first_is_killed_while_it_uploads_downloads_twice(
 ) -> None:
     origin.put("/m.tar.gz", tar_gz())
     name = {"first object": "*/variables/*", "last object": "*/saved_model.pb", "record": "*.descriptor.txt"}[moment]
-    gate = gcs.on("put", f"cache/{name_of(handle)}{name}", times=1 + (moment == "first object")).hold(undone=True)
+    gate = gcs.on("put", f"cache/{entry_name_for_key(handle)}{name}", times=1 + (moment == "first object")).hold(undone=True)
     fleet.send(handle, processes, TFIMM_RESOLVER_LOCAL_COPY=str(int(is_copied)), **SOON)
     assert gate.reached.wait(60)
     bucket = gcs.buckets["bucket"]
-    until(lambda: len(gcs.asked("put", f"*{CLAIM}")) >= MACHINES)
+    until(lambda: len(gcs.asked("put", f"*{LEASE_SUFFIX}")) >= MACHINES)
     if moment == "record":
         (tree,) = trees_in(bucket)
         assert below(bucket, f"{ROOT}/{tree}") == MODEL
@@ -177,19 +177,20 @@ def test_a_fleet_whose_first_is_killed_while_it_uploads_downloads_twice(
 
 WATCH = """
     import os, sys
-    from tfimm_resolver import cache, resolve
-    from tfimm_resolver.objects import Objects
-    from tfimm_resolver.record import RECORD, Record
-    root, name = Objects(os.environ["TFHUB_CACHE_DIR"]), cache.name_of(sys.argv[1])
+    from tfimm_resolver.cache import cache
+    from tfimm_resolver import resolve
+    from tfimm_resolver.object_store.client import ObjectStoreClient
+    from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
+    root, name = ObjectStoreClient(os.environ["TFHUB_CACHE_DIR"]), cache.entry_name_for_key(sys.argv[1])
     seen = set()
     print("here", flush=True)
     while not os.path.exists(sys.argv[2]):
-        found = root.read(name + RECORD)
+        found = root.read(name + DESCRIPTOR_SUFFIX)
         if found is None:
             continue
         record = Record.parse(found[0].decode(), name)
         for place in {resolve(sys.argv[1]), f"{root.place}/{record.tree}"}:
-            tree = Objects(place)
+            tree = ObjectStoreClient(place)
             found = [one for one in tree.below() if one.name != ".replaced"]
             content = {b"".join(pieces) for _, pieces in tree.streams(found, 8)}
             assert {one.name for one in found} == {file.path for file in record.files} and len(content) == 1, (found, content)
@@ -257,7 +258,7 @@ def test_two_who_upload_at_once_both_succeed_and_the_record_names_one_whole_tree
     for number, gate in enumerate(gates):
         fleet.start(RESOLVE, number, handle)
         assert gate.reached.wait(60)
-        bucket.delete(f"cache/{name_of(handle)}{CLAIM}")  # so that the next one takes no notice of it
+        bucket.delete(f"cache/{entry_name_for_key(handle)}{LEASE_SUFFIX}")  # so that the next one takes no notice of it
     until(lambda: len(trees_in(bucket)) == 2)
     assert record_in(bucket, handle) is None
     paths = []
@@ -282,7 +283,7 @@ def test_a_fleet_that_refreshes_at_once_downloads_once(
     for machine in range(MACHINES):
         fleet.start("import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1], refresh=True))", machine, handle)
     assert origin.started.wait(60)
-    until(lambda: len(gcs.asked("put", f"*{CLAIM}")) > MACHINES)
+    until(lambda: len(gcs.asked("put", f"*{LEASE_SUFFIX}")) > MACHINES)
     gate.set()
     (new,) = {*fleet.paths()}
     assert below(gcs.buckets["bucket"], new) == numbered(1) and below(gcs.buckets["bucket"], old).items() >= MODEL.items()

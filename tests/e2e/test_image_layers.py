@@ -13,9 +13,11 @@ import pytest
 from tests.archives import MODEL, files_in, tar_gz
 from tests.origin import Origin
 from tests.test_cli import ran
-from tfimm_resolver import bundle, disk, resolve, unbundle
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.record import RECORD
+from tfimm_resolver import resolve
+from tfimm_resolver._util import fs
+from tfimm_resolver.bundles import reader, writer
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 
 NEW = {**MODEL, "saved_model.pb": b"a newer graph"}
 
@@ -49,7 +51,7 @@ class Image:
 
     @property
     def tree(self) -> Path:
-        return self.root / name_of(self.handle)
+        return self.root / entry_name_for_key(self.handle)
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_a_damaged_model_of_a_lower_layer_heals_and_stays_healed(image: Image, o
     (image.tree / "saved_model.pb").unlink()
     for _ in range(2):
         assert files_in(resolve(image.handle)) == MODEL
-    assert len(origin.asked) == 2 and left_in(image.root) == [image.tree.name, image.tree.name + RECORD]
+    assert len(origin.asked) == 2 and left_in(image.root) == [image.tree.name, image.tree.name + DESCRIPTOR_SUFFIX]
 
 
 def test_verify_repairs_a_model_of_a_lower_layer(image: Image) -> None:
@@ -96,9 +98,9 @@ def test_a_model_of_a_lower_layer_is_removed(image: Image) -> None:
 
 
 def test_a_bundle_replaces_a_damaged_model_of_a_lower_layer(image: Image, tmp_path: Path) -> None:
-    bundle.write([image.handle], tmp_path / "bundle")
+    writer.write([image.handle], tmp_path / "bundle")
     (image.tree / "saved_model.pb").unlink()
-    assert [one.state for one in unbundle.read(tmp_path / "bundle")] == ["imported"]
+    assert [one.state for one in reader.read(tmp_path / "bundle")] == ["imported"]
     assert files_in(image.tree) == MODEL
 
 
@@ -113,5 +115,5 @@ def test_what_a_removal_leaves_that_breaks_off_is_no_model(tmp_path: Path, mount
     mount("tmpfs", tree / "variables", mounted)
     assert os.listdir(tree) == ["variables", "saved_model.pb"]
     with pytest.raises(OSError, match="busy"):
-        disk.remove_tree_in_place(str(tree))
+        fs.remove_tree_in_place(str(tree))
     assert os.listdir(tree) == ["variables"]

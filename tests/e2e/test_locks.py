@@ -20,14 +20,14 @@ from tests.e2e.test_processes import RESOLVE, dead_pid, left_in, lock_file
 from tests.origin import Origin
 from tests.processes import start
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.holder import Holder
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.locking.owner import LockOwner
 
 HOLD = """
     import os, sys, time
-    from tfimm_resolver import locks
+    from tfimm_resolver.locking import lock as locking_lock
     print("wants it", flush=True)
-    lock = locks.acquire(sys.argv[1])
+    lock = locking_lock.acquire(sys.argv[1])
     held = sys.argv[1] + ".held"
     os.close(os.open(held, os.O_CREAT | os.O_EXCL))  # fails if another one holds it, too
     print(lock.mine.word, flush=True)
@@ -90,8 +90,8 @@ def test_eight_processes_where_no_file_has_two_names_download_once(call: str, or
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
     jobs = [traced([call], RESOLVE, handle) for _ in range(8)]
     assert origin.started.wait(60)
-    lock = cache_dir / f"{name_of(handle)}.lock"
-    assert Holder.read(str(lock)).word.startswith("flock-")
+    lock = cache_dir / f"{entry_name_for_key(handle)}.lock"
+    assert LockOwner.read(str(lock)).word.startswith("flock-")
     time.sleep(4)
     gate.set()
     results = [job.communicate(timeout=60) for job in jobs]
@@ -103,7 +103,7 @@ def test_without_kernel_locks_a_killed_holder_is_followed_at_once(origin: Origin
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
     job = traced([NO_FLOCK], RESOLVE, handle)
     assert origin.started.wait(60)
-    holder = Holder.read(str(cache_dir / f"{name_of(handle)}.lock"))
+    holder = LockOwner.read(str(cache_dir / f"{entry_name_for_key(handle)}.lock"))
     assert holder.word.startswith("soft-")
     second = traced([NO_FLOCK], RESOLVE, handle)
     time.sleep(3)
@@ -119,14 +119,14 @@ def test_without_kernel_locks_a_killed_holder_is_followed_at_once(origin: Origin
 def test_a_soft_lock_of_this_machine_is_respected_where_the_kernel_has_locks(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     cache_dir.mkdir()
-    path = str(cache_dir / f"{name_of(handle)}.lock")
+    path = str(cache_dir / f"{entry_name_for_key(handle)}.lock")
     soft = traced([NO_FLOCK], HOLD, path, "100")
     assert soft.stdout is not None and soft.stdout.readline() == "wants it\n"
     assert soft.stdout.readline().startswith("soft-")
     waiter = start(RESOLVE, handle)
     time.sleep(2)
     assert waiter.poll() is None and origin.asked == []
-    os.kill(Holder.read(path).pid, signal.SIGKILL)
+    os.kill(LockOwner.read(path).pid, signal.SIGKILL)
     soft.communicate()
     os.unlink(path + ".held")
     told(waiter)
@@ -211,12 +211,13 @@ def test_who_waits_is_told_for_whom_and_since_when(origin: Origin, cache_dir: Pa
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
     first = start(RESOLVE, handle)
     assert origin.started.wait(30)
-    since = time.strftime("%H:%M:", time.localtime((cache_dir / f"{name_of(handle)}.lock").stat().st_mtime))
+    since = time.strftime("%H:%M:", time.localtime((cache_dir / f"{entry_name_for_key(handle)}.lock").stat().st_mtime))
     code = """
         import sys
-        from tfimm_resolver import cli, holder
-        holder._TELL_AGAIN_S = 0.5
-        sys.exit(cli.main(["resolve", sys.argv[1]]))
+        from tfimm_resolver.cli import app
+        from tfimm_resolver.locking import liveness
+        liveness._TELL_AGAIN_S = 0.5
+        sys.exit(app.main(["resolve", sys.argv[1]]))
     """
     waiter = start(code, handle)
     time.sleep(6)
@@ -227,7 +228,7 @@ def test_who_waits_is_told_for_whom_and_since_when(origin: Origin, cache_dir: Pa
     who = f"waiting for process {first.pid} on {socket.gethostname()}, which has been fetching "
     assert lines[0].startswith(who) and f" since {since}" in lines[0] and " so far" not in lines[0]
     assert lines[1].startswith("still " + who) and lines[1].endswith("B so far")
-    assert out.strip() == f"{cache_dir}/{name_of(handle)}"
+    assert out.strip() == f"{cache_dir}/{entry_name_for_key(handle)}"
 
 
 def test_a_lock_file_that_is_a_link_or_a_pipe_is_no_trap(origin: Origin, cache_dir: Path, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_a_lock_file_that_is_a_link_or_a_pipe_is_no_trap(origin: Origin, cache_d
     cache_dir.mkdir()
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    path = cache_dir / f"{name_of(handle)}.lock"
+    path = cache_dir / f"{entry_name_for_key(handle)}.lock"
     path.symlink_to(victim)
     with pytest.raises(OSError, match="cannot write the cache"):
         resolve(handle)

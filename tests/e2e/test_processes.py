@@ -16,7 +16,7 @@ from tests.archives import MODEL, files_in, tar_gz
 from tests.origin import Origin
 from tests.processes import run, start
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
+from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import LockTimeoutError
 
 RESOLVE = """
@@ -42,7 +42,7 @@ def test_sixteen_processes_on_a_cold_handle_download_once(origin: Origin, cache_
     released_s = time.time()
     results = [job.communicate(timeout=60) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 16, results
-    assert {out.split()[0] for out, _ in results} == {f"{cache_dir}/{name_of(handle)}"}
+    assert {out.split()[0] for out, _ in results} == {f"{cache_dir}/{entry_name_for_key(handle)}"}
     assert max(float(out.split()[1]) for out, _ in results) - released_s < 2
     assert origin.asked == ["/m.tar.gz"] and left_in(cache_dir) == []
 
@@ -57,7 +57,7 @@ def test_sixteen_threads_on_a_cold_handle_download_once(origin: Origin, cache_di
     gate.set()
     for thread in threads:
         thread.join()
-    assert paths == [f"{cache_dir}/{name_of(handle)}"] * 16
+    assert paths == [f"{cache_dir}/{entry_name_for_key(handle)}"] * 16
     assert origin.asked == ["/m.tar.gz"] and left_in(cache_dir) == []
 
 
@@ -104,7 +104,7 @@ def test_ctrl_c_and_sigterm_on_the_command_line_leave_nothing(
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
     snippet = """
         import signal, sys
-        from tfimm_resolver.cli import main
+        from tfimm_resolver.cli.app import main
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job of a shell does not inherit
         sys.exit(main(["resolve", sys.argv[1]]))
     """
@@ -120,7 +120,7 @@ def test_ctrl_c_and_sigterm_on_the_command_line_leave_nothing(
 def lock_file(cache_dir: Path, handle: str, host: str, pid: int) -> Path:
     """A lock as plain tensorflow_hub leaves it: a file that nobody has flocked."""
     cache_dir.mkdir(exist_ok=True)
-    path = cache_dir / f"{name_of(handle)}.lock"
+    path = cache_dir / f"{entry_name_for_key(handle)}.lock"
     path.write_text(f"{host}.{pid}.0123456789abcdef")
     return path
 
@@ -135,7 +135,7 @@ def dead_pid() -> int:
 def test_the_lock_of_a_dead_plain_tensorflow_hub_is_taken_over_at_once(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     lock_file(cache_dir, handle, socket.gethostname(), dead_pid())
-    orphan = cache_dir / f"{name_of(handle)}.0123456789abcdef.tmp"
+    orphan = cache_dir / f"{entry_name_for_key(handle)}.0123456789abcdef.tmp"
     orphan.mkdir()
     started_s = time.monotonic()
     resolve(handle)
@@ -210,7 +210,7 @@ def test_a_read_only_root_with_a_whole_model_works_and_no_write_is_tried(origin:
     path = resolve(handle)
     code = """
         import os, sys
-        import tfimm_resolver.cache  # before this user may read no more of Python
+        import tfimm_resolver.cache.cache  # before this user may read no more of Python
         from tfimm_resolver import errors, resolve
         def forbidden(*arguments, **options): raise AssertionError("a write was tried")
         if os.getuid() == 0:
@@ -233,7 +233,7 @@ def test_a_read_only_root_with_a_whole_model_works_and_no_write_is_tried(origin:
 def test_a_root_that_may_not_be_written_is_told(origin: Origin, cache_dir: Path) -> None:
     code = """
         import os, sys
-        import requests, filelock, tfimm_resolver.cache  # before this user may read no more of Python
+        import requests, filelock, tfimm_resolver.cache.cache  # before this user may read no more of Python
         from tfimm_resolver import errors, resolve
         if os.getuid() == 0:
             os.setuid(54321)
@@ -254,7 +254,7 @@ def test_a_lock_that_is_removed_by_hand_costs_a_download_and_no_file(origin: Ori
     first = start(RESOLVE, handle)
     assert origin.started.wait(30)
     origin.started.clear()
-    (cache_dir / f"{name_of(handle)}.lock").unlink()
+    (cache_dir / f"{entry_name_for_key(handle)}.lock").unlink()
     origin.put("/m.tar.gz", tar_gz(), gate=second_gate)
     second = start(RESOLVE, handle)
     assert origin.started.wait(30)

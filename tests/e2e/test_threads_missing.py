@@ -19,7 +19,7 @@ from tests.faults.origin import Host
 from tests.hugging_face import HuggingFace
 from tests.processes import read_terminal, run
 from tests.stores.s3 import S3
-from tfimm_resolver import download
+from tfimm_resolver.transfer import download
 
 MODEL = {"saved_model.pb": b"a graph", "variables/variables.index": random.Random(1).randbytes(3_000_000)}
 LARGE = {**MODEL, "variables/variables.data-00000-of-00001": random.Random(2).randbytes(3 * download.RANGE_BYTES)}

@@ -22,7 +22,7 @@ from tests.e2e.test_processes import RESOLVE, dead_pid
 from tests.origin import Origin
 from tests.processes import run, start
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
+from tfimm_resolver.cache.cache import entry_name_for_key
 
 ADA, BOB = 65534, 54321
 ADAS_NAME = next((user.pw_name for user in pwd.getpwall() if user.pw_uid == ADA), "another user")
@@ -101,7 +101,7 @@ def test_what_is_published_has_the_permissions_that_the_umask_says(
 
 def test_what_one_user_fetches_another_reads(shared: Path, origin: Origin, warm: str) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    assert as_user(ADA, handle, warm) == as_user(BOB, handle, warm) == f"{shared}/{name_of(handle)}"
+    assert as_user(ADA, handle, warm) == as_user(BOB, handle, warm) == f"{shared}/{entry_name_for_key(handle)}"
     assert fetched(origin) == ["/m.tar.gz"]
 
 
@@ -116,7 +116,7 @@ def test_another_user_goes_on_at_once_when_the_one_that_downloads_is_killed(
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    lock = shared / f"{name_of(handle)}.lock"
+    lock = shared / f"{entry_name_for_key(handle)}.lock"
     assert lock.stat().st_uid == ADA
     origin.put("/m.tar.gz", tar_gz())
     started_s = time.monotonic()
@@ -130,7 +130,7 @@ def test_another_user_goes_on_at_once_when_the_one_that_downloads_is_killed(
 
 def left_by(user: int, shared: Path, handle: str, mode: int) -> Path:
     """The lock of a dead process of another user's."""
-    path = shared / f"{name_of(handle)}.lock"
+    path = shared / f"{entry_name_for_key(handle)}.lock"
     path.write_text(f"somewhere.{dead_pid()}.flock-1-00000000-0123456789abcdef")
     os.chown(path, user, user)
     path.chmod(mode)
@@ -149,23 +149,27 @@ def test_a_dead_lock_that_may_only_be_read_is_taken_as_well(shared: Path, origin
     time.sleep(3)
     assert waiter.poll() is None and fetched(origin) == ["/m.tar.gz"]
     gate.set()
-    assert first.communicate(timeout=30)[0].strip() == f"{shared}/{name_of(handle)}"
+    assert first.communicate(timeout=30)[0].strip() == f"{shared}/{entry_name_for_key(handle)}"
     _, err = waiter.communicate(timeout=30)
     assert waiter.returncode == 0 and f"waiting for process {first.pid} on" in err, err
     assert fetched(origin) == ["/m.tar.gz"]
-    lock = shared / f"{name_of(handle)}.lock"
+    lock = shared / f"{entry_name_for_key(handle)}.lock"
     assert not lock.exists() or lock.read_text() == text
 
 
 def test_what_came_to_another_user_before_is_no_obstacle(shared: Path, origin: Origin, warm: str) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    parts = shared / f"{name_of(handle)}.parts"
+    parts = shared / f"{entry_name_for_key(handle)}.parts"
     parts.mkdir(mode=0o755)
     (parts / "0").write_bytes(b"half")
     for path in (parts, parts / "0"):
         os.chown(path, ADA, ADA)
-    assert as_user(BOB, handle, warm) == f"{shared}/{name_of(handle)}"
-    assert sorted(os.listdir(shared)) == [name_of(handle), f"{name_of(handle)}.descriptor.txt", parts.name]
+    assert as_user(BOB, handle, warm) == f"{shared}/{entry_name_for_key(handle)}"
+    assert sorted(os.listdir(shared)) == [
+        entry_name_for_key(handle),
+        f"{entry_name_for_key(handle)}.descriptor.txt",
+        parts.name,
+    ]
 
 
 def test_a_lock_that_may_not_even_be_read_is_told_with_its_owner(shared: Path, origin: Origin, warm: str) -> None:
@@ -195,7 +199,7 @@ def test_a_damaged_model_of_another_user_is_told(shared: Path, origin: Origin, w
     Path(as_user(ADA, handle, warm), "saved_model.pb").unlink()
     said = as_user(BOB, handle, warm)
     assert said.startswith("CacheError cannot write the cache") and "Operation not permitted" in said
-    assert sorted(os.listdir(shared)) == [name_of(handle), f"{name_of(handle)}.descriptor.txt"]
+    assert sorted(os.listdir(shared)) == [entry_name_for_key(handle), f"{entry_name_for_key(handle)}.descriptor.txt"]
 
 
 def test_on_a_read_only_disk_a_hit_works_and_a_miss_says_what_to_do(origin: Origin, cache_dir: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tests.archives import files_in
 from tfimm_resolver import resolve, settings
-from tfimm_resolver.cache import Cache, is_tree, name_of
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.record import hash_faults
-from tfimm_resolver.roots import open_root
+from tfimm_resolver.cache.cache import Cache, entry_name_for_key, is_tree
+from tfimm_resolver.cache.record import verify_hashes
+from tfimm_resolver.cache.roots import open_root
+from tfimm_resolver.handles.handle import Handle
 
 Files = dict[str, bytes]
 
@@ -27,13 +27,13 @@ def served(root: Path, url: str) -> Files | None:
     record = cache.find(Handle.parse(url).key)
     if record is None:
         return None
-    assert list(hash_faults(cache.path(record), record.files or ())) == []
+    assert list(verify_hashes(cache.path(record), record.files or ())) == []
     return files_in(cache.path(record))
 
 
 def served_by_hub(root: Path, url: str) -> Files | None:
     """What plain tensorflow_hub would take for the model: whatever lies in the directory of its name."""
-    tree = root / name_of(Handle.parse(url).key)
+    tree = root / entry_name_for_key(Handle.parse(url).key)
     return files_in(tree) if tree.exists() else None
 
 

@@ -20,4 +20,4 @@ def host() -> Iterator[Host]:
 @pytest.fixture(autouse=True)
 def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the size of a range: an archive of two megabytes then comes in 17."""
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", RANGE_BYTES)
+    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", RANGE_BYTES)

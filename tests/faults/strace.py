@@ -29,7 +29,7 @@ _FORBIDDEN = 77
 # The ids that Python draws are counted instead, since strace can only be told whole paths, and beforehand.
 _GUEST = """
     import ctypes, errno, itertools, json, os, subprocess, sys, time
-    import filelock, requests, tfimm_resolver.cache, tfimm_resolver.cli, tfimm_resolver.transfer
+    import filelock, requests, tfimm_resolver.cache.cache, tfimm_resolver.cli, tfimm_resolver.transfer.downloader
 
     _drawn = itertools.count(1)
     os.urandom = lambda size: next(_drawn).to_bytes(size, "big")

@@ -16,13 +16,13 @@ from tests.processes import run, start
 from tests.stores.gcs import Gcs
 from tests.test_cli import ran
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.claims import CLAIM
+from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
+from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import CacheError, FetchError, IntegrityError, OfflineError
 
 COMMAND = """
     import signal, sys
-    from tfimm_resolver.cli import main
+    from tfimm_resolver.cli.app import main
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job of a shell does not inherit
     sys.exit(main(["resolve", *sys.argv[1:]]))
 """
@@ -57,7 +57,7 @@ def interrupted(job: subprocess.Popen[str], sent: signal.Signals = signal.SIGINT
     ("kind", "name", "is_all"),
     [
         pytest.param("get", "*.descriptor.txt", True, id="look"),
-        pytest.param("put", f"*{CLAIM}", False, id="claim"),
+        pytest.param("put", f"*{LEASE_SUFFIX}", False, id="claim"),
         pytest.param("put", "*/saved_model.pb", False, id="upload"),
         pytest.param("put", "*/saved_model.pb", True, id="upload, and all from there on"),
         pytest.param("list", "*", False, id="check"),
@@ -189,8 +189,8 @@ def test_a_bucket_that_does_not_exist_is_told_before_anything_is_fetched(origin:
     [
         (kind, name, fault)
         for kind, name in [
-            ("get", "*.descriptor.txt"), ("put", f"*{CLAIM}"), ("put", "*/saved_model.pb"), ("list", "*"),
-            ("put", "*.descriptor.txt"), ("get", f"*{CLAIM}"), ("delete", f"*{CLAIM}"),
+            ("get", "*.descriptor.txt"), ("put", f"*{LEASE_SUFFIX}"), ("put", "*/saved_model.pb"), ("list", "*"),
+            ("put", "*.descriptor.txt"), ("get", f"*{LEASE_SUFFIX}"), ("delete", f"*{LEASE_SUFFIX}"),
         ]
         for fault in ("503", "lost")
     ],
@@ -209,7 +209,7 @@ def test_one_failure_that_passes_costs_nothing(
     [
         (kind, name, fault)
         for kind, name in [
-            ("get", "*.descriptor.txt"), ("put", f"*{CLAIM}"), ("put", "*/saved_model.pb"), ("list", "*"),
+            ("get", "*.descriptor.txt"), ("put", f"*{LEASE_SUFFIX}"), ("put", "*/saved_model.pb"), ("list", "*"),
             ("put", "*.descriptor.txt"),
         ]
         for fault in ("503", "silence")
@@ -297,7 +297,7 @@ def test_a_bucket_out_of_reach_is_told_at_once_and_offline_before_any_socket_is_
 
 
 def test_a_record_that_nobody_can_read_counts_as_none(handle: str, gcs: Gcs, origin: Origin) -> None:
-    path = f"cache/{name_of(handle)}.descriptor.txt"
+    path = f"cache/{entry_name_for_key(handle)}.descriptor.txt"
     for number, text in enumerate((b"", b"\xff\x00", b"Module: x\n\n{", b"Module: x\n\n[]"), 1):
         gcs.buckets["bucket"].put(path, text)
         assert below(gcs.buckets["bucket"], resolve(handle)) == MODEL and len(origin.asked) == number
@@ -305,9 +305,9 @@ def test_a_record_that_nobody_can_read_counts_as_none(handle: str, gcs: Gcs, ori
 
 def test_a_record_does_not_name_what_lies_elsewhere(handle: str, gcs: Gcs) -> None:
     first = resolve(handle)
-    path, bucket = f"cache/{name_of(handle)}.descriptor.txt", gcs.buckets["bucket"]
+    path, bucket = f"cache/{entry_name_for_key(handle)}.descriptor.txt", gcs.buckets["bucket"]
     bucket.put(path, bucket[path].replace(first.rpartition("/")[2].encode(), b"../elsewhere"))
-    assert resolve(handle).startswith(f"{ROOT}/{name_of(handle)}")
+    assert resolve(handle).startswith(f"{ROOT}/{entry_name_for_key(handle)}")
 
 
 def test_a_source_that_fails_leaves_neither_claim_nor_prefix(gcs: Gcs, origin: Origin) -> None:

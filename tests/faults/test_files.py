@@ -13,11 +13,11 @@ import pytest
 from tests.archives import files_in
 from tests.faults import RANGE_BYTES
 from tests.faults.origin import Host, after, always, cut, gone, on, says
-from tfimm_resolver.access import Credentials
 from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, NotFoundError
-from tfimm_resolver.handle import Handle
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.http.credentials import Credentials
 from tfimm_resolver.hub import download_url_to_file
-from tfimm_resolver.transfer import Transfer
+from tfimm_resolver.transfer.downloader import Downloader
 
 BODY = random.Random(5).randbytes(5 * RANGE_BYTES + 7)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -30,19 +30,19 @@ def into(tmp_path: Path) -> Path:
     return tmp_path / "into"
 
 
-def transfer(host: Host) -> Transfer:
+def transfer(host: Host) -> Downloader:
     """One that is about some page of the host."""
-    return Transfer(Handle.parse(f"{host.url}/w.h5"))
+    return Downloader(Handle.parse(f"{host.url}/w.h5"))
 
 
-def pinned(host: Host, parts: Path | None = None) -> Transfer:
+def pinned(host: Host, parts: Path | None = None) -> Downloader:
     """One whose handle has the hash of the body, so that it may come in ranges."""
-    return Transfer(Handle.parse(f"{host.url}/w.h5", sha256=SHA256), parts)
+    return Downloader(Handle.parse(f"{host.url}/w.h5", sha256=SHA256), parts)
 
 
 @pytest.mark.parametrize(("make", "requests"), [(transfer, 1), (pinned, 6)], ids=["in one stream", "pinned, in ranges"])
 def test_a_file_is_fetched_and_hashed(
-    make: Callable[[Host], Transfer], requests: int, host: Host, into: Path, tmp_path: Path
+    make: Callable[[Host], Downloader], requests: int, host: Host, into: Path, tmp_path: Path
 ) -> None:
     bringing = make(host)
     bringing.file(host.put("/w.h5", BODY), into, "weights.h5")
@@ -98,7 +98,7 @@ def test_a_file_keeps_to_its_directory(name: str, host: Host, into: Path, tmp_pa
 def test_a_file_is_compared_with_a_pin(host: Host, into: Path) -> None:
     url = host.put("/w.h5", BODY)
     with pytest.raises(IntegrityError, match="has another sha256"):
-        Transfer(Handle.parse(url, sha256="0" * 64)).file(url, into, "w.h5")
+        Downloader(Handle.parse(url, sha256="0" * 64)).file(url, into, "w.h5")
 
 
 def test_a_page_is_asked_for_again_after_a_passing_failure_and_refused_as_archives_are(host: Host) -> None:
@@ -115,7 +115,7 @@ def test_a_page_is_unpacked_that_was_packed_for_the_way(host: Host) -> None:
 
 
 def test_a_page_that_has_no_end_is_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfimm_resolver.body._PAGE_BYTES_MAX", 1000)
+    monkeypatch.setattr("tfimm_resolver.http.body._PAGE_BYTES_MAX", 1000)
     with pytest.raises(FetchError, match="over 1000 bytes"):
         transfer(host).page(host.put("/w.h5", b"x" * 1001))
 

@@ -63,7 +63,7 @@ def test_another_host_or_port_gets_nothing(entry: str, host: Host, hosts_file: P
 
 
 def test_the_usual_port_need_not_be_said_but_where_anybody_on_the_way_may_read_along(hosts_file: Path) -> None:
-    from tfimm_resolver.hosts import headers
+    from tfimm_resolver.http.hosts import headers
 
     hosts_file.write_text('["Models.example.org"]\ntoken = "a"\n["example.org:443"]\ntoken = "b"\n["[::1]:80"]\ntoken = "c"\n')
     assert headers("https://models.example.ORG/x") == headers("https://u:p@models.example.org:443/x")
@@ -169,7 +169,7 @@ def test_no_password_that_a_server_says_is_in_an_error(
 def test_a_file_that_cannot_be_read_is_an_error_that_names_it_and_shows_no_value(
     text: str, word: str, hosts_file: Path
 ) -> None:
-    from tfimm_resolver.hosts import headers
+    from tfimm_resolver.http.hosts import headers
 
     hosts_file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(HandleError) as caught:
@@ -210,7 +210,7 @@ def test_the_variable_names_another_file_which_has_to_be_there(
 def test_it_is_told_once_when_others_may_read_a_secret(
     text: str, mode: int, is_told: bool, hosts_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tfimm_resolver.hosts import headers
+    from tfimm_resolver.http.hosts import headers
 
     hosts_file.write_text(text)
     hosts_file.chmod(mode)

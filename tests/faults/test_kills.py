@@ -21,8 +21,9 @@ from tests.processes import start
 RANGE_BYTES = 1 << 18
 RESOLVE = f"""
     import sys, time
-    import filelock, requests, tfimm_resolver.transfer
-    from tfimm_resolver import download, resolve
+    import filelock, requests, tfimm_resolver.transfer.downloader
+    from tfimm_resolver.transfer import download
+    from tfimm_resolver import resolve
     download.RANGE_BYTES = {RANGE_BYTES}  # only the size of a range: many of them in few megabytes
     print("here", flush=True)
     print(resolve(sys.argv[1]), time.time())

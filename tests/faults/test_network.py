@@ -96,7 +96,7 @@ def test_a_short_body_is_noticed_and_gone_on_with(
 def test_a_connection_that_breaks_again_and_again_is_made_again_while_bytes_come(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", 1 << 18)
+    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", 1 << 18)
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")
     assert files_in(resolve(host.put("/m.tar.gz", archive(), cut(70_000)))) == files()
     assert len(host.asked) > 3 * (SIZE >> 18)

@@ -29,10 +29,11 @@ from tests.faults.origin import (
     with_header,
 )
 from tests.processes import run
-from tfimm_resolver import download, resolve
+from tfimm_resolver import resolve
 from tfimm_resolver.errors import ArchiveError, FetchError
-from tfimm_resolver.parts import Parts
-from tfimm_resolver.tries import Tries
+from tfimm_resolver.http.retry import RetryPolicy
+from tfimm_resolver.transfer import download
+from tfimm_resolver.transfer.partial_store import PartStore
 
 SIZE = len(archive())
 CONNECTIONS = 8
@@ -63,7 +64,7 @@ def test_no_more_connections_are_made_than_are_set(connections: str, host: Host,
 def test_an_archive_about_as_long_as_its_ranges_comes_whole(
     range_bytes: int, asked: int, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", range_bytes)
+    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", range_bytes)
     assert files_in(resolve(host.put("/m.tar.gz", archive()))) == files()
     assert len(host.asked) == asked and host.sent_bytes() == SIZE and left_in(cache_dir) == WHOLE
 
@@ -164,9 +165,9 @@ def test_a_download_that_is_let_go_writes_nothing_more(host: Host, tmp_path: Pat
     """As after an interrupt before anybody reads: the next call goes on with the same parts."""
     gate = Gate(SIZE // 2)
     url = host.put("/m.tar.gz", archive(), gated(gate))
-    untouched = download.begin("m", url, Parts(tmp_path / "untouched"), Tries())
+    untouched = download.open_download("m", url, PartStore(tmp_path / "untouched"), RetryPolicy())
     untouched.close()
-    body = download.begin("m", url, Parts(tmp_path / "parts"), Tries())
+    body = download.open_download("m", url, PartStore(tmp_path / "parts"), RetryPolicy())
     assert body.read(1)
     body.close()
     sizes = {path.name: path.stat().st_size for path in tmp_path.glob("*/*")}

@@ -29,7 +29,7 @@ from tests.faults.origin import (
 from tests.processes import start
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError, IntegrityError
-from tfimm_resolver.ranges import Ranges
+from tfimm_resolver.transfer.parallel_ranges import RangedDownload
 
 SIZE = len(archive())
 BIG = 4_000_000
@@ -38,7 +38,8 @@ LAST_PIECE_BYTES = 1 << 15
 CONNECTIONS = 8
 RESOLVE = f"""
     import sys
-    from tfimm_resolver import download, resolve
+    from tfimm_resolver.transfer import download
+    from tfimm_resolver import resolve
     download.RANGE_BYTES = {1 << 18}  # only the size of a range: sixteen of them in 4 MB
     print(resolve(sys.argv[1]))
 """
@@ -147,10 +148,10 @@ def test_parts_of_another_handle_are_not_used(host: Host, cache_dir: Path) -> No
 
 
 def moved_parts(cache_dir: Path, handle: str) -> None:
-    from tfimm_resolver.cache import name_of
+    from tfimm_resolver.cache.cache import entry_name_for_key
 
     (parts,) = cache_dir.glob("*.parts")
-    parts.rename(cache_dir / f"{name_of(handle)}.parts")
+    parts.rename(cache_dir / f"{entry_name_for_key(handle)}.parts")
 
 
 def test_parts_that_say_they_are_of_another_place_are_not_used(host: Host, cache_dir: Path) -> None:
@@ -317,10 +318,11 @@ def test_a_server_that_starts_anew_is_asked_for_a_whole_stream_again(cache_dir: 
 def test_ctrl_c_says_nothing_of_the_connections_that_it_ends(host: Host, cache_dir: Path) -> None:
     code = f"""
         import signal, sys
-        from tfimm_resolver import cli, download
+        from tfimm_resolver.cli import app
+        from tfimm_resolver.transfer import download
         download.RANGE_BYTES = {1 << 18}  # only the size of a range
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job of a shell does not inherit
-        sys.exit(cli.main(["resolve", sys.argv[1]]))
+        sys.exit(app.main(["resolve", sys.argv[1]]))
     """
     gate = Gate(len(archive(BIG)) // 2)
     with start(code, host.put("/m.tar.gz", archive(BIG), gated(gate))) as job:
@@ -364,9 +366,9 @@ def test_the_first_answer_is_of_the_first_part_however_late_its_connection_begin
     with monkeypatch.context() as patch, pytest.raises(FetchError):
         patch.setenv("TFIMM_RESOLVER_RETRIES", "0")
         resolve(host.put("/m.tar", plain, after(8, gone)), sha256=pin)
-    asked, work, were_late = len(host.asked), Ranges._work, []
+    asked, work, were_late = len(host.asked), RangedDownload._work, []
 
-    def late(self: Ranges, *args: object) -> None:
+    def late(self: RangedDownload, *args: object) -> None:
         if any(isinstance(arg, requests.Response) for arg in args):
             until_s = time.monotonic() + 10
             while len(host.asked) < asked + 3 and time.monotonic() < until_s:  # two others have asked for theirs
@@ -374,6 +376,6 @@ def test_the_first_answer_is_of_the_first_part_however_late_its_connection_begin
             were_late.append(len(host.asked) >= asked + 3)
         work(self, *args)
 
-    monkeypatch.setattr(Ranges, "_work", late)
+    monkeypatch.setattr(RangedDownload, "_work", late)
     assert files_in(resolve(host.put("/m.tar", plain), sha256=pin)) == files() and left_in(cache_dir) == WHOLE
     assert were_late == [True]

@@ -24,13 +24,13 @@ from tfimm_resolver.errors import CacheError
 
 RESOLVE = """
     import tfimm_resolver
-    from tfimm_resolver import download
+    from tfimm_resolver.transfer import download
     download.RANGE_BYTES = int(sys.argv[2])  # only how much comes with one request
     tfimm_resolver.resolve(sys.argv[1], refresh="refresh" in sys.argv[3:])
 """
 COMMAND = """
     import runpy
-    from tfimm_resolver import download
+    from tfimm_resolver.transfer import download
     download.RANGE_BYTES = int(sys.argv[2])  # only how much comes with one request
     sys.argv[:] = ["tfimm-resolver", "resolve", sys.argv[1], *(f"--{word}" for word in sys.argv[3:])]
     runpy.run_module("tfimm_resolver", run_name="__main__")

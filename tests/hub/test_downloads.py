@@ -53,7 +53,7 @@ def test_brings_a_file_whole_to_where_it_was_wanted_and_leaves_nothing_else(orig
 
 
 def test_what_a_killed_process_staged_goes_with_the_next_call(origin: Origin, tmp_path: Path) -> None:
-    code = "import sys; from tfimm_resolver.holder import new_word; print(new_word(), flush=True); sys.stdin.read()"
+    code = "import sys; from tfimm_resolver.locking.owner import new_token; print(new_token(), flush=True); sys.stdin.read()"
     with start(code, stdin=subprocess.PIPE) as living:  # type: ignore[arg-type]
         assert living.stdout is not None
         alive, dead = living.stdout.readline().strip(), run(code)

@@ -14,7 +14,7 @@ from tests.faults.origin import Host, says
 from tests.mirrors.nginx import PROGRAM, Nginx
 from tests.processes import start
 from tfimm_resolver import resolve
-from tfimm_resolver.cache import name_of
+from tfimm_resolver.cache.cache import entry_name_for_key
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="nginx is not installed (Debian's nginx-light)")
 
@@ -59,7 +59,7 @@ def resolved_on(machines: int, handle: str, nginx: Nginx, folder: Path) -> list[
             job.kill()
             job.wait()
     assert [job.returncode for job in jobs] == [0] * machines, (told, nginx.told())
-    return [files_in(folder / f"machine{number}" / name_of(handle)) for number in range(machines)]
+    return [files_in(folder / f"machine{number}" / entry_name_for_key(handle)) for number in range(machines)]
 
 
 @pytest.mark.parametrize("options", [SLICES, COMMON], ids=["slices", "whole"])

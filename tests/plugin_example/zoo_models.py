@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from tfimm_resolver.errors import HandleError
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Fetch
-from tfimm_resolver.transfer import Transfer
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources.plan import Fetch
+from tfimm_resolver.transfer.downloader import Downloader
 
 
 def plan(handle: Handle) -> Fetch:
@@ -17,7 +17,7 @@ def plan(handle: Handle) -> Fetch:
         raise HandleError(f"{handle} names no animal", fix="Write zoo://ANIMAL.")
     base = os.environ.get("ZOO_URL", "https://zoo.example.org")
 
-    def fill(into: Path, transfer: Transfer) -> None:
+    def fill(into: Path, transfer: Downloader) -> None:
         transfer.archive(f"{base}/{handle.host}.tgz", into)
 
     return Fetch(handle.key, fill)

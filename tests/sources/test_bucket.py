@@ -14,7 +14,7 @@ from tests.buckets import fill_s3, paths_asked
 from tests.stores.gcs import Gcs
 from tests.stores.s3 import S3
 from tests.test_cli import ran
-from tfimm_resolver import objects, resolve
+from tfimm_resolver import resolve
 from tfimm_resolver.errors import (
     ArchiveError,
     FetchError,
@@ -24,6 +24,7 @@ from tfimm_resolver.errors import (
     OfflineError,
     ResolverError,
 )
+from tfimm_resolver.object_store import client
 
 PIECE_BYTES = 1000
 TAR = tar_of(*(member(name, data) for name, data in MODEL.items()))
@@ -45,7 +46,7 @@ def amazon(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> Gcs:
     """A store that speaks Amazon's protocol as far as reading goes, and that can be held; pieces are small."""
     for variable, value in {"ENDPOINT_URL": gcs.url, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
         monkeypatch.setenv(f"AWS_{variable}", value)
-    monkeypatch.setattr(objects, "PIECE_BYTES", PIECE_BYTES)
+    monkeypatch.setattr(client, "CHUNK_BYTES", PIECE_BYTES)
     for name, data in LARGE.items():
         gcs.buckets["bucket"].put(f"m/{name}", data)
     gcs.buckets["bucket"].put("m.tar.gz", tar_gz(LARGE))
@@ -194,7 +195,7 @@ def test_a_directory_of_google_s_is_left_where_it_is_and_nobody_is_asked(gcs: Gc
 
 
 def test_an_archive_of_google_s_that_everybody_may_read_comes_in_ranges(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", PIECE_BYTES)
+    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", PIECE_BYTES)
     gcs.bucket("public", token="secret", public=True).put("a b/m.tar.gz", tar_gz(LARGE))
     assert files_in(resolve("gs://public/a b/m.tar.gz")) == LARGE
     assert {(one.kind, one.status, one.authorization) for one in gcs.log} == {("get", 206, None)} and len(gcs.log) > 5

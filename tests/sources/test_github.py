@@ -22,8 +22,8 @@ from tfimm_resolver.errors import (
     OfflineError,
     UnknownRefError,
 )
-from tfimm_resolver.sources import SCHEMES
 from tfimm_resolver.sources.github import Repository
+from tfimm_resolver.sources.registry import SCHEMES
 
 FILES = {"hubconf.py": "def one():\n    return 1\n", "models/net.py": "x = 1\n"}
 HUBCONF = {name: text.encode() for name, text in FILES.items()}
@@ -334,6 +334,6 @@ def test_with_a_token_the_rest_api_answers_where_git_does_not(
 def test_importing_the_source_is_light() -> None:
     from tests.processes import run
 
-    code = "import sys, tfimm_resolver; print('tfimm_resolver.git_refs' in sys.modules, 'base64' in sys.modules)"
+    code = "import sys, tfimm_resolver; print('tfimm_resolver.sources.github_refs' in sys.modules, 'base64' in sys.modules)"
     assert run(code).startswith("False")
     assert SCHEMES.count("github") == 1

@@ -20,8 +20,8 @@ from tests.hugging_face import Handler, HuggingFace, blob_id, listed
 from tests.processes import run, start
 from tests.test_names import put_model
 from tfimm_resolver import resolve, set_model_cache
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.cli import main
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cli.app import main
 from tfimm_resolver.errors import (
     AccessError,
     ArchiveError,
@@ -33,7 +33,7 @@ from tfimm_resolver.errors import (
     ResolverError,
     TransferTimeoutError,
 )
-from tfimm_resolver.handle import Handle
+from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.sources.hugging_face import plan
 
 pytest.importorskip("huggingface_hub", reason="pip install 'tfimm_resolver[hf]'")
@@ -129,7 +129,7 @@ def test_a_commit_is_fetched_once_and_recorded_with_every_hash(hugging_face: Hug
     commit = hugging_face.push("o/m", MODEL)
     key = f"hf://o/m@{commit}"
     path = resolve(key)
-    assert path == f"{cache_dir}/{name_of(key)}" and files_in(path) == MODEL
+    assert path == f"{cache_dir}/{entry_name_for_key(key)}" and files_in(path) == MODEL
     before = asked(hugging_face)
     assert {resolve(text) for text in (key, f"https://huggingface.co/o/m/tree/{commit}", f"{key}/")} == {path}
     assert asked(hugging_face) == before
@@ -189,7 +189,7 @@ def test_what_lies_in_the_cache_is_neither_a_link_nor_the_librarys(
     assert files_in(path) == MODEL and not any(file.is_symlink() for file in path.rglob("*"))
     assert fetched(hugging_face) == before, "what the library has is not fetched again"
     assert sorted(os.listdir(cache_dir)) == sorted(
-        [path.name, f"{path.name}.descriptor.txt", f"{name_of('hf://o/m')}.latest.txt"]
+        [path.name, f"{path.name}.descriptor.txt", f"{entry_name_for_key('hf://o/m')}.latest.txt"]
     )
 
 
@@ -590,7 +590,7 @@ def test_after_a_death_only_what_is_missing_comes(deadly: signal.Signals, huggin
 
 def test_what_came_earlier_is_not_believed(hugging_face: HuggingFace, cache_dir: Path, tmp_path: Path) -> None:
     commit = hugging_face.push("o/m", MODEL)
-    parts = cache_dir / f"{name_of(f'hf://o/m@{commit}')}.parts"
+    parts = cache_dir / f"{entry_name_for_key(f'hf://o/m@{commit}')}.parts"
     (parts / "variables").mkdir(parents=True)
     (parts / "saved_model.pb").write_bytes(b"a grapf")
     (tmp_path / "weights").write_bytes(MODEL[WEIGHTS])
@@ -603,7 +603,7 @@ def test_what_came_earlier_is_not_believed(hugging_face: HuggingFace, cache_dir:
 
 def test_where_others_may_write_nothing_is_kept_for_later(hugging_face: HuggingFace, cache_dir: Path) -> None:
     commit = hugging_face.push("o/m", MODEL)
-    parts = cache_dir / f"{name_of(f'hf://o/m@{commit}')}.parts"
+    parts = cache_dir / f"{entry_name_for_key(f'hf://o/m@{commit}')}.parts"
     parts.mkdir(parents=True)
     parts.chmod(0o777)
     (parts / "saved_model.pb").write_bytes(b"a graph")
@@ -616,7 +616,7 @@ def test_what_comes_is_kept_where_no_other_user_can_have_put_it_or_can_reach_it(
 ) -> None:
     """In a root of several users one of them may make the directory first, at the last moment."""
     commit = hugging_face.push("o/m", MODEL)
-    parts = cache_dir / f"{name_of(f'hf://o/m@{commit}')}.parts"
+    parts = cache_dir / f"{entry_name_for_key(f'hf://o/m@{commit}')}.parts"
     seen: set[tuple[bool, int]] = set()
 
     def look(_: Handler) -> bool:
@@ -661,7 +661,7 @@ def test_the_command_line_resolves_verifies_repairs_and_removes(
 
 
 def test_neither_a_hit_nor_being_offline_loads_the_library(hugging_face: HuggingFace) -> None:
-    from tests.test_house import HEAVY
+    from tests.light_start import HEAVY
 
     commit = hugging_face.push("o/m", MODEL)
     resolve("hf://o/m")

@@ -21,9 +21,9 @@ from tests.origin import Origin
 from tests.processes import run
 from tests.test_cli import ran
 from tests.test_names import put_model
-from tfimm_resolver import cached_model_path, lookup, resolve, set_model_cache
-from tfimm_resolver.cache import name_of
-from tfimm_resolver.cli import main
+from tfimm_resolver import cached_model_path, resolve, set_model_cache
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cli.app import main
 from tfimm_resolver.errors import (
     AccessError,
     ArchiveError,
@@ -34,10 +34,11 @@ from tfimm_resolver.errors import (
     OfflineError,
     ResolverError,
 )
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.models_file import FILE_NAME
-from tfimm_resolver.pins import answer_of
-from tfimm_resolver.resolver import find
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.models_file.discovery import FILE_NAME
+from tfimm_resolver.project.pins import answer_of
+from tfimm_resolver.resolution import rules
+from tfimm_resolver.resolution.resolver import find_cached
 from tfimm_resolver.sources.kaggle import plan
 
 PATH = "google/nnlm/tensorFlow2/en-dim50"
@@ -102,7 +103,7 @@ def test_every_spelling_without_a_version_has_one_key(text: str) -> None:
 
 def test_every_spelling_finds_what_one_of_them_brought(kaggle: Kaggle, cache_dir: Path) -> None:
     path = resolve(kaggle.publish(PATH, 3, tar_gz()))
-    assert path == f"{cache_dir}/{name_of(f'{KEY}/3')}" and files_in(path) == MODEL
+    assert path == f"{cache_dir}/{entry_name_for_key(f'{KEY}/3')}" and files_in(path) == MODEL
     assert {resolve(text) for text in VERSIONED} == {path}
     assert kaggle.asked() == [f"{PATH}/3/download"] and kaggle.heard(kaggle.api) == {None}
 
@@ -157,7 +158,7 @@ def test_a_signed_address_reaches_neither_disk_nor_log(
 @pytest.fixture
 def member(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> Kaggle:
     """Kaggle, with credentials that are accepted, for models that want them, which come in small ranges."""
-    monkeypatch.setattr("tfimm_resolver.download.RANGE_BYTES", faults.RANGE_BYTES)
+    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", faults.RANGE_BYTES)
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
     kaggle.members.add(BEARER)
     return kaggle
@@ -226,7 +227,7 @@ def test_without_a_version_the_newest_is_asked_for_at_each_call(kaggle: Kaggle, 
     kaggle.publish(PATH, 10, tar_gz(NEW))
     assert files_in(resolve(f"kaggle://{PATH}")) == NEW and files_in(old) == MODEL
     assert sorted(os.listdir(cache_dir)) == sorted(
-        name_of(f"{KEY}/{version}") + end for version in (3, 10) for end in ("", ".descriptor.txt")
+        entry_name_for_key(f"{KEY}/{version}") + end for version in (3, 10) for end in ("", ".descriptor.txt")
     )
 
 
@@ -320,11 +321,11 @@ def test_a_newer_version_that_somebody_fetched_does_not_take_the_place_of_the_pi
     assert resolve(f"kaggle://{PATH}", sha256=pin) == first and "is served from the cache" in caplog.text
     offline(kaggle, monkeypatch)
     assert resolve(f"kaggle://{PATH}", sha256=pin) == first
-    found = find(lookup.answer(pinned))
+    found = find_cached(rules.match_rule(pinned))
     assert found and found.path == first
     assert files_in(resolve(f"kaggle://{PATH}")) == NEW
     with pytest.raises(IntegrityError, match=f"pinned {pin[::-1]}"):
-        find(lookup.answer(Handle.parse(f"kaggle://{PATH}", sha256=pin[::-1])))
+        find_cached(rules.match_rule(Handle.parse(f"kaggle://{PATH}", sha256=pin[::-1])))
 
 
 def test_lock_sees_that_there_is_a_newer_version_than_the_pinned_one(
@@ -362,7 +363,9 @@ def test_where_kaggle_cannot_say_the_newest_a_mirror_with_the_pinned_one_helps(
     with monkeypatch.context() as patch:
         newest_does_not_come(kaggle, patch)
         path = resolve("m")
-    assert files_in(path) == MODEL and path.endswith(name_of(mirror)), "what is pinned came under the key of version 3"
+    assert files_in(path) == MODEL and path.endswith(entry_name_for_key(mirror)), (
+        "what is pinned came under the key of version 3"
+    )
     offline(kaggle, monkeypatch)
     assert resolve("m") == cached_model_path("m") == path and origin.asked == ["/gone.tgz", "/mirror.tgz"]
     Path(f"{path}/saved_model.pb").unlink()
@@ -379,7 +382,7 @@ def test_an_override_of_the_version_that_is_the_newest_counts(
     offline(kaggle, monkeypatch)
     assert resolve(f"kaggle://{PATH}") == str(mine)
     upstream = answer_of(Handle.parse(f"kaggle://{PATH}"))
-    assert find(upstream) is None, "what lock pins is not what somebody has put in its place"
+    assert find_cached(upstream) is None, "what lock pins is not what somebody has put in its place"
 
 
 def test_what_an_extra_root_has_serves_where_kaggle_fails(
@@ -389,7 +392,7 @@ def test_what_an_extra_root_has_serves_where_kaggle_fails(
     cache_dir.rename(tmp_path / "baked")
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "baked"))
     offline(kaggle, monkeypatch)
-    assert resolve(f"kaggle://{PATH}") == f"{tmp_path}/baked/{name_of(f'{KEY}/2')}"
+    assert resolve(f"kaggle://{PATH}") == f"{tmp_path}/baked/{entry_name_for_key(f'{KEY}/2')}"
 
 
 def test_what_a_bucket_has_serves_where_kaggle_fails(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -688,7 +691,7 @@ def test_a_version_that_is_not_there_is_told(kaggle: Kaggle) -> None:
 
 
 def test_neither_a_hit_nor_what_lies_here_loads_the_network(kaggle: Kaggle) -> None:
-    from tests.test_house import HEAVY
+    from tests.light_start import HEAVY
 
     resolve(kaggle.publish(PATH, 1, tar_gz()))
     kagglehubs(2)

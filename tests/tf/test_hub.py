@@ -51,7 +51,8 @@ CODE = """
     import logging, sys
     import numpy as np
     logging.basicConfig(level=logging.WARNING)
-    from tfimm_resolver import cli, hub
+    from tfimm_resolver.cli import app
+    from tfimm_resolver import hub
     for name, factor in (("ada/models", 4), ("eve/models", 9)):
         model = hub.load(name, "dense", pretrained=True, trust_repo=True)
         assert np.allclose(model.predict(np.ones((1, 3)), verbose=0), [[12 * factor, 15 * factor]]), name
@@ -61,8 +62,8 @@ CODE = """
     import tensorflow as tf
     again = tf.keras.models.load_model(path, custom_objects={"Scaled": type(model.layers[-1])})
     assert np.allclose(again(np.ones((1, 3))), [[108, 135]])
-    assert cli.main(["hub", "load", "ada/models", "dense", "--arg", "pretrained=true"]) == 0
-    assert cli.main(["hub", "load", "ada/models", "dense", "--json"]) == 0
+    assert app.main(["hub", "load", "ada/models", "dense", "--arg", "pretrained=true"]) == 0
+    assert app.main(["hub", "load", "ada/models", "dense", "--json"]) == 0
 """
 
 

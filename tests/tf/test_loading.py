@@ -14,7 +14,7 @@ from tests.origin import Origin
 from tests.processes import run
 from tfimm_resolver import load, load_options
 from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, TensorFlowMissingError, UnknownHandleError
-from tfimm_resolver.loading import describe
+from tfimm_resolver.loading.loader import describe
 
 tf = pytest.importorskip("tensorflow")
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.processes import run
 from tests.tf.cluster import Cluster
-from tfimm_resolver import placement
+from tfimm_resolver.loading import devices
 
 tf = pytest.importorskip("tensorflow")
 
@@ -90,15 +90,15 @@ def test_sees_no_remote_worker_in_several_devices_of_this_process(line: Path) ->
 
 def test_leaves_it_to_tensorflow_where_nothing_is_remote(tmp_path: Path) -> None:
     for path in (str(tmp_path), "", "file:///models/line", "ram://models/line", "gs://bucket/model"):
-        assert placement.io_device(tf, path) is None
+        assert devices.io_device(tf, path) is None
     with tf.device("/device:CPU:0"), tf.Graph().as_default():
-        assert placement.io_device(tf, str(tmp_path)) is None
-        assert placement.remote_tasks(tf) == set()
-    assert placement.with_io_device(tf, None, None).experimental_io_device is None
+        assert devices.io_device(tf, str(tmp_path)) is None
+        assert devices.remote_tasks(tf) == set()
+    assert devices.with_io_device(tf, None, None).experimental_io_device is None
 
 
 def test_tells_what_this_process_has_to_read() -> None:
     for path in ("/models/line", "", "models/line", "file:///models/line", "ram://models/line"):
-        assert placement.is_local(path), path
+        assert devices.is_local(path), path
     for path in ("gs://bucket/line", "s3://bucket/line", "hdfs://host/line"):
-        assert not placement.is_local(path), path
+        assert not devices.is_local(path), path

@@ -11,7 +11,7 @@ import tfimm_resolver
 from tests.archives import files_in, tar_gz
 from tests.origin import Origin
 from tests.processes import run
-from tfimm_resolver.models_file import FILE_NAME
+from tfimm_resolver.models_file.discovery import FILE_NAME
 
 pytest.importorskip("tensorflow_hub")
 

@@ -116,7 +116,7 @@ def test_says_so_too_of_a_worker_without_local_files(cluster: Cluster) -> None:
             tf.errors.InvalidArgumentError(None, None, f"{reader}: Unimplemented: {scheme}"),
             tf.errors.UnimplementedError(None, None, scheme),
         ):
-            print(type(tfimm_resolver.loading._told(tf, path, None, error)).__name__)
+            print(type(tfimm_resolver.loading.loader._translate_error(tf, path, None, error)).__name__)
         """
     )
     assert said.split() == ["UnseenFilesError"] * 2
@@ -226,7 +226,7 @@ def test_knows_tensorflows_own_words_for_a_tensor_that_is_too_large(cluster: Clu
             "<stack traces unavailable>\\nFailed to encode tensor to byte buffer: Cannot encode a Tensor that exceeds the 2GB "
             "protobuf limit. Exceeded bytes: 52516352",
         ):
-            told = tfimm_resolver.loading._told(tf, path, HERE, tf.errors.InternalError(None, None, text))
+            told = tfimm_resolver.loading.loader._translate_error(tf, path, HERE, tf.errors.InternalError(None, None, text))
             print(type(told).__name__, "InternalError: Failed " in told.text, "gs://" in told.fix)
         """
     )

@@ -8,7 +8,7 @@ from typing import Any
 from tfimm_resolver.hub import downloads, repository
 from tfimm_resolver.hub.downloads import download_url_to_file
 from tfimm_resolver.hub.hubconf import Hubconf
-from tfimm_resolver.hub.places import get_dir, set_dir
+from tfimm_resolver.hub.layout import get_dir, set_dir
 from tfimm_resolver.hub.weights import load_saved_model_from_url, load_state_dict_from_url
 
 __all__ = [
@@ -25,6 +25,10 @@ __all__ = [
 _list = list
 
 
+def __dir__() -> _list[str]:
+    return __all__
+
+
 def list(  # noqa: A001  # torch.hub's names
     github: str,
     force_reload: bool = False,
@@ -33,10 +37,10 @@ def list(  # noqa: A001  # torch.hub's names
     verbose: bool = True,
 ) -> _list[str]:
     """The entry points of a repository: imports its ``hubconf.py``, so it has to be trusted. All else is as of ``load``."""
-    folder = repository.directory(
+    folder = repository.ensure_directory(
         github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo, verbose=verbose
     )
-    with downloads.reloading(force_reload):
+    with downloads.force_reload_scope(force_reload):
         return Hubconf(folder).names()
 
 
@@ -44,8 +48,10 @@ def help(  # noqa: A001
     github: str, model: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: bool | str = "check"
 ) -> str | None:
     """The docstring of an entry point, None if it has none. All else is as of ``load``."""
-    folder = repository.directory(github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo)
-    with downloads.reloading(force_reload):
+    folder = repository.ensure_directory(
+        github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo
+    )
+    with downloads.force_reload_scope(force_reload):
         return Hubconf(folder).entry(model).__doc__
 
 
@@ -83,7 +89,7 @@ def load(
         EntryPointError: if there is no such entry point, or it raised: that error is the cause.
         CacheError: if the directory of the hub cannot be used.
     """
-    folder = repository.directory(
+    folder = repository.ensure_directory(
         repo_or_dir,
         source=source,
         trust_repo=trust_repo,
@@ -91,5 +97,5 @@ def load(
         verbose=verbose,
         skip_validation=skip_validation,
     )
-    with downloads.reloading(force_reload):
+    with downloads.force_reload_scope(force_reload):
         return Hubconf(folder).call(model, *args, **kwargs)

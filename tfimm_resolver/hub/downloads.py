@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from tfimm_resolver import disk, locks, settings
-from tfimm_resolver.cache import Cache
+from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver.cache.cache import Cache
+from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError, ResolverError
-from tfimm_resolver.handle import ARCHIVE_SUFFIXES, Handle
-from tfimm_resolver.holder import OURS, is_word_alive
-from tfimm_resolver.hub import places
-from tfimm_resolver.record import Brought, Record
+from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
+from tfimm_resolver.hub import layout
+from tfimm_resolver.locking import lock as locking_lock
+from tfimm_resolver.locking.owner import TOKEN_PREFIXES, is_token_alive
+from tfimm_resolver.manifest import FetchResult
 
 _SUFFIX = r"\.(?:weights\.h5|tar\.gz|[A-Za-z0-9_]+)"
 _HASH = re.compile(rf"-([0-9a-f]{{8,64}}){_SUFFIX}$")
@@ -30,7 +33,7 @@ _reloaded: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("_re
 
 
 @contextlib.contextmanager
-def reloading(force_reload: bool) -> Iterator[None]:
+def force_reload_scope(force_reload: bool) -> Iterator[None]:
     """While an entry point runs: whether what it fetches is fetched anew."""
     before = _reloaded.set(set() if force_reload else None)
     try:
@@ -56,32 +59,32 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
         CacheError: if it cannot be written.
     """
     handle = _handle(url)
-    path = settings.expanded(os.fspath(dst))
+    path = settings.expand_path(os.fspath(dst))
     prefix = _prefix(hash_prefix)
     if not os.path.isdir(os.path.dirname(path)) or os.path.isdir(path):
         raise CacheError(f"cannot write {path}: {'it is a directory' if os.path.isdir(path) else 'its directory is missing'}")
-    settings.check()
+    settings.validate()
     with contextlib.ExitStack() as after:
         try:
             beside = path + _BESIDE
-            lock = locks.acquire(f"{beside}.lock", str(handle))
+            lock = locking_lock.acquire(f"{beside}.lock", str(handle))
             assert lock is not None
             after.callback(lock.release)
             _remove_unfinished(beside)
             staged = Path(f"{beside}.{lock.mine.word}.tmp")
-            after.callback(disk.remove_tree, str(staged), ignore_errors=True)
+            after.callback(fs.remove_tree, str(staged), ignore_errors=True)
             staged.mkdir(mode=0o700)
             brought = _brought(handle, staged, Path(f"{beside}.parts"), _FILE, prefix, is_quiet=not progress)
             _check_hash(brought.origin.sha256, prefix, str(handle))
-            disk.flush(str(staged))
-            disk.replace(str(staged / _FILE), path)
+            fs.fsync_tree(str(staged))
+            fs.durable_replace(str(staged / _FILE), path)
         except ResolverError:
             raise
         except OSError as error:
             raise CacheError(f"cannot write {path}: {error.strerror}") from error
 
 
-def fetched(
+def fetch_weights(
     url: str, model_dir: str | os.PathLike[str] | None, file_name: str | None, *, check_hash: bool, progress: bool
 ) -> str:
     """The path of a file in the cache of weights, or of the directory that an archive unpacked to.
@@ -92,13 +95,13 @@ def fetched(
         CacheError: if the cache cannot be used.
     """
     handle = _handle(url)
-    name = name_of(url, file_name)
+    name = filename_from_url(url, file_name)
     prefix = _named_hash(name) if check_hash else None
-    cache, key = places.weights(model_dir), f"{name} {handle.key}"
+    cache, key = layout.weights(model_dir), f"{name} {handle.key}"
     is_archive = name.lower().endswith(ARCHIVE_SUFFIXES)
 
-    def fill(into: Path, parts: Path) -> Brought:
-        settings.check()
+    def fill(into: Path, parts: Path) -> FetchResult:
+        settings.validate()
         brought = _brought(handle, into, parts, "" if is_archive else name, prefix, is_quiet=not progress)
         _check_hash(brought.origin.sha256, prefix, str(handle))
         return brought
@@ -115,7 +118,7 @@ def fetched(
     return cache.path(record) if is_archive else f"{cache.path(record)}/{name}"
 
 
-def name_of(url: str, file_name: str | None = None) -> str:
+def filename_from_url(url: str, file_name: str | None = None) -> str:
     """The name of a file that comes from a URL: the last part of its path, if no other one is said.
 
     Raises:
@@ -134,12 +137,12 @@ def _handle(url: str) -> Handle:
     return handle
 
 
-def _brought(handle: Handle, into: Path, parts: Path, name: str, prefix: str | None, *, is_quiet: bool) -> Brought:
+def _brought(handle: Handle, into: Path, parts: Path, name: str, prefix: str | None, *, is_quiet: bool) -> FetchResult:
     """Bring a file of that name, or unpack an archive where there is none; the caller compares its sha256 with ``prefix``."""
-    from tfimm_resolver.transfer import Transfer
+    from tfimm_resolver.transfer.downloader import Downloader
 
     is_hash_known = len(prefix or "") >= _TELLING_DIGITS
-    transfer = Transfer(handle, parts, is_quiet=is_quiet, is_hash_known=is_hash_known)
+    transfer = Downloader(handle, parts, is_quiet=is_quiet, is_hash_known=is_hash_known)
     try:
         if name:
             transfer.file(handle.url(), into, name)
@@ -150,7 +153,7 @@ def _brought(handle: Handle, into: Path, parts: Path, name: str, prefix: str | N
             raise
         text = f"{handle} is not in {into.parent}\n  TFIMM_RESOLVER_OFFLINE is set"
         raise error.retold(text, "Unset it, or copy that directory here.") from error
-    return Brought(transfer.origin, transfer.files)
+    return FetchResult(transfer.origin, transfer.files)
 
 
 def _remove_unfinished(path: str) -> None:
@@ -158,9 +161,9 @@ def _remove_unfinished(path: str) -> None:
     folder, name = os.path.split(path)
     for other in os.listdir(folder):
         word, _, kind = other.removeprefix(f"{name}.").partition(".")
-        is_staged = other.startswith(f"{name}.") and kind in ("tmp", "parts") and word.startswith(OURS)
-        if is_staged and not is_word_alive(word, by_us=False):
-            disk.remove_tree(f"{folder}/{other}", ignore_errors=True)
+        is_staged = other.startswith(f"{name}.") and kind in ("tmp", "parts") and word.startswith(TOKEN_PREFIXES)
+        if is_staged and not is_token_alive(word, by_us=False):
+            fs.remove_tree(f"{folder}/{other}", ignore_errors=True)
 
 
 def _is_spoilt(cache: Cache, known: Record) -> bool:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from tfimm_resolver.errors import EntryPointError, HandleError, MissingDependencyError, ResolverError
-from tfimm_resolver.hub.isolation import Space, space_of
+from tfimm_resolver.hub.isolation import ModuleNamespace, namespace_for
 from tfimm_resolver.hub.repository import HUBCONF
 
 _DEPENDENCIES = "dependencies"
@@ -28,7 +28,7 @@ class Hubconf:
 
     def __init__(self, folder: str) -> None:
         self._path = f"{folder}/{HUBCONF}"
-        self._space = space_of(folder, HUBCONF)
+        self._space = namespace_for(folder, HUBCONF)
         self._check(_stated(self._path))
         try:
             with _translated(f"{self._path} cannot be imported"), self._space.entered():
@@ -102,7 +102,7 @@ def _stated(path: str) -> list[str]:
     return stated
 
 
-def _is_installed(name: str, space: Space) -> bool:
+def _is_installed(name: str, space: ModuleNamespace) -> bool:
     try:
         return space.owns(name.partition(".")[0]) or importlib.util.find_spec(name) is not None
     except (ImportError, ValueError, AttributeError):  # of a parent; a module without a spec, which is there

@@ -20,7 +20,7 @@ PREFIX = "tfimm_hub_"
 _lock = threading.RLock()
 
 
-class Space:
+class ModuleNamespace:
     """The modules of one repository: all below one package, whose name is this repository's alone.
 
     Its own code says ``import models`` and gets ``tfimm_hub_<...>.models``, now and from any function that runs later:
@@ -101,13 +101,13 @@ class Space:
         _spaces.pop(self.name, None)
 
 
-_spaces: dict[str, Space] = {}
+_spaces: dict[str, ModuleNamespace] = {}
 
 
 class _Importlib(ModuleType):
     """``importlib``, whose ``import_module`` knows the repository's own modules, too."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: ModuleNamespace) -> None:
         super().__init__("importlib")
         self.import_module = space.import_module
 
@@ -118,7 +118,7 @@ class _Importlib(ModuleType):
 class _Loader(SourceFileLoader):
     """Gives a module the ``__import__`` of its repository; writes no bytecode, as trees stay as they were published."""
 
-    def __init__(self, name: str, path: str, space: Space) -> None:
+    def __init__(self, name: str, path: str, space: ModuleNamespace) -> None:
         super().__init__(name, path)
         self._space = space
 
@@ -145,7 +145,7 @@ class _Finder:
         return spec
 
 
-def space_of(folder: str, module: str) -> Space:
+def namespace_for(folder: str, module: str) -> ModuleNamespace:
     """The space of the repository in ``folder``: the same one as long as the file ``module`` there is the same."""
     status = os.stat(f"{folder}/{module}")
     mark = f"{os.path.realpath(folder)}\n{status.st_mtime_ns}\n{status.st_size}"
@@ -155,7 +155,7 @@ def space_of(folder: str, module: str) -> Space:
         if not any(finder is _Finder for finder in sys.meta_path):
             sys.meta_path.insert(0, _Finder)
         if name not in _spaces:
-            space = _spaces[name] = Space(name, os.path.abspath(folder))
+            space = _spaces[name] = ModuleNamespace(name, os.path.abspath(folder))
             package = ModuleType(name, f"The repository in {folder}.")
             package.__path__ = space.folders
             sys.modules[name] = package

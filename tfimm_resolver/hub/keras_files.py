@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from tfimm_resolver.archives.member_policy import quote_name
 from tfimm_resolver.errors import LoadError
-from tfimm_resolver.member_names import shown
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF"
 _CONFIG, _METADATA = "config.json", "metadata.json"
@@ -228,7 +228,7 @@ def _find_outside(file: IO[bytes]) -> str | None:
 
 def _quote(text: object) -> str:
     """Text of a file for a message: short, and without characters that steer a terminal."""
-    return shown(str(text)[:_SHOWN_CHARACTERS])
+    return quote_name(str(text)[:_SHOWN_CHARACTERS])
 
 
 def _fix(path: str, how: str = "") -> str:

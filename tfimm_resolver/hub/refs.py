@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass, replace
 
 from tfimm_resolver import settings
-from tfimm_resolver.cache import Cache
+from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
-from tfimm_resolver.git_names import COMMIT
-from tfimm_resolver.git_refs import Tip
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.hub import places
+from tfimm_resolver.handles.git import COMMIT
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.hub import layout
 from tfimm_resolver.sources import github
 from tfimm_resolver.sources.github import Repository
+from tfimm_resolver.sources.github_refs import Tip
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -26,7 +26,7 @@ _ASKED_AGAIN_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ResolvedRef:
     """A repository with the ref that is meant, and its tip.
 
     Attributes:
@@ -39,7 +39,7 @@ class Chosen:
     default: Tip | None = None
 
 
-def chosen(asked: Repository, cache: Cache, *, force_reload: bool, skip_validation: bool) -> Chosen:
+def resolve_ref(asked: Repository, cache: Cache, *, force_reload: bool, skip_validation: bool) -> ResolvedRef:
     """What is meant. Asks the host only for what is not cached, and once a day for the name of a default branch.
 
     Raises:
@@ -49,22 +49,22 @@ def chosen(asked: Repository, cache: Cache, *, force_reload: bool, skip_validati
     if not asked.ref:
         return _default(asked, cache, force_reload)
     if not force_reload and cache.find(asked.identity) is not None:
-        return Chosen(asked)
+        return ResolvedRef(asked)
     if skip_validation:
-        return Chosen(asked, Tip("", asked.ref if COMMIT.fullmatch(asked.ref) else ""))
-    return Chosen(asked, _tip(asked, cache, asked))
+        return ResolvedRef(asked, Tip("", asked.ref if COMMIT.fullmatch(asked.ref) else ""))
+    return ResolvedRef(asked, _tip(asked, cache, asked))
 
 
-def _default(asked: Repository, cache: Cache, force_reload: bool) -> Chosen:
-    name = places.note_name(asked.identity) + _NOTE
-    known, asked_s = _noted(cache.root.read(name), asked)
+def _default(asked: Repository, cache: Cache, force_reload: bool) -> ResolvedRef:
+    name = layout.note_filename(asked.identity) + _NOTE
+    known, asked_s = _load_default_branch(cache.root.read(name), asked)
     copy = known and cache.find(known.identity)
     if known and copy and not force_reload:
         if settings.is_offline():
             log.warning("%s: offline, so %s is taken for its default branch", asked.name, _shown(known, copy.origin.commit))
-            return Chosen(known)
+            return ResolvedRef(known)
         if 0 <= time.time() - asked_s < _ASKED_AGAIN_S:
-            return Chosen(known)
+            return ResolvedRef(known)
     try:
         tip = _tip(asked, cache, known or asked)
     except FetchError as error:
@@ -72,11 +72,13 @@ def _default(asked: Repository, cache: Cache, force_reload: bool) -> Chosen:
             raise
         shown = _shown(known, copy.origin.commit)
         log.warning("%s\n  %s is taken for the default branch of %s, as before", error.text, shown, asked.name)
-        note(cache, known, Tip(f"refs/heads/{known.ref}", copy.origin.commit))  # not to fail, and say so, at each call
-        return Chosen(known)
+        save_default_branch(
+            cache, known, Tip(f"refs/heads/{known.ref}", copy.origin.commit)
+        )  # not to fail, and say so, at each call
+        return ResolvedRef(known)
     now = replace(asked, ref=tip.name)
     is_cached = not force_reload and cache.find(now.identity) is not None
-    return Chosen(now, None if is_cached else tip, tip)
+    return ResolvedRef(now, None if is_cached else tip, tip)
 
 
 def _shown(repository: Repository, commit: str) -> str:
@@ -85,7 +87,7 @@ def _shown(repository: Repository, commit: str) -> str:
 
 def _tip(asked: Repository, cache: Cache, copy: Repository) -> Tip:
     """The tip, asked of the host; an error says what is with the copy that lies here."""
-    from tfimm_resolver.transfer import Transfer
+    from tfimm_resolver.transfer.downloader import Downloader
 
     try:
         if settings.is_offline():
@@ -93,7 +95,7 @@ def _tip(asked: Repository, cache: Cache, copy: Repository) -> Tip:
                 f"{asked.identity} cannot be brought to {cache.root.locate('')}: TFIMM_RESOLVER_OFFLINE is set",
                 fix='Unset it, or bring a copy and load that: load(path, model, source="local").',
             )
-        return github.find_tip(asked, Transfer(Handle.parse(asked.identity)))
+        return github.find_tip(asked, Downloader(Handle.parse(asked.identity)))
     except FetchError as error:
         told = cache.retold(copy.identity, error)
         if told is error:
@@ -101,7 +103,7 @@ def _tip(asked: Repository, cache: Cache, copy: Repository) -> Tip:
         raise told from error
 
 
-def _noted(text: str | None, asked: Repository) -> tuple[Repository | None, float]:
+def _load_default_branch(text: str | None, asked: Repository) -> tuple[Repository | None, float]:
     """The repository with its default branch as it was when last asked, and when that was."""
     try:
         facts = json.loads(text or "")
@@ -110,9 +112,9 @@ def _noted(text: str | None, asked: Repository) -> tuple[Repository | None, floa
         return None, 0
 
 
-def note(cache: Cache, repository: Repository, default: Tip) -> None:
+def save_default_branch(cache: Cache, repository: Repository, default: Tip) -> None:
     """Remember the default branch; what cannot be written is asked for again."""
     identity = replace(repository, ref="").identity
     facts = {"repository": identity, "ref": default.ref, "commit": default.commit, "asked_s": time.time()}
     with contextlib.suppress(CacheError):
-        cache.root.write(places.note_name(identity) + _NOTE, json.dumps(facts) + "\n")
+        cache.root.write(layout.note_filename(identity) + _NOTE, json.dumps(facts) + "\n")

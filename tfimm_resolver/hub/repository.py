@@ -7,21 +7,22 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tfimm_resolver import ownership, settings
+from tfimm_resolver import settings
 from tfimm_resolver.errors import CacheError, HandleError, NotFoundError
-from tfimm_resolver.git_refs import Tip
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.hub import places, refs, trust
-from tfimm_resolver.record import Brought
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.hub import layout, refs, trust
+from tfimm_resolver.manifest import FetchResult
+from tfimm_resolver.settings import ownership
 from tfimm_resolver.sources import github
 from tfimm_resolver.sources.github import Repository
+from tfimm_resolver.sources.github_refs import Tip
 
 log = logging.getLogger("tfimm_resolver")
 
 HUBCONF = "hubconf.py"
 
 
-def directory(
+def ensure_directory(
     repo_or_dir: str | os.PathLike[str],
     *,
     source: str = "github",
@@ -45,12 +46,12 @@ def directory(
     trust.check_choice(trust_repo)
     if not isinstance(repo_or_dir, str):
         raise HandleError(f"{repo_or_dir!r} names no repository", fix='For a directory call with source="local".')
-    asked, cache = Repository.parse(repo_or_dir), places.repositories()
-    chosen = refs.chosen(asked, cache, force_reload=force_reload, skip_validation=skip_validation)
+    asked, cache = Repository.parse(repo_or_dir), layout.repositories()
+    chosen = refs.resolve_ref(asked, cache, force_reload=force_reload, skip_validation=skip_validation)
     repository, tip = chosen.repository, chosen.tip
     record = cache.find(repository.identity) if tip is None else None
     commit = tip.commit if tip else record.origin.commit if record else ""
-    is_new = trust.is_newly_trusted(repository, commit, trust_repo)
+    is_new = trust.ask_for_trust(repository, commit, trust_repo)
     if tip is not None:
         record = cache.ensure(repository.identity, repository.identity, _filling(repository, tip), refresh=force_reload)
     if record is None or record.handle != repository.identity:
@@ -63,9 +64,9 @@ def directory(
         log.info("Using cache found in %s", cache.path(record))
     _check_owners(cache.path(record))
     if chosen.default is not None:
-        refs.note(cache, repository, chosen.default)
+        refs.save_default_branch(cache, repository, chosen.default)
     if is_new:
-        trust.note(repository)
+        trust.remember_trust(repository)
     return cache.path(record)
 
 
@@ -77,7 +78,7 @@ def _check_owners(tree: str) -> None:
     """
     fix = f"Remove {tree} and the record beside it, so that it is fetched anew. Or look at it, and chmod -R go-w {tree}."
     try:
-        with places.hub_guard().reading():
+        with layout.hub_guard().reading():
             ownership.check_tree(tree, fix)
     except CacheError:
         raise
@@ -85,25 +86,25 @@ def _check_owners(tree: str) -> None:
         raise CacheError(f"{tree} cannot be looked through: {error}", fix=fix) from error
 
 
-def _filling(repository: Repository, tip: Tip) -> Callable[[Path, Path], Brought]:
-    from tfimm_resolver.transfer import Transfer
+def _filling(repository: Repository, tip: Tip) -> Callable[[Path, Path], FetchResult]:
+    from tfimm_resolver.transfer.downloader import Downloader
 
-    def fill(into: Path, parts: Path) -> Brought:
-        settings.check()
-        transfer = Transfer(Handle.parse(repository.identity), parts)
-        github.bring(repository, tip, into, transfer)
+    def fill(into: Path, parts: Path) -> FetchResult:
+        settings.validate()
+        transfer = Downloader(Handle.parse(repository.identity), parts)
+        github.fetch_commit(repository, tip, into, transfer)
         if not (into / HUBCONF).is_file():
             raise NotFoundError(
                 f"{repository.identity} has no {HUBCONF} at commit {transfer.origin.commit}",
                 fix="Ask for another branch or tag, or its publisher for one: only that makes a repository one of models.",
             )
-        return Brought(transfer.origin, transfer.files)
+        return FetchResult(transfer.origin, transfer.files)
 
     return fill
 
 
 def _local(place: str | os.PathLike[str]) -> str:
-    path = settings.expanded(os.fspath(place))
+    path = settings.expand_path(os.fspath(place))
     if not os.path.isfile(f"{path}/{HUBCONF}"):
         raise NotFoundError(f"there is no {HUBCONF} in {path}", fix="Name the directory that holds it.")
     return path

@@ -7,9 +7,11 @@ import logging
 import os
 import sys
 
-from tfimm_resolver import locks, ownership, progress
+from tfimm_resolver._util import fs, terminal
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
-from tfimm_resolver.hub import places
+from tfimm_resolver.hub import layout
+from tfimm_resolver.locking import lock as locking_lock
+from tfimm_resolver.settings import ownership
 from tfimm_resolver.sources.github import Repository
 
 log = logging.getLogger("tfimm_resolver")
@@ -27,7 +29,7 @@ def check_choice(trust_repo: bool | str) -> None:
         raise HandleError(f"trust_repo is {trust_repo!r}", fix='It has to be True, False or "check".')
 
 
-def is_newly_trusted(repository: Repository, commit: str, trust_repo: bool | str) -> bool:
+def ask_for_trust(repository: Repository, commit: str, trust_repo: bool | str) -> bool:
     """Whether the user trusts the repository, and nobody has written that down yet.
 
     True stands for the answer yes; False asks even of a repository that is in the list.
@@ -43,11 +45,11 @@ def is_newly_trusted(repository: Repository, commit: str, trust_repo: bool | str
     return not is_known
 
 
-def note(repository: Repository) -> None:
+def remember_trust(repository: Repository) -> None:
     """Write down that a repository is trusted; where that cannot be, it is asked again."""
     path, lock = _path(), None
     try:
-        lock = locks.acquire(f"{path}.lock", "the list of trusted repositories")
+        lock = locking_lock.acquire(f"{path}.lock", "the list of trusted repositories")
         if repository.name not in _trusted():
             _append(path, repository.name)
     except OSError as error:
@@ -63,7 +65,7 @@ def _append(path: str, name: str) -> None:
     Raises:
         OSError: if it cannot be written, or would not be believed afterwards.
     """
-    file = ownership.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    file = fs.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         status = os.fstat(file)
         if not ownership.is_trusted(path, status):
@@ -75,17 +77,17 @@ def _append(path: str, name: str) -> None:
 
 
 def _path() -> str:
-    return f"{places.get_dir()}/{_LIST}"
+    return f"{layout.get_dir()}/{_LIST}"
 
 
 def _trusted() -> set[str]:
     """What stands in the list, unless somebody else could have written it: this user's word counts, and the system's."""
     path = _path()
     try:
-        with places.hub_guard().reading() as is_there:
+        with layout.hub_guard().reading() as is_there:
             if not is_there:
                 return set()
-            with open(path, encoding="utf-8", errors="replace", opener=ownership.open_regular) as file:
+            with open(path, encoding="utf-8", errors="replace", opener=fs.open_regular) as file:
                 status = os.fstat(file.fileno())
                 if ownership.is_trusted(path, status):
                     return {line.strip() for line in file}
@@ -95,7 +97,7 @@ def _trusted() -> set[str]:
     except CacheError:
         raise
     except OSError as error:
-        if error.errno != errno.ELOOP and not isinstance(error, ownership.NotRegularError):
+        if error.errno != errno.ELOOP and not isinstance(error, fs.NotRegularError):
             raise CacheError(f"cannot read {path}: {error.strerror}") from error
         # A link may lead to a text that happens to hold the line; from a pipe nothing may ever come.
         log.warning("%s is not a regular file: no repository is trusted for it", path)
@@ -108,7 +110,7 @@ def _ask(repository: Repository, commit: str) -> None:
         f"  repository  {repository.name}\n  commit      {commit or 'not looked up: skip_validation'}\n  to be seen  {seen}"
     )
     fix = f"Look at it, and if you trust it, call with trust_repo=True (command line: --trust).\n{facts}"
-    if not (progress.is_terminal(sys.stdin) or progress.is_notebook()):
+    if not (terminal.is_terminal(sys.stdin) or terminal.is_notebook()):
         raise UntrustedError(
             f"Untrusted repository. {repository.name} is not in {_path()}, and there is no terminal to ask on", fix=fix
         )

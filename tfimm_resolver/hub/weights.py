@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfimm_resolver import loading, settings
+from tfimm_resolver import settings
 from tfimm_resolver.errors import HandleError, LoadError, ResolverError, WeightsError
-from tfimm_resolver.handle import ARCHIVE_SUFFIXES
+from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 from tfimm_resolver.hub import downloads
 from tfimm_resolver.hub.safetensors import read as read_safetensors
+from tfimm_resolver.loading import loader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,13 +51,13 @@ def load_state_dict_from_url(
         FetchError: if it did not come; HashError if it has another sha256.
         WeightsError: if it cannot be read.
     """
-    name = downloads.name_of(url, file_name)
+    name = downloads.filename_from_url(url, file_name)
     if not name.lower().endswith((*_READERS, *ARCHIVE_SUFFIXES)):
         raise HandleError(
             f"{name} is of no kind of weights that can be read",
             fix=f"Read are {', '.join(_READERS)}, and TF checkpoints in {', '.join(ARCHIVE_SUFFIXES)}; pickles never.",
         )
-    return _read(downloads.fetched(url, model_dir, file_name, check_hash=check_hash, progress=progress))
+    return _read(downloads.fetch_weights(url, model_dir, file_name, check_hash=check_hash, progress=progress))
 
 
 def load_saved_model_from_url(
@@ -76,18 +77,18 @@ def load_saved_model_from_url(
         FetchError: if it did not come; HashError if it has another sha256.
         LoadError: if it cannot be loaded.
     """
-    name = downloads.name_of(url, file_name)
+    name = downloads.filename_from_url(url, file_name)
     if not name.lower().endswith((".keras", *ARCHIVE_SUFFIXES)):
         raise HandleError(f"{name} is no model by its name", fix=f"Read are .keras and {', '.join(ARCHIVE_SUFFIXES)}.")
-    path = downloads.fetched(url, model_dir, file_name, check_hash=check_hash, progress=progress)
+    path = downloads.fetch_weights(url, model_dir, file_name, check_hash=check_hash, progress=progress)
     if os.path.isdir(path):
-        return loading.load(path)
+        return loader.load(path)
     from tfimm_resolver.hub import keras_files  # it needs zipfile, which importing the hub should not load
 
-    tf = loading.import_tensorflow()
+    tf = loader.import_tensorflow()
     with _translated(path, LoadError):
         registered = tf.keras.utils.get_registered_object
-        keras_files.check(path, _Room(path).take, lambda name: registered(name) is not None)
+        keras_files.check(path, _SizeBudget(path).take, lambda name: registered(name) is not None)
         return tf.keras.models.load_model(path, safe_mode=True)
 
 
@@ -117,7 +118,7 @@ def _read_h5(path: str) -> Arrays:
     import numpy as np
 
     arrays: Arrays = {}
-    room = _Room(path)
+    room = _SizeBudget(path)
 
     def take(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset):
@@ -140,7 +141,7 @@ def _read_npz(path: str) -> Arrays:
 
     import numpy as np
 
-    room = _Room(path)
+    room = _SizeBudget(path)
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             room.take(info.file_size)
@@ -149,7 +150,7 @@ def _read_npz(path: str) -> Arrays:
 
 
 def _read_checkpoint(prefix: str) -> Arrays:
-    tf = loading.import_tensorflow()
+    tf = loader.import_tensorflow()
     with _translated(prefix, WeightsError):
         reader = tf.train.load_checkpoint(prefix)
         types = reader.get_variable_to_dtype_map()
@@ -160,7 +161,7 @@ _READERS: dict[str, Callable[[str], Arrays]] = {".h5": _read_h5, ".npz": _read_n
 """By the ending of the name; .weights.h5 is one of .h5."""
 
 
-class _Room:
+class _SizeBudget:
     """How much a file may unpack to; the same bounds as those of archives."""
 
     def __init__(self, path: str) -> None:

@@ -1,53 +1,36 @@
-"""Where models come from: one file a kind of place, with the schemes it serves and one function, ``plan``.
-
-The first that answers wins, so the particular stands before the general.
-"""
+"""A handle becomes a plan: one file a kind of source. The public names are what a source in another package needs."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Plan, Source
-from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, tfhub, web
+if TYPE_CHECKING:
+    from tfimm_resolver.handles.handle import Handle
+    from tfimm_resolver.sources.plan import Fetch, Fetcher, InPlace, MutableRef, Plan, RemoteLocation, Source
+else:
+    from tfimm_resolver._util.lazy import export_lazily
 
+    __getattr__, __dir__ = export_lazily(
+        __name__,
+        {
+            "Fetch": "tfimm_resolver.sources.plan",
+            "Fetcher": "tfimm_resolver.sources.plan",
+            "Handle": "tfimm_resolver.handles.handle",
+            "InPlace": "tfimm_resolver.sources.plan",
+            "MutableRef": "tfimm_resolver.sources.plan",
+            "Plan": "tfimm_resolver.sources.plan",
+            "RemoteLocation": "tfimm_resolver.sources.plan",
+            "Source": "tfimm_resolver.sources.plan",
+        },
+    )
 
-class Place(Protocol):
-    """What each file of this folder is."""
-
-    @property
-    def SCHEMES(self) -> tuple[str, ...]: ...  # noqa: N802
-
-    def plan(self, handle: Handle, /) -> Plan | None: ...
-
-
-__all__ = ["SCHEMES", "known_schemes", "sources_for"]
-
-_PLACES: tuple[Place, ...] = (local, bucket, github, kaggle, hugging_face, web, tfhub)
-_BY_SCHEME: dict[str, list[Source]] = {}
-for _place in _PLACES:
-    for _scheme in _place.SCHEMES:
-        _BY_SCHEME.setdefault(_scheme, []).append(_place.plan)
-
-SCHEMES = tuple(filter(None, _BY_SCHEME))
-
-
-def sources_for(scheme: str) -> list[Source]:
-    """The sources that serve a scheme, in the order in which they are asked; other packages' only where none of ours does.
-
-    Raises:
-        SourceError: if another package's cannot be loaded.
-    """
-    if scheme in _BY_SCHEME:
-        return _BY_SCHEME[scheme]
-    from tfimm_resolver import plugins  # 1 ms that only a scheme which is not ours costs
-
-    theirs = plugins.source(scheme, SCHEMES)
-    return [] if theirs is None else [theirs]
-
-
-def known_schemes() -> list[str]:
-    """Every scheme that is served, by other packages, too; looks at all that is installed."""
-    from tfimm_resolver import plugins
-
-    return [*SCHEMES, *plugins.schemes(SCHEMES)]
+__all__ = [
+    "Fetch",
+    "Fetcher",
+    "Handle",
+    "InPlace",
+    "MutableRef",
+    "Plan",
+    "RemoteLocation",
+    "Source",
+]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tfimm_resolver.errors import AccessError, HandleError, NotFoundError
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Fetch, InPlace
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources.plan import Fetch, InPlace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.transfer import Transfer
+    from tfimm_resolver.sources.plan import Fetcher
 
 SCHEMES = ("gs", "s3")
 
@@ -28,32 +28,33 @@ def plan(handle: Handle) -> InPlace | Fetch:
     if not handle.is_archive and handle.sha256 is not None:
         raise HandleError(f"{handle} is a directory: only an archive can be pinned by sha256")
 
-    def fill(into: Path, transfer: Transfer) -> None:
-        from tfimm_resolver import mirrors
+    def fill(into: Path, fetcher: Fetcher) -> None:
+        from tfimm_resolver.http import mirrors
 
         if handle.scheme == "gs":
-            return _fill_from_google(handle, place, into, transfer)
-        mirrors.refuse_elsewhere(str(handle))
+            return _fill_from_google(handle, place, into, fetcher)
+        mirrors.require_direct(str(handle))
         if not handle.is_archive:
-            transfer.objects(place, into)
+            fetcher.objects(place, into)
         else:
-            transfer.object_archive(place, into)
+            fetcher.object_archive(place, into)
 
     return Fetch(handle.key, fill)
 
 
-def _fill_from_google(handle: Handle, place: str, into: Path, transfer: Transfer) -> None:
+def _fill_from_google(handle: Handle, place: str, into: Path, fetcher: Fetcher) -> None:
     """As everybody may read it, over several connections and to be gone on with; else with credentials."""
     # The variable by which Google's own clients are pointed elsewhere.
     base = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
     base = base if "://" in base else f"http://{base}"
     try:
-        transfer.archive(f"{base.rstrip('/')}/{handle.host}{quote(handle.path)}", into)
+        fetcher.archive(f"{base.rstrip('/')}/{handle.host}{quote(handle.path)}", into)
     except (AccessError, NotFoundError) as error:  # of a private bucket it is not even said what is there
-        from tfimm_resolver import bucket_access, mirrors
+        from tfimm_resolver.http import mirrors
+        from tfimm_resolver.object_store import credentials
 
         if not mirrors.is_only_direct():  # it may be a mirror that refuses, and it need not be asked past that
             raise
-        if not bucket_access.has_credentials("gs"):
-            raise type(error)(error.text, fix=bucket_access.CREDENTIALS_FIX["gs"], status=error.status) from error
-        transfer.object_archive(place, into)
+        if not credentials.has_credentials("gs"):
+            raise type(error)(error.text, fix=credentials.CREDENTIALS_FIX["gs"], status=error.status) from error
+        fetcher.object_archive(place, into)

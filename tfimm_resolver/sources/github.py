@@ -20,14 +20,14 @@ from tfimm_resolver.errors import (
     OfflineError,
     UnknownRefError,
 )
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Fetch
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources.plan import Fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.git_refs import Tip
-    from tfimm_resolver.transfer import Transfer
+    from tfimm_resolver.sources.github_refs import Tip
+    from tfimm_resolver.sources.plan import Fetcher
 
 SCHEMES = ("github",)
 GITHUB = "https://github.com"
@@ -66,7 +66,7 @@ class Repository:
         Raises:
             HandleError: if it is of another form.
         """
-        from tfimm_resolver.git_names import is_ref
+        from tfimm_resolver.handles.git import is_ref
 
         found = re.fullmatch(_TEXT, text) if isinstance(text, str) else None
         ref = (found and found["ref"]) or ""
@@ -98,9 +98,9 @@ def _host(base: str) -> str:
 
 def _configured() -> str:
     """The base of all repositories for which no other host is said."""
-    from tfimm_resolver import access
+    from tfimm_resolver.http import credentials
 
-    return access.address(URL, GITHUB)
+    return credentials.base_url_from_env(URL, GITHUB)
 
 
 def plan(handle: Handle) -> Fetch:
@@ -109,44 +109,44 @@ def plan(handle: Handle) -> Fetch:
         raise HandleError(f"{handle} has a query", fix=_FIX)
     repository = Repository.parse(handle.host + handle.path)
 
-    def fill(into: Path, transfer: Transfer) -> None:
-        bring(repository, find_tip(repository, transfer), into, transfer)
+    def fill(into: Path, fetcher: Fetcher) -> None:
+        fetch_commit(repository, find_tip(repository, fetcher), into, fetcher)
 
     return Fetch(repository.identity, fill)
 
 
-def find_tip(repository: Repository, transfer: Transfer) -> Tip:
+def find_tip(repository: Repository, fetcher: Fetcher) -> Tip:
     """The branch or tag that is wanted, and its commit: one request by git's own protocol, which nobody counts.
 
     Raises:
         UnknownRefError: if there is no such branch or tag.
         FetchError: if the host does not say.
     """
-    from tfimm_resolver.git_refs import Refs
+    from tfimm_resolver.sources.github_refs import Refs
 
     def ask(authorization: str) -> Tip:
-        page = transfer.page(f"{repository.place}.git/info/refs?service=git-upload-pack", authorization=authorization)
+        page = fetcher.page(f"{repository.place}.git/info/refs?service=git-upload-pack", authorization=authorization)
         return Refs.parse(page, repository.place).tip(repository.ref, repository.place)
 
     try:
-        return _asked(ask, repository)
+        return _with_token_fallback(ask, repository)
     except (UnknownRefError, OfflineError):
         raise
     except FetchError as error:
-        tip = _tip_by_api(repository, transfer)
+        tip = _tip_by_api(repository, fetcher)
         if tip is not None:
             return tip
         fix = _ACCESS_FIX if isinstance(error, (AccessError, NotFoundError)) else None
         raise error.retold(error.text, fix) from error.__cause__
 
 
-def bring(repository: Repository, tip: Tip, into: Path, transfer: Transfer) -> None:
-    """Bring the files of a commit into the empty directory ``into``; raises as ``Transfer.archive`` does.
+def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher) -> None:
+    """Bring the files of a commit into the empty directory ``into``; raises as ``Fetcher.archive`` does.
 
     A tip without a commit stands for whatever the host gives for the ref: then the archive says which commit it is.
     """
-    from tfimm_resolver.archive import Form
-    from tfimm_resolver.git_names import COMMIT
+    from tfimm_resolver.archives.unpacking import ArchiveLayout
+    from tfimm_resolver.handles.git import COMMIT
 
     came = ""
 
@@ -160,15 +160,15 @@ def bring(repository: Repository, tip: Tip, into: Path, transfer: Transfer) -> N
 
     def ask(authorization: str) -> None:
         url = f"{repository.place}/zipball/{wanted}"
-        transfer.archive(url, into, form=Form(is_wrapped=True, heed=heed), authorization=authorization)
+        fetcher.archive(url, into, form=ArchiveLayout(is_wrapped=True, heed=heed), authorization=authorization)
 
-    _asked(ask, repository)
+    _with_token_fallback(ask, repository)
     if not came:
         raise ArchiveError(f"{repository.identity}: what {repository.place} gave is no zip that says of which commit it is")
-    transfer.origin = replace(transfer.origin, ref=tip.ref, commit=came)
+    fetcher.origin = replace(fetcher.origin, ref=tip.ref, commit=came)
 
 
-def _asked(ask: Callable[[str], _Answer], repository: Repository) -> _Answer:
+def _with_token_fallback(ask: Callable[[str], _Answer], repository: Repository) -> _Answer:
     """The answer to who has the token; where that one is refused, to anybody."""
     authorization = _authorization(repository)
     try:
@@ -187,14 +187,14 @@ def _authorization(repository: Repository) -> str:
     token = os.environ.get(_TOKEN, "").strip()
     if not token or repository.base != _configured():
         return ""
-    from tfimm_resolver.access import Credentials
+    from tfimm_resolver.http.credentials import Credentials
 
     return Credentials.basic(_TOKEN, "x-access-token", token).authorization
 
 
-def _tip_by_api(repository: Repository, transfer: Transfer) -> Tip | None:
+def _tip_by_api(repository: Repository, fetcher: Fetcher) -> Tip | None:
     """The same by GitHub's REST API (https://docs.github.com/rest/git), for those with a token: others may ask it rarely."""
-    from tfimm_resolver.git_refs import Refs
+    from tfimm_resolver.sources.github_refs import Refs
 
     api = "https://api.github.com" if repository.base == GITHUB else f"{repository.base}/api/v3"
     authorization = _authorization(repository)
@@ -203,7 +203,7 @@ def _tip_by_api(repository: Repository, transfer: Transfer) -> Tip | None:
 
     def facts(path: str) -> Any:
         place = f"{api}/repos/{repository.owner}/{repository.repo}{path}"
-        return json.loads(transfer.page(place, authorization=authorization))
+        return json.loads(fetcher.page(place, authorization=authorization))
 
     try:
         default = "" if repository.ref else f"refs/heads/{facts('')['default_branch']}"

@@ -6,23 +6,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import HandleError
-from tfimm_resolver.handle import HUGGING_FACE_HOSTS, Handle
-from tfimm_resolver.plan import Fetch, Latest
+from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS, Handle
+from tfimm_resolver.sources.plan import Fetch, MutableRef
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.spellings import HuggingFaceModel
-    from tfimm_resolver.transfer import Transfer
+    from tfimm_resolver.handles.hugging_face import HuggingFaceModel
+    from tfimm_resolver.sources.plan import Fetcher
 
 SCHEMES = ("hf", "http", "https")
 
 
-def plan(handle: Handle) -> Fetch | Latest | None:
+def plan(handle: Handle) -> Fetch | MutableRef | None:
     """What is done with a model on Hugging Face."""
     if handle.scheme != "hf" and handle.host not in HUGGING_FACE_HOSTS:
         return None
-    from tfimm_resolver.spellings import HuggingFaceModel
+    from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 
     model = HuggingFaceModel.parse(handle.scheme, handle.host, handle.path)
     if model is None:
@@ -32,18 +32,18 @@ def plan(handle: Handle) -> Fetch | Latest | None:
             f"{handle} is no archive, and only an archive can be pinned by sha256",
             fix=f"A commit pins all its files: write {model.at('COMMIT').key}.",
         )
-    return Fetch(model.key, partial(_fill, model)) if model.is_fixed else Latest(partial(_now, model))
+    return Fetch(model.key, partial(_fill, model)) if model.is_fixed else MutableRef(partial(_now, model))
 
 
-def _now(model: HuggingFaceModel, transfer: Transfer) -> str:
-    from tfimm_resolver.hugging_face_files import Repository
+def _now(model: HuggingFaceModel, fetcher: Fetcher) -> str:
+    from tfimm_resolver.sources.hugging_face_repository import Repository
 
     return model.at(Repository(model).commit()).key
 
 
-def _fill(model: HuggingFaceModel, into: Path, transfer: Transfer) -> None:
-    from tfimm_resolver.hugging_face_files import Repository
+def _fill(model: HuggingFaceModel, into: Path, fetcher: Fetcher) -> None:
+    from tfimm_resolver.sources.hugging_face_repository import Repository
 
     repository = Repository(model)
-    transfer.files = repository.bring(into, transfer.parts)
-    transfer.origin = repository.origin
+    fetcher.files = repository.bring(into, fetcher.parts)
+    fetcher.origin = repository.origin

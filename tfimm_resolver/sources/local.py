@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Fetch, InPlace
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources.plan import Fetch, InPlace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.transfer import Transfer
+    from tfimm_resolver.sources.plan import Fetcher
 
 SCHEMES = ("", "file")
 
 
 def plan(handle: Handle) -> InPlace | Fetch | None:
     """What is done with a path; None where nothing lies."""
-    path = place_of(handle)
+    path = find_place(handle)
     if os.path.isdir(path):
         return InPlace(path)
     if not os.path.isfile(path):
@@ -30,17 +30,17 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
 
     content = _sha256(path)
 
-    def fill(into: Path, transfer: Transfer) -> None:
-        transfer.local_archive(path, into)
-        if transfer.origin.sha256 != content:
+    def fill(into: Path, fetcher: Fetcher) -> None:
+        fetcher.local_archive(path, into)
+        if fetcher.origin.sha256 != content:
             raise IntegrityError(f"{path} changed while it was read", fix="Try again when it is complete.")
 
     return Fetch(f"sha256:{content}", fill)
 
 
-def place_of(handle: Handle) -> str:
+def find_place(handle: Handle) -> str:
     """The absolute path; ``~`` and variables are expanded where nothing has that very name."""
-    return os.path.abspath(handle.path) if os.path.exists(handle.path) else settings.expanded(handle.path)
+    return os.path.abspath(handle.path) if os.path.exists(handle.path) else settings.expand_path(handle.path)
 
 
 def _sha256(path: str) -> str:

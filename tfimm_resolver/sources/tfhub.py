@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Ask, Fetch
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources.plan import Fetch, RemoteLocation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.transfer import Transfer
+    from tfimm_resolver.sources.plan import Fetcher
 
 log = logging.getLogger("tfimm_resolver")
 
 SCHEMES = ("http", "https")
 
 
-def plan(handle: Handle) -> Fetch | Ask:
+def plan(handle: Handle) -> Fetch | RemoteLocation:
     """What is done with any URL that is no archive by name."""
 
-    def fill(into: Path, transfer: Transfer) -> None:
-        transfer.archive(_compressed(handle), into)
+    def fill(into: Path, fetcher: Fetcher) -> None:
+        fetcher.archive(_compressed(handle), into)
 
     fetch = Fetch(handle.key, fill)
     if settings.load_format() != "UNCOMPRESSED":
@@ -32,13 +32,13 @@ def plan(handle: Handle) -> Fetch | Ask:
     return uncompressed(handle, handle.url(tf_hub_format="uncompressed"), fetch)
 
 
-def uncompressed(handle: Handle, url: str, otherwise: Fetch) -> Ask:
+def uncompressed(handle: Handle, url: str, otherwise: Fetch) -> RemoteLocation:
     """What is done where a model is to be read uncompressed, and ``url`` asks for the place."""
 
-    def where(transfer: Transfer) -> str | None:
+    def where(fetcher: Fetcher) -> str | None:
         """A 303 whose body is a ``gs://`` path (https://www.tensorflow.org/hub/hosting); else a warning."""
         try:
-            place = transfer.see_other(url) or ""
+            place = fetcher.see_other(url) or ""
         except FetchError as error:
             place, reason = "", error.text
         else:
@@ -48,7 +48,7 @@ def uncompressed(handle: Handle, url: str, otherwise: Fetch) -> Ask:
         log.warning("%s cannot be read uncompressed (%s); it is downloaded", handle, reason)
         return None
 
-    return Ask(where, otherwise)
+    return RemoteLocation(where, otherwise)
 
 
 def _compressed(handle: Handle) -> str:

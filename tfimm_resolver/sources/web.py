@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfimm_resolver.handle import Handle
-from tfimm_resolver.plan import Fetch
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources.plan import Fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.transfer import Transfer
+    from tfimm_resolver.sources.plan import Fetcher
 
 SCHEMES = ("http", "https")
 
@@ -20,7 +20,7 @@ def plan(handle: Handle) -> Fetch | None:
     if not handle.is_archive:
         return None
 
-    def fill(into: Path, transfer: Transfer) -> None:
-        transfer.archive(handle.url(), into)
+    def fill(into: Path, fetcher: Fetcher) -> None:
+        fetcher.archive(handle.url(), into)
 
     return Fetch(handle.key, fill)

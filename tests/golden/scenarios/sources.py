@@ -9,7 +9,7 @@ from tests.golden.stage import Stage
 KAGGLE = "google/nnlm/tensorFlow2/en-dim50"
 NEW = {"saved_model.pb": b"a newer graph"}
 ZOO = """
-from tfimm_resolver.plan import Fetch
+from tfimm_resolver.sources.plan import Fetch
 
 def plan(handle):
     return Fetch(handle.key, lambda into, transfer: transfer.archive("URL/lion.tgz", into))

@@ -1,0 +1,6 @@
+"""What neither importing the package nor resolving a cached model may load."""
+
+HEAVY = {
+    *("tensorflow", "numpy", "absl", "requests", "urllib3", "ssl", "rich", "click", "filelock", "isal", "zipfile", "socket"),
+    *("tomllib", "tomlkit", "huggingface_hub", "obstore", "botocore", "h5py"),
+}

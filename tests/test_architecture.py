@@ -1,0 +1,224 @@
+"""The layers of the package, its doors to TensorFlow, sizes, docstrings, and a light start."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import tfimm_resolver
+from tests.archives import tar_gz
+from tests.light_start import HEAVY
+from tests.origin import Origin
+from tests.processes import run
+
+PACKAGE = Path(tfimm_resolver.__file__).parent
+
+LAYERS = (
+    {"_util"},
+    {"errors", "manifest"},
+    {"archives", "handles", "progress", "saved_model", "settings"},
+    {"http", "locking", "object_store"},
+    {"cache", "models_file", "sources", "transfer"},
+    {"resolution"},
+    {"loading", "maintenance"},
+    {"bundles", "hub", "integrations", "project"},
+    {"cli", "__init__"},
+)
+"""The units at the top of the package, lowest layer first. An import goes down, or stays inside its unit."""
+
+FORWARDERS = {"bundle", "handle", "plan", "unbundle"}
+"""Names of earlier versions: each module only warns and hands on."""
+
+LAYER_OF = {unit: number for number, units in enumerate(LAYERS, 1) for unit in units}
+UNITS_MAX, LAYERS_MAX = 26, 9
+IMPORT_TENSORFLOW = {
+    "cli.demo",
+    "hub.hubconf",
+    "hub.weights",
+    "integrations.tensorflow_hub",
+    "loading.loader",
+    "loading.remote",
+}
+FUNCTION_LINES_MAX, FILE_LINES_MAX = 50, 300
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: by which module, of what, and whether it runs when the module is imported."""
+
+    module: str
+    imported: str
+    line: int
+    is_at_import: bool
+    is_for_types: bool
+
+
+Trees = dict[str, ast.Module]
+Imports = dict[str, list[Import]]
+
+
+def unit_of(module: str) -> str:
+    """The file or folder at the top of the package; ``python -m`` belongs to the command line."""
+    return "cli" if module == "__main__" else module.partition(".")[0]
+
+
+def find_imports(module: str, tree: ast.Module) -> list[Import]:
+    """Every import of a module, in functions and for type checkers too."""
+
+    def walk(node: ast.AST, is_at_import: bool, is_for_types: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            names: list[str] = []
+            if isinstance(child, ast.Import):
+                names = [alias.name for alias in child.names]
+            elif isinstance(child, ast.ImportFrom):
+                names = [f"{child.module}.{alias.name}" for alias in child.names]
+            for name in names:
+                yield Import(module, name, child.lineno, is_at_import and not is_for_types, is_for_types)
+            is_function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            is_typing = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+            yield from walk(child, is_at_import and not is_function, is_for_types or is_typing)
+
+    return list(walk(tree, True, False))
+
+
+@pytest.fixture(scope="module")
+def trees() -> Trees:
+    """The syntax tree of every module, by its name below the package; parsed once."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[name] = ast.parse(path.read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def imports(trees: Trees) -> Imports:
+    """The imports of every module."""
+    return {module: find_imports(module, tree) for module, tree in trees.items()}
+
+
+def find_arrows(imports: Imports) -> Iterator[tuple[str, str, Import]]:
+    """Every import of one unit by another: who, of whom."""
+    for module, found in imports.items():
+        for one in found:
+            top, _, rest = one.imported.partition(".")
+            other = unit_of(rest)
+            if top != "tfimm_resolver" or other == unit_of(module):
+                continue
+            if other in LAYER_OF or other in FORWARDERS:
+                yield unit_of(module), other, one
+            elif unit_of(module) != "__init__" and not one.imported.startswith("tfimm_resolver.__"):
+                yield unit_of(module), "__init__", one  # a public name, which stands at the top
+
+
+def find_upward_imports(imports: Imports) -> list[str]:
+    """Imports of a unit in the same or a higher layer."""
+    return sorted(
+        f"{one.module}:{one.line} imports {other}"
+        for unit, other, one in find_arrows(imports)
+        if unit not in FORWARDERS and LAYER_OF.get(other, len(LAYERS) + 1) >= LAYER_OF[unit]
+    )
+
+
+def find_cycles(imports: Imports) -> list[str]:
+    """Modules that import each other when they are imported."""
+    graph: dict[str, set[str]] = {module: set() for module in imports}
+    for module, found in imports.items():
+        for one in found:
+            if one.is_at_import and one.imported.startswith("tfimm_resolver."):
+                name = one.imported.removeprefix("tfimm_resolver.")
+                graph[module] |= {other for other in (name, name.rpartition(".")[0]) if other in imports and other != module}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return [" -> ".join(error.args[1])]
+    return []
+
+
+def find_unlisted_units(imports: Imports) -> list[str]:
+    """Units that stand in no layer, or in the table only."""
+    units = {unit_of(module) for module in imports} - FORWARDERS
+    return sorted(units ^ set(LAYER_OF))
+
+
+def find_tensorflow_imports(imports: Imports) -> list[str]:
+    """Imports of TensorFlow elsewhere than where it is meant, or when a module is imported."""
+    return sorted(
+        f"{module}:{one.line}"
+        for module, found in imports.items()
+        for one in found
+        if one.imported.partition(".")[0] in ("tensorflow", "tensorflow_hub", "tf_keras", "keras")
+        and (module not in IMPORT_TENSORFLOW or one.is_at_import)
+    )
+
+
+RULES = {
+    "imports go down": find_upward_imports,
+    "there is no cycle": find_cycles,
+    "each unit has a layer": find_unlisted_units,
+    "TensorFlow is imported late, and in few modules": find_tensorflow_imports,
+}
+BREACHES = {
+    "imports go down": [
+        ("errors", "from tfimm_resolver.cli import main"),
+        ("cache.record", "from tfimm_resolver.sources import plan"),
+        ("sources.plan", "def f():\n    from tfimm_resolver.transfer.downloader import Downloader"),
+        ("handles.handle", "if TYPE_CHECKING:\n    from tfimm_resolver.settings import paths"),
+        ("cache.record", "from tfimm_resolver import resolve"),
+    ],
+    "there is no cycle": [("archives.tar_reader", "from tfimm_resolver.archives import unpacking")],
+    "each unit has a layer": [("new_unit", "")],
+    "TensorFlow is imported late, and in few modules": [
+        ("cache.cache", "def f():\n    import tensorflow"),
+        ("loading.loader", "import tensorflow"),
+    ],
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_holds(rule: str, imports: Imports) -> None:
+    assert RULES[rule](imports) == []
+
+
+@pytest.mark.parametrize(("rule", "module", "code"), [(rule, *breach) for rule in RULES for breach in BREACHES[rule]])
+def test_rule_notices_a_breach(rule: str, module: str, code: str, imports: Imports) -> None:
+    assert RULES[rule]({**imports, module: find_imports(module, ast.parse(code))}) != []
+
+
+def test_the_top_of_the_package_is_small() -> None:
+    assert len(LAYER_OF) <= UNITS_MAX and len(LAYERS) <= LAYERS_MAX
+
+
+def test_functions_and_files_are_short_and_modules_say_their_job(trees: Trees) -> None:
+    for module, tree in trees.items():
+        assert ast.get_docstring(tree), f"{module} has no docstring"
+        lines = (tree.body[-1].end_lineno or 0) if tree.body else 0
+        assert lines <= FILE_LINES_MAX, f"{module} has {lines} lines"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, f"{module}.{node.name} is long"
+
+
+def test_each_package_lists_its_public_names(trees: Trees) -> None:
+    for module, tree in trees.items():
+        if module.endswith(".__init__"):
+            assigned = [node for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))]
+            assert any("__all__" in ast.unparse(node).partition("=")[0] for node in assigned), f"{module} has no __all__"
+
+
+def test_neither_the_import_nor_a_hit_loads_tensorflow_or_the_network(origin: Origin) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    tfimm_resolver.resolve(handle)
+    code = "import sys, tfimm_resolver; {}; print(*sys.modules)"
+    for action in ("pass", f"tfimm_resolver.resolve({handle!r})"):
+        loaded = set(run(code.format(action)).split())
+        assert loaded.isdisjoint(HEAVY), (action, loaded & HEAVY)
+    code = "import sys; from tfimm_resolver.cli import main; main(sys.argv[1:]); print(*sys.modules)"
+    loaded = set(run(code, "resolve", handle).split())
+    assert loaded.isdisjoint(HEAVY - {"click", "socket"}), loaded & HEAVY
+    assert len(origin.asked) == 1

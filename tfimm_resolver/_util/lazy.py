@@ -1,0 +1,49 @@
+"""Public names of a package that are imported when they are first used (PEP 562), and names that have moved."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def export_lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make a package's ``__getattr__`` and ``__dir__``.
+
+    Args:
+        package: its ``__name__``.
+        names: each public name, and the module that defines it; the module itself where it has that name.
+
+    >>> getattr_, dir_ = export_lazily("shapes", {"sqrt": "math", "path": "os.path"})
+    >>> getattr_("sqrt")(4.0), dir_()
+    (2.0, ['path', 'sqrt'])
+    """
+
+    def get(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = importlib.import_module(names[name])
+        return module if names[name].rpartition(".")[2] == name and not hasattr(module, name) else getattr(module, name)
+
+    return get, lambda: sorted(names)
+
+
+def forward(old: str, new: str, renamed: Mapping[str, str] | None = None) -> Callable[[str], Any]:
+    """Make the ``__getattr__`` of a module that has moved: it warns, and gives what stands in the new one.
+
+    Args:
+        old, new: the names of both modules.
+        renamed: what has another name there.
+    """
+
+    def get(name: str) -> Any:
+        target = (renamed or {}).get(name, name)
+        module = importlib.import_module(new)
+        if name.startswith("__") or not hasattr(module, target):
+            raise AttributeError(f"module {old!r} has no attribute {name!r}")
+        text = f"{old}.{name} is now {new}.{target}; the old name works until version 1.0"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return getattr(module, target)
+
+    return get

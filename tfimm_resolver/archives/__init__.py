@@ -1,0 +1,29 @@
+"""An untrusted archive becomes a directory: ``unpack`` reads it, ``member_policy`` judges its names, ``Extractor`` writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfimm_resolver.archives.extractor import Extractor, Limits
+    from tfimm_resolver.archives.member_policy import MemberNamePolicy
+    from tfimm_resolver.archives.unpacking import unpack
+else:
+    from tfimm_resolver._util.lazy import export_lazily
+
+    __getattr__, __dir__ = export_lazily(
+        __name__,
+        {
+            "Extractor": "tfimm_resolver.archives.extractor",
+            "Limits": "tfimm_resolver.archives.extractor",
+            "MemberNamePolicy": "tfimm_resolver.archives.member_policy",
+            "unpack": "tfimm_resolver.archives.unpacking",
+        },
+    )
+
+__all__ = [
+    "Extractor",
+    "Limits",
+    "MemberNamePolicy",
+    "unpack",
+]

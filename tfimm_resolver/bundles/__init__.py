@@ -1,0 +1,28 @@
+"""Models in one verified file, for machines without network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfimm_resolver.bundles.reader import ImportedModel, read
+    from tfimm_resolver.bundles.writer import ExportResult, write
+else:
+    from tfimm_resolver._util.lazy import export_lazily
+
+    __getattr__, __dir__ = export_lazily(
+        __name__,
+        {
+            "ExportResult": "tfimm_resolver.bundles.writer",
+            "ImportedModel": "tfimm_resolver.bundles.reader",
+            "read": "tfimm_resolver.bundles.reader",
+            "write": "tfimm_resolver.bundles.writer",
+        },
+    )
+
+__all__ = [
+    "ExportResult",
+    "ImportedModel",
+    "read",
+    "write",
+]

@@ -1,0 +1,85 @@
+"""Handles of models on Hugging Face, in all their spellings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote
+
+from tfimm_resolver.errors import HandleError
+from tfimm_resolver.handles.git import COMMIT, is_ref
+
+HUGGING_FACE_FORM = "hf://OWNER/MODEL[@REVISION][/FOLDER]; a slash in REVISION is written %2F"
+_REPOSITORY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
+_AFTER_OWNER = re.compile(r"/(?P<model>[^/@]+)(@(?P<revision>refs/(pr|convert)/[^/]+|[^/]*))?(/(?P<folder>.*))?")
+_PAGE = re.compile(
+    r"/(?P<owner>[^/@]+)/(?P<model>[^/@]+)(/tree/(?P<revision>refs/(pr|convert)/[^/]+|[^/]+)(/(?P<folder>.*))?)?"
+)
+_NOT_OWNERS = ("api", "blog", "buckets", "collections", "datasets", "docs", "kernels", "models", "organizations", "spaces")
+_DEFAULT_BRANCH = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceModel:
+    """A folder of a repository on Hugging Face.
+
+    Attributes:
+        revision: a branch, a tag or a commit; empty for the default branch, which is called "main" in every repository.
+        folder: empty for the whole repository.
+    """
+
+    owner: str
+    model: str
+    revision: str = ""
+    folder: str = ""
+
+    @classmethod
+    def parse(cls, scheme: str, host: str, path: str) -> HuggingFaceModel | None:
+        """What the parts of a handle name; None if they name no model on Hugging Face.
+
+        Raises:
+            HandleError: if they should, and do not.
+        """
+        if scheme == "hf":
+            found = _AFTER_OWNER.fullmatch(path)
+            owner, folder = host, (found["folder"] or "") if found else ""
+        elif host in ("huggingface.co", "hf.co") and (found := _PAGE.fullmatch(path)) and found["owner"] not in _NOT_OWNERS:
+            owner, folder = found["owner"], unquote(found["folder"] or "")
+        else:
+            return None
+        revision = unquote(found["revision"] or "") if found else ""
+        is_named = found is not None and owner not in _NOT_OWNERS and all(map(_is_name, (owner, found["model"])))
+        is_empty = found is not None and found["revision"] == ""
+        if found is None or not is_named or is_empty or (revision and not is_ref(revision)) or not _is_inside(folder):
+            place = f"{scheme}://{host}{path}"
+            raise HandleError(f'"{place}" names no model on Hugging Face', fix=f"Write {HUGGING_FACE_FORM}.")
+        if COMMIT.fullmatch(revision.lower()):
+            revision = revision.lower()
+        return cls(owner, found["model"], "" if revision == _DEFAULT_BRANCH else revision, folder)
+
+    def at(self, commit: str) -> HuggingFaceModel:
+        """The same at another revision."""
+        return replace(self, revision=commit)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is always the same: the revision is a whole commit."""
+        return COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def repository(self) -> str:
+        return f"{self.owner}/{self.model}"
+
+    @property
+    def key(self) -> str:
+        revision = f"@{quote(self.revision, safe='')}" if self.revision else ""
+        return f"hf://{self.repository}{revision}" + (f"/{self.folder}" if self.folder else "")
+
+
+def _is_name(text: str) -> bool:
+    """https://huggingface.co/docs/hub/repositories-getting-started, as huggingface_hub checks it."""
+    return _REPOSITORY_NAME.fullmatch(text) is not None and "--" not in text and ".." not in text
+
+
+def _is_inside(folder: str) -> bool:
+    return not folder or all(part not in ("", ".", "..") and "\\" not in part for part in folder.split("/"))

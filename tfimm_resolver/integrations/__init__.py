@@ -1,0 +1,23 @@
+"""Other frameworks that resolve their handles here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfimm_resolver.integrations.tensorflow_hub import register, unregister
+else:
+    from tfimm_resolver._util.lazy import export_lazily
+
+    __getattr__, __dir__ = export_lazily(
+        __name__,
+        {
+            "register": "tfimm_resolver.integrations.tensorflow_hub",
+            "unregister": "tfimm_resolver.integrations.tensorflow_hub",
+        },
+    )
+
+__all__ = [
+    "register",
+    "unregister",
+]

@@ -1,0 +1,23 @@
+"""TensorFlow: loads a model, on the device that can read its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfimm_resolver.loading.loader import load, load_options
+else:
+    from tfimm_resolver._util.lazy import export_lazily
+
+    __getattr__, __dir__ = export_lazily(
+        __name__,
+        {
+            "load": "tfimm_resolver.loading.loader",
+            "load_options": "tfimm_resolver.loading.loader",
+        },
+    )
+
+__all__ = [
+    "load",
+    "load_options",
+]

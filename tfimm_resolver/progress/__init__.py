@@ -1,0 +1,26 @@
+"""Reports bytes to a person or a program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfimm_resolver.progress.batch import map_parallel
+    from tfimm_resolver.progress.reporters import ProgressReporter, report_progress
+else:
+    from tfimm_resolver._util.lazy import export_lazily
+
+    __getattr__, __dir__ = export_lazily(
+        __name__,
+        {
+            "ProgressReporter": "tfimm_resolver.progress.reporters",
+            "map_parallel": "tfimm_resolver.progress.batch",
+            "report_progress": "tfimm_resolver.progress.reporters",
+        },
+    )
+
+__all__ = [
+    "ProgressReporter",
+    "map_parallel",
+    "report_progress",
+]

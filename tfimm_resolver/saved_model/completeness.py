@@ -1,0 +1,36 @@
+"""Tells what a directory lacks to be a complete SavedModel."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from tfimm_resolver.manifest import SAVED_MODEL_FILES
+
+_SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
+
+
+def find_defect(path: str) -> str | None:
+    """Say why a directory is not a complete SavedModel, or None if it is; lists names and reads no file.
+
+    A graph has to be there, and where there is a ``variables`` directory, its index and every data shard.
+    """
+    try:
+        return _find_missing_file(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no such directory, or its variables are not a directory"
+    except (OSError, ValueError) as error:  # a name that no disk can hold; no permission
+        return str(error)
+
+
+def _find_missing_file(path: str) -> str | None:
+    names = os.listdir(path)
+    if not any(name in names for name in SAVED_MODEL_FILES):
+        return "saved_model.pb is missing"
+    if "variables" not in names:
+        return None
+    variables = set(os.listdir(f"{path}/variables"))
+    shards = [match for name in variables if (match := _SHARD.fullmatch(name))]
+    wanted = {f"variables.data-{number:05}-of-{shard[2]}" for shard in shards for number in range(int(shard[2]))}
+    missing = sorted(((wanted or {"variables.data-00000-of-00001"}) | {"variables.index"}) - variables)
+    return f"variables/{missing[0]} is missing" if missing else None

@@ -1,0 +1,21 @@
+"""Bytes become files: downloads, unpacks on the way, and remembers where they came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfimm_resolver.transfer.downloader import Downloader
+else:
+    from tfimm_resolver._util.lazy import export_lazily, forward
+
+    _get, __dir__ = export_lazily(__name__, {"Downloader": "tfimm_resolver.transfer.downloader"})
+    _get_moved = forward(__name__, "tfimm_resolver.transfer.downloader", {"Transfer": "Downloader"})
+
+    def __getattr__(name):
+        return _get_moved(name) if name == "Transfer" else _get(name)
+
+
+__all__ = [
+    "Downloader",
+]
