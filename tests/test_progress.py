@@ -110,7 +110,8 @@ def test_two_downloads_share_one_terminal() -> None:
 
 def test_a_label_is_no_markup() -> None:
     run(
-        "from tfimm_resolver.progress import stats, renderers as r; r._TerminalLine(stats.TransferStats('[/x]', 10)).finish(True)"
+        "from tfimm_resolver.progress import renderers, stats\n"
+        "renderers._TerminalLine(stats.TransferStats('[/x]', 10)).finish(True)"
     )
 
 

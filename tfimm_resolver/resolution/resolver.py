@@ -37,20 +37,24 @@ class Resolved:
 
 
 def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> str:
-    """The absolute path, or ``gs://`` URL, from which TensorFlow can load a model; brings it into the cache if need be.
+    """Return the absolute path, or ``gs://`` URL, from which TensorFlow can load a model; fetch it first if it is not cached.
 
-    Asked in this order: ``set_model_cache``, the project's models file, the names below ``get_dir()``, local paths, the
-    extra roots, the cache, the place itself.
+    Looks, in this order, at ``set_model_cache``, the project's models file, names below ``get_dir()``, local paths, the
+    extra roots, the cache, and at last asks upstream.
 
     Args:
-        handle: a tfhub-style URL, an archive's URL or path, a ``gs://`` path, a directory, or a model name.
-        refresh: fetch anew. Readers of the old copy are not disturbed, and it stays if the fetch fails.
-        sha256: what the archive must hash to, 64 hexadecimal digits; also as ``#sha256=...`` at the handle's end.
+        handle: a tfhub-style URL, the URL or path of an archive, a ``gs://`` path, a directory, or a model name.
+        refresh: fetch the model again. Readers of the old copy are not disturbed, and it stays if the fetch fails.
+        sha256: the required hash of the archive, 64 hexadecimal digits; also as ``#sha256=...`` at the end of the handle.
 
     Raises:
-        HandleError: if the handle, or the models file, cannot be read, or nobody knows the handle.
-        FetchError: if the model could not be brought here whole, or is not what it is pinned to.
+        HandleError: if the handle or the models file cannot be parsed, or no source knows the handle.
+        FetchError: if the model could not be fetched completely, or does not match its pin.
         CacheError: if the cache root cannot be used.
+
+    Example:
+        >>> tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        '/.../...'
     """
     return fetch(rules.match_rule(Handle.parse(handle, sha256=sha256)), refresh=refresh).path
 

@@ -1,0 +1,187 @@
+"""The public names: what they are, their signatures, what an editor and a type checker see, and examples that run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import tfimm_resolver
+from tests.archives import tar_gz
+from tests.origin import Origin
+from tests.processes import run
+
+SNAPSHOT = Path(__file__).parent / "data" / "public_api.txt"
+PUBLIC = ("", ".errors", ".hub", ".sources", ".bundles", ".maintenance", ".integrations")
+MOVED = {
+    "tfimm_resolver.plan": ("Fetch", "InPlace", "Ask", "Latest", "Plan", "Source"),
+    "tfimm_resolver.handle": ("Handle",),
+    "tfimm_resolver.bundle": ("write", "Written"),
+    "tfimm_resolver.unbundle": ("read", "Taken"),
+    "tfimm_resolver.transfer": ("Transfer",),
+}
+
+
+def public_modules() -> Iterator[ModuleType]:
+    """The modules that list public names."""
+    for suffix in PUBLIC:
+        yield importlib.import_module(f"tfimm_resolver{suffix}")
+
+
+def describe_class(name: str, found: type) -> Iterator[str]:
+    """A line for a class and one for each of its public attributes."""
+    bases = ", ".join(base.__name__ for base in found.__bases__ if base is not object)
+    yield f"class {name}({bases})"
+    for attribute, value in sorted(vars(found).items()):
+        if attribute.startswith("_"):
+            continue
+        function = getattr(value, "__func__", value)
+        signature = str(inspect.signature(function)) if inspect.isfunction(function) else ""
+        yield f"  {name}.{attribute}{signature}"
+
+
+def describe_api() -> str:
+    """Every public name with its signature, a line each."""
+    lines = []
+    for module in public_modules():
+        for name in sorted(module.__all__):
+            found, full = getattr(module, name), f"{module.__name__}.{name}"
+            if inspect.isclass(found):
+                lines += describe_class(full, found)
+            elif inspect.isfunction(found):
+                lines.append(f"{full}{inspect.signature(found)}")
+            else:
+                lines.append(full)
+    return "\n".join(lines) + "\n"
+
+
+def test_names_and_signatures_are_those_of_the_snapshot() -> None:
+    """After an intended change ``python -m tests.test_public_api`` writes the snapshot; the CHANGELOG says what changed."""
+    assert describe_api() == SNAPSHOT.read_text()
+
+
+def test_dir_shows_the_public_names_and_nothing_else() -> None:
+    for module in public_modules():
+        assert dir(module) == sorted(module.__all__), module.__name__
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    for module in public_modules():
+        with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+            _ = module.nonsense
+
+
+def check_types(code: str, folder: Path) -> str:
+    """What mypy --strict says of a program that uses the package."""
+    (folder / "program.py").write_text(code)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / "mypy"), "program.py"]
+    package = str(Path(tfimm_resolver.__file__).parents[1])
+    environment = {**os.environ, "MYPYPATH": package}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False).stdout
+
+
+def test_a_type_checker_sees_the_public_names_and_a_misspelt_one(tmp_path: Path) -> None:
+    (tmp_path / "types").mkdir()
+    code = """
+import tfimm_resolver
+from tfimm_resolver import bundles, errors, hub, sources
+path: str = tfimm_resolver.resolve("x")
+reveal_type(tfimm_resolver.load)
+reveal_type(hub.load)
+tfimm_resolver.resolv("x")
+bundles.wite
+errors.FetchEror
+"""
+    seen = check_types(code, tmp_path / "types")
+    assert 'Revealed type is "def (handle:' in seen and 'Revealed type is "def (repo_or_dir:' in seen, seen
+    for wrong in ("resolv", "wite", "FetchEror"):
+        assert f'Module has no attribute "{wrong}"' in seen, seen
+    assert seen.count("program.py:") == 5, seen
+
+
+@pytest.mark.parametrize("module", MOVED)
+def test_a_module_that_moved_works_and_warns(module: str) -> None:
+    for name in MOVED[module]:
+        with pytest.warns(DeprecationWarning, match=rf"{module}\.{name} is now tfimm_resolver\."):
+            assert getattr(importlib.import_module(module), name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = importlib.import_module(module).nonsense
+
+
+def test_importing_a_name_from_where_it_was_shows_the_line_that_does() -> None:
+    code = """
+    import warnings
+    warnings.simplefilter("error")
+    try:
+        from tfimm_resolver.plan import Fetch
+    except DeprecationWarning as warning:
+        print(warning)
+    """
+    assert (
+        run(code) == "tfimm_resolver.plan.Fetch is now tfimm_resolver.sources.plan.Fetch; the old name works until version 1.0"
+    )
+
+
+def test_unregister_takes_every_trace_of_the_import_hook_away() -> None:
+    code = """
+    import sys, tfimm_resolver
+    def hooked(): return "tensorflow_hub" in sys.modules["tfimm_resolver._util.import_hooks"]._around
+    print(hooked()); tfimm_resolver.unregister(); print(hooked())
+    """
+    assert run(code).split() == ["True", "False"]
+
+
+@pytest.fixture
+def example_origin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Origin]:
+    """A host on loopback that stands for models.example in the examples; the working directory is empty."""
+    with Origin() as origin:
+        origin.put("/models.example/half_plus_two/1.tar.gz", tar_gz())
+        monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", origin.url)
+        monkeypatch.setenv("TFIMM_RESOLVER_QUIET", "1")
+        (tmp_path / "work").mkdir()
+        monkeypatch.chdir(tmp_path / "work")
+        yield origin
+
+
+def find_examples() -> list[doctest.DocTest]:
+    """The examples of every public name."""
+    finder, found = doctest.DocTestFinder(), {}
+    for module in public_modules():
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                for test in finder.find(value, f"{module.__name__}.{name}", globs={}):
+                    if test.examples:
+                        found[test.name] = test
+    return list(found.values())
+
+
+def test_each_public_name_has_an_example() -> None:
+    named = {test.name for test in find_examples()}
+    wanted = {f"{module.__name__}.{name}" for module in public_modules() for name in module.__all__}
+    values = {name: getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in wanted}
+    documented = {name for name, value in values.items() if inspect.isclass(value) or inspect.isfunction(value)}
+    assert (
+        documented - {name for name in documented if any(one == name or one.startswith(f"{name}.") for one in named)} == set()
+    )
+
+
+@pytest.mark.parametrize("example", find_examples(), ids=lambda test: test.name)
+def test_the_example_of(example: doctest.DocTest, example_origin: Origin) -> None:
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+    example.globs = {"tfimm_resolver": tfimm_resolver}
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=flags).run(example, out=report.append)
+    assert report == []
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(describe_api())
