@@ -1,5 +1,5 @@
-# make demo: the main job on a small model. make test: every check. Both make .venv themselves.
-# Some tests also need Debian's git and strace, which .ci/run installs.
+# make demo: resolve and load a small model. make test: lint, types and every test. Both create .venv.
+# Some tests also need the Debian packages git, nginx-light and strace, which .ci/run installs.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -17,7 +17,7 @@ test: .venv/tested
 bench: .venv/tested
 	$(BIN)/python -m tests.benchmarks
 
-# What commands, errors, records and trees have become since the base commit, but for what tests/golden/accepted.toml lists.
+# Show what has changed in commands, errors, records and trees since the base commit, except for what tests/golden/accepted.toml lists.
 golden: .venv/tested
 	$(BIN)/python -m tests.golden
 
@@ -25,14 +25,14 @@ clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .venv/installed: setup.cfg pyproject.toml
-	@echo "installing TensorFlow and what else is needed into .venv; this may take minutes"
+	@echo "installing TensorFlow and the other dependencies into .venv; this may take minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow]'
 	touch $@
 
-# tfimm asks for a TensorFlow of 2022 and is tested with today's; setuptools 84 is the one without pkg_resources.
+# tfimm requires a TensorFlow of 2022 and is tested with the current one; setuptools 84 does not contain pkg_resources.
 .venv/tested: .venv/installed
-	@echo "installing what the tests need"
+	@echo "installing the test dependencies"
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python tfimm==0.2.14
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target .venv/setuptools-84 setuptools==84.2.1

@@ -1,4 +1,4 @@
-"""Archives made on the spot: of models that look whole, and of members that nobody should unpack."""
+"""Builds archives: of models that look complete, and of arbitrary members, also hostile ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL = {
 
 
 def member(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
-    """One member of a tar, with any field of its header."""
+    """Build a member of a tar, with any fields of its header."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     for field, value in fields.items():
@@ -26,7 +26,7 @@ def member(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarI
 
 
 def tar_of(*members: tuple[tarfile.TarInfo, bytes], format: int = tarfile.PAX_FORMAT) -> bytes:  # noqa: A002
-    """A plain tar of any members."""
+    """Build a plain tar of any members."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=format) as archive:
         for info, data in members:
@@ -34,18 +34,18 @@ def tar_of(*members: tuple[tarfile.TarInfo, bytes], format: int = tarfile.PAX_FO
     return out.getvalue()
 
 
-def packed(tar: bytes) -> bytes:
-    """A tar, gzipped, the same bytes each time."""
+def gzip_tar(tar: bytes) -> bytes:
+    """Compress a tar with gzip, to the same bytes each time."""
     return gzip.compress(tar, mtime=0)
 
 
 def tar_gz(files: dict[str, bytes] | None = None) -> bytes:
-    """A .tar.gz of files, without entries for directories; of a model if none are given."""
-    return packed(tar_of(*(member(name, data) for name, data in (files or MODEL).items())))
+    """Build a .tar.gz of files, by default of a model, without entries for directories."""
+    return gzip_tar(tar_of(*(member(name, data) for name, data in (files or MODEL).items())))
 
 
 def zip_of(files: dict[str, bytes] | None = None) -> bytes:
-    """A deflated .zip of files; of a model if none are given."""
+    """Build a deflated .zip of files, by default of a model."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in (files or MODEL).items():
@@ -54,6 +54,6 @@ def zip_of(files: dict[str, bytes] | None = None) -> bytes:
 
 
 def files_in(folder: str | Path) -> dict[str, bytes]:
-    """Every file below a directory, by its relative path."""
+    """Read every file below a directory, by its relative path."""
     root = Path(folder)
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}

@@ -1,4 +1,4 @@
-"""What every test gets: a home and a cache of its own, no way out of this machine, and servers on loopback."""
+"""Fixtures for all tests: a private home and cache, a block on connections that leave this machine, loopback servers."""
 
 from __future__ import annotations
 
@@ -15,26 +15,34 @@ from tfimm_resolver.resolution import overrides
 
 pytest_plugins = ("tests.stores.fixtures",)
 
-_OURS = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
-_CLOUDS = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
-_NOBODY = "127.0.0.1:1"
-_NETWORK = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle", "ssl_cert_file")
+_OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
+_CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
+_CLOSED_PORT = "127.0.0.1:1"
+_NETWORK_VARIABLES = (
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "requests_ca_bundle",
+    "curl_ca_bundle",
+    "ssl_cert_file",
+)
 
 
 @pytest.fixture(autouse=True)
 def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nobody's real cache, proxies or certificates; also for the processes that a test starts."""
+    """Hide the user's caches, proxies, certificates and credentials from a test and the processes that it starts."""
     for variable in list(os.environ):
-        if variable.startswith(_OURS + _CLOUDS) or variable.lower() in _NETWORK:
+        if variable.startswith(_OWN_PREFIXES + _CLOUD_PREFIXES) or variable.lower() in _NETWORK_VARIABLES:
             monkeypatch.delenv(variable)
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
-    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")  # a failure that stays is tried twice, which takes half a second
-    # The metadata servers of a machine in a cloud, which would give it credentials; obstore's sockets are not Python's.
-    for variable, place in (("GCE_METADATA_HOST", ""), ("GCE_METADATA_IP", ""), ("AWS_METADATA_ENDPOINT", "http://")):
-        monkeypatch.setenv(variable, place + _NOBODY)
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")  # a permanent failure is tried twice, which takes half a second
+    # Metadata servers, which give credentials to cloud machines; the guard below does not see obstore's sockets.
+    for variable, scheme in (("GCE_METADATA_HOST", ""), ("GCE_METADATA_IP", ""), ("AWS_METADATA_ENDPOINT", "http://")):
+        monkeypatch.setenv(variable, scheme + _CLOSED_PORT)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # botocore's name for it
     yield
     settings.set_dir(None)
@@ -44,34 +52,34 @@ def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture(autouse=True)
 def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse any connection that leaves this machine."""
+    """Fail on any Python connection that leaves this machine."""
     connect = socket.socket.connect
 
-    def guarded(self: socket.socket, address: object) -> None:
+    def connect_to_loopback(self: socket.socket, address: object) -> None:
         if self.family in (socket.AF_INET, socket.AF_INET6):
             host = address[0] if isinstance(address, tuple) else address
-            assert host in ("127.0.0.1", "::1", "localhost"), f"a test reached for {address}"
+            assert host in ("127.0.0.1", "::1", "localhost"), f"a test tried to connect to {address}"
         connect(self, address)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket.socket, "connect", connect_to_loopback)
 
 
 @pytest.fixture
 def cache_dir(tmp_path: Path) -> Path:
-    """The root for URL handles; not made yet."""
+    """The root for URL handles, which does not exist yet."""
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def origin() -> Iterator[Origin]:
-    """A host on loopback that serves what a test puts there."""
+    """A loopback server for what a test puts there."""
     with Origin() as server:
         yield server
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """With CI=true a skip is a failure: there, everything that a test needs is to be installed."""
+    """Turn skips into failures if CI=true, where everything that tests need has to be installed."""
     report = yield
     if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
         report.outcome = "failed"

@@ -1,4 +1,4 @@
-"""A host on loopback like GitHub: real repositories, git's own smart HTTP, zips by git archive, a little of the REST API."""
+"""A fake of GitHub on loopback: real repositories, git's own smart HTTP, zips by git archive, a little of the REST API."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
     **{
-        f"GIT_{who}_{what}": f"ada{'@example.org' * (what == 'EMAIL')}"
-        for who in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
+        f"GIT_{role}_{field}": f"ada{'@example.org' * (field == 'EMAIL')}"
+        for role in ("AUTHOR", "COMMITTER")
+        for field in ("NAME", "EMAIL")
     },
     "GIT_AUTHOR_DATE": "2026-11-01T00:00:00Z",
     "GIT_COMMITTER_DATE": "2026-11-01T00:00:00Z",
@@ -29,7 +29,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class Repo:
-    """A repository, with a working copy that a test changes."""
+    """A bare repository, with a working copy for a test to change."""
 
     def __init__(self, work: Path, bare: Path, branch: str) -> None:
         self._work, self.bare = work, bare
@@ -40,14 +40,14 @@ class Repo:
         self.git("remote", "add", "origin", str(bare))
 
     def git(self, *arguments: str) -> str:
-        """What git says in the working copy."""
+        """Run git in the working copy; return its output."""
         environment = {**os.environ, **_GIT}
         return subprocess.run(
             ["git", *arguments], cwd=self._work, env=environment, check=True, capture_output=True, text=True
         ).stdout.strip()
 
     def commit(self, files: dict[str, str], *, links: dict[str, str] | None = None, push: bool = True) -> str:
-        """Write files, and commit all that is there; the commit's hash."""
+        """Write files and commit all changes; return the commit's hash."""
         for name, text in files.items():
             path = self._work / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class Repo:
         return self.git("rev-parse", "HEAD")
 
     def push(self) -> None:
-        """Publish the branch at hand, and every tag."""
+        """Push the current branch and all tags."""
         self.git("push", "-q", "--force", "--tags", "origin", "HEAD")
 
 
@@ -69,17 +69,17 @@ class GitHost:
     """The server.
 
     Attributes:
-        url: what TFIMM_GITHUB_URL has to say.
-        asked: the path and query of every request, in order.
-        said: what each said as Authorization.
-        token: without it there is nothing to be seen here; empty for a host that is open to anybody.
-        answers: for a path that a pattern matches, another answer than the right one; None for that one.
+        url: the value for TFIMM_GITHUB_URL.
+        requests: the path and query of every request, in order.
+        authorizations: the Authorization header of every request.
+        token: required for every request; empty for a host without credentials.
+        answers: by a pattern of paths, a function that returns another response than the normal one, or None for that one.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.asked: list[str] = []
-        self.said: list[str | None] = []
+        self.requests: list[str] = []
+        self.authorizations: list[str | None] = []
         self.token = ""
         self.answers: dict[str, Callable[[str], Answer | None]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -97,29 +97,29 @@ class GitHost:
         self.stop()
 
     def stop(self) -> None:
-        """Be out of reach from now on."""
+        """Stop accepting connections."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()
 
     def repo(self, name: str, files: dict[str, str] | None = None, branch: str = "main") -> Repo:
-        """A new repository ``owner/name``; with a first commit if there are files."""
+        """Create a repository ``owner/name``, with a first commit if there are files."""
         repo = Repo(self._folder / "work" / name, self._folder / "bare" / f"{name}.git", branch)
         if files is not None:
             repo.commit(files)
         return repo
 
-    def zips(self) -> list[str]:
-        """Which zips were asked for."""
-        return [path for path in self.asked if "/zipball/" in path]
+    def list_zips(self) -> list[str]:
+        """Return the requests for zips."""
+        return [path for path in self.requests if "/zipball/" in path]
 
     def answer(self, path: str, authorization: str | None) -> Answer:
-        """The answer to a request."""
-        for pattern, other in self.answers.items():
-            if re.search(pattern, path) and (said := other(path)) is not None:
-                return said
-        if self.token and authorization != basic(self.token):
+        """Return the response to a request."""
+        for pattern, respond in self.answers.items():
+            if re.search(pattern, path) and (response := respond(path)) is not None:
+                return response
+        if self.token and authorization != make_authorization(self.token):
             return 401, {"WWW-Authenticate": 'Basic realm="git"'}, b"Repository not found."
         parts = urlsplit(path)
         if found := re.fullmatch("/([^/]+/[^/]+?)[.]git/info/refs", parts.path):
@@ -131,7 +131,7 @@ class GitHost:
         return 404, {}, b"no such page"
 
     def zip(self, name: str, ref: str) -> Answer:
-        """What git archive makes of a commit, in a folder as GitHub names it."""
+        """Return a commit as a zip by git archive, in a folder named as at GitHub."""
         bare = self._folder / "bare" / f"{name}.git"
         commit = self._git(bare, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").decode().strip()
         if not commit:
@@ -175,16 +175,16 @@ class GitHost:
         return subprocess.run(["git", "-C", str(bare), *arguments], env=environment, check=False, capture_output=True).stdout
 
 
-def basic(token: str) -> str:
-    """What is said by who has the token."""
+def make_authorization(token: str) -> str:
+    """Return the Authorization header for a token."""
     return "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         host: GitHost = self.server.host  # type: ignore[attr-defined]
-        host.asked.append(self.path)
-        host.said.append(self.headers.get("Authorization"))
+        host.requests.append(self.path)
+        host.authorizations.append(self.headers.get("Authorization"))
         status, headers, body = host.answer(self.path, self.headers.get("Authorization"))
         self.send_response(status)
         for name, value in headers.items():

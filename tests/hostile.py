@@ -1,4 +1,4 @@
-"""Archives that nobody should unpack, made field by field: the corpus, as tables of what each is and what is said of it."""
+"""A corpus of hostile archives, built field by field: tables of archives and of the errors that they must cause."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ DEPTH_MAX = 100
 
 @dataclass(frozen=True)
 class Case:
-    """One archive, and the words of the error that refuses it; it may name a directory that it must not reach."""
+    """One archive, and words of its error; ``make`` gets a directory outside the target, for the archive to aim at."""
 
     make: Callable[[Path], bytes]
-    told: tuple[str, ...]
+    words: tuple[str, ...]
 
 
 def header(name: bytes, size: int | bytes = 0, kind: bytes = b"0", **fields: Any) -> bytes:
-    """A block of a tar, its checksum right, whatever else is in it."""
+    """Build a tar header with a correct checksum, whatever its other fields contain."""
     mode, link, prefix = fields.get("mode", 0o644), fields.get("link", b""), fields.get("prefix", b"")
     digits = size if isinstance(size, bytes) else b"%011o\0" % size
     block = name[:100].ljust(100, b"\0") + b"%07o\0" % mode + b"0000000\0" * 2 + digits + b"00000000000\0" + b" " * 8 + kind
     block += link[:100].ljust(100, b"\0") + fields.get("magic", b"ustar\x0000") + bytes(80) + prefix.ljust(155, b"\0")
-    return with_checksum(block.ljust(BLOCK_BYTES, b"\0"))
+    return set_checksum(block.ljust(BLOCK_BYTES, b"\0"))
 
 
-def with_checksum(block: bytes) -> bytes:
-    """The header with its checksum set anew."""
+def set_checksum(block: bytes) -> bytes:
+    """Return a header with its checksum recomputed."""
     return block[:148] + b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:])) + block[156:]
 
 
-def padded(data: bytes) -> bytes:
-    """Up to a whole number of blocks."""
+def pad_to_block(data: bytes) -> bytes:
+    """Pad with zeros to a multiple of the block size."""
     return data + bytes(-len(data) % BLOCK_BYTES)
 
 
 def entry(name: str | bytes, data: bytes = b"", kind: bytes = b"0", **fields: Any) -> bytes:
-    """A member of a tar; a name that no plain header can hold stands in a pax header before it."""
+    """Build a member of a tar; a name that a plain header has no room for goes into a pax header before it."""
     raw = name if isinstance(name, bytes) else name.encode()
     before = pax({"path": name}) if isinstance(name, str) and (len(raw) > 100 or "\0" in name) else b""
-    return before + header(raw.replace(b"\0", b""), len(data), kind, **fields) + padded(data)
+    return before + header(raw.replace(b"\0", b""), len(data), kind, **fields) + pad_to_block(data)
 
 
 def pax(records: dict[str, str] | bytes, kind: bytes = b"x") -> bytes:
-    """An extension header of POSIX, of records or of any bytes."""
+    """Build a pax extension header from records or from arbitrary bytes."""
     body = records if isinstance(records, bytes) else b"".join(pax_record(*each) for each in records.items())
-    return header(b"PaxHeaders/x", len(body), kind) + padded(body)
+    return header(b"PaxHeaders/x", len(body), kind) + pad_to_block(body)
 
 
 def pax_record(keyword: str, value: str) -> bytes:
-    """Its length counts its own digits."""
+    """Build a pax record, whose length includes its own digits."""
     rest = f" {keyword}={value}\n".encode()
     length = len(rest) + 1
     while length != len(rest) + len(str(length)):
@@ -66,18 +66,18 @@ def pax_record(keyword: str, value: str) -> bytes:
 
 
 def gnu_long(name: bytes, kind: bytes = b"L") -> bytes:
-    """An extension header of GNU tar."""
-    return header(b"././@LongLink", len(name) + 1, kind) + padded(name + b"\0")
+    """Build an extension header of GNU tar, for a long name or link name."""
+    return header(b"././@LongLink", len(name) + 1, kind) + pad_to_block(name + b"\0")
 
 
 def tar(*entries: bytes) -> bytes:
-    """A tar whose first member is harmless."""
+    """Build a tar whose first member is harmless."""
     return entry(FIRST, b"a graph") + b"".join(entries) + bytes(2 * BLOCK_BYTES)
 
 
 @dataclass(frozen=True)
-class Zipped:
-    """A member of a zip; any field of either header can be said otherwise than it is."""
+class ZipMember:
+    """A member of a zip; ``local`` and ``central`` override fields of its two headers."""
 
     name: str | bytes
     data: bytes = b""
@@ -89,40 +89,49 @@ class Zipped:
     local: dict[str, int | bytes] = field(default_factory=dict)
     central: dict[str, int | bytes] = field(default_factory=dict)
 
-    def body(self) -> bytes:
-        """The bytes between the local header and what follows."""
+    def compress(self) -> bytes:
+        """Return the compressed data, which follows the local header."""
         if self.packed is not None:
             return self.packed
         engine = zlib.compressobj(9, zlib.DEFLATED, -15)
         return engine.compress(self.data) + engine.flush() if self.method == 8 else self.data
 
-    def facts(self, said: dict[str, int | bytes]) -> dict[str, Any]:
-        """The fields that both headers have."""
+    def make_fields(self, overrides: dict[str, int | bytes]) -> dict[str, Any]:
+        """Return the fields that both headers have, some of them overridden."""
         name = self.name if isinstance(self.name, bytes) else self.name.encode()
-        sizes = {"crc": zlib.crc32(self.data), "packed": len(self.body()), "size": len(self.data)}
-        return {"flags": self.flags, "method": self.method, **sizes, "name": name, "extra": b"", **said}
+        sizes = {"crc": zlib.crc32(self.data), "packed": len(self.compress()), "size": len(self.data)}
+        return {"flags": self.flags, "method": self.method, **sizes, "name": name, "extra": b"", **overrides}
 
 
 def u(width: int, *numbers: int) -> bytes:
-    """Little-endian numbers of so many bytes each."""
+    """Pack numbers as little-endian integers of ``width`` bytes each."""
     return b"".join(number.to_bytes(width, "little") for number in numbers)
 
 
-def _shared(facts: dict[str, Any]) -> bytes:
-    start = u(2, 20, facts["flags"], facts["method"], 0, 33)
-    return start + u(4, facts["crc"], facts["packed"], facts["size"]) + u(2, len(facts["name"]), len(facts["extra"]))
+def _pack_common_fields(fields: dict[str, Any]) -> bytes:
+    start = u(2, 20, fields["flags"], fields["method"], 0, 33)
+    return start + u(4, fields["crc"], fields["packed"], fields["size"]) + u(2, len(fields["name"]), len(fields["extra"]))
 
 
-def zipped(*entries: Zipped, first: bool = True, before: bytes = b"", between: bytes = b"", **end: Any) -> bytes:
-    """A zip whose first member is harmless; ``before``, ``between`` members and directory, and the end's fields as wanted."""
+def make_zip(*entries: ZipMember, first: bool = True, before: bytes = b"", between: bytes = b"", **end: Any) -> bytes:
+    """Build a zip whose first member is harmless.
+
+    Args:
+        first: include that member.
+        before: bytes before everything else.
+        between: bytes between the members and the central directory.
+        end: overrides fields of the end of the central directory.
+    """
     out, directory, starts = before, b"", end.get("starts", {})
-    members = (Zipped(FIRST, b"a graph"), *entries) if first else entries
+    members = (ZipMember(FIRST, b"a graph"), *entries) if first else entries
     for number, one in enumerate(members):
-        start, facts = len(out), one.facts(one.local)
-        out += b"PK\x03\x04" + _shared(facts) + facts["name"] + facts["extra"] + one.body() + one.descriptor
-        facts = one.facts(one.central)
-        place = u(2, 0, 0, 0) + u(4, one.mode << 16, starts.get(number, start))
-        directory += b"PK\x01\x02" + u(2, 20 | 3 << 8) + _shared(facts) + place + facts["name"] + facts["extra"]
+        start, fields = len(out), one.make_fields(one.local)
+        out += b"PK\x03\x04" + _pack_common_fields(fields) + fields["name"] + fields["extra"] + one.compress() + one.descriptor
+        fields = one.make_fields(one.central)
+        location = u(2, 0, 0, 0) + u(4, one.mode << 16, starts.get(number, start))
+        directory += (
+            b"PK\x01\x02" + u(2, 20 | 3 << 8) + _pack_common_fields(fields) + location + fields["name"] + fields["extra"]
+        )
     out += between
     count, size = end.get("count", len(members)), end.get("size", len(directory))
     start = end.get("start", len(out))
@@ -131,17 +140,17 @@ def zipped(*entries: Zipped, first: bool = True, before: bytes = b"", between: b
     return out + directory + end.get("before_end", b"") + tail
 
 
-def ended_in_64_bits(plain: bytes, count: int) -> bytes:
-    """A zip whose end has no room for numbers, with them before it (APPNOTE.TXT 4.3.14 and 4.3.15)."""
+def add_zip64_end(plain: bytes, count: int) -> bytes:
+    """Return a zip with its counts and offsets in a zip64 record before its end (APPNOTE.TXT 4.3.14 and 4.3.15)."""
     body, size, start = plain[:-22], int.from_bytes(plain[-10:-6], "little"), int.from_bytes(plain[-6:-2], "little")
     end = b"PK\x06\x06" + u(8, 44) + u(2, 45, 45) + u(4, 0, 0) + u(8, count, count, size, start)
     locator = b"PK\x06\x07" + u(4, 0) + u(8, len(body)) + u(4, 1)
     return body + end + locator + b"PK\x05\x06" + u(2, 0, 0, 0xFFFF, 0xFFFF) + u(4, 0xFFFFFFFF, 0xFFFFFFFF) + u(2, 0)
 
 
-CLIMBS, WINDOWS, UNSEEN = "does not stay inside", "Windows cannot hold", "not seen"
-TWICE, CASE, NO_NAME = "stands where another one does", "differ in nothing but case", "the name of a directory"
-LINKS = "only files and directories are unpacked"
+CLIMBS, WINDOWS, INVISIBLE = "does not stay inside", "Windows does not allow", "invisible"
+COLLIDES, ONLY_CASE, DIRECTORY_NAME = "collides with another member", "differ only in case", "the name of a directory"
+LINKS = "only regular files and directories are unpacked"
 
 NAMES: dict[str, tuple[str, str]] = {
     "climbs": ("../victim", CLIMBS),
@@ -158,43 +167,43 @@ NAMES: dict[str, tuple[str, str]] = {
     "has a backslash": ("a\\b", CLIMBS),
     "is on another host": ("\\\\host\\share\\x", CLIMBS),
     **{f"has the control character {ord(one):#x}": (f"a{one}b", CLIMBS) for one in "\0\t\n\r\x1b\x7f"},
-    **{f"has the mark {ord(one):#x}": (f"a{one}b", UNSEEN) for one in "\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e"},
-    **{f"has the mark {mark:#x}": (f"d/a{chr(mark)}gpj.exe", UNSEEN) for mark in range(0x2066, 0x206A)},
+    **{f"has the mark {ord(one):#x}": (f"a{one}b", INVISIBLE) for one in "\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e"},
+    **{f"has the mark {mark:#x}": (f"d/a{chr(mark)}gpj.exe", INVISIBLE) for mark in range(0x2066, 0x206A)},
     **{f"has the character {one}": (f"d/a{one}b", WINDOWS) for one in '<>"|?*'},
     "has a stream of its own": ("file:stream", WINDOWS),
     **{
         f"is the device {one}": (one, WINDOWS)
         for one in ("CON", "nul.txt", "COM1", "d/lpt9.tar.gz", "com¹", "aux .h", "CONIN$")
     },
-    "lies in a directory that is a device": ("Prn/x", WINDOWS),
+    "is in a directory that is a device": ("Prn/x", WINDOWS),
     **{f"ends in {end!r}": (f"a{end}", WINDOWS) for end in (".", " ", "...")},
-    "lies in a directory that ends in a dot": ("a./x", WINDOWS),
+    "is in a directory that ends in a dot": ("a./x", WINDOWS),
     "has 300 bytes": ("n" * 300, "over 255 bytes"),
     "has 300 bytes in 100 characters": ("語" * 100, "over 255 bytes"),
-    "lies too deep": ("a/" * DEPTH_MAX + "x", "directories deep"),
-    "is empty": ("", NO_NAME),
-    "is a dot": (".", NO_NAME),
+    "is nested too deeply": ("a/" * DEPTH_MAX + "x", "directories deep"),
+    "is empty": ("", DIRECTORY_NAME),
+    "is a dot": (".", DIRECTORY_NAME),
 }
 
 SAME: dict[str, tuple[str, str, str]] = {
-    "is there twice": ("x", "x", TWICE),
-    "is there twice, spelt otherwise": ("x", "./x", TWICE),
+    "occurs twice": ("x", "x", COLLIDES),
+    "occurs twice, with two spellings": ("x", "./x", COLLIDES),
 }
-"""Refused in a zip; in a tar the last one counts."""
+"""Refused in a zip; in a tar the last one is used."""
 
 PAIRS: dict[str, tuple[str, str, str]] = {
-    "is a file where a directory is": ("x/y", "x", TWICE),
-    "is a directory where a file is": ("x", "x/y", TWICE),
-    "differs in case": ("A.txt", "a.txt", CASE),
-    "differs in case, folded into more characters": ("Straße", "STRASSE", CASE),
-    "differs in a sigma": ("ΟΔΟΣ", "οδος", CASE),
-    "differs in a ligature": ("ﬁle", "FILE", CASE),
-    "is composed where the other is not": ("caf\u00e9", "cafe\u0301", CASE),
-    "is not composed, and in capitals": ("caf\u00e9", "CAFE\u0301", CASE),
-    "lies in a directory that differs in case": ("Assets/x", "assets/y", CASE),
-    "lies in a directory that is not composed": ("\u00e9/x", "e\u0301/y", CASE),
-    "is a directory where a file is, but for case": ("x", "X/y", CASE),
-    "is a file where a directory is, but for case": ("x/y", "X", CASE),
+    "is a file where a directory is": ("x/y", "x", COLLIDES),
+    "is a directory where a file is": ("x", "x/y", COLLIDES),
+    "differs in case": ("A.txt", "a.txt", ONLY_CASE),
+    "differs in case, folded into more characters": ("Straße", "STRASSE", ONLY_CASE),
+    "differs in a sigma": ("ΟΔΟΣ", "οδος", ONLY_CASE),
+    "differs in a ligature": ("ﬁle", "FILE", ONLY_CASE),
+    "is composed where the other is not": ("caf\u00e9", "cafe\u0301", ONLY_CASE),
+    "is not composed, and in capitals": ("caf\u00e9", "CAFE\u0301", ONLY_CASE),
+    "is in a directory that differs in case": ("Assets/x", "assets/y", ONLY_CASE),
+    "is in a directory that is not composed": ("\u00e9/x", "e\u0301/y", ONLY_CASE),
+    "is a directory where a file is, but for case": ("x", "X/y", ONLY_CASE),
+    "is a file where a directory is, but for case": ("x/y", "X", ONLY_CASE),
 }
 
 ACCEPTED: dict[str, tuple[str, ...]] = {
@@ -207,31 +216,31 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
 }
 
 
-def _named(name: str, outside: Path) -> str:
+def _expand_name(name: str, outside: Path) -> str:
     return name.replace("{outside}", str(outside))
 
 
 def name_cases(
     member: Callable[[str, bytes], Any], archive: Callable[..., bytes], pairs: dict[str, tuple[str, str, str]] = PAIRS
 ) -> Iterator[tuple[str, Case]]:
-    """One case for each harmful name and pair of names, in the format that two functions write."""
-    for what, (name, told) in NAMES.items():
+    """Yield a case for each harmful name and pair of names, in the format that ``member`` and ``archive`` write."""
+    for what, (name, words) in NAMES.items():
         start = repr(name.partition("{outside}")[2] or name)[1:8].rstrip("'")
-        yield what, Case(lambda outside, name=name: archive(member(_named(name, outside), b"harm")), (told, start))
-    for what, (one, other, told) in pairs.items():
+        yield what, Case(lambda outside, name=name: archive(member(_expand_name(name, outside), b"harm")), (words, start))
+    for what, (one, other, words) in pairs.items():
         pair = functools.partial(lambda one, other, _: archive(member(one, b"1"), member(other, b"2")), one, other)
-        yield what, Case(pair, (told, repr(other)))
+        yield what, Case(pair, (words, repr(other)))
 
 
-def _tar_case(told: str, *entries: bytes) -> Case:
-    return Case(lambda _: tar(*entries), (told,))
+def _tar_case(words: str, *entries: bytes) -> Case:
+    return Case(lambda _: tar(*entries), (words,))
 
 
 def _cve_2025_4517(outside: Path) -> bytes:
-    """A chain of links longer than PATH_MAX, after which realpath() stops resolving and a data filter is blind.
+    """Build a chain of links longer than PATH_MAX, at which realpath() stops and the data filter of tarfile sees no escape.
 
     It takes fifteen links, each to a directory of 247 characters, and one whose name makes their path too long; a last
-    link goes up through it, and a hard link through that names what lies outside.
+    link goes up through it, and a hard link through that one points to a file outside.
     """
     deep, at, parts = "d" * 247, "", []
     for step in "abcdefghijklmnop":
@@ -245,7 +254,7 @@ def _cve_2025_4517(outside: Path) -> bytes:
 
 
 def _link(name: str, to: str, kind: bytes = b"2") -> bytes:
-    """A link, by a pax header that says both names in full."""
+    """Build a link, with a pax header that has both names in full."""
     return pax({"path": name, "linkpath": to}) + header(name.encode()[:100], kind=kind, link=to.encode()[:100])
 
 
@@ -274,12 +283,14 @@ TARS: dict[str, Case] = {
     "is that of CVE-2025-4517": Case(_cve_2025_4517, ("symbolic link",)),
     "is that of CVE-2025-8194": _tar_case("'a' has a negative size", header(b"a", NEGATIVE), entry("b")),
     "has a negative size by its pax header": _tar_case("'-512'", pax({"size": "-512"}), entry("a", b"x")),
-    "has a size of 5000 digits by its pax header": _tar_case("no length", pax({"size": "9" * 5000}), entry("a", b"x")),
-    "has no size": _tar_case("octal", header(b"a", b"12345678901\0".replace(b"1", b"9"))),
-    "is no UTF-8": Case(lambda _: tar(entry(b"caf\xe9", b"x")), ("not UTF-8", "caf")),
+    "has a size of 5000 digits by its pax header": _tar_case(
+        "not a valid length", pax({"size": "9" * 5000}), entry("a", b"x")
+    ),
+    "has an invalid size": _tar_case("octal", header(b"a", b"12345678901\0".replace(b"1", b"9"))),
+    "is not UTF-8": Case(lambda _: tar(entry(b"caf\xe9", b"x")), ("not UTF-8", "caf")),
     "is a file that ends in a slash": _tar_case("'a/' is a file", entry("a/", b"x")),
     "is a directory that climbs": _tar_case(CLIMBS, entry("../into_evil/d/", kind=b"5")),
-    "is a directory of another case": _tar_case(CASE, entry("D/", kind=b"5"), entry("d/", kind=b"5")),
+    "is a directory of another case": _tar_case(ONLY_CASE, entry("D/", kind=b"5"), entry("d/", kind=b"5")),
     "climbs by its prefix": _tar_case(CLIMBS, header(b"victim", prefix=b"..")),
     "climbs by its pax header": _tar_case("'../victim'", pax({"path": "../victim"}), entry("innocent", b"harm")),
     "climbs by a GNU long name": _tar_case("'../victim'", gnu_long(b"../victim"), entry("innocent", b"harm")),
@@ -290,48 +301,50 @@ TARS: dict[str, Case] = {
     "hides in another's bytes": _tar_case("'../victim'", pax({"size": "0"}), entry("a", entry("../victim", b"harm"))),
     **{f"has the pax header {body!r}": _tar_case("damaged", pax(body), entry("a")) for body in MALFORMED},
     "has a pax length of 5000 digits": _tar_case("damaged", pax(MANY_DIGITS), entry("a")),
-    "has a pax header of 2 MiB": _tar_case("extension header has", pax({"comment": "x" * (2 << 20)}), entry("a")),
-    "has a GNU name of 2 MiB": _tar_case("extension header has", gnu_long(b"x" * (2 << 20)), entry("a")),
-    "is said to have 8 EiB": _tar_case("", header(b"a", b"\x80" + (1 << 63).to_bytes(11, "big")), entry("b")),
+    "has a pax header of 2 MiB": _tar_case("an extension header of", pax({"comment": "x" * (2 << 20)}), entry("a")),
+    "has a GNU name of 2 MiB": _tar_case("an extension header of", gnu_long(b"x" * (2 << 20)), entry("a")),
+    "claims a size of 8 EiB": _tar_case("", header(b"a", b"\x80" + (1 << 63).to_bytes(11, "big")), entry("b")),
     "is an extension header with nothing after it": _tar_case("ends after an extension header", pax({"path": "x"})),
     "has a wrong checksum": _tar_case("checksum", entry("a").replace(b"ustar", b"uster")),
-    "stands behind the end": _tar_case("follows its end", bytes(2 * BLOCK_BYTES), entry("a", b"x")),
+    "follows the end": _tar_case("follows its end", bytes(2 * BLOCK_BYTES), entry("a", b"x")),
 }
 
 
-def described(*, signature: bytes = b"PK\x07\x08", width: int = 4, flags: int = 0x808, **said: int) -> Zipped:
-    """A member with a data descriptor behind it, as who writes a zip into a pipe makes it; any field said otherwise."""
-    packed = len(Zipped("a", b"abc").body())
-    facts = {"crc": zlib.crc32(b"abc"), "packed": packed, "size": 3, **said}
-    descriptor = signature + u(4, facts["crc"]) + u(width, facts["packed"], facts["size"])
-    return Zipped("a", b"abc", flags=flags, descriptor=descriptor, local=dict.fromkeys(facts, 0))
+def make_member_with_descriptor(
+    *, signature: bytes = b"PK\x07\x08", width: int = 4, flags: int = 0x808, **overrides: int
+) -> ZipMember:
+    """Build a member with a data descriptor after it, as in a zip that is written to a pipe; override any of its fields."""
+    packed = len(ZipMember("a", b"abc").compress())
+    fields = {"crc": zlib.crc32(b"abc"), "packed": packed, "size": 3, **overrides}
+    descriptor = signature + u(4, fields["crc"]) + u(width, fields["packed"], fields["size"])
+    return ZipMember("a", b"abc", flags=flags, descriptor=descriptor, local=dict.fromkeys(fields, 0))
 
 
-def unended(data: bytes) -> bytes:
-    """All of the data, deflated, and no mark that it was all."""
+def deflate_without_end(data: bytes) -> bytes:
+    """Deflate all of the data, but leave out the end-of-stream marker."""
     engine = zlib.compressobj(9, zlib.DEFLATED, -15)
     return engine.compress(data) + engine.flush(zlib.Z_SYNC_FLUSH)
 
 
-def _zip_case(told: str, *entries: Zipped, **end: Any) -> Case:
-    return Case(lambda _: zipped(*entries, **end), (told,))
+def _zip_case(words: str, *entries: ZipMember, **end: Any) -> Case:
+    return Case(lambda _: make_zip(*entries, **end), (words,))
 
 
 def _kind(kind: int) -> Case:
-    return _zip_case(f"'l' is a link or a device; {LINKS}", Zipped("l", b"/etc/passwd", mode=kind | 0o777))
+    return _zip_case(f"'l' is a link or a device; {LINKS}", ZipMember("l", b"/etc/passwd", mode=kind | 0o777))
 
 
 def _overlapping(_: Path) -> bytes:
-    """Many members of the directory, all made of the same bytes (https://www.bamsoftware.com/hacks/zipbomb)."""
-    kernel = Zipped("kernel", bytes(1 << 20))
+    """Build a zip whose directory has many members that share the same data (https://www.bamsoftware.com/hacks/zipbomb)."""
+    kernel = ZipMember("kernel", bytes(1 << 20))
     count = 50
-    same = [Zipped("kernel", bytes(1 << 20), packed=b"") for _ in range(count)]
-    fields = {"packed": len(kernel.body())}
-    members = (kernel, *(Zipped(one.name, one.data, packed=b"", central=fields) for one in same))  # type: ignore[arg-type]
-    return zipped(*members, first=False, starts=dict.fromkeys(range(1, count + 1), 0))
+    same = [ZipMember("kernel", bytes(1 << 20), packed=b"") for _ in range(count)]
+    fields = {"packed": len(kernel.compress())}
+    members = (kernel, *(ZipMember(one.name, one.data, packed=b"", central=fields) for one in same))  # type: ignore[arg-type]
+    return make_zip(*members, first=False, starts=dict.fromkeys(range(1, count + 1), 0))
 
 
-OTHERWISE: dict[str, dict[str, int | bytes]] = {
+OTHER_VALUES: dict[str, dict[str, int | bytes]] = {
     "name": {"name": b"b"},
     "size": {"size": 4},
     "packed size": {"packed": 4},
@@ -339,59 +352,62 @@ OTHERWISE: dict[str, dict[str, int | bytes]] = {
     "method": {"method": 0},
 }
 ZIPS: dict[str, Case] = {
-    **dict(name_cases(Zipped, zipped, {**PAIRS, **SAME})),
+    **dict(name_cases(ZipMember, make_zip, {**PAIRS, **SAME})),
     "is a symbolic link": _kind(stat.S_IFLNK),
     "is a FIFO": _kind(stat.S_IFIFO),
     "is a character device": _kind(stat.S_IFCHR),
     "is a block device": _kind(stat.S_IFBLK),
     "is a socket": _kind(stat.S_IFSOCK),
-    "is no UTF-8": _zip_case("damaged", Zipped(b"caf\xe9", b"x")),
-    "is a directory with bytes": _zip_case("'d/'", Zipped("d/", b"x")),
-    "is encrypted": _zip_case("'a' is encrypted", Zipped("a", b"x", flags=0x801)),
-    "is encrypted by its local header": _zip_case("'a'", Zipped("a", b"x", local={"flags": 0x801})),
-    "is encrypted strongly": _zip_case("'a' is encrypted", Zipped("a", b"x", flags=0x841)),
+    "is not UTF-8": _zip_case("damaged", ZipMember(b"caf\xe9", b"x")),
+    "is a directory with bytes": _zip_case("'d/'", ZipMember("d/", b"x")),
+    "is encrypted": _zip_case("'a' is encrypted", ZipMember("a", b"x", flags=0x801)),
+    "is encrypted by its local header": _zip_case("'a'", ZipMember("a", b"x", local={"flags": 0x801})),
+    "is encrypted strongly": _zip_case("'a' is encrypted", ZipMember("a", b"x", flags=0x841)),
     **{
-        f"is packed by method {method}": _zip_case(f"'a' is packed by method {method}", Zipped("a", b"x", method=method))
+        f"uses compression method {method}": _zip_case(
+            f"'a' uses compression method {method};", ZipMember("a", b"x", method=method)
+        )
         for method in (1, 9, 12, 14, 93, 99)
     },
-    "has a wrong CRC": _zip_case("'a'", Zipped("a", b"x", local={"crc": 1}, central={"crc": 1})),
-    "has a wrong CRC and is stored": _zip_case("'a'", Zipped("a", b"x", 0, local={"crc": 1}, central={"crc": 1})),
-    "unpacks to more than it says": _zip_case("'a'", Zipped("a", b"xy", local={"size": 1}, central={"size": 1})),
-    "unpacks to less than it says": _zip_case("'a'", Zipped("a", b"x", local={"size": 9}, central={"size": 9})),
-    "is no deflated stream": _zip_case("", Zipped("a", b"x", packed=b"\xff\xff\xff\xff")),
-    "is a deflated stream without an end": _zip_case("'a'", Zipped("a", b"x", packed=unended(b"x"))),
-    "is a deflated stream and more": _zip_case("'a'", Zipped("a", b"x", packed=Zipped("", b"x").body() + b"more")),
+    "has a wrong CRC": _zip_case("'a'", ZipMember("a", b"x", local={"crc": 1}, central={"crc": 1})),
+    "has a wrong CRC and is stored": _zip_case("'a'", ZipMember("a", b"x", 0, local={"crc": 1}, central={"crc": 1})),
+    "unpacks to more than it says": _zip_case("'a'", ZipMember("a", b"xy", local={"size": 1}, central={"size": 1})),
+    "unpacks to less than it says": _zip_case("'a'", ZipMember("a", b"x", local={"size": 9}, central={"size": 9})),
+    "is not a deflate stream": _zip_case("", ZipMember("a", b"x", packed=b"\xff\xff\xff\xff")),
+    "is a deflate stream without an end": _zip_case("'a'", ZipMember("a", b"x", packed=deflate_without_end(b"x"))),
+    "is a deflate stream and more": _zip_case("'a'", ZipMember("a", b"x", packed=ZipMember("", b"x").compress() + b"more")),
     **{
-        f"has another {what} in its local header": _zip_case("'a'", Zipped("a", b"abc", local=said))
-        for what, said in OTHERWISE.items()
+        f"has another {what} in its local header": _zip_case("'a'", ZipMember("a", b"abc", local=overrides))
+        for what, overrides in OTHER_VALUES.items()
     },
     **{
-        f"has another {what} in its descriptor": _zip_case("'a'", described(**{what: 9})) for what in ("crc", "packed", "size")
+        f"has another {what} in its descriptor": _zip_case("'a'", make_member_with_descriptor(**{what: 9}))
+        for what in ("crc", "packed", "size")
     },
-    "has a descriptor that is not announced": _zip_case("", described(flags=0x800)),
-    "has no descriptor that was announced": _zip_case("", Zipped("a", b"abc", flags=0x808, local={"crc": 0, "size": 0})),
-    "has something behind a member": _zip_case("", Zipped("a", b"abc", descriptor=b"harm" * 5), Zipped("b", b"x")),
+    "has a descriptor that is not announced": _zip_case("", make_member_with_descriptor(flags=0x800)),
+    "has no descriptor that was announced": _zip_case("", ZipMember("a", b"abc", flags=0x808, local={"crc": 0, "size": 0})),
+    "is followed by unlisted data": _zip_case("", ZipMember("a", b"abc", descriptor=b"harm" * 5), ZipMember("b", b"x")),
     "overlaps": Case(_overlapping, ("",)),
-    "is one of two at one place": _zip_case("", Zipped("a", b"x"), Zipped("a", b"x"), starts={2: 0}),
-    "is not where the directory says": _zip_case("", Zipped("a", b"x"), starts={1: 1}),
-    "is beyond the end": _zip_case("", Zipped("a", b"x"), starts={1: 1 << 30}),
-    "stands behind rubbish": _zip_case("", before=b"PK\x03\x04rubbish"),
-    "stands before rubbish": _zip_case("", between=b"rubbish"),
-    "is followed by rubbish": Case(lambda _: zipped() + b"rubbish", ("",)),
-    "is followed by what counts alike": Case(lambda _: zipped() + b"x" * 10 + u(2, 1) + b"x" * 10, ("",)),
-    "has rubbish before its end": _zip_case("", before_end=b"rubbish"),
-    "counts too many": _zip_case("", count=3),
-    "counts too few": _zip_case("", Zipped("a"), count=1),
-    "counts as if it were longer": _zip_case("", Zipped("a"), count=0xFFFF),
-    "counts too many in 64 bits": Case(lambda _: ended_in_64_bits(zipped(), 2), ("",)),
+    "is one of two at one offset": _zip_case("", ZipMember("a", b"x"), ZipMember("a", b"x"), starts={2: 0}),
+    "is not where the directory says": _zip_case("", ZipMember("a", b"x"), starts={1: 1}),
+    "is beyond the end": _zip_case("", ZipMember("a", b"x"), starts={1: 1 << 30}),
+    "follows garbage": _zip_case("", before=b"PK\x03\x04garbage"),
+    "precedes garbage": _zip_case("", between=b"garbage"),
+    "is in an archive followed by garbage": Case(lambda _: make_zip() + b"garbage", ("",)),
+    "is in an archive followed by the same count": Case(lambda _: make_zip() + b"x" * 10 + u(2, 1) + b"x" * 10, ("",)),
+    "has garbage before the end record": _zip_case("", before_end=b"garbage"),
+    "is in an archive whose count is too high": _zip_case("", count=3),
+    "is in an archive whose count is too low": _zip_case("", ZipMember("a"), count=1),
+    "is in an archive whose count is 0xffff": _zip_case("", ZipMember("a"), count=0xFFFF),
+    "is in an archive whose 64-bit count is too high": Case(lambda _: add_zip64_end(make_zip(), 2), ("",)),
     "has a directory too long": _zip_case("", size=4096),
     "has a directory too short": _zip_case("", size=10),
     "has a directory elsewhere": _zip_case("", start=3),
-    "has no directory": Case(lambda _: zipped()[: zipped().index(b"PK\x01\x02")], ("",)),
-    "has an extra field cut short": _zip_case("", Zipped("a", b"x", central={"extra": b"\x01\x00\x08\x00\x01"})),
+    "has no directory": Case(lambda _: make_zip()[: make_zip().index(b"PK\x01\x02")], ("",)),
+    "has a truncated extra field": _zip_case("", ZipMember("a", b"x", central={"extra": b"\x01\x00\x08\x00\x01"})),
 }
 
 
-def gzipped(data: bytes) -> bytes:
-    """Packed by gzip, the same bytes each time."""
+def gzip_bytes(data: bytes) -> bytes:
+    """Compress with gzip, to the same bytes each time."""
     return gzip.compress(data, mtime=0)

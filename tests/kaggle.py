@@ -1,6 +1,6 @@
-"""A small stand-in for Kaggle: two addresses of its interface, and the storage to which it redirects with signed URLs.
+"""A small fake of Kaggle: two URLs of its API, and the storage to which it redirects with signed URLs.
 
-It is made after what kagglehub 1.0 asks and reads, and was never compared with Kaggle itself.
+It is modelled on what kagglehub 1.0 requests and reads, and was never compared with Kaggle itself.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import itertools
 import json
 from typing import Any
 
-from tests.faults.origin import Fault, Host, Reply
+from tests.faults.origin import Fault, Host, Response
 
 
 class Kaggle:
-    """Two hosts on loopback, by two names: the interface, and the storage, which knows nobody but its signatures.
+    """Two hosts on loopback, with two names: the API, and the storage, which checks signatures and no credentials.
 
     Attributes:
-        known: the values of the header Authorization that are somebody's.
-        members: those of them who may have models that want consent.
+        known: the values of the Authorization header that belong to a user.
+        members: those of users who have given consent.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Kaggle:
 
     @property
     def url(self) -> str:
-        """What TFIMM_KAGGLE_URL is set to."""
+        """The value for TFIMM_KAGGLE_URL."""
         return self.api.url
 
     @property
@@ -47,43 +47,43 @@ class Kaggle:
         return f"http://localhost:{self.storage.port}"
 
     def publish(
-        self, path: str, version: int, archive: bytes, *faults: Fault, wants_consent: bool = False, **page: Any
+        self, path: str, version: int, archive: bytes, *faults: Fault, requires_consent: bool = False, **page: Any
     ) -> str:
-        """A version of ``owner/model/framework/variation``, from now on the newest; returns its handle."""
+        """Publish a version of ``owner/model/framework/variation``, which is now the newest; return its handle."""
 
-        def redirect(reply: Reply) -> None:
-            if self._lets_in(reply, wants_consent):
-                place = f"/{path}/{version}/archive.tar.gz?X-Goog-Signature=signature{next(self._signatures)}"
-                self.storage.put(place, archive, *faults, **page)
-                reply.say(302, b"", {"Location": self.storage_url + place})
+        def redirect(response: Response) -> None:
+            if self._authorize(response, requires_consent):
+                location = f"/{path}/{version}/archive.tar.gz?X-Goog-Signature=signature{next(self._signatures)}"
+                self.storage.put(location, archive, *faults, **page)
+                response.respond(302, b"", {"Location": self.storage_url + location})
 
-        def tell(reply: Reply) -> None:
-            if self._lets_in(reply, wants_consent):
+        def respond_with_version(response: Response) -> None:
+            if self._authorize(response, requires_consent):
                 facts = {"id": 1, "slug": path.split("/")[3], "versionId": 2, "versionNumber": version}
-                reply.say(200, json.dumps(facts).encode(), {"Content-Type": "application/json"})
+                response.respond(200, json.dumps(facts).encode(), {"Content-Type": "application/json"})
 
         self.api.put(f"/api/v1/models/{path}/{version}/download", b"", redirect)
-        self.api.put(f"/api/v1/models/{path}/get", b"", tell)
+        self.api.put(f"/api/v1/models/{path}/get", b"", respond_with_version)
         return f"kaggle://{path}/{version}"
 
-    def asked(self) -> list[str]:
-        """What the interface was asked for, without what all addresses have in common."""
-        return [asked.path.removeprefix("/api/v1/models/") for asked in self.api.asked]
+    def list_requests(self) -> list[str]:
+        """Return the paths requested from the API, without their common prefix."""
+        return [request.path.removeprefix("/api/v1/models/") for request in self.api.requests]
 
-    def heard(self, host: Host) -> set[str | None]:
-        """Whom a host was told that it is asked by; None for nobody."""
-        return {asked.headers.get("authorization") for asked in host.asked}
+    def get_authorizations(self, host: Host) -> set[str | None]:
+        """Return the Authorization headers sent to a host; None for requests without one."""
+        return {request.headers.get("authorization") for request in host.requests}
 
-    def _lets_in(self, reply: Reply, wants_consent: bool) -> bool:
-        who = reply.asked.headers.get("authorization")
-        if who is not None and who not in self.known | self.members:
-            self._refuse(reply, 401, "Unauthenticated")
-        elif wants_consent and who not in self.members:
-            self._refuse(reply, 403, "Permission 'models.get' was denied")
+    def _authorize(self, response: Response, requires_consent: bool) -> bool:
+        authorization = response.request.headers.get("authorization")
+        if authorization is not None and authorization not in self.known | self.members:
+            self._reject(response, 401, "Unauthenticated")
+        elif requires_consent and authorization not in self.members:
+            self._reject(response, 403, "Permission 'models.get' was denied")
         else:
             return True
         return False
 
-    def _refuse(self, reply: Reply, status: int, message: str) -> None:
+    def _reject(self, response: Response, status: int, message: str) -> None:
         body = json.dumps({"code": status, "message": message}).encode()
-        reply.say(status, body, {"Content-Type": "application/json"})
+        response.respond(status, body, {"Content-Type": "application/json"})

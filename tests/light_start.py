@@ -1,4 +1,4 @@
-"""What neither importing the package nor resolving a cached model may load."""
+"""Modules that neither an import of the package nor a resolve of a cached model may load."""
 
 HEAVY = {
     *("tensorflow", "numpy", "absl", "requests", "urllib3", "ssl", "rich", "click", "filelock", "isal", "zipfile", "socket"),

@@ -1,4 +1,4 @@
-"""A host on loopback that serves archives, redirects, errors and waits, and remembers what it was asked."""
+"""A loopback host that serves archives, redirects, errors and delays, and logs its requests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-_PIECE_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 16
 
 
 @dataclass
 class Page:
-    """One answer. ``gate``, if given, is waited for before the second half of the body is sent."""
+    """One response. The second half of the body is sent once ``gate``, if given, is set."""
 
     body: bytes = b""
     status: int = 200
@@ -24,11 +24,11 @@ class Page:
 
 
 class Origin:
-    """A server on a free port of 127.0.0.1; ``pages`` maps paths, with their query, to answers."""
+    """A server on a free port of 127.0.0.1; ``pages`` maps paths, including their query, to responses."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Page | Callable[[], Page]] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.started = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -50,12 +50,12 @@ class Origin:
         self._thread.join()
 
     def put(self, path: str, body: bytes = b"", **page: Any) -> str:
-        """Serve ``body`` at ``path``; returns the URL."""
+        """Serve ``body`` at ``path``, and return the URL."""
         self.pages[path] = Page(body, **page)
         return self.url + path
 
     def put_model(self, path: str, archive: bytes, **page: Any) -> str:
-        """Serve an archive by TF Hub's protocol: at ``path`` in its compressed form."""
+        """Serve an archive by the protocol of TF Hub, and return the URL of the model."""
         self.put(f"{path}?tf-hub-format=compressed", archive, **page)
         return self.url + path
 
@@ -63,7 +63,7 @@ class Origin:
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         origin: Origin = self.server.origin  # type: ignore[attr-defined]
-        origin.asked.append(self.path)
+        origin.requests.append(self.path)
         origin.headers.append(dict(self.headers))
         page = origin.pages.get(self.path, Page(b"no such page", 404))
         page = page if isinstance(page, Page) else page()
@@ -83,8 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _send(self, body: bytes) -> None:
-        for start in range(0, len(body), _PIECE_BYTES):
-            self.wfile.write(body[start : start + _PIECE_BYTES])
+        for start in range(0, len(body), _CHUNK_BYTES):
+            self.wfile.write(body[start : start + _CHUNK_BYTES])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

@@ -1,4 +1,4 @@
-"""Real Python processes, as a test wants them: a snippet that has the package imported."""
+"""Runs snippets of Python in processes of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO
 
 
 def start(code: str, *arguments: str, stdin: IO[bytes] | None = None, **environment: str) -> subprocess.Popen[str]:
-    """Start a snippet; it has the environment of the test."""
+    """Start a snippet, with the environment of the test and ``environment``."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         stdin=stdin,
@@ -22,7 +22,7 @@ def start(code: str, *arguments: str, stdin: IO[bytes] | None = None, **environm
 
 
 def run(code: str, *arguments: str, timeout_s: float = 120, **environment: str) -> str:
-    """Run a snippet to its end; what it printed, stripped. It must succeed."""
+    """Run a snippet, which must succeed, and return its output, stripped."""
     with start(code, *arguments, **environment) as process:
         try:
             out, err = process.communicate(timeout=timeout_s)
@@ -32,16 +32,16 @@ def run(code: str, *arguments: str, timeout_s: float = 120, **environment: str) 
     return out.strip()
 
 
-def read_terminal(ours: int) -> str:
-    """All that is written to a terminal by its other side, until that is closed; closes this one."""
-    seen = b""
+def read_terminal(descriptor: int) -> str:
+    """Read everything that is written to a pseudo-terminal until its other end is closed; close this end."""
+    received = b""
     while True:
         try:
-            piece = os.read(ours, 1 << 16)
-        except OSError:  # how Linux tells the end of a terminal
+            chunk = os.read(descriptor, 1 << 16)
+        except OSError:  # how Linux reports the end of a terminal
             break
-        if not piece:
+        if not chunk:
             break
-        seen += piece
-    os.close(ours)
-    return seen.decode()
+        received += chunk
+    os.close(descriptor)
+    return received.decode()

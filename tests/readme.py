@@ -1,4 +1,4 @@
-"""README's blocks of code, and the rules that keep its examples away from the reader's own files."""
+"""Parses the code blocks of README.md, and checks that its examples do not touch the reader's own files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HOME = re.compile(r"~|\$\{?(?:HOME|XDG_\w+)\b|/home/|/root/")
 _OWN_VARIABLE = re.compile(r"\b(\w+)=\$\(mktemp -d\)")
 _WRITERS = {"rm", "rmdir", "mv", "cp", "ln", "dd", "tee", "touch", "mkdir", "truncate", "install", "rsync", "sed", "chmod"}
 _WRITING_CALLS = {"rmtree", "remove", "unlink", "rmdir", "rename", "replace", "write_text", "write_bytes", "open", "mkdir"}
-# The commands of tfimm-resolver that need no cache, and the variables that the others need, if not TFHUB_CACHE_DIR alone.
+# The commands that need no cache, and the variables that others need besides, or instead of, TFHUB_CACHE_DIR.
 _HARMLESS = {"path", "why", "demo"}
 _CACHES = {"TFHUB_CACHE_DIR", "TFIMM_HOME"}
 _PINS = {"TFHUB_CACHE_DIR", "TFIMM_MODELS_FILE"}
@@ -37,18 +37,18 @@ class Block:
 
     @property
     def is_transcript(self) -> bool:
-        """Whether it shows commands together with their output."""
+        """Whether it contains commands and their output."""
         return not self.language and self.text.startswith(PROMPT)
 
     @property
     def is_shell(self) -> bool:
-        """Whether it holds commands."""
+        """Whether it contains shell commands."""
         return self.is_transcript or (
             self.language in ("", "sh", "bash", "console") and _OTHER_SHELL.match(self.text) is not None
         )
 
-    def commands(self) -> list[str]:
-        """Its command lines, without prompts and output."""
+    def list_commands(self) -> list[str]:
+        """Return its command lines, without prompts and output."""
         if not self.is_shell:
             return []
         lines = self.text.splitlines()
@@ -56,26 +56,26 @@ class Block:
 
 
 def read_blocks(text: str) -> list[Block]:
-    """Find every fenced block."""
+    """Return every fenced block."""
     return [Block(found[1], found[2], text.count("\n", 0, found.start(2)) + 1) for found in _BLOCK.finditer(text)]
 
 
 def find_unsafe_lines(block: Block) -> list[str]:
-    """Name each line that could change the reader's own files, with the reason."""
+    """Return each line that could change the reader's own files, with the reason."""
     if block.language == "python":
         return _check_python(ast.parse(block.text))
     own: set[str] = set()
     variables: set[str] = set()
     unsafe = []
-    for line in block.commands():
+    for line in block.list_commands():
         unsafe += [f"{line}: {reason}" for reason in _check_command_line(line, own, variables)]
     return unsafe
 
 
 def _check_command_line(line: str, own: set[str], variables: set[str]) -> Iterator[str]:
-    """Find reasons against a line; adds to the variables of new directories, and to those that point into one."""
+    """Yield what is unsafe; add variables of new directories to ``own``, and those that point into one to ``variables``."""
     if _HOME.search(line):
-        yield "it names the reader's home"
+        yield "it refers to the reader's home"
     own |= {found[1] for found in _OWN_VARIABLE.finditer(line)}
     for words in _split_commands(line.replace("$(mktemp -d)", "NEW")):
         while words and (words[0] in ("export", "env") or re.match(r"\w+=", words[0])):
@@ -113,43 +113,43 @@ def _split_commands(line: str) -> Iterator[list[str]]:
 
 
 def _is_written(program: str, word: str) -> bool:
-    """Whether a program changes the file that this word names; of redirections, the target is looked at elsewhere."""
+    """Return whether a program changes the file that this word names; redirections are checked separately."""
     if program == "dd":
         return word.startswith("of=")
     return word not in (">", ">>", "<", "2") and not word.startswith("/dev/")
 
 
 def _is_below(path: str, own: set[str]) -> bool:
-    """Whether a path begins with the variable of a directory that the example made."""
+    """Return whether a path begins with the variable of a directory that the example created."""
     found = re.match(r"\$\{?(\w+)(?::\?)?\}?(?=/|$)", path)
     return found is not None and found[1] in own and ".." not in path.split("/")
 
 
 def _check_python(tree: ast.Module) -> list[str]:
-    """Name each call that writes, and the first call if it does not choose a new directory."""
+    """Return each call that writes, and the first call if it does not set a new directory."""
     unsafe = [
-        f"{ast.unparse(node)}: it writes, or names the reader's home"
+        f"{ast.unparse(node)}: it writes, or refers to the reader's home"
         for node in ast.walk(tree)
-        if (isinstance(node, ast.Call) and _name_of_call(node) in {*_WRITING_CALLS, "expanduser", "home"})
+        if (isinstance(node, ast.Call) and _get_call_name(node) in {*_WRITING_CALLS, "expanduser", "home"})
         or (isinstance(node, ast.Constant) and isinstance(node.value, str) and _HOME.search(node.value))
     ]
-    first = next(_calls_of_module(tree), None)
+    first = next(_find_calls(tree), None)
     if first and not re.fullmatch(r"\w+\.set_dir\(tempfile\.mkdtemp\(\)\)", ast.unparse(first)):
         unsafe.append(f"{ast.unparse(first)}: set_dir(tempfile.mkdtemp()) does not come first")
     return unsafe
 
 
-def _calls_of_module(tree: ast.Module) -> Iterator[ast.Call]:
-    """Find the calls that an import of the code makes, in their order."""
+def _find_calls(tree: ast.Module) -> Iterator[ast.Call]:
+    """Yield the calls that an import of the code makes, in order."""
     for statement in tree.body:
         if not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
             yield from (node for node in ast.walk(statement) if isinstance(node, ast.Call))
 
 
 def is_run_by_import(block: Block) -> bool:
-    """Whether a Python block does anything but define."""
-    return block.language == "python" and next(_calls_of_module(ast.parse(block.text)), None) is not None
+    """Return whether a Python block does more than define functions and classes."""
+    return block.language == "python" and next(_find_calls(ast.parse(block.text)), None) is not None
 
 
-def _name_of_call(node: ast.Call) -> str:
+def _get_call_name(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

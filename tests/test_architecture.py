@@ -1,4 +1,4 @@
-"""The layers of the package, its doors to TensorFlow, sizes, docstrings, and a light start."""
+"""Layers of the package, its imports of TensorFlow, sizes, docstrings, and a light start."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ LAYERS = (
     {"bundles", "hub", "integrations", "project"},
     {"cli", "__init__"},
 )
-"""The units at the top of the package, lowest layer first. An import goes down, or stays inside its unit."""
+"""The units at the top of the package, lowest layer first. An import goes to a lower layer, or stays inside its unit."""
 
 FORWARDERS = {"bundle", "handle", "plan", "unbundle"}
-"""Names of earlier versions: each module only warns and hands on."""
+"""Modules of earlier versions: each only warns and forwards."""
 
 LAYER_OF = {unit: number for number, units in enumerate(LAYERS, 1) for unit in units}
 UNITS_MAX, LAYERS_MAX = 26, 9
@@ -49,7 +49,7 @@ FUNCTION_LINES_MAX, FILE_LINES_MAX = 50, 300
 
 @dataclass(frozen=True)
 class Import:
-    """One import: by which module, of what, and whether it runs when the module is imported."""
+    """One import: the importing module, what it imports, and whether it runs when that module is imported."""
 
     module: str
     imported: str
@@ -63,12 +63,12 @@ Imports = dict[str, list[Import]]
 
 
 def unit_of(module: str) -> str:
-    """The file or folder at the top of the package; ``python -m`` belongs to the command line."""
+    """Return the file or folder of a module at the top of the package; ``__main__`` belongs to the command line."""
     return "cli" if module == "__main__" else module.partition(".")[0]
 
 
 def find_imports(module: str, tree: ast.Module) -> list[Import]:
-    """Every import of a module, in functions and for type checkers too."""
+    """Return every import of a module, including those in functions and for type checkers."""
 
     def walk(node: ast.AST, is_at_import: bool, is_for_types: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -88,7 +88,7 @@ def find_imports(module: str, tree: ast.Module) -> list[Import]:
 
 @pytest.fixture(scope="module")
 def trees() -> Trees:
-    """The syntax tree of every module, by its name below the package; parsed once."""
+    """Parse every module once, and return the syntax trees by their names below the package."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
@@ -98,12 +98,12 @@ def trees() -> Trees:
 
 @pytest.fixture(scope="module")
 def imports(trees: Trees) -> Imports:
-    """The imports of every module."""
+    """Return the imports of every module."""
     return {module: find_imports(module, tree) for module, tree in trees.items()}
 
 
 def find_arrows(imports: Imports) -> Iterator[tuple[str, str, Import]]:
-    """Every import of one unit by another: who, of whom."""
+    """Yield every import of one unit by another: the importing unit, the imported one, and the import."""
     for module, found in imports.items():
         for one in found:
             top, _, rest = one.imported.partition(".")
@@ -113,11 +113,11 @@ def find_arrows(imports: Imports) -> Iterator[tuple[str, str, Import]]:
             if other in LAYER_OF or other in FORWARDERS:
                 yield unit_of(module), other, one
             elif unit_of(module) != "__init__" and not one.imported.startswith("tfimm_resolver.__"):
-                yield unit_of(module), "__init__", one  # a public name, which stands at the top
+                yield unit_of(module), "__init__", one  # a public name, which is defined at the top
 
 
 def find_upward_imports(imports: Imports) -> list[str]:
-    """Imports of a unit in the same or a higher layer."""
+    """Return imports of a unit in the same or a higher layer."""
     return sorted(
         f"{one.module}:{one.line} imports {other}"
         for unit, other, one in find_arrows(imports)
@@ -126,7 +126,7 @@ def find_upward_imports(imports: Imports) -> list[str]:
 
 
 def find_cycles(imports: Imports) -> list[str]:
-    """Modules that import each other when they are imported."""
+    """Return a cycle of modules that import each other when they are imported."""
     graph: dict[str, set[str]] = {module: set() for module in imports}
     for module, found in imports.items():
         for one in found:
@@ -141,13 +141,13 @@ def find_cycles(imports: Imports) -> list[str]:
 
 
 def find_unlisted_units(imports: Imports) -> list[str]:
-    """Units that stand in no layer, or in the table only."""
+    """Return units that are missing in the table of layers, and entries of the table that do not exist."""
     units = {unit_of(module) for module in imports} - FORWARDERS
     return sorted(units ^ set(LAYER_OF))
 
 
 def find_tensorflow_imports(imports: Imports) -> list[str]:
-    """Imports of TensorFlow elsewhere than where it is meant, or when a module is imported."""
+    """Return imports of TensorFlow in modules that may not import it, or that run when a module is imported."""
     return sorted(
         f"{module}:{one.line}"
         for module, found in imports.items()
@@ -158,20 +158,20 @@ def find_tensorflow_imports(imports: Imports) -> list[str]:
 
 
 RULES = {
-    "imports go down": find_upward_imports,
-    "there is no cycle": find_cycles,
+    "imports go to lower layers": find_upward_imports,
+    "no import cycle": find_cycles,
     "each unit has a layer": find_unlisted_units,
     "TensorFlow is imported late, and in few modules": find_tensorflow_imports,
 }
 BREACHES = {
-    "imports go down": [
+    "imports go to lower layers": [
         ("errors", "from tfimm_resolver.cli import main"),
         ("cache.record", "from tfimm_resolver.sources import plan"),
         ("sources.plan", "def f():\n    from tfimm_resolver.transfer.downloader import Downloader"),
         ("handles.handle", "if TYPE_CHECKING:\n    from tfimm_resolver.settings import paths"),
         ("cache.record", "from tfimm_resolver import resolve"),
     ],
-    "there is no cycle": [("archives.tar_reader", "from tfimm_resolver.archives import unpacking")],
+    "no import cycle": [("archives.tar_reader", "from tfimm_resolver.archives import unpacking")],
     "each unit has a layer": [("new_unit", "")],
     "TensorFlow is imported late, and in few modules": [
         ("cache.cache", "def f():\n    import tensorflow"),
@@ -194,7 +194,7 @@ def test_the_top_of_the_package_is_small() -> None:
     assert len(LAYER_OF) <= UNITS_MAX and len(LAYERS) <= LAYERS_MAX
 
 
-def test_functions_and_files_are_short_and_modules_say_their_job(trees: Trees) -> None:
+def test_functions_and_files_are_short_and_modules_have_docstrings(trees: Trees) -> None:
     for module, tree in trees.items():
         assert ast.get_docstring(tree), f"{module} has no docstring"
         lines = (tree.body[-1].end_lineno or 0) if tree.body else 0
@@ -221,4 +221,4 @@ def test_neither_the_import_nor_a_hit_loads_tensorflow_or_the_network(origin: Or
     code = "import sys; from tfimm_resolver.cli import main; main(sys.argv[1:]); print(*sys.modules)"
     loaded = set(run(code, "resolve", handle).split())
     assert loaded.isdisjoint(HEAVY - {"click", "socket"}), loaded & HEAVY
-    assert len(origin.asked) == 1
+    assert len(origin.requests) == 1

@@ -1,4 +1,4 @@
-"""The command line, as a person and as a program sees it."""
+"""Tests of the command line, as a person and as a program use it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import pytest
 from tests.archives import MODEL, files_in, tar_gz
 from tests.origin import Origin
 from tests.processes import read_terminal
-from tests.test_names import put_model
+from tests.test_named_models import put_model
 from tfimm_resolver import set_model_cache
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cli import app
 from tfimm_resolver.cli.commands import COMMANDS
-from tfimm_resolver.cli.commands.verify import EXIT_DAMAGED, EXIT_UNVERIFIABLE
+from tfimm_resolver.cli.commands.verify import EXIT_DAMAGED, EXIT_UNVERIFIED
 
 Run = tuple[int, str, str]
 SIZE_BYTES = sum(map(len, MODEL.values()))
 
 
-def ran(*arguments: str, **environment: str) -> Run:
-    """Exit code, stdout and stderr of a run as a process of its own, without a terminal."""
+def run_cli(*arguments: str, **environment: str) -> Run:
+    """Run the command line in a separate process without a terminal; return exit code, stdout and stderr."""
     job = subprocess.run(
         [sys.executable, "-m", "tfimm_resolver", *arguments],
         capture_output=True,
@@ -39,47 +39,47 @@ def ran(*arguments: str, **environment: str) -> Run:
     return job.returncode, job.stdout, job.stderr
 
 
-def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
-    """What a run writes to a terminal of that width, stdout and stderr as they come."""
-    ours, theirs = pty.openpty()
+def run_on_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
+    """Run the command line on a terminal of that width; return what stdout and stderr show."""
+    controller, terminal = pty.openpty()
     job = subprocess.Popen(
         [sys.executable, "-m", "tfimm_resolver", *arguments],
         stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
+        stdout=terminal,
+        stderr=terminal,
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment},
     )
-    os.close(theirs)
-    seen = read_terminal(ours)
+    os.close(terminal)
+    seen = read_terminal(controller)
     job.wait(60)
     return seen
 
 
 @pytest.fixture
 def handle(origin: Origin) -> str:
-    """A model that can be fetched."""
+    """The handle of a model that can be fetched."""
     return origin.put_model("/google/model/1", tar_gz())
 
 
 def test_resolve_prints_the_path_and_nothing_else_on_stdout(handle: str, cache_dir: Path) -> None:
-    code, out, err = ran("resolve", handle)
+    code, out, err = run_cli("resolve", handle)
     assert (code, out) == (0, f"{cache_dir}/{entry_name_for_key(handle)}\n")
     assert handle in err
-    assert ran("resolve", handle) == (0, out, "")
+    assert run_cli("resolve", handle) == (0, out, "")
 
 
 def test_resolve_goes_on_after_a_failure_and_exits_with_its_code(handle: str) -> None:
-    code, out, err = ran("resolve", "no_such_model", handle)
-    assert code == 2 and out.count("\n") == 1 and 'error: no model of the name "no_such_model"' in err
+    code, out, err = run_cli("resolve", "no_such_model", handle)
+    assert code == 2 and out.count("\n") == 1 and 'error: no model named "no_such_model"' in err
 
 
 def test_json_is_one_object_for_results_and_errors(handle: str, cache_dir: Path) -> None:
-    code, out, _ = ran("resolve", "--json", handle, "no_such_model")
+    code, out, _ = run_cli("resolve", "--json", handle, "no_such_model")
     facts = json.loads(out)
     assert code == 2 and facts["models"][0] == {"handle": handle, "path": f"{cache_dir}/{entry_name_for_key(handle)}"}
     assert facts["error"] == facts["models"][1]["error"]
     assert facts["error"]["code"] == "unknown-handle" and "set_model_cache" in facts["error"]["fix"]
-    assert json.loads(ran("rm", "nothing", "--json")[1])["error"]["code"] == "unknown-handle"
+    assert json.loads(run_cli("rm", "nothing", "--json")[1])["error"]["code"] == "unknown-handle"
 
 
 @pytest.mark.parametrize(
@@ -95,43 +95,43 @@ def test_json_is_one_object_for_results_and_errors(handle: str, cache_dir: Path)
     ],
 )
 def test_the_exit_code_tells_the_kind_of_error(arguments: list[str], expected: int) -> None:
-    code, out, err = ran(*arguments)
+    code, out, err = run_cli(*arguments)
     assert (code, out) == (expected, "") and err and "Traceback" not in err
 
 
 def test_options_stand_before_and_after_the_command_in_both_spellings(handle: str, tmp_path: Path) -> None:
     for spelling in ("--cache-dir", "--tfhub_cache_dir"):
         for number, arguments in enumerate((["resolve", handle, spelling], [spelling])):
-            place = tmp_path / f"{spelling}{number}"
-            code, out, _ = ran(*arguments, str(place), *(["resolve", handle] if number else []))
-            assert code == 0 and out.startswith(f"{place}/")
-    assert ran(f"--tfhub_cache_dir={tmp_path}/x", "path", "-q")[1] == f"{tmp_path}/x\n"
+            directory = tmp_path / f"{spelling}{number}"
+            code, out, _ = run_cli(*arguments, str(directory), *(["resolve", handle] if number else []))
+            assert code == 0 and out.startswith(f"{directory}/")
+    assert run_cli(f"--tfhub_cache_dir={tmp_path}/x", "path", "-q")[1] == f"{tmp_path}/x\n"
 
 
 @pytest.mark.parametrize("spelling", ["--load-format", "--tfhub_model_load_format"])
 def test_uncompressed_asks_for_a_place_in_a_bucket(spelling: str, origin: Origin) -> None:
     origin.put("/m/1?tf-hub-format=uncompressed", b" gs://bucket/m/1\n", status=303)
-    assert ran("resolve", spelling, "UNCOMPRESSED", f"{origin.url}/m/1")[:2] == (0, "gs://bucket/m/1\n")
+    assert run_cli("resolve", spelling, "UNCOMPRESSED", f"{origin.url}/m/1")[:2] == (0, "gs://bucket/m/1\n")
 
 
 def test_ls_shows_every_model_and_its_state(handle: str, origin: Origin, cache_dir: Path) -> None:
-    ran("resolve", handle, origin.put("/damaged.tar.gz", tar_gz()))
+    run_cli("resolve", handle, origin.put("/damaged.tar.gz", tar_gz()))
     (cache_dir / entry_name_for_key(f"{origin.url}/damaged.tar.gz") / "saved_model.pb").unlink()
     put_model(cache_dir / ("0" * 40))
     put_model(Path.home() / ".cache/tfimm/resnet18")
-    code, out, err = ran("ls")
+    code, out, err = run_cli("ls")
     rows = [line.split() for line in out.splitlines()]
     assert (code, err) == (0, "") and rows[0] == ["MODEL", "SIZE", "USED", "STATE"]
     states = {row[0]: row[-1] for row in rows[1:]}
     expected = {
-        handle: "whole",
+        handle: "ok",
         f"{origin.url}/damaged.tar.gz": "damaged",
-        "0" * 40: "unverifiable",
-        "resnet18": "unverifiable",
+        "0" * 40: "unverified",
+        "resnet18": "unverified",
     }
     assert states == expected
-    assert ran("ls", "-q")[1].split() == sorted(expected)
-    models = {model["name"]: model for model in json.loads(ran("ls", "--json")[1])["models"]}
+    assert run_cli("ls", "-q")[1].split() == sorted(expected)
+    models = {model["name"]: model for model in json.loads(run_cli("ls", "--json")[1])["models"]}
     assert {name: model["state"] for name, model in models.items()} == expected
     assert models[handle]["size_bytes"] == SIZE_BYTES and models["resnet18"]["fetched_at"] is None
 
@@ -139,118 +139,124 @@ def test_ls_shows_every_model_and_its_state(handle: str, origin: Origin, cache_d
 def test_a_tfhub_model_goes_by_its_short_name_in_every_command(cache_dir: Path) -> None:
     tree = put_model(cache_dir / entry_name_for_key("https://tfhub.dev/google/nnlm/2"))
     tree.with_name(f"{tree.name}.descriptor.txt").write_text("Module: https://tfhub.dev/google/nnlm/2\nDownload Time: t\n")
-    assert ran("ls", "-q")[1] == "google/nnlm/2\n"
-    assert ran("resolve", "google/nnlm/2")[1] == f"{tree}\n"
-    assert ran("verify", "google/nnlm/2")[0] == EXIT_UNVERIFIABLE
-    assert ran("rm", "google/nnlm/2")[0] == 0 and os.listdir(cache_dir) == []
+    assert run_cli("ls", "-q")[1] == "google/nnlm/2\n"
+    assert run_cli("resolve", "google/nnlm/2")[1] == f"{tree}\n"
+    assert run_cli("verify", "google/nnlm/2")[0] == EXIT_UNVERIFIED
+    assert run_cli("rm", "google/nnlm/2")[0] == 0 and os.listdir(cache_dir) == []
 
 
 def test_on_a_terminal_ls_has_colour_bars_and_a_sum(handle: str, cache_dir: Path) -> None:
-    ran("resolve", handle)
-    screen = on_terminal("ls", columns=100)
-    assert "\x1b[32mwhole" in screen and "█" in screen and f"1 model, {SIZE_BYTES} B in {cache_dir}" in screen
-    plain = on_terminal("ls", NO_COLOR="1")
-    assert "\x1b[" not in plain and "whole" in plain
-    piped = ran("ls")[1]
+    run_cli("resolve", handle)
+    screen = run_on_terminal("ls", columns=100)
+    assert "\x1b[32mok" in screen and "█" in screen and f"1 model, {SIZE_BYTES} B in {cache_dir}" in screen
+    plain = run_on_terminal("ls", NO_COLOR="1")
+    assert "\x1b[" not in plain and "ok" in plain
+    piped = run_cli("ls")[1]
     assert handle in piped and "\x1b" not in piped and "1 model" not in piped
-    assert "\x1b[32mwhole" in ran("ls", "--color", "always")[1]
+    assert "\x1b[32mok" in run_cli("ls", "--color", "always")[1]
 
 
 def test_on_a_narrow_terminal_the_bar_goes_first_then_the_use_then_the_name_is_cut(handle: str) -> None:
-    ran("resolve", handle)
+    run_cli("resolve", handle)
     width = len(handle)
-    seen = {columns: on_terminal("ls", columns=columns) for columns in (width + 50, width + 40, width + 28, 50)}
-    shown = [("█" in screen, "USED" in screen, handle in screen) for screen in seen.values()]
-    assert shown == [(True, True, True), (False, True, True), (False, False, True), (False, False, False)]
+    seen = {columns: run_on_terminal("ls", columns=columns) for columns in (width + 50, width + 40, width + 28, 50)}
+    parts = [("█" in screen, "USED" in screen, handle in screen) for screen in seen.values()]
+    assert parts == [(True, True, True), (False, True, True), (False, False, True), (False, False, False)]
     assert "…" in seen[50] and all(len(line) <= 50 for line in seen[50].splitlines() if "http" in line and "\x1b" not in line)
 
 
-def test_rm_takes_what_ls_shows_a_handle_or_the_beginning_of_a_sha1(origin: Origin, cache_dir: Path) -> None:
+def test_rm_accepts_what_ls_shows_a_handle_or_the_beginning_of_a_sha1(origin: Origin, cache_dir: Path) -> None:
     handles = [origin.put(f"/{number}.tar.gz", tar_gz()) for number in range(3)]
-    ran("resolve", *handles)
-    assert ran("rm", handles[0], entry_name_for_key(handles[1])[:8], f"{handles[2]}/")[0] == 0
+    run_cli("resolve", *handles)
+    assert run_cli("rm", handles[0], entry_name_for_key(handles[1])[:8], f"{handles[2]}/")[0] == 0
     assert os.listdir(cache_dir) == []
 
 
-def test_rm_takes_a_local_archive_as_it_was_resolved(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rm_accepts_a_local_archive_as_it_was_resolved(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("m.tar.gz").write_bytes(tar_gz())
     for text in ("m.tar.gz", "./m.tar.gz", f"file://{tmp_path}/m.tar.gz"):
-        assert ran("resolve", text)[0] == ran("rm", text)[0] == 0
+        assert run_cli("resolve", text)[0] == run_cli("rm", text)[0] == 0
     assert os.listdir(cache_dir) == []
 
 
 def test_rm_refuses_what_is_not_cached_and_what_was_put_there_by_hand(handle: str, cache_dir: Path) -> None:
-    ran("resolve", handle)
+    run_cli("resolve", handle)
     mine = put_model(Path.home() / ".cache/tfimm/resnet18")
-    assert ran("rm", handle, "nothing")[0] == 2
-    assert ran("rm", handle, "resnet18")[0] == 4
+    assert run_cli("rm", handle, "nothing")[0] == 2
+    assert run_cli("rm", handle, "resnet18")[0] == 4
     assert files_in(mine) == MODEL and len(os.listdir(cache_dir)) == 2
 
 
-def test_verify_reads_every_byte_and_repair_mends(handle: str, cache_dir: Path) -> None:
-    ran("resolve", handle)
-    assert ran("verify")[0] == 0
+def test_verify_reads_every_byte_and_repair_fetches_again(handle: str, cache_dir: Path) -> None:
+    run_cli("resolve", handle)
+    assert run_cli("verify")[0] == 0
     graph = cache_dir / entry_name_for_key(handle) / "saved_model.pb"
     graph.write_bytes(b"a grapH")
-    code, out, _ = ran("verify", handle)
-    assert code == EXIT_DAMAGED and "saved_model.pb has other bytes" in out and f"verify --repair {handle}" in out
-    code, out, _ = ran("verify", "--repair")
+    code, out, _ = run_cli("verify", handle)
+    assert (
+        code == EXIT_DAMAGED
+        and "saved_model.pb does not match its recorded sha256" in out
+        and f"verify --repair {handle}" in out
+    )
+    code, out, _ = run_cli("verify", "--repair")
     assert code == 0 and "fetched again" in out
-    assert ran("verify")[0] == 0 and files_in(ran("resolve", handle)[1].strip()) == MODEL
+    assert run_cli("verify")[0] == 0 and files_in(run_cli("resolve", handle)[1].strip()) == MODEL
 
 
-def test_verify_tells_what_nobody_can_verify(cache_dir: Path) -> None:
+def test_verify_reports_a_model_without_recorded_hashes(cache_dir: Path) -> None:
     put_model(cache_dir / ("0" * 40))
-    code, out, _ = ran("verify", "--json")
-    assert code == EXIT_UNVERIFIABLE and json.loads(out)["models"][0]["state"] == "unverifiable"
+    code, out, _ = run_cli("verify", "--json")
+    assert code == EXIT_UNVERIFIED and json.loads(out)["models"][0]["state"] == "unverified"
 
 
-def test_repair_goes_on_after_a_model_that_it_cannot_mend(origin: Origin, cache_dir: Path) -> None:
+def test_repair_continues_after_a_model_that_it_cannot_fetch(origin: Origin, cache_dir: Path) -> None:
     handles = [origin.put("/a.tar.gz?token=secret", tar_gz()), origin.put("/b.tar.gz", tar_gz())]
-    ran("resolve", *handles)
+    run_cli("resolve", *handles)
     for handle in handles:
         (cache_dir / entry_name_for_key(handle) / "saved_model.pb").unlink()
-    code, out, _ = ran("verify", "--repair")
-    assert code == EXIT_DAMAGED and "not mended" in out and "its query may hold a secret" in out
+    code, out, _ = run_cli("verify", "--repair")
+    assert code == EXIT_DAMAGED and "not repaired" in out and "its query was not recorded" in out
     assert files_in(cache_dir / entry_name_for_key(handles[1])) == MODEL
-    assert ran("verify", handles[0])[0] == EXIT_DAMAGED and ran("resolve", handles[0])[0] == ran("verify")[0] == 0
+    assert run_cli("verify", handles[0])[0] == EXIT_DAMAGED and run_cli("resolve", handles[0])[0] == run_cli("verify")[0] == 0
 
 
 def test_advice_keeps_the_cache_that_was_asked_for(handle: str, tmp_path: Path) -> None:
-    place = ("--cache-dir", str(tmp_path / "other"))
-    ran("resolve", handle, *place)
+    directory = ("--cache-dir", str(tmp_path / "other"))
+    run_cli("resolve", handle, *directory)
     (tmp_path / "other" / entry_name_for_key(handle) / "saved_model.pb").unlink()
-    advice = ran("verify", *place)[1].partition("mend: ")[2].split()
-    assert advice[:3] == ["tfimm-resolver", *place]
-    assert ran(*advice[1:])[0] == 0 and ran("verify", *place)[0] == 0
+    advice = run_cli("verify", *directory)[1].partition("to repair: ")[2].split()
+    assert advice[:3] == ["tfimm-resolver", *directory]
+    assert run_cli(*advice[1:])[0] == 0 and run_cli("verify", *directory)[0] == 0
 
 
-def test_a_failed_download_is_not_called_done(origin: Origin) -> None:
+def test_a_failed_download_has_no_summary_line(origin: Origin) -> None:
     handle = origin.put("/m.tar.gz", tar_gz()[:-1])
-    assert " in 0." not in ran("resolve", handle)[2]
+    assert " in 0." not in run_cli("resolve", handle)[2]
 
 
 def test_path_says_which_setting_chose_each_root(tmp_path: Path, cache_dir: Path) -> None:
-    code, out, _ = ran("path")
+    code, out, _ = run_cli("path")
     assert code == 0 and [line.split() for line in out.splitlines()] == [
         ["urls", str(cache_dir), "$TFHUB_CACHE_DIR"],
         ["names", f"{Path.home()}/.cache/tfimm", "default"],
         ["hub", f"{Path.home()}/.cache/tfimm/.hub", "default"],
     ]
-    assert json.loads(ran("path", "--json", TFIMM_HUB_DIR=str(tmp_path))[1])["hub"]["source"] == "$TFIMM_HUB_DIR"
-    facts = json.loads(ran("path", "--json", TFIMM_HOME=str(tmp_path))[1])
+    assert json.loads(run_cli("path", "--json", TFIMM_HUB_DIR=str(tmp_path))[1])["hub"]["source"] == "$TFIMM_HUB_DIR"
+    facts = json.loads(run_cli("path", "--json", TFIMM_HOME=str(tmp_path))[1])
     assert facts["names"]["source"] == "$TFIMM_HOME" and facts["urls"]["free_bytes"] > 0
 
 
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere_and_silent_on_demand(origin: Origin) -> None:
     handles = [origin.put(f"/{number}.tar.gz", tar_gz()) for number in range(4)]
-    assert "━" in on_terminal("resolve", handles[0])
-    narrow = on_terminal("resolve", handles[1], "--color", "never", columns=50)
+    assert "━" in run_on_terminal("resolve", handles[0])
+    narrow = run_on_terminal("resolve", handles[1], "--color", "never", columns=50)
     assert "━" not in narrow and "100%" in narrow and "\x1b[3" not in narrow
-    assert f"{handles[2]}  " in ran("resolve", handles[2])[2]
-    assert ran("resolve", "-q", handles[3])[2] == ""
-    assert ran("resolve", "--refresh", handles[3], TFIMM_RESOLVER_QUIET="1")[2] == ""
+    assert f"{handles[2]}  " in run_cli("resolve", handles[2])[2]
+    assert run_cli("resolve", "-q", handles[3])[2] == ""
+    assert run_cli("resolve", "--refresh", handles[3], TFIMM_RESOLVER_QUIET="1")[2] == ""
 
 
 def test_a_reader_that_goes_away_is_no_traceback(cache_dir: Path) -> None:
@@ -268,16 +274,16 @@ def test_a_reader_that_goes_away_is_no_traceback(cache_dir: Path) -> None:
 
 
 def test_version_and_help_of_every_command_are_there() -> None:
-    assert "0.1.0" in ran("--version")[1]
+    assert "0.1.0" in run_cli("--version")[1]
     for command in COMMANDS:
-        code, out, _ = ran(command, "--help")
+        code, out, _ = run_cli(command, "--help")
         assert code == 0 and "--json" in out and "--tfhub_cache_dir" in out
 
 
 def test_main_runs_in_process_and_returns_the_code(handle: str, capsys: pytest.CaptureFixture[str]) -> None:
     set_model_cache("m", "/nowhere")
     assert app.main(["resolve", "m"]) == 2
-    assert "set_model_cache() says that m lies at /nowhere" in capsys.readouterr().err
+    assert "set_model_cache() maps m to /nowhere" in capsys.readouterr().err
 
 
 def test_a_root_of_both_kinds_shows_each_model_once(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,14 +291,14 @@ def test_a_root_of_both_kinds_shows_each_model_once(origin: Origin, tmp_path: Pa
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "both"))
     put_model(tmp_path / "both/resnet18")
     handle = origin.put("/m.tar.gz", tar_gz())
-    ran("resolve", handle)
+    run_cli("resolve", handle)
     origin.put("/m.tar.gz", tar_gz({"saved_model.pb": b"new"}))
-    ran("resolve", "--refresh", handle)
+    run_cli("resolve", "--refresh", handle)
     assert len(list((tmp_path / "both").glob("*/saved_model.pb"))) == 3
-    assert ran("ls", "-q")[1].split() == [handle, "resnet18"]
+    assert run_cli("ls", "-q")[1].split() == [handle, "resnet18"]
 
 
-def test_a_full_stdout_is_told() -> None:
+def test_a_full_stdout_is_reported() -> None:
     job = subprocess.run(
         f"{sys.executable} -m tfimm_resolver path > /dev/full",
         shell=True,
@@ -316,35 +322,35 @@ def test_a_closed_stream_changes_no_exit_code(closed: str) -> None:
     assert job.returncode == 2 and b"Traceback" not in job.stderr
 
 
-def test_what_is_being_fetched_is_no_model_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_fetch_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "both"))
     put_model(tmp_path / "both" / f"{'0' * 40}.flock-1-2-3.tmp")
-    assert ran("ls", "-q")[:2] == (0, "")
+    assert run_cli("ls", "-q")[:2] == (0, "")
 
 
-def test_repair_tells_of_what_is_there_now_and_that_it_is_another_archive(origin: Origin) -> None:
+def test_repair_reports_the_new_state_and_whether_the_archive_changed(origin: Origin) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     for data, note in (
         (tar_gz(), "fetched again\n"),
-        (tar_gz({"saved_model.pb": b"another"}), "another archive than before\n"),
+        (tar_gz({"saved_model.pb": b"another"}), "a different archive than before\n"),
     ):
-        (Path(ran("resolve", handle)[1].strip()) / "saved_model.pb").unlink()
+        (Path(run_cli("resolve", handle)[1].strip()) / "saved_model.pb").unlink()
         origin.put("/m.tar.gz", data)
-        code, out, _ = ran("verify", "--repair")
-        assert code == 0 and out.startswith("whole") and out.endswith(note)
-    (Path(ran("resolve", handle)[1].strip()) / "saved_model.pb").unlink()
+        code, out, _ = run_cli("verify", "--repair")
+        assert code == 0 and out.startswith("ok") and out.endswith(note)
+    (Path(run_cli("resolve", handle)[1].strip()) / "saved_model.pb").unlink()
     origin.put("/m.tar.gz", tar_gz())
-    (row,) = json.loads(ran("--json", "verify", "--repair")[1])["models"]
+    (row,) = json.loads(run_cli("--json", "verify", "--repair")[1])["models"]
     assert row["archive_sha256"] == hashlib.sha256(tar_gz()).hexdigest() and row["fault"] is None
     assert row["files"] == len(MODEL) and row["repaired"] and row["changed"]
 
 
 def test_repair_does_not_call_another_model_mended(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz()).replace("http://", "http://user:secret@")
-    tree = Path(ran("resolve", handle)[1].strip())
+    tree = Path(run_cli("resolve", handle)[1].strip())
     (tree / "saved_model.pb").unlink()
-    code, out, _ = ran("verify", "--repair", entry_name_for_key(handle)[:8])
-    assert code == EXIT_DAMAGED and "not mended" in out
+    code, out, _ = run_cli("verify", "--repair", entry_name_for_key(handle)[:8])
+    assert code == EXIT_DAMAGED and "not repaired" in out
 
 
 @pytest.mark.parametrize(
@@ -352,12 +358,12 @@ def test_repair_does_not_call_another_model_mended(origin: Origin, cache_dir: Pa
 )
 @pytest.mark.parametrize("command", ["resolve", "--json resolve", "why", "--json why", "rm", "verify", "--json verify"])
 def test_no_command_shows_a_secret_of_its_argument(command: str, handle: str, cache_dir: Path) -> None:
-    _, out, err = ran(*command.split(), handle)
+    _, out, err = run_cli(*command.split(), handle)
     assert "SECRET" not in out + err and out + err
 
 
 @pytest.mark.parametrize("root", ["s3://AKIAX:keySECRET@models/c", "gs://"])
 def test_a_root_that_is_no_place_is_told_without_its_secrets(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", root)
-    code, out, err = ran("path")
-    assert code == 4 and "is no place for a cache" in err and "SECRET" not in out + err
+    code, out, err = run_cli("path")
+    assert code == 4 and "is not a cache location" in err and "SECRET" not in out + err

@@ -1,4 +1,4 @@
-"""What protects the person who runs the tests, and what keeps a skip from passing for a success."""
+"""The fixtures that isolate tests from the user's machine, and the failure of skips in CI."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tfimm_resolver import get_dir, settings
 
 def test_no_test_reaches_a_real_cache(tmp_path: Path) -> None:
     assert Path.home() == tmp_path / "home"
-    assert all(Path(place).is_relative_to(tmp_path) for place in (get_dir(), settings.urls_root().value))
+    assert all(Path(path).is_relative_to(tmp_path) for path in (get_dir(), settings.urls_root().value))
 
 
 def test_no_test_leaves_this_machine() -> None:
-    with pytest.raises(AssertionError, match="reached for"), socket.socket() as one:
-        one.connect(("192.0.2.1", 80))
+    with pytest.raises(AssertionError, match="tried to connect to"), socket.socket() as sock:
+        sock.connect(("192.0.2.1", 80))
 
 
 @pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)])
-def test_a_skip_fails_where_ci_says_so(ci: str, code: int, tmp_path: Path) -> None:
+def test_a_skip_is_a_failure_in_ci(ci: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('something is not installed')\n")
     job = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)],

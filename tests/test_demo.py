@@ -1,4 +1,4 @@
-"""``make demo``'s story, told to its end."""
+"""Test of ``tfimm-resolver demo``."""
 
 from __future__ import annotations
 

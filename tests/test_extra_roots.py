@@ -1,4 +1,4 @@
-"""Roots that are only read, and looked at first."""
+"""Extra roots: read-only, and searched before the cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.archives import MODEL, files_in, tar_gz
 from tests.light_start import HEAVY
 from tests.origin import Origin
 from tests.processes import run
-from tests.test_cli import ran
+from tests.test_cli import run_cli
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import OfflineError
@@ -30,77 +30,79 @@ def handle(origin: Origin) -> str:
     return origin.put_model("/google/model/1", tar_gz())
 
 
-def stamps(place: Path) -> dict[Path, int]:
-    """When each file and directory was last changed."""
-    return {path: path.stat().st_mtime_ns for path in (place, *place.rglob("*"))}
+def read_mtimes(path: Path) -> dict[Path, int]:
+    """Return when each file and directory was last changed."""
+    return {path: path.stat().st_mtime_ns for path in (path, *path.rglob("*"))}
 
 
 @pytest.fixture
-def lender(handle: str, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: Origin) -> Path:
-    """An extra root that holds the model; the cache is empty, and nothing was asked for yet."""
+def writable_extra(handle: str, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: Origin) -> Path:
+    """An extra root that holds the model; the cache is empty, and the server's log of requests is cleared."""
     resolve(handle)
-    place = tmp_path / "extra"
-    cache_dir.rename(place)
-    origin.asked.clear()
-    monkeypatch.setenv(VARIABLE, f"{tmp_path}/missing{os.pathsep}{os.pathsep}{place}")
-    return place
+    path = tmp_path / "extra"
+    cache_dir.rename(path)
+    origin.requests.clear()
+    monkeypatch.setenv(VARIABLE, f"{tmp_path}/missing{os.pathsep}{os.pathsep}{path}")
+    return path
 
 
 @pytest.fixture
-def extra(lender: Path) -> Iterator[Path]:
-    """The same; it must not be written to."""
-    before = stamps(lender)
-    yield lender
-    assert stamps(lender) == before, "it was written to"
+def extra(writable_extra: Path) -> Iterator[Path]:
+    """``writable_extra``, with a check that it was not written to."""
+    before = read_mtimes(writable_extra)
+    yield writable_extra
+    assert read_mtimes(writable_extra) == before, "it was written to"
 
 
-def test_a_whole_model_there_is_the_answer_and_the_cache_is_not_even_made(
+def test_a_complete_model_there_is_used_and_the_cache_is_not_created(
     extra: Path, handle: str, cache_dir: Path, origin: Origin
 ) -> None:
     assert resolve(handle) == f"{extra}/{entry_name_for_key(handle)}"
-    assert origin.asked == [] and not cache_dir.exists()
+    assert origin.requests == [] and not cache_dir.exists()
 
 
-def test_it_is_looked_at_before_the_cache(extra: Path, handle: str, cache_dir: Path) -> None:
+def test_it_is_searched_before_the_cache(extra: Path, handle: str, cache_dir: Path) -> None:
     shutil.copytree(extra, cache_dir)
     assert resolve(handle) == f"{extra}/{entry_name_for_key(handle)}"
 
 
-def test_the_first_of_several_answers(extra: Path, handle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_of_several_wins(extra: Path, handle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(extra, tmp_path / "other")
     monkeypatch.setenv(VARIABLE, f"{tmp_path}/other{os.pathsep}{extra}")
     assert resolve(handle) == f"{tmp_path}/other/{entry_name_for_key(handle)}"
 
 
-def test_a_damaged_model_there_is_passed_over(lender: Path, handle: str, cache_dir: Path) -> None:
-    (lender / entry_name_for_key(handle) / "saved_model.pb").unlink()
-    before = stamps(lender)
+def test_a_damaged_model_there_is_skipped(writable_extra: Path, handle: str, cache_dir: Path) -> None:
+    (writable_extra / entry_name_for_key(handle) / "saved_model.pb").unlink()
+    before = read_mtimes(writable_extra)
     assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
-    assert stamps(lender) == before
+    assert read_mtimes(writable_extra) == before
 
 
-def test_a_root_that_cannot_be_read_is_passed_over_and_told(
+def test_a_root_that_cannot_be_read_is_skipped_with_a_warning(
     handle: str, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("no directory")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     monkeypatch.setenv(VARIABLE, f"{tmp_path}/file{os.pathsep}{tmp_path}/loop")
     assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
-    assert "passed over: cannot read the cache at" in caplog.text
+    assert "skipped: cannot read the cache at" in caplog.text
 
 
-def test_a_refresh_goes_to_the_cache_and_what_it_brought_wins_from_then_on(
+def test_a_refresh_fetches_into_the_cache_whose_copy_wins_from_then_on(
     extra: Path, handle: str, cache_dir: Path, origin: Origin
 ) -> None:
     origin.put_model("/google/model/1", tar_gz(NEWER))
     fresh = f"{cache_dir}/{entry_name_for_key(handle)}"
     assert resolve(handle, refresh=True) == fresh and files_in(fresh) == NEWER
     assert resolve(handle) == fresh
-    (Path(fresh) / "saved_model.pb").unlink()  # damaged, it does not
+    (Path(fresh) / "saved_model.pb").unlink()  # a damaged copy does not win
     assert resolve(handle) == f"{extra}/{entry_name_for_key(handle)}"
 
 
-def test_a_pin_that_the_copy_there_cannot_keep_is_fetched(extra: Path, handle: str, cache_dir: Path, origin: Origin) -> None:
+def test_a_model_whose_copy_there_does_not_match_the_pin_is_fetched(
+    extra: Path, handle: str, cache_dir: Path, origin: Origin
+) -> None:
     packed = tar_gz(NEWER)
     origin.put_model("/google/model/1", packed)
     pinned = f"{handle}#sha256={hashlib.sha256(packed).hexdigest()}"
@@ -126,46 +128,46 @@ def test_the_cache_named_as_an_extra_root_stays_the_cache(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(cache_dir))
     assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
-    assert ran("ls")[1].count("\n") == 2 and "extra" not in ran("ls")[1] + ran("path")[1]
-    assert ran("rm", handle)[0] == 0 and os.listdir(cache_dir) == []
+    assert run_cli("ls")[1].count("\n") == 2 and "extra" not in run_cli("ls")[1] + run_cli("path")[1]
+    assert run_cli("rm", handle)[0] == 0 and os.listdir(cache_dir) == []
 
 
 def test_path_shows_it(extra: Path, tmp_path: Path) -> None:
-    _, out, _ = ran("path")
+    _, out, _ = run_cli("path")
     assert [line.split() for line in out.splitlines() if "extra" in line.split()] == [
-        ["extra", f"{tmp_path}/missing", f"${VARIABLE},", "only", "read"],
-        ["extra", str(extra), f"${VARIABLE},", "only", "read"],
+        ["extra", f"{tmp_path}/missing", f"${VARIABLE},", "read-only"],
+        ["extra", str(extra), f"${VARIABLE},", "read-only"],
     ]
-    facts = json.loads(ran("path", "--json")[1])
+    facts = json.loads(run_cli("path", "--json")[1])
     assert facts["extra"] == [{"path": f"{tmp_path}/missing", "is_there": False}, {"path": str(extra), "is_there": True}]
 
 
 def test_ls_lists_its_models_and_marks_them(extra: Path, handle: str, cache_dir: Path) -> None:
-    assert ran("ls")[1].splitlines()[1].endswith("whole (extra)")
+    assert run_cli("ls")[1].splitlines()[1].endswith("ok (extra)")
     shutil.copytree(extra, cache_dir)
-    ours, theirs = json.loads(ran("ls", "--json")[1])["models"]
-    assert (ours["extra_root"], theirs["extra_root"]) == (None, str(extra))
-    assert (ours["path"], theirs["path"]) == (
+    own, extra_copy = json.loads(run_cli("ls", "--json")[1])["models"]
+    assert (own["extra_root"], extra_copy["extra_root"]) == (None, str(extra))
+    assert (own["path"], extra_copy["path"]) == (
         f"{cache_dir}/{entry_name_for_key(handle)}",
         f"{extra}/{entry_name_for_key(handle)}",
     )
 
 
-def test_verify_reads_it_and_repairs_nothing_there(lender: Path, handle: str, origin: Origin) -> None:
-    assert ran("verify")[0] == 0
-    (lender / entry_name_for_key(handle) / "saved_model.pb").write_bytes(b"b graph")
-    before = stamps(lender)
+def test_verify_reads_it_and_repairs_nothing_there(writable_extra: Path, handle: str, origin: Origin) -> None:
+    assert run_cli("verify")[0] == 0
+    (writable_extra / entry_name_for_key(handle) / "saved_model.pb").write_bytes(b"b graph")
+    before = read_mtimes(writable_extra)
     for arguments in ([], [handle]):
-        code, out, _ = ran("verify", "--repair", *arguments)
-        assert code == 6 and "other bytes" in out and "only read" in out
-    assert "only read" in ran("verify")[1]
-    assert origin.asked == [] and stamps(lender) == before
+        code, out, _ = run_cli("verify", "--repair", *arguments)
+        assert code == 6 and "does not match its recorded sha256" in out and "read-only" in out
+    assert "read-only" in run_cli("verify")[1]
+    assert origin.requests == [] and read_mtimes(writable_extra) == before
 
 
-def test_rm_refuses_to_touch_it(extra: Path, handle: str, cache_dir: Path) -> None:
+def test_rm_does_not_touch_it(extra: Path, handle: str, cache_dir: Path) -> None:
     for name in (handle, entry_name_for_key(handle)[:8]):
-        code, _, err = ran("rm", name)
-        assert code == 4 and f"lies in {extra}, an extra root, which is only read" in err
+        code, _, err = run_cli("rm", name)
+        assert code == 4 and f"is in {extra}, an extra root, which is read-only" in err
     shutil.copytree(extra, cache_dir)
-    assert ran("rm", handle)[0] == 0
+    assert run_cli("rm", handle)[0] == 0
     assert os.listdir(cache_dir) == [] and files_in(extra / entry_name_for_key(handle)) == MODEL

@@ -1,4 +1,4 @@
-"""What git advertises, read; and which ref is meant."""
+"""Parsing of git's ref advertisement, and finding the ref that a text names."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from tfimm_resolver.errors import FetchError, UnknownRefError
 from tfimm_resolver.sources.github_refs import Refs, Tip
 
 A, B, C, TAG = ("a" * 40, "b" * 40, "c" * 40, "d" * 40)
-PLACE = "https://github.com/ada/models"
-ABILITIES = "multi_ack side-band-64k symref=HEAD:refs/heads/trunk agent=git/2.39.5"
+URL = "https://github.com/ada/models"
+CAPABILITIES = "multi_ack side-band-64k symref=HEAD:refs/heads/trunk agent=git/2.39.5"
 
 
-def line(text: str) -> bytes:
-    """A pkt-line."""
+def make_pkt_line(text: str) -> bytes:
+    """Return a pkt-line."""
     return f"{len(text) + 5:04x}{text}\n".encode()
 
 
-def advertisement(*refs: str, abilities: str = ABILITIES) -> bytes:
-    """What a server says of such refs, ``<hash> <name>``."""
+def make_advertisement(*refs: str, capabilities: str = CAPABILITIES) -> bytes:
+    """Return a server's advertisement of refs, given as ``<hash> <name>``."""
     first, *rest = refs
-    service = line("# service=git-upload-pack") + b"0000"
-    return service + line(f"{first}\0{abilities}") + b"".join(map(line, rest)) + b"0000"
+    service = make_pkt_line("# service=git-upload-pack") + b"0000"
+    return service + make_pkt_line(f"{first}\0{capabilities}") + b"".join(map(make_pkt_line, rest)) + b"0000"
 
 
 REFS = Refs.parse(
-    advertisement(
+    make_advertisement(
         f"{A} HEAD",
         f"{B} refs/heads/dev/x",
         f"{A} refs/heads/trunk",
@@ -37,7 +37,7 @@ REFS = Refs.parse(
         f"{B} refs/tags/v1^{{}}",
         f"{A} refs/tags/v2",
     ),
-    PLACE,
+    URL,
 )
 
 
@@ -54,63 +54,63 @@ REFS = Refs.parse(
         (A[:7], Tip("refs/heads/trunk", A)),
     ],
 )
-def test_means(ref: str, tip: Tip) -> None:
-    assert REFS.tip(ref, PLACE) == tip
+def test_a_ref_is_found_by_any_of_its_names(ref: str, tip: Tip) -> None:
+    assert REFS.find_tip(ref, URL) == tip
 
 
 @pytest.mark.parametrize(
     "ref", ["nonsense", C, C[:10], TAG, A[:6], "refs/pull/1/head", "pull/1/head", "HEAD", "refs/heads/v1"]
 )
-def test_refuses_what_is_no_tip_of_a_branch_or_tag(ref: str) -> None:
+def test_rejects_what_is_not_the_tip_of_a_branch_or_tag(ref: str) -> None:
     with pytest.raises(UnknownRefError, match="If it's a commit from a forked repo, please call") as caught:
-        REFS.tip(ref, PLACE)
-    assert caught.value.text.startswith(f"Cannot find {ref} in {PLACE}") and "dev/x, trunk, v1, v2" in caught.value.text
+        REFS.find_tip(ref, URL)
+    assert caught.value.text.startswith(f"Cannot find {ref} in {URL}") and "dev/x, trunk, v1, v2" in caught.value.text
     assert isinstance(caught.value, (ValueError, FileNotFoundError)) and "skip_validation" in caught.value.fix
 
 
 def test_a_name_that_is_both_is_the_branch_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "tfimm_resolver"):
-        assert REFS.tip("v2", PLACE) == Tip("refs/heads/v2", B)
-        assert REFS.tip("v1", PLACE).ref == "refs/tags/v1"
-    assert [record.getMessage() for record in caplog.records] == [f"{PLACE} has several refs v2: refs/heads/v2 is taken"]
+        assert REFS.find_tip("v2", URL) == Tip("refs/heads/v2", B)
+        assert REFS.find_tip("v1", URL).ref == "refs/tags/v1"
+    assert [record.getMessage() for record in caplog.records] == [f"{URL} has several refs named v2: using refs/heads/v2"]
 
 
-def test_few_digits_that_mean_several_commits_are_refused() -> None:
+def test_an_ambiguous_abbreviation_is_rejected() -> None:
     refs = Refs({"refs/heads/a": "abcdef0" + "1" * 33, "refs/heads/b": "abcdef0" + "2" * 33})
-    with pytest.raises(UnknownRefError, match="may mean several commits"):
-        refs.tip("abcdef0", PLACE)
-    assert refs.tip("abcdef01", PLACE).ref == "refs/heads/a"
+    with pytest.raises(UnknownRefError, match="is ambiguous"):
+        refs.find_tip("abcdef0", URL)
+    assert refs.find_tip("abcdef01", URL).ref == "refs/heads/a"
 
 
 def test_a_repository_without_a_default_branch_names_its_branches() -> None:
-    detached = Refs.parse(advertisement(f"{A} HEAD", f"{A} refs/heads/a", abilities="agent=git"), PLACE)
+    detached = Refs.parse(make_advertisement(f"{A} HEAD", f"{A} refs/heads/a", capabilities="agent=git"), URL)
     with pytest.raises(UnknownRefError, match="no default branch") as caught:
-        detached.tip("", PLACE)
+        detached.find_tip("", URL)
     assert caught.value.fix == "Name one: a."
-    empty = Refs.parse(advertisement(f"{'0' * 40} capabilities^{{}}", abilities="agent=git"), PLACE)
+    empty = Refs.parse(make_advertisement(f"{'0' * 40} capabilities^{{}}", capabilities="agent=git"), URL)
     with pytest.raises(UnknownRefError, match="is empty"):
-        empty.tip("", PLACE)
+        empty.find_tip("", URL)
 
 
-WHOLE = advertisement(f"{A} HEAD", f"{A} refs/heads/trunk")
+COMPLETE = make_advertisement(f"{A} HEAD", f"{A} refs/heads/trunk")
 
 
 BROKEN = {
     "nothing": b"",
     "a page": b"<html>Log in",
-    "a length that is none": b"0003",
-    "no end": WHOLE[:-4],
-    "a cut line": WHOLE[:-10],
-    "rubbish behind it": WHOLE + b"00zz",
-    "too long a line": b"fff0" + WHOLE,
-    "another service": line("# service=git-receive-pack") + b"0000",
-    "no service": WHOLE.replace(b"# service", b"# Service"),
-    "a hash that is none": WHOLE.replace(A.encode(), b"x" * 40),
+    "an invalid length": b"0003",
+    "no end": COMPLETE[:-4],
+    "a cut line": COMPLETE[:-10],
+    "rubbish behind it": COMPLETE + b"00zz",
+    "too long a line": b"fff0" + COMPLETE,
+    "another service": make_pkt_line("# service=git-receive-pack") + b"0000",
+    "no service": COMPLETE.replace(b"# service", b"# Service"),
+    "an invalid hash": COMPLETE.replace(A.encode(), b"x" * 40),
 }
 
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
-def test_refuses_what_is_no_whole_advertisement(data: bytes) -> None:
+def test_rejects_an_incomplete_or_invalid_advertisement(data: bytes) -> None:
     with pytest.raises(FetchError, match="does not list its refs as git does") as caught:
-        Refs.parse(data, PLACE)
+        Refs.parse(data, URL)
     assert not isinstance(caught.value, UnknownRefError)

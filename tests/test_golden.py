@@ -81,7 +81,7 @@ def record(folder: Path, tree: Path) -> Recording:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder, without anybody's settings."""
+    """Run git in a folder, without user settings."""
     names = {f"GIT_{role}_{what}": "ada@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, **names, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     done = subprocess.run(["git", "-C", str(folder), *arguments], env=environment, check=True, capture_output=True, text=True)
@@ -113,7 +113,7 @@ def test_each_kind_of_change_is_found_in_its_section(change: str, tmp_path: Path
     before = record(tmp_path / "one", write_tree(tmp_path / "old"))
     after = record(tmp_path / "two", write_tree(tmp_path / "new", PACKAGE.replace(old, new, 1)))
     found = find_differences("s", before, after)
-    assert any(section in one.section and one.diff and one.shown for one in found), found
+    assert any(section in one.section and one.diff and one.context for one in found), found
 
 
 @pytest.mark.parametrize(
@@ -218,24 +218,24 @@ def test_the_accepted_list_is_for_the_base_and_names_scenarios_that_exist() -> N
 def test_a_difference_is_shown_accepted_and_missed_when_it_is_gone(
     clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def compared(*arguments: str) -> tuple[int, str]:
+    def compare_trees(*arguments: str) -> tuple[int, str]:
         base = git(clone, "rev-parse", "HEAD")
         code = main(["--only", PLAIN, *arguments], repository=clone, base=base, accepted_file=tmp_path / "accepted.toml")
         return code, capsys.readouterr().out
 
-    assert compared()[0] == 0
+    assert compare_trees()[0] == 0
     write_tree(clone, PACKAGE.replace("sys.exit(0)", "sys.exit(3)"))
-    code, out = compared()
+    code, out = compare_trees()
     assert code == 1 and "-exit 0\n+exit 3" in out and f"=== {PLAIN}: 1. tfimm-resolver resolve" in out
-    assert compared("--accept", "it fails by now")[0] == 0 == compared()[0]
+    assert compare_trees("--accept", "it fails by now")[0] == 0 == compare_trees()[0]
     write_tree(clone, PACKAGE.replace("sys.exit(0)", "sys.exit(3)").replace("a warning", "a hint"))
-    code, out = compared()
+    code, out = compare_trees()
     assert code == 1 and "+stderr| a hint" in out, "an accepted difference hid another one"
     write_tree(clone)
-    code, out = compared()
+    code, out = compare_trees()
     assert code == 1 and "accepted, but not there any more (it fails by now)" in out
-    assert compared("--accept", "none is left")[0] == 0 == compared()[0]
-    assert compared("--accept", "x", "--against", "HEAD")[0] == 2
+    assert compare_trees("--accept", "none is left")[0] == 0 == compare_trees()[0]
+    assert compare_trees("--accept", "x", "--against", "HEAD")[0] == 2
 
 
 def test_a_commit_that_a_shallow_clone_does_not_have_is_told(

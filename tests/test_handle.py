@@ -1,4 +1,4 @@
-"""How a handle is read."""
+"""Parsing of handles."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PIN = "ab" * 32
 @pytest.mark.parametrize(
     "text", ["", "  ", "a\0b", "https://h/a\nb", "https://", "gs://", "file://elsewhere/x", "file://", "https://h/m#x"]
 )
-def test_refuses_what_names_no_place(text: str) -> None:
+def test_rejects_a_text_without_a_host_or_path(text: str) -> None:
     with pytest.raises(HandleError):
         Handle.parse(text)
 
 
 @pytest.mark.parametrize("text", [b"https://h/m", 7, None, ["https://h/m"]])
-def test_refuses_what_is_no_text(text: object) -> None:
+def test_rejects_what_is_not_text(text: object) -> None:
     with pytest.raises(HandleError, match="a handle is a str or a path"):
         Handle.parse(text)  # type: ignore[arg-type]
 
@@ -44,7 +44,7 @@ def test_spelling_variants_share_the_key_that_tensorflow_hub_would_use(variant: 
 @pytest.mark.parametrize(
     "other", ["https://tfhub.dev/Google/nnlm/2", "http://tfhub.dev/google/nnlm/2", "https://tfhub.dev/google/nnlm/2?a=b"]
 )
-def test_what_may_be_another_model_has_another_key(other: str) -> None:
+def test_possibly_different_models_have_different_keys(other: str) -> None:
     assert Handle.parse(other).key == other
 
 
@@ -58,7 +58,7 @@ def test_a_pin_is_read_from_the_fragment_and_from_the_argument() -> None:
     assert Handle.parse(f"/a/b.tar.gz#sha256={PIN}").path == "/a/b.tar.gz"
 
 
-def test_refuses_a_pin_that_is_no_hash_or_contradicts_the_other() -> None:
+def test_rejects_a_pin_that_is_not_a_hash_or_contradicts_the_other() -> None:
     with pytest.raises(HandleError, match="64 hexadecimal digits"):
         Handle.parse("https://h/m", sha256="abc")
     with pytest.raises(HandleError, match="64 hexadecimal digits"):
@@ -67,7 +67,7 @@ def test_refuses_a_pin_that_is_no_hash_or_contradicts_the_other() -> None:
         Handle.parse(f"https://h/m#sha256={PIN}", sha256="cd" * 32)
 
 
-def test_what_is_shown_holds_neither_credentials_nor_query() -> None:
+def test_the_text_of_a_handle_contains_neither_credentials_nor_query() -> None:
     handle = Handle.parse("https://user:secret@h/m.tar.gz?X-Goog-Signature=secret")
     assert str(handle) == "https://h/m.tar.gz?…"
     assert "secret" in handle.url()
@@ -77,13 +77,13 @@ def test_what_is_shown_holds_neither_credentials_nor_query() -> None:
     "text",
     ["https://user:secret@h/m?sig=secret\n", "https:///m?sig=secret", "http://[/?sig=secret", "https://h/m?sig=secret#x"],
 )
-def test_what_cannot_be_read_is_told_without_its_secrets(text: str) -> None:
+def test_the_error_for_a_malformed_handle_does_not_show_its_secrets(text: str) -> None:
     with pytest.raises(HandleError) as caught:
         Handle.parse(text)
     assert "secret" not in str(caught.value)
 
 
-def test_the_url_to_ask_carries_the_format_beside_the_given_query() -> None:
+def test_the_url_to_request_has_the_format_in_addition_to_the_query() -> None:
     assert Handle.parse("https://h/m/1/").url(tf_hub_format="compressed") == "https://h/m/1?tf-hub-format=compressed"
     assert Handle.parse("https://h/m?a=b").url(tf_hub_format="compressed") == "https://h/m?a=b&tf-hub-format=compressed"
 

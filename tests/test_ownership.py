@@ -1,4 +1,4 @@
-"""Which files count as this user's alone, and how a file is opened where others may have put something else."""
+"""Which files count as writable by this user only, and guarded reads where others may have planted files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fi
 
 
 def is_trusted(path: Path) -> bool:
-    """Whether a path is, as it lies there."""
+    """Whether ``ownership.is_trusted`` accepts a path in its current state."""
     return ownership.is_trusted(str(path), os.lstat(path))
 
 
@@ -38,7 +38,7 @@ def is_trusted(path: Path) -> bool:
     ],
     ids=["pipe", "directory", "link", "nothing"],
 )
-def test_only_a_regular_file_is_opened_and_nothing_is_waited_for(
+def test_only_a_regular_file_is_opened_without_blocking(
     put: Callable[[Path], None], error: type[OSError], tmp_path: Path
 ) -> None:
     (tmp_path / "real").write_bytes(b"real")
@@ -46,10 +46,10 @@ def test_only_a_regular_file_is_opened_and_nothing_is_waited_for(
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with pytest.raises(error):
         open_regular(tmp_path / "it")
-    assert not before or len(os.listdir("/proc/self/fd")) == before, "what is refused is closed"
+    assert not before or len(os.listdir("/proc/self/fd")) == before, "a rejected file is closed"
 
 
-def test_a_link_is_followed_only_where_that_is_wanted(tmp_path: Path) -> None:
+def test_a_link_is_followed_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"real")
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "device").symlink_to("/dev/zero")
@@ -59,7 +59,7 @@ def test_a_link_is_followed_only_where_that_is_wanted(tmp_path: Path) -> None:
         fs.open_regular_target(str(tmp_path / "device"), os.O_RDONLY)
 
 
-def test_what_this_user_alone_can_write_is_trusted(tmp_path: Path) -> None:
+def test_a_file_that_only_this_user_can_write_is_trusted(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("file")
     for mode, trusted in ((0o644, True), (0o400, True), (0o646, False), (0o666, False)):
@@ -68,7 +68,7 @@ def test_what_this_user_alone_can_write_is_trusted(tmp_path: Path) -> None:
     (tmp_path / "file").chmod(0o644)
     assert not is_trusted(tmp_path / "link")
     as_on_macos = os.stat_result((stat.S_IFLNK | 0o755, *os.lstat(tmp_path / "link")[1:]))
-    assert not ownership.is_trusted("", as_on_macos), "where links have modes of their own"
+    assert not ownership.is_trusted("", as_on_macos), "links have their own modes there"
 
 
 def test_a_private_directory_is_a_directory(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_a_private_directory_is_a_directory(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_what_is_another_users_is_not_trusted_and_what_is_roots_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_root_is_trusted_and_one_of_another_user_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("x")
     status = os.lstat(tmp_path / "file")
     monkeypatch.setattr(os, "geteuid", lambda: ANOTHER)
-    assert ownership.is_trusted(str(tmp_path / "file"), status) and not ownership.is_ours(status)
+    assert ownership.is_trusted(str(tmp_path / "file"), status) and not ownership.is_owned_by_user(status)
     os.chown(tmp_path / "file", ANOTHER + 1, ANOTHER)
     assert not is_trusted(tmp_path / "file")
 
@@ -95,7 +95,7 @@ def test_what_is_another_users_is_not_trusted_and_what_is_roots_is(tmp_path: Pat
 def test_a_group_that_can_write_is_trusted_only_if_it_is_the_users_own(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As distributions with a umask of 002 make them: a group for each user, of their name, with no other member."""
+    """Distributions with a umask of 002 give each user a group with their name and no other member."""
     gid, user = 70001, pwd.getpwuid(0)
     group = grp.struct_group(("root", "x", gid, ["root"] if case == "own" else []))
     if case == "listed":
@@ -134,7 +134,7 @@ def test_an_acl_that_names_another_user_is_not_taken_for_the_users_own_group(tmp
     assert stat.S_IMODE(path.stat().st_mode) == 0o664 and not is_trusted(path)
 
 
-def test_a_guard_accepts_what_is_missing_and_says_so(tmp_path: Path) -> None:
+def test_a_guard_reports_missing_directories(tmp_path: Path) -> None:
     outer, inner = tmp_path / "outer", tmp_path / "outer/inner"
     guard = Guard(str(outer), str(inner), fix="")
     seen = []
@@ -146,19 +146,19 @@ def test_a_guard_accepts_what_is_missing_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
-def test_what_a_guard_makes_no_other_user_can_write_whatever_the_umask(umask: int, tmp_path: Path) -> None:
-    places = [tmp_path / "shared/outer", tmp_path / "shared/outer/inner"]
+def test_directories_that_a_guard_creates_are_private_whatever_the_umask(umask: int, tmp_path: Path) -> None:
+    directories = [tmp_path / "shared/outer", tmp_path / "shared/outer/inner"]
     before = os.umask(umask)
     try:
-        Guard(*map(str, places), fix="").make(0o755)
+        Guard(*map(str, directories), fix="").create(0o755)
     finally:
         os.umask(before)
-    assert [stat.S_IMODE(place.stat().st_mode) for place in places] == [0o755 & ~umask] * 2
-    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o777 & ~umask, "what lies above is no business of it"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in directories] == [0o755 & ~umask] * 2
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o777 & ~umask, "parents keep the default mode"
 
 
 @pytest.mark.parametrize("what", ["link", "file", "open to all", "outer is open"])
-def test_a_guard_names_what_is_wrong_and_what_to_do(what: str, tmp_path: Path) -> None:
+def test_a_guard_names_the_problem_and_the_fix(what: str, tmp_path: Path) -> None:
     outer, inner = tmp_path / "outer", tmp_path / "outer/inner"
     outer.mkdir(mode=0o755)
     (tmp_path / "elsewhere").mkdir()
@@ -170,7 +170,7 @@ def test_a_guard_names_what_is_wrong_and_what_to_do(what: str, tmp_path: Path) -
         inner.mkdir(mode=0o755)
         (inner if what == "open to all" else outer).chmod(0o777)
     guard = Guard(str(outer), str(inner), fix="Set PLACE.")
-    for attempt in (guard.check, lambda: guard.make(0o755), lambda: guard.reading().__enter__()):
+    for attempt in (guard.check, lambda: guard.create(0o755), lambda: guard.reading().__enter__()):
         with pytest.raises(CacheError) as caught:
             attempt()
         wrong = outer if what == "outer is open" else inner
@@ -178,26 +178,26 @@ def test_a_guard_names_what_is_wrong_and_what_to_do(what: str, tmp_path: Path) -
         assert ("mode 0777" in caught.value.text) == (f"chmod go-w {wrong}" in caught.value.fix) == ("open" in what)
 
 
-@pytest.mark.parametrize("what", ["exchanged", "removed", "opened"])
-def test_a_directory_that_is_another_one_after_the_read_is_told(what: str, tmp_path: Path) -> None:
-    place, other = tmp_path / "place", tmp_path / "other"
-    for folder in (place, other):
+@pytest.mark.parametrize("what", ["swapped", "removed", "opened"])
+def test_a_directory_that_was_swapped_during_the_read_is_an_error(what: str, tmp_path: Path) -> None:
+    directory, other = tmp_path / "place", tmp_path / "other"
+    for folder in (directory, other):
         folder.mkdir(mode=0o700)
 
     def read() -> None:
-        with Guard(str(place), fix="").reading():
+        with Guard(str(directory), fix="").reading():
             if what == "opened":
-                place.chmod(0o777)
+                directory.chmod(0o777)
             else:
-                place.rename(tmp_path / "gone")
-            if what == "exchanged":
-                other.rename(place)
+                directory.rename(tmp_path / "gone")
+            if what == "swapped":
+                other.rename(directory)
 
-    with pytest.raises(CacheError, match="another user's" if what == "opened" else "was exchanged while it was read"):
+    with pytest.raises(CacheError, match="another user's" if what == "opened" else "was replaced by another directory"):
         read()
 
 
-def test_a_tree_is_looked_through_to_its_leaves(tmp_path: Path) -> None:
+def test_a_tree_is_checked_completely(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "a/b").mkdir(parents=True)
     (tree / "a/b/code.py").write_text("")
@@ -205,12 +205,12 @@ def test_a_tree_is_looked_through_to_its_leaves(tmp_path: Path) -> None:
     for inner in ("", "a", "a/b", "a/b/code.py"):
         mode = (tree / inner).stat().st_mode
         (tree / inner).chmod(mode | 0o002)
-        with pytest.raises(CacheError, match="nothing is run from there"):
+        with pytest.raises(CacheError, match="code from it is not run"):
             ownership.check_tree(str(tree), "")
         (tree / inner).chmod(mode)
     for put in (lambda path: path.symlink_to("a"), lambda path: path.symlink_to("a/b/code.py"), os.mkfifo):
         put(tree / "a/it")
-        with pytest.raises(CacheError, match="nothing is run from there"):
+        with pytest.raises(CacheError, match="code from it is not run"):
             ownership.check_tree(str(tree), "")
         (tree / "a/it").unlink()
     ownership.check_tree(str(tree), "")

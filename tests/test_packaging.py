@@ -1,4 +1,4 @@
-"""What setup.cfg promises: versions of Python, and a lowest version of everything that is installed."""
+"""Tests of setup.cfg: the supported versions of Python, and a lowest version for every dependency."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_setup(text: str) -> configparser.ConfigParser:
 
 
 def read_requirements(text: str) -> Iterator[Requirement]:
-    """Find every requirement of the package and of its extras, but for those on its own extras."""
+    """Yield every requirement of the package and its extras, except those on its own extras."""
     setup = read_setup(text)
     lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
     for requirement in (Requirement(line) for lines in lists for line in lines.split("\n") if line):
@@ -35,7 +35,7 @@ def read_requirements(text: str) -> Iterator[Requirement]:
 
 
 def find_unbounded(text: str) -> list[str]:
-    """Name each requirement without a lowest version."""
+    """Return each requirement without a lowest version."""
     return [
         str(requirement)
         for requirement in read_requirements(text)
@@ -44,7 +44,7 @@ def find_unbounded(text: str) -> list[str]:
 
 
 def find_python_faults(setup_text: str, pyproject: str) -> list[str]:
-    """Name each place that promises another lowest version of Python than the others do."""
+    """Return a message for each setting with another lowest version of Python."""
     setup, faults = read_setup(setup_text), []
     promised, classified = setup["options"]["python_requires"], VERSION.findall(setup["metadata"]["classifiers"])
     if promised != f">={LOWEST}":

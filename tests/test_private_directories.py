@@ -1,23 +1,21 @@
-"""The temporary default root and unfinished downloads, where another user puts theirs in the way at the worst moment."""
+"""The temporary default root and partial downloads, while another user plants files there at the worst moment."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
-from tests.faults.origin import Host, Reply, after, gone, on
+from tests.faults.origin import Host, Response, after_request, on_request, reset_connection
 from tests.origin import Origin
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
@@ -27,77 +25,78 @@ from tfimm_resolver.errors import CacheError, FetchError, ResolverError
 from tfimm_resolver.hub import download_url_to_file
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.transfer import download
-from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, boot
+from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, get_boot_id
 
 ANOTHER = 54321
 HANDLE = "https://tfhub.dev/google/nnlm/2"
 RANGE_BYTES = 1 << 16
 BODY = os.urandom(5 * RANGE_BYTES + 7)
+HASH_PREFIX = hashlib.sha256(BODY).hexdigest()[:8]  # only with a known hash is a file downloaded in ranges
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
 
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The default root, not made yet, in a directory like /tmp."""
-    place = tmp_path / "tmp"
-    place.mkdir()
-    place.chmod(0o1777)
+    """The default root, which does not exist yet, in a directory like /tmp."""
+    directory = tmp_path / "tmp"
+    directory.mkdir()
+    directory.chmod(0o1777)
     monkeypatch.delenv("TFHUB_CACHE_DIR")
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    monkeypatch.setenv("TMPDIR", str(place))
-    return place / "tfhub_modules"
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    monkeypatch.setenv("TMPDIR", str(directory))
+    return directory / "tfhub_modules"
 
 
 @pytest.fixture
 def planted(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Another user's root, beside, in which a model of theirs lies under a known handle; nothing can be fetched."""
+    """Another user's root beside the default one, with their model under a known handle; nothing can be fetched."""
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
-    place = temporary.with_name("planted")
+    directory = temporary.with_name("planted")
     name, data = entry_name_for_key(HANDLE), b"EVIL"
-    (place / name).mkdir(parents=True)
-    (place / name / "saved_model.pb").write_bytes(data)
+    (directory / name).mkdir(parents=True)
+    (directory / name / "saved_model.pb").write_bytes(data)
     files = (FileEntry("saved_model.pb", len(data), hashlib.sha256(data).hexdigest()),)
-    (place / f"{name}.descriptor.txt").write_text(Record(HANDLE, name, "2024-01-01T00:00:00Z", files=files).to_text())
-    give(place)
-    return place
+    (directory / f"{name}.descriptor.txt").write_text(Record(HANDLE, name, "2024-01-01T00:00:00Z", files=files).to_text())
+    give_to_another_user(directory)
+    return directory
 
 
-def give(place: Path) -> None:
-    """Make all of it another user's."""
-    for path in (place, *place.rglob("*")):
+def give_to_another_user(directory: Path) -> None:
+    """Make another user own a directory and everything below it."""
+    for path in (directory, *directory.rglob("*")):
         os.chown(path, ANOTHER, ANOTHER, follow_symlinks=False)
 
 
 def before_each(monkeypatch: pytest.MonkeyPatch, call: str, path: Path, act: Callable[[], None]) -> None:
-    """Act, as another process would, just before each system call of that name on that path."""
+    """Call ``act``, as another process might, just before each system call of that name on that path."""
     real = getattr(os, call)
 
-    def acting(given: Any, *arguments: Any, **options: Any) -> Any:
-        if isinstance(given, (str, os.PathLike)) and os.fspath(given) == str(path):
+    def act_first(target: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(target, (str, os.PathLike)) and os.fspath(target) == str(path):
             act()
-        return real(given, *arguments, **options)
+        return real(target, *arguments, **options)
 
-    monkeypatch.setattr(os, call, acting)
+    monkeypatch.setattr(os, call, act_first)
 
 
 # The temporary default root
 
 
 def test_the_planted_model_would_be_served_to_its_owner(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the others here try to be given is a model that counts as whole."""
+    """The tests below prove nothing unless the planted model counts as complete."""
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(planted))
     assert files_in(resolve(HANDLE)) == {"saved_model.pb": b"EVIL"}
 
 
-@pytest.mark.parametrize("ask", ["resolve", "ls", "why"])
-def test_a_root_that_is_only_there_between_the_checks_is_not_read(
-    ask: str, planted: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["resolve", "ls", "why"])
+def test_a_root_that_exists_only_between_the_checks_is_not_read(
+    command: str, planted: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Away whenever it is looked at, and there whenever anything else is done."""
+    """The planted root is absent during each check, and present at all other times."""
     real = os.lstat
 
-    def looked_at(path: Any, **options: Any) -> os.stat_result:
+    def lstat_planting(path: Any, **options: Any) -> os.stat_result:
         if not isinstance(path, (str, os.PathLike)) or os.fspath(path) != str(temporary):
             return real(path, **options)
         with contextlib.suppress(OSError):
@@ -108,25 +107,25 @@ def test_a_root_that_is_only_there_between_the_checks_is_not_read(
             with contextlib.suppress(OSError):
                 planted.rename(temporary)
 
-    monkeypatch.setattr(os, "lstat", looked_at)
-    if ask == "resolve":
+    monkeypatch.setattr(os, "lstat", lstat_planting)
+    if command == "resolve":
         with pytest.raises(ResolverError):
             resolve(HANDLE)
     else:
-        main([ask, *([HANDLE] if ask == "why" else ["--json"])])
+        main([command, *([HANDLE] if command == "why" else ["--json"])])
         assert (out := capsys.readouterr().out) and entry_name_for_key(HANDLE) not in out
-    assert (temporary / entry_name_for_key(HANDLE)).is_dir(), "it was in place when nothing was looked at"
+    assert (temporary / entry_name_for_key(HANDLE)).is_dir(), "it was in place between the checks"
 
 
-def test_a_root_that_is_exchanged_while_it_is_read_is_refused(
+def test_a_root_that_is_swapped_while_it_is_read_is_an_error(
     planted: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As is possible where the directory above is not sticky."""
+    """Possible where the parent directory is not sticky."""
     temporary.mkdir(mode=0o755)
 
     def exchange() -> None:
         if planted.exists():
-            temporary.rename(temporary.with_name("ours"))
+            temporary.rename(temporary.with_name("own"))
             planted.rename(temporary)
 
     before_each(monkeypatch, "open", temporary / f"{entry_name_for_key(HANDLE)}.descriptor.txt", exchange)
@@ -135,15 +134,15 @@ def test_a_root_that_is_exchanged_while_it_is_read_is_refused(
     assert not planted.exists()
 
 
-def test_a_root_that_another_user_makes_first_is_passed_over(
+def test_a_root_that_another_user_creates_first_is_not_used(
     temporary: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (temporary.parent / "theirs").mkdir(mode=0o755)
-    give(temporary.parent / "theirs")
+    (temporary.parent / "others").mkdir(mode=0o755)
+    give_to_another_user(temporary.parent / "others")
 
     def plant() -> None:
         with contextlib.suppress(FileNotFoundError):
-            (temporary.parent / "theirs").rename(temporary)
+            (temporary.parent / "others").rename(temporary)
 
     before_each(monkeypatch, "mkdir", temporary, plant)
     tree = Path(resolve(origin.put("/m.tar.gz", tar_gz())))
@@ -157,23 +156,23 @@ def user_name() -> str:
     return getpass.getuser()
 
 
-@pytest.mark.parametrize("what", ["another user's", "open to a group", "a link", "a link to what is ours"])
-def test_neither_default_place_is_used_if_another_user_can_write_it(what: str, temporary: Path, origin: Origin) -> None:
+@pytest.mark.parametrize("what", ["another user's", "open to a group", "a link", "a link to an own directory"])
+def test_neither_default_directory_is_used_if_another_user_can_write_it(what: str, temporary: Path, origin: Origin) -> None:
     (temporary.parent / "elsewhere").mkdir(mode=0o700)
-    for place in (temporary, temporary.with_name(f"tfhub_modules-{user_name()}")):
+    for directory in (temporary, temporary.with_name(f"tfhub_modules-{user_name()}")):
         if what.startswith("a link"):
-            place.symlink_to(temporary.parent / "elsewhere")
+            directory.symlink_to(temporary.parent / "elsewhere")
         else:
-            place.mkdir()
-            place.chmod(0o775 if what == "open to a group" else 0o755)
+            directory.mkdir()
+            directory.chmod(0o775 if what == "open to a group" else 0o755)
         if what == "another user's":
-            give(place)
+            give_to_another_user(directory)
     with pytest.raises(CacheError, match="Set TFHUB_CACHE_DIR"):
         resolve(origin.put("/m.tar.gz", tar_gz()))
-    assert origin.asked == [] and os.listdir(temporary.parent / "elsewhere") == []
+    assert origin.requests == [] and os.listdir(temporary.parent / "elsewhere") == []
 
 
-def test_resolve_makes_the_root_and_what_only_asks_makes_nothing(
+def test_only_resolve_creates_the_root(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
@@ -185,7 +184,7 @@ def test_resolve_makes_the_root_and_what_only_asks_makes_nothing(
     assert stat.S_IMODE(temporary.stat().st_mode) == 0o755 and os.listdir(temporary) == []
 
 
-def test_where_the_root_cannot_be_made_an_extra_root_still_serves(
+def test_where_the_root_cannot_be_created_an_extra_root_still_works(
     origin: Origin, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
@@ -195,18 +194,18 @@ def test_where_the_root_cannot_be_made_an_extra_root_still_serves(
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
     real = os.mkdir
 
-    def refused(path: Any, *arguments: Any, **options: Any) -> None:
+    def deny(path: Any, *arguments: Any, **options: Any) -> None:
         if os.fspath(path) == str(temporary):
             raise PermissionError(13, "Permission denied", str(path))
         real(path, *arguments, **options)
 
-    monkeypatch.setattr(os, "mkdir", refused)
+    monkeypatch.setattr(os, "mkdir", deny)
     assert resolve(handle) == path
     with pytest.raises(CacheError, match="Permission denied"):
         resolve(origin.put("/other.tar.gz", tar_gz()))
 
 
-def test_nobody_else_can_enter_what_is_being_unpacked_there(temporary: Path, origin: Origin) -> None:
+def test_no_other_user_can_enter_the_staging_directory(temporary: Path, origin: Origin) -> None:
     gate, before, modes = threading.Event(), os.umask(0), []
     handle = origin.put("/m.tar.gz", tar_gz({"saved_model.pb": os.urandom(1 << 20)}), gate=gate)
     thread = threading.Thread(target=resolve, args=(handle,))
@@ -222,17 +221,15 @@ def test_nobody_else_can_enter_what_is_being_unpacked_there(temporary: Path, ori
     assert stat.S_IMODE((temporary / entry_name_for_key(handle)).stat().st_mode) == 0o755
 
 
-def test_nobody_else_can_write_a_text_there_while_it_is_new(
-    temporary: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who had opened it by then could go on writing it whatever became of its mode."""
+def test_no_other_user_can_write_a_new_text(temporary: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that had opened it before its mode changed could still write to it afterwards."""
     modes, fsync = [], os.fsync
 
-    def looking(file: int) -> None:
+    def record_mode(file: int) -> None:
         modes.append(os.fstat(file).st_mode)
         fsync(file)
 
-    monkeypatch.setattr(os, "fsync", looking)
+    monkeypatch.setattr(os, "fsync", record_mode)
     before = os.umask(0)
     try:
         record = Path(resolve(origin.put("/m.tar.gz", tar_gz()))).with_suffix(".descriptor.txt")
@@ -242,12 +239,12 @@ def test_nobody_else_can_write_a_text_there_while_it_is_new(
     assert stat.S_IMODE(record.stat().st_mode) == 0o644
 
 
-# Unfinished downloads
+# Partial downloads
 
 
 @pytest.fixture
 def big(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Host, str]]:
-    """A host with a file that comes in six ranges, and its URL."""
+    """A host with a file that is downloaded in six ranges, and the file's URL."""
     monkeypatch.setattr(download, "RANGE_BYTES", RANGE_BYTES)
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
     with Host() as host:
@@ -255,12 +252,12 @@ def big(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Host, str]]:
 
 
 def plant_parts(folder: Path, url: str, mode: int) -> None:
-    """Parts of the right file that hold other bytes, all but the last one of them."""
+    """Plant parts that match the file's metadata and hold wrong bytes; the last part lacks one byte."""
     folder.mkdir(parents=True)
-    whole = PartialDownloadInfo(url, '"one"', len(BODY), RANGE_BYTES, boot())
-    (folder / "of.json").write_text(json.dumps(asdict(whole)))
-    for start in whole.starts:
-        (folder / str(start)).write_bytes(b"E" * (whole.length(start) - (start == whole.starts[-1])))
+    info = PartialDownloadInfo(url, '"one"', len(BODY), RANGE_BYTES, get_boot_id())
+    (folder / "of.json").write_text(info.to_json())
+    for start in info.starts:
+        (folder / str(start)).write_bytes(b"E" * (info.get_length(start) - (start == info.starts[-1])))
     for path in (folder, *folder.iterdir()):
         path.chmod(mode)
 
@@ -269,60 +266,65 @@ OWNERS = {"another user's": (True, 0o777), "another user's, read only": (True, 0
 OWNERS["open to a group"] = (False, 0o775)
 
 
-@pytest.mark.parametrize("whose", OWNERS)
-def test_parts_that_another_user_can_have_written_become_no_file(whose: str, big: tuple[Host, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("ownership_case", OWNERS)
+def test_parts_that_another_user_can_have_written_are_not_used(
+    ownership_case: str, big: tuple[Host, str], tmp_path: Path
+) -> None:
     host, url = big
-    is_anothers, mode = OWNERS[whose]
+    is_anothers, mode = OWNERS[ownership_case]
     out = tmp_path / "out"
     folder = out / "w.h5.tfimm_resolver.parts"
     plant_parts(folder, url, mode)
     if is_anothers:
-        give(folder)
+        give_to_another_user(folder)
     before = files_in(folder)
-    download_url_to_file(url, out / "w.h5", progress=False)
-    assert (out / "w.h5").read_bytes() == BODY and host.sent_bytes() == len(BODY) and len(host.asked) == 6
+    download_url_to_file(url, out / "w.h5", HASH_PREFIX, progress=False)
+    assert (out / "w.h5").read_bytes() == BODY and host.count_sent_bytes() == len(BODY) and len(host.requests) == 6
     assert sorted(os.listdir(out)) == ["w.h5", folder.name][: 1 + is_anothers]
-    assert not is_anothers or files_in(folder) == before, "another user's are not ours to remove"
+    assert not is_anothers or files_in(folder) == before, "another user's files are left alone"
 
 
-def test_parts_of_this_user_are_continued_and_no_other_user_can_enter_them(big: tuple[Host, str], tmp_path: Path) -> None:
+def test_parts_of_this_user_are_resumed_and_no_other_user_can_enter_them(big: tuple[Host, str], tmp_path: Path) -> None:
     host, url = big
     (tmp_path / "out").mkdir()
-    host.put("/w.h5", BODY, after(3, gone))
+    host.put("/w.h5", BODY, after_request(3, reset_connection))
     before = os.umask(0)
     try:
         with pytest.raises(FetchError):
-            download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+            download_url_to_file(url, tmp_path / "out/w.h5", HASH_PREFIX, progress=False)
     finally:
         os.umask(before)
     (parts,) = (tmp_path / "out").iterdir()
     assert stat.S_IMODE(parts.stat().st_mode) == 0o700
-    held_bytes, sent_bytes = sum(len(data) for name, data in files_in(parts).items() if name.isdigit()), host.sent_bytes()
+    cached_bytes, sent_bytes = (
+        sum(len(data) for name, data in files_in(parts).items() if name.isdigit()),
+        host.count_sent_bytes(),
+    )
     host.put("/w.h5", BODY)
-    download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
-    assert held_bytes >= RANGE_BYTES and host.sent_bytes() - sent_bytes == len(BODY) - held_bytes
+    download_url_to_file(url, tmp_path / "out/w.h5", HASH_PREFIX, progress=False)
+    assert cached_bytes >= RANGE_BYTES and host.count_sent_bytes() - sent_bytes == len(BODY) - cached_bytes
 
 
 @pytest.mark.parametrize("ends", ["succeeds", "fails"])
-def test_parts_under_a_name_that_cannot_be_foreseen_do_not_stay(ends: str, big: tuple[Host, str], tmp_path: Path) -> None:
+def test_parts_under_an_unpredictable_name_do_not_stay(ends: str, big: tuple[Host, str], tmp_path: Path) -> None:
     host, url = big
     planted = tmp_path / "out/w.h5.tfimm_resolver.parts"
     plant_parts(planted, url, 0o755)
-    give(planted)
+    give_to_another_user(planted)
     seen: set[tuple[str, int]] = set()
 
-    def look(_: Reply) -> None:
+    def look(_: Response) -> None:
         seen.update((path.name, stat.S_IMODE(path.stat().st_mode)) for path in planted.parent.glob("*.parts"))
 
-    host.put("/w.h5", BODY, after(3, look, *[gone] * (ends == "fails")))
+    host.put("/w.h5", BODY, after_request(3, look, *[reset_connection] * (ends == "fails")))
     with contextlib.nullcontext() if ends == "succeeds" else pytest.raises(FetchError):
-        download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+        download_url_to_file(url, tmp_path / "out/w.h5", HASH_PREFIX, progress=False)
     ((name, mode),) = {one for one in seen if one[0] != planted.name}
     assert name.startswith("w.h5.tfimm_resolver.flock-") and mode == 0o700
     assert sorted(os.listdir(planted.parent)) == ["w.h5", planted.name][ends == "fails" :]
 
 
-def test_nobody_else_can_enter_what_comes_to_a_file(origin: Origin, tmp_path: Path) -> None:
+def test_no_other_user_can_enter_the_directory_of_a_file_download(origin: Origin, tmp_path: Path) -> None:
     gate, before = threading.Event(), os.umask(0)
     url = origin.put("/w.bin", BODY, gate=gate)
     (tmp_path / "out").mkdir()
@@ -348,45 +350,45 @@ def test_in_a_root_of_several_users_no_parts_of_another_are_used_under_any_name(
     handle = host.put("/m.tar.gz", body)
     for suffix in (".parts", f".parts-{os.geteuid()}"):
         plant_parts(cache_dir / f"{entry_name_for_key(handle)}{suffix}", handle, 0o777)
-        give(cache_dir / f"{entry_name_for_key(handle)}{suffix}")
+        give_to_another_user(cache_dir / f"{entry_name_for_key(handle)}{suffix}")
     before = files_in(cache_dir)
-    assert files_in(resolve(handle)) == {"saved_model.pb": BODY} and host.sent_bytes() == len(body)
+    assert files_in(resolve(handle)) == {"saved_model.pb": BODY} and host.count_sent_bytes() == len(body)
     assert {name: data for name, data in files_in(cache_dir).items() if ".parts" in name} == before
-    assert len(os.listdir(cache_dir)) == 4, "both of the other user's, the model and its record"
+    assert len(os.listdir(cache_dir)) == 4, "both directories of the other user, the model and its record"
 
 
-def test_parts_that_are_exchanged_while_they_come_are_not_read(big: tuple[Host, str], tmp_path: Path) -> None:
-    """As is possible where the directory above is not sticky: each file is looked at when it is open."""
+def test_parts_that_are_swapped_during_the_download_are_not_read(big: tuple[Host, str], tmp_path: Path) -> None:
+    """Possible where the parent directory is not sticky: each file is checked after it is opened."""
     host, url = big
     (tmp_path / "out").mkdir()
     parts = tmp_path / "out/w.h5.tfimm_resolver.parts"
     plant_parts(tmp_path / "planted", url, 0o777)
-    give(tmp_path / "planted")
+    give_to_another_user(tmp_path / "planted")
 
-    def exchange(_: Reply) -> None:
+    def exchange(_: Response) -> None:
         if (tmp_path / "planted").exists():
-            parts.rename(tmp_path / "ours")
+            parts.rename(tmp_path / "own")
             (tmp_path / "planted").rename(parts)
 
-    host.put("/w.h5", BODY, on(4, exchange))
+    host.put("/w.h5", BODY, on_request(4, exchange))
     with contextlib.suppress(CacheError):
-        download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+        download_url_to_file(url, tmp_path / "out/w.h5", HASH_PREFIX, progress=False)
     assert not (tmp_path / "planted").exists()
     assert not (tmp_path / "out/w.h5").exists() or (tmp_path / "out/w.h5").read_bytes() == BODY
 
 
-def test_on_a_mount_where_no_directory_is_private_all_comes_as_one_stream(
+def test_on_a_mount_without_private_directories_a_file_is_downloaded_as_one_stream(
     big: tuple[Host, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, url = big
     (tmp_path / "out").mkdir()
     real = os.mkdir
 
-    def opened(path: Any, *arguments: Any, **options: Any) -> None:
+    def mkdir_open_to_all(path: Any, *arguments: Any, **options: Any) -> None:
         real(path, *arguments, **options)
-        os.chmod(path, 0o777)  # as such a mount shows all that lies on it
+        os.chmod(path, 0o777)  # as such a mount shows every file
 
-    monkeypatch.setattr(os, "mkdir", opened)
-    download_url_to_file(url, tmp_path / "out/w.h5", progress=False)
+    monkeypatch.setattr(os, "mkdir", mkdir_open_to_all)
+    download_url_to_file(url, tmp_path / "out/w.h5", HASH_PREFIX, progress=False)
     assert files_in(tmp_path / "out") == {"w.h5": BODY} and os.listdir(tmp_path / "out") == ["w.h5"]
-    assert len(host.asked) == 2 and host.asked[1].headers.get("range") is None
+    assert len(host.requests) == 2 and host.requests[1].headers.get("range") is None

@@ -1,4 +1,4 @@
-"""What a waiting person is told."""
+"""Progress displays of a single download."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from tfimm_resolver.progress import renderers, reporters, stats
         (54 * 10**6, "54 MB"),
     ],
 )
-def test_a_size_in_words(size_bytes: int, words: str) -> None:
+def test_formats_a_size(size_bytes: int, words: str) -> None:
     assert text.format_size(size_bytes) == words
 
 
-def test_no_time_left_is_told_before_two_seconds_and_the_rate_is_that_of_the_last_five(
+def test_the_remaining_time_appears_after_two_seconds_and_the_rate_is_that_of_the_last_five(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = [100.0]
     monkeypatch.setattr(stats.time, "monotonic", lambda: now_s[0])
-    course = stats.TransferStats("m", 100_000_000, started_s=100.0)
-    course.advance(10_000_000)
-    assert course.words() == "m   10%  10 MB/100 MB"
+    transfer = stats.TransferStats("m", 100_000_000, started_s=100.0)
+    transfer.advance(10_000_000)
+    assert transfer.format_line() == "m   10%  10 MB/100 MB"
     for second in range(1, 11):
         now_s[0] = 100.0 + second
-        course.advance(1_000_000 if second > 5 else 2_000_000)
-    assert course.words() == "m   25%  25 MB/100 MB  1.0 MB/s  75 s left"
+        transfer.advance(1_000_000 if second > 5 else 2_000_000)
+    assert transfer.format_line() == "m   25%  25 MB/100 MB  1.0 MB/s  75 s left"
 
 
 def test_without_a_terminal_there_is_a_line_every_few_seconds_and_one_at_the_end(
@@ -50,17 +50,20 @@ def test_without_a_terminal_there_is_a_line_every_few_seconds_and_one_at_the_end
     begun_s = stats.time.monotonic()
     now_s = [begun_s]
     monkeypatch.setattr(stats.time, "monotonic", lambda: now_s[0])
-    with caplog.at_level(logging.INFO, "tfimm_resolver.progress"), reporters.report_progress("m", None, quiet=False) as meter:
+    with (
+        caplog.at_level(logging.INFO, "tfimm_resolver.progress"),
+        reporters.report_progress("m", None, quiet=False) as reporter,
+    ):
         for second in range(1, 12):
             now_s[0] = begun_s + 1.001 * second
-            meter.advance(1_000_000)
+            reporter.advance(1_000_000)
     assert [record.message.split("  ")[1] for record in caplog.records[:-1]] == ["5.0 MB", "10 MB"]
     assert caplog.records[-1].message.startswith("m  11 MB in 11")
 
 
 def test_quiet_is_silent(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
-    with caplog.at_level(logging.INFO), reporters.report_progress("m", 10, quiet=True) as meter:
-        meter.advance(10)
+    with caplog.at_level(logging.INFO), reporters.report_progress("m", 10, quiet=True) as reporter:
+        reporter.advance(10)
     assert caplog.records == [] and capsys.readouterr() == ("", "")
 
 
@@ -68,13 +71,13 @@ def test_tensorflow_hubs_variable_asks_for_lines_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TFHUB_DOWNLOAD_PROGRESS", "1")
-    with reporters.report_progress("m", 10, quiet=False) as meter:
-        meter.advance(10)
+    with reporters.report_progress("m", 10, quiet=False) as reporter:
+        reporter.advance(10)
     assert capsys.readouterr().err.startswith("m  10 B in ")
 
 
 def test_a_notebook_has_one_output_that_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """IPython is real; only its kernel's class and the place of its output are stood in for."""
+    """IPython is real; only the class of its kernel and its output function are replaced."""
     code = """
         import IPython, IPython.display, types
         updates = []
@@ -84,9 +87,9 @@ def test_a_notebook_has_one_output_that_is_rewritten(monkeypatch: pytest.MonkeyP
         IPython.display.display = lambda data, raw, display_id: updates.append(data["text/plain"]) or handle
         from tfimm_resolver.progress import stats, renderers, reporters
         from tfimm_resolver._util import text
-        with reporters.report_progress("m", 1000, quiet=False) as meter:
+        with reporters.report_progress("m", 1000, quiet=False) as reporter:
             for _ in range(1000):
-                meter.advance(1)
+                reporter.advance(1)
         print(len(updates), updates[0], updates[-1].rpartition(" in ")[0], sep="|")
     """
     assert run(code) == "2|m    0%  0 B/1.0 kB|m  1.0 kB"
@@ -98,33 +101,33 @@ def test_two_downloads_share_one_terminal() -> None:
         from rich.console import Console
         from tfimm_resolver.progress import stats, renderers, reporters
         from tfimm_resolver._util import text
-        first, second = (renderers._TerminalLine(stats.TransferStats(label, 10)) for label in "ab")
+        first, second = (renderers.TerminalDisplay(stats.TransferStats(label, 10)) for label in "ab")
         assert first._progress is second._progress
         first.advance(10); first.finish(True)
-        assert renderers._TerminalLine._board is not None
+        assert renderers.TerminalDisplay._shared_display is not None
         second.finish(False)
-        assert renderers._TerminalLine._board is None
+        assert renderers.TerminalDisplay._shared_display is None
     """
     run(code)
 
 
-def test_a_label_is_no_markup() -> None:
+def test_a_label_is_not_markup() -> None:
     run(
         "from tfimm_resolver.progress import renderers, stats\n"
-        "renderers._TerminalLine(stats.TransferStats('[/x]', 10)).finish(True)"
+        "renderers.TerminalDisplay(stats.TransferStats('[/x]', 10)).finish(True)"
     )
 
 
-def test_a_closed_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_stderr_is_not_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "err").open("w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-    with reporters.report_progress("m", 10, quiet=False) as meter:
-        assert isinstance(meter, renderers._Lines)
+    with reporters.report_progress("m", 10, quiet=False) as reporter:
+        assert isinstance(reporter, renderers.LogDisplay)
 
 
 def test_a_process_without_stderr_can_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     monkeypatch.setenv("TFHUB_DOWNLOAD_PROGRESS", "1")
-    with reporters.report_progress("m", 10, quiet=False) as meter:
-        meter.advance(10)
-    assert isinstance(meter, renderers._Lines)
+    with reporters.report_progress("m", 10, quiet=False) as reporter:
+        reporter.advance(10)
+    assert isinstance(reporter, renderers.LogDisplay)

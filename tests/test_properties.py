@@ -1,4 +1,4 @@
-"""What holds for any handle, member name, record and set of members: hypothesis looks for the exception."""
+"""Properties of every handle, member name, record and set of archive members, for which hypothesis seeks counterexamples."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import FileEntry, Origin
 
 settings.register_profile(
-    "every run the same",
+    "deterministic",
     derandomize=True,
     deadline=None,
     database=None,
     max_examples=300,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-PROFILE = settings.get_profile("every run the same")
+PROFILE = settings.get_profile("deterministic")
 
 SECRET = "s3cr3t"
 WORDS = some.text("abcXYZ019-_.~ é模%", min_size=1, max_size=8)
 HOSTS = some.from_regex(r"[A-Za-z0-9][A-Za-z0-9.-]{0,12}(:[0-9]{1,5})?", fullmatch=True)
 PATHS = some.lists(some.text("abcXYZ019-_.~é", min_size=1, max_size=8), max_size=4).map("/".join)
 SCHEMES = some.sampled_from(["http", "https", "gs", "hf", "HTTP", "HttpS", "zoo"])
-PIECES = some.sampled_from(
+FRAGMENTS = some.sampled_from(
     [*"/\\:@?#&=[]%. ", "://", "..", "#sha256=", "file://", "https://", "\0", "\n", "\udcff", "\ud800", "::", "[::1]"]
 )
 HANDLES = some.one_of(
     some.text(max_size=40),
-    some.lists(some.one_of(PIECES, WORDS, SCHEMES, HOSTS), max_size=10).map("".join),
+    some.lists(some.one_of(FRAGMENTS, WORDS, SCHEMES, HOSTS), max_size=10).map("".join),
     some.builds("{}://{}/{}?{}#{}".format, SCHEMES, HOSTS, PATHS, WORDS, WORDS),
 )
 
@@ -62,24 +62,24 @@ def test_any_text_is_a_handle_or_a_handle_error(text: str, pin: str | None) -> N
         assert str(error)
         return
     assert handle.key and isinstance(handle.is_archive, bool) and isinstance(handle.is_name, bool)
-    assert str(handle) == handle.public
+    assert str(handle) == handle.redacted
     assert not any(character < " " or character == "\x7f" for character in text)
     handle.url(tf_hub_format="compressed")
 
 
 @PROFILE
 @given(HANDLES)
-def test_what_is_shown_of_a_handle_is_a_handle_that_is_shown_alike(text: str) -> None:
+def test_the_display_form_of_a_handle_is_a_handle_with_the_same_display_form(text: str) -> None:
     try:
-        shown = Handle.parse(text).public
+        displayed = Handle.parse(text).redacted
     except HandleError:
         return
     try:
-        again = Handle.parse(shown).public
+        displayed_again = Handle.parse(displayed).redacted
     except HandleError:
         assume("%" in text and unquote(text) != text)  # file:///a%00
         return
-    assert again == shown
+    assert displayed_again == displayed
 
 
 @PROFILE
@@ -89,25 +89,25 @@ def test_spellings_of_one_url_share_its_key(scheme: str, host: str, path: str, q
     rest = f"?{query}" if query.strip("&") else ""
     keys = {Handle.parse(f"{way}://{host}{path}{end}{rest}").key for way in (scheme, scheme.upper()) for end in ("", "/")}
     if scheme.lower() in ("http", "https"):
-        asked = f"{rest}&tf-hub-format=compressed" if rest else "?tf-hub-format=compressed"
-        keys |= {Handle.parse(f"{scheme}://{host.upper()}{path}{end}").key for end in (rest, asked, f"/{rest}")}
+        query_end = f"{rest}&tf-hub-format=compressed" if rest else "?tf-hub-format=compressed"
+        keys |= {Handle.parse(f"{scheme}://{host.upper()}{path}{end}").key for end in (rest, query_end, f"/{rest}")}
     assert len(keys) == 1
     assert {Handle.parse(keys.copy().pop()).key} == keys
 
 
 @PROFILE
 @given(SCHEMES, WORDS, HOSTS, PATHS, WORDS, some.sampled_from(["", "#sha256=" + "ab" * 32, "#x", "\n", "\0", "#sha256=zz"]))
-def test_no_secret_of_a_query_or_of_userinfo_is_shown(
+def test_no_secret_of_a_query_or_of_userinfo_is_displayed(
     scheme: str, user: str, host: str, path: str, name: str, end: str
 ) -> None:
     text = f"{scheme}://{user}:{SECRET}@{host}/{path}?{name}={SECRET}&b={SECRET}{end}"
     try:
         handle = Handle.parse(text)
     except HandleError as error:
-        shown = str(error)
+        displayed = str(error)
     else:
-        shown = handle.public + str(handle)
-    assert SECRET not in shown
+        displayed = handle.redacted + str(handle)
+    assert SECRET not in displayed
 
 
 PARTS = some.one_of(
@@ -122,9 +122,9 @@ NAMES = some.lists(PARTS, min_size=1, max_size=6).map("/".join)
 
 @PROFILE
 @given(NAMES)
-def test_a_name_that_is_taken_stays_below_by_every_platforms_rules(name: str) -> None:
+def test_an_accepted_name_stays_below_by_the_rules_of_every_platform(name: str) -> None:
     try:
-        parts = MemberNamePolicy().parts(name, is_directory=True)
+        parts = MemberNamePolicy().validate(name, is_directory=True)
     except ArchiveError:
         return
     assert parts == split_safe_path(name)
@@ -140,7 +140,7 @@ def test_a_name_that_is_taken_stays_below_by_every_platforms_rules(name: str) ->
 
 @PROFILE
 @given(NAMES)
-def test_a_name_that_inside_takes_stays_below(name: str) -> None:
+def test_a_name_that_split_safe_path_accepts_stays_below(name: str) -> None:
     try:
         parts = split_safe_path(name)
     except ArchiveError:
@@ -151,16 +151,16 @@ def test_a_name_that_inside_takes_stays_below(name: str) -> None:
 
 @PROFILE
 @given(some.lists(some.text("aAbBéÉ", min_size=1, max_size=2), max_size=12))
-def test_two_names_that_are_taken_differ_whatever_the_case(names: list[str]) -> None:
-    told, taken = MemberNamePolicy(), set()
+def test_two_accepted_names_differ_not_only_in_case(names: list[str]) -> None:
+    policy, accepted = MemberNamePolicy(), set()
     for name in names:
         try:
-            told.parts(name, is_directory=False)
+            policy.validate(name, is_directory=False)
         except ArchiveError:
-            assert name not in taken and name.lower() in {other.lower() for other in taken}
+            assert name not in accepted and name.lower() in {other.lower() for other in accepted}
         else:
-            taken.add(name)
-    assert len({name.lower() for name in taken}) == len(taken) == told.count
+            accepted.add(name)
+    assert len({name.lower() for name in accepted}) == len(accepted) == policy.count
 
 
 TEXTS = some.text(max_size=20)
@@ -182,7 +182,7 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
 
 @PROFILE
 @given(RECORDS)
-def test_tensorflow_hubs_lines_survive_whatever_happens_to_ours(record: Record) -> None:
+def test_tensorflow_hubs_lines_can_be_read_without_ours(record: Record) -> None:
     lines = record.to_text().splitlines()
     assert lines[0] == f"Module: {record.handle}" and lines[1] == f"Download Time: {record.fetched_at}"
     assert lines[2].startswith("Downloader Hostname: ") and lines[3] == ""
@@ -247,8 +247,8 @@ FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 
 @pytest.mark.parametrize("form", FORMATS, ids=["ustar", "gnu", "pax"])
 @PROFILE
-@given(members=MEMBERS, piece_bytes=some.integers(1, 3000))
-def test_members_that_tarfile_wrote_are_read_alike(form: int, members: dict[str, bytes | None], piece_bytes: int) -> None:
+@given(members=MEMBERS, chunk_bytes=some.integers(1, 3000))
+def test_members_that_tarfile_wrote_are_read_as_written(form: int, members: dict[str, bytes | None], chunk_bytes: int) -> None:
     infos = [
         member(name, data or b"", type=tarfile.DIRTYPE if data is None else tarfile.REGTYPE) for name, data in members.items()
     ]
@@ -256,10 +256,10 @@ def test_members_that_tarfile_wrote_are_read_alike(form: int, members: dict[str,
         data = tar_of(*infos, format=form)
     except ValueError:  # ustar has no room for the name
         assume(False)
-    pieces = [data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes)]
+    chunks = [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
     read = {
-        one.name.rstrip("/"): None if one.is_directory else b"".join(map(bytes, one.pieces))
-        for one in tar_reader.members(pieces)
+        one.name.rstrip("/"): None if one.is_directory else b"".join(map(bytes, one.chunks))
+        for one in tar_reader.read_members(chunks)
     }
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         assert set(archive.getnames()) == set(read)

@@ -1,4 +1,4 @@
-"""The public names: what they are, their signatures, what an editor and a type checker see, and examples that run."""
+"""Tests of the public names: signatures, what editors and type checkers see, and the examples in docstrings."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ MOVED = {
 }
 
 
-def public_modules() -> Iterator[ModuleType]:
-    """The modules that list public names."""
+def list_public_modules() -> Iterator[ModuleType]:
+    """Yield the modules that list public names."""
     for suffix in PUBLIC:
         yield importlib.import_module(f"tfimm_resolver{suffix}")
 
 
 def describe_class(name: str, found: type) -> Iterator[str]:
-    """A line for a class and one for each of its public attributes."""
+    """Yield a line for a class and one for each of its public attributes."""
     bases = ", ".join(base.__name__ for base in found.__bases__ if base is not object)
     yield f"class {name}({bases})"
     for attribute, value in sorted(vars(found).items()):
@@ -49,9 +49,9 @@ def describe_class(name: str, found: type) -> Iterator[str]:
 
 
 def describe_api() -> str:
-    """Every public name with its signature, a line each."""
+    """Return every public name with its signature, a line each."""
     lines = []
-    for module in public_modules():
+    for module in list_public_modules():
         for name in sorted(module.__all__):
             found, full = getattr(module, name), f"{module.__name__}.{name}"
             if inspect.isclass(found):
@@ -64,23 +64,23 @@ def describe_api() -> str:
 
 
 def test_names_and_signatures_are_those_of_the_snapshot() -> None:
-    """After an intended change ``python -m tests.test_public_api`` writes the snapshot; the CHANGELOG says what changed."""
+    """After an intended change, run ``python -m tests.test_public_api`` and describe the change in the CHANGELOG."""
     assert describe_api() == SNAPSHOT.read_text()
 
 
 def test_dir_shows_the_public_names_and_nothing_else() -> None:
-    for module in public_modules():
+    for module in list_public_modules():
         assert dir(module) == sorted(module.__all__), module.__name__
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
-    for module in public_modules():
+    for module in list_public_modules():
         with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
             _ = module.nonsense
 
 
 def check_types(code: str, folder: Path) -> str:
-    """What mypy --strict says of a program that uses the package."""
+    """Return the output of mypy --strict for a program that uses the package."""
     (folder / "program.py").write_text(code)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / "mypy"), "program.py"]
     package = str(Path(tfimm_resolver.__file__).parents[1])
@@ -130,10 +130,10 @@ def test_importing_a_name_from_where_it_was_shows_the_line_that_does() -> None:
     )
 
 
-def test_unregister_takes_every_trace_of_the_import_hook_away() -> None:
+def test_unregister_removes_the_import_hook() -> None:
     code = """
     import sys, tfimm_resolver
-    def hooked(): return "tensorflow_hub" in sys.modules["tfimm_resolver._util.import_hooks"]._around
+    def hooked(): return "tensorflow_hub" in sys.modules["tfimm_resolver._util.import_hooks"]._hooks
     print(hooked()); tfimm_resolver.unregister(); print(hooked())
     """
     assert run(code).split() == ["True", "False"]
@@ -141,7 +141,7 @@ def test_unregister_takes_every_trace_of_the_import_hook_away() -> None:
 
 @pytest.fixture
 def example_origin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Origin]:
-    """A host on loopback that stands for models.example in the examples; the working directory is empty."""
+    """A loopback server in place of models.example; the working directory is empty."""
     with Origin() as origin:
         origin.put("/models.example/half_plus_two/1.tar.gz", tar_gz())
         monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", origin.url)
@@ -152,9 +152,9 @@ def example_origin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
 
 def find_examples() -> list[doctest.DocTest]:
-    """The examples of every public name."""
+    """Return the examples of all public names."""
     finder, found = doctest.DocTestFinder(), {}
-    for module in public_modules():
+    for module in list_public_modules():
         for name in module.__all__:
             value = getattr(module, name)
             if inspect.isclass(value) or inspect.isfunction(value):
@@ -166,8 +166,8 @@ def find_examples() -> list[doctest.DocTest]:
 
 def test_each_public_name_has_an_example() -> None:
     named = {test.name for test in find_examples()}
-    wanted = {f"{module.__name__}.{name}" for module in public_modules() for name in module.__all__}
-    values = {name: getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in wanted}
+    expected = {f"{module.__name__}.{name}" for module in list_public_modules() for name in module.__all__}
+    values = {name: getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in expected}
     documented = {name for name, value in values.items() if inspect.isclass(value) or inspect.isfunction(value)}
     assert (
         documented - {name for name in documented if any(one == name or one.startswith(f"{name}.") for one in named)} == set()

@@ -1,4 +1,4 @@
-"""README's examples: each uses directories of its own, leaves the reader's files as they are, and does what it shows."""
+"""Tests of the examples in README.md: each uses its own directories, changes no other files, and prints what it shows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.git_host import GitHost
-from tests.hub.test_weights import h5
+from tests.hub.test_weights import make_h5
 from tests.readme import PROMPT, README, Block, find_unsafe_lines, is_run_by_import, read_blocks
-from tests.test_notebooks import half_plus_two
+from tests.test_notebooks import make_half_plus_two
 from tfimm_resolver.cache.cache import entry_name_for_key
 
 REPOSITORY = README.parent
@@ -42,22 +43,22 @@ def dense(units=1):
     import keras
     return keras.Sequential([keras.Input([3]), keras.layers.Dense(units)])
 '''
-# What stands where a reader's shell stands: each command is shown, then run; both streams are one.
-SHOWN = "printf '%s\\n' {}\n{}\n"
+# Stands in for the reader's shell: prints each command, then runs it; stderr goes to stdout.
+SHOW_AND_RUN = "printf '%s\\n' {}\n{}\n"
 MADE_BY_KERAS = ".keras"
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A person with models, settings and a project, in whose shell an example is run."""
+    """A user with models, settings and a project, in whose shell an example runs."""
 
     home: Path
     project: Path
     temporary: Path
     environment: dict[str, str]
 
-    def files(self) -> dict[str, bytes]:
-        """All that must survive, byte for byte."""
+    def read_files(self) -> dict[str, bytes]:
+        """Return the content of all files that an example must not change."""
         return {
             str(path.relative_to(self.home.parent)): path.read_bytes() if path.is_file() else b""
             for top in (self.home, self.project)
@@ -66,30 +67,30 @@ class Reader:
         }
 
     def run(self, command: list[str]) -> str:
-        """Run an example in the project's directory; both streams. It must not leave a process behind."""
-        with tempfile.TemporaryFile("w+") as shown:
+        """Run an example in the project's directory; return both streams. It must not leave a process behind."""
+        with tempfile.TemporaryFile("w+") as transcript:
             job = subprocess.Popen(
                 command,
                 cwd=self.project,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=shown,
+                stdout=transcript,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
             try:
                 job.wait(timeout=180)
-                assert is_ended(job.pid), "a process that the example started goes on"
+                assert is_ended(job.pid), "a process of the example is still running"
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(job.pid, signal.SIGKILL)
                 job.wait()
-            shown.seek(0)
-            return shown.read()
+            transcript.seek(0)
+            return transcript.read()
 
 
 def is_ended(group: int) -> bool:
-    """Whether all processes of a group end within seconds."""
+    """Return whether all processes of a group end within five seconds."""
     until_s = time.monotonic() + 5
     while time.monotonic() < until_s:
         try:
@@ -102,7 +103,7 @@ def is_ended(group: int) -> bool:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
-    """A reader who follows README's advice on where models stay, and works on a project with a models file."""
+    """A user with a cache as README recommends, and a project with a models file."""
     home, project, temporary, programs = (tmp_path / name for name in ("reader", "project", "temporary", "programs"))
     models, name = home / ".cache" / "tfhub_modules", entry_name_for_key("https://tfhub.dev/google/other/1")
     for path, text in {
@@ -134,7 +135,7 @@ def reader(tmp_path: Path) -> Reader:
 
 @pytest.fixture
 def git_host(tmp_path: Path, reader: Reader) -> Iterator[GitHost]:
-    """A host where the repository of the examples is, which the reader's shell asks."""
+    """A git host with the repository of the examples, set as TFIMM_GITHUB_URL."""
     with GitHost(tmp_path / "host") as host:
         repo = host.repo("ada/models", {"hubconf.py": HUBCONF})
         repo.git("tag", "v1")
@@ -143,33 +144,33 @@ def git_host(tmp_path: Path, reader: Reader) -> Iterator[GitHost]:
         yield host
 
 
-def free_port() -> str:
-    """A port that nothing listens on."""
+def find_free_port() -> str:
+    """Return a free port."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return str(one.getsockname()[1])
 
 
 def run_transcript(block: Block, reader: Reader) -> str:
-    """Run a block's commands one after the other, as a reader types them; what the terminal then shows."""
-    port = free_port()
+    """Run the commands of a block in order; return what a terminal would show."""
+    port = find_free_port()
     waits = f"until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.02; done"
     script = "".join(
-        SHOWN.format(shlex.quote(PROMPT + command), command.replace("& sleep 1", f"& {waits}").replace(PORT, port))
-        for command in block.commands()
+        SHOW_AND_RUN.format(shlex.quote(PROMPT + command), command.replace("& sleep 1", f"& {waits}").replace(PORT, port))
+        for command in block.list_commands()
     )
-    shown = reader.run(["bash", "-c", script]).replace(str(reader.temporary), "/tmp")
-    return shown.replace(entry_name_for_key(HANDLE.replace(PORT, port)), entry_name_for_key(HANDLE)).replace(port, PORT)
+    transcript = reader.run(["bash", "-c", script]).replace(str(reader.temporary), "/tmp")
+    return transcript.replace(entry_name_for_key(HANDLE.replace(PORT, port)), entry_name_for_key(HANDLE)).replace(port, PORT)
 
 
-def pattern_of(shown: str) -> str:
-    """A regular expression of a transcript: an ellipsis is any text of one line, spaces may be more or fewer."""
-    return re.sub(r"(?:\\ )+", " +", re.escape(shown)).replace("…", ".+")
+def make_pattern(transcript: str) -> str:
+    """Return a regular expression for a transcript: an ellipsis is any text in a line, spaces are one or more."""
+    return re.sub(r"(?:\\ )+", " +", re.escape(transcript)).replace("…", ".+")
 
 
 def test_blocks_are_found() -> None:
     assert len(TRANSCRIPTS) >= 4 and len(PROGRAMS) >= 2
-    assert [block.commands()[0] for block in BLOCKS if block.is_shell and not block.is_transcript] == [
+    assert [block.list_commands()[0] for block in BLOCKS if block.is_shell and not block.is_transcript] == [
         "make demo     # .venv, installation, and the main job on a small model, served on loopback",
         "pip install '.[tensorflow]'       # from a clone; without the extra there is resolve(), and no load()",
     ]
@@ -227,46 +228,48 @@ def test_a_program_that_would_is_seen(text: str) -> None:
 def test_a_transcript_shows_what_its_commands_print(block: Block, reader: Reader, request: pytest.FixtureRequest) -> None:
     if "tfimm-resolver hub" in block.text:
         request.getfixturevalue("git_host")
-    before = reader.files()
-    shown = run_transcript(block, reader)
-    assert re.fullmatch(pattern_of(block.text), shown), f"it shows:\n{shown}"
-    assert reader.files() == before
+    before = reader.read_files()
+    transcript = run_transcript(block, reader)
+    assert re.fullmatch(make_pattern(block.text), transcript), f"it shows:\n{transcript}"
+    assert reader.read_files() == before
     assert list(reader.temporary.iterdir()) == [], "it leaves files"
 
 
 @pytest.mark.parametrize("command", ["rm ~/.cache/tfhub_modules/*/variables/*", "rm -r ~/.cache/tfhub_modules", "touch new"])
 def test_a_transcript_that_changes_files_of_the_reader_is_noticed(command: str, reader: Reader) -> None:
-    before = reader.files()
+    before = reader.read_files()
     run_transcript(Block("", PROMPT + command, 1), reader)
-    assert reader.files() != before
+    assert reader.read_files() != before
 
 
 def test_a_transcript_that_leaves_a_process_is_noticed(reader: Reader) -> None:
-    with pytest.raises(AssertionError, match="goes on"):
+    with pytest.raises(AssertionError, match="still running"):
         run_transcript(Block("", "$ sleep 60 &\n", 1), reader)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: f"line {block.line}")
 def test_a_program_runs_and_leaves_the_reader_s_files(block: Block, reader: Reader, git_host: GitHost, tmp_path: Path) -> None:
-    mirror, weights = tmp_path / "mirror", h5()
+    if "TFSMLayer" in block.text and version("keras") < "3":
+        pytest.skip("TensorFlow 2.15 comes with Keras 2")
+    mirror, weights = tmp_path / "mirror", make_h5()
     name = f"dense-{hashlib.sha256(weights).hexdigest()[:8]}.weights.h5"
     (mirror / "models.example.org").mkdir(parents=True)
     (mirror / "models.example.org" / name).write_bytes(weights)
     (mirror / "tfhub.dev" / "google" / "nnlm-en-dim50").mkdir(parents=True)
     (tmp_path / "saved").mkdir()
-    (mirror / "tfhub.dev" / "google" / "nnlm-en-dim50" / "2.tar.gz").write_bytes(half_plus_two(tmp_path / "saved"))
+    (mirror / "tfhub.dev" / "google" / "nnlm-en-dim50" / "2.tar.gz").write_bytes(make_half_plus_two(tmp_path / "saved"))
     reader.environment["TFIMM_RESOLVER_MIRRORS"] = f"file://{mirror}" + ",direct" * ("hub.list" in block.text)
-    before = reader.files()
-    shown = reader.run([sys.executable, "-c", block.text.replace(WEIGHTS, name) + "\nprint('It ran to its end')\n"])
-    assert shown.endswith("It ran to its end\n"), shown
-    assert reader.files() == before
+    before = reader.read_files()
+    transcript = reader.run([sys.executable, "-c", block.text.replace(WEIGHTS, name) + "\nprint('It ran to its end')\n"])
+    assert transcript.endswith("It ran to its end\n"), transcript
+    assert reader.read_files() == before
 
 
 def test_what_it_has_one_install_and_make_is_there() -> None:
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
-    commands = textwrap.dedent("\n".join(line for block in BLOCKS if block.is_shell for line in block.commands()))
+    commands = textwrap.dedent("\n".join(line for block in BLOCKS if block.is_shell for line in block.list_commands()))
     extras = set(re.findall(r"'\.\[(\w+)\]'", commands))
     assert extras == set(setup["options.extras_require"]) - {"test"}
     targets = re.findall(r"^make (\w+)", commands, re.MULTILINE)

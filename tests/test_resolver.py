@@ -1,4 +1,4 @@
-"""From a handle to a path, end to end within one process."""
+"""Resolving handles to paths, end to end in one process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import tfimm_resolver
 from tests.archives import MODEL, REAL, files_in, tar_gz
 from tests.origin import Origin
-from tests.test_names import put_model
+from tests.test_named_models import put_model
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
@@ -30,15 +30,15 @@ def test_a_tfhub_style_url_is_fetched_once_in_every_spelling(origin: Origin, cac
     assert path == f"{cache_dir}/{hashlib.sha1(handle.encode()).hexdigest()}" and files_in(path) == MODEL
     variants = (f"{handle}/", f"{handle}?tf-hub-format=compressed", handle.replace("http:", "HTTP:"))
     assert {resolve(variant) for variant in variants} == {path}
-    assert origin.asked == ["/google/model/1?tf-hub-format=compressed"]
+    assert origin.requests == ["/google/model/1?tf-hub-format=compressed"]
 
 
-def test_an_archive_by_name_is_asked_for_as_it_is(origin: Origin) -> None:
+def test_the_url_of_an_archive_is_requested_unchanged(origin: Origin) -> None:
     assert files_in(resolve(origin.put("/m.tgz", tar_gz()))) == MODEL
-    assert origin.asked == ["/m.tgz"]
+    assert origin.requests == ["/m.tgz"]
 
 
-def test_a_refresh_asks_again(origin: Origin) -> None:
+def test_a_refresh_fetches_again(origin: Origin) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     old = resolve(handle)
     origin.put("/m.tar.gz", tar_gz({"saved_model.pb": b"new"}))
@@ -59,17 +59,17 @@ def test_dots_are_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("name", ["n" * 300, "\ud800", "\udcff"])
-def test_a_name_that_no_disk_can_hold_is_unknown(name: str) -> None:
+def test_a_name_that_is_not_a_valid_file_name_is_unknown(name: str) -> None:
     (Path.home() / ".cache/tfimm").mkdir(parents=True)
     with pytest.raises(UnknownHandleError):
         resolve(name)
 
 
-def test_without_a_working_directory_a_relative_handle_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_working_directory_a_relative_handle_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(CacheError, match="working directory is gone"):
+    with pytest.raises(CacheError, match="working directory was removed"):
         resolve("a/b")
 
 
@@ -79,7 +79,7 @@ def test_an_archive_in_a_path_of_any_bytes_is_unpacked(tmp_path: Path) -> None:
     assert files_in(resolve(path)) == MODEL == files_in(resolve(path))
 
 
-def test_an_archive_that_changes_while_it_is_read_is_refused(tmp_path: Path, cache_dir: Path) -> None:
+def test_an_archive_that_changes_while_it_is_read_is_an_error(tmp_path: Path, cache_dir: Path) -> None:
     path = tmp_path / "m.tar.gz"
     path.write_bytes(tar_gz())
     plan = local.plan(Handle.parse(path))
@@ -90,7 +90,7 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(tmp_path: Path, cac
         plan.fill(into, Downloader(Handle.parse(path)))
 
 
-def test_a_pin_of_an_override_is_kept(origin: Origin) -> None:
+def test_a_pin_of_an_override_is_checked(origin: Origin) -> None:
     tfimm_resolver.set_model_cache("m", f"{origin.put('/m.tar.gz', tar_gz())}#sha256={'0' * 64}")
     with pytest.raises(IntegrityError):
         resolve("m")
@@ -98,7 +98,7 @@ def test_a_pin_of_an_override_is_kept(origin: Origin) -> None:
         resolve("m", sha256="1" * 64)
 
 
-def test_the_record_names_what_was_unpacked_and_not_who_asked(cache_dir: Path) -> None:
+def test_the_record_names_the_archive_and_not_the_requested_name(cache_dir: Path) -> None:
     shutil.copy(REAL, Path.home() / "m.tgz")
     tfimm_resolver.set_model_cache("m", "~/m.tgz")
     for handle in ("m", "~/m.tgz"):
@@ -148,7 +148,7 @@ def test_a_public_gs_archive_is_fetched(origin: Origin, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("handle", "told"),
+    ("handle", "text"),
     [
         ("tfhb://google/nnlm/2", "Did you mean https://tfhub.dev/google/nnlm/2 ?"),
         ("htps://host/m", "Did you mean https://host/m ?"),
@@ -157,21 +157,21 @@ def test_a_public_gs_archive_is_fetched(origin: Origin, monkeypatch: pytest.Monk
         ("no_such_model", "looked at: "),
     ],
 )
-def test_an_unknown_handle_says_who_was_asked_and_what_may_be_meant(handle: str, told: str) -> None:
+def test_an_unknown_handle_lists_known_schemes_and_suggestions(handle: str, text: str) -> None:
     with pytest.raises(UnknownHandleError) as caught:
         resolve(handle)
-    assert told in str(caught.value) and handle in str(caught.value)
+    assert text in str(caught.value) and handle in str(caught.value)
 
 
 @pytest.mark.parametrize("handle", ["", b"x", "a\0b", "http://[::1/x"])
-def test_a_handle_that_cannot_be_read_is_refused(handle: str) -> None:
+def test_a_handle_that_cannot_be_parsed_is_an_error(handle: str) -> None:
     with pytest.raises(HandleError):
         resolve(handle)
 
 
-def test_a_file_that_is_no_archive_by_name_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_the_name_of_an_archive_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "model.h5").write_bytes(b"x")
-    with pytest.raises(HandleError, match=r"no \.tar"):
+    with pytest.raises(HandleError, match="does not end in"):
         resolve(tmp_path / "model.h5")
 
 
@@ -180,22 +180,22 @@ def test_a_directory_cannot_be_pinned(tmp_path: Path) -> None:
         resolve(put_model(tmp_path / "m"), sha256="0" * 64)
 
 
-def test_a_root_in_a_place_with_blanks_and_other_letters_works(origin: Origin, tmp_path: Path) -> None:
+def test_a_root_with_blanks_and_non_ascii_letters_works(origin: Origin, tmp_path: Path) -> None:
     tfimm_resolver.set_dir(tmp_path / "ein Ort für модели")
     assert files_in(resolve(origin.put("/m.tar.gz", tar_gz()))) == MODEL
 
 
-def test_a_root_that_is_a_file_is_told(origin: Origin, tmp_path: Path) -> None:
+def test_a_root_that_is_a_file_is_an_error(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        tfimm_resolver.set_dir(place)
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        tfimm_resolver.set_dir(root)
         with pytest.raises(CacheError, match="Not a directory") as caught:
             resolve(origin.put("/m.tar.gz", tar_gz()))
-        assert str(place) in str(caught.value) and "TFHUB_CACHE_DIR" in str(caught.value)
-    assert (tmp_path / "file").read_bytes() == b"mine" and origin.asked == []
+        assert str(root) in str(caught.value) and "TFHUB_CACHE_DIR" in str(caught.value)
+    assert (tmp_path / "file").read_bytes() == b"mine" and origin.requests == []
 
 
-def test_with_a_temporary_root_the_log_says_once_how_to_keep_models(
+def test_a_temporary_root_is_warned_about_once(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("TFHUB_CACHE_DIR")
@@ -207,7 +207,7 @@ def test_with_a_temporary_root_the_log_says_once_how_to_keep_models(
     assert stat.S_IMODE((tmp_path / "tfhub_modules").stat().st_mode) & 0o022 == 0
 
 
-def test_a_private_temporary_root_is_made_for_its_user_alone(
+def test_a_private_temporary_root_is_created_for_its_user_only(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TFHUB_CACHE_DIR")
@@ -218,7 +218,7 @@ def test_a_private_temporary_root_is_made_for_its_user_alone(
     assert root.name.startswith("tfhub_modules-") and stat.S_IMODE(root.stat().st_mode) == 0o700
 
 
-def test_a_pin_is_kept_in_every_load_format(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pin_holds_in_every_load_format(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     origin.put("/m/1?tf-hub-format=uncompressed", b"gs://bucket/m/1", status=303)
     handle = origin.put_model("/m/1", tar_gz())
@@ -226,7 +226,7 @@ def test_a_pin_is_kept_in_every_load_format(origin: Origin, monkeypatch: pytest.
     assert files_in(resolve(handle, sha256=hashlib.sha256(tar_gz()).hexdigest())) == MODEL
 
 
-def test_a_local_archive_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_local_archive_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=r"gone\.tgz cannot be read: No such file"):
         Downloader(Handle.parse("gone.tgz")).local_archive(str(tmp_path / "gone.tgz"), tmp_path)
 

@@ -1,4 +1,4 @@
-"""Which root is chosen, by what, and what the variables may say."""
+"""Settings: which one chooses each root, and which values the variables accept."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import tfimm_resolver
 from tests.processes import run
 from tfimm_resolver import settings
 from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.settings import cache_dirs
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with nothing set, and a temporary directory of its own."""
+    """A home directory with nothing set, and an empty temporary directory."""
     monkeypatch.delenv("TFHUB_CACHE_DIR")
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -24,7 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def test_with_nothing_set_the_places_are_those_of_tfimm_and_tensorflow_hub(home: Path) -> None:
+def test_the_defaults_are_those_of_tfimm_and_tensorflow_hub(home: Path) -> None:
     assert tfimm_resolver.get_dir() == f"{home}/.cache/tfimm"
     assert settings.urls_root().value == f"{tempfile.gettempdir()}/tfhub_modules"
 
@@ -99,8 +100,8 @@ def test_a_temporary_root_that_is_a_link_is_not_used(home: Path, tmp_path: Path)
 
 
 def test_no_temporary_root_at_all_is_an_error_that_names_the_way_out(home: Path) -> None:
-    for place in ("tfhub_modules", f"tfhub_modules-{settings._user()}"):
-        path = Path(tempfile.gettempdir()) / place
+    for name in ("tfhub_modules", f"tfhub_modules-{cache_dirs._get_user_name()}"):
+        path = Path(tempfile.gettempdir()) / name
         path.mkdir()
         path.chmod(0o777)
     with pytest.raises(CacheError, match="Set TFHUB_CACHE_DIR"):
@@ -128,22 +129,22 @@ def test_without_a_home_directory_urls_still_have_a_root_and_names_say_what_to_s
 
 
 @pytest.mark.parametrize("variable", ["TFIMM_RESOLVER_READ_TIMEOUT_S", "TFIMM_RESOLVER_CONNECT_TIMEOUT_S"])
-@pytest.mark.parametrize("said", ["soon", "0", "-1", "nan", "inf"])
-def test_refuses_a_number_that_is_none(monkeypatch: pytest.MonkeyPatch, variable: str, said: str) -> None:
-    monkeypatch.setenv(variable, said)
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf"])
+def test_an_invalid_number_is_an_error(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
     with pytest.raises(HandleError, match=variable):
         settings.timeouts_s()
 
 
-def test_refuses_an_unknown_load_format(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_load_format_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "ZIPPED")
     with pytest.raises(HandleError, match="COMPRESSED, UNCOMPRESSED, AUTO"):
         settings.load_format()
 
 
-@pytest.mark.parametrize(("said", "is_on"), [("1", True), ("true", True), ("0", False), ("", False), ("no", False)])
-def test_a_switch_is_on_unless_it_says_no(monkeypatch: pytest.MonkeyPatch, said: str, is_on: bool) -> None:
-    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", said)
+@pytest.mark.parametrize(("value", "is_on"), [("1", True), ("true", True), ("0", False), ("", False), ("no", False)])
+def test_a_switch_is_on_unless_its_value_means_no(monkeypatch: pytest.MonkeyPatch, value: str, is_on: bool) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", value)
     assert settings.is_offline() is is_on
 
 
@@ -159,7 +160,7 @@ def test_a_temporary_root_of_another_user_is_not_used(home: Path) -> None:
 @pytest.mark.parametrize(
     "variable", ["CONNECTIONS", "RETRIES", "READ_TIMEOUT_S", "LOCK_TIMEOUT_S", "MAX_MEMBERS", "MAX_RATIO"]
 )
-def test_every_number_is_looked_at_before_a_fetch(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_number_is_validated_before_a_fetch(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.validate()
     monkeypatch.setenv(f"TFIMM_RESOLVER_{variable}", "-1")
     with pytest.raises(HandleError, match=f"TFIMM_RESOLVER_{variable} is '-1'"):
@@ -167,7 +168,7 @@ def test_every_number_is_looked_at_before_a_fetch(variable: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("variable", ["CONNECTIONS", "RETRIES", "MAX_MEMBERS", "MAX_BYTES"])
-def test_a_count_is_whole(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_is_an_integer(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"TFIMM_RESOLVER_{variable}", "1.5")
     with pytest.raises(HandleError, match="whole number"):
         settings.validate()
@@ -175,5 +176,5 @@ def test_a_count_is_whole(variable: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_extra_root_is_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", "/a:gs://bucket/b")
-    with pytest.raises(HandleError, match="local directory"):
+    with pytest.raises(HandleError, match="local directories"):
         settings.extra_roots()

@@ -1,4 +1,4 @@
-"""Resolves handles of TensorFlow SavedModels to paths, and loads them; importing it makes tensorflow_hub use it."""
+"""Resolves handles of TensorFlow SavedModels to paths, and loads models; importing it makes tensorflow_hub use it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # What only some programs use is imported when they do: 4 ms for load, 5 ms for hub, 20 ms for the version.
+    # Imported on first use, to keep the import fast: load takes 4 ms, hub 5 ms, the version 20 ms.
     _PACKAGES = ("bundles", "hub", "integrations", "maintenance", "sources")
     _get, _ = export_lazily(
         __name__,

@@ -1,4 +1,4 @@
-"""Facts about a model's files: what each is, and where they came from."""
+"""Facts about a model's files: their paths, sizes and hashes, and where they came from."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the files came from.
+    """Where a model's files came from.
 
     Attributes:
-        url: the last one of a chain of redirects, without its query; a path for a local archive.
-        etag: as the server gave it.
+        url: the last URL of a chain of redirects, without its query; the path of a local archive.
+        etag: as the server sent it.
         size_bytes: of the archive, packed.
-        sha256: of the archive, or of the one file; empty where the model was neither.
+        sha256: of the archive, or of the one file; empty if the model was neither.
         ref: the branch or tag of a repository, in full: ``refs/heads/main``.
-        commit: of that repository.
+        commit: the commit of that repository.
     """
 
     url: str = ""
@@ -39,7 +39,7 @@ class Origin:
 
     @classmethod
     def parse(cls, facts: dict[str, Any]) -> Origin:
-        """Read what a record says; another version of this package may say more."""
+        """Parse the origin in a record; ignore fields that another version of this package may have added."""
         size_bytes = facts.get("size_bytes")
         texts = {name: str(facts[name]) for name in ("url", "etag", "sha256", "ref", "commit") if name in facts}
         return cls(**texts, size_bytes=None if size_bytes is None else parse_size(size_bytes))
@@ -47,12 +47,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """What came.
+    """The result of fetching a model.
 
     Attributes:
-        origin: from where.
-        files: every file as it was written, sorted by path; None where nobody hashed them on the way.
-        fetched_at: when they left their publisher, as in a record; empty for just now.
+        origin: where the files came from.
+        files: every file that was written, sorted by path; None if they were not hashed while they were written.
+        fetched_at: when they were downloaded from their publisher, as in a record; empty if that was just now.
     """
 
     origin: Origin
@@ -60,9 +60,13 @@ class FetchResult:
     fetched_at: str = ""
 
 
-def parse_size(said: Any) -> int:
-    """A size that a file can have."""
-    size_bytes = int(said)
+def parse_size(value: Any) -> int:
+    """Convert a value to a file size in bytes.
+
+    Raises:
+        ValueError: if it is out of range or not a number; also what else ``int`` raises.
+    """
+    size_bytes = int(value)
     if not 0 <= size_bytes < 1 << 63:
         raise ValueError
     return size_bytes

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks``: this package beside plain tensorflow_hub, in the same run, as a table."""
+"""``python -m tests.benchmarks``: compares this package with plain tensorflow_hub in the same run, and prints a table."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tests.benchmarks.stand import Size, Stand
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure what was asked for and print it; the exit code is of what could not be, not of figures."""
-    asked = _parser().parse_args(argv)
+    """Measure the given cases and print rows; the exit code is nonzero if a case failed, not if a target was missed."""
+    arguments = _make_parser().parse_args(argv)
     failed = []
-    _tell(_machine())
-    _tell(HEAD)
+    _print(_describe_machine())
+    _print(HEAD)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         stand = Stand(Path(folder))
-        for case in asked.cases or CASES:
-            size = Size(asked.rounds or ROUNDS[case], asked.size_mb)
+        for case in arguments.cases or CASES:
+            size = Size(arguments.rounds or ROUNDS[case], arguments.size_mb)
             try:
                 for row in CASES[case](stand, size):
-                    _tell(row.line())
+                    _print(row.line())
             except RuntimeError as error:
                 failed.append(f"{case}: {error}")
                 stand.forget("cold")
@@ -36,26 +36,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit("\n".join(failed))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", type=_case, help=f"of {', '.join(CASES)}; default all")
+    parser.add_argument("cases", nargs="*", metavar="CASE", type=_parse_case, help=f"of {', '.join(CASES)}; default: all")
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}")
-    parser.add_argument("--size-mb", type=float, default=500, help="of the large model, which targets bind; default 500")
+    parser.add_argument("--size-mb", type=float, default=500, help="of the large model, to which targets apply; default 500")
     return parser
 
 
-def _case(name: str) -> str:
+def _parse_case(name: str) -> str:
     if name not in CASES:
-        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CASES)}")
+        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(CASES)}")
     return name
 
 
-def _machine() -> str:
+def _describe_machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("tfimm_resolver", "tensorflow-hub", "tensorflow"))
     return f"Python {platform.python_version()}, {packages}; {os.cpu_count()} processors"
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -1,15 +1,15 @@
-"""The cases: each takes a stand and gives rows; and how many rounds each has unless others are asked for."""
+"""The cases, functions from a stand to rows, and their default numbers of rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 from tests.benchmarks.bucket import bucket
-from tests.benchmarks.cold import cold, shaped
+from tests.benchmarks.cold import cold, fetch_shaped
 from tests.benchmarks.crowd import crowd
 from tests.benchmarks.fleet import fleet
 from tests.benchmarks.herd import herd
-from tests.benchmarks.hits import command_line, importing, warm
+from tests.benchmarks.hits import command_line, import_packages, warm
 from tests.benchmarks.limits import limits
 from tests.benchmarks.load import load
 from tests.benchmarks.resume import resume
@@ -17,13 +17,13 @@ from tests.benchmarks.rows import Row
 from tests.benchmarks.stand import Size, Stand
 
 CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
-    "import": importing,
+    "import": import_packages,
     "cli": command_line,
     "warm": warm,
     "load": load,
     "crowd": crowd,
     "cold": cold,
-    "shaped": shaped,
+    "shaped": fetch_shaped,
     "resume": resume,
     "herd": herd,
     "fleet": fleet,

@@ -1,4 +1,4 @@
-"""Models that nobody has yet: this package, tensorflow_hub, and ``curl | tar xz``, side by side on the same bytes."""
+"""Models that are not cached: this package, tensorflow_hub and ``curl | tar xz``, side by side on the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEMORY_MB = 200
 
 @dataclass(frozen=True, slots=True)
 class _Arrived:
-    """What one fetch took, how many megabytes the process grew, and where the model is."""
+    """The duration of one fetch, the memory growth of the process, and the path of the model."""
 
     seconds: float
     grown_mb: float
@@ -39,23 +39,23 @@ class _Side:
 
 
 def cold(stand: Stand, size: Size) -> Iterator[Row]:
-    """From loopback, as fast as it goes; ours checks everything."""
+    """Fetch from loopback at full speed; this package performs all its checks."""
     yield from _side_by_side("cold", stand, size, shape=(), reach={"hub": 2.2, "curl": 2})
 
 
-def shaped(stand: Stand, size: Size) -> Iterator[Row]:
-    """From an origin that gives each connection 25 MB/s, and each request its answer after 50 ms."""
+def fetch_shaped(stand: Stand, size: Size) -> Iterator[Row]:
+    """Fetch from an origin that limits each connection to 25 MB/s and responds after 50 ms."""
     yield from _side_by_side("shaped", stand, size, shape=SHAPED, reach={"hub": 5})
 
 
 def _side_by_side(case: str, stand: Stand, size: Size, *, shape: Sequence[str], reach: dict[str, float]) -> Iterator[Row]:
-    """Rows for a small, a middle and a large model; the targets bind the large one."""
+    """Yield rows for a small, a medium and a large model; the targets apply to the large one."""
     for size_mb in (_SMALL_MB, size.archive_mb * _MIDDLE, size.archive_mb):
         is_large, what = size_mb == size.archive_mb, amount(size_mb)
         unit, a_second = ("ms", 1e3) if size_mb == _SMALL_MB else ("s", 1)
-        sides = _fetched(stand, stand.model(size_mb), size.rounds, shape)
+        sides = _measure_sides(stand, stand.make_model(size_mb), size.rounds, shape)
         for side in sides.values():
-            yield Row(case, f"{what}, {side.name}", unit, [took_s * a_second for took_s in side.seconds])
+            yield Row(case, f"{what}, {side.name}", unit, [value * a_second for value in side.seconds])
         for peer, name in (("hub", "tensorflow_hub"), ("curl", "curl | tar xz")):
             least = reach.get(peer) if is_large else None
             yield ratios(case, sides[peer].seconds, sides["ours"].seconds, name=f"{what}, {name}", at_least=least)
@@ -64,20 +64,20 @@ def _side_by_side(case: str, stand: Stand, size: Size, *, shape: Sequence[str], 
         yield Row(case, f"{what}, hub.resolve(), memory over import", "MB", sides["hub"].grown_mb)
 
 
-def _fetched(stand: Stand, model: Model, rounds: int, shape: Sequence[str]) -> dict[str, _Side]:
-    """Every side after all rounds."""
+def _measure_sides(stand: Stand, model: Model, rounds: int, shape: Sequence[str]) -> dict[str, _Side]:
+    """Return the measurements of every side."""
     sides = {
         "ours": _Side(_by_python(snippets.COLD["ours"]), "resolve(), all checks on"),
         "hub": _Side(_by_python(snippets.COLD["peer"]), "hub.resolve()"),
         "curl": _Side(_by_curl, "curl -s | tar xz, whole processes"),
     }
-    with stand.served(model, shape) as origin:
+    with stand.serve(model, shape) as origin:
         for turn in range(rounds):
             for _, side in in_turn(sides, turn):
                 arrived = side.fetch(stand, origin.handle)
-                model.must_be_at(arrived.path)
+                model.check_at(arrived.path)
                 side.arrived.append(arrived)
-                stand.forget("cold")
+                stand.remove_cache("cold")
     return sides
 
 

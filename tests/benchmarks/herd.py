@@ -1,4 +1,4 @@
-"""Sixteen processes that want the same model at the same moment, beside one that is alone."""
+"""Sixteen processes that resolve the same model at the same moment, compared with one process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _ONE_DOWNLOAD = 1.01
 
 
 def herd(stand: Stand, size: Size) -> Iterator[Row]:
-    """From the common start to the path of the slowest; everything is imported before."""
-    model = stand.model(size.archive_mb)
+    """Measure from the common start until the slowest process has its path; imports are not included."""
+    model = stand.make_model(size.archive_mb)
     seconds: dict[int, list[float]] = {1: [], _PROCESSES: []}
     downloads = []
-    with stand.served(model) as origin:
+    with stand.serve(model) as origin:
         for turn in range(size.rounds):
             for processes, _ in in_turn(seconds, turn):
-                before = origin.sent_bytes()
+                before = origin.count_sent_bytes()
                 seconds[processes].append(_slowest(stand, model, origin, processes))
                 if processes > 1:
-                    downloads.append((origin.sent_bytes() - before) / model.packed_bytes)
-                stand.forget("cold")
+                    downloads.append((origin.count_sent_bytes() - before) / model.packed_bytes)
+                stand.remove_cache("cold")
     alone, crowded = seconds.values()
     yield Row("herd", "one process alone", "s", alone)
     yield Row("herd", f"the slowest of {_PROCESSES} processes", "s", crowded)
@@ -38,29 +38,29 @@ def herd(stand: Stand, size: Size) -> Iterator[Row]:
 
 
 def _slowest(stand: Stand, model: Model, origin: Served, processes: int) -> float:
-    """Seconds from the release of all to the last one's path."""
-    seconds, paths = released(stand, origin.handle, [{}] * processes)
+    """Return the seconds from the common start until the last process has its path."""
+    seconds, paths = release_all(stand, origin.handle, [{}] * processes)
     assert len(set(paths)) == 1, paths
-    model.must_be_at(paths[0])
+    model.check_at(paths[0])
     return seconds
 
 
-def released(stand: Stand, handle: str, environments: Sequence[Mapping[str, str]]) -> tuple[float, list[str]]:
-    """Processes that resolve a handle at the same moment: seconds until the last one's path, and the paths of all."""
+def release_all(stand: Stand, handle: str, environments: Sequence[Mapping[str, str]]) -> tuple[float, list[str]]:
+    """Start processes that resolve a handle at the same moment; return seconds until the last path, and all paths."""
     start, release = os.pipe()
     with contextlib.ExitStack() as running:
         running.callback(os.close, start)
         jobs = [
-            running.enter_context(stand.started(snippets.RELEASED, handle, cache="cold", stdin=start, **environment))
+            running.enter_context(stand.start_process(snippets.RELEASED, handle, cache="cold", stdin=start, **environment))
             for environment in environments
         ]
         for job in jobs:
             assert job.stdout is not None
             assert job.stdout.readline() == "ready\n"
         started_s = time.monotonic()
-        os.close(release)  # the end of every one's input
-        said = [job.communicate(timeout=TIMEOUT_S) for job in jobs]
-    if failures := [errors for job, (_, errors) in zip(jobs, said, strict=True) if job.returncode]:
+        os.close(release)  # ends the stdin of all processes
+        results = [job.communicate(timeout=TIMEOUT_S) for job in jobs]
+    if failures := [errors for job, (_, errors) in zip(jobs, results, strict=True) if job.returncode]:
         raise RuntimeError(f"{len(failures)} of {len(jobs)} failed, the first with\n{failures[0]}")
-    ended_s, paths = zip(*(out.split() for out, _ in said), strict=True)
+    ended_s, paths = zip(*(out.split() for out, _ in results), strict=True)
     return max(map(float, ended_s)) - started_s, list(paths)

@@ -1,4 +1,4 @@
-"""What this machine can do at all with the bytes of the cold case: each step of a fetch, alone."""
+"""Limits of this machine: each step of a fetch on its own, with the bytes of the cold case."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.benchmarks.stand import Size, Stand, in_turn
 
 
 def limits(stand: Stand, size: Size) -> Iterator[Row]:
-    """Seconds of each step; no fetch that takes the step can be quicker."""
-    model = stand.model(size.archive_mb)
+    """Measure the seconds of each step; a fetch that includes the step cannot be faster."""
+    model = stand.make_model(size.archive_mb)
     seconds: dict[str, list[float]] = {step: [] for step in snippets.LIMITS}
     copy = stand.folder / "copy"
     (weights,) = model.tree.glob("variables/*.data-*")
-    with stand.served(model) as origin:
+    with stand.serve(model) as origin:
         for turn in range(size.rounds):
             for step, code in in_turn(snippets.LIMITS, turn):
                 done = stand.python(code, str(model.archive), str(weights), str(copy), origin.handle)

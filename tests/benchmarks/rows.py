@@ -1,4 +1,4 @@
-"""A measured figure as a row of the table: least, median and greatest, and whether the median keeps to its target."""
+"""A measured figure as a row of the table: minimum, median, maximum, and whether the median meets its target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEAD = f"{'case':<7} {'figure':<44} {'min':>10} {'median':>10} {'max':>10}  targ
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of one case, from every round; a target binds the median."""
+    """One figure of one case, from all rounds; a target applies to the median."""
 
     case: str
     name: str
@@ -23,7 +23,7 @@ class Row:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """Whether the target is met; None without a target."""
         median = statistics.median(self.values)
         if self.below is not None:
             return median < self.below
@@ -32,7 +32,7 @@ class Row:
         return median >= self.at_least if self.at_least is not None else None
 
     def line(self) -> str:
-        """The row as text."""
+        """Return the row as text."""
         spread = (min(self.values), statistics.median(self.values), max(self.values))
         cells = " ".join(f"{self._number(value):>10}" for value in spread)
         return f"{self.case:<7} {self.name:<44} {cells}  {self._target()}".rstrip()
@@ -50,13 +50,13 @@ class Row:
 
 
 def ratios(
-    case: str, peer: Sequence[float], ours: Sequence[float], *, name: str = "tensorflow_hub", at_least: float | None = None
+    case: str, peer: Sequence[float], own: Sequence[float], *, name: str = "tensorflow_hub", at_least: float | None = None
 ) -> Row:
-    """How many times what we take the peer takes, round by round."""
-    values = [theirs / mine for theirs, mine in zip(peer, ours, strict=True)]
+    """Return a row with the times of the peer divided by ours, round by round."""
+    values = [other / own for other, own in zip(peer, own, strict=True)]
     return Row(case, f"{name} : tfimm_resolver", "x", values, at_least=at_least)
 
 
 def amount(size_mb: float) -> str:
-    """Megabytes as people say them."""
+    """Return a size as text."""
     return f"{size_mb:g} MB" if size_mb >= 1 else f"{size_mb * 1e3:g} kB"

@@ -1,4 +1,4 @@
-"""What the measured processes run: each job once with this package, once with plain tensorflow_hub, and what both need."""
+"""The code of the measured processes: each job once with this package and once with plain tensorflow_hub."""
 
 MODEL = """
 import pathlib, sys
@@ -49,11 +49,11 @@ print(seconds, (memory_kib("VmHWM") - at_import_kib) * 1024, path)
 _UPLOAD = """
 import pathlib, re, sys, time
 {package}
-tree, place = pathlib.Path(sys.argv[1]), sys.argv[2]
+tree, url = pathlib.Path(sys.argv[1]), sys.argv[2]
 {known}
 {memory}
 started_s = time.perf_counter()
-{deed}
+{action}
 seconds = time.perf_counter() - started_s
 print(seconds, (memory_kib("VmHWM") - at_import_kib) * 1024, path)
 """
@@ -79,20 +79,20 @@ from tfimm_resolver.manifest import Origin
 from tfimm_resolver.cache.roots import open_bucket
 from tfimm_resolver.cache.bucket_root import PreparedStaging
 """,
-        "known": "files = measure(str(tree))",
-        "deed": """
+        "known": "files = hash_tree(str(tree))",
+        "action": """
 name = "0" * 40
-root, none = open_bucket(place, PreparedStaging(tree, tree)), Record("", name)
+root, none = open_bucket(url, PreparedStaging(tree, tree)), Record("", name)
 record = root.publish(tree, Record("", name, "", Origin(), files), none)
 root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
-path = root.locate(record.tree)
+path = root.path_of(record.tree)
 """,
     },
     "peer": {
         "package": "import tensorflow as tf",
         "known": "",
-        "deed": """
-path = place + "/model"
+        "action": """
+path = url + "/model"
 for file in sorted(tree.rglob("*")):
     if file.is_file():
         tf.io.gfile.copy(str(file), f"{path}/{file.relative_to(tree).as_posix()}", overwrite=True)
@@ -128,12 +128,12 @@ for number in range(models):
     (tree / "variables").mkdir(parents=True)
     for path, data in files.items():
         (tree / path).write_bytes(data)
-    measured = measured or measure(str(tree))
-    record = Record(handle.public, tree.name, "2026-01-01T00:00:00.000000Z", Origin(handle.public), measured)
-    # Not through the root, which waits for the disk at every record.
+    measured = measured or hash_tree(str(tree))
+    record = Record(handle.redacted, tree.name, "2026-01-01T00:00:00.000000Z", Origin(handle.redacted), measured)
+    # Written directly, as the root would flush the disk for every record.
     tree.with_suffix(".descriptor.txt").write_text(record.to_text())
 cache = Cache(open_root(str(root)))
-assert all(entry.fault is None and entry.record.files == measured for entry in cache.entries())
+assert all(entry.defect is None and entry.record.files == measured for entry in cache.entries())
 """
 
 SAVE = """
@@ -158,11 +158,11 @@ def seconds(read):
     started_s = time.perf_counter()
     model = read(path)
     return time.perf_counter() - started_s
-for turn in range(-1, pairs):  # the first warms the disk and TensorFlow
+for turn in range(-1, pairs):  # the first turn warms the disk cache and TensorFlow
     sides = [load, tf.saved_model.load]
-    took = {read: seconds(read) for read in (sides if turn % 2 else sides[::-1])}
+    times = {read: seconds(read) for read in (sides if turn % 2 else sides[::-1])}
     if turn >= 0:
-        print(*(took[read] for read in sides))
+        print(*(times[read] for read in sides))
 """
 
 UNDER_WAY = """
@@ -177,14 +177,14 @@ import requests
 from isal import isal_zlib
 archive, weights, copy, url = *map(pathlib.Path, sys.argv[1:4]), sys.argv[4]
 packed_bytes, weights_bytes = archive.stat().st_size, weights.stat().st_size
-def pieces(path, size_bytes):
+def read_chunks(path, size_bytes):
     with path.open("rb", buffering=0) as file:
-        while piece := file.read(size_bytes):
-            yield piece
+        while chunk := file.read(size_bytes):
+            yield chunk
 def hash_all(path):
     sha256 = hashlib.sha256()
-    for piece in pieces(path, 1 << 20):
-        sha256.update(piece)
+    for chunk in read_chunks(path, 1 << 20):
+        sha256.update(chunk)
 def write_all():
     with copy.open("wb", buffering=0) as file:
         for start in range(0, weights_bytes, 1 << 20):
@@ -201,21 +201,21 @@ print(seconds)
 _STEPS = {
     "archive copied, file to file": ("", "shutil.copyfile(archive, copy)", "copy.stat().st_size == packed_bytes"),
     "received by requests, loopback": (
-        "came = 0",
+        "received = 0",
         """
-reply = requests.get(url, stream=True, headers={"Accept-Encoding": "identity"})
-while piece := reply.raw.read(1 << 18):
-    came += len(piece)
+response = requests.get(url, stream=True, headers={"Accept-Encoding": "identity"})
+while chunk := response.raw.read(1 << 18):
+    received += len(chunk)
 """,
-        "came == packed_bytes",
+        "received == packed_bytes",
     ),
     "inflated by isal": (
-        "inflater, came = isal_zlib.decompressobj(wbits=31), 0",
+        "inflater, received = isal_zlib.decompressobj(wbits=31), 0",
         """
-for piece in pieces(archive, 1 << 18):
-    came += len(inflater.decompress(piece))
+for chunk in read_chunks(archive, 1 << 18):
+    received += len(inflater.decompress(chunk))
 """,
-        "inflater.eof and came > weights_bytes",
+        "inflater.eof and received > weights_bytes",
     ),
     "sha256 of the archive": ("", "hash_all(archive)", "True"),
     "sha256 of the weights": ("", "hash_all(weights)", "True"),

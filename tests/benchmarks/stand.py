@@ -1,4 +1,4 @@
-"""A stand to measure on: a home of its own, fresh processes, models, origins, and nothing left of it afterwards."""
+"""Test bench for measurements: a separate home, fresh processes, models and origins, all removed afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Side = TypeVar("Side")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """The number of rounds, and the size of the large model."""
 
     rounds: int
     archive_mb: float
@@ -39,7 +39,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A process that ended well: what it printed, and how long it lived."""
+    """A process that succeeded: the words that it printed, and its run time."""
 
     words: list[str]
     seconds: float
@@ -47,7 +47,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model, and its files packed."""
+    """A model, and its archive."""
 
     tree: Path
     archive: Path
@@ -56,16 +56,16 @@ class Model:
     def packed_bytes(self) -> int:
         return self.archive.stat().st_size
 
-    def must_be_at(self, path: str | Path) -> None:
-        """Make sure that every file is there, byte by byte, and none beside them."""
-        here, there = (_files(top) for top in (self.tree, Path(path)))
-        if here != there or not all(filecmp.cmp(self.tree / file, Path(path, file), shallow=False) for file in here):
-            raise RuntimeError(f"the model did not arrive whole at {path}")
+    def check_at(self, path: str | Path) -> None:
+        """Raise RuntimeError unless the directory contains exactly the files of the model."""
+        expected, found = (_files(top) for top in (self.tree, Path(path)))
+        if expected != found or not all(filecmp.cmp(self.tree / file, Path(path, file), shallow=False) for file in expected):
+            raise RuntimeError(f"the model is not complete at {path}")
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model at an origin: the handle, by TF Hub's protocol, and what the origin sent so far."""
+    """An origin with one model: its handle, in TF Hub's protocol, and the number of bytes sent."""
 
     port: int
 
@@ -73,8 +73,8 @@ class Served:
     def handle(self) -> str:
         return f"http://127.0.0.1:{self.port}/google/model/1"
 
-    def sent_bytes(self) -> int:
-        """Bytes of bodies that the origin handed to the kernel."""
+    def count_sent_bytes(self) -> int:
+        """Return how many bytes of bodies the origin has handed to the kernel."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             connection.request("GET", SENT)
             return int(connection.getresponse().read())
@@ -82,37 +82,37 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A bucket at a stand-in of Google Cloud Storage; ``plain`` and ``tls`` are the variables of its two doors."""
+    """A bucket in a fake of Google Cloud Storage; ``plain`` and ``tls`` are the environment variables to reach it."""
 
     process: subprocess.Popen[str]
     plain: Mapping[str, str]
     tls: Mapping[str, str]
 
-    place = "gs://bucket"
+    url = "gs://bucket"
 
-    def empty(self) -> None:
-        """Begin an empty bucket and log, without latency."""
-        self._ask("empty")
+    def clear(self) -> None:
+        """Empty the bucket and its log, and set the latency to zero."""
+        self._request("empty")
 
-    def wait(self, latency_s: float, handshake_s: float = 0) -> None:
-        """Let every operation, and every connection by TLS, take so long from now on."""
-        self._ask("wait", str(latency_s), str(handshake_s))
+    def set_latency(self, latency_s: float, handshake_s: float = 0) -> None:
+        """Set how long every operation, and every TLS handshake, takes."""
+        self._request("wait", str(latency_s), str(handshake_s))
 
-    def operations(self) -> int:
-        """How many there were."""
-        return sum(self._ask("asked").values())
+    def count_operations(self) -> int:
+        """Return the number of operations."""
+        return sum(self._request("count").values())
 
-    def busy_s(self) -> float:
-        """Seconds of processors that the stand-in took."""
-        return float(self._ask("busy"))
+    def get_busy_s(self) -> float:
+        """Return the CPU seconds that the fake used."""
+        return float(self._request("busy"))
 
-    def must_hold(self, tree: Path, path: str) -> None:
-        """Make sure that a bucket's directory holds every file of a model, byte by byte, and none beside them."""
-        here = {file.as_posix(): _sha256(tree / file) for file in _files(tree)}
-        if self._ask("files", path.removeprefix(f"{self.place}/") + "/") != here:
-            raise RuntimeError(f"the model did not arrive whole at {path}")
+    def check_holds(self, tree: Path, path: str) -> None:
+        """Raise RuntimeError unless a prefix of the bucket contains exactly the files of a model."""
+        expected = {file.as_posix(): _sha256(tree / file) for file in _files(tree)}
+        if self._request("files", path.removeprefix(f"{self.url}/") + "/") != expected:
+            raise RuntimeError(f"the model is not complete at {path}")
 
-    def _ask(self, *words: str) -> Any:
+    def _request(self, *words: str) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(" ".join(words) + "\n")
@@ -122,7 +122,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A directory that holds the home, the caches and the models of one run."""
+    """A directory with the home, the caches and the models of one run."""
 
     folder: Path
 
@@ -133,7 +133,7 @@ class Stand:
         return self.process([sys.executable, *flags, "-c", code, *arguments], cache=cache, PYTHONPATH=path, **environment)
 
     def process(self, command: Sequence[str], *, cache: str = "cache", **environment: str) -> Done:
-        """Run a command to its end, in an environment that holds nothing of the caller's but PATH."""
+        """Run a command to its end; of the caller's environment it gets only PATH."""
         surroundings = self._surroundings(cache) | {name: value for name, value in environment.items() if value}
         home = self._home()
         started_s = time.perf_counter()
@@ -146,10 +146,10 @@ class Stand:
         return Done(done.stdout.split(), seconds)
 
     @contextlib.contextmanager
-    def started(
+    def start_process(
         self, code: str, *arguments: str, cache: str, stdin: int | None = None, **environment: str
     ) -> Iterator[subprocess.Popen[str]]:
-        """A fresh process that runs a snippet; it is killed when it is no longer wanted."""
+        """Start a process that runs a snippet; it is killed at the end of the body."""
         command = [sys.executable, "-c", code, *arguments]
         pipes: dict[str, Any] = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         surroundings = self._surroundings(cache) | environment
@@ -159,8 +159,8 @@ class Stand:
             finally:
                 process.kill()
 
-    def model(self, size_mb: float, shards: int = 1) -> Model:
-        """A model with random float32 as its weights, packed as ``tar czf`` does; made once a run."""
+    def make_model(self, size_mb: float, shards: int = 1) -> Model:
+        """Return a model with random float32 weights, packed by ``tar czf``; it is made once per run."""
         tree = self.folder / f"model_{size_mb:g}_{shards}"
         made = Model(tree, Path(f"{tree}.tar.gz"))
         if not made.archive.exists():
@@ -170,8 +170,8 @@ class Stand:
         return made
 
     @contextlib.contextmanager
-    def served(self, model: Model, shape: Sequence[str] = ()) -> Iterator[Served]:
-        """A process of its own serves the model; ``shape`` are options of the origin."""
+    def serve(self, model: Model, shape: Sequence[str] = ()) -> Iterator[Served]:
+        """Serve a model from a separate process; ``shape`` are options of the origin."""
         command = [sys.executable, str(Path(__file__).with_name("origin.py")), str(model.archive), *shape]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
@@ -181,23 +181,23 @@ class Stand:
                 process.terminate()
 
     @contextlib.contextmanager
-    def stored(self) -> Iterator[Stored]:
-        """A process of its own is an object store with one open bucket, and a proxy that ends TLS before it."""
+    def serve_bucket(self) -> Iterator[Stored]:
+        """Run an object store with one public bucket, and a TLS proxy in front of it, in a separate process."""
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with subprocess.Popen([sys.executable, "-m", "tests.stores"], cwd=_REPOSITORY, text=True, **pipes) as process:
             try:
                 assert process.stdout is not None
                 doors = json.loads(process.stdout.readline())
                 tls = doors["tensorflow"]
-                # obstore looks for the authority elsewhere than curl does.
+                # obstore reads the certificate authority from another variable than curl does.
                 tls["SSL_CERT_FILE"] = tls["CURL_CA_BUNDLE"]
                 yield Stored(process, {"STORAGE_EMULATOR_HOST": doors["url"]}, tls)
-                process.communicate(timeout=TIMEOUT_S)  # it ends with its stdin, and leaves nothing
+                process.communicate(timeout=TIMEOUT_S)  # it exits when its stdin is closed, and cleans up
             finally:
                 process.kill()
 
-    def forget(self, cache: str) -> None:
-        """Remove a cache, and wait until the disk has settled."""
+    def remove_cache(self, cache: str) -> None:
+        """Remove a cache, and flush the disk."""
         shutil.rmtree(self.folder / cache, ignore_errors=True)
         os.sync()
 
@@ -216,7 +216,7 @@ class Stand:
 
 
 def in_turn(sides: Mapping[Key, Side], turn: int) -> list[tuple[Key, Side]]:
-    """Every side once; the next turn goes the other way round, so that a busy moment strikes all."""
+    """Return every side once, in an order that alternates, so that a slow moment of the machine affects all."""
     order = list(sides.items())
     return order if turn % 2 else order[::-1]
 

@@ -1,4 +1,4 @@
-"""A model, a bundle of it, and another machine."""
+"""Fixtures: a model, a bundle of it, and another machine."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def handle(origin: Origin) -> str:
 
 
 @pytest.fixture
-def bundled(handle: str, tmp_path: Path) -> Path:
+def bundle(handle: str, tmp_path: Path) -> Path:
     """A bundle of it."""
     writer.write([handle], tmp_path / "b.tar")
     return tmp_path / "b.tar"
 
 
 @pytest.fixture
-def far(bundled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A root on another machine, not made yet, without network."""
+def far(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache root that does not exist yet, on another machine without network."""
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "far"))
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     return tmp_path / "far"

@@ -1,4 +1,4 @@
-"""Which copy goes into a bundle: the very one that ``resolve`` gives."""
+"""The copy that is exported is the one that ``resolve`` returns."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PIN = hashlib.sha256(tar_gz(NEWER)).hexdigest()
 
 
 @pytest.fixture(params=["", "?signature=secret"])
-def two(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A model: the newest copy in the first of two extra roots, one in the cache, the oldest in the second root."""
+def copies(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model with its newest copy in the first extra root, one in the cache, and the oldest in the second extra root."""
     for number, root in enumerate(("oldest", "cache", "extra")):
         handle = origin.put(
             f"/m.tar.gz{request.param}", tar_gz(NEWER if root == "extra" else {"saved_model.pb": b"%d" % number})
@@ -32,28 +32,28 @@ def two(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path, monkeypa
     return handle
 
 
-def test_a_newer_copy_in_an_extra_root_is_exported(two: str, tmp_path: Path) -> None:
-    assert files_in(resolve(two)) == NEWER
+def test_a_newer_copy_in_an_extra_root_is_exported(copies: str, tmp_path: Path) -> None:
+    assert files_in(resolve(copies)) == NEWER
     for text in (
-        two,
-        f"{two}#sha256={PIN}",
-        entry_name_for_key(two),
-        entry_name_for_key(two)[:8],
-        two.partition("?")[0] + "?…" * ("?" in two),
+        copies,
+        f"{copies}#sha256={PIN}",
+        entry_name_for_key(copies),
+        entry_name_for_key(copies)[:8],
+        copies.partition("?")[0] + "?…" * ("?" in copies),
     ):
         (model,) = writer.write([text], tmp_path / "b.tar").models
-        assert model.path == resolve(two), text
+        assert model.path == resolve(copies), text
 
 
-def test_the_caches_copy_is_exported_where_it_is_newer_or_the_pinned_one(
-    two: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_copy_in_the_cache_is_exported_if_it_is_newer_or_pinned(
+    copies: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", f"{tmp_path}/oldest:{tmp_path}/extra")
-    for text in (two, entry_name_for_key(two)):
+    for text in (copies, entry_name_for_key(copies)):
         (model,) = writer.write([text], tmp_path / "b.tar").models
-        assert model.path == resolve(two) == f"{tmp_path}/cache/{entry_name_for_key(two)}"
-    with pytest.raises(errors.IntegrityError, match="cached with another sha256"):
-        writer.write([f"{entry_name_for_key(two)}#sha256={'0' * 64}"], tmp_path / "c.tar")
+        assert model.path == resolve(copies) == f"{tmp_path}/cache/{entry_name_for_key(copies)}"
+    with pytest.raises(errors.IntegrityError, match="cached with a different sha256"):
+        writer.write([f"{entry_name_for_key(copies)}#sha256={'0' * 64}"], tmp_path / "c.tar")
     assert not (tmp_path / "c.tar").exists()
 
 
@@ -74,11 +74,11 @@ def test_a_local_archive_that_changed_is_exported_as_it_is_now(tmp_path: Path) -
         assert files_in(model.path) == files
 
 
-def test_a_directory_that_stands_for_a_handle_is_no_cached_copy(origin: Origin, tmp_path: Path) -> None:
+def test_a_directory_that_overrides_a_handle_is_not_a_cached_copy(origin: Origin, tmp_path: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    place = Path(resolve(handle)).rename(tmp_path / "mine")
+    mine = Path(resolve(handle)).rename(tmp_path / "mine")
     resolve(handle)
-    set_model_cache(handle, str(place))
+    set_model_cache(handle, str(mine))
     try:
         with pytest.raises(errors.UnknownHandleError, match="not in the cache"):
             writer.write([handle], tmp_path / "b.tar")

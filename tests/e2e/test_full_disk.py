@@ -1,4 +1,4 @@
-"""A disk that fills up while a model comes: a small tmpfs in a user namespace of its own."""
+"""A disk that fills up during a download: a small tmpfs in a separate user namespace."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMESPACE = """
 
 
 @pytest.mark.parametrize("name", ["/m.tar.gz", "/m.zip"])
-def test_a_full_disk_is_told_with_what_is_needed_and_nothing_is_left(name: str, origin: Origin, cache_dir: Path) -> None:
+def test_the_error_for_a_full_disk_says_what_is_needed_and_nothing_is_left(name: str, origin: Origin, cache_dir: Path) -> None:
     weights = {"saved_model.pb": random.Random(7).randbytes(4 << 20)}
     handle = origin.put(name, (zip_of if name.endswith("zip") else tar_gz)(weights))
     code = """
@@ -43,7 +43,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_nothing_is_left(name: str, 
     job = start(textwrap.dedent(NAMESPACE) + textwrap.dedent(code), handle)
     out, err = job.communicate(timeout=60)
     if job.returncode == 77:
-        pytest.skip("this machine forbids user namespaces, by which the test has a small disk")
+        pytest.skip("this machine forbids user namespaces, which the test needs for a small disk")
     assert job.returncode == 0, err
     needed, free = (int(word) for word in out.split() if word.isdigit())
     assert "is full" in out and 4_000_000 < needed < 4_600_000 and free < 3 << 20

@@ -1,4 +1,4 @@
-"""Locks among real processes: where the kernel has none, where it has them, and what a fork, a death and a wait do to them."""
+"""Locks between real processes, with and without kernel locks: forks, killed owners and long waits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
-from tests.e2e.test_processes import RESOLVE, dead_pid, left_in, lock_file
+from tests.e2e.test_processes import RESOLVE, list_leftovers, make_dead_pid, write_foreign_lock
 from tests.origin import Origin
 from tests.processes import start
 from tfimm_resolver import resolve
@@ -25,12 +25,12 @@ from tfimm_resolver.locking.owner import LockOwner
 
 HOLD = """
     import os, sys, time
-    from tfimm_resolver.locking import lock as locking_lock
+    from tfimm_resolver.locking.lock import acquire
     print("wants it", flush=True)
-    lock = locking_lock.acquire(sys.argv[1])
+    lock = acquire(sys.argv[1])
     held = sys.argv[1] + ".held"
-    os.close(os.open(held, os.O_CREAT | os.O_EXCL))  # fails if another one holds it, too
-    print(lock.mine.word, flush=True)
+    os.close(os.open(held, os.O_CREAT | os.O_EXCL))  # fails if another process holds it, too
+    print(lock.owner.token, flush=True)
     time.sleep(float(sys.argv[2]))
     os.unlink(held)
     lock.release()
@@ -38,12 +38,12 @@ HOLD = """
 NO_FLOCK = "flock:error=ENOLCK"
 
 
-def traced(
+def start_traced(
     injections: list[str], code: str, *arguments: str, only: Path | None = None, **environment: str
 ) -> subprocess.Popen[str]:
-    """Start a snippet of which some system calls, or only those on one path, fail or come late."""
+    """Start a snippet in which some system calls, or only those on one path, fail or are delayed."""
     if not _may_trace():
-        pytest.skip("this machine has no strace, or forbids it, by which the test has a kernel without locks")
+        pytest.skip("this machine has no strace, or forbids it; the test needs it to simulate missing kernel locks")
     calls = ",".join(injection.partition(":")[0].strip("/") for injection in injections)
     return subprocess.Popen(
         ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}"]
@@ -62,8 +62,8 @@ def _may_trace() -> bool:
     return strace is not None and subprocess.run([strace, "-qq", "-o", "/dev/null", "true"], check=False).returncode == 0
 
 
-def told(job: subprocess.Popen[str], timeout_s: float = 60) -> str:
-    """What a job printed; it must succeed."""
+def finish(job: subprocess.Popen[str], timeout_s: float = 60) -> str:
+    """Wait for a process, which must succeed, and return what it printed."""
     out, err = job.communicate(timeout=timeout_s)
     assert job.returncode == 0, err
     return out
@@ -73,99 +73,99 @@ def told(job: subprocess.Popen[str], timeout_s: float = 60) -> str:
 def test_eight_processes_without_kernel_locks_download_once(error: str, origin: Origin, cache_dir: Path) -> None:
     gate = threading.Event()
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
-    jobs = [traced([f"flock:error={error}"], RESOLVE, handle) for _ in range(8)]
+    jobs = [start_traced([f"flock:error={error}"], RESOLVE, handle) for _ in range(8)]
     assert origin.started.wait(60)
     time.sleep(5)  # all of them must have found the cache cold
     gate.set()
     results = [job.communicate(timeout=60) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 8, results
-    assert len(origin.asked) == 1 and left_in(cache_dir) == []
-    assert all(err.count("has no kernel locks") <= 1 for _, err in results)
-    assert sum("has no kernel locks" in err for _, err in results) >= 1
+    assert len(origin.requests) == 1 and list_leftovers(cache_dir) == []
+    assert all(err.count("does not support flock") <= 1 for _, err in results)
+    assert sum("does not support flock" in err for _, err in results) >= 1
 
 
 @pytest.mark.parametrize("call", ["link,linkat:error=EPERM", "link,linkat:error=EOPNOTSUPP"])
-def test_eight_processes_where_no_file_has_two_names_download_once(call: str, origin: Origin, cache_dir: Path) -> None:
+def test_eight_processes_without_hard_links_download_once(call: str, origin: Origin, cache_dir: Path) -> None:
     gate = threading.Event()
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
-    jobs = [traced([call], RESOLVE, handle) for _ in range(8)]
+    jobs = [start_traced([call], RESOLVE, handle) for _ in range(8)]
     assert origin.started.wait(60)
     lock = cache_dir / f"{entry_name_for_key(handle)}.lock"
-    assert LockOwner.read(str(lock)).word.startswith("flock-")
+    assert LockOwner.read(str(lock)).token.startswith("flock-")
     time.sleep(4)
     gate.set()
     results = [job.communicate(timeout=60) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 8, results
-    assert len(origin.asked) == 1 and left_in(cache_dir) == []
+    assert len(origin.requests) == 1 and list_leftovers(cache_dir) == []
 
 
-def test_without_kernel_locks_a_killed_holder_is_followed_at_once(origin: Origin, cache_dir: Path) -> None:
+def test_without_kernel_locks_a_killed_owner_is_replaced_at_once(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
-    job = traced([NO_FLOCK], RESOLVE, handle)
+    job = start_traced([NO_FLOCK], RESOLVE, handle)
     assert origin.started.wait(60)
-    holder = LockOwner.read(str(cache_dir / f"{entry_name_for_key(handle)}.lock"))
-    assert holder.word.startswith("soft-")
-    second = traced([NO_FLOCK], RESOLVE, handle)
+    owner = LockOwner.read(str(cache_dir / f"{entry_name_for_key(handle)}.lock"))
+    assert owner.token.startswith("soft-")
+    second = start_traced([NO_FLOCK], RESOLVE, handle)
     time.sleep(3)
     assert second.poll() is None
     origin.put("/m.tar.gz", tar_gz())
-    os.kill(holder.pid, signal.SIGKILL)
+    os.kill(owner.pid, signal.SIGKILL)
     job.communicate()
     started_s = time.monotonic()
-    assert files_in(told(second).split()[0]) == MODEL
-    assert time.monotonic() - started_s < 5 and left_in(cache_dir) == []
+    assert files_in(finish(second).split()[0]) == MODEL
+    assert time.monotonic() - started_s < 5 and list_leftovers(cache_dir) == []
 
 
 def test_a_soft_lock_of_this_machine_is_respected_where_the_kernel_has_locks(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     cache_dir.mkdir()
     path = str(cache_dir / f"{entry_name_for_key(handle)}.lock")
-    soft = traced([NO_FLOCK], HOLD, path, "100")
+    soft = start_traced([NO_FLOCK], HOLD, path, "100")
     assert soft.stdout is not None and soft.stdout.readline() == "wants it\n"
     assert soft.stdout.readline().startswith("soft-")
     waiter = start(RESOLVE, handle)
     time.sleep(2)
-    assert waiter.poll() is None and origin.asked == []
+    assert waiter.poll() is None and origin.requests == []
     os.kill(LockOwner.read(path).pid, signal.SIGKILL)
     soft.communicate()
     os.unlink(path + ".held")
-    told(waiter)
-    assert left_in(cache_dir) == []
+    finish(waiter)
+    assert list_leftovers(cache_dir) == []
 
 
 def test_a_foreign_lock_is_respected_for_a_settable_time_without_kernel_locks(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    lock_file(cache_dir, handle, "another.machine", 1)
-    job = traced([NO_FLOCK], RESOLVE, handle, TFIMM_RESOLVER_LOCK_TIMEOUT_S="3")
+    write_foreign_lock(cache_dir, handle, "another.machine", 1)
+    job = start_traced([NO_FLOCK], RESOLVE, handle, TFIMM_RESOLVER_LOCK_TIMEOUT_S="3")
     time.sleep(2)
-    assert job.poll() is None and origin.asked == []
-    told(job)
-    assert left_in(cache_dir) == []
+    assert job.poll() is None and origin.requests == []
+    finish(job)
+    assert list_leftovers(cache_dir) == []
 
 
 @pytest.mark.parametrize("links", ["links", "no links"])
-def test_of_two_that_take_over_at_once_one_waits(links: str, cache_dir: Path) -> None:
-    """The first has judged the holder dead, and is held up before it removes the lock file; then comes the second."""
+def test_one_of_two_simultaneous_takeovers_waits(links: str, cache_dir: Path) -> None:
+    """The first process finds the owner dead, and is delayed before it removes the lock file; then the second starts."""
     cache_dir.mkdir()
     path = cache_dir / f"{'0' * 40}.lock"
-    path.write_text(f"{socket.gethostname()}.{dead_pid()}.0123456789abcdef")
+    path.write_text(f"{socket.gethostname()}.{make_dead_pid()}.0123456789abcdef")
     linkless = ["link,linkat:error=EPERM"] if links == "no links" else []
-    slow = traced([NO_FLOCK, *linkless, "unlink,unlinkat:delay_enter=1500ms"], HOLD, str(path), "1")
+    slow = start_traced([NO_FLOCK, *linkless, "unlink,unlinkat:delay_enter=1500ms"], HOLD, str(path), "1")
     assert slow.stdout is not None and slow.stdout.readline() == "wants it\n"
     time.sleep(0.5)
-    quick = traced([NO_FLOCK, *linkless], HOLD, str(path), "4")
+    quick = start_traced([NO_FLOCK, *linkless], HOLD, str(path), "4")
     results = [job.communicate(timeout=60) for job in (slow, quick)]
     assert (slow.returncode, quick.returncode) == (0, 0), results
     assert all("soft-" in out for out, _ in results)
     assert os.listdir(cache_dir) == []
 
 
-def test_a_claim_of_a_dead_taker_is_followed(cache_dir: Path) -> None:
+def test_a_claim_of_a_dead_process_is_passed_on(cache_dir: Path) -> None:
     cache_dir.mkdir()
     path = cache_dir / f"{'0' * 40}.lock"
-    path.write_text(f"{socket.gethostname()}.{dead_pid()}.first")
-    (cache_dir / f"{'0' * 40}.claim-first").write_text(f"{socket.gethostname()}.{dead_pid()}.second")
-    assert "soft-" in told(traced([NO_FLOCK], HOLD, str(path), "0"))
+    path.write_text(f"{socket.gethostname()}.{make_dead_pid()}.first")
+    (cache_dir / f"{'0' * 40}.claim-first").write_text(f"{socket.gethostname()}.{make_dead_pid()}.second")
+    assert "soft-" in finish(start_traced([NO_FLOCK], HOLD, str(path), "0"))
     assert os.listdir(cache_dir) == []
 
 
@@ -197,16 +197,16 @@ def test_a_child_that_is_forked_during_a_download_does_not_keep_the_lock(origin:
         parent.kill()
         parent.wait()
         origin.put("/m.tar.gz", tar_gz())
-        assert files_in(told(start(RESOLVE, handle), 20).split()[0]) == MODEL
-        os.kill(child, 0)  # it lived all the time
-        assert left_in(cache_dir) == []
+        assert files_in(finish(start(RESOLVE, handle), 20).split()[0]) == MODEL
+        os.kill(child, 0)  # it is still alive
+        assert list_leftovers(cache_dir) == []
     finally:
         os.kill(child, signal.SIGKILL)
         parent.stdin.close()
         parent.stdout.close()
 
 
-def test_who_waits_is_told_for_whom_and_since_when(origin: Origin, cache_dir: Path) -> None:
+def test_a_waiter_logs_whom_it_waits_for_and_since_when(origin: Origin, cache_dir: Path) -> None:
     gate = threading.Event()
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
     first = start(RESOLVE, handle)
@@ -216,22 +216,22 @@ def test_who_waits_is_told_for_whom_and_since_when(origin: Origin, cache_dir: Pa
         import sys
         from tfimm_resolver.cli import app
         from tfimm_resolver.locking import liveness
-        liveness._TELL_AGAIN_S = 0.5
+        liveness._WARNING_INTERVAL_S = 0.5
         sys.exit(app.main(["resolve", sys.argv[1]]))
     """
     waiter = start(code, handle)
     time.sleep(6)
     gate.set()
     out, err = waiter.communicate(timeout=30)
-    told(first)
+    finish(first)
     lines = err.splitlines()
-    who = f"waiting for process {first.pid} on {socket.gethostname()}, which has been fetching "
-    assert lines[0].startswith(who) and f" since {since}" in lines[0] and " so far" not in lines[0]
-    assert lines[1].startswith("still " + who) and lines[1].endswith("B so far")
+    message_start = f"waiting for process {first.pid} on {socket.gethostname()}, which has been fetching "
+    assert lines[0].startswith(message_start) and f" since {since}" in lines[0] and " so far" not in lines[0]
+    assert lines[1].startswith("still " + message_start) and lines[1].endswith("B so far")
     assert out.strip() == f"{cache_dir}/{entry_name_for_key(handle)}"
 
 
-def test_a_lock_file_that_is_a_link_or_a_pipe_is_no_trap(origin: Origin, cache_dir: Path, tmp_path: Path) -> None:
+def test_a_lock_file_that_is_a_link_or_a_pipe_does_no_harm(origin: Origin, cache_dir: Path, tmp_path: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     cache_dir.mkdir()
     victim = tmp_path / "victim"
@@ -243,4 +243,4 @@ def test_a_lock_file_that_is_a_link_or_a_pipe_is_no_trap(origin: Origin, cache_d
     assert victim.read_text() == "precious"
     path.unlink()
     os.mkfifo(path)
-    assert files_in(resolve(handle)) == MODEL and left_in(cache_dir) == []
+    assert files_in(resolve(handle)) == MODEL and list_leftovers(cache_dir) == []

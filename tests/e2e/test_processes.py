@@ -26,8 +26,8 @@ RESOLVE = """
 """
 
 
-def left_in(cache_dir: Path) -> list[str]:
-    """What lies in the root beside models and their records."""
+def list_leftovers(cache_dir: Path) -> list[str]:
+    """Return the names in the root that are neither models nor records."""
     return [name for name in os.listdir(cache_dir) if len(name) != 40 and not name.endswith(".descriptor.txt")]
 
 
@@ -35,7 +35,7 @@ def test_sixteen_processes_on_a_cold_handle_download_once(origin: Origin, cache_
     gate = threading.Event()
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
     jobs = [start(RESOLVE, handle) for _ in range(16)]
-    # All sixteen must have found the cache cold, and fifteen wait, before the reply goes on.
+    # All sixteen must have found the cache cold, and fifteen be waiting, before the response continues.
     assert origin.started.wait(30)
     time.sleep(3)
     gate.set()
@@ -44,7 +44,7 @@ def test_sixteen_processes_on_a_cold_handle_download_once(origin: Origin, cache_
     assert [job.returncode for job in jobs] == [0] * 16, results
     assert {out.split()[0] for out, _ in results} == {f"{cache_dir}/{entry_name_for_key(handle)}"}
     assert max(float(out.split()[1]) for out, _ in results) - released_s < 2
-    assert origin.asked == ["/m.tar.gz"] and left_in(cache_dir) == []
+    assert origin.requests == ["/m.tar.gz"] and list_leftovers(cache_dir) == []
 
 
 def test_sixteen_threads_on_a_cold_handle_download_once(origin: Origin, cache_dir: Path) -> None:
@@ -58,32 +58,32 @@ def test_sixteen_threads_on_a_cold_handle_download_once(origin: Origin, cache_di
     for thread in threads:
         thread.join()
     assert paths == [f"{cache_dir}/{entry_name_for_key(handle)}"] * 16
-    assert origin.asked == ["/m.tar.gz"] and left_in(cache_dir) == []
+    assert origin.requests == ["/m.tar.gz"] and list_leftovers(cache_dir) == []
 
 
-def test_sixteen_processes_heal_a_damaged_model_with_one_download(origin: Origin, cache_dir: Path) -> None:
+def test_sixteen_processes_repair_a_damaged_model_with_one_download(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     Path(resolve(handle), "saved_model.pb").unlink()
     jobs = [start(RESOLVE, handle) for _ in range(16)]
     results = [job.communicate(timeout=60) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 16, results
-    assert len(origin.asked) == 2 and left_in(cache_dir) == []
+    assert len(origin.requests) == 2 and list_leftovers(cache_dir) == []
 
 
-def test_the_next_goes_on_at_once_when_the_one_that_downloads_is_killed(origin: Origin, cache_dir: Path) -> None:
+def test_the_next_process_takes_over_at_once_when_the_downloading_one_is_killed(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
     first = start(RESOLVE, handle)
     assert origin.started.wait(30)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    assert left_in(cache_dir) != []
+    assert list_leftovers(cache_dir) != []
     origin.put("/m.tar.gz", tar_gz())
     started_s = time.monotonic()
     assert files_in(resolve(handle)) == MODEL
-    assert time.monotonic() - started_s < 5 and left_in(cache_dir) == []
+    assert time.monotonic() - started_s < 5 and list_leftovers(cache_dir) == []
 
 
-def test_a_waiter_takes_over_when_the_one_that_downloads_is_killed(origin: Origin, cache_dir: Path) -> None:
+def test_a_waiter_takes_over_when_the_downloading_process_is_killed(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
     first = start(RESOLVE, handle)
     assert origin.started.wait(30)
@@ -94,7 +94,7 @@ def test_a_waiter_takes_over_when_the_one_that_downloads_is_killed(origin: Origi
     first.communicate()
     out, err = second.communicate(timeout=30)
     assert second.returncode == 0, err
-    assert files_in(out.split()[0]) == MODEL and left_in(cache_dir) == []
+    assert files_in(out.split()[0]) == MODEL and list_leftovers(cache_dir) == []
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -105,7 +105,7 @@ def test_ctrl_c_and_sigterm_on_the_command_line_leave_nothing(
     snippet = """
         import signal, sys
         from tfimm_resolver.cli.app import main
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job of a shell does not inherit
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore SIGINT
         sys.exit(main(["resolve", sys.argv[1]]))
     """
     job = start(snippet, handle)
@@ -117,16 +117,16 @@ def test_ctrl_c_and_sigterm_on_the_command_line_leave_nothing(
     assert os.listdir(cache_dir) == []
 
 
-def lock_file(cache_dir: Path, handle: str, host: str, pid: int) -> Path:
-    """A lock as plain tensorflow_hub leaves it: a file that nobody has flocked."""
+def write_foreign_lock(cache_dir: Path, handle: str, host: str, pid: int) -> Path:
+    """Write a lock file as plain tensorflow_hub does: it is not flocked."""
     cache_dir.mkdir(exist_ok=True)
     path = cache_dir / f"{entry_name_for_key(handle)}.lock"
     path.write_text(f"{host}.{pid}.0123456789abcdef")
     return path
 
 
-def dead_pid() -> int:
-    """The id of a process that has ended."""
+def make_dead_pid() -> int:
+    """Return the PID of a process that has ended."""
     child = subprocess.Popen(["true"])
     child.wait()
     return child.pid
@@ -134,20 +134,20 @@ def dead_pid() -> int:
 
 def test_the_lock_of_a_dead_plain_tensorflow_hub_is_taken_over_at_once(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    lock_file(cache_dir, handle, socket.gethostname(), dead_pid())
+    write_foreign_lock(cache_dir, handle, socket.gethostname(), make_dead_pid())
     orphan = cache_dir / f"{entry_name_for_key(handle)}.0123456789abcdef.tmp"
     orphan.mkdir()
     started_s = time.monotonic()
     resolve(handle)
-    assert time.monotonic() - started_s < 5 and left_in(cache_dir) == []
+    assert time.monotonic() - started_s < 5 and list_leftovers(cache_dir) == []
 
 
 def test_the_lock_of_a_living_plain_tensorflow_hub_is_respected(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    path = lock_file(cache_dir, handle, socket.gethostname(), os.getpid())
+    path = write_foreign_lock(cache_dir, handle, socket.gethostname(), os.getpid())
     waiter = start(RESOLVE, handle)
     time.sleep(2)
-    assert waiter.poll() is None and origin.asked == [] and path.read_text().endswith(".0123456789abcdef")
+    assert waiter.poll() is None and origin.requests == [] and path.read_text().endswith(".0123456789abcdef")
     path.unlink()
     _, err = waiter.communicate(timeout=30)
     assert waiter.returncode == 0, err
@@ -158,23 +158,23 @@ def test_the_lock_of_another_machine_is_respected_for_a_settable_time(
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "1.5")
     handle = origin.put("/m.tar.gz", tar_gz())
-    lock_file(cache_dir, handle, "another.machine", 1)
+    write_foreign_lock(cache_dir, handle, "another.machine", 1)
     started_s = time.monotonic()
     resolve(handle)
-    assert 1.5 < time.monotonic() - started_s < 10 and left_in(cache_dir) == []
+    assert 1.5 < time.monotonic() - started_s < 10 and list_leftovers(cache_dir) == []
 
 
-def test_a_holder_that_lives_and_does_nothing_is_named_after_that_time(
+def test_an_inactive_owner_is_named_in_the_error_after_the_timeout(
     origin: Origin, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "1")
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
-    holder = start(RESOLVE, handle)
+    owner = start(RESOLVE, handle)
     assert origin.started.wait(30)
-    with pytest.raises(LockTimeoutError, match=f"process {holder.pid} on"):
+    with pytest.raises(LockTimeoutError, match=f"process {owner.pid} on"):
         resolve(handle)
-    holder.kill()
-    holder.communicate()
+    owner.kill()
+    owner.communicate()
 
 
 def test_readers_in_a_loop_never_see_a_mixture_while_another_refreshes(origin: Origin, cache_dir: Path) -> None:
@@ -202,17 +202,17 @@ def test_readers_in_a_loop_never_see_a_mixture_while_another_refreshes(origin: O
     for reader in readers:
         out, err = reader.communicate(timeout=60)
         assert reader.returncode == 0, err
-        assert int(out) > 2, "the readers were to see several contents"
+        assert int(out) > 2, "the readers should have seen several versions"
 
 
-def test_a_read_only_root_with_a_whole_model_works_and_no_write_is_tried(origin: Origin, cache_dir: Path) -> None:
+def test_a_read_only_root_with_a_complete_model_works_without_writing(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     path = resolve(handle)
     code = """
         import os, sys
-        import tfimm_resolver.cache.cache  # before this user may read no more of Python
+        import tfimm_resolver.cache.cache  # imported while this user can read them
         from tfimm_resolver import errors, resolve
-        def forbidden(*arguments, **options): raise AssertionError("a write was tried")
+        def forbidden(*arguments, **options): raise AssertionError("attempted a write")
         if os.getuid() == 0:
             os.setuid(54321)
         for name in ("mkdir", "makedirs", "rename", "replace", "unlink", "utime", "chmod"):
@@ -230,10 +230,10 @@ def test_a_read_only_root_with_a_whole_model_works_and_no_write_is_tried(origin:
         cache_dir.chmod(0o755)
 
 
-def test_a_root_that_may_not_be_written_is_told(origin: Origin, cache_dir: Path) -> None:
+def test_a_root_that_may_not_be_written_is_an_error(origin: Origin, cache_dir: Path) -> None:
     code = """
         import os, sys
-        import requests, filelock, tfimm_resolver.cache.cache  # before this user may read no more of Python
+        import requests, filelock, tfimm_resolver.cache.cache  # imported while this user can read them
         from tfimm_resolver import errors, resolve
         if os.getuid() == 0:
             os.setuid(54321)
@@ -245,10 +245,10 @@ def test_a_root_that_may_not_be_written_is_told(origin: Origin, cache_dir: Path)
     cache_dir.mkdir(mode=0o555)
     printed = run(code, origin.put("/m.tar.gz", tar_gz()))
     assert "Permission denied" in printed and str(cache_dir) in printed and "TFHUB_CACHE_DIR" in printed
-    assert origin.asked == []
+    assert origin.requests == []
 
 
-def test_a_lock_that_is_removed_by_hand_costs_a_download_and_no_file(origin: Origin, cache_dir: Path) -> None:
+def test_removing_a_lock_by_hand_costs_a_download_but_no_file(origin: Origin, cache_dir: Path) -> None:
     first_gate, second_gate = threading.Event(), threading.Event()
     handle = origin.put("/m.tar.gz", tar_gz(), gate=first_gate)
     first = start(RESOLVE, handle)
@@ -263,4 +263,4 @@ def test_a_lock_that_is_removed_by_hand_costs_a_download_and_no_file(origin: Ori
         out, err = job.communicate(timeout=30)
         assert job.returncode == 0, err
         assert files_in(out.split()[0]) == MODEL
-    assert left_in(cache_dir) == []
+    assert list_leftovers(cache_dir) == []

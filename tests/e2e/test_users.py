@@ -1,4 +1,4 @@
-"""Roots that several users share, and roots that may not be written."""
+"""Roots that several users share, and read-only roots."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
 from tests.e2e.test_full_disk import NAMESPACE
-from tests.e2e.test_locks import NO_FLOCK, traced
-from tests.e2e.test_processes import RESOLVE, dead_pid
+from tests.e2e.test_locks import NO_FLOCK, start_traced
+from tests.e2e.test_processes import RESOLVE, make_dead_pid
 from tests.origin import Origin
 from tests.processes import run, start
 from tfimm_resolver import resolve
@@ -30,8 +30,8 @@ AS_USER = """
     import os, sys, tempfile
     import tfimm_resolver
     from tfimm_resolver import errors
-    with tempfile.TemporaryDirectory() as place, tfimm_resolver.using(dir=place):
-        tfimm_resolver.resolve(sys.argv[2])  # loads what this user may not read of Python
+    with tempfile.TemporaryDirectory() as warm, tfimm_resolver.using(dir=warm):
+        tfimm_resolver.resolve(sys.argv[2])  # imports modules that the other user may not be able to read
     os.setgroups([])
     os.setgid(int(sys.argv[3]))
     os.setuid(int(sys.argv[3]))
@@ -49,12 +49,12 @@ AS_USER = """
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A root in which everybody may write, and nobody may remove what is another's."""
+    """A root that all users can write, with the sticky bit: only the owner of a file can remove it."""
     if os.getuid() != 0:
-        pytest.skip("the tests do not run as root, who alone can be two users")
-    with tempfile.TemporaryDirectory(prefix="tfimm_resolver-") as place:
-        os.chmod(place, 0o755)
-        root = Path(place, "root")
+        pytest.skip("only root can run processes as two users")
+    with tempfile.TemporaryDirectory(prefix="tfimm_resolver-") as parent:
+        os.chmod(parent, 0o755)
+        root = Path(parent, "root")
         root.mkdir()
         root.chmod(0o1777)
         monkeypatch.setenv("TFHUB_CACHE_DIR", str(root))
@@ -63,29 +63,29 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def warm(origin: Origin) -> str:
-    """A model that a process fetches elsewhere, to be warm."""
+    """A model that a process fetches into another cache first, to import all modules."""
     return origin.put("/warm.tar.gz", tar_gz())
 
 
-def as_user(user: int, handle: str, warm: str, *, umask: str = "022", **environment: str) -> str:
-    """What a user's process says after it has fetched and read a model."""
+def resolve_as(user: int, handle: str, warm: str, *, umask: str = "022", **environment: str) -> str:
+    """Resolve and read a model in a process of that user; return what it prints."""
     return run(AS_USER, handle, warm, str(user), umask, **environment)
 
 
-def fetched(origin: Origin) -> list[str]:
-    """What was asked for but to be warm."""
-    return [path for path in origin.asked if path != "/warm.tar.gz"]
+def list_fetched(origin: Origin) -> list[str]:
+    """Return the paths of requests other than that for ``warm``."""
+    return [path for path in origin.requests if path != "/warm.tar.gz"]
 
 
-def modes(tree: Path) -> set[tuple[str, int]]:
-    """The permissions of files, and of directories."""
+def list_modes(tree: Path) -> set[tuple[str, int]]:
+    """Return the permissions of files, and of directories with their names."""
     return {(path.name if path.is_dir() else "file", stat.S_IMODE(path.stat().st_mode)) for path in (tree, *tree.rglob("*"))}
 
 
 @pytest.mark.parametrize(
     ("umask", "folder_mode", "file_mode"), [(0o022, 0o755, 0o644), (0o077, 0o700, 0o600), (0o002, 0o775, 0o664)]
 )
-def test_what_is_published_has_the_permissions_that_the_umask_says(
+def test_published_files_have_the_permissions_that_the_umask_allows(
     origin: Origin, cache_dir: Path, umask: int, folder_mode: int, file_mode: int
 ) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
@@ -94,25 +94,25 @@ def test_what_is_published_has_the_permissions_that_the_umask_says(
         tree = Path(resolve(handle))
     finally:
         os.umask(before)
-    assert modes(tree) == {(tree.name, folder_mode), ("variables", folder_mode), ("file", file_mode)}
+    assert list_modes(tree) == {(tree.name, folder_mode), ("variables", folder_mode), ("file", file_mode)}
     assert stat.S_IMODE((cache_dir / f"{tree.name}.descriptor.txt").stat().st_mode) == file_mode
     assert stat.S_IMODE(cache_dir.stat().st_mode) == folder_mode
 
 
-def test_what_one_user_fetches_another_reads(shared: Path, origin: Origin, warm: str) -> None:
+def test_a_model_that_one_user_fetched_is_read_by_another(shared: Path, origin: Origin, warm: str) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    assert as_user(ADA, handle, warm) == as_user(BOB, handle, warm) == f"{shared}/{entry_name_for_key(handle)}"
-    assert fetched(origin) == ["/m.tar.gz"]
+    assert resolve_as(ADA, handle, warm) == resolve_as(BOB, handle, warm) == f"{shared}/{entry_name_for_key(handle)}"
+    assert list_fetched(origin) == ["/m.tar.gz"]
 
 
 @pytest.mark.parametrize("umask", ["022", "077"])
-def test_another_user_goes_on_at_once_when_the_one_that_downloads_is_killed(
+def test_another_user_takes_over_at_once_when_the_downloading_process_is_killed(
     shared: Path, origin: Origin, warm: str, umask: str
 ) -> None:
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
     first = start(AS_USER, handle, warm, str(ADA), umask)
-    until_s = time.monotonic() + 30
-    while "/m.tar.gz" not in origin.asked and time.monotonic() < until_s:
+    deadline_s = time.monotonic() + 30
+    while "/m.tar.gz" not in origin.requests and time.monotonic() < deadline_s:
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.communicate()
@@ -120,51 +120,51 @@ def test_another_user_goes_on_at_once_when_the_one_that_downloads_is_killed(
     assert lock.stat().st_uid == ADA
     origin.put("/m.tar.gz", tar_gz())
     started_s = time.monotonic()
-    path = as_user(BOB, handle, warm)
+    path = resolve_as(BOB, handle, warm)
     assert files_in(path) == MODEL and time.monotonic() - started_s < 20
-    assert f".{ADA}." not in lock.read_text(), "it still names the dead one"
+    assert f".{ADA}." not in lock.read_text(), "it still names the dead process"
     other = origin.put("/other.tar.gz", tar_gz())
-    as_user(ADA, other, warm)
-    assert not list(shared.glob("*.tmp")), "its owner was to remove what it had left"
+    resolve_as(ADA, other, warm)
+    assert not list(shared.glob("*.tmp")), "its owner should have removed the leftovers"
 
 
-def left_by(user: int, shared: Path, handle: str, mode: int) -> Path:
-    """The lock of a dead process of another user's."""
+def write_dead_lock(user: int, shared: Path, handle: str, mode: int) -> Path:
+    """Write the lock file of a dead process of that user."""
     path = shared / f"{entry_name_for_key(handle)}.lock"
-    path.write_text(f"somewhere.{dead_pid()}.flock-1-00000000-0123456789abcdef")
+    path.write_text(f"somewhere.{make_dead_pid()}.flock-1-00000000-0123456789abcdef")
     os.chown(path, user, user)
     path.chmod(mode)
     return path
 
 
-def test_a_dead_lock_that_may_only_be_read_is_taken_as_well(shared: Path, origin: Origin, warm: str) -> None:
+def test_a_dead_lock_that_is_only_readable_is_taken_over(shared: Path, origin: Origin, warm: str) -> None:
     gate = threading.Event()
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
-    text = left_by(ADA, shared, handle, 0o644).read_text()
+    text = write_dead_lock(ADA, shared, handle, 0o644).read_text()
     first = start(AS_USER, handle, warm, str(BOB), "022")
-    until_s = time.monotonic() + 30
-    while "/m.tar.gz" not in origin.asked and time.monotonic() < until_s:
+    deadline_s = time.monotonic() + 30
+    while "/m.tar.gz" not in origin.requests and time.monotonic() < deadline_s:
         time.sleep(0.01)
-    waiter = start(RESOLVE, handle, TFIMM_RESOLVER_LOCK_TIMEOUT_S="4")  # root could even remove it
+    waiter = start(RESOLVE, handle, TFIMM_RESOLVER_LOCK_TIMEOUT_S="4")  # as root, which could even remove the lock file
     time.sleep(3)
-    assert waiter.poll() is None and fetched(origin) == ["/m.tar.gz"]
+    assert waiter.poll() is None and list_fetched(origin) == ["/m.tar.gz"]
     gate.set()
     assert first.communicate(timeout=30)[0].strip() == f"{shared}/{entry_name_for_key(handle)}"
     _, err = waiter.communicate(timeout=30)
     assert waiter.returncode == 0 and f"waiting for process {first.pid} on" in err, err
-    assert fetched(origin) == ["/m.tar.gz"]
+    assert list_fetched(origin) == ["/m.tar.gz"]
     lock = shared / f"{entry_name_for_key(handle)}.lock"
     assert not lock.exists() or lock.read_text() == text
 
 
-def test_what_came_to_another_user_before_is_no_obstacle(shared: Path, origin: Origin, warm: str) -> None:
+def test_partial_downloads_of_another_user_are_not_an_obstacle(shared: Path, origin: Origin, warm: str) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     parts = shared / f"{entry_name_for_key(handle)}.parts"
     parts.mkdir(mode=0o755)
     (parts / "0").write_bytes(b"half")
     for path in (parts, parts / "0"):
         os.chown(path, ADA, ADA)
-    assert as_user(BOB, handle, warm) == f"{shared}/{entry_name_for_key(handle)}"
+    assert resolve_as(BOB, handle, warm) == f"{shared}/{entry_name_for_key(handle)}"
     assert sorted(os.listdir(shared)) == [
         entry_name_for_key(handle),
         f"{entry_name_for_key(handle)}.descriptor.txt",
@@ -172,33 +172,37 @@ def test_what_came_to_another_user_before_is_no_obstacle(shared: Path, origin: O
     ]
 
 
-def test_a_lock_that_may_not_even_be_read_is_told_with_its_owner(shared: Path, origin: Origin, warm: str) -> None:
+def test_the_error_for_an_unreadable_lock_names_its_owner(shared: Path, origin: Origin, warm: str) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    path = left_by(ADA, shared, handle, 0o600)
-    said = as_user(BOB, handle, warm, TFIMM_RESOLVER_LOCK_TIMEOUT_S="1")
+    path = write_dead_lock(ADA, shared, handle, 0o600)
+    printed = resolve_as(BOB, handle, warm, TFIMM_RESOLVER_LOCK_TIMEOUT_S="1")
     assert (
-        said.startswith("LockTimeoutError")
-        and f"{path} belongs to {ADAS_NAME}" in said
-        and f"Ask {ADAS_NAME} to remove it" in said
+        printed.startswith("LockTimeoutError")
+        and f"{path} belongs to {ADAS_NAME}" in printed
+        and f"Ask {ADAS_NAME} to remove it" in printed
     )
-    assert fetched(origin) == [] and os.listdir(shared) == [path.name]
+    assert list_fetched(origin) == [] and os.listdir(shared) == [path.name]
 
 
-def test_without_kernel_locks_a_dead_lock_of_another_user_is_told(shared: Path, origin: Origin, warm: str) -> None:
+def test_without_kernel_locks_a_dead_lock_of_another_user_is_an_error(shared: Path, origin: Origin, warm: str) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    path = left_by(ADA, shared, handle, 0o644)
-    job = traced([NO_FLOCK], AS_USER, handle, warm, str(BOB), "022", TFIMM_RESOLVER_LOCK_TIMEOUT_S="1")
-    said, err = job.communicate(timeout=60)
+    path = write_dead_lock(ADA, shared, handle, 0o644)
+    job = start_traced([NO_FLOCK], AS_USER, handle, warm, str(BOB), "022", TFIMM_RESOLVER_LOCK_TIMEOUT_S="1")
+    printed, err = job.communicate(timeout=60)
     assert job.returncode == 0, err
-    assert said.startswith("CacheError") and f"{path} was left by process" in said and f"Ask {ADAS_NAME} to remove it" in said
+    assert (
+        printed.startswith("CacheError")
+        and f"{path} is a stale lock: process" in printed
+        and f"Ask {ADAS_NAME} to remove it" in printed
+    )
     assert os.listdir(shared) == [path.name]
 
 
-def test_a_damaged_model_of_another_user_is_told(shared: Path, origin: Origin, warm: str) -> None:
+def test_a_damaged_model_of_another_user_is_an_error(shared: Path, origin: Origin, warm: str) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    Path(as_user(ADA, handle, warm), "saved_model.pb").unlink()
-    said = as_user(BOB, handle, warm)
-    assert said.startswith("CacheError cannot write the cache") and "Operation not permitted" in said
+    Path(resolve_as(ADA, handle, warm), "saved_model.pb").unlink()
+    printed = resolve_as(BOB, handle, warm)
+    assert printed.startswith("CacheError cannot write the cache") and "Operation not permitted" in printed
     assert sorted(os.listdir(shared)) == [entry_name_for_key(handle), f"{entry_name_for_key(handle)}.descriptor.txt"]
 
 
@@ -223,8 +227,8 @@ def test_on_a_read_only_disk_a_hit_works_and_a_miss_says_what_to_do(origin: Orig
     job = start(NAMESPACE.replace(mount, "") + textwrap.dedent(read_only).replace("\n", "\n    ") + code, handle, missing)
     out, err = job.communicate(timeout=60)
     if job.returncode == 77:
-        pytest.skip("this machine forbids user namespaces, by which the test has a read-only disk")
+        pytest.skip("this machine forbids user namespaces, which the test needs for a read-only disk")
     assert job.returncode == 0, err
     assert out.splitlines()[0] == path
     assert "Read-only file system" in out and "TFHUB_CACHE_DIR" in out and "TFIMM_RESOLVER_EXTRA_ROOTS" in out
-    assert origin.asked == ["/m.tar.gz"]
+    assert origin.requests == ["/m.tar.gz"]

@@ -1,4 +1,4 @@
-"""What every test of faults gets: a host whose faults it may switch on, and small ranges."""
+"""Fixtures of all tests under faults: a host that can fail, and small ranges."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.faults.origin import Host
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host on loopback that does all right until it is told otherwise."""
+    """A loopback host that works until a test adds faults."""
     with Host() as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
 def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the size of a range: an archive of two megabytes then comes in 17."""
+    """Reduce the size of a range, so that an archive of two megabytes has 17."""
     monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", RANGE_BYTES)

@@ -1,4 +1,4 @@
-"""A host on loopback that answers ranges as RFC 9110 has it, breaks in the ways that a test names, and keeps a log."""
+"""A loopback host that serves ranges as RFC 9110 says, fails in the ways that a test asks for, and logs its requests."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODIFIED = "Sat, 01 Nov 2025 10:00:00 GMT"
-_PIECE_BYTES = 1 << 16
-_MOST_S = 60
+_CHUNK_BYTES = 1 << 16
+_MAX_WAIT_S = 60
 
-Fault = Callable[["Reply"], None]
+Fault = Callable[["Response"], None]
 
 
 @dataclass(frozen=True)
 class Page:
-    """What lies at one path, and what is wrong with it; faults are applied in their order."""
+    """The content of one path, and its faults, which are applied in order."""
 
     body: bytes = b""
     etag: str | None = '"one"'
     modified: str | None = MODIFIED
     ranges: bool = True
-    heeds_if_range: bool = True
+    honors_if_range: bool = True
     faults: tuple[Fault, ...] = ()
 
 
 @dataclass
-class Asked:
-    """One request, and what it got: ``sent`` bytes of the page from ``first`` on."""
+class Request:
+    """One request, and its outcome: ``sent`` bytes of the page were sent, starting at offset ``first``."""
 
     method: str
     path: str
@@ -48,101 +48,101 @@ class Asked:
     sent: int = 0
 
 
-class EndError(Exception):
-    """The connection ends here, in the middle; with ``reset`` by a RST."""
+class EndConnectionError(Exception):
+    """Ends the connection in the middle of a response; with ``reset`` by a RST."""
 
     def __init__(self, *, reset: bool) -> None:
         super().__init__()
         self.reset = reset
 
 
-class Reply:
-    """One answer, right until a fault changes it."""
+class Response:
+    """One response, correct until a fault changes it."""
 
-    def __init__(self, page: Page, asked: Asked, number: int, host: Host) -> None:
-        self.asked, self.number, self.host = asked, number, host
+    def __init__(self, page: Page, request: Request, number: int, host: Host) -> None:
+        self.request, self.number, self.host = request, number, host
         self.page = page
-        self.answer()
+        self.rebuild()
 
-    def answer(self, **changes: Any) -> None:
-        """Answer anew, as if the page were another one."""
+    def rebuild(self, **changes: Any) -> None:
+        """Build the response again, for a page with these changes."""
         self.page = page = replace(self.page, **changes)
         self.status, self.first, self.body = 200, 0, memoryview(page.body)
         self.headers = Message()
         self.framing, self.length = "length", None
         self.steps: dict[int, Callable[[], None]] = {}
-        self.piece_bytes, self.pause_s = _PIECE_BYTES, 0.0
+        self.chunk_bytes, self.pause_s = _CHUNK_BYTES, 0.0
         self.gates: list[Gate] = []
         for name, value in (("ETag", page.etag), ("Last-Modified", page.modified)):
             if value:
                 self.headers[name] = value
         if page.ranges:
             self.headers["Accept-Ranges"] = "bytes"
-            self._cut_out()
+            self._select_range()
 
     length: int | None
 
-    def _cut_out(self) -> None:
-        wanted = re.fullmatch("bytes=([0-9]+)-([0-9]*)", self.asked.headers.get("range", ""))
-        condition, size = self.asked.headers.get("if-range"), len(self.page.body)
-        is_changed = condition not in (None, self.page.modified, self._strong_etag())
-        if not wanted or (is_changed and self.page.heeds_if_range):
+    def _select_range(self) -> None:
+        match = re.fullmatch("bytes=([0-9]+)-([0-9]*)", self.request.headers.get("range", ""))
+        condition, size = self.request.headers.get("if-range"), len(self.page.body)
+        is_changed = condition not in (None, self.page.modified, self._get_strong_etag())
+        if not match or (is_changed and self.page.honors_if_range):
             return
-        first, last = int(wanted[1]), min(int(wanted[2] or size), size - 1)
+        first, last = int(match[1]), min(int(match[2] or size), size - 1)
         if first >= size:
-            self.say(416, b"", {"Content-Range": f"bytes */{size}"})
+            self.respond(416, b"", {"Content-Range": f"bytes */{size}"})
             return
         self.status, self.first, self.body = 206, first, self.body[first : last + 1]
         self.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
 
-    def _strong_etag(self) -> str | None:
+    def _get_strong_etag(self) -> str | None:
         return None if (self.page.etag or "W/").startswith("W/") else self.page.etag
 
-    def say(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        """Answer something that is nothing of the page."""
+    def respond(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        """Send another response instead of the page."""
         self.status, self.first, self.body, self.headers = status, 0, memoryview(body), Message()
         for name, value in (headers or {}).items():
             self.headers[name] = value
 
     def put(self, name: str, value: str) -> None:
-        """Set a header, in place of what was there."""
+        """Set a header, replacing its previous value."""
         del self.headers[name]
         self.headers[name] = value
 
 
 class Gate:
-    """Lets so many bytes pass, over all connections; then everybody waits until ``go`` is set."""
+    """Lets a number of bytes pass, over all connections together; then all of them wait until ``go`` is set."""
 
     def __init__(self, size_bytes: int) -> None:
-        self.left_bytes, self.reached, self.go = size_bytes, threading.Event(), threading.Event()
+        self.remaining_bytes, self.reached, self.go = size_bytes, threading.Event(), threading.Event()
         self._is_ended, self._lock = False, threading.Lock()
 
     def take(self, size_bytes: int) -> int:
-        """How many of these bytes may pass now."""
+        """Wait if necessary, and return how many of these bytes may pass now."""
         with self._lock:
-            taken = min(size_bytes, self.left_bytes)
-            self.left_bytes -= taken
-        if taken == 0 and size_bytes and not self.go.is_set():
+            allowed = min(size_bytes, self.remaining_bytes)
+            self.remaining_bytes -= allowed
+        if allowed == 0 and size_bytes and not self.go.is_set():
             self.reached.set()
-            self.go.wait(_MOST_S)
+            self.go.wait(_MAX_WAIT_S)
         if self._is_ended:
-            raise EndError(reset=True)
-        return size_bytes if self.go.is_set() else taken
+            raise EndConnectionError(reset=True)
+        return size_bytes if self.go.is_set() else allowed
 
     def end(self) -> None:
-        """Nothing more passes; all connections that come here end."""
+        """End all connections that reach the gate."""
         self._is_ended = True
         self.go.set()
 
 
 class Host:
-    """A server on 127.0.0.1, on a free port if none is given; ``pages`` maps paths, with their query, to what lies there."""
+    """A server on 127.0.0.1, on a free port if none is given; ``pages`` maps paths, including their query, to content."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.pages: dict[str, Page] = {}
         self.counts: dict[str, int] = {}
-        self.asked: list[Asked] = []
-        self.broken: list[BaseException] = []
+        self.requests: list[Request] = []
+        self.errors: list[BaseException] = []
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self.gates: list[Gate] = []
@@ -163,27 +163,28 @@ class Host:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-        assert self.broken == [], "the origin of the test itself failed"
+        assert self.errors == [], "the test server itself failed"
 
     def put(self, path: str, body: bytes = b"", *faults: Fault, **page: Any) -> str:
-        """Serve ``body`` at ``path``; returns the URL."""
+        """Serve ``body`` at ``path``, and return the URL."""
         self.pages[path] = Page(body, faults=faults, **page)
         self.counts[path] = 0
         return self.url + path
 
-    def sent_bytes(self) -> int:
-        """How many bytes of pages went out."""
-        return sum(asked.sent for asked in self.asked)
+    def count_sent_bytes(self) -> int:
+        """Count the bytes of pages that were sent."""
+        return sum(request.sent for request in self.requests)
 
-    def twice_bytes(self) -> int:
-        """How many bytes went out that had gone out before."""
-        twice = 0
-        for path in {asked.path for asked in self.asked}:
+    def count_resent_bytes(self) -> int:
+        """Count the bytes that were sent more than once."""
+        resent = 0
+        for path in {request.path for request in self.requests}:
+            spans = [(request.first, request.first + request.sent) for request in self.requests if request.path == path]
             until = 0
-            for first, last in sorted((asked.first, asked.first + asked.sent) for asked in self.asked if asked.path == path):
-                twice += max(0, min(until, last) - first)
+            for first, last in sorted(spans):
+                resent += max(0, min(until, last) - first)
                 until = max(until, last)
-        return twice
+        return resent
 
 
 class _Server(ThreadingHTTPServer):
@@ -199,12 +200,12 @@ class _Server(ThreadingHTTPServer):
         return connection, address
 
     def shutdown_request(self, request: Any) -> None:
-        self.close_request(request)  # no orderly end before a RST
+        self.close_request(request)  # without an orderly end, so that a RST can follow
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exception() if sys.version_info >= (3, 11) else sys.exc_info()[1]
         if error and not isinstance(error, (OSError, ValueError)):
-            self.host.broken.append(error)
+            self.host.errors.append(error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -213,59 +214,59 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         host = self.server.host
-        asked = Asked(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, self.client_address[1])
+        request = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, self.client_address[1])
         with host.lock:
             number = host.counts[self.path] = host.counts.get(self.path, 0) + 1
-            host.asked.append(asked)
+            host.requests.append(request)
         page = host.pages.get(self.path)
         try:
             if host.closing.is_set():
-                raise EndError(reset=True)
-            reply = Reply(page or Page(), asked, number, host)
+                raise EndConnectionError(reset=True)
+            response = Response(page or Page(), request, number, host)
             if page is None:
-                reply.say(404, b"no such page")
+                response.respond(404, b"no such page")
             for fault in page.faults if page else ():
-                fault(reply)
-            self._send(reply)
-        except EndError as end:
+                fault(response)
+            self._send(response)
+        except EndConnectionError as end:
             self.close_connection = True
             if end.reset:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:  # the client was killed, or gave up
             self.close_connection = True
 
-    def _send(self, reply: Reply) -> None:
-        reply.asked.status, reply.asked.first = reply.status, reply.first
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
+    def _send(self, response: Response) -> None:
+        response.request.status, response.request.first = response.status, response.first
+        self.send_response(response.status)
+        for name, value in response.headers.items():
             self.send_header(name, value)
-        if reply.framing == "chunked":
+        if response.framing == "chunked":
             self.send_header("Transfer-Encoding", "chunked")
-        elif reply.framing == "close":
+        elif response.framing == "close":
             self.send_header("Connection", "close")
-        elif reply.status not in (204, 304):
-            self.send_header("Content-Length", str(len(reply.body) if reply.length is None else reply.length))
+        elif response.status not in (204, 304):
+            self.send_header("Content-Length", str(len(response.body) if response.length is None else response.length))
         self.end_headers()
-        if reply.status not in (204, 304):
-            self._send_body(reply)
+        if response.status not in (204, 304):
+            self._send_body(response)
 
-    def _send_body(self, reply: Reply) -> None:
-        at, is_chunked = 0, reply.framing == "chunked"
-        for stop in sorted({*(step for step in reply.steps if step <= len(reply.body)), len(reply.body)}):
+    def _send_body(self, response: Response) -> None:
+        at, is_chunked = 0, response.framing == "chunked"
+        for stop in sorted({*(step for step in response.steps if step <= len(response.body)), len(response.body)}):
             while at < stop:
-                size = min(stop - at, reply.piece_bytes)
-                for gate in reply.gates:
+                size = min(stop - at, response.chunk_bytes)
+                for gate in response.gates:
                     size = gate.take(size)
-                piece = reply.body[at : at + size]
+                chunk = response.body[at : at + size]
                 if size:
-                    self.wfile.write(b"%x\r\n%b\r\n" % (size, piece) if is_chunked else piece)
+                    self.wfile.write(b"%x\r\n%b\r\n" % (size, chunk) if is_chunked else chunk)
                 at += size
-                if reply.status in (200, 206):
-                    reply.asked.sent += size
-                if reply.pause_s:
-                    reply.host.closing.wait(reply.pause_s)
-            if stop in reply.steps:
-                reply.steps[stop]()
+                if response.status in (200, 206):
+                    response.request.sent += size
+                if response.pause_s:
+                    response.host.closing.wait(response.pause_s)
+            if stop in response.steps:
+                response.steps[stop]()
         if is_chunked:
             self.wfile.write(b"0\r\n\r\n")
 
@@ -273,165 +274,165 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def always(*faults: Fault) -> Fault:
-    """Several faults as one."""
-    return lambda reply: [fault(reply) for fault in faults] and None
+def combine(*faults: Fault) -> Fault:
+    """Combine several faults."""
+    return lambda response: [fault(response) for fault in faults] and None
 
 
-def on(number: int, *faults: Fault) -> Fault:
-    """The n-th request for the page since it was put there, counted from 1."""
-    return lambda reply: always(*faults)(reply) if reply.number == number else None
+def on_request(number: int, *faults: Fault) -> Fault:
+    """Apply faults to the n-th request for the page since ``put``, counted from 1."""
+    return lambda response: combine(*faults)(response) if response.number == number else None
 
 
-def after(number: int, *faults: Fault) -> Fault:
-    """Every request for the page after the n-th."""
-    return lambda reply: always(*faults)(reply) if reply.number > number else None
+def after_request(number: int, *faults: Fault) -> Fault:
+    """Apply faults to every request for the page after the n-th."""
+    return lambda response: combine(*faults)(response) if response.number > number else None
 
 
-def on_range_at(first: int, *faults: Fault) -> Fault:
-    """Ranges that begin at ``first`` or behind it."""
-    return lambda reply: always(*faults)(reply) if reply.status == 206 and reply.first >= first else None
+def on_range_from(first: int, *faults: Fault) -> Fault:
+    """Apply faults to ranges that start at offset ``first`` or later."""
+    return lambda response: combine(*faults)(response) if response.status == 206 and response.first >= first else None
 
 
-def framed(how: str) -> Fault:
-    """How the end of the body is told: by "length", "chunked", or "close" of the connection."""
-    return lambda reply: setattr(reply, "framing", how)
+def set_framing(how: str) -> Fault:
+    """Mark the end of the body by "length", by "chunked", or by the "close" of the connection."""
+    return lambda response: setattr(response, "framing", how)
 
 
 def cut(part: float, *, reset: bool = False) -> Fault:
-    """The connection ends after that part of the body; an int is a number of bytes."""
+    """End the connection after that part of the body; an int is a number of bytes."""
 
-    def fault(reply: Reply) -> None:
+    def fault(response: Response) -> None:
         def end() -> None:
-            raise EndError(reset=reset)
+            raise EndConnectionError(reset=reset)
 
-        reply.steps[part if isinstance(part, int) else int(len(reply.body) * part)] = end
+        response.steps[part if isinstance(part, int) else int(len(response.body) * part)] = end
 
     return fault
 
 
-def gone(reply: Reply) -> None:
-    """The connection is reset before any answer."""
-    raise EndError(reset=True)
+def reset_connection(response: Response) -> None:
+    """Reset the connection before any response."""
+    raise EndConnectionError(reset=True)
 
 
-def stalled(part: float) -> Fault:
-    """Nothing more is sent after that part of the body."""
+def stall_after(part: float) -> Fault:
+    """Send nothing more after that part of the body."""
 
-    def fault(reply: Reply) -> None:
+    def fault(response: Response) -> None:
         def wait() -> None:
-            reply.host.closing.wait(_MOST_S)
-            raise EndError(reset=False)
+            response.host.closing.wait(_MAX_WAIT_S)
+            raise EndConnectionError(reset=False)
 
-        reply.steps[int(len(reply.body) * part)] = wait
-
-    return fault
-
-
-def silent(reply: Reply) -> None:
-    """The request is taken, and nothing is answered."""
-    reply.host.closing.wait(_MOST_S)
-    raise EndError(reset=False)
-
-
-def paced(piece_bytes: int, pause_s: float) -> Fault:
-    """The body comes in pieces, with a pause behind each."""
-
-    def fault(reply: Reply) -> None:
-        reply.piece_bytes, reply.pause_s = piece_bytes, pause_s
+        response.steps[int(len(response.body) * part)] = wait
 
     return fault
 
 
-def gated(gate: Gate) -> Fault:
-    """The body stops at a gate."""
+def never_answer(response: Response) -> None:
+    """Accept the request, and never respond."""
+    response.host.closing.wait(_MAX_WAIT_S)
+    raise EndConnectionError(reset=False)
 
-    def fault(reply: Reply) -> None:
-        reply.host.gates.append(gate)
-        reply.gates.append(gate)
+
+def pace_body(chunk_bytes: int, pause_s: float) -> Fault:
+    """Send the body in chunks, with a pause after each."""
+
+    def fault(response: Response) -> None:
+        response.chunk_bytes, response.pause_s = chunk_bytes, pause_s
 
     return fault
 
 
-def flipped(offset: int, mask: int = 0x02) -> Fault:
-    """The page with bits of one byte turned over; counted from the end if below 0."""
+def hold_at(gate: Gate) -> Fault:
+    """Hold the body at a gate."""
 
-    def fault(reply: Reply) -> None:
-        body = bytearray(reply.page.body)
+    def fault(response: Response) -> None:
+        response.host.gates.append(gate)
+        response.gates.append(gate)
+
+    return fault
+
+
+def flip_bits(offset: int, mask: int = 0x02) -> Fault:
+    """Flip bits of the byte at ``offset`` of the page; a negative offset counts from the end."""
+
+    def fault(response: Response) -> None:
+        body = bytearray(response.page.body)
         body[offset] ^= mask
-        reply.answer(body=bytes(body))
+        response.rebuild(body=bytes(body))
 
     return fault
 
 
-def says(status: int, body: bytes = b"", **headers: str) -> Fault:
-    """Another answer; ``_`` in a header's name stands for ``-``."""
-    return lambda reply: reply.say(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+def answer_with(status: int, body: bytes = b"", **headers: str) -> Fault:
+    """Send another response; ``_`` in the name of a header stands for ``-``."""
+    return lambda response: response.respond(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def together(requests: int) -> Fault:
-    """No fault: bodies begin when so many requests have come, so that they are under way at one time."""
+def wait_for_requests(requests: int) -> Fault:
+    """No fault: send bodies only after so many requests have arrived, so that they overlap."""
 
-    def fault(reply: Reply) -> None:
+    def fault(response: Response) -> None:
         def wait() -> None:
             until_s = time.monotonic() + 10
-            while len(reply.host.asked) < requests and time.monotonic() < until_s:
-                reply.host.closing.wait(0.01)
+            while len(response.host.requests) < requests and time.monotonic() < until_s:
+                response.host.closing.wait(0.01)
 
-        reply.steps[0] = wait
+        response.steps[0] = wait
 
     return fault
 
 
-def with_header(name: str, value: str | None) -> Fault:
-    """One more header, or without it."""
+def set_header(name: str, value: str | None) -> Fault:
+    """Add a header; remove it if the value is None."""
 
-    def fault(reply: Reply) -> None:
+    def fault(response: Response) -> None:
         if value is None:
-            del reply.headers[name]
+            del response.headers[name]
         else:
-            reply.headers[name] = value
+            response.headers[name] = value
 
     return fault
 
 
-def page(**changes: Any) -> Fault:
-    """As if the page had another body or validator, or no ranges."""
-    return lambda reply: reply.answer(**changes)
+def change_page(**changes: Any) -> Fault:
+    """Respond as if the page had another body or validator, or no ranges."""
+    return lambda response: response.rebuild(**changes)
 
 
-def length_off(by: int) -> Fault:
-    """A Content-Length that differs from what comes; then the connection ends."""
+def offset_length(by: int) -> Fault:
+    """Send a Content-Length that differs from the body by ``by``, then end the connection."""
 
-    def fault(reply: Reply) -> None:
-        reply.length = max(0, len(reply.body) + by)
-        cut(1.0)(reply)
-
-    return fault
-
-
-def shifted(by: int) -> Fault:
-    """Another range than was asked for, told so."""
-
-    def fault(reply: Reply) -> None:
-        size = len(reply.page.body)
-        if reply.status == 206 and reply.first + by < size:
-            first, last = reply.first + by, min(reply.first + by + len(reply.body), size) - 1
-            reply.first, reply.body = first, memoryview(reply.page.body)[first : last + 1]
-            reply.put("Content-Range", f"bytes {first}-{last}/{size}")
+    def fault(response: Response) -> None:
+        response.length = max(0, len(response.body) + by)
+        cut(1.0)(response)
 
     return fault
 
 
-def refused_beyond(connections: int, *faults: Fault) -> Fault:
-    """So many connections are served; all others get the faults."""
+def shift_range(by: int) -> Fault:
+    """Send a different range than requested, and declare it."""
+
+    def fault(response: Response) -> None:
+        size = len(response.page.body)
+        if response.status == 206 and response.first + by < size:
+            first, last = response.first + by, min(response.first + by + len(response.body), size) - 1
+            response.first, response.body = first, memoryview(response.page.body)[first : last + 1]
+            response.put("Content-Range", f"bytes {first}-{last}/{size}")
+
+    return fault
+
+
+def limit_connections(connections: int, *faults: Fault) -> Fault:
+    """Serve so many connections; apply the faults to all others."""
     served: list[int] = []
 
-    def fault(reply: Reply) -> None:
-        with reply.host.lock:
-            if reply.asked.connection not in served and len(served) < connections:
-                served.append(reply.asked.connection)
-        if reply.asked.connection not in served:
-            always(*faults)(reply)
+    def fault(response: Response) -> None:
+        with response.host.lock:
+            if response.request.connection not in served and len(served) < connections:
+                served.append(response.request.connection)
+        if response.request.connection not in served:
+            combine(*faults)(response)
 
     return fault

@@ -1,4 +1,4 @@
-"""strace, as a test wants it: which calls of a process change something below a directory, and a fault at any one of them."""
+"""Runs code under strace: lists the calls that change something below a directory, and injects a fault at one of them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _GUEST = """
     import ctypes, errno, itertools, json, os, subprocess, sys, time
     import filelock, requests, tfimm_resolver.cache.cache, tfimm_resolver.cli, tfimm_resolver.transfer.downloader
 
-    _drawn = itertools.count(1)
-    os.urandom = lambda size: next(_drawn).to_bytes(size, "big")
+    _counter = itertools.count(1)
+    os.urandom = lambda size: next(_counter).to_bytes(size, "big")
 
     def _is_traced():  # by an error that no disk has for this call
         try:
@@ -56,13 +56,13 @@ class Call:
     """The ``number``-th call of a name on a path below the root, among those of one thread; ``{pid}`` stands for the id.
 
     Attributes:
-        is_in_vain: it failed without any fault, as mkdir does where a directory is.
+        has_failed: it fails without an injected fault, as mkdir does if the directory exists.
     """
 
     name: str
     path: str
     number: int
-    is_in_vain: bool = field(default=False, compare=False)
+    has_failed: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name} {self.number} of {self.path or 'the root'}"
@@ -70,7 +70,7 @@ class Call:
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended, what it said, and what strace saw of it."""
+    """How a process ended, its output, and the log of strace."""
 
     pid: int
     code: int
@@ -80,16 +80,18 @@ class End:
 
 
 def run(root: Path, code: str, *arguments: str, names: tuple[str, ...], options: tuple[str, ...] = ()) -> End:
-    """Run a snippet to its end, under a strace that looks at the calls of these names."""
+    """Run a snippet to its end, under a strace that traces the calls with these names."""
     log = root.parent / f"{root.name}.log"
     log.touch()
-    # ? for what this machine's processor does not have, such as rename on ARM.
+    # "?" ignores calls that this processor does not have, such as rename on ARM.
     traced = "--trace=" + ",".join(f"?{name}" for name in (*names, "getxattr"))
-    whole = json.dumps([*_OPTIONS, traced, *options, "-o", str(log)])
-    environment = {"TFHUB_CACHE_DIR": str(root), "STRACE_OPTIONS": whole, "STRACE_LOG": str(log)}
+    encoded = json.dumps([*_OPTIONS, traced, *options, "-o", str(log)])
+    environment = {"TFHUB_CACHE_DIR": str(root), "STRACE_OPTIONS": encoded, "STRACE_LOG": str(log)}
     with start(textwrap.dedent(_GUEST) + textwrap.dedent(code), *arguments, **environment) as process:
         try:
-            out, err = process.communicate(timeout=60)  # strace has its ends of the pipes, too: its log is complete
+            out, err = process.communicate(
+                timeout=60
+            )  # strace has inherited the pipes: its log is complete when they are closed
         finally:
             process.kill()
     if process.returncode == _FORBIDDEN:
@@ -98,33 +100,33 @@ def run(root: Path, code: str, *arguments: str, names: tuple[str, ...], options:
     return End(process.pid, process.returncode, out, err, "\n".join(lines))
 
 
-def changes(root: Path, code: str, *arguments: str) -> list[Call]:
-    """Every call by which a snippet changes something below the root, in their order."""
+def list_changes(root: Path, code: str, *arguments: str) -> list[Call]:
+    """Return, in order, every call by which a snippet changes something below the root."""
     end = run(root, code, *arguments, names=CHANGES)
     assert end.code == 0, end.err
-    counted = Counter(_calls(end, str(root)))
-    # strace cannot tell two threads apart that make the same call on one path: only the first of them is struck.
-    assert all(call.name in SYNCS for call, times in counted.items() if times > 1), counted
-    return list(counted)
+    counts = Counter(_parse_calls(end, str(root)))
+    # strace cannot tell two threads apart that make the same call on one path: only the first of them gets the fault.
+    assert all(call.name in SYNCS for call, times in counts.items() if times > 1), counts
+    return list(counts)
 
 
-def struck(call: Call, fault: str, root: Path, code: str, *arguments: str) -> End:
+def run_with_fault(call: Call, fault: str, root: Path, code: str, *arguments: str) -> End:
     """Run a snippet with a fault at one call, before it does anything: ``signal=KILL``, ``error=ENOSPC``."""
     paths = (str(root / call.path), f"{root}.log")
-    # Not --seccomp-bpf: with it strace 6.1 forgets the signal.
+    # Without --seccomp-bpf: with it strace 6.1 does not deliver the signal.
     options = ("-P", paths[0], "-P", paths[1], "-e", f"inject={call.name}:{fault}:when={call.number}")
     return run(root, code, *arguments, names=(call.name,), options=options)
 
 
 def skip_without_strace() -> None:
-    """Skip the test where there is no strace."""
+    """Skip the test if strace is not installed."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
 
 
-def _calls(end: End, root: str) -> Iterator[Call]:
-    """The changing calls of a process. strace counts per thread and name, and with -P only calls that the path is part of."""
-    counted: Counter[tuple[str, str, str]] = Counter()
+def _parse_calls(end: End, root: str) -> Iterator[Call]:
+    """Yield the changing calls of a process. strace counts per thread and name, and with -P only calls with that path."""
+    counts: Counter[tuple[str, str, str]] = Counter()
     for line in end.log.splitlines():
         found = re.match(r"(\d+) +(\w+)\((.*)", line)
         if found is None or "resumed>" in line:
@@ -136,8 +138,8 @@ def _calls(end: End, root: str) -> Iterator[Call]:
         if name in ("rename", "link"):
             below.intersection_update(paths[:1])  # of these, -P looks at the first path only
         for path in below:
-            counted[thread, name, path] += 1
+            counts[thread, name, path] += 1
         if below and (name not in ("open", "openat") or re.search("O_CREAT|O_TRUNC", arguments)):
-            path = min(below, key=lambda path: counted[thread, name, path])
+            path = min(below, key=lambda path: counts[thread, name, path])
             inner = path.removeprefix(root).removeprefix("/").replace(f"-{end.pid}-", "-{pid}-")
-            yield Call(name, inner, counted[thread, name, path], is_in_vain=" = -1 " in rest)
+            yield Call(name, inner, counts[thread, name, path], has_failed=" = -1 " in rest)

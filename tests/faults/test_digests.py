@@ -1,4 +1,4 @@
-"""What a server says of the bytes that it sends, and what happens when other ones come."""
+"""Digests that a server states, and bytes that do not match them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.archives import files_in
-from tests.faults import NOTHING, RANGE_BYTES, RANGES, WHOLE, Row, archive, check, files, left_in, rows
-from tests.faults.origin import Fault, Host, with_header
+from tests.faults import COMPLETE, NOTHING, RANGE_BYTES, RANGES, Row, archive, check, files, list_kinds, rows
+from tests.faults.origin import Fault, Host, set_header
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import IntegrityError
 
 STREAM: dict[str, object] = {"ranges": False}
 
 
-def crc32c(body: bytes) -> bytes:
-    """CRC-32C (RFC 3720, appendix B.4), bit by bit tabled; not the package's library."""
+def compute_crc32c(body: bytes) -> bytes:
+    """Compute CRC-32C (RFC 3720, appendix B.4) with a table, independently of the library that the package uses."""
     table = []
     for index in range(256):
         entry = index
@@ -32,13 +32,13 @@ def crc32c(body: bytes) -> bytes:
     return (crc ^ 0xFFFFFFFF).to_bytes(4, "big")
 
 
-def hashes(body: bytes) -> dict[str, str]:
-    """Every hash of a body in base64."""
-    raw = {name: hashlib.new(name, body).digest() for name in ("md5", "sha256", "sha512")} | {"crc32c": crc32c(body)}
+def compute_hashes(body: bytes) -> dict[str, str]:
+    """Compute every hash of a body, in base64."""
+    raw = {name: hashlib.new(name, body).digest() for name in ("md5", "sha256", "sha512")} | {"crc32c": compute_crc32c(body)}
     return {name: base64.b64encode(value).decode() for name, value in raw.items()}
 
 
-RIGHT, WRONG = hashes(archive()), hashes(b"123456789")
+RIGHT, WRONG = compute_hashes(archive()), compute_hashes(b"123456789")
 FORMS = {
     "x-goog-hash crc32c": ("x-goog-hash", "crc32c={crc32c}"),
     "x-goog-hash md5": ("x-goog-hash", "md5={md5}"),
@@ -76,24 +76,24 @@ MALFORMED = {
     "of a part": ("Content-Digest", f"sha-256=:{WRONG['sha256']}:"),
 }
 
-# What loops for ever is to fail soon.
+# An endless loop has to fail soon.
 pytestmark = pytest.mark.timeout(60)
 
 
-def both(name: str, fault: Fault, **expected: object) -> list[Row]:
-    """A row in ranges, and as a stream."""
+def make_rows(name: str, fault: Fault, **expected: object) -> list[Row]:
+    """Return a row for a download in ranges, and one for a stream."""
     return [
-        Row(f"{name}, in ranges", (fault,), asked=(RANGES, RANGES), **expected),  # type: ignore[arg-type]
+        Row(f"{name}, in ranges", (fault,), requests=(RANGES, RANGES), **expected),  # type: ignore[arg-type]
         Row(f"{name}, as a stream", (fault,), page=STREAM, **expected),  # type: ignore[arg-type]
     ]
 
 
 def test_the_tests_own_crc32c_is_right() -> None:
-    assert crc32c(b"123456789").hex() == "e3069283"
+    assert compute_crc32c(b"123456789").hex() == "e3069283"
 
 
-@rows(*(row for name, (field, form) in FORMS.items() for row in both(name, with_header(field, form.format(**RIGHT)))))
-def test_a_right_digest_is_no_obstacle(row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@rows(*(row for name, (field, form) in FORMS.items() for row in make_rows(name, set_header(field, form.format(**RIGHT)))))
+def test_a_correct_digest_is_accepted(row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(row, host, cache_dir, monkeypatch)
 
 
@@ -101,7 +101,7 @@ def test_a_right_digest_is_no_obstacle(row: Row, host: Host, cache_dir: Path, mo
     *(
         row
         for name, (field, value) in {**{n: (f, v.format(**WRONG)) for n, (f, v) in FORMS.items()}, **MIXED}.items()
-        for row in both(name, with_header(field, value), error=IntegrityError, words=("/m.tar.gz", field), left=NOTHING)
+        for row in make_rows(name, set_header(field, value), error=IntegrityError, words=("/m.tar.gz", field), left=NOTHING)
     )
 )
 def test_a_wrong_digest_is_an_error_that_shows_both(
@@ -109,51 +109,49 @@ def test_a_wrong_digest_is_an_error_that_shows_both(
 ) -> None:
     text = check(row, host, cache_dir, monkeypatch)
     pairs = [(base64.b64decode(RIGHT[name]).hex(), base64.b64decode(WRONG[name]).hex()) for name in RIGHT]
-    shown = text.lower()
-    assert any(came in shown and promised in shown for came, promised in pairs) or any(
+    lower = text.lower()
+    assert any(actual in lower and expected in lower for actual, expected in pairs) or any(
         RIGHT[name] in text and WRONG[name] in text for name in RIGHT
     ), text
 
 
-@rows(*(row for name, (field, value) in MALFORMED.items() for row in both(name, with_header(field, value))))
-def test_a_digest_that_cannot_be_read_is_ignored(
-    row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@rows(*(row for name, (field, value) in MALFORMED.items() for row in make_rows(name, set_header(field, value))))
+def test_a_malformed_digest_is_ignored(row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(row, host, cache_dir, monkeypatch)
 
 
-def test_x_goog_hash_may_stand_in_two_lines(host: Host, cache_dir: Path) -> None:
-    lines = (with_header("x-goog-hash", f"crc32c={RIGHT['crc32c']}"), with_header("x-goog-hash", f"md5={WRONG['md5']}"))
+def test_x_goog_hash_may_have_two_lines(host: Host, cache_dir: Path) -> None:
+    lines = (set_header("x-goog-hash", f"crc32c={RIGHT['crc32c']}"), set_header("x-goog-hash", f"md5={WRONG['md5']}"))
     with pytest.raises(IntegrityError, match="md5"):
         resolve(host.put("/m.tar.gz", archive(), *lines))
-    assert left_in(cache_dir) == NOTHING
+    assert list_kinds(cache_dir) == NOTHING
 
 
-def test_the_hash_of_what_google_stores_gzipped_is_not_that_of_what_comes(host: Host, cache_dir: Path) -> None:
-    """Decompressive transcoding: the hash is of the stored object, the bytes are unpacked ones."""
-    stored = (with_header("x-goog-hash", f"md5={WRONG['md5']}"), with_header("x-goog-stored-content-encoding", "gzip"))
+def test_the_hash_of_a_transcoded_object_is_ignored(host: Host, cache_dir: Path) -> None:
+    """Decompressive transcoding: the hash is that of the stored object, and the server sends it decompressed."""
+    stored = (set_header("x-goog-hash", f"md5={WRONG['md5']}"), set_header("x-goog-stored-content-encoding", "gzip"))
     assert files_in(resolve(host.put("/m.tar.gz", archive(), *stored, ranges=False))) == files()
-    assert left_in(cache_dir) == WHOLE
+    assert list_kinds(cache_dir) == COMPLETE
 
 
 @pytest.mark.parametrize("value", [RIGHT["md5"], WRONG["md5"]], ids=["right", "wrong"])
-def test_content_md5_of_a_whole_body_is_compared(
+def test_content_md5_of_a_complete_body_is_compared(
     value: str, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong: dict[str, object] = {"error": IntegrityError, "words": ("Content-MD5",), "left": NOTHING}
-    row = Row("", (with_header("Content-MD5", value),), page=STREAM, **(wrong if value == WRONG["md5"] else {}))  # type: ignore[arg-type]
+    row = Row("", (set_header("Content-MD5", value),), page=STREAM, **(wrong if value == WRONG["md5"] else {}))  # type: ignore[arg-type]
     check(row, host, cache_dir, monkeypatch)
 
 
-def test_content_md5_of_a_range_is_not_that_of_the_whole(host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = Row("", (with_header("Content-MD5", hashes(archive()[:RANGE_BYTES])["md5"]),), asked=(RANGES, RANGES))
+def test_content_md5_of_a_range_is_ignored(host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row("", (set_header("Content-MD5", compute_hashes(archive()[:RANGE_BYTES])["md5"]),), requests=(RANGES, RANGES))
     check(row, host, cache_dir, monkeypatch)
 
 
 def test_a_pin_and_a_digest_are_both_compared(host: Host) -> None:
     pin = hashlib.sha256(archive()).hexdigest()
-    handle = host.put("/m.tar.gz", archive(), with_header("x-goog-hash", f"md5={WRONG['md5']}"))
+    handle = host.put("/m.tar.gz", archive(), set_header("x-goog-hash", f"md5={WRONG['md5']}"))
     with pytest.raises(IntegrityError, match=re.compile("x-goog-hash", re.IGNORECASE)):
         resolve(handle, sha256=pin)
-    host.put("/m.tar.gz", archive(), with_header("x-goog-hash", f"md5={RIGHT['md5']}"))
+    host.put("/m.tar.gz", archive(), set_header("x-goog-hash", f"md5={RIGHT['md5']}"))
     assert files_in(resolve(handle, sha256=pin)) == files()

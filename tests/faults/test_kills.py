@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.archives import files_in, tar_gz
-from tests.faults.aftermath import assert_next_one_mends, left_in, served, served_by_hub
-from tests.faults.origin import Fault, Gate, Host, Reply, gated, paced
+from tests.faults.origin import Fault, Gate, Host, Response, hold_at, pace_body
+from tests.faults.recovery import assert_next_resolve_recovers, list_leftovers, read_as_plain_hub, read_cached_model
 from tests.processes import start
 
 RANGE_BYTES = 1 << 18
@@ -43,61 +43,61 @@ def archive() -> bytes:
     return tar_gz(FILES)
 
 
-class Asked:
-    """A fault that is none: tells that the first request came."""
+class FirstRequest:
+    """Not a fault: an event for the first request, and its time."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
         self.at_s = 0.0
 
-    def __call__(self, _: Reply) -> None:
+    def __call__(self, _: Response) -> None:
         if not self.event.is_set():
             self.at_s = time.time()
             self.event.set()
 
 
 def wait_until(condition: Callable[[], bool], job: subprocess.Popen[str]) -> None:
-    """Wait in small steps, as long as the process lives."""
+    """Poll a condition, as long as the process runs."""
     until_s = time.monotonic() + 30
     while not condition() and job.poll() is None:
         assert time.monotonic() < until_s, "nothing happens"
         time.sleep(0.001)
 
 
-def lasts_s(archive: bytes, cache_dir: Path) -> tuple[float, float]:
-    """Seconds that a download lasts that nobody kills, from the first request on, and from the last byte on."""
-    asked = Asked()
+def measure_duration(archive: bytes, cache_dir: Path) -> tuple[float, float]:
+    """Measure in seconds how long a download takes, from the first request, and from the last byte."""
+    first_request = FirstRequest()
     with Host() as host:
-        job = start(RESOLVE, put(host, archive, asked), TFHUB_CACHE_DIR=str(cache_dir / "measured"))
-        wait_until(lambda: host.sent_bytes() == len(archive), job)
+        job = start(RESOLVE, put(host, archive, first_request), TFHUB_CACHE_DIR=str(cache_dir / "measured"))
+        wait_until(lambda: host.count_sent_bytes() == len(archive), job)
         all_sent_s = time.time()
         out, err = job.communicate(timeout=60)
     assert job.returncode == 0, err
     done_s = float(out.split()[-1])
-    return done_s - asked.at_s, done_s - all_sent_s
+    return done_s - first_request.at_s, done_s - all_sent_s
 
 
 def put(host: Host, archive: bytes, *faults: Fault) -> str:
-    """Serve the archive a little slowly, so that every phase lasts."""
-    return host.put("/m.tar.gz", archive, *faults, paced(1 << 15, 0.004))
+    """Serve the archive a little slowly, so that every phase durations_s."""
+    return host.put("/m.tar.gz", archive, *faults, pace_body(1 << 15, 0.004))
 
 
-def killed(archive: bytes, root: Path, moment: str, part: float, lasts: tuple[float, float]) -> str:
-    """Kill a process at one moment; what was found then, or "ended" if it was quicker."""
-    asked, gate = Asked(), Gate(int(part * len(archive)))
+def kill_at(archive: bytes, root: Path, moment: str, part: float, durations_s: tuple[float, float]) -> str:
+    """Kill a process at one moment, and return the state afterwards; "ended" if it was faster."""
+    first_request, gate = FirstRequest(), Gate(int(part * len(archive)))
     with Host() as host:
-        url = put(host, archive, asked, *([gated(gate)] if moment == "bytes came" else []))
+        url = put(host, archive, first_request, *([hold_at(gate)] if moment == "bytes came" else []))
         other = host.put("/other.tar.gz", tar_gz())
         job = start(RESOLVE, url, TFHUB_CACHE_DIR=str(root))
         if moment == "bytes came":
             wait_until(gate.reached.is_set, job)
             time.sleep(0.02 * part)
         elif moment == "time passed":
-            wait_until(asked.event.is_set, job)
-            time.sleep(part * lasts[0])
+            wait_until(first_request.event.is_set, job)
+            time.sleep(part * durations_s[0])
         else:
-            wait_until(lambda: host.sent_bytes() == len(archive), job)
-            time.sleep(part * lasts[1])
+            wait_until(lambda: host.count_sent_bytes() == len(archive), job)
+            time.sleep(part * durations_s[1])
         job.kill()
         _, err = job.communicate(timeout=30)
         gate.go.set()
@@ -105,35 +105,37 @@ def killed(archive: bytes, root: Path, moment: str, part: float, lasts: tuple[fl
         return check(root, url, other) if job.returncode == KILLED else "ended"
 
 
-def test_a_kill_at_any_instant_leaves_a_model_absent_or_whole_and_the_next_one_mends(archive: bytes, tmp_path: Path) -> None:
+def test_after_a_kill_at_any_instant_a_model_is_absent_or_complete_and_the_next_resolve_recovers(
+    archive: bytes, tmp_path: Path
+) -> None:
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    lasts = lasts_s(archive, tmp_path)
+    durations_s = measure_duration(archive, tmp_path)
     found: Counter[str] = Counter()
     while found.total() - found["ended"] < KILLS:
         number = found.total()
         moment, part = MOMENTS[number % len(MOMENTS)], chance.random()
         try:
-            state = killed(archive, tmp_path / f"root{number}", moment, part, lasts)
+            state = kill_at(archive, tmp_path / f"root{number}", moment, part, durations_s)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, kill {number}, when {moment}, {part:.3f}") from error
-        if state == "ended":  # The one that was measured was slower.
-            lasts = (lasts[0] * 0.9, lasts[1] * 0.9)
+        if state == "ended":  # the measured download was slower
+            durations_s = (durations_s[0] * 0.9, durations_s[1] * 0.9)
         found[state] += 1
         assert found["ended"] < KILLS, (seed, found)
 
 
 def check(root: Path, url: str, other: str) -> str:
-    """What is served after a kill, which is nothing or everything, and what the next one makes of it."""
-    model = served(root, url)
+    """Check that after a kill nothing or everything is served, and that the next resolve recovers; return the state."""
+    model = read_cached_model(root, url)
     assert model in (None, FILES)
-    assert served_by_hub(root, url) in (None, FILES)
-    assert_next_one_mends(root, url, FILES, other)
-    return "whole" if model else "absent"
+    assert read_as_plain_hub(root, url) in (None, FILES)
+    assert_next_resolve_recovers(root, url, FILES, other)
+    return "complete" if model else "absent"
 
 
-def holder_in(cache_dir: Path) -> int:
-    """The id of the process that the lock names."""
+def read_holder(cache_dir: Path) -> int:
+    """Return the id of the process that holds the lock."""
     (lock,) = cache_dir.glob("*.lock")
     return int(lock.read_text().rsplit(".", 2)[1])
 
@@ -144,13 +146,13 @@ def test_thirteen_of_sixteen_get_the_model_when_three_are_killed_and_the_holder_
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     gate = Gate(len(archive) // 2)
-    handle = host.put("/m.tar.gz", archive, gated(gate), paced(1 << 15, 0.004))
+    handle = host.put("/m.tar.gz", archive, hold_at(gate), pace_body(1 << 15, 0.004))
     jobs = {(job := start(RESOLVE, handle)).pid: job for _ in range(16)}
     try:
         for job in jobs.values():
             assert job.stdout and job.stdout.readline() == "here\n"
         assert gate.reached.wait(30)
-        victims = [jobs[holder_in(cache_dir)]]
+        victims = [jobs[read_holder(cache_dir)]]
         victims[0].kill()
         victims[0].wait(30)
         others = [job for job in jobs.values() if job not in victims]
@@ -168,6 +170,6 @@ def test_thirteen_of_sixteen_get_the_model_when_three_are_killed_and_the_holder_
     assert [code for *_, code in survivors] == [0] * 13, (seed, survivors)
     paths = {out.split()[-2] for out, *_ in survivors}
     assert [files_in(path) for path in paths] == [FILES], seed
-    assert left_in(cache_dir) == [], seed
-    # Each that was killed may have held the lock, and costs what was on the way to it.
-    assert host.sent_bytes() <= len(archive) + len(victims) * 8 * RANGE_BYTES, (seed, host.sent_bytes())
+    assert list_leftovers(cache_dir) == [], seed
+    # Each killed process may have held the lock, and costs the bytes that were under way to it.
+    assert host.count_sent_bytes() <= len(archive) + len(victims) * 8 * RANGE_BYTES, (seed, host.count_sent_bytes())

@@ -1,4 +1,4 @@
-"""Downloads in ranges, and ranges that do not fit together."""
+"""Downloads with range requests, and ranges that do not fit together."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 
 from tests.archives import files_in, member, tar_gz, tar_of
-from tests.faults import NOTHING, RANGE_BYTES, RANGES, WHOLE, Row, archive, check, files, left_in, rows
+from tests.faults import COMPLETE, NOTHING, RANGE_BYTES, RANGES, Row, archive, check, files, list_kinds, rows
 from tests.faults.origin import (
     Fault,
     Gate,
     Host,
-    Reply,
-    after,
-    framed,
-    gated,
-    on,
-    on_range_at,
-    paced,
-    page,
-    says,
-    shifted,
-    together,
-    with_header,
+    Response,
+    after_request,
+    answer_with,
+    change_page,
+    hold_at,
+    on_range_from,
+    on_request,
+    pace_body,
+    set_framing,
+    set_header,
+    shift_range,
+    wait_for_requests,
 )
 from tests.processes import run
 from tfimm_resolver import resolve
@@ -38,133 +38,183 @@ from tfimm_resolver.transfer.partial_store import PartStore
 SIZE = len(archive())
 CONNECTIONS = 8
 
-# What loops for ever is to fail soon.
+# An endless loop has to fail soon.
 pytestmark = pytest.mark.timeout(60)
 
 
-def test_a_large_archive_comes_in_ranges_over_eight_connections_and_every_byte_once(host: Host) -> None:
-    handle = host.put("/m.tar.gz", archive(), together(CONNECTIONS))
+def test_a_large_archive_is_downloaded_over_eight_connections_and_every_byte_once(host: Host) -> None:
+    handle = host.put("/m.tar.gz", archive(), wait_for_requests(CONNECTIONS))
     assert files_in(resolve(handle)) == files()
-    first, *others = host.asked
+    first, *others = host.requests
     assert first.headers["range"] == f"bytes=0-{RANGE_BYTES - 1}" and "if-range" not in first.headers
-    assert {asked.headers["if-range"] for asked in others} == {'"one"'}
-    assert {asked.status for asked in host.asked} == {206} and len(host.asked) == RANGES
-    assert len({asked.connection for asked in host.asked}) == CONNECTIONS
-    assert (host.sent_bytes(), host.twice_bytes()) == (SIZE, 0)
+    assert {request.headers["if-range"] for request in others} == {'"one"'}
+    assert {request.status for request in host.requests} == {206} and len(host.requests) == RANGES
+    assert len({request.connection for request in host.requests}) == CONNECTIONS
+    assert (host.count_sent_bytes(), host.count_resent_bytes()) == (SIZE, 0)
 
 
 @pytest.mark.parametrize("connections", ["1", "3"])
-def test_no_more_connections_are_made_than_are_set(connections: str, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_connections_is_limited_by_the_setting(
+    connections: str, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_CONNECTIONS", connections)
-    assert files_in(resolve(host.put("/m.tar.gz", archive(), together(int(connections)), paced(1 << 14, 0.01)))) == files()
-    assert len({asked.connection for asked in host.asked}) == int(connections) and host.twice_bytes() == 0
+    assert (
+        files_in(resolve(host.put("/m.tar.gz", archive(), wait_for_requests(int(connections)), pace_body(1 << 14, 0.01))))
+        == files()
+    )
+    assert len({request.connection for request in host.requests}) == int(connections) and host.count_resent_bytes() == 0
 
 
-@pytest.mark.parametrize(("range_bytes", "asked"), [(SIZE - 1, 2), (SIZE, 1), (SIZE + 1, 1), (SIZE // 2 + 1, 2)])
-def test_an_archive_about_as_long_as_its_ranges_comes_whole(
-    range_bytes: int, asked: int, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("range_bytes", "count"), [(SIZE - 1, 2), (SIZE, 1), (SIZE + 1, 1), (SIZE // 2 + 1, 2)])
+def test_an_archive_about_as_long_as_its_ranges_is_complete(
+    range_bytes: int, count: int, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", range_bytes)
     assert files_in(resolve(host.put("/m.tar.gz", archive()))) == files()
-    assert len(host.asked) == asked and host.sent_bytes() == SIZE and left_in(cache_dir) == WHOLE
+    assert len(host.requests) == count and host.count_sent_bytes() == SIZE and list_kinds(cache_dir) == COMPLETE
 
 
 def test_a_range_has_eight_mebibytes(host: Host) -> None:
     body = archive(9_000_000)
     path = run("import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1]))", host.put("/m.tar.gz", body))
     assert files_in(path) == files(9_000_000)
-    assert sorted(asked.sent for asked in host.asked) == [len(body) - (8 << 20), 8 << 20]
+    assert sorted(request.sent for request in host.requests) == [len(body) - (8 << 20), 8 << 20]
 
 
-def retagged(reply: Reply) -> None:
-    """The page changes all the time, and the server does not look at If-Range."""
-    reply.answer(etag=f'"{reply.number}"', heeds_if_range=False)
+def change_etag(response: Response) -> None:
+    """Change the ETag in every response, and ignore If-Range."""
+    response.rebuild(etag=f'"{response.number}"', honors_if_range=False)
 
 
-def total_off(by: int) -> Fault:
-    """The whole is said to be of another length, in each answer the same."""
-    return lambda reply: reply.put("Content-Range", reply.headers["Content-Range"].replace(f"/{SIZE}", f"/{SIZE + by}"))
+def offset_total(by: int) -> Fault:
+    """State another total size, the same in each response."""
+    return lambda response: response.put(
+        "Content-Range", response.headers["Content-Range"].replace(f"/{SIZE}", f"/{SIZE + by}")
+    )
 
 
-def longer(reply: Reply) -> None:
-    """More than the range that was asked for, and than what is said to come."""
-    if reply.status == 206:
-        reply.body = memoryview(reply.page.body)[reply.first : reply.first + len(reply.body) + 1000]
+def extend_body(response: Response) -> None:
+    """Send more than the requested, and declared, range."""
+    if response.status == 206:
+        response.body = memoryview(response.page.body)[response.first : response.first + len(response.body) + 1000]
 
 
-def ignored(reply: Reply) -> None:
-    reply.answer(ranges=False)
+def ignore_range(response: Response) -> None:
+    """Send the complete page."""
+    response.rebuild(ranges=False)
 
 
 LATER = RANGE_BYTES * 4
-# All ranges, those that eight connections asked for in vain, and all ranges again.
-ANEW = RANGES * 2 + CONNECTIONS
-# Two times the first range and then one of another version on each connection, and one stream.
-MOST_ASKED = 2 * (2 + CONNECTIONS) + 1
+# All ranges, one useless request per connection, and all ranges again.
+RESTART = RANGES * 2 + CONNECTIONS
+# Twice the first range and then one of another version on each connection; then one stream.
+MAX_REQUESTS = 2 * (2 + CONNECTIONS) + 1
 
 
 @rows(
-    Row("ETag changes once, 200", (after(4, page(etag='"two"')),), asked=(5, ANEW), twice_bytes=SIZE * 9),
     Row(
-        "ETag changes once, 206", (after(4, page(etag='"two"', heeds_if_range=False)),), asked=(5, ANEW), twice_bytes=SIZE * 2
+        "ETag changes once, 200",
+        (after_request(4, change_page(etag='"two"')),),
+        requests=(5, RESTART),
+        resent_bytes=SIZE * 9,
     ),
     Row(
-        "ETag differs in every answer", (retagged,), asked=(3, MOST_ASKED), twice_bytes=SIZE * 3,
+        "ETag changes once, 206",
+        (after_request(4, change_page(etag='"two"', honors_if_range=False)),),
+        requests=(5, RESTART),
+        resent_bytes=SIZE * 2,
+    ),
+    Row(
+        "ETag differs in every answer",
+        (change_etag,),
+        requests=(3, MAX_REQUESTS),
+        resent_bytes=SIZE * 3,
         environment={"TFIMM_RESOLVER_RETRIES": "0"},
     ),
-    Row("range ignored at first", (ignored,), asked=(1, 1)),
-    Row("range ignored later", (on_range_at(LATER, ignored),), asked=(5, 5 + 2 * CONNECTIONS), twice_bytes=SIZE * 9),
-    Row("range ignored once", (on(5, ignored),), asked=(5, ANEW), twice_bytes=SIZE * 9),
-    Row("wrong range at first", (shifted(10),), asked=(2, 2), twice_bytes=SIZE),
-    Row("wrong range later", (on_range_at(LATER, shifted(10)),), asked=(5, 5 + 2 * CONNECTIONS), twice_bytes=SIZE * 2),
-    Row("206 without a validator", (), page={"etag": None, "modified": None}, asked=(2, 2), twice_bytes=SIZE),
-    Row("Last-Modified alone", (), page={"etag": None}, asked=(RANGES, RANGES)),
-    Row("weak ETag, and Last-Modified", (), page={"etag": 'W/"one"'}, asked=(2, 2), twice_bytes=SIZE),
-    Row("weak ETag alone", (), page={"etag": 'W/"one"', "modified": None}, asked=(2, 2), twice_bytes=SIZE),
-    Row("416 at first", (on(1, says(416)),), asked=(2, RANGES + 1)),
-    Row("416 to every range", (lambda reply: reply.say(416) if "range" in reply.asked.headers else None,), asked=(2, 2)),
-    Row("416 later, once", (on(5, says(416, Content_Range="bytes */1")),), asked=(6, ANEW), twice_bytes=SIZE * 2),
-    Row("total too big", (on_range_at(0, total_off(1000)),), asked=(RANGES, RANGES + 2), twice_bytes=SIZE),
-    Row("total too small", (on_range_at(0, total_off(-1000)),), error=ArchiveError, left=NOTHING, asked=(RANGES - 1, RANGES)),
-    Row("more than the range", (longer,), asked=(RANGES, RANGES), twice_bytes=SIZE),
-    Row("more than the range, chunked", (longer, framed("chunked")), asked=(RANGES, RANGES), twice_bytes=SIZE),
-    Row("no Accept-Ranges", (with_header("Accept-Ranges", None),), asked=(RANGES, RANGES)),
-    Row("206 without Content-Range", (with_header("Content-Range", None),), asked=(2, 2), twice_bytes=SIZE),
+    Row("range ignore_range at first", (ignore_range,), requests=(1, 1)),
+    Row(
+        "range ignore_range later",
+        (on_range_from(LATER, ignore_range),),
+        requests=(5, 5 + 2 * CONNECTIONS),
+        resent_bytes=SIZE * 9,
+    ),
+    Row("range ignore_range once", (on_request(5, ignore_range),), requests=(5, RESTART), resent_bytes=SIZE * 9),
+    Row("wrong range at first", (shift_range(10),), requests=(2, 2), resent_bytes=SIZE),
+    Row(
+        "wrong range later",
+        (on_range_from(LATER, shift_range(10)),),
+        requests=(5, 5 + 2 * CONNECTIONS),
+        resent_bytes=SIZE * 2,
+    ),
+    Row("206 without a validator", (), page={"etag": None, "modified": None}, requests=(2, 2), resent_bytes=SIZE),
+    Row("Last-Modified alone", (), page={"etag": None}, requests=(RANGES, RANGES)),
+    Row("weak ETag, and Last-Modified", (), page={"etag": 'W/"one"'}, requests=(2, 2), resent_bytes=SIZE),
+    Row("weak ETag alone", (), page={"etag": 'W/"one"', "modified": None}, requests=(2, 2), resent_bytes=SIZE),
+    Row("416 at first", (on_request(1, answer_with(416)),), requests=(2, RANGES + 1)),
+    Row(
+        "416 to every range",
+        (lambda response: response.respond(416) if "range" in response.request.headers else None,),
+        requests=(2, 2),
+    ),
+    Row(
+        "416 later, once",
+        (on_request(5, answer_with(416, Content_Range="bytes */1")),),
+        requests=(6, RESTART),
+        resent_bytes=SIZE * 2,
+    ),
+    Row("total too big", (on_range_from(0, offset_total(1000)),), requests=(RANGES, RANGES + 2), resent_bytes=SIZE),
+    Row(
+        "total too small",
+        (on_range_from(0, offset_total(-1000)),),
+        error=ArchiveError,
+        left=NOTHING,
+        requests=(RANGES - 1, RANGES),
+    ),
+    Row("more than the range", (extend_body,), requests=(RANGES, RANGES), resent_bytes=SIZE),
+    Row("more than the range, chunked", (extend_body, set_framing("chunked")), requests=(RANGES, RANGES), resent_bytes=SIZE),
+    Row("no Accept-Ranges", (set_header("Accept-Ranges", None),), requests=(RANGES, RANGES)),
+    Row("206 without Content-Range", (set_header("Content-Range", None),), requests=(2, 2), resent_bytes=SIZE),
     *(
         Row(
-            f"Content-Range {value!r}", (with_header("Content-Range", None), with_header("Content-Range", value)),
-            asked=(2, 2), twice_bytes=SIZE,
+            f"Content-Range {value!r}",
+            (set_header("Content-Range", None), set_header("Content-Range", value)),
+            requests=(2, 2),
+            resent_bytes=SIZE,
         )
         for value in ("bytes 0-", f"bytes 0-9/{SIZE}", "bytes 0-131071/*", "bytes 5-1/2", "lines 0-9/10")
     ),
-)  # fmt: skip
+)
 def test_ranges_that_do_not_fit_never_make_a_wrong_model(
     row: Row, host: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check(row, host, cache_dir, monkeypatch)
 
 
-@pytest.mark.parametrize("heeds_if_range", [True, False])
-def test_a_page_that_changes_between_ranges_comes_as_the_new_one(heeds_if_range: bool, host: Host, cache_dir: Path) -> None:
+@pytest.mark.parametrize("honors_if_range", [True, False])
+def test_a_page_that_changes_between_ranges_is_downloaded_in_its_new_version(
+    honors_if_range: bool, host: Host, cache_dir: Path
+) -> None:
     new = {**files(), "saved_model.pb": b"a graph, changed"}
-    handle = host.put("/m.tar.gz", archive(), after(4, page(body=tar_gz(new), etag='"two"', heeds_if_range=heeds_if_range)))
-    assert files_in(resolve(handle)) == new and left_in(cache_dir) == WHOLE
+    handle = host.put(
+        "/m.tar.gz", archive(), after_request(4, change_page(body=tar_gz(new), etag='"two"', honors_if_range=honors_if_range))
+    )
+    assert files_in(resolve(handle)) == new and list_kinds(cache_dir) == COMPLETE
 
 
 def test_a_page_that_changes_under_an_old_date_and_length_is_not_mixed(host: Host, cache_dir: Path) -> None:
-    """The server breaks its promise; the archive's own checks are what is left."""
+    """The validator lies; only the checksum of the archive is left to detect it."""
     other = bytearray(archive())
     other[SIZE // 2] ^= 1
-    handle = host.put("/m.tar.gz", archive(), after(4, page(body=bytes(other), etag=None)), etag=None)
+    handle = host.put("/m.tar.gz", archive(), after_request(4, change_page(body=bytes(other), etag=None)), etag=None)
     with pytest.raises(FetchError):
         resolve(handle)
-    assert left_in(cache_dir) == NOTHING
+    assert list_kinds(cache_dir) == NOTHING
 
 
-def test_a_download_that_is_let_go_writes_nothing_more(host: Host, tmp_path: Path) -> None:
-    """As after an interrupt before anybody reads: the next call goes on with the same parts."""
+def test_a_closed_download_writes_nothing_more(host: Host, tmp_path: Path) -> None:
+    """As after an interrupt before the first read: the next call resumes the same parts."""
     gate = Gate(SIZE // 2)
-    url = host.put("/m.tar.gz", archive(), gated(gate))
+    url = host.put("/m.tar.gz", archive(), hold_at(gate))
     untouched = download.open_download("m", url, PartStore(tmp_path / "untouched"), RetryPolicy())
     untouched.close()
     body = download.open_download("m", url, PartStore(tmp_path / "parts"), RetryPolicy())
@@ -178,16 +228,16 @@ def test_a_download_that_is_let_go_writes_nothing_more(host: Host, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("age_s", "requests"), [(0, 2), (50, 2), (70, RANGES)])
-def test_a_date_counts_only_when_it_is_older_than_the_answer_by_a_minute(age_s: int, requests: int, host: Host) -> None:
+def test_a_date_is_a_validator_only_if_it_is_a_minute_older_than_the_response(age_s: int, requests: int, host: Host) -> None:
     modified = formatdate(time.time() - age_s, usegmt=True)
     assert files_in(resolve(host.put("/m.tar.gz", archive(), etag=None, modified=modified))) == files()
-    assert len(host.asked) == requests
+    assert len(host.requests) == requests
 
 
-def test_a_part_that_nobody_asked_for_is_refused(host: Host, cache_dir: Path) -> None:
-    """A tar from its second member on is a tar."""
+def test_a_range_that_was_not_requested_is_refused(host: Host, cache_dir: Path) -> None:
+    """A tar without its first member is a valid tar."""
     half = tar_of(member("saved_model.pb", b"graph"), member("second", b"x"))
-    part = says(206, half[1024:], Content_Range=f"bytes 1024-{len(half) - 1}/{len(half)}")
+    part = answer_with(206, half[1024:], Content_Range=f"bytes 1024-{len(half) - 1}/{len(half)}")
     with pytest.raises(FetchError, match="206"):
         resolve(host.put("/m.tar", half, part, etag=None, modified=None))
-    assert left_in(cache_dir) == NOTHING
+    assert list_kinds(cache_dir) == NOTHING

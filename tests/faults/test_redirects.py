@@ -1,4 +1,4 @@
-"""Where a redirect may lead, what it may carry, and what is done when a signed address runs out."""
+"""Redirects: which are followed, what is sent along, and what happens when a signed URL expires."""
 
 from __future__ import annotations
 
@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.archives import files_in
-from tests.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, WHOLE, Row, archive, files, left_in, outcome
-from tests.faults.origin import Fault, Host, Reply, after, always, framed, on, on_range_at, says, stalled
+from tests.faults import COMPLETE, NOTHING, PARTS, RANGE_BYTES, RANGES, Row, archive, check_outcome, files, list_kinds
+from tests.faults.origin import (
+    Fault,
+    Host,
+    Response,
+    after_request,
+    answer_with,
+    combine,
+    on_range_from,
+    on_request,
+    set_framing,
+    stall_after,
+)
 from tests.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import AccessError, FetchError
@@ -20,39 +31,39 @@ SIZE = len(archive())
 CODES = (301, 302, 303, 307, 308)
 BASIC = "Basic " + base64.b64encode(b"ada:secret").decode()
 
-# What loops for ever is to fail soon.
+# An endless loop has to fail soon.
 pytestmark = pytest.mark.timeout(60)
 
 
-def redirecting(host: Host, to: str, status: int = 302, path: str = "/m.tar.gz") -> str:
-    """A handle that leads to ``to``."""
-    return host.put(path, b"", says(status, b"", Location=to))
+def put_redirect(host: Host, to: str, status: int = 302, path: str = "/m.tar.gz") -> str:
+    """Serve a redirect to ``to``, and return its URL."""
+    return host.put(path, b"", answer_with(status, b"", Location=to))
 
 
-def elsewhere(host: Host) -> str:
-    """The same server as another host: by its name."""
+def get_other_url(host: Host) -> str:
+    """Return the URL of the same server under another host name."""
     return f"http://localhost:{host.port}"
 
 
-def asked_for(host: Host, path: str) -> list[dict[str, str]]:
-    """The headers of all requests for a path."""
-    return [asked.headers for asked in host.asked if asked.path == path]
+def get_requests(host: Host, path: str) -> list[dict[str, str]]:
+    """Return the headers of all requests for a path."""
+    return [request.headers for request in host.requests if request.path == path]
 
 
 @pytest.mark.parametrize("status", CODES)
 @pytest.mark.parametrize("to", ["/real.tar.gz", "real.tar.gz", "./a/../real.tar.gz", "//127.0.0.1:{port}/real.tar.gz"])
 def test_every_kind_of_redirect_is_followed_with_its_range(status: int, to: str, host: Host, cache_dir: Path) -> None:
     host.put("/real.tar.gz", archive())
-    assert files_in(resolve(redirecting(host, to.format(port=host.port), status))) == files()
-    first, *ranges = asked_for(host, "/real.tar.gz")
+    assert files_in(resolve(put_redirect(host, to.format(port=host.port), status))) == files()
+    first, *ranges = get_requests(host, "/real.tar.gz")
     assert first["range"] == f"bytes=0-{RANGE_BYTES - 1}" and len(ranges) == RANGES - 1
-    assert host.twice_bytes() == 0 and left_in(cache_dir) == WHOLE
+    assert host.count_resent_bytes() == 0 and list_kinds(cache_dir) == COMPLETE
 
 
 @pytest.mark.parametrize("hops", [1, 5, 20])
 def test_a_chain_of_redirects_is_followed(hops: int, host: Host) -> None:
     for hop in range(hops):
-        redirecting(host, f"/{hop + 1}.tar.gz", CODES[hop % 5], f"/{hop}.tar.gz")
+        put_redirect(host, f"/{hop + 1}.tar.gz", CODES[hop % 5], f"/{hop}.tar.gz")
     host.put(f"/{hops}.tar.gz", archive(1000))
     assert files_in(resolve(f"{host.url}/0.tar.gz")) == files(1000)
 
@@ -74,20 +85,20 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("status", [302, 308])
-def test_a_redirect_that_leads_nowhere_is_told_and_not_repeated(status: int, name: str, host: Host, cache_dir: Path) -> None:
+def test_an_invalid_redirect_is_an_error_and_not_retried(status: int, name: str, host: Host, cache_dir: Path) -> None:
     to, word = REFUSED[name]
-    redirecting(host, "/m.tar.gz", path="/n.tar.gz")
+    put_redirect(host, "/m.tar.gz", path="/n.tar.gz")
     row = Row(name, (), error=FetchError, words=(f"{host.url}/m.tar.gz", word), left=NOTHING)
-    outcome(redirecting(host, to, status), row, cache_dir)
-    assert len(host.asked) <= 31 and (name.startswith("a loop") or len(host.asked) == 1)
+    check_outcome(put_redirect(host, to, status), row, cache_dir)
+    assert len(host.requests) <= 31 and (name.startswith("a loop") or len(host.requests) == 1)
 
 
 UNREADABLE = {
-    "a body that stops half-way": (stalled(0.5),),
-    "a chunked body that stops half-way": (framed("chunked"), stalled(0.5)),
-    "a body that ends with the connection, and does not end": (framed("close"), stalled(0.5)),
+    "a body that stops half-way": (stall_after(0.5),),
+    "a chunked body that stops half-way": (set_framing("chunked"), stall_after(0.5)),
+    "a body that ends with the connection, and does not end": (set_framing("close"), stall_after(0.5)),
 }
-"""Who reads such a body waits for ever; the same holds for one that never ends."""
+"""Reading such a body would never return."""
 
 
 @pytest.mark.parametrize("faults", UNREADABLE.values(), ids=UNREADABLE)
@@ -97,7 +108,7 @@ def test_the_body_of_a_redirect_is_not_read(
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "2")
     host.put("/real.tar.gz", archive())
-    handle = host.put("/m.tar.gz", b"", says(status, bytes(100_000), Location="/real.tar.gz"), *faults)
+    handle = host.put("/m.tar.gz", b"", answer_with(status, bytes(100_000), Location="/real.tar.gz"), *faults)
     assert files_in(resolve(handle)) == files()
 
 
@@ -105,7 +116,7 @@ def test_a_redirect_that_unpacks_to_gigabytes_costs_no_memory(host: Host) -> Non
     bomb = gzip.compress(gzip.compress(bytes(1 << 30), 9), 9)
     host.put("/real.tar.gz", archive(1000))
     headers = {"Location": "/real.tar.gz", "Content-Encoding": "gzip, gzip"}
-    handle = host.put("/m.tar.gz", b"", lambda reply: reply.say(302, bomb, headers))
+    handle = host.put("/m.tar.gz", b"", lambda response: response.respond(302, bomb, headers))
     code = """
         import resource, sys, tfimm_resolver
         resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
@@ -114,11 +125,11 @@ def test_a_redirect_that_unpacks_to_gigabytes_costs_no_memory(host: Host) -> Non
     assert files_in(run(code, handle)) == files(1000)
 
 
-def test_a_loop_whose_bodies_do_not_end_is_given_up_after_thirty_redirects(host: Host) -> None:
-    handle = host.put("/m.tar.gz", b"", says(302, bytes(100_000), Location="/m.tar.gz"), stalled(0.5))
+def test_a_loop_with_endless_bodies_ends_after_thirty_redirects(host: Host) -> None:
+    handle = host.put("/m.tar.gz", b"", answer_with(302, bytes(100_000), Location="/m.tar.gz"), stall_after(0.5))
     with pytest.raises(FetchError, match="redirect"):
         resolve(handle)
-    assert len(host.asked) == 31
+    assert len(host.requests) == 31
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -128,84 +139,91 @@ def test_the_body_of_a_redirect_that_is_not_followed_is_not_read_either(
     monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "2")
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     host.put("/m/1?tf-hub-format=compressed", archive())
-    host.put("/m/1?tf-hub-format=uncompressed", b"", says(status, bytes(100_000), Location="/other"), stalled(0.5))
+    host.put("/m/1?tf-hub-format=uncompressed", b"", answer_with(status, bytes(100_000), Location="/other"), stall_after(0.5))
     assert files_in(resolve(f"{host.url}/m/1")) == files()
-    assert [asked.path for asked in host.asked[:2]] == ["/m/1?tf-hub-format=uncompressed", "/m/1?tf-hub-format=compressed"]
+    assert [request.path for request in host.requests[:2]] == [
+        "/m/1?tf-hub-format=uncompressed",
+        "/m/1?tf-hub-format=compressed",
+    ]
 
 
-def test_an_answer_303_is_read_though_it_names_another_place_as_well(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_303_response_is_read_even_if_it_has_a_location(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
-    host.put("/m/1?tf-hub-format=uncompressed", b"", says(303, b"gs://bucket/m/1", Location="/other"))
+    host.put("/m/1?tf-hub-format=uncompressed", b"", answer_with(303, b"gs://bucket/m/1", Location="/other"))
     assert resolve(f"{host.url}/m/1") == "gs://bucket/m/1"
 
 
 @pytest.mark.parametrize("location", [None, ""])
-def test_a_redirect_without_a_place_is_told_with_its_number(location: str | None, host: Host, cache_dir: Path) -> None:
-    handle = host.put("/m.tar.gz", b"", says(302, b"lost", **({} if location is None else {"Location": location})))
-    outcome(handle, Row("", (), error=FetchError, words=(" 302 ", f"{host.url}/m.tar.gz"), left=NOTHING), cache_dir)
-    assert len(host.asked) == 1
+def test_a_redirect_without_a_location_is_an_error_with_its_status(location: str | None, host: Host, cache_dir: Path) -> None:
+    handle = host.put("/m.tar.gz", b"", answer_with(302, b"lost", **({} if location is None else {"Location": location})))
+    check_outcome(handle, Row("", (), error=FetchError, words=(" 302 ", f"{host.url}/m.tar.gz"), left=NOTHING), cache_dir)
+    assert len(host.requests) == 1
 
 
-def userinfo(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def set_userinfo(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a base URL with credentials."""
     return host.url.replace("http://", "http://ada:secret@")
 
 
-def netrc(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def set_netrc(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Write credentials to netrc, and return the base URL."""
     (folder / "netrc").write_text("machine 127.0.0.1 login ada password secret\n")
     monkeypatch.setenv("NETRC", str(folder / "netrc"))
     return host.url
 
 
-Credentials = Callable[[Host, Path, pytest.MonkeyPatch], str]
+Configure = Callable[[Host, Path, pytest.MonkeyPatch], str]
 
 
-@pytest.mark.parametrize("given", [userinfo, netrc])
+@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
 @pytest.mark.parametrize("status", CODES)
-def test_credentials_stay_with_the_host_that_they_were_given_for(
-    status: int, given: Credentials, host: Host, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_credentials_are_sent_only_to_the_host_that_they_are_for(
+    status: int, configure: Configure, host: Host, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = given(host, tmp_path, monkeypatch)
+    base = configure(host, tmp_path, monkeypatch)
     host.put("/real.tar.gz", archive())
-    redirecting(host, f"{elsewhere(host)}/real.tar.gz", status)
+    put_redirect(host, f"{get_other_url(host)}/real.tar.gz", status)
     assert files_in(resolve(f"{base}/m.tar.gz")) == files()
-    assert {headers.get("authorization") for headers in asked_for(host, "/m.tar.gz")} == {BASIC}
-    there = asked_for(host, "/real.tar.gz")
+    assert {headers.get("authorization") for headers in get_requests(host, "/m.tar.gz")} == {BASIC}
+    there = get_requests(host, "/real.tar.gz")
     assert len(there) == RANGES and all("authorization" not in headers for headers in there)
-    assert all("secret" not in f"{asked.path} {asked.headers}" for asked in host.asked)
+    assert all("secret" not in f"{request.path} {request.headers}" for request in host.requests)
     assert all(b"secret" not in path.read_bytes() for path in cache_dir.glob("*.txt"))
 
 
-@pytest.mark.parametrize("given", [userinfo, netrc])
+@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
 @pytest.mark.parametrize("to", ["/real.tar.gz", "{url}/real.tar.gz"])
 def test_credentials_go_with_every_range_at_their_own_host(
-    to: str, given: Credentials, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    to: str, configure: Configure, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = given(host, tmp_path, monkeypatch)
+    base = configure(host, tmp_path, monkeypatch)
     host.put("/real.tar.gz", archive())
-    redirecting(host, to.format(url=host.url))
+    put_redirect(host, to.format(url=host.url))
     assert files_in(resolve(f"{base}/m.tar.gz")) == files()
-    assert {headers.get("authorization") for headers in asked_for(host, "/real.tar.gz")} == {BASIC}
+    assert {headers.get("authorization") for headers in get_requests(host, "/real.tar.gz")} == {BASIC}
 
 
-@pytest.mark.parametrize("given", [userinfo, netrc])
-def test_a_later_range_that_is_sent_elsewhere_takes_no_credentials_along(
-    given: Credentials, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
+def test_a_range_that_is_redirected_to_another_host_carries_no_credentials(
+    configure: Configure, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = given(host, tmp_path, monkeypatch)
+    base = configure(host, tmp_path, monkeypatch)
     host.put("/other.tar.gz", archive())
-    host.put("/real.tar.gz", archive(), after(3, says(302, b"", Location=f"{elsewhere(host)}/other.tar.gz")))
-    redirecting(host, f"{host.url}/real.tar.gz")
+    host.put(
+        "/real.tar.gz", archive(), after_request(3, answer_with(302, b"", Location=f"{get_other_url(host)}/other.tar.gz"))
+    )
+    put_redirect(host, f"{host.url}/real.tar.gz")
     assert files_in(resolve(f"{base}/m.tar.gz")) == files()
-    there = asked_for(host, "/other.tar.gz")
+    there = get_requests(host, "/other.tar.gz")
     assert there != [] and all("authorization" not in headers for headers in there)
 
 
 def test_credentials_in_a_redirect_are_for_its_host_alone(host: Host, cache_dir: Path) -> None:
     host.put("/real.tar.gz", archive())
-    handle = redirecting(host, f"http://ada:secret@localhost:{host.port}/real.tar.gz")
+    handle = put_redirect(host, f"http://ada:secret@localhost:{host.port}/real.tar.gz")
     assert files_in(resolve(handle)) == files()
-    assert all("authorization" not in headers for headers in asked_for(host, "/m.tar.gz"))
-    assert {headers.get("authorization") for headers in asked_for(host, "/real.tar.gz")} <= {BASIC, None}
+    assert all("authorization" not in headers for headers in get_requests(host, "/m.tar.gz"))
+    assert {headers.get("authorization") for headers in get_requests(host, "/real.tar.gz")} <= {BASIC, None}
     assert all(b"secret" not in path.read_bytes() for path in cache_dir.glob("*.txt"))
 
 
@@ -215,74 +233,79 @@ def test_a_token_in_the_netrc_file_of_home_is_found_at_call_time(host: Host, tmp
     (tmp_path / "home" / ".netrc").write_text("machine 127.0.0.1 login ada password secret\n")
     (tmp_path / "home" / ".netrc").chmod(0o600)
     resolve(handle, refresh=True)
-    assert ["authorization" in asked.headers for asked in host.asked] == [False] * RANGES + [True] * RANGES
+    assert ["authorization" in request.headers for request in host.requests] == [False] * RANGES + [True] * RANGES
 
 
-class Signing:
-    """A handle that leads to an address with a new signature each time."""
+class SigningPage:
+    """A page that redirects to a URL with a new signature each time."""
 
-    def __init__(self, host: Host, *faults: Callable[[Reply], None]) -> None:
+    def __init__(self, host: Host, *faults: Callable[[Response], None]) -> None:
         self._host, self._faults, self.count = host, faults, 0
         self.handle = host.put("/m.tar.gz", b"", self)
 
-    def __call__(self, reply: Reply) -> None:
+    def __call__(self, response: Response) -> None:
         self.count += 1
         path = f"/real.tar.gz?signature=secret{self.count}"
         self._host.put(path, archive(), *(self._faults if self.count == 1 else ()))
-        reply.say(302, b"", {"Location": self._host.url + path})
+        response.respond(302, b"", {"Location": self._host.url + path})
 
 
-RUN_OUT = says(403, b"<Error><Code>ExpiredToken</Code></Error>")
+EXPIRED = answer_with(403, b"<Error><Code>ExpiredToken</Code></Error>")
 
 
 @pytest.mark.parametrize(
-    ("fault", "asked"),
-    [(RUN_OUT, RANGES), (after(1, RUN_OUT), RANGES + 8), (after(6, RUN_OUT), RANGES + 8)],
+    ("fault", "most"),
+    [(EXPIRED, RANGES), (after_request(1, EXPIRED), RANGES + 8), (after_request(6, EXPIRED), RANGES + 8)],
     ids=["at first", "after the first range", "after some"],
 )
-def test_a_signature_that_has_run_out_is_asked_for_once_more(
-    fault: Callable[[Reply], None], asked: int, host: Host, cache_dir: Path
+def test_an_expired_signature_is_requested_once_more(
+    fault: Callable[[Response], None], most: int, host: Host, cache_dir: Path
 ) -> None:
-    signing = Signing(host, fault)
+    signing = SigningPage(host, fault)
     assert files_in(resolve(signing.handle)) == files()
-    assert 2 <= signing.count <= 2 + 8 and left_in(cache_dir) == WHOLE
-    assert sum(asked.sent for asked in host.asked) <= SIZE + RANGE_BYTES
-    assert len([one for one in host.asked if one.status == 206]) <= asked
+    assert 2 <= signing.count <= 2 + 8 and list_kinds(cache_dir) == COMPLETE
+    assert sum(request.sent for request in host.requests) <= SIZE + RANGE_BYTES
+    assert len([one for one in host.requests if one.status == 206]) <= most
 
 
-@pytest.mark.parametrize(("fault", "left"), [(RUN_OUT, NOTHING), (after(6, RUN_OUT), PARTS)], ids=["at first", "after some"])
-def test_a_place_that_always_refuses_is_told_and_not_asked_for_ever(
-    fault: Callable[[Reply], None], left: set[str], host: Host, cache_dir: Path
+@pytest.mark.parametrize(
+    ("fault", "left"), [(EXPIRED, NOTHING), (after_request(6, EXPIRED), PARTS)], ids=["at first", "after some"]
+)
+def test_a_server_that_always_refuses_is_an_error_after_few_requests(
+    fault: Callable[[Response], None], left: set[str], host: Host, cache_dir: Path
 ) -> None:
     host.put("/real.tar.gz?signature=secret", archive(), fault)
-    handle = redirecting(host, f"{host.url}/real.tar.gz?signature=secret")
+    handle = put_redirect(host, f"{host.url}/real.tar.gz?signature=secret")
     row = Row("", (), error=AccessError, words=(" 403 ", "ExpiredToken", "/real.tar.gz"), left=left)
-    text = outcome(handle, row, cache_dir)
+    text = check_outcome(handle, row, cache_dir)
     assert "secret" not in text
-    assert len(asked_for(host, "/m.tar.gz")) <= 2 + 8 and len([one for one in host.asked if one.status == 403]) <= 2 * 8
+    assert len(get_requests(host, "/m.tar.gz")) <= 2 + 8 and len([one for one in host.requests if one.status == 403]) <= 2 * 8
     if left == NOTHING:
-        assert [asked.path.partition("?")[0] for asked in host.asked] == ["/m.tar.gz", "/real.tar.gz"] * 2
+        assert [request.path.partition("?")[0] for request in host.requests] == ["/m.tar.gz", "/real.tar.gz"] * 2
 
 
 @pytest.mark.parametrize("status", [401, 404, 410])
-def test_no_other_refusal_behind_a_redirect_is_asked_again(status: int, host: Host) -> None:
-    host.put("/real.tar.gz", archive(), says(status))
+def test_no_other_refusal_after_a_redirect_is_retried(status: int, host: Host) -> None:
+    host.put("/real.tar.gz", archive(), answer_with(status))
     with pytest.raises(FetchError, match=f" {status} "):
-        resolve(redirecting(host, "/real.tar.gz"))
-    assert len(host.asked) == 2
+        resolve(put_redirect(host, "/real.tar.gz"))
+    assert len(host.requests) == 2
 
 
-def test_a_403_of_the_handle_itself_is_asked_once(host: Host) -> None:
+def test_a_403_of_the_handle_itself_is_not_retried(host: Host) -> None:
     with pytest.raises(AccessError):
-        resolve(host.put("/m.tar.gz", archive(), says(403)))
-    assert len(host.asked) == 1
+        resolve(host.put("/m.tar.gz", archive(), answer_with(403)))
+    assert len(host.requests) == 1
 
 
-def test_a_handle_that_leads_elsewhere_the_second_time_is_not_mixed(host: Host) -> None:
-    """Two mirrors with the same ETag, one of them of other bytes: what comes is one of both, or an error."""
+def test_bytes_are_not_mixed_if_a_handle_redirects_to_another_file_the_second_time(host: Host) -> None:
+    """Two mirrors with the same ETag and different bytes: the result is one of them, or an error."""
     other = bytes(archive()[:-8]) + bytes(8)
     host.put("/other.tar.gz", other)
-    host.put("/real.tar.gz", archive(), on_range_at(RANGE_BYTES * 8, RUN_OUT))
-    leads = always(on(1, says(302, b"", Location="/real.tar.gz")), after(1, says(302, b"", Location="/other.tar.gz")))
+    host.put("/real.tar.gz", archive(), on_range_from(RANGE_BYTES * 8, EXPIRED))
+    redirects = combine(
+        on_request(1, answer_with(302, b"", Location="/real.tar.gz")),
+        after_request(1, answer_with(302, b"", Location="/other.tar.gz")),
+    )
     with pytest.raises(FetchError):
-        resolve(host.put("/m.tar.gz", b"", leads))
+        resolve(host.put("/m.tar.gz", b"", redirects))

@@ -1,4 +1,4 @@
-"""A kill, and an error of the disk, at every call by which an install changes something, one after the other."""
+"""A kill, and an error of the disk, at each call by which an install changes something."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
 from tests.faults import strace
-from tests.faults.aftermath import Files, assert_next_one_mends, left_in, served, served_by_hub
 from tests.faults.origin import Host
+from tests.faults.recovery import Files, assert_next_resolve_recovers, list_leftovers, read_as_plain_hub, read_cached_model
 from tfimm_resolver import resolve, settings
 from tfimm_resolver.errors import CacheError
 
 RESOLVE = """
     import tfimm_resolver
     from tfimm_resolver.transfer import download
-    download.RANGE_BYTES = int(sys.argv[2])  # only how much comes with one request
+    download.RANGE_BYTES = int(sys.argv[2])  # only the size of a range
     tfimm_resolver.resolve(sys.argv[1], refresh="refresh" in sys.argv[3:])
 """
 COMMAND = """
     import runpy
     from tfimm_resolver.transfer import download
-    download.RANGE_BYTES = int(sys.argv[2])  # only how much comes with one request
+    download.RANGE_BYTES = int(sys.argv[2])  # only the size of a range
     sys.argv[:] = ["tfimm-resolver", "resolve", sys.argv[1], *(f"--{word}" for word in sys.argv[3:])]
     runpy.run_module("tfimm_resolver", run_name="__main__")
 """
@@ -44,7 +44,7 @@ WITHOUT_FLOCK = """
 ONE_RANGE, SMALL_RANGE = str(8 << 20), str(1 << 14)
 LARGE = {"saved_model.pb": b"a graph", "variables/variables.data-00000-of-00001": random.Random(3).randbytes(50_000)}
 LARGE_OTHER = LARGE | {"variables/variables.data-00000-of-00001": random.Random(4).randbytes(50_000)}
-OTHER = MODEL | {"saved_model.pb": b"A GRAPH"}  # as long: sizes tell nothing
+OTHER = MODEL | {"saved_model.pb": b"A GRAPH"}  # of the same length: sizes do not differ
 
 
 _ERRORS = {
@@ -56,13 +56,13 @@ _ERRORS = {
 
 
 def no_flock(*_: object) -> None:
-    """What flock does on a disk that has none."""
+    """Fail as flock does on a file system without locks."""
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What lies in the root before, how the snippet is called, and what may be served after it; the last is the new model."""
+    """The root before, the arguments of the snippet, and the models that may be served afterwards; the last is the new one."""
 
     url: str
     before: Path
@@ -84,48 +84,48 @@ def _strace() -> None:
 
 @pytest.fixture
 def scene(request: pytest.FixtureRequest, host: Host, tmp_path: Path) -> Scene:
-    """One of the situations in which a process may die."""
-    place = tmp_path.resolve()  # strace compares texts
-    return _SCENES[request.param](host, place / "before", host.put("/other.tar.gz", tar_gz()))
+    """One of the situations in which a process may be killed."""
+    folder = tmp_path.resolve()  # strace compares strings
+    return _SCENES[request.param](host, folder / "before", host.put("/other.tar.gz", tar_gz()))
 
 
-def _cold(host: Host, before: Path, other: str) -> Scene:
+def _make_cold(host: Host, before: Path, other: str) -> Scene:
     return Scene(host.put("/m.tar.gz", tar_gz()), before, (ONE_RANGE,), (None, MODEL), (None, MODEL), other)
 
 
-def _in_ranges(host: Host, before: Path, other: str) -> Scene:
+def _make_ranged(host: Host, before: Path, other: str) -> Scene:
     return Scene(host.put("/m.tar.gz", tar_gz(LARGE)), before, (SMALL_RANGE,), (None, LARGE), (None, LARGE), other)
 
 
-def _as_a_stream(host: Host, before: Path, other: str) -> Scene:
+def _make_stream(host: Host, before: Path, other: str) -> Scene:
     url = host.put("/m.tar.gz", tar_gz(), ranges=False)
     return Scene(url, before, (ONE_RANGE,), (None, MODEL), (None, MODEL), other)
 
 
-def _resumed(host: Host, before: Path, other: str) -> Scene:
-    """Parts of a download that was killed lie there."""
-    scene = _in_ranges(host, before, other)
+def _make_resumed(host: Host, before: Path, other: str) -> Scene:
+    """The root has parts of a killed download."""
+    scene = _make_ranged(host, before, other)
     is_part = re.compile(r".*\.parts/\d+").fullmatch
     *_, last = (call for call in _changes(scene) if call.name in strace.WRITES and call.number == 1 and is_part(call.path))
-    end = strace.struck(last, "signal=KILL", before, RESOLVE, scene.url, *scene.arguments)
-    assert end.code == strace.KILLED and any(name.endswith(".parts") for name in left_in(before))
+    end = strace.run_with_fault(last, "signal=KILL", before, RESOLVE, scene.url, *scene.arguments)
+    assert end.code == strace.KILLED and any(name.endswith(".parts") for name in list_leftovers(before))
     return scene
 
 
-def _resumed_in_vain(host: Host, before: Path, other: str) -> Scene:
-    """Parts lie there of what the place does not have any more."""
-    scene = _resumed(host, before, other)
+def _make_outdated_parts(host: Host, before: Path, other: str) -> Scene:
+    """The root has parts of a version that the server no longer has."""
+    scene = _make_resumed(host, before, other)
     host.put("/m.tar.gz", tar_gz(LARGE_OTHER), etag='"two"')
     return replace(scene, may_serve=(None, LARGE_OTHER), hub_may_serve=(None, LARGE_OTHER))
 
 
-def _without_flock(host: Host, before: Path, other: str) -> Scene:
-    return replace(_cold(host, before, other), prelude=WITHOUT_FLOCK)
+def _make_without_flock(host: Host, before: Path, other: str) -> Scene:
+    return replace(_make_cold(host, before, other), prelude=WITHOUT_FLOCK)
 
 
-def _damaged(host: Host, before: Path, other: str) -> Scene:
-    """A tree lies there that tensorflow_hub takes for whole, but a file is short; the place has another model by now."""
-    scene = _cold(host, before, other)
+def _make_damaged(host: Host, before: Path, other: str) -> Scene:
+    """The root has a tree with a truncated file, which tensorflow_hub would load; the server has another model by now."""
+    scene = _make_cold(host, before, other)
     settings.set_dir(before)
     weights = Path(resolve(scene.url), "variables/variables.data-00000-of-00001")
     weights.write_bytes(weights.read_bytes()[:-1])
@@ -134,9 +134,9 @@ def _damaged(host: Host, before: Path, other: str) -> Scene:
     return replace(scene, may_serve=(None, OTHER), hub_may_serve=(damaged, None, OTHER))
 
 
-def _refreshed(host: Host, before: Path, other: str) -> Scene:
-    """A whole model lies there; the place has another one by now."""
-    scene = _cold(host, before, other)
+def _make_refreshed(host: Host, before: Path, other: str) -> Scene:
+    """The root has a complete model; the server has another one by now."""
+    scene = _make_cold(host, before, other)
     settings.set_dir(before)
     resolve(scene.url)
     host.put("/m.tar.gz", tar_gz(OTHER))
@@ -144,21 +144,21 @@ def _refreshed(host: Host, before: Path, other: str) -> Scene:
 
 
 _SCENES = {
-    "cold": _cold,
-    "in ranges": _in_ranges,
-    "as a stream": _as_a_stream,
-    "resumed": _resumed,
-    "resumed in vain": _resumed_in_vain,
-    "without flock": _without_flock,
-    "damaged": _damaged,
-    "refreshed": _refreshed,
+    "cold": _make_cold,
+    "in ranges": _make_ranged,
+    "as a stream": _make_stream,
+    "resumed": _make_resumed,
+    "outdated parts": _make_outdated_parts,
+    "without flock": _make_without_flock,
+    "damaged": _make_damaged,
+    "refreshed": _make_refreshed,
 }
 
 
 def _changes(scene: Scene) -> list[strace.Call]:
     root = scene.before.parent / "observed"
     _copy(scene.before, root)
-    return strace.changes(root, scene.prelude + RESOLVE, scene.url, *scene.arguments)
+    return strace.list_changes(root, scene.prelude + RESOLVE, scene.url, *scene.arguments)
 
 
 def _copy(before: Path, root: Path) -> None:
@@ -174,43 +174,45 @@ def _each(scene: Scene, calls: list[strace.Call], fault: str, code: str) -> Iter
         number, call = numbered
         root = scene.before.parent / f"root{number}"
         _copy(scene.before, root)
-        return call, root, strace.struck(call, fault, root, scene.prelude + code, scene.url, *scene.arguments)
+        return call, root, strace.run_with_fault(call, fault, root, scene.prelude + code, scene.url, *scene.arguments)
 
     with ThreadPoolExecutor(2) as pool:
         yield from pool.map(strike, enumerate(calls))
 
 
 @pytest.mark.parametrize("scene", _SCENES, indirect=True)
-def test_a_kill_at_any_call_leaves_a_model_absent_or_whole_and_the_next_one_mends(
+def test_after_a_kill_at_any_call_a_model_is_absent_or_complete_and_the_next_resolve_recovers(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = _changes(scene)
     if scene.prelude:
-        monkeypatch.setattr(fcntl, "flock", no_flock)  # the next ones run where this one did
+        monkeypatch.setattr(fcntl, "flock", no_flock)  # the next ones run without locks, too
     assert {"mkdir", "write", "rename", "unlink", "fsync"} <= {call.name for call in calls}
     for call, root, end in _each(scene, calls, "signal=KILL", RESOLVE):
-        # How many pieces a file is written in depends on how they came.
+        # The number of writes of a file depends on how its bytes arrived.
         assert end.code == strace.KILLED or (end.code == 0 and call.number > 1), (str(call), end)
         _check(scene, call, root)
 
 
 @pytest.mark.parametrize(("names", "error"), _ERRORS.values(), ids=_ERRORS)
 @pytest.mark.parametrize("scene", ["in ranges", "as a stream", "damaged", "refreshed"], indirect=True)
-def test_an_error_of_the_disk_at_any_call_is_told_and_leaves_nothing_half_made(
+def test_an_error_of_the_disk_at_any_call_is_reported_and_leaves_nothing_incomplete(
     scene: Scene, names: tuple[str, ...], error: str
 ) -> None:
-    calls = [call for call in _changes(scene) if call.name in names and not call.is_in_vain]
+    calls = [call for call in _changes(scene) if call.name in names and not call.has_failed]
     assert calls
     for call, root, end in _each(scene, calls, f"error={error}", COMMAND):
-        if "(INJECTED)" in end.log or call.number == 1:
-            # A disk that is full because of the parts may do without them.
-            went_on = "without keeping what comes" in end.err
-            assert end.code in ((0, CacheError.exit_code) if went_on else (CacheError.exit_code,)), (str(call), end)
+        # A tree that cannot be renamed, as on overlayfs, is removed without a rename: that succeeds.
+        is_removed = '.tmp") = -1 EXDEV' in end.log and end.code == 0
+        if not is_removed and ("(INJECTED)" in end.log or call.number == 1):
+            # If the parts filled the disk, the download succeeds without them.
+            retried = "without storing a partial download" in end.err
+            assert end.code in ((0, CacheError.exit_code) if retried else (CacheError.exit_code,)), (str(call), end)
             reason = f"is full|{os.strerror(getattr(errno, error))}"
             assert str(root) in end.err and re.search(reason, end.err), (str(call), end.err)
             assert "Traceback" not in end.err, end.err
-        # The parts of a download that can go on may stay; everything else goes, and by the one that failed.
-        assert [name for name in left_in(root) if not name.endswith(".parts")] == [], str(call)
+        # Parts that can be resumed may stay; everything else is removed by the failed process itself.
+        assert [name for name in list_leftovers(root) if not name.endswith(".parts")] == [], str(call)
         _check(scene, call, root)
 
 
@@ -220,10 +222,10 @@ def test_a_disk_without_kernel_locks_is_served(error: str, host: Host, tmp_path:
     url = host.put("/m.tar.gz", tar_gz())
     end = strace.run(root, COMMAND, url, ONE_RANGE, names=("flock",), options=("-e", f"inject=flock:error={error}"))
     assert error in end.log and end.code == 0, end
-    assert served(root, url) == MODEL and left_in(root) == []
+    assert read_cached_model(root, url) == MODEL and list_leftovers(root) == []
 
 
 def _check(scene: Scene, call: strace.Call, root: Path) -> None:
-    assert served(root, scene.url) in scene.may_serve, str(call)
-    assert served_by_hub(root, scene.url) in scene.hub_may_serve, str(call)
-    assert_next_one_mends(root, scene.url, scene.files, scene.other, refresh="refresh" in scene.arguments)
+    assert read_cached_model(root, scene.url) in scene.may_serve, str(call)
+    assert read_as_plain_hub(root, scene.url) in scene.hub_may_serve, str(call)
+    assert_next_resolve_recovers(root, scene.url, scene.files, scene.other, refresh="refresh" in scene.arguments)

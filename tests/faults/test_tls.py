@@ -1,4 +1,4 @@
-"""Certificates, proxies, netrc and the promise to open no socket: all as the environment says at the moment of the call."""
+"""Certificates, proxies, netrc and offline mode follow the environment at the moment of the call."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 import trustme
 
 from tests.archives import files_in
-from tests.faults import NOTHING, RANGES, WHOLE, Row, archive, files, left_in, outcome
-from tests.faults.origin import Host, says
+from tests.faults import COMPLETE, NOTHING, RANGES, Row, archive, check_outcome, files, list_kinds
+from tests.faults.origin import Host, answer_with
 from tests.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError, OfflineError
@@ -26,13 +26,13 @@ from tfimm_resolver.errors import FetchError, OfflineError
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 BASIC = "Basic " + base64.b64encode(b"ada:secret").decode()
 
-# What loops for ever is to fail soon.
+# An endless loop has to fail soon.
 pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """A certificate authority that nobody knows."""
+    """A certificate authority that is not trusted."""
     return trustme.CA()
 
 
@@ -55,7 +55,7 @@ def host(authority: trustme.CA) -> Iterator[Host]:
 
 @pytest.fixture
 def plain() -> Iterator[Host]:
-    """A host that does not."""
+    """A host without TLS."""
     with Host() as server:
         yield server
 
@@ -67,33 +67,33 @@ def proxy() -> Iterator[Proxy]:
         yield server
 
 
-def untrusted(source: str) -> Row:
-    """The outcome where nothing vouches for the certificate; the error says where was looked."""
+def make_untrusted_row(source: str) -> Row:
+    """Return a row for an untrusted certificate; the error names the bundle that was used."""
     return Row("", (), error=FetchError, words=("/m.tar.gz", "certificate", source), left=NOTHING)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_source_is_told(host: Host, cache_dir: Path) -> None:
+def test_an_untrusted_certificate_is_refused_and_the_bundle_is_named(host: Host, cache_dir: Path) -> None:
     handle = host.put("/m.tar.gz", archive())
-    outcome(handle, untrusted("certifi"), cache_dir)
-    assert host.asked == []
+    check_outcome(handle, make_untrusted_row("certifi"), cache_dir)
+    assert host.requests == []
 
 
 @pytest.mark.parametrize("variable", BUNDLES)
-def test_a_bundle_is_honoured_from_the_next_call_on(
+def test_a_bundle_is_used_from_the_next_call_on(
     variable: str, bundle: str, host: Host, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = host.put("/m.tar.gz", archive())
-    outcome(handle, untrusted("certifi"), cache_dir)
+    check_outcome(handle, make_untrusted_row("certifi"), cache_dir)
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     monkeypatch.setenv(variable, str(other))
-    outcome(handle, untrusted(f"{variable}={other}"), cache_dir)
+    check_outcome(handle, make_untrusted_row(f"{variable}={other}"), cache_dir)
     monkeypatch.setenv(variable, bundle)
-    assert files_in(resolve(handle)) == files() and len(host.asked) == RANGES and host.twice_bytes() == 0
+    assert files_in(resolve(handle)) == files() and len(host.requests) == RANGES and host.count_resent_bytes() == 0
     monkeypatch.delenv(variable)
     with pytest.raises(FetchError, match="certifi"):
         resolve(handle, refresh=True)
-    assert left_in(cache_dir) == WHOLE
+    assert list_kinds(cache_dir) == COMPLETE
 
 
 @pytest.mark.parametrize("variable", BUNDLES)
@@ -106,16 +106,18 @@ def test_a_bundle_that_cannot_be_read_is_named(
         path.write_text(content)
     monkeypatch.setenv(variable, str(path))
     row = Row("", (), error=FetchError, words=(variable, str(path)), left=NOTHING)
-    outcome(host.put("/m.tar.gz", archive()), row, cache_dir)
+    check_outcome(host.put("/m.tar.gz", archive()), row, cache_dir)
 
 
 @pytest.mark.parametrize("path", ["/True.tar.gz", "/False.tar.gz"])
 @pytest.mark.parametrize("validation", ["true", "false"])
-def test_a_place_out_of_reach_is_not_taken_for_a_bundle_that_cannot_be_read(
+def test_a_connection_error_is_not_mistaken_for_an_unreadable_bundle(
     validation: str, path: str, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", validation)
-    outcome(f"https://127.0.0.1:9{path}", Row("", (), error=OfflineError, words=("out of reach",), left=NOTHING), cache_dir)
+    check_outcome(
+        f"https://127.0.0.1:9{path}", Row("", (), error=OfflineError, words=("cannot be reached",), left=NOTHING), cache_dir
+    )
 
 
 def test_a_certificate_of_another_host_is_refused(
@@ -125,7 +127,7 @@ def test_a_certificate_of_another_host_is_refused(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("example.org").configure_cert(context)
     with Host(context) as host:
-        outcome(host.put("/m.tar.gz", archive()), untrusted(f"SSL_CERT_FILE={bundle}"), cache_dir)
+        check_outcome(host.put("/m.tar.gz", archive()), make_untrusted_row(f"SSL_CERT_FILE={bundle}"), cache_dir)
 
 
 def test_without_validation_it_works_and_warns(
@@ -141,33 +143,33 @@ def test_without_validation_it_works_and_warns(
         resolve(handle, refresh=True)
 
 
-def test_a_redirect_from_https_to_http_is_refused_and_both_are_told(
+def test_a_redirect_from_https_to_http_is_refused_and_both_urls_are_shown(
     bundle: str, host: Host, plain: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
     to = plain.put("/real.tar.gz?signature=secret", archive())
-    handle = host.put("/m.tar.gz", b"", says(302, b"", Location=to))
+    handle = host.put("/m.tar.gz", b"", answer_with(302, b"", Location=to))
     row = Row("", (), error=FetchError, words=(handle, f"{plain.url}/real.tar.gz"), left=NOTHING)
-    assert "secret" not in outcome(handle, row, cache_dir)
-    assert plain.asked == [] and len(host.asked) == 1
+    assert "secret" not in check_outcome(handle, row, cache_dir)
+    assert plain.requests == [] and len(host.requests) == 1
 
 
 def test_a_redirect_from_http_to_https_is_followed(
     bundle: str, host: Host, plain: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
-    handle = plain.put("/m.tar.gz", b"", says(302, b"", Location=host.put("/real.tar.gz", archive())))
+    handle = plain.put("/m.tar.gz", b"", answer_with(302, b"", Location=host.put("/real.tar.gz", archive())))
     assert files_in(resolve(handle)) == files()
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """A forward proxy on loopback, one request a connection; it remembers what it was asked."""
+    """A forward proxy on loopback with one request per connection; it logs the requests."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Forward)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.heads: list[str] = []
         self.refusal, self.drops = b"", 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -189,21 +191,21 @@ class _Forward(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         method, target, _ = self.rfile.readline().decode().split()
         fields = [line for line in iter(self.rfile.readline, b"\r\n") if not line.lower().startswith(b"connection:")]
-        self.server.asked.append(f"{method} {target}")
+        self.server.requests.append(f"{method} {target}")
         self.server.heads.append(b"".join(fields).decode())
         self.server.drops -= 1
         if self.server.refusal or self.server.drops >= 0:
             self.wfile.write(self.server.refusal)
             return
-        place = urlsplit(f"//{target}" if method == "CONNECT" else target)
-        with contextlib.suppress(OSError), socket.create_connection((place.hostname or "", place.port or 80)) as upstream:
+        parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
+        with contextlib.suppress(OSError), socket.create_connection((parts.hostname or "", parts.port or 80)) as upstream:
             if method == "CONNECT":
                 self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
             else:
-                path = place._replace(scheme="", netloc="").geturl()
+                path = parts._replace(scheme="", netloc="").geturl()
                 fields = [field for field in fields if not field.lower().startswith(b"proxy-")]
                 upstream.sendall(f"{method} {path} HTTP/1.1\r\nConnection: close\r\n".encode() + b"".join(fields) + b"\r\n")
-                # This proxy ends the connection, too, and says so.
+                # This proxy closes the connection, and declares it.
                 self.wfile.write(upstream.recv(1 << 16).replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
             self._pump(upstream)
 
@@ -211,84 +213,88 @@ class _Forward(socketserver.StreamRequestHandler):
         other = {upstream: self.connection, self.connection: upstream}
         while True:
             for ready in select.select(list(other), [], [], 30)[0]:
-                piece = ready.recv(1 << 16)
-                if not piece:
+                chunk = ready.recv(1 << 16)
+                if not chunk:
                     return
-                other[ready].sendall(piece)
+                other[ready].sendall(chunk)
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
-def test_http_goes_through_the_proxy_that_is_set_at_the_call(
+def test_http_uses_the_proxy_that_is_set_at_the_call(
     variable: str, plain: Host, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = plain.put("/m.tar.gz", archive())
     resolve(handle)
-    assert proxy.asked == []
+    assert proxy.requests == []
     monkeypatch.setenv(variable, proxy.url)
     assert files_in(resolve(handle, refresh=True)) == files()
-    assert proxy.asked == [f"GET {handle}"] * RANGES and plain.twice_bytes() == len(archive())
+    assert proxy.requests == [f"GET {handle}"] * RANGES and plain.count_resent_bytes() == len(archive())
 
 
 @pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY"])
 @pytest.mark.parametrize(
     ("value", "is_direct"), [("127.0.0.1", True), ("*", True), ("example.org,127.0.0.0/8", True), ("example.org", False)]
 )
-def test_no_proxy_is_honoured(
+def test_no_proxy_is_respected(
     value: str, is_direct: bool, variable: str, plain: Host, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setenv(variable, value)
     assert files_in(resolve(plain.put("/m.tar.gz", archive(1000)))) == files(1000)
-    assert (proxy.asked == []) == is_direct
+    assert (proxy.requests == []) == is_direct
 
 
-def test_https_goes_through_a_tunnel_with_the_proxys_own_credentials(
+def test_https_uses_a_tunnel_with_the_credentials_of_the_proxy(
     bundle: str, host: Host, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//ada:secret@"))
     assert files_in(resolve(host.put("/m.tar.gz", archive()))) == files()
-    assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{host.port}"}
+    assert set(proxy.requests) == {f"CONNECT 127.0.0.1:{host.port}"}
     assert all(f"Proxy-Authorization: {BASIC}" in head for head in proxy.heads)
-    assert all("secret" not in str(asked.headers) and "proxy-authorization" not in asked.headers for asked in host.asked)
+    assert all(
+        "secret" not in str(request.headers) and "proxy-authorization" not in request.headers for request in host.requests
+    )
 
 
-def test_a_tunnel_does_not_vouch_for_a_certificate(
+def test_a_tunnel_does_not_make_a_certificate_trusted(
     host: Host, proxy: Proxy, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", proxy.url)
-    outcome(host.put("/m.tar.gz", archive()), untrusted("certifi"), cache_dir)
+    check_outcome(host.put("/m.tar.gz", archive()), make_untrusted_row("certifi"), cache_dir)
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "https_proxy"])
-def test_a_connection_that_a_proxy_drops_is_made_again(
+def test_a_connection_that_a_proxy_drops_is_retried(
     variable: str, plain: Host, host: Host, bundle: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
     monkeypatch.setenv(variable, proxy.url)
     proxy.drops = 1
-    place = plain if variable == "http_proxy" else host
-    assert files_in(resolve(place.put("/m.tar.gz", archive(1000)))) == files(1000)
-    assert len(proxy.asked) == 2
+    server = plain if variable == "http_proxy" else host
+    assert files_in(resolve(server.put("/m.tar.gz", archive(1000)))) == files(1000)
+    assert len(proxy.requests) == 2
 
 
-def test_a_proxy_that_refuses_or_is_gone_is_told(
+def test_a_proxy_that_refuses_or_is_down_is_reported(
     plain: Host, host: Host, proxy: Proxy, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    for variable, place in (("http_proxy", plain), ("https_proxy", host)):
+    for variable, server in (("http_proxy", plain), ("https_proxy", host)):
         monkeypatch.setenv(variable, proxy.url.replace("//", "//ada:secret@"))
-        handle = place.put("/m.tar.gz", archive())
-        text = outcome(handle, Row("", (), error=kind(variable), words=(handle, "407"), left=NOTHING), cache_dir)
-        assert "secret" not in text and len(proxy.asked) <= 2
+        handle = server.put("/m.tar.gz", archive())
+        text = check_outcome(
+            handle, Row("", (), error=get_error_class(variable), words=(handle, "407"), left=NOTHING), cache_dir
+        )
+        assert "secret" not in text and len(proxy.requests) <= 2
         monkeypatch.setenv(variable, "http://ada:secret@127.0.0.1:9")
-        text = outcome(handle, Row("", (), error=OfflineError, words=(handle, "proxy"), left=NOTHING), cache_dir)
+        text = check_outcome(handle, Row("", (), error=OfflineError, words=(handle, "proxy"), left=NOTHING), cache_dir)
         assert "secret" not in text
-    assert plain.asked == host.asked == []
+    assert plain.requests == host.requests == []
 
 
-def kind(variable: str) -> type[FetchError]:
-    """A plain proxy answers in the place of the server; a tunnel is never made."""
+def get_error_class(variable: str) -> type[FetchError]:
+    """Return the class of the error: a plain proxy responds instead of the server; a tunnel is not established."""
     return FetchError if variable == "http_proxy" else OfflineError
 
 
@@ -302,7 +308,7 @@ def test_the_credentials_of_a_netrc_file_go_to_their_host_only(
     resolve(there)
     resolve(elsewhere)
     for path, expected in (("/m.tar.gz", {BASIC}), ("/n.tar.gz", {None})):
-        assert {asked.headers.get("authorization") for asked in plain.asked if asked.path == path} == expected
+        assert {request.headers.get("authorization") for request in plain.requests if request.path == path} == expected
 
 
 OFFLINE = """
@@ -316,27 +322,27 @@ OFFLINE = """
             print(resolve(handle))
         except OfflineError as error:
             print(error)
-    # A host's own name is no socket; a lock bears it.
+    # Reading the host name for a lock file is not a connection.
     print("sockets:", [event for event in events if event != "socket.gethostname"])
 """
 
 
-def test_offline_no_socket_is_made_not_even_for_a_moment(plain: Host) -> None:
+def test_offline_no_socket_is_created(plain: Host) -> None:
     handle = plain.put("/m.tar.gz", archive(1000))
     path = resolve(handle)
     for load_format in ("AUTO", "UNCOMPRESSED"):
         handles = (handle, f"{handle}.zip", "https://tfhub.dev/a/b/1", "gs://bucket/m.tar.gz")
         printed = run(OFFLINE, *handles, TFIMM_RESOLVER_OFFLINE="1", TFHUB_MODEL_LOAD_FORMAT=load_format)
         assert path in printed and printed.endswith("sockets: []"), printed
-    assert len(plain.asked) == 1
+    assert len(plain.requests) == 1
 
 
 def test_offline_a_miss_names_handle_root_and_ways_out(plain: Host, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     handle = plain.put("/m.tar.gz", archive(1000))
     words = (handle, str(cache_dir), "TFIMM_RESOLVER_OFFLINE", "set_model_cache")
-    outcome(handle, Row("", (), error=OfflineError, words=words, left=NOTHING), cache_dir)
-    assert plain.asked == []
+    check_outcome(handle, Row("", (), error=OfflineError, words=words, left=NOTHING), cache_dir)
+    assert plain.requests == []
 
 
 def test_the_guard_of_the_offline_test_sees_a_socket(plain: Host) -> None:

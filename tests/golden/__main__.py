@@ -1,4 +1,4 @@
-"""``python -m tests.golden``: shows what differs between a base commit and the working tree."""
+"""``python -m tests.golden``: shows how the behaviour of the working tree differs from that of a base commit."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.golden.stage import Stage, WrongTreeError
 BASE = "4989c61add3ef0715da996c362667a87f572b7ae"
 EXIT_DIFFERENT, EXIT_FAILED = 1, 2
 _FOLDER_LENGTH = 64
-"""Roots have names of one length, so that columns of tables have one width."""
+"""All roots have paths of this length, so that tables have the same column widths."""
 
 
 class ScenarioError(Exception):
-    """A scenario raised, which says nothing about the trees; its cause tells where."""
+    """A scenario has a bug, so its result says nothing about the trees; the cause is its exception."""
 
 
 def main(
@@ -37,26 +37,26 @@ def main(
     base: str = BASE,
     accepted_file: Path = compare.ACCEPTED_FILE,
 ) -> int:
-    """Run what was asked for; return 0 if nothing differs, or only as accepted.
+    """Run the command line; return 0 if there are only accepted differences.
 
     Args:
         argv: the command line.
         repository: the clone whose commits and working tree are compared.
         base: the commit to which differences are accepted.
-        accepted_file: the list of these.
+        accepted_file: the list of accepted differences.
     """
     load_all()
-    arguments = _parser(base).parse_args(argv)
-    names = _chosen(arguments.only)
+    arguments = _make_parser(base).parse_args(argv)
+    names = _select_names(arguments.only)
     if not names:
         return _fail(f"no scenario matches {', '.join(arguments.only)}; --list shows their names")
     if arguments.list:
         for name in names:
-            _say(f"{name:<36} {(SCENARIOS[name].__doc__ or '').splitlines()[0]}")
+            _print(f"{name:<36} {(SCENARIOS[name].__doc__ or '').splitlines()[0]}")
         return 0
     try:
         with tempfile.TemporaryDirectory(prefix="golden-") as folder:
-            sides = _trees(arguments, Path(folder), repository)
+            sides = _prepare_trees(arguments, Path(folder), repository)
             if arguments.show:
                 for name, recordings in _run_all(names, sides[1:], arguments.jobs):
                     _show(name, recordings[0])
@@ -74,7 +74,7 @@ def main(
         return _fail(str(error))
 
 
-def _parser(base: str) -> argparse.ArgumentParser:
+def _make_parser(base: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__)
     parser.add_argument("--base", metavar="COMMIT", default=base, help="default %(default)s, which the accepted list is for")
     parser.add_argument("--against", metavar="COMMIT", help="compare with this commit instead of the working tree")
@@ -86,7 +86,7 @@ def _parser(base: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _trees(arguments: argparse.Namespace, folder: Path, repository: Path) -> list[Path]:
+def _prepare_trees(arguments: argparse.Namespace, folder: Path, repository: Path) -> list[Path]:
     """Return the base tree and the one that is compared with it."""
     base = trees.check_out(trees.find_commit(arguments.base, repository), folder / "base", repository)
     if not arguments.against:
@@ -94,7 +94,7 @@ def _trees(arguments: argparse.Namespace, folder: Path, repository: Path) -> lis
     return [base, trees.check_out(trees.find_commit(arguments.against, repository), folder / "against", repository)]
 
 
-def _chosen(patterns: Sequence[str]) -> list[str]:
+def _select_names(patterns: Sequence[str]) -> list[str]:
     return [name for name in SCENARIOS if not patterns or any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
 
 
@@ -150,18 +150,18 @@ def _accept(reason: str, accepted: Accepted, found: Iterable[Difference], names:
         **dict.fromkeys(new, reason),
     }
     compare.write_accepted(Accepted(accepted.base, reasons), file)
-    _say(f"accepted {len(new)} differences, removed {len(gone)} that are not there any more")
+    _print(f"accepted {len(new)} differences, removed {len(gone)} that are not there any more")
     return 0
 
 
 def _report(found: Sequence[Difference], accepted: Accepted, names: Sequence[str], seconds: float) -> int:
     new, gone = compare.split(found, accepted.reasons, names)
     for one in new:
-        _say(f"=== {one.scenario}: {one.section}\n{one.shown}\n")
+        _print(f"=== {one.scenario}: {one.section}\n{one.context}\n")
     for one in gone:
         reason = accepted.reasons[one]
-        _say(f"=== {one.scenario}: {one.section}\naccepted, but not there any more ({reason}):\n{one.diff}\n")
-    _say(
+        _print(f"=== {one.scenario}: {one.section}\naccepted, but not there any more ({reason}):\n{one.diff}\n")
+    _print(
         f"{len(names)} scenarios in {seconds:.0f} s: {len(new)} new differences, "
         f"{len(found) - len(new)} accepted, {len(gone)} accepted but gone"
     )
@@ -169,14 +169,14 @@ def _report(found: Sequence[Difference], accepted: Accepted, names: Sequence[str
 
 
 def _show(name: str, recording: Recording) -> None:
-    _say(f"=== {name}")
+    _print(f"=== {name}")
     for section, lines in recording.items():
-        _say(f"--- {section}")
+        _print(f"--- {section}")
         for line in lines:
-            _say(f"  {line}")
+            _print(f"  {line}")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -37,7 +37,7 @@ class Difference:
     scenario: str
     section: str
     diff: str
-    shown: str = field(default="", compare=False)
+    context: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -54,31 +54,31 @@ def find_differences(scenario: str, before: Recording, after: Recording) -> list
     for section in dict.fromkeys([*before, *after]):
         old, new = before.get(section, []), after.get(section, [])
         if list(old) != list(new) or (section in before) != (section in after):
-            found.append(Difference(scenario, section, _signed(old, new), _unified(old, new)))
+            found.append(Difference(scenario, section, _format_changes(old, new), _format_context(old, new)))
     return found
 
 
-def _signed(old: Sequence[str], new: Sequence[str]) -> str:
+def _format_changes(old: Sequence[str], new: Sequence[str]) -> str:
     lines = list(difflib.unified_diff(old, new, n=0, lineterm=""))[2:]
     return "\n".join("" if line.startswith("@@") else line for line in lines).strip("\n")
 
 
-def _unified(old: Sequence[str], new: Sequence[str]) -> str:
+def _format_context(old: Sequence[str], new: Sequence[str]) -> str:
     return "\n".join(list(difflib.unified_diff(old, new, n=3, lineterm=""))[2:])
 
 
 def split(
     found: Iterable[Difference], accepted: Iterable[Difference], scenarios: Iterable[str]
 ) -> tuple[list[Difference], list[Difference]]:
-    """Return the differences that nobody accepted, and accepted ones that these scenarios do not show any more."""
-    found, accepted, ran = list(found), list(accepted), set(scenarios)
+    """Return the new differences, and the accepted ones that these scenarios no longer show."""
+    found, accepted, names = list(found), list(accepted), set(scenarios)
     new = [one for one in found if one not in accepted]
-    gone = [one for one in accepted if one.scenario in ran and one not in found]
+    gone = [one for one in accepted if one.scenario in names and one not in found]
     return new, gone
 
 
 def read_accepted(file: Path, base: str) -> Accepted:
-    """Read the list of intended differences to a base commit; it is empty where there is none, or one for another base."""
+    """Read the list of intended differences to a base commit; it is empty if there is none for this base."""
     facts = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if facts.get("base") != base:
         return Accepted(base, {})

@@ -1,4 +1,4 @@
-"""What lies in a directory after a run: every path with its rights and hash, texts and bundles in full."""
+"""The content of a directory after a run: every path with its mode and hash, texts and bundles in full."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TEXT_BYTES_MAX = 1 << 15
 _TEXT_ENDINGS = (".txt", ".toml", ".json", ".lock", "trusted_list")
 
 _TIMED_ENDINGS = (".pyc", ".metadata")
-"""Files of Python's and of huggingface_hub's that hold a time: their hashes are left out."""
+"""Files of Python and huggingface_hub that contain a time, so that their hashes are omitted."""
 
 
 def split_lines(text: str) -> list[str]:
-    """Split at ends of lines only; a missing last one, or a carriage return, shows."""
+    """Split at line feeds only; mark a missing last line feed, and escape carriage returns."""
     lines = text.split("\n")
     if lines[-1]:
         lines[-1] += " (without an end of line)"
@@ -38,12 +38,12 @@ def walk(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def show_content(path: Path, name: str, normaliser: Normaliser) -> str | None:
-    """Return the content of a text or a bundle line by line; None for all else, which the list of files covers by a hash."""
+    """Return the content of a text or a bundle line by line; None for other files, whose hash is in the list of files."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _TEXT_BYTES_MAX:
         return None
     data = path.read_bytes()
     if not name.endswith(_TEXT_ENDINGS):
-        if not normaliser.holds_places(data):
+        if not normaliser.contains_paths(data):
             return None
         normaliser.digests.setdefault(hashlib.sha256(data).hexdigest(), f"<sha256 of {path.name}>")
         if tarfile.is_tarfile(path):
@@ -54,7 +54,7 @@ def show_content(path: Path, name: str, normaliser: Normaliser) -> str | None:
 
 
 def _members(data: bytes) -> str:
-    """Return one line for each member of a tar, and its texts in full; a tar that is cut ends with a line that says so."""
+    """Return one line for each member of a tar, and its texts in full; a truncated tar ends with a line that says so."""
     lines = [f"{len(data)} bytes"]
     try:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -74,7 +74,7 @@ def _member(info: tarfile.TarInfo, file: IO[bytes] | None) -> list[str]:
 
 
 def list_path(path: Path, name: str, normaliser: Normaliser) -> str:
-    """One line for a path: its kind and rights, and the hash of its bytes."""
+    """Return one line for a path: its type, mode and hash."""
     facts = path.lstat()
     mode = stat.filemode(facts.st_mode)
     if stat.S_ISLNK(facts.st_mode):
@@ -82,8 +82,6 @@ def list_path(path: Path, name: str, normaliser: Normaliser) -> str:
     if not stat.S_ISREG(facts.st_mode) or name.endswith(_TIMED_ENDINGS):
         return f"{name} {mode}"
     data = path.read_bytes()
-    # What is shown in full, or holds a path or port of this run, would have another hash each time.
-    is_shown = name.endswith(_TEXT_ENDINGS) or normaliser.holds_places(data)
-    return (
-        f"{name} {mode} {'shown as text' if is_shown and len(data) <= _TEXT_BYTES_MAX else hashlib.sha256(data).hexdigest()}"
-    )
+    # Texts are shown in full. A file with a path or port of this run has another hash in every run.
+    is_text = name.endswith(_TEXT_ENDINGS) or normaliser.contains_paths(data)
+    return f"{name} {mode} {'shown as text' if is_text and len(data) <= _TEXT_BYTES_MAX else hashlib.sha256(data).hexdigest()}"

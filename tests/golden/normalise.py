@@ -1,6 +1,6 @@
-"""Replaces what differs between two runs of the same code: paths, ports, times, process numbers, random words.
+"""Replaces what differs between two runs of the same code: paths, ports, times, process ids, random tokens.
 
-Every rule names one kind of value and leaves the text around it alone, so that a changed word, number or hash still shows.
+Every rule matches one kind of value and keeps the text around it, so that any other change still shows.
 """
 
 from __future__ import annotations
@@ -51,52 +51,52 @@ class Normaliser:
         self._names: dict[str, str] = {}
 
     def learn(self, texts: Iterable[str]) -> None:
-        """Remember the hash of every URL in the texts that changes with the run, as caches are named after such hashes."""
+        """Remember the hash of every URL that differs between runs: cache entries are named after such hashes."""
         for url in sorted({url for text in texts for url in _URL.findall(text)}):
             for key in _keys(url) | self._keys_on_host(url):
                 if self._varies(key):
-                    shown = self._replace_places(key)
-                    self._names.setdefault(hashlib.sha1(key.encode()).hexdigest(), f"<sha1 {shown}>")
-                    self._names.setdefault(hashlib.sha256(key.encode()).hexdigest()[:12], f"<hash {shown}>")
+                    replacement = self._replace_paths(key)
+                    self._names.setdefault(hashlib.sha1(key.encode()).hexdigest(), f"<sha1 {replacement}>")
+                    self._names.setdefault(hashlib.sha256(key.encode()).hexdigest()[:12], f"<hash {replacement}>")
 
     def replace(self, text: str) -> str:
-        """Return the text without what changes with the run."""
-        for digest, shown in self.digests.items():
-            text = text.replace(digest, shown)
-        text = re.sub(r"(?<![0-9a-f])(?:[0-9a-f]{40}|[0-9a-f]{12})(?![0-9a-f])", self._name, text)
-        text = self._replace_places(text)
+        """Return the text without values that differ between runs."""
+        for digest, replacement in self.digests.items():
+            text = text.replace(digest, replacement)
+        text = re.sub(r"(?<![0-9a-f])(?:[0-9a-f]{40}|[0-9a-f]{12})(?![0-9a-f])", self._find_name, text)
+        text = self._replace_paths(text)
         for pattern, replacement in _RULES:
             text = pattern.sub(replacement, text)
         return text
 
-    def holds_places(self, data: bytes) -> bool:
-        """Whether a path or an address of this run is in the bytes."""
-        places = [*map(str, self.folders.values()), *self.addresses.values()]
-        return any(place.encode() in data for place in places)
+    def contains_paths(self, data: bytes) -> bool:
+        """Return whether the bytes contain a path or an address of this run."""
+        values = [*map(str, self.folders.values()), *self.addresses.values()]
+        return any(value.encode() in data for value in values)
 
-    def _name(self, found: re.Match[str]) -> str:
+    def _find_name(self, found: re.Match[str]) -> str:
         return self._names.get(found[0], found[0])
 
     def _keys_on_host(self, url: str) -> set[str]:
-        """Return what a cache may hash of a repository whose host is the configured one, and so is not written down."""
+        """Return what a cache may hash for a repository on the configured host, which its handle does not contain."""
         address = self.addresses.get("<git>")
         is_short = address and url.startswith("github://") and address not in url
         return _keys(url.replace("github://", f"github://{address}/")) if is_short else set()
 
     def _varies(self, text: str) -> bool:
-        return self._replace_places(text) != text
+        return self._replace_paths(text) != text
 
-    def _replace_places(self, text: str) -> str:
-        for shown, folder in sorted(self.folders.items(), key=lambda item: -len(str(item[1]))):
-            text = text.replace(str(folder), shown)
-        for shown, address in self.addresses.items():
-            # Hubs write an address into file names with another separator.
-            text = re.sub(re.escape(address).replace(":", "[:_-]") + r"(?!\d)", shown, text)
+    def _replace_paths(self, text: str) -> str:
+        for replacement, folder in sorted(self.folders.items(), key=lambda item: -len(str(item[1]))):
+            text = text.replace(str(folder), replacement)
+        for replacement, address in self.addresses.items():
+            # File names of the hub contain an address with another separator.
+            text = re.sub(re.escape(address).replace(":", "[:_-]") + r"(?!\d)", replacement, text)
         return text
 
 
 def _keys(url: str) -> set[str]:
-    """Return what a cache may hash of a model with that URL."""
+    """Return what a cache may hash for a model with that URL."""
     url = url.rstrip(".,;:)")
     bare = url.partition("#")[0].rstrip("/")
     keys = {url, bare, re.sub(r"[?&]tf-hub-format=\w+", "", bare), bare.partition("?")[0]}

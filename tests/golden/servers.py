@@ -1,7 +1,17 @@
 """The only module here that imports helpers of other tests: loopback servers and archives."""
 
-from tests.archives import MODEL, REAL, member, packed, tar_gz, tar_of
-from tests.faults.origin import Host, cut, flipped, framed, gone, on, says, stalled, with_header
+from tests.archives import MODEL, REAL, gzip_tar, member, tar_gz, tar_of
+from tests.faults.origin import (
+    Host,
+    answer_with,
+    cut,
+    flip_bits,
+    on_request,
+    reset_connection,
+    set_framing,
+    set_header,
+    stall_after,
+)
 from tests.git_host import GitHost
 from tests.hugging_face import HuggingFace
 from tests.kaggle import Kaggle
@@ -17,16 +27,16 @@ __all__ = [
     "HuggingFace",
     "Kaggle",
     "Origin",
+    "answer_with",
     "cut",
-    "flipped",
-    "framed",
-    "gone",
+    "flip_bits",
+    "gzip_tar",
     "member",
-    "on",
-    "packed",
-    "says",
-    "stalled",
+    "on_request",
+    "reset_connection",
+    "set_framing",
+    "set_header",
+    "stall_after",
     "tar_gz",
     "tar_of",
-    "with_header",
 ]

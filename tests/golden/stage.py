@@ -57,12 +57,12 @@ class WrongTreeError(Exception):
 
 
 class StoppedError(Exception):
-    """A scenario needs what an earlier command did not give; the recording says so, and ends there."""
+    """A scenario needs a result that an earlier command did not give; the recording ends with this error."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that ended: as it was, before anything is replaced."""
+    """The result of a process, before normalisation."""
 
     code: int | None
     out: str
@@ -70,10 +70,10 @@ class Finished:
 
 
 class Stage:
-    """What a scenario works with; use it as a context manager, then ask for its ``recording``.
+    """The environment of a scenario; use it as a context manager, then read its ``recording``.
 
     Attributes:
-        cache: the root of URL handles, not made yet.
+        cache: the root of URL handles, which does not exist yet.
         project: the working directory of every command.
         environment: variables of every command; a scenario may change them.
     """
@@ -125,24 +125,24 @@ class Stage:
 
     @functools.cached_property
     def mirror(self) -> Origin:
-        """Another one."""
+        """A second plain server."""
         return self._serve("mirror", Origin())
 
     @functools.cached_property
     def host(self) -> Host:
-        """A server that answers ranges, and breaks as a scenario wants it."""
+        """A server that supports ranges, and fails as a scenario demands."""
         return self._serve("host", Host())
 
     @functools.cached_property
     def git(self) -> GitHost:
-        """A server of git repositories; commands ask it in place of GitHub."""
+        """A server of git repositories; commands use it in place of GitHub."""
         server = self._serve("git", GitHost(self._stores))
         self.environment["TFIMM_GITHUB_URL"] = server.url
         return server
 
     @functools.cached_property
     def kaggle(self) -> Kaggle:
-        """A stand-in for Kaggle."""
+        """A fake of Kaggle."""
         server: Kaggle = self._open.enter_context(Kaggle())
         self._know("kaggle", server.url)
         self._know("kaggle-storage", server.storage_url)
@@ -151,7 +151,7 @@ class Stage:
 
     @functools.cached_property
     def hugging_face(self) -> HuggingFace:
-        """A stand-in for Hugging Face."""
+        """A fake of Hugging Face."""
         server = self._serve("hugging-face", HuggingFace())
         self._know("hugging-face-storage", f"http://localhost:{server.storage.server_port}")
         self.environment["HF_ENDPOINT"] = server.url
@@ -159,7 +159,7 @@ class Stage:
 
     @functools.cached_property
     def gcs(self) -> Gcs:
-        """A stand-in for Google Cloud Storage, with an empty bucket named ``bucket``."""
+        """A fake of Google Cloud Storage, with an empty bucket named ``bucket``."""
         server = self._serve("gcs", Gcs())
         server.bucket()
         self.environment["STORAGE_EMULATOR_HOST"] = server.url
@@ -176,7 +176,7 @@ class Stage:
         return self._run(title, f"{_ATTEMPT}\n{code}\n", arguments, "", environment, before=_LOG)
 
     def record(self, title: str, text: str) -> None:
-        """Record something else."""
+        """Add a section to the recording."""
         self._sections.append((f"{len(self._sections) + 1}. {title}", text))
 
     def put_files(self, folder: str | Path, files: Mapping[str, bytes]) -> None:
@@ -195,7 +195,7 @@ class Stage:
         self._inside(path).symlink_to(target)
 
     def remove(self, path: str | Path) -> None:
-        """Remove a file, or a folder with all that is in it."""
+        """Remove a file, or a folder with its content."""
         path = self._inside(path)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -210,7 +210,7 @@ class Stage:
         """
         resolved = Path(os.path.normpath(path))
         if self.root not in resolved.parents:
-            raise StoppedError(f"the scenario cannot go on: {str(path)!r} is not below its root")
+            raise StoppedError(f"the scenario cannot continue: {str(path)!r} is not below its root")
         return resolved
 
     def _run(
@@ -260,8 +260,8 @@ class Stage:
             self._addresses,
         )
         files = list(walk(self.root))
-        for name, asked in self._requests():
-            self._sections.append((f"requests to {name}", "\n".join(asked) or "none"))
+        for name, requests in self._list_requests():
+            self._sections.append((f"requests to {name}", "\n".join(requests) or "none"))
         for path, text in files:
             content = show_content(path, text, normaliser)
             if content is not None:
@@ -271,12 +271,12 @@ class Stage:
         recording = {normaliser.replace(title): normaliser.replace(text).splitlines() for title, text in self._sections}
         self.recording = {**recording, "files": listing}
 
-    def _requests(self) -> Iterator[tuple[str, list[str]]]:
-        known = vars(self)  # a property is there once it was asked for
+    def _list_requests(self) -> Iterator[tuple[str, list[str]]]:
+        known = vars(self)  # a cached property is in it once it was used
         for name in ("origin", "mirror", "git"):
             if name in known:
-                yield name, list(known[name].asked)
+                yield name, list(known[name].requests)
         hosts = {"host": "host" in known and self.host, "kaggle": "kaggle" in known and self.kaggle.api}
         for name, host in hosts.items():
             if host:
-                yield name, [f"{one.method} {one.path} {one.headers.get('range', '')}".strip() for one in host.asked]
+                yield name, [f"{one.method} {one.path} {one.headers.get('range', '')}".strip() for one in host.requests]

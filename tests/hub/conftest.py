@@ -1,4 +1,4 @@
-"""A host with repositories, which is the configured one, and a directory of the hub for each test."""
+"""A git host, set as TFIMM_GITHUB_URL, and a hub directory for each test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfimm_resolver import hub
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHost]:
-    """An empty host."""
+    """A git host without repositories."""
     with GitHost(tmp_path / "host") as server:
         monkeypatch.setenv("TFIMM_GITHUB_URL", server.url)
         yield server
@@ -21,7 +21,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHost]:
 
 @pytest.fixture(autouse=True)
 def hub_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where all of it is kept; not made yet."""
+    """The hub directory, which does not exist yet."""
     monkeypatch.setenv("TFIMM_HUB_DIR", str(tmp_path / "hub"))
     yield tmp_path / "hub"
     hub.set_dir(None)

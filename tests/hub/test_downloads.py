@@ -1,4 +1,4 @@
-"""Files from a URL: where they are put, when they are fetched, and with what they are compared."""
+"""Tests of files from a URL: where they are stored, when they are downloaded, and how they are checked."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ BODY = random.Random(3).randbytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
-def packed(value: int = 1) -> bytes:
-    """Weights: one number."""
+def make_weights(value: int = 1) -> bytes:
+    """Return a file of weights with one number."""
     out = io.BytesIO()
     np.savez(out, w=np.array([value]))
     return out.getvalue()
 
 
-def value_of(url: str, **options: object) -> int:
-    """The number in weights."""
+def load_value(url: str, **options: object) -> int:
+    """Download a file of weights; return its number."""
     return int(load_state_dict_from_url(url, **options)["w"][0])  # type: ignore[arg-type]
 
 
-def test_brings_a_file_whole_to_where_it_was_wanted_and_leaves_nothing_else(origin: Origin, tmp_path: Path) -> None:
+def test_downloads_a_complete_file_to_the_path_and_leaves_no_other_file(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     for _ in range(2):
         download_url_to_file(origin.put("/w.bin", BODY), tmp_path / "out/w.bin", SHA256[:10])
         assert files_in(tmp_path / "out") == {"w.bin": BODY} and os.listdir(tmp_path / "out") == ["w.bin"]
-    assert len(origin.asked) == 2, "as in torch.hub, it is brought each time"
+    assert len(origin.requests) == 2, "as in torch.hub, every call downloads the file"
 
 
 def test_what_a_killed_process_staged_goes_with_the_next_call(origin: Origin, tmp_path: Path) -> None:
@@ -57,13 +57,19 @@ def test_what_a_killed_process_staged_goes_with_the_next_call(origin: Origin, tm
     with start(code, stdin=subprocess.PIPE) as living:  # type: ignore[arg-type]
         assert living.stdout is not None
         alive, dead = living.stdout.readline().strip(), run(code)
-        ours = "w.bin.tfimm_resolver"
-        kept = {f"{ours}.{alive}.tmp", f"v.bin.tfimm_resolver.{dead}.tmp", f"{ours}.{dead}", f"{ours}.tmp", f"{ours}.mine.tmp"}
-        kept |= {f"w.bin.{dead}.tmp", f"{ours}.{alive}.parts"}
-        for name in (*kept, f"{ours}.{dead}.tmp", f"{ours}.{dead}.parts"):
+        prefix = "w.bin.tfimm_resolver"
+        untouched = {
+            f"{prefix}.{alive}.tmp",
+            f"v.bin.tfimm_resolver.{dead}.tmp",
+            f"{prefix}.{dead}",
+            f"{prefix}.tmp",
+            f"{prefix}.mine.tmp",
+        }
+        untouched |= {f"w.bin.{dead}.tmp", f"{prefix}.{alive}.parts"}
+        for name in (*untouched, f"{prefix}.{dead}.tmp", f"{prefix}.{dead}.parts"):
             (tmp_path / "out" / name / "inner").mkdir(parents=True)
         download_url_to_file(origin.put("/w.bin", BODY), tmp_path / "out/w.bin")
-        assert {*os.listdir(tmp_path / "out")} == {*kept, "w.bin"}
+        assert {*os.listdir(tmp_path / "out")} == {*untouched, "w.bin"}
         living.communicate("")
 
 
@@ -72,7 +78,7 @@ def test_what_the_user_has_beside_a_file_is_not_touched(origin: Origin, tmp_path
     (tmp_path / "out/Cargo.parts").mkdir(parents=True)
     for name, data in mine.items():
         (tmp_path / "out" / name).write_bytes(data)
-    url = origin.put("/f", random.Random(1).randbytes(9 << 20))  # so long that it comes in parts
+    url = origin.put("/f", random.Random(1).randbytes(9 << 20))  # large enough for ranges
     download_url_to_file(url, tmp_path / "out/Cargo", progress=False)
     assert {name: data for name, data in files_in(tmp_path / "out").items() if name != "Cargo"} == mine
 
@@ -90,58 +96,58 @@ def test_what_fails_leaves_what_was_there(origin: Origin, tmp_path: Path) -> Non
         download_url_to_file(url, tmp_path / "out/w.bin", "0" * 10)
     assert type(caught.value) is HashError and isinstance(caught.value, IntegrityError)
     origin.put("/w.bin", BODY, length=len(BODY) + 1)  # torch.hub takes the shorter body
-    with pytest.raises(FetchError, match="broke off"):
+    with pytest.raises(FetchError, match="connection broke"):
         download_url_to_file(url, tmp_path / "out/w.bin")
     with pytest.raises(NotFoundError):
         download_url_to_file(f"{url}x", tmp_path / "out/w.bin")
     assert files_in(tmp_path / "out") == {"w.bin": b"old"} and os.listdir(tmp_path / "out") == ["w.bin"]
 
 
-@pytest.mark.parametrize("place", ["no/such/directory/w.bin", ""])
-def test_where_nothing_can_be_written_nothing_is_asked(place: str, origin: Origin, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["no/such/directory/w.bin", ""])
+def test_where_nothing_can_be_written_nothing_is_asked(path: str, origin: Origin, tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="cannot write"):
-        download_url_to_file(origin.put("/w.bin", BODY), tmp_path / place)
-    assert origin.asked == []
+        download_url_to_file(origin.put("/w.bin", BODY), tmp_path / path)
+    assert origin.requests == []
 
 
 @pytest.mark.parametrize("prefix", ["", "xyz", "-", "0" * 65])
 def test_a_prefix_that_is_none_is_refused_before_any_request(prefix: str, origin: Origin, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="hash_prefix is"):
         download_url_to_file(origin.put("/w.bin", BODY), tmp_path / "w.bin", prefix)
-    assert origin.asked == []
+    assert origin.requests == []
 
 
 @pytest.mark.parametrize("url", ["ftp://h/w.npz", "w.npz", "gs://bucket/w.npz", "/tmp/w.npz", ""])
-def test_what_is_no_web_address_is_refused(url: str, tmp_path: Path) -> None:
+def test_a_url_that_is_not_http_is_rejected(url: str, tmp_path: Path) -> None:
     with pytest.raises(HandleError):
         download_url_to_file(url, tmp_path / "w.bin")
     with pytest.raises(HandleError):
         load_state_dict_from_url(url)
 
 
-def test_offline_no_file_is_brought(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = origin.put("/w.npz", packed())
+def test_offline_no_file_is_downloaded(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = origin.put("/w.npz", make_weights())
     load_state_dict_from_url(url)
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
-    assert value_of(url) == 1
+    assert load_value(url) == 1
     with pytest.raises(OfflineError, match="TFIMM_RESOLVER_OFFLINE"):
         download_url_to_file(url, tmp_path / "w.npz")
-    with pytest.raises(OfflineError, match=r"other\.npz is not in"):
+    with pytest.raises(OfflineError, match=r"other\.npz is not cached in"):
         load_state_dict_from_url(f"{origin.url}/other.npz")
-    assert len(origin.asked) == 1
+    assert len(origin.requests) == 1
 
 
 def test_offline_a_directory_of_copies_serves_as_a_mirror(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mirror/models.example.org").mkdir(parents=True)
-    (tmp_path / "mirror/models.example.org/w.npz").write_bytes(packed(4))
+    (tmp_path / "mirror/models.example.org/w.npz").write_bytes(make_weights(4))
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", f"file://{tmp_path}/mirror,{origin.url}")
-    assert value_of("https://models.example.org/w.npz") == 4
-    with pytest.raises(OfflineError, match=r"other\.npz is not in"):
+    assert load_value("https://models.example.org/w.npz") == 4
+    with pytest.raises(OfflineError, match=r"other\.npz is not cached in"):
         load_state_dict_from_url("https://models.example.org/other.npz")
-    assert origin.asked == []
+    assert origin.requests == []
 
 
 def test_processes_that_bring_the_same_file_do_not_disturb_each_other(origin: Origin, tmp_path: Path) -> None:
@@ -154,7 +160,7 @@ def test_processes_that_bring_the_same_file_do_not_disturb_each_other(origin: Or
 
 
 def test_progress_is_shown_unless_it_is_not_wanted(origin: Origin, tmp_path: Path) -> None:
-    url = origin.put("/w.npz", packed())
+    url = origin.put("/w.npz", make_weights())
     code = """
         import logging, sys
         logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s")
@@ -168,23 +174,23 @@ def test_progress_is_shown_unless_it_is_not_wanted(origin: Origin, tmp_path: Pat
 
 
 def test_weights_are_fetched_once_and_lie_below_the_hubs_directory(origin: Origin, hub_dir: Path) -> None:
-    url = origin.put("/v1/weights.npz", packed())
-    assert value_of(url) == 1 == value_of(url) and len(origin.asked) == 1
+    url = origin.put("/v1/weights.npz", make_weights())
+    assert load_value(url) == 1 == load_value(url) and len(origin.requests) == 1
     ((tree,),) = [list((hub_dir / "checkpoints").glob("weights-npz-*/weights.npz"))]
-    assert tree.read_bytes() == packed()
+    assert tree.read_bytes() == make_weights()
 
 
 def test_files_of_the_same_name_from_two_urls_are_two_files(origin: Origin) -> None:
-    assert value_of(origin.put("/a/weights.npz", packed(1))) == 1
-    assert value_of(origin.put("/b/weights.npz", packed(2))) == 2
-    assert value_of(f"{origin.url}/a/weights.npz") == 1
+    assert load_value(origin.put("/a/weights.npz", make_weights(1))) == 1
+    assert load_value(origin.put("/b/weights.npz", make_weights(2))) == 2
+    assert load_value(f"{origin.url}/a/weights.npz") == 1
 
 
 def test_a_directory_of_the_callers_is_used_and_what_else_lies_there_stays(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "mine/engine.parts").mkdir(parents=True)
-    (tmp_path / "mine/weights.npz").write_bytes(b"put there by hand, of who knows which URL")
+    (tmp_path / "mine/weights.npz").write_bytes(b"put there by hand, from an unknown URL")
     os.utime(tmp_path / "mine/engine.parts", (0, 0))
-    assert value_of(origin.put("/weights.npz", packed()), model_dir=tmp_path / "mine") == 1
+    assert load_value(origin.put("/weights.npz", make_weights()), model_dir=tmp_path / "mine") == 1
     names = {*os.listdir(tmp_path / "mine")} - {"engine.parts", "weights.npz"}
     assert len(names) == 2 and all(name.startswith("weights-npz-") for name in names)
     assert (tmp_path / "mine/engine.parts").is_dir()
@@ -193,53 +199,53 @@ def test_a_directory_of_the_callers_is_used_and_what_else_lies_there_stays(origi
 
 def test_a_query_tells_files_apart_and_is_not_written_down(origin: Origin, hub_dir: Path) -> None:
     for value in (1, 2):
-        assert value_of(origin.put(f"/w.npz?token=s3cret{value}", packed(value))) == value
+        assert load_value(origin.put(f"/w.npz?token=s3cret{value}", make_weights(value))) == value
     for path in hub_dir.rglob("*"):
         assert "s3cret" not in str(path) and (path.is_dir() or b"s3cret" not in path.read_bytes())
 
 
 def test_a_name_may_be_given_where_the_url_says_none(origin: Origin) -> None:
-    url = origin.put("/download?id=7", packed())
-    with pytest.raises(HandleError, match="is of no kind of weights") as caught:
+    url = origin.put("/download?id=7", make_weights())
+    with pytest.raises(HandleError, match="is not in a supported format") as caught:
         load_state_dict_from_url(url)
-    assert "pickles never" in caught.value.fix
-    assert value_of(url, file_name="w.npz") == 1
+    assert "not pickles" in caught.value.fix
+    assert load_value(url, file_name="w.npz") == 1
     for name in ("../w.npz", "a/b.npz", "", "..", "a\\b.npz", "\n.npz"):
-        with pytest.raises(HandleError, match="is no name of a file"):
+        with pytest.raises(HandleError, match="is not a file name"):
             load_state_dict_from_url(url, file_name=name)
-    with pytest.raises(HandleError, match="is no name of a file"):
+    with pytest.raises(HandleError, match="is not a file name"):
         load_state_dict_from_url(f"{origin.url}/")
-    with pytest.raises(ArchiveError, match="Windows cannot hold"):
+    with pytest.raises(ArchiveError, match="Windows does not allow"):
         load_state_dict_from_url(url, file_name="con.npz")
-    assert len(origin.asked) == 2
+    assert len(origin.requests) == 2
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.ckpt", "w.pkl", "w.bin", "w", "w.npy", "w.h5.exe"])
 def test_a_pickle_is_refused_before_any_request(name: str, origin: Origin) -> None:
-    with pytest.raises(HandleError, match=r"is of no kind of weights that can be read\n.*\.safetensors"):
+    with pytest.raises(HandleError, match=r"is not in a supported format of weights\n.*\.safetensors"):
         load_state_dict_from_url(origin.put(f"/{name}", b"cos\nsystem\n"))
-    assert origin.asked == []
+    assert origin.requests == []
 
 
-DIGEST = hashlib.sha256(packed()).hexdigest()
+DIGEST = hashlib.sha256(make_weights()).hexdigest()
 
 
 @pytest.mark.parametrize("digits", [8, 12, 64])
 def test_the_hash_in_a_name_is_compared(digits: int, origin: Origin, hub_dir: Path) -> None:
-    assert value_of(origin.put(f"/model-1.0-{DIGEST[:digits]}.npz", packed()), check_hash=True) == 1
-    wrong = origin.put(f"/model-{'0' * digits}.npz", packed())
+    assert load_value(origin.put(f"/model-1.0-{DIGEST[:digits]}.npz", make_weights()), check_hash=True) == 1
+    wrong = origin.put(f"/model-{'0' * digits}.npz", make_weights())
     with pytest.raises(HashError, match=f'invalid hash value \\(expected "{"0" * digits}", got "{DIGEST}"\\)'):
         load_state_dict_from_url(wrong, check_hash=True)
-    assert not list(hub_dir.rglob("model-0*.npz")) and value_of(wrong) == 1, "unless it is asked for nothing is compared"
+    assert not list(hub_dir.rglob("model-0*.npz")) and load_value(wrong) == 1, "the hash is only checked on request"
     with pytest.raises(HashError):
         load_state_dict_from_url(wrong, check_hash=True)
 
 
 @pytest.mark.parametrize("name", ["m-1.0.npz", "w.npz", "w-1234567.npz", "w-12345678x.npz", "w-ABCDEF01.npz", "12345678.npz"])
 def test_a_name_without_a_hash_is_refused_before_any_request(name: str, origin: Origin) -> None:
-    with pytest.raises(ValueError, match="no hash stands in the name"):
-        load_state_dict_from_url(origin.put(f"/{name}", packed()), check_hash=True)
-    assert origin.asked == []
+    with pytest.raises(ValueError, match="does not contain a hash"):
+        load_state_dict_from_url(origin.put(f"/{name}", make_weights()), check_hash=True)
+    assert origin.requests == []
 
 
 def test_the_hash_may_stand_before_an_extension_of_two_parts(origin: Origin) -> None:
@@ -250,24 +256,24 @@ def test_the_hash_may_stand_before_an_extension_of_two_parts(origin: Origin) -> 
 
 
 def test_a_cached_file_is_compared_too_and_fetched_again_if_a_byte_changed(origin: Origin, hub_dir: Path) -> None:
-    url = origin.put(f"/w-{DIGEST[:8]}.npz", packed())
-    assert value_of(url) == 1
+    url = origin.put(f"/w-{DIGEST[:8]}.npz", make_weights())
+    assert load_value(url) == 1
     (path,) = hub_dir.rglob("*.npz")
-    path.write_bytes(packed(7))  # of the same length
-    assert value_of(url) == 7
-    assert value_of(url, check_hash=True) == 1 and len(origin.asked) == 2
-    assert value_of(url, check_hash=True) == 1 and len(origin.asked) == 2
+    path.write_bytes(make_weights(7))  # of the same length
+    assert load_value(url) == 7
+    assert load_value(url, check_hash=True) == 1 and len(origin.requests) == 2
+    assert load_value(url, check_hash=True) == 1 and len(origin.requests) == 2
 
 
 def test_a_pin_at_the_urls_end_is_kept(origin: Origin) -> None:
-    url = origin.put("/w.npz", packed())
-    assert value_of(f"{url}#sha256={DIGEST}") == 1
-    with pytest.raises(IntegrityError, match="is cached with another sha256"):
+    url = origin.put("/w.npz", make_weights())
+    assert load_value(f"{url}#sha256={DIGEST}") == 1
+    with pytest.raises(IntegrityError, match="is cached with a different sha256"):
         load_state_dict_from_url(f"{url}#sha256={'0' * 64}")
 
 
 def test_eight_processes_that_want_the_same_weights_make_one_download(origin: Origin, hub_dir: Path) -> None:
-    url = origin.put("/w.npz", packed(3))
+    url = origin.put("/w.npz", make_weights(3))
     code = """
         import sys
         from tfimm_resolver.hub import load_state_dict_from_url
@@ -275,9 +281,9 @@ def test_eight_processes_that_want_the_same_weights_make_one_download(origin: Or
         print(load_state_dict_from_url(sys.argv[1])["w"][0])
     """
     jobs = [start(code, url, stdin=subprocess.PIPE) for _ in range(8)]  # type: ignore[arg-type]
-    told = [job.communicate("\n", timeout=120) for job in jobs]
-    assert [out.strip() for out, _ in told] == ["3"] * 8, told
-    assert len(origin.asked) == 1
+    results = [job.communicate("\n", timeout=120) for job in jobs]
+    assert [out.strip() for out, _ in results] == ["3"] * 8, results
+    assert len(origin.requests) == 1
 
 
 def test_a_damaged_file_is_told_with_its_place(origin: Origin) -> None:

@@ -1,4 +1,4 @@
-"""Repositories side by side in one process: each finds its own modules, at once and later, and no one else's are touched."""
+"""Tests of several repositories in one process: each imports its own modules, now and later, and changes no others."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ assert relative is utils
 def net(**kwargs):
     return Net(**kwargs)
 
-def imported():
+def imported_names():
     import hubconf, json, os.path
     return hubconf.__name__, json.__name__, os.path.__name__
 """,
 }
 
 
-def write(folder: Path, files: dict[str, str]) -> Path:
-    """A repository on the disk."""
+def write_repository(folder: Path, files: dict[str, str]) -> Path:
+    """Write the files of a repository; return its directory."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,14 +77,14 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-def nets(folder: Path) -> Path:
-    """A repository whose modules are called like those of any other, and know whose they are."""
-    return write(folder, {name: text.replace("OWNER\n", f"{folder.name!r}\n") for name, text in NETS.items()})
+def write_nets(folder: Path) -> Path:
+    """Write a repository whose modules have the usual names and know the repository they belong to."""
+    return write_repository(folder, {name: text.replace("OWNER\n", f"{folder.name!r}\n") for name, text in NETS.items()})
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """All of this leaves the process as it was, but for what has a name of its own."""
+def _check_process_unchanged() -> Iterator[None]:
+    """Check that a test leaves sys.modules and sys.path unchanged, except for modules in their own namespace."""
     modules, path = {**sys.modules}, [*sys.path]
     yield
     own = {name for name in sys.modules if name.startswith("tfimm_hub_")}
@@ -96,7 +96,7 @@ def _as_before() -> Iterator[None]:
 
 
 def test_two_repositories_with_the_same_packages_each_have_their_own(tmp_path: Path) -> None:
-    first, second = nets(tmp_path / "first"), nets(tmp_path / "second")
+    first, second = write_nets(tmp_path / "first"), write_nets(tmp_path / "second")
     one = hub.load(first, "net", source="local")
     other = hub.load(second, "net", source="local", x=2)
     assert (one.owner, other.owner) == ("first", "second") and type(one) is not type(other)
@@ -106,13 +106,13 @@ def test_two_repositories_with_the_same_packages_each_have_their_own(tmp_path: P
 
 
 def test_what_is_called_the_same_elsewhere_is_neither_used_nor_touched(tmp_path: Path) -> None:
-    ours = ModuleType("models")
-    ours.Base = "mine"  # type: ignore[attr-defined]
-    sys.modules["models"] = ours
+    own = ModuleType("models")
+    own.Base = "mine"  # type: ignore[attr-defined]
+    sys.modules["models"] = own
     try:
-        net = hub.load(nets(tmp_path / "first"), "net", source="local")
+        net = hub.load(write_nets(tmp_path / "first"), "net", source="local")
         assert net.owner == "first" and net.lazily()[0] == "first"
-        assert sys.modules["models"] is ours and "models.net" not in sys.modules
+        assert sys.modules["models"] is own and "models.net" not in sys.modules
         import models  # type: ignore[import-not-found]
 
         assert models.Base == "mine"
@@ -121,25 +121,25 @@ def test_what_is_called_the_same_elsewhere_is_neither_used_nor_touched(tmp_path:
 
 
 def test_objects_can_be_pickled_and_are_of_the_same_class_afterwards(tmp_path: Path) -> None:
-    first, second = (hub.load(nets(tmp_path / name), "net", source="local", x=7) for name in ("first", "second"))
+    first, second = (hub.load(write_nets(tmp_path / name), "net", source="local", x=7) for name in ("first", "second"))
     for net in (first, second):
         again = pickle.loads(pickle.dumps(net))
         assert again == net and type(again) is type(net)
 
 
 def test_a_second_load_gives_the_same_classes(tmp_path: Path) -> None:
-    folder = nets(tmp_path / "first")
+    folder = write_nets(tmp_path / "first")
     first, second = (hub.load(folder, "net", source="local") for _ in range(2))
     assert type(first) is type(second) and pickle.loads(pickle.dumps(first)) == second
 
 
 def test_hubconf_is_itself_and_others_are_what_they_are(tmp_path: Path) -> None:
-    own, *others = hub.load(nets(tmp_path / "first"), "imported", source="local")
+    own, *others = hub.load(write_nets(tmp_path / "first"), "imported_names", source="local")
     assert own.startswith("tfimm_hub_") and own.endswith(".hubconf") and others == ["json", "posixpath"]
 
 
 def test_a_repositorys_own_module_comes_before_an_installed_one_as_for_a_script(tmp_path: Path) -> None:
-    folder = write(
+    folder = write_repository(
         tmp_path / "repo",
         {
             "hubconf.py": """
@@ -149,8 +149,8 @@ def one():
     return colorsys.MINE, numpy.__name__, sys.__name__
 """,
             "colorsys.py": "MINE = 1\n",  # of the standard library
-            "numpy/README": "a directory of that name, without a module, hides nothing\n",
-            "sys.py": "MINE = 2\n",  # which no script can hide
+            "numpy/README": "a directory of that name, without a module, shadows nothing\n",
+            "sys.py": "MINE = 2\n",  # a built-in module, which cannot be shadowed
             "docs_only/x.py": "",
         },
     )
@@ -185,9 +185,11 @@ def one():
 def test_modules_of_a_directory_that_hubconf_puts_into_sys_path_are_its_own_and_the_path_is_as_before(tmp_path: Path) -> None:
     loaded = {}
     for name in ("first", "second"):
-        folder = write(tmp_path / name, {path: text.replace("OWNER\n", f"{name!r}\n") for path, text in SRC.items()})
+        folder = write_repository(
+            tmp_path / name, {path: text.replace("OWNER\n", f"{name!r}\n") for path, text in SRC.items()}
+        )
         loaded[name] = hub.load(folder, "one", source="local")
-        assert not [place for place in sys.path if str(tmp_path) in place]
+        assert not [path for path in sys.path if str(tmp_path) in path]
     for name, (owner, late) in loaded.items():
         assert owner == name and late() == (name, name)
 
@@ -204,12 +206,12 @@ def one():
     sys.path.append(here + "/more")
     return late
 """
-    folder = write(tmp_path / "first", {"hubconf.py": text, "more/more_models.py": "OWNER_OF = 'first'\n"})
+    folder = write_repository(tmp_path / "first", {"hubconf.py": text, "more/more_models.py": "OWNER_OF = 'first'\n"})
     assert hub.load(folder, "one", source="local")() == "first"
 
 
 def test_many_threads_load_at_once(tmp_path: Path) -> None:
-    folders = [nets(tmp_path / f"repo{number}") for number in range(6)]
+    folders = [write_nets(tmp_path / f"repo{number}") for number in range(6)]
     found: list[tuple[str, str]] = []
 
     def load(folder: Path) -> None:
@@ -225,8 +227,10 @@ def test_many_threads_load_at_once(tmp_path: Path) -> None:
     assert len(found) == 36 and all(name == owner for name, owner in found)
 
 
-def test_a_failed_import_leaves_no_module_and_the_next_one_begins_anew(tmp_path: Path) -> None:
-    folder = write(tmp_path / "repo", {"hubconf.py": "import part\nimport flag\ndef one(): return part\n", "part.py": ""})
+def test_a_failed_import_leaves_no_module_and_the_next_one_starts_from_scratch(tmp_path: Path) -> None:
+    folder = write_repository(
+        tmp_path / "repo", {"hubconf.py": "import part\nimport flag\ndef one(): return part\n", "part.py": ""}
+    )
     (folder / "flag.py").write_text("raise ValueError('not yet')\n")
     before = {*sys.modules}
     with pytest.raises(EntryPointError, match="ValueError: not yet"):
@@ -237,14 +241,14 @@ def test_a_failed_import_leaves_no_module_and_the_next_one_begins_anew(tmp_path:
 
 
 def test_a_relative_import_beyond_the_repository_is_refused(tmp_path: Path) -> None:
-    folder = write(tmp_path / "repo", {"hubconf.py": "from .. import os\n"})
+    folder = write_repository(tmp_path / "repo", {"hubconf.py": "from .. import os\n"})
     with pytest.raises(EntryPointError, match="attempted relative import beyond top-level package"):
         hub.load(folder, "one", source="local")
 
 
 def test_no_file_is_written_into_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    folder = nets(tmp_path / "first")
+    folder = write_nets(tmp_path / "first")
     before = files_in(folder)
     hub.load(folder, "net", source="local").lazily()
     assert files_in(folder) == before
@@ -258,7 +262,7 @@ def test_importing_the_hub_loads_neither_tensorflow_nor_the_network() -> None:
 
 
 def test_a_warm_load_loads_neither_tensorflow_nor_the_network(tmp_path: Path) -> None:
-    folder = nets(tmp_path / "first")
+    folder = write_nets(tmp_path / "first")
     code = f"""
         import sys
         from tfimm_resolver import hub

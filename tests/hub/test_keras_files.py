@@ -1,4 +1,4 @@
-"""Files of Keras 3 and of tf_keras: ordinary models load, and nothing that a file names is run or read."""
+"""Tests of .keras files of Keras 3 and tf_keras: ordinary models load; no code in a file runs, and no other file is read."""
 
 from __future__ import annotations
 
@@ -21,78 +21,78 @@ from tfimm_resolver.hub import keras_files
 Config = dict[str, Any]
 
 
-def layer(name: str, module: str | None = "keras.layers", registered: Any = None, /, **config: Any) -> Config:
-    """A class as Keras writes it."""
+def make_layer(name: str, module: str | None = "keras.layers", registered: Any = None, /, **config: Any) -> Config:
+    """Return a serialized class, as Keras writes it."""
     return {"module": module, "class_name": name, "config": config, "registered_name": registered}
 
 
-def function(name: Any, module: str, registered: str | None = "function") -> Config:
-    """A function as Keras writes it."""
+def make_function(name: Any, module: str, registered: str | None = "function") -> Config:
+    """Return a serialized function, as Keras writes it."""
     return {"module": module, "class_name": "function", "config": name, "registered_name": registered}
 
 
-def activated(by: Any) -> Config:
-    """A layer whose activation is that."""
-    return layer("Dense", units=1, activation=by)
+def make_dense_with(by: Any) -> Config:
+    """Return a layer with that activation."""
+    return make_layer("Dense", units=1, activation=by)
 
 
-def op(name: Any, kind: str = "TFOpLambda") -> Config:
-    """A call of a function of TensorFlow, as tf_keras writes it."""
-    return layer(kind, "tf_keras.src.layers.core.tf_op_layer", kind, function=name)
+def make_op(name: Any, kind: str = "TFOpLambda") -> Config:
+    """Return a serialized call of a TensorFlow function, as tf_keras writes it."""
+    return make_layer(kind, "tf_keras.src.layers.core.tf_op_layer", kind, function=name)
 
 
 HARMFUL = {
-    "a Lambda": layer("Lambda", function={"class_name": "__lambda__", "config": {"value": "AA=="}}),
+    "a Lambda": make_layer("Lambda", function={"class_name": "__lambda__", "config": {"value": "AA=="}}),
     "a Lambda, as older files name it": {"class_name": "Lambda", "config": {"function": ["AA==", None, None]}},
-    "a Lambda by its registered name": layer("Other", "keras.src.layers.core.lambda_layer", "Lambda"),
-    "a Lambda in a package": layer("Lambda", None, "Custom>Lambda"),
-    "a lambda": activated({"class_name": "__lambda__", "config": {"value": "AA=="}}),
-    "a SavedModel": layer("TFSMLayer", filepath="/tmp/sm", call_endpoint="serve"),
-    "a module of PyTorch": layer("TorchModuleWrapper", module="AA=="),
-    "a function of JAX": layer("JaxLayer", call_fn=None),
-    "a vocabulary": layer("StringLookup", vocabulary="/etc/passwd"),
-    "a relative vocabulary": layer("TextVectorization", vocabulary="secrets.txt"),
-    "a vocabulary of integers": layer("IntegerLookup", vocabulary="gs://bucket/v"),
+    "a Lambda by its registered name": make_layer("Other", "keras.src.layers.core.lambda_layer", "Lambda"),
+    "a Lambda in a package": make_layer("Lambda", None, "Custom>Lambda"),
+    "a lambda": make_dense_with({"class_name": "__lambda__", "config": {"value": "AA=="}}),
+    "a SavedModel": make_layer("TFSMLayer", filepath="/tmp/sm", call_endpoint="serve"),
+    "a module of PyTorch": make_layer("TorchModuleWrapper", module="AA=="),
+    "a function of JAX": make_layer("JaxLayer", call_fn=None),
+    "a vocabulary": make_layer("StringLookup", vocabulary="/etc/passwd"),
+    "a relative vocabulary": make_layer("TextVectorization", vocabulary="secrets.txt"),
+    "a vocabulary of integers": make_layer("IntegerLookup", vocabulary="gs://bucket/v"),
     "an older vocabulary": {"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
-    "the vocabulary of a column": layer("Add", columns=[{"config": {"vocabulary_file": "/etc/passwd"}}]),
-    "feature columns": layer("DenseFeatures", feature_columns=[]),
-    "a process": layer("Popen", "subprocess", args=["true"]),
+    "the vocabulary of a column": make_layer("Add", columns=[{"config": {"vocabulary_file": "/etc/passwd"}}]),
+    "feature columns": make_layer("DenseFeatures", feature_columns=[]),
+    "a process": make_layer("Popen", "subprocess", args=["true"]),
     "a process, without a registered name": {"module": "subprocess", "class_name": "Popen", "config": {"args": ["true"]}},
-    "a class of another package": layer("Thing", "some_package.layers", "Thing"),
-    "a module that begins like Keras": layer("Dense", "keras_evil"),
-    "a module that ends like Keras": layer("Dense", "evil.keras.layers"),
-    "a module with a line break": layer("Dense", "keras.layers\n"),
-    "a class of no module": layer("Thing", None, "Custom>Thing"),
-    "a dotted class": layer("utils.get_file", "keras"),
-    "a nested class": layer("Model.Inner", "keras.models"),
-    "a function as a class": layer("load_model", "keras.models"),
-    "a tool as a class": layer("OrderedEnqueuer", "keras.utils"),
-    "a callback": layer("BackupAndRestore", "keras.callbacks", backup_dir="/tmp"),
+    "a class of another package": make_layer("Thing", "some_package.layers", "Thing"),
+    "a module that begins like Keras": make_layer("Dense", "keras_evil"),
+    "a module that ends like Keras": make_layer("Dense", "evil.keras.layers"),
+    "a module with a line break": make_layer("Dense", "keras.layers\n"),
+    "a class of no module": make_layer("Thing", None, "Custom>Thing"),
+    "a dotted class": make_layer("utils.get_file", "keras"),
+    "a nested class": make_layer("Model.Inner", "keras.models"),
+    "a function as a class": make_layer("load_model", "keras.models"),
+    "a tool as a class": make_layer("OrderedEnqueuer", "keras.utils"),
+    "a callback": make_layer("BackupAndRestore", "keras.callbacks", backup_dir="/tmp"),
     "a number as a class": {"class_name": 3, "config": {}},
     "a list as a class": {"class_name": ["Lambda"], "config": {}},
-    "a list as a registered name": layer("Dense", "keras.layers", ["Lambda"]),
-    "a download": activated(function("get_file", "keras.utils")),
-    "unsafe mode": layer("enable_unsafe_deserialization", "keras.config"),
-    "unsafe mode, as a function": function("enable_unsafe_deserialization", "keras.config"),
-    "a model's loader": activated(function("load_model", "keras.saving")),
-    "a function of Python": activated(function("eval", "builtins")),
-    "another one": activated(function("open", "builtins")),
-    "a function of a module": activated(function("system", "os")),
-    "a dotted function": activated(function("a.b", "keras.activations")),
-    "a function by its registered name": activated(function("nothing", "keras.activations", "get_file")),
-    "a function without a name": activated(function({"class_name": "x"}, "keras.activations")),
-    "a function that makes objects": activated(function("deserialize", "keras.activations")),
-    "a function that reads a file": op("io.read_file"),
-    "a function that removes a directory": op("io.gfile.rmtree", "SlicingOpLambda"),
-    "a function that runs Python": op("py_function"),
-    "a function that loads": op("saved_model.load"),
-    "a function behind a good name": op("math.abs.io.write_file"),
-    "a function of none": op(None),
+    "a list as a registered name": make_layer("Dense", "keras.layers", ["Lambda"]),
+    "a download": make_dense_with(make_function("get_file", "keras.utils")),
+    "unsafe mode": make_layer("enable_unsafe_deserialization", "keras.config"),
+    "unsafe mode, as a function": make_function("enable_unsafe_deserialization", "keras.config"),
+    "a model's loader": make_dense_with(make_function("load_model", "keras.saving")),
+    "a function of Python": make_dense_with(make_function("eval", "builtins")),
+    "another one": make_dense_with(make_function("open", "builtins")),
+    "a function of a module": make_dense_with(make_function("system", "os")),
+    "a dotted function": make_dense_with(make_function("a.b", "keras.activations")),
+    "a function by its registered name": make_dense_with(make_function("nothing", "keras.activations", "get_file")),
+    "a function without a name": make_dense_with(make_function({"class_name": "x"}, "keras.activations")),
+    "a function that makes objects": make_dense_with(make_function("deserialize", "keras.activations")),
+    "a function that reads a file": make_op("io.read_file"),
+    "a function that removes a directory": make_op("io.gfile.rmtree", "SlicingOpLambda"),
+    "a function that runs Python": make_op("py_function"),
+    "a function that loads": make_op("saved_model.load"),
+    "a function behind a good name": make_op("math.abs.io.write_file"),
+    "a function of none": make_op(None),
     "a function, as older files name it": {"class_name": "TFOpLambda", "config": {"function": "io.read_file"}},
-    "an operation": layer("TensorFlowOpLayer", node_def={"op": "ReadFile"}),
-    "a class method": layer("ClassMethod", "tf_keras.src.layers.core.tf_op_layer", "ClassMethod", cls_symbol="io.gfile"),
-    "code of a wrapper": layer("ResidualWrapper", residual_fn_type="lambda", residual_fn=["AA=="]),
-    "names of a wrapper": layer("ResidualWrapper", residual_fn_type="function", residual_fn_module="os"),
+    "an operation": make_layer("TensorFlowOpLayer", node_def={"op": "ReadFile"}),
+    "a class method": make_layer("ClassMethod", "tf_keras.src.layers.core.tf_op_layer", "ClassMethod", cls_symbol="io.gfile"),
+    "code of a wrapper": make_layer("ResidualWrapper", residual_fn_type="lambda", residual_fn=["AA=="]),
+    "names of a wrapper": make_layer("ResidualWrapper", residual_fn_type="function", residual_fn_module="os"),
     "a spec of any module": {
         "class_name": "__typespec__", "spec_name": "Popen", "module": "subprocess", "registered_name": None, "config": [],
     },
@@ -100,47 +100,52 @@ HARMFUL = {
 
 WRAPS: dict[str, Callable[[Config], Any]] = {
     "alone": lambda harm: harm,
-    "as a layer": lambda harm: layer("Sequential", "keras", layers=[layer("InputLayer"), harm]),
-    "in a model of a model": lambda harm: layer(
-        "Functional", "keras.src.models.functional", "Functional", layers=[layer("Sequential", "keras", layers=[harm])]
+    "as a layer": lambda harm: make_layer("Sequential", "keras", layers=[make_layer("InputLayer"), harm]),
+    "in a model of a model": lambda harm: make_layer(
+        "Functional", "keras.src.models.functional", "Functional", layers=[make_layer("Sequential", "keras", layers=[harm])]
     ),
-    "in wrappers": lambda harm: layer("Bidirectional", layer=layer("TimeDistributed", layer=harm)),
-    "as a loss": lambda harm: {**layer("Sequential", "keras", layers=[]), "compile_config": {"loss": {"a": [harm]}}},
-    "in how it is built": lambda harm: {**layer("Dense"), "build_config": {"input_shape": [harm]}},
-    "among the inputs of a call": lambda harm: {**layer("Add"), "inbound_nodes": [{"args": [[harm]], "kwargs": {"y": harm}}]},
-    "in a function's place": lambda harm: layer("MeanMetricWrapper", "keras.metrics", fn=harm),
+    "in wrappers": lambda harm: make_layer("Bidirectional", layer=make_layer("TimeDistributed", layer=harm)),
+    "as a loss": lambda harm: {**make_layer("Sequential", "keras", layers=[]), "compile_config": {"loss": {"a": [harm]}}},
+    "in how it is built": lambda harm: {**make_layer("Dense"), "build_config": {"input_shape": [harm]}},
+    "among the inputs of a call": lambda harm: {
+        **make_layer("Add"),
+        "inbound_nodes": [{"args": [[harm]], "kwargs": {"y": harm}}],
+    },
+    "in a function's place": lambda harm: make_layer("MeanMetricWrapper", "keras.metrics", fn=harm),
     "very deep": lambda harm: json.loads('{"a":[' * 400 + json.dumps(harm) + "]}" * 400),
 }
 
 HARMLESS = {
-    "a dense layer": activated("relu"),
+    "a dense layer": make_dense_with("relu"),
     "an older dense layer": {"class_name": "Dense", "config": {"units": 1}},
-    "a list of words": layer("StringLookup", vocabulary=["/etc/passwd"]),
-    "no vocabulary": layer("TextVectorization", vocabulary=None),
-    "an optimizer": layer("Adam", "keras.optimizers", learning_rate=layer("ExponentialDecay", "keras.optimizers.schedules")),
-    "a loss": function("mean_squared_error", "builtins"),
-    "a metric": function("mean_absolute_error", "keras.metrics"),
-    "an operation": layer("GetItem", "keras.src.ops.numpy", "GetItem"),
-    "an operator": op("__operators__.add"),
-    "a slice": op("__operators__.getitem", "SlicingOpLambda"),
-    "an older shape": op("compat.v1.shape"),
-    "a matrix": op("linalg.matmul"),
-    "an initializer of TensorFlow": layer("Constant", "tensorflow.python.ops.init_ops_v2", "Constant", value=1),
-    "a policy": layer("Policy", "keras.mixed_precision", name="mixed_float16"),
-    "features": layer("FeatureSpace", "keras.utils"),
-    "a feature": layer("Feature", "keras.src.layers.preprocessing.feature_space", "Feature"),
+    "a list of words": make_layer("StringLookup", vocabulary=["/etc/passwd"]),
+    "no vocabulary": make_layer("TextVectorization", vocabulary=None),
+    "an optimizer": make_layer(
+        "Adam", "keras.optimizers", learning_rate=make_layer("ExponentialDecay", "keras.optimizers.schedules")
+    ),
+    "a loss": make_function("mean_squared_error", "builtins"),
+    "a metric": make_function("mean_absolute_error", "keras.metrics"),
+    "an operation": make_layer("GetItem", "keras.src.ops.numpy", "GetItem"),
+    "an operator": make_op("__operators__.add"),
+    "a slice": make_op("__operators__.getitem", "SlicingOpLambda"),
+    "an older shape": make_op("compat.v1.shape"),
+    "a matrix": make_op("linalg.matmul"),
+    "an initializer of TensorFlow": make_layer("Constant", "tensorflow.python.ops.init_ops_v2", "Constant", value=1),
+    "a policy": make_layer("Policy", "keras.mixed_precision", name="mixed_float16"),
+    "features": make_layer("FeatureSpace", "keras.utils"),
+    "a feature": make_layer("Feature", "keras.src.layers.preprocessing.feature_space", "Feature"),
     "a tensor": {"class_name": "__tensor__", "config": {"value": [1.0], "dtype": "float32"}},
     "a spec": {
         "class_name": "__typespec__", "spec_name": "TensorSpec", "module": "tensorflow.python.framework.tensor",
         "registered_name": None, "config": [],
     },
-    "one's own layer": layer("Mine", None, "mine>Mine"),
-    "one's own function": function("mine>act", "builtins"),
+    "one's own layer": make_layer("Mine", None, "mine>Mine"),
+    "one's own function": make_function("mine>act", "builtins"),
 }  # fmt: skip
 
 
 def is_registered(name: str) -> bool:
-    """As if the user had registered a layer and a function."""
+    """Stand in for Keras, as if the user had registered a layer and a function."""
     return name in ("mine>Mine", "mine>act")
 
 
@@ -157,8 +162,8 @@ def test_finds_nothing_wrong_with(value: Config, wrap: Callable[[Config], Any]) 
     assert [*keras_files.find_faults(wrap(value), is_registered)] == []
 
 
-def weights(change: Callable[[h5py.File], None] = lambda _: None) -> bytes:
-    """An HDF5 file of weights."""
+def make_weights(change: Callable[[h5py.File], None] = lambda _: None) -> bytes:
+    """Return an HDF5 file of weights."""
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
         file["layers/dense/vars/0"] = np.ones((1, 1), np.float32)
@@ -166,18 +171,18 @@ def weights(change: Callable[[h5py.File], None] = lambda _: None) -> bytes:
     return out.getvalue()
 
 
-def zipped(members: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A .keras file with other members than it should have."""
-    config = json.dumps(layer("Sequential", "keras", layers=[])).encode()
+def make_keras_file(members: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a .keras file with added or replaced members."""
+    config = json.dumps(make_layer("Sequential", "keras", layers=[])).encode()
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
-        default = {"config.json": config, "metadata.json": b"{}", "model.weights.h5": weights()}
+        default = {"config.json": config, "metadata.json": b"{}", "model.weights.h5": make_weights()}
         for name, data in {**default, **(members or {})}.items():
             archive.writestr(name, data)
     return out.getvalue()
 
 
-def checked(data: bytes, folder: Path) -> None:
+def check_file(data: bytes, folder: Path) -> None:
     """Check a file of these bytes."""
     (folder / "m.keras").write_bytes(data)
     keras_files.check(str(folder / "m.keras"), lambda _: None, is_registered)
@@ -185,52 +190,58 @@ def checked(data: bytes, folder: Path) -> None:
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_sound_file_passes(compression: int, tmp_path: Path) -> None:
-    checked(zipped(compression=compression), tmp_path)
+    check_file(make_keras_file(compression=compression), tmp_path)
 
 
-def external(file: h5py.File) -> None:
-    """A dataset whose bytes are those of another file."""
+def add_external_dataset(file: h5py.File) -> None:
+    """Add a dataset with data in another file."""
     file.create_dataset("layers/leak", (16,), np.uint8, external=[("/etc/passwd", 0, 16)])
 
 
-def linked(file: h5py.File) -> None:
-    """A group that lies in another file."""
+def add_external_link(file: h5py.File) -> None:
+    """Add a link to a group in another file."""
     file["layers/link"] = h5py.ExternalLink("/tmp/other.h5", "x")
 
 
-def virtual(file: h5py.File) -> None:
-    """A dataset that is put together from other files."""
+def add_virtual_dataset(file: h5py.File) -> None:
+    """Add a dataset that combines data of other files."""
     layout = h5py.VirtualLayout((3,), np.int64)
     layout[:] = h5py.VirtualSource("/tmp/other.h5", "x", (3,))
     file.create_virtual_dataset("leak", layout)
 
 
-REFUSED = {
-    "an HDF5 file": (weights(), "is an HDF5 file by its content"),
-    "nothing": (b"", "is not a zip by its content"),
-    "a page": (b"<html>Log in", "is not a zip by its content"),
-    "a zip behind HDF5": (weights() + zipped(), "is an HDF5 file by its content"),
-    "another zip": (zipped()[:0] + b"PK\x03\x04", None),
-    "a config of nothing": (zipped({"config.json": b""}), None),
-    "harm in the config": (zipped({"config.json": json.dumps(HARMFUL["a Lambda"]).encode()}), "has a Lambda"),
-    "harm in the metadata": (zipped({"metadata.json": json.dumps(HARMFUL["a Lambda"]).encode()}), "has a Lambda"),
-    "a member outside": (zipped({"../x": b""}), "has a member '../x'"),
-    "a member at the top": (zipped({"/etc/x": b""}), "has a member '/etc/x'"),
-    "an external dataset": (zipped({"model.weights.h5": weights(external)}), "is read from another file"),
-    "an external link": (zipped({"model.weights.h5": weights(linked)}), "is read from another file"),
-    "a virtual dataset": (zipped({"model.weights.h5": weights(virtual)}), "is read from another file"),
+REJECTED = {
+    "an HDF5 file": (make_weights(), "is an HDF5 file, but a"),
+    "nothing": (b"", "is not a zip, but a"),
+    "a page": (b"<html>Log in", "is not a zip, but a"),
+    "a zip behind HDF5": (make_weights() + make_keras_file(), "is an HDF5 file, but a"),
+    "another zip": (make_keras_file()[:0] + b"PK\x03\x04", None),
+    "a config of nothing": (make_keras_file({"config.json": b""}), None),
+    "harm in the config": (make_keras_file({"config.json": json.dumps(HARMFUL["a Lambda"]).encode()}), "has a Lambda"),
+    "harm in the metadata": (make_keras_file({"metadata.json": json.dumps(HARMFUL["a Lambda"]).encode()}), "has a Lambda"),
+    "a member outside": (make_keras_file({"../x": b""}), "has a member '../x'"),
+    "a member at the top": (make_keras_file({"/etc/x": b""}), "has a member '/etc/x'"),
+    "an external dataset": (
+        make_keras_file({"model.weights.h5": make_weights(add_external_dataset)}),
+        "is read from another file",
+    ),
+    "an external link": (make_keras_file({"model.weights.h5": make_weights(add_external_link)}), "is read from another file"),
+    "a virtual dataset": (
+        make_keras_file({"model.weights.h5": make_weights(add_virtual_dataset)}),
+        "is read from another file",
+    ),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REJECTED)
 def test_a_file_is_refused_that_is(name: str, tmp_path: Path) -> None:
-    data, words = REFUSED[name]
+    data, words = REJECTED[name]
     if words is None:
         with pytest.raises((zipfile.BadZipFile, ValueError)):
-            checked(data, tmp_path)
+            check_file(data, tmp_path)
         return
     with pytest.raises(LoadError) as caught:
-        checked(data, tmp_path)
+        check_file(data, tmp_path)
     assert words in str(caught.value) and "m.keras" in str(caught.value) and "load it yourself" in caught.value.fix
 
 
@@ -238,13 +249,13 @@ def test_a_file_without_metadata_or_with_a_member_twice_is_refused(tmp_path: Pat
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(LoadError, match=r"does not hold config\.json and metadata\.json"):
-        checked(out.getvalue(), tmp_path)
+    with pytest.raises(LoadError, match=r"does not contain config\.json and metadata\.json"):
+        check_file(out.getvalue(), tmp_path)
     with zipfile.ZipFile(out, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("metadata.json", "{}")
         archive.writestr("config.json", "{}")
     with pytest.raises(LoadError, match=r"has a member 'config\.json'"):
-        checked(out.getvalue(), tmp_path)
+        check_file(out.getvalue(), tmp_path)
 
 
 MAKE = """
@@ -339,8 +350,8 @@ LOAD = """
     for name in ("evil", "hdf5"):
         try:
             load_saved_model_from_url(f"{url}/{name}.keras")
-        except LoadError as told:
-            assert ("Lambda" if name == "evil" else "HDF5") in str(told) and "load it yourself" in str(told), told
+        except LoadError as caught:
+            assert ("Lambda" if name == "evil" else "HDF5") in str(caught) and "load it yourself" in str(caught), caught
         else:
             raise AssertionError(name)
         assert not os.path.exists(mark), name
@@ -373,5 +384,5 @@ def test_a_file_that_is_refused_names_the_way_out(origin: Origin) -> None:
     from tfimm_resolver.hub import load_saved_model_from_url
 
     with pytest.raises(LoadError, match="HDF5") as caught:
-        load_saved_model_from_url(origin.put("/m.keras", weights()))
+        load_saved_model_from_url(origin.put("/m.keras", make_weights()))
     assert "tf.keras.models.load_model" in caught.value.fix

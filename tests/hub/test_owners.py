@@ -1,4 +1,4 @@
-"""Directories of the hub in which another user can have put code: none of it is run, and the error says what to do."""
+"""Tests of hub directories into which another user may have put code: it never runs, and the error says what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tfimm_resolver.errors import CacheError, UntrustedError
 ANOTHER = 54321
 HUBCONF = "def one():\n    return 'ran'\n"
 EVIL = "def one():\n    return 'EVL'\n"
-assert len(HUBCONF) == len(EVIL), "so that a record that knows only sizes takes one for the other"
+assert len(HUBCONF) == len(EVIL), "of one size, so that comparing sizes does not find the difference"
 
 pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users"), pytest.mark.timeout(60)]
 
@@ -36,44 +36,44 @@ def repo(host: GitHost) -> Repo:
 
 @pytest.fixture
 def hub_with_evil(repo: Repo, host: GitHost, hub_dir: Path) -> Path:
-    """A directory of the hub in which all is in order but for the code, which another user wrote."""
+    """A hub directory that is valid except for the code, which another user wrote."""
     (load_tree(hub_dir) / "hubconf.py").write_text(EVIL)
-    host.asked.clear()
+    host.requests.clear()
     return hub_dir
 
 
 def load_tree(hub_dir: Path) -> Path:
-    """Trust and load the repository; where it lies."""
+    """Trust and load the repository; return its directory."""
     assert hub.load("ada/models:main", "one", trust_repo=True) == "ran"
     (record,) = hub_dir.glob("*.descriptor.txt")
     return hub_dir / record.name.partition(".")[0]
 
 
-def give(place: Path, user: int = ANOTHER) -> None:
-    """Make all of it another user's."""
-    for path in (place, *place.rglob("*")):
-        os.chown(path, user, user, follow_symlinks=False)
+def chown_tree(path: Path, user: int = ANOTHER) -> None:
+    """Give a file, or a directory with its content, to another user."""
+    for one in (path, *path.rglob("*")):
+        os.chown(one, user, user, follow_symlinks=False)
 
 
-def linked(place: Path) -> None:
-    """Put a link in the place of a directory."""
-    place.rename(place.with_name("elsewhere"))
-    place.symlink_to("elsewhere")
+def replace_with_link(path: Path) -> None:
+    """Replace a directory with a link to it."""
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
 
 
-def in_a_foreign_group(place: Path, mode: int) -> None:
-    """Let a group write that is not this user's own."""
-    os.chown(place, 0, ANOTHER)
-    place.chmod(mode)
+def open_to_group(path: Path, mode: int) -> None:
+    """Give write access to a group that is not the primary group of this user."""
+    os.chown(path, 0, ANOTHER)
+    path.chmod(mode)
 
 
 PLANTED: dict[str, Callable[[Path], object]] = {
-    "another user's": give,
-    "another user's alone": lambda place: os.chown(place, ANOTHER, 0),
-    "open to all": lambda place: place.chmod(0o757),
-    "open to all, sticky": lambda place: place.chmod(0o1777),
-    "open to a group": lambda place: in_a_foreign_group(place, 0o775),
-    "a link": linked,
+    "another user's": chown_tree,
+    "another user's alone": lambda path: os.chown(path, ANOTHER, 0),
+    "open to all": lambda path: path.chmod(0o757),
+    "open to all, sticky": lambda path: path.chmod(0o1777),
+    "open to a group": lambda path: open_to_group(path, 0o775),
+    "a link": replace_with_link,
 }
 
 
@@ -84,14 +84,19 @@ def test_from_a_directory_that_another_user_can_write_no_code_is_run(
 ) -> None:
     PLANTED[what](hub_with_evil)
     for call in (hub.list, lambda name, **how: hub.load(name, "one", **how), lambda name, **how: hub.help(name, "one", **how)):
-        for name, is_anew in (("ada/models:main", False), ("ada/models:main", True), ("ada/models", False), ("ada/new", True)):
+        for name, force_reload in (
+            ("ada/models:main", False),
+            ("ada/models:main", True),
+            ("ada/models", False),
+            ("ada/new", True),
+        ):
             with pytest.raises(CacheError) as caught:
-                call(name, trust_repo=trust_repo, force_reload=is_anew)
+                call(name, trust_repo=trust_repo, force_reload=force_reload)
             assert caught.value.text.startswith(f"{hub_with_evil} ") and "TFIMM_HUB_DIR" in caught.value.fix
             mode = stat.S_IMODE(os.lstat(hub_with_evil).st_mode)
             assert what == "a link" or f"has the mode {mode:04o}" in caught.value.text
             assert not what.startswith("another") or f"belongs to uid {ANOTHER}" in caught.value.text
-    assert host.asked == []
+    assert host.requests == []
 
 
 @pytest.mark.parametrize("below", [".", "more", "hubconf.py", "more/deep.py"])
@@ -104,40 +109,40 @@ def test_from_a_tree_that_another_user_can_write_no_code_is_run(what: str, below
     assert caught.value.text.startswith(os.path.normpath(tree / below)) and f"Remove {tree}" in caught.value.fix
     for path in (tree, hub_dir / "elsewhere", hub_dir / f"{tree.name}.descriptor.txt"):
         path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path, ignore_errors=True)
-    assert hub.load("ada/models:main", "one") == "ran", "what the error says helps"
+    assert hub.load("ada/models:main", "one") == "ran", "the advice of the error helps"
 
 
-def as_pipe(path: Path) -> None:
-    """Put a pipe in its place, at whose other end there is nobody."""
+def replace_with_pipe(path: Path) -> None:
+    """Replace a file with a pipe that no process writes to."""
     path.unlink()
     os.mkfifo(path)
 
 
-def as_link(path: Path) -> None:
-    """Put a link in its place, to a text of this user's that happens to hold the line."""
+def replace_with_linked_file(path: Path) -> None:
+    """Replace a file with a link to a text of this user that contains the same line."""
     path.rename(path.with_name("notes"))
     path.symlink_to("notes")
 
 
 LISTS: dict[str, Callable[[Path], object]] = {
     "another user's": lambda path: os.chown(path, ANOTHER, ANOTHER),
-    "open to a group": lambda path: in_a_foreign_group(path, 0o664),
+    "open to a group": lambda path: open_to_group(path, 0o664),
     "open to all": lambda path: path.chmod(0o646),
-    "a link": as_link,
-    "a link to nowhere": lambda path: (as_link(path), path.with_name("notes").unlink()),
-    "a pipe": as_pipe,
+    "a link": replace_with_linked_file,
+    "a link to nowhere": lambda path: (replace_with_linked_file(path), path.with_name("notes").unlink()),
+    "a pipe": replace_with_pipe,
 }
 
 
 @pytest.mark.parametrize("what", LISTS)
-def test_a_list_that_another_user_can_have_written_is_neither_believed_nor_written(
+def test_a_list_that_another_user_can_have_written_is_neither_used_nor_written(
     what: str, repo: Repo, host: GitHost, hub_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     load_tree(hub_dir)
     LISTS[what](hub_dir / "trusted_list")
     with pytest.raises(UntrustedError):
         hub.load("ada/models:main", "one")
-    assert "no repository is trusted for it" in caplog.text
+    assert "the list is ignored" in caplog.text
     before = files_in(hub_dir)
     host.repo("ada/more", {"hubconf.py": HUBCONF})
     assert hub.load("ada/more:main", "one", trust_repo=True) == "ran"
@@ -150,7 +155,7 @@ def test_a_list_that_another_user_can_have_written_is_neither_believed_nor_writt
 def test_what_is_made_under_any_umask_is_not_refused_afterwards(
     umask: int, repo: Repo, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Below a directory of several users: each has a hub of their own only if they say so, but one of them may have it."""
+    """In a shared directory, the first user's hub works; other users have to choose a hub directory of their own."""
     shared, out = tmp_path / "shared", io.BytesIO()
     shared.mkdir()
     shared.chmod(0o1777)
@@ -174,33 +179,33 @@ def test_weights_that_another_user_put_there_are_not_read(origin: Origin, hub_di
     np.savez(out, w=np.array([1]))
     url = origin.put("/w.npz", out.getvalue())
     hub.load_state_dict_from_url(url)
-    give(hub_dir / "checkpoints")
+    chown_tree(hub_dir / "checkpoints")
     with pytest.raises(CacheError, match=rf"checkpoints belongs to uid {ANOTHER}") as caught:
         hub.load_state_dict_from_url(url)
     assert "TFIMM_HUB_DIR" in caught.value.fix
     for path in (tmp_path / "theirs", hub_dir / "checkpoints"):
         path.mkdir(exist_ok=True)
     hub.load_state_dict_from_url(url, model_dir=tmp_path / "theirs")
-    give(tmp_path / "theirs")
+    chown_tree(tmp_path / "theirs")
     (tmp_path / "theirs").chmod(0o1777)
     assert hub.load_state_dict_from_url(url, model_dir=tmp_path / "theirs")["w"] == [1], "a directory that the caller names"
-    assert len(origin.asked) == 2
+    assert len(origin.requests) == 2
 
 
 @pytest.fixture
 def reachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory to which every user has a way."""
-    with tempfile.TemporaryDirectory(prefix="tfimm_resolver-") as place:
-        os.chmod(place, 0o755)
-        monkeypatch.setenv("TFIMM_HUB_DIR", f"{place}/hub")
-        yield Path(place)
+    """A directory that every user can reach."""
+    with tempfile.TemporaryDirectory(prefix="tfimm_resolver-") as path:
+        os.chmod(path, 0o755)
+        monkeypatch.setenv("TFIMM_HUB_DIR", f"{path}/hub")
+        yield Path(path)
 
 
 AS_USER = """
     import os, sys
     from tfimm_resolver import hub
     hub_dir, user, *owner = sys.argv[1:]
-    hub.load("ada/models:main", "one")  # loads what this user may not read of Python
+    hub.load("ada/models:main", "one")  # imports modules that the other user cannot read
     for folder, below, names in os.walk(hub_dir) if owner else ():
         for path in (folder, *(os.path.join(folder, name) for name in names)):
             os.chown(path, int(owner[0]), int(owner[0]))
@@ -216,11 +221,13 @@ AS_USER = """
 
 def test_what_root_has_put_there_serves_every_user(repo: Repo, host: GitHost, reachable: Path) -> None:
     load_tree(reachable / "hub")
-    host.asked.clear()
-    assert run(AS_USER, str(reachable / "hub"), str(ANOTHER)) == "ran" and host.asked == []
-    assert run(AS_USER, str(reachable / "hub"), str(ANOTHER), str(ANOTHER)) == "ran", "their own"
-    give(reachable / "hub", 0)
-    assert run(AS_USER, str(reachable / "hub"), str(ANOTHER), str(ANOTHER + 1)).startswith("CacheError"), "a third one's"
-    assert host.asked == []
+    host.requests.clear()
+    assert run(AS_USER, str(reachable / "hub"), str(ANOTHER)) == "ran" and host.requests == []
+    assert run(AS_USER, str(reachable / "hub"), str(ANOTHER), str(ANOTHER)) == "ran", "their own files"
+    chown_tree(reachable / "hub", 0)
+    assert run(AS_USER, str(reachable / "hub"), str(ANOTHER), str(ANOTHER + 1)).startswith("CacheError"), (
+        "files of a third user"
+    )
+    assert host.requests == []
     with pytest.raises(CacheError, match=f"belongs to uid {ANOTHER + 1}"):
         hub.load("ada/models:main", "one")

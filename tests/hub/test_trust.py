@@ -1,4 +1,4 @@
-"""Whose code is run, who is asked, and what is written down of it."""
+"""Tests of trust: which code runs, when the user is asked, and what is recorded."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ LOAD = """
 
 @pytest.fixture
 def repo(host: GitHost) -> Repo:
-    """A repository that nobody trusts yet."""
+    """A repository that is not trusted yet."""
     return host.repo("ada/models", {"hubconf.py": HUBCONF})
 
 
-def on_terminal(answer: str, trust_repo: object = "check") -> str:
-    """What a person at a terminal sees who gives that answer."""
-    ours, theirs = pty.openpty()
+def run_on_terminal(answer: str, trust_repo: object = "check") -> str:
+    """Load the repository on a terminal and type the answer; return what the terminal shows."""
+    controller, terminal = pty.openpty()
     code = textwrap.dedent(LOAD).format(repr(trust_repo))
-    job = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    os.write(ours, answer.encode())
-    seen = read_terminal(ours)
+    job = subprocess.Popen([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    os.write(controller, answer.encode())
+    seen = read_terminal(controller)
     assert job.wait(60) == 0
     return " ".join(seen.split())
 
 
-def trusted(hub_dir: Path) -> list[str]:
-    """Who is in the list."""
+def read_list(hub_dir: Path) -> list[str]:
+    """Return the lines of the list of trusted repositories."""
     path = hub_dir / "trusted_list"
     return path.read_text().splitlines() if path.exists() else []
 
@@ -56,41 +56,41 @@ def test_without_a_terminal_an_error_names_the_remedy_and_nothing_is_fetched(rep
     assert out.startswith("UntrustedError Untrusted repository.") and "Traceback" not in err
     assert "trust_repo=True" in out and repo.git("rev-parse", "HEAD") in out
     assert f"{host.url}/ada/models/tree/" in out and f"{host.name}/ada/models" in out
-    assert host.zips() == [] and not hub_dir.exists()
+    assert host.list_zips() == [] and not hub_dir.exists()
 
 
-@pytest.mark.parametrize("deed", [lambda: hub.list("ada/models"), lambda: hub.help("ada/models", "one")])
-def test_listing_and_explaining_run_code_too_and_need_trust(deed, repo: Repo, host: GitHost) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("call", [lambda: hub.list("ada/models"), lambda: hub.help("ada/models", "one")])
+def test_listing_and_explaining_run_code_too_and_need_trust(call, repo: Repo, host: GitHost) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(PermissionError, match=r"^Untrusted repository\."):
-        deed()
-    assert host.zips() == []
+        call()
+    assert host.list_zips() == []
 
 
 @pytest.mark.parametrize("answer", ["y\n", "YES\n"])
 def test_a_person_is_shown_repository_commit_and_url_and_may_say_yes(
     answer: str, repo: Repo, host: GitHost, hub_dir: Path
 ) -> None:
-    seen = on_terminal(answer)
+    seen = run_on_terminal(answer)
     commit = repo.git("rev-parse", "HEAD")
     assert "does not belong to the list of trusted repositories" in seen and seen.endswith("ran")
     assert f"repository {host.name}/ada/models" in seen and f"commit {commit}" in seen
     assert f"{host.url}/ada/models/tree/{commit}" in seen
-    assert trusted(hub_dir) == [f"{host.name}/ada/models"]
-    assert hub.load("ada/models", "one") == "ran", "it is asked once"
+    assert read_list(hub_dir) == [f"{host.name}/ada/models"]
+    assert hub.load("ada/models", "one") == "ran", "the user is asked once"
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "no\n", "\x04", "yess\n"])
 def test_any_other_answer_is_a_no(answer: str, repo: Repo, host: GitHost, hub_dir: Path) -> None:
-    seen = on_terminal(answer)
+    seen = run_on_terminal(answer)
     assert "UntrustedError Untrusted repository." in seen and ("Unrecognized response 'yess'" in seen) == ("yess" in answer)
-    assert host.zips() == [] and not hub_dir.exists()
+    assert host.list_zips() == [] and not hub_dir.exists()
 
 
 def test_false_asks_even_of_a_trusted_repository_and_true_never(repo: Repo, hub_dir: Path) -> None:
     assert hub.load("ada/models", "one", trust_repo=True) == "ran"
-    assert "Do you trust this repository" in on_terminal("n\n", False) and len(trusted(hub_dir)) == 1
-    assert "ran" in on_terminal("y\n", False) and len(trusted(hub_dir)) == 1
-    assert "Do you trust" not in on_terminal("", True)
+    assert "Do you trust this repository" in run_on_terminal("n\n", False) and len(read_list(hub_dir)) == 1
+    assert "ran" in run_on_terminal("y\n", False) and len(read_list(hub_dir)) == 1
+    assert "Do you trust" not in run_on_terminal("", True)
 
 
 def test_trust_is_written_down_only_after_success(repo: Repo, host: GitHost, hub_dir: Path) -> None:
@@ -101,15 +101,15 @@ def test_trust_is_written_down_only_after_success(repo: Repo, host: GitHost, hub
         hub.load("ada/models", "one", trust_repo=True)
     with pytest.raises(FetchError):
         hub.load("ada/models:gone", "one", trust_repo=True)
-    assert trusted(hub_dir) == [f"{host.name}/ada/good"]
+    assert read_list(hub_dir) == [f"{host.name}/ada/good"]
 
 
-def test_a_directory_that_lies_there_is_no_trust(repo: Repo, host: GitHost, hub_dir: Path) -> None:
+def test_an_existing_directory_is_not_trusted(repo: Repo, host: GitHost, hub_dir: Path) -> None:
     hub.load("ada/models", "one", trust_repo=True)
     (hub_dir / "trusted_list").unlink()
     with pytest.raises(UntrustedError) as caught:
         hub.load("ada/models", "one")
-    assert repo.git("rev-parse", "HEAD") in str(caught.value), "the commit that lies there is shown"
+    assert repo.git("rev-parse", "HEAD") in str(caught.value), "the cached commit is shown"
     resolve("github://ada/models")
     with pytest.raises(UntrustedError):
         hub.load("ada/models", "one")
@@ -121,21 +121,21 @@ def test_a_directory_that_lies_there_is_no_trust(repo: Repo, host: GitHost, hub_
 def test_trust_is_of_one_host_owner_and_repository_exactly(line: str, repo: Repo, host: GitHost, hub_dir: Path) -> None:
     hub_dir.mkdir()
     (hub_dir / "trusted_list").write_text(line.format(host=host.name) + "\n")
-    (hub_dir / "ada_models_main").mkdir()  # which torch.hub would take for trust
+    (hub_dir / "ada_models_main").mkdir()  # torch.hub would trust it
     with pytest.raises(UntrustedError):
         hub.load("ada/models", "one")
     (hub_dir / "trusted_list").write_text(f"  {host.name}/ada/models  ")
-    assert hub.load("ada/models:main", "one") == "ran", "of every ref"
+    assert hub.load("ada/models:main", "one") == "ran", "trust covers every ref"
 
 
-def test_nobody_is_trusted_from_the_start(host: GitHost) -> None:
+def test_no_owner_is_trusted_by_default(host: GitHost) -> None:
     for owner in ("tensorflow", "google", "pytorch", "martinsbruveris"):
         host.repo(f"{owner}/models", {"hubconf.py": HUBCONF})
         with pytest.raises(UntrustedError):
             hub.load(f"{owner}/models", "one")
 
 
-def test_a_list_that_others_may_write_is_not_believed(
+def test_a_list_that_others_may_write_is_ignored(
     repo: Repo, host: GitHost, hub_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub.load("ada/models", "one", trust_repo=True)
@@ -144,7 +144,7 @@ def test_a_list_that_others_may_write_is_not_believed(
     path.chmod(0o666)
     with pytest.raises(UntrustedError):
         hub.load("ada/models", "one")
-    assert "another user can write it: no repository is trusted" in caplog.text
+    assert "another user can write to it: the list is ignored" in caplog.text
 
 
 def test_no_code_is_run_from_a_directory_where_anybody_may_write(repo: Repo, host: GitHost, hub_dir: Path) -> None:
@@ -160,4 +160,4 @@ def test_a_list_without_a_line_end_keeps_its_last_line(repo: Repo, host: GitHost
     hub_dir.mkdir()
     (hub_dir / "trusted_list").write_text("github.com/a/b")
     hub.load("ada/models", "one", trust_repo=True)
-    assert trusted(hub_dir) == ["github.com/a/b", f"{host.name}/ada/models"]
+    assert read_list(hub_dir) == ["github.com/a/b", f"{host.name}/ada/models"]

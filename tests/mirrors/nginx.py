@@ -1,4 +1,4 @@
-"""A real nginx on loopback, with its own prefix, as a caching reverse proxy before an origin."""
+"""A real nginx on loopback, as a caching reverse proxy in front of an origin."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Nginx:
         assert PROGRAM is not None
         self.folder = folder
         folder.mkdir()
-        # Bound here and inherited there, as over an upgrade of nginx: no other process can take the port meanwhile.
+        # Bound here and inherited by nginx, as during its upgrade: no other process can take the port in between.
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -64,7 +64,7 @@ class Nginx:
         self._socket.close()
         until_s = time.monotonic() + 20
         while not (self.folder / "nginx.pid").exists():
-            assert self._job.poll() is None and time.monotonic() < until_s, self.told()
+            assert self._job.poll() is None and time.monotonic() < until_s, self.read_log()
             time.sleep(0.01)
         return self
 
@@ -77,16 +77,16 @@ class Nginx:
                 self._job.kill()
                 self._job.wait()
 
-    def told(self) -> str:
-        """What nginx says of itself."""
+    def read_log(self) -> str:
+        """Return the messages of nginx."""
         return "".join((self.folder / name).read_text() for name in ("stderr", "error.log") if (self.folder / name).exists())
 
-    def pids(self) -> list[int]:
-        """Its processes: the one that was started, and those that it started."""
+    def list_pids(self) -> list[int]:
+        """Return the ids of its processes: the main process and its children."""
         assert self._job is not None
         children = Path(f"/proc/{self._job.pid}/task/{self._job.pid}/children").read_text().split()
         return [self._job.pid, *map(int, children)]
 
-    def kept_bytes(self) -> int:
-        """How much lies in its cache."""
+    def count_cached_bytes(self) -> int:
+        """Return the size of its cache."""
         return sum(path.stat().st_size for path in (self.folder / "cache").rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Many cold machines behind one caching reverse proxy, a real nginx: the origin gives the archive once."""
+"""Many machines with empty caches behind one caching reverse proxy, a real nginx: the origin sends the archive once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.archives import files_in
 from tests.faults import archive, files
-from tests.faults.origin import Host, says
+from tests.faults.origin import Host, answer_with
 from tests.mirrors.nginx import PROGRAM, Nginx
 from tests.processes import start
 from tfimm_resolver import resolve
@@ -27,7 +27,7 @@ COMMON = """
     proxy_cache_lock_age 1h;
     proxy_cache_valid 200 206 1y;
 """
-# README's own; without slices nginx asks the origin for the whole, and lets other ranges wait for it.
+# README's own; without slices nginx requests the complete file from the origin, and other ranges wait for it.
 SLICES = COMMON + "slice 8m; proxy_set_header Range $slice_range; proxy_cache_key $uri$is_args$args$slice_range;"
 RESOLVE = "import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1]))"
 
@@ -39,65 +39,65 @@ def host() -> Iterator[Host]:
         yield server
 
 
-def through(host: Host, options: str, folder: Path) -> Nginx:
-    """An nginx before the origin."""
-    place = f"127.0.0.1:{host.port}"
-    location = f"location /{place}/ {{ proxy_pass http://{place}/; proxy_redirect http://{place}/ /{place}/; {options} }}"
+def make_proxy(host: Host, options: str, folder: Path) -> Nginx:
+    """Return an nginx in front of the origin."""
+    netloc = f"127.0.0.1:{host.port}"
+    location = f"location /{netloc}/ {{ proxy_pass http://{netloc}/; proxy_redirect http://{netloc}/ /{netloc}/; {options} }}"
     return Nginx(folder / "nginx", location)
 
 
-def resolved_on(machines: int, handle: str, nginx: Nginx, folder: Path) -> list[dict[str, bytes]]:
-    """What each of so many machines gets, that begin together with empty roots."""
+def resolve_on(machines: int, handle: str, nginx: Nginx, folder: Path) -> list[dict[str, bytes]]:
+    """Resolve on so many machines at once, each with an empty cache; return the files that each gets."""
     jobs = [
         start(RESOLVE, handle, TFHUB_CACHE_DIR=str(folder / f"machine{number}"), TFIMM_RESOLVER_MIRRORS=nginx.url)
         for number in range(machines)
     ]
     try:
-        told = [job.communicate(timeout=120) for job in jobs]
+        outputs = [job.communicate(timeout=120) for job in jobs]
     finally:
         for job in jobs:
             job.kill()
             job.wait()
-    assert [job.returncode for job in jobs] == [0] * machines, (told, nginx.told())
+    assert [job.returncode for job in jobs] == [0] * machines, (outputs, nginx.read_log())
     return [files_in(folder / f"machine{number}" / entry_name_for_key(handle)) for number in range(machines)]
 
 
-@pytest.mark.parametrize("options", [SLICES, COMMON], ids=["slices", "whole"])
+@pytest.mark.parametrize("options", [SLICES, COMMON], ids=["slices", "complete"])
 def test_eight_cold_machines_cost_the_origin_one_download(options: str, host: Host, tmp_path: Path) -> None:
     handle = host.put("/m.tar.gz", archive(SIZE_BYTES))
-    with through(host, options, tmp_path) as nginx:
-        assert resolved_on(MACHINES, handle, nginx, tmp_path) == [files(SIZE_BYTES)] * MACHINES
-        assert nginx.kept_bytes() > SIZE_BYTES
-    assert host.sent_bytes() == len(archive(SIZE_BYTES)), [(one.status, one.sent) for one in host.asked]
+    with make_proxy(host, options, tmp_path) as nginx:
+        assert resolve_on(MACHINES, handle, nginx, tmp_path) == [files(SIZE_BYTES)] * MACHINES
+        assert nginx.count_cached_bytes() > SIZE_BYTES
+    assert host.count_sent_bytes() == len(archive(SIZE_BYTES)), [(one.status, one.sent) for one in host.requests]
 
 
-def test_a_page_that_redirects_is_followed_through_the_proxy(host: Host, tmp_path: Path) -> None:
-    host.put("/google/model/1?tf-hub-format=compressed", b"", says(302, b"", Location=f"{host.url}/bucket/m.tar.gz"))
+def test_a_redirect_is_followed_through_the_proxy(host: Host, tmp_path: Path) -> None:
+    host.put("/google/model/1?tf-hub-format=compressed", b"", answer_with(302, b"", Location=f"{host.url}/bucket/m.tar.gz"))
     host.put("/bucket/m.tar.gz", archive(SIZE_BYTES))
-    with through(host, SLICES, tmp_path) as nginx:
-        assert resolved_on(2, f"{host.url}/google/model/1", nginx, tmp_path) == [files(SIZE_BYTES)] * 2
-    assert host.sent_bytes() == len(archive(SIZE_BYTES))
+    with make_proxy(host, SLICES, tmp_path) as nginx:
+        assert resolve_on(2, f"{host.url}/google/model/1", nginx, tmp_path) == [files(SIZE_BYTES)] * 2
+    assert host.count_sent_bytes() == len(archive(SIZE_BYTES))
 
 
-def test_what_the_proxy_has_is_served_when_the_origin_is_gone_and_a_gap_is_a_404(
+def test_cached_files_are_served_without_the_origin_and_others_are_a_404(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = host.put("/m.tar.gz", archive(SIZE_BYTES))
-    with through(host, SLICES, tmp_path) as nginx:
-        resolved_on(1, handle, nginx, tmp_path)
+    with make_proxy(host, SLICES, tmp_path) as nginx:
+        resolve_on(1, handle, nginx, tmp_path)
         del host.pages["/m.tar.gz"]
-        assert resolved_on(1, handle, nginx, tmp_path / "later") == [files(SIZE_BYTES)]
+        assert resolve_on(1, handle, nginx, tmp_path / "later") == [files(SIZE_BYTES)]
         other = host.put("/other.tar.gz", b"")
         del host.pages["/other.tar.gz"]
-        with Host() as behind:
-            behind.put(f"/127.0.0.1:{host.port}/other.tar.gz", archive(1000))
-            monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", f"{nginx.url},{behind.url}")
+        with Host() as next_mirror:
+            next_mirror.put(f"/127.0.0.1:{host.port}/other.tar.gz", archive(1000))
+            monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", f"{nginx.url},{next_mirror.url}")
             assert files_in(resolve(other)) == files(1000)
 
 
-def test_it_ends_with_its_test_and_is_of_the_same_user(host: Host, tmp_path: Path) -> None:
-    with through(host, SLICES, tmp_path) as nginx:
-        pids = nginx.pids()
+def test_nginx_ends_with_its_test_and_runs_as_the_same_user(host: Host, tmp_path: Path) -> None:
+    with make_proxy(host, SLICES, tmp_path) as nginx:
+        pids = nginx.list_pids()
         assert len(pids) >= 2
         users = subprocess.run(
             ["ps", "-o", "uid=", *map(str, pids)], capture_output=True, text=True, check=True

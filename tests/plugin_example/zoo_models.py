@@ -1,4 +1,4 @@
-"""The Zoo: ``zoo://animal`` is an archive on a host of ours, which ``$ZOO_URL`` names."""
+"""The Zoo: ``zoo://animal`` is an archive on our own host, or on that of ``$ZOO_URL``."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import os
 from pathlib import Path
 
 from tfimm_resolver.errors import HandleError
-from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.sources.plan import Fetch
-from tfimm_resolver.transfer.downloader import Downloader
+from tfimm_resolver.sources import Fetch, Fetcher, Handle
 
 
 def plan(handle: Handle) -> Fetch:
-    """What is done with a ``zoo://`` handle."""
+    """Return the plan for a ``zoo://`` handle."""
     if handle.path:
         raise HandleError(f"{handle} names no animal", fix="Write zoo://ANIMAL.")
     base = os.environ.get("ZOO_URL", "https://zoo.example.org")
 
-    def fill(into: Path, transfer: Downloader) -> None:
-        transfer.archive(f"{base}/{handle.host}.tgz", into)
+    def fill(into: Path, fetcher: Fetcher) -> None:
+        fetcher.archive(f"{base}/{handle.host}.tgz", into)
 
     return Fetch(handle.key, fill)

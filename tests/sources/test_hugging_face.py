@@ -1,4 +1,4 @@
-"""Models on Hugging Face, by the real huggingface_hub against a stand-in: commits and branches, errors, tokens, bad bytes."""
+"""Models on Hugging Face, by the real huggingface_hub against a fake server: commits, branches, errors, tokens, bad bytes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.archives import MODEL, files_in
-from tests.hugging_face import Handler, HuggingFace, blob_id, listed
+from tests.hugging_face import Handler, HuggingFace, blob_id, make_tree_entry
 from tests.processes import run, start
-from tests.test_names import put_model
+from tests.test_named_models import put_model
 from tfimm_resolver import resolve, set_model_cache
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cli.app import main
@@ -47,20 +47,20 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 @pytest.fixture
 def hugging_face(monkeypatch: pytest.MonkeyPatch) -> Iterator[HuggingFace]:
     """Hugging Face on loopback; HF_ENDPOINT points there."""
-    with HuggingFace() as place:
-        monkeypatch.setenv("HF_ENDPOINT", place.url)
-        yield place
+    with HuggingFace() as hub_server:
+        monkeypatch.setenv("HF_ENDPOINT", hub_server.url)
+        yield hub_server
 
 
-def asked(hugging_face: HuggingFace, what: str = "") -> list[str]:
-    """What the hub was asked for, but for what the library wants to know of who uses it."""
-    return [line for line in hugging_face.hub.asked if "agent-harnesses" not in line and what in line]
+def list_requests(hugging_face: HuggingFace, what: str = "") -> list[str]:
+    """Return the requests to the hub, without the library's telemetry on its users."""
+    return [line for line in hugging_face.hub.requests if "agent-harnesses" not in line and what in line]
 
 
-def fetched(hugging_face: HuggingFace) -> list[str]:
-    """The files whose bytes were asked for."""
-    small = [line.partition("/resolve/")[2][41:] for line in asked(hugging_face, "GET") if "/resolve/" in line]
-    return sorted(small + hugging_face.storage.asked)
+def list_downloads(hugging_face: HuggingFace) -> list[str]:
+    """Return the files whose content was requested."""
+    small = [line.partition("/resolve/")[2][41:] for line in list_requests(hugging_face, "GET") if "/resolve/" in line]
+    return sorted(small + hugging_face.storage.requests)
 
 
 # Handles
@@ -93,7 +93,7 @@ def test_every_spelling_of_a_model_has_one_key(text: str, key: str) -> None:
 @pytest.mark.parametrize(
     "page", ["o", "datasets/o", "datasets/o/d", "o/m/blob/main/saved_model.pb", "o/m/resolve/main/m.tar.gz", "docs/hub", ""]
 )
-def test_other_pages_are_none_of_its_models(page: str) -> None:
+def test_other_pages_are_not_models(page: str) -> None:
     assert plan(Handle.parse(f"https://huggingface.co/{page}")) is None
 
 
@@ -104,17 +104,17 @@ def test_other_pages_are_none_of_its_models(page: str) -> None:
         "hf://o/m/../../x", "hf://o/m//a", "hf://o/m/a\\b", "hf://datasets/o/d", "hf://o/m--x", "hf://o/" + "m" * 97,
     ],
 )  # fmt: skip
-def test_a_handle_that_names_no_model_is_told_the_right_form(text: str, hugging_face: HuggingFace, cache_dir: Path) -> None:
+def test_the_error_for_a_malformed_handle_shows_the_right_form(text: str, hugging_face: HuggingFace, cache_dir: Path) -> None:
     with pytest.raises(HandleError) as caught:
         resolve(text)
     assert text in caught.value.text and "hf://OWNER/MODEL[@REVISION][/FOLDER]" in caught.value.fix
-    assert asked(hugging_face) == [] and not cache_dir.exists()
+    assert list_requests(hugging_face) == [] and not cache_dir.exists()
 
 
-def test_a_model_that_is_no_archive_cannot_be_pinned_by_the_hash_of_one(hugging_face: HuggingFace) -> None:
-    with pytest.raises(HandleError, match="no archive") as caught:
+def test_a_repository_cannot_be_pinned_by_the_hash_of_an_archive(hugging_face: HuggingFace) -> None:
+    with pytest.raises(HandleError, match="not an archive") as caught:
         resolve("hf://o/m@main", sha256="0" * 64)
-    assert "hf://o/m@COMMIT" in caught.value.fix and asked(hugging_face) == []
+    assert "hf://o/m@COMMIT" in caught.value.fix and list_requests(hugging_face) == []
 
 
 def test_an_override_counts_for_every_spelling(tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_a_commit_is_fetched_once_and_recorded_with_every_hash(hugging_face: Hug
     key = f"hf://o/m@{commit}"
     path = resolve(key)
     assert path == f"{cache_dir}/{entry_name_for_key(key)}" and files_in(path) == MODEL
-    before = asked(hugging_face)
+    before = list_requests(hugging_face)
     assert {resolve(text) for text in (key, f"https://huggingface.co/o/m/tree/{commit}", f"{key}/")} == {path}
-    assert asked(hugging_face) == before
+    assert list_requests(hugging_face) == before
     record = json.loads(next(cache_dir.glob("*.descriptor.txt")).read_text().partition("\n\n")[2])
     assert record["handle"] == key and record["origin"]["url"] == f"{hugging_face.url}/o/m/tree/{commit}"
     assert {file["path"]: file["sha256"] for file in record["files"]} == {
@@ -144,7 +144,7 @@ def test_a_branch_is_looked_up_once_a_call(hugging_face: HuggingFace) -> None:
     commit = hugging_face.push("o/m", MODEL)
     old = resolve("hf://o/m")
     assert resolve("hf://o/m") == resolve("hf://o/m@main") == resolve(f"hf://o/m@{commit}") == old
-    lookups = [line for line in asked(hugging_face) if "/tree/" not in line and "/resolve/" not in line]
+    lookups = [line for line in list_requests(hugging_face) if "/tree/" not in line and "/resolve/" not in line]
     branch, fixed = "GET /api/models/o/m", f"GET /api/models/o/m/revision/{commit}"
     assert lookups == [branch, fixed, branch, branch]
     hugging_face.push("o/m", NEW)
@@ -152,31 +152,31 @@ def test_a_branch_is_looked_up_once_a_call(hugging_face: HuggingFace) -> None:
 
 
 @pytest.mark.parametrize("revision", ["v1.0", "feature/x", "refs/pr/1"])
-def test_any_revision_will_do(revision: str, hugging_face: HuggingFace) -> None:
+def test_a_tag_a_branch_and_a_pull_request_are_revisions(revision: str, hugging_face: HuggingFace) -> None:
     hugging_face.push("o/m", MODEL)
     hugging_face.push("o/m", NEW, revision)
     assert files_in(resolve(f"hf://o/m@{revision.replace('/', '%2F')}")) == NEW
     assert files_in(resolve("hf://o/m")) == MODEL
 
 
-def test_of_a_folder_nothing_else_comes(hugging_face: HuggingFace) -> None:
+def test_only_the_requested_folder_is_downloaded(hugging_face: HuggingFace) -> None:
     hugging_face.push(
         "o/m", {"README.md": b"read", **{f"saved/v 1/{path}": data for path, data in MODEL.items()}, "saved/x": b""}
     )
     assert files_in(resolve("hf://o/m@main/saved/v 1")) == MODEL
-    assert "README.md" not in fetched(hugging_face)
+    assert "README.md" not in list_downloads(hugging_face)
     assert files_in(resolve("hf://o/m"))["README.md"] == b"read"
 
 
 @pytest.mark.parametrize("folder", ["none", "README.md"])
-def test_a_folder_that_is_none_is_told(folder: str, hugging_face: HuggingFace, cache_dir: Path) -> None:
+def test_a_missing_folder_is_an_error(folder: str, hugging_face: HuggingFace, cache_dir: Path) -> None:
     commit = hugging_face.push("o/m", {"README.md": b"read"})
     with pytest.raises(NotFoundError, match=f"no folder '{folder}'") as caught:
         resolve(f"hf://o/m/{folder}")
     assert f"/o/m/tree/{commit}" in caught.value.fix and os.listdir(cache_dir) == []
 
 
-def test_what_lies_in_the_cache_is_neither_a_link_nor_the_librarys(
+def test_cached_files_are_neither_links_nor_the_librarys_own(
     hugging_face: HuggingFace, tmp_path: Path, cache_dir: Path
 ) -> None:
     hugging_face.push("o/m", MODEL)
@@ -184,10 +184,10 @@ def test_what_lies_in_the_cache_is_neither_a_link_nor_the_librarys(
     where = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HOME": str(tmp_path / "home/hf")}
     snapshot = Path(run(cached, **where))
     assert (snapshot / WEIGHTS).is_symlink(), "as the library keeps it"
-    before = fetched(hugging_face)
+    before = list_downloads(hugging_face)
     path = Path(run("import tfimm_resolver; print(tfimm_resolver.resolve('hf://o/m'))", **where))
     assert files_in(path) == MODEL and not any(file.is_symlink() for file in path.rglob("*"))
-    assert fetched(hugging_face) == before, "what the library has is not fetched again"
+    assert list_downloads(hugging_face) == before, "what the library has is not fetched again"
     assert sorted(os.listdir(cache_dir)) == sorted(
         [path.name, f"{path.name}.descriptor.txt", f"{entry_name_for_key('hf://o/m')}.latest.txt"]
     )
@@ -196,67 +196,67 @@ def test_what_lies_in_the_cache_is_neither_a_link_nor_the_librarys(
 # Where Hugging Face fails
 
 
-def say_offline(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def go_offline(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
 
 
-def say_hub_offline(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def take_hub_offline(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "yes")
 
 
-def say_transformers_offline(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def take_transformers_offline(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
 
 
-def out_of_reach(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def disconnect(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
 
-def broken(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
-    hugging_face.hub.faults["/api/models/"] = lambda handler: handler.say(500, b"oh") is None
+def break_hub(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    hugging_face.hub.faults["/api/models/"] = lambda handler: handler.respond(500, b"oh") is None
 
 
-def a_page(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
-    hugging_face.hub.faults["/api/models/"] = lambda handler: handler.say(200, b"<!doctype html>Log in") is None
+def serve_html_page(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    hugging_face.hub.faults["/api/models/"] = lambda handler: handler.respond(200, b"<!doctype html>Log in") is None
 
 
-def taken_down(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def remove_model(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     hugging_face.repositories.clear()
 
 
-def no_commit(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def return_no_commit(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {"id": "o/m", "sha": "../../x", "siblings": []}
-    hugging_face.hub.faults["/api/models/"] = lambda handler: handler.say_json(facts) is None
+    hugging_face.hub.faults["/api/models/"] = lambda handler: handler.respond_json(facts) is None
 
 
-def newest_does_not_come(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def break_newest(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     hugging_face.push("o/m", NEW)
-    hugging_face.hub.faults["/o/m/resolve/"] = lambda handler: handler.say(404, b"oh") is None
+    hugging_face.hub.faults["/o/m/resolve/"] = lambda handler: handler.respond(404, b"oh") is None
 
 
-def not_installed(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def uninstall(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
 
 
 Failure = Callable[[HuggingFace, pytest.MonkeyPatch], None]
 FAILURES = (
-    say_offline, say_hub_offline, say_transformers_offline, out_of_reach, broken, a_page, taken_down, no_commit,
-    newest_does_not_come, not_installed,
+    go_offline, take_hub_offline, take_transformers_offline, disconnect, break_hub, serve_html_page, remove_model,
+    return_no_commit, break_newest, uninstall,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_where_it_fails_what_the_branch_was_last_is_served_with_a_warning(
+def test_on_failure_the_last_commit_of_the_branch_is_served_with_a_warning(
     failure: Failure, hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = hugging_face.push("o/m", {"saved_model.pb": b"of another branch"}, "dev")
     commit = hugging_face.push("o/m", MODEL)
     path = resolve("hf://o/m")
-    resolve(f"hf://o/m@{other}")  # came later, and was never what the branch stood for
+    resolve(f"hf://o/m@{other}")  # fetched later, and never the target of the branch
     failure(hugging_face, monkeypatch)
     assert resolve("hf://o/m") == path and files_in(path) == MODEL
     assert f"hf://o/m is served from the cache, as hf://o/m@{commit}: " in caplog.text
-    if failure is not newest_does_not_come:
+    if failure is not break_newest:
         with pytest.raises(FetchError):
             resolve("hf://o/m@dev")
     with pytest.raises(FetchError):
@@ -267,7 +267,7 @@ def test_where_it_fails_what_the_branch_was_last_is_served_with_a_warning(
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_where_it_fails_and_nothing_is_cached_the_failure_is_told(
+def test_on_failure_with_nothing_cached_the_failure_is_raised(
     failure: Failure, hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path
 ) -> None:
     hugging_face.push("o/m", MODEL)
@@ -277,28 +277,28 @@ def test_where_it_fails_and_nothing_is_cached_the_failure_is_told(
     assert caught.value.fix and (not cache_dir.exists() or [*cache_dir.glob("*")] == [])
 
 
-def test_an_old_commit_that_is_not_cached_any_more_is_not_fetched_in_the_stead_of_the_latest(
+def test_an_old_commit_that_is_no_longer_cached_is_not_fetched_as_a_fallback(
     hugging_face: HuggingFace, cache_dir: Path
 ) -> None:
     commit = hugging_face.push("o/m", MODEL)
     path = resolve("hf://o/m")
     assert main(["rm", f"hf://o/m@{commit}"]) == 0 and not Path(path).exists()
 
-    def of_branches(handler: Handler) -> bool:
-        return "/revision/" not in handler.path and "/tree/" not in handler.path and handler.say(500, b"oh") is None
+    def fail_for_branches(handler: Handler) -> bool:
+        return "/revision/" not in handler.path and "/tree/" not in handler.path and handler.respond(500, b"oh") is None
 
-    hugging_face.hub.faults["/api/models/o/m"] = of_branches
+    hugging_face.hub.faults["/api/models/o/m"] = fail_for_branches
     with pytest.raises(FetchError, match="500"):
         resolve("hf://o/m")
     assert resolve(f"hf://o/m@{commit}") == path
 
 
-def test_who_has_not_installed_the_library_learns_what_to_install(
+def test_without_the_library_the_error_says_what_to_install(
     hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = hugging_face.push("o/m", MODEL)
     path = resolve(f"hf://o/m@{commit}")
-    not_installed(hugging_face, monkeypatch)
+    uninstall(hugging_face, monkeypatch)
     assert resolve(f"hf://o/m@{commit}") == path, "what is cached needs no library"
     with pytest.raises(FetchError, match="needs huggingface_hub") as caught:
         resolve("hf://o/m@dev")
@@ -307,7 +307,7 @@ def test_who_has_not_installed_the_library_learns_what_to_install(
 
 @pytest.fixture
 def baked(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path, tmp_path: Path) -> str:
-    """Where o/m lies in an extra root, and nowhere else."""
+    """The path of o/m in an extra root; it is not cached anywhere else."""
     hugging_face.push("o/m", MODEL)
     name = Path(resolve("hf://o/m")).name
     cache_dir.rename(tmp_path / "baked")
@@ -315,23 +315,21 @@ def baked(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir:
     return f"{tmp_path}/baked/{name}"
 
 
-def test_what_an_extra_root_has_serves_where_it_fails(
+def test_an_extra_root_is_used_on_failure(
     baked: str, hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path
 ) -> None:
     assert resolve("hf://o/m") == baked
-    say_offline(hugging_face, monkeypatch)
+    go_offline(hugging_face, monkeypatch)
     assert resolve("hf://o/m") == baked and not cache_dir.exists()
 
 
-def test_what_an_extra_root_has_serves_where_the_bucket_behind_this_machine_is_out_of_reach(
-    baked: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_extra_root_is_used_where_the_cache_bucket_cannot_be_reached(baked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", "s3://bucket/cache")
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     assert resolve("hf://o/m") == baked
 
 
-def test_a_model_in_a_bucket_serves_a_machine_that_reaches_nothing_else(
+def test_a_cache_bucket_is_used_by_a_machine_that_reaches_nothing_else(
     hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("obstore", reason="pip install 'tfimm_resolver[gs]'")
@@ -339,7 +337,7 @@ def test_a_model_in_a_bucket_serves_a_machine_that_reaches_nothing_else(
     monkeypatch.setenv("TFHUB_CACHE_DIR", f"memory://bucket/{os.urandom(4).hex()}")
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "one"))
     resolve("hf://o/m")
-    say_hub_offline(hugging_face, monkeypatch)
+    take_hub_offline(hugging_face, monkeypatch)
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "two"))
     path = resolve("hf://o/m")
     assert files_in(path) == MODEL and path.startswith(f"{tmp_path}/two/")
@@ -362,7 +360,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_is_told_with_what_to_do(name: str, hugging_face: HuggingFace, cache_dir: Path) -> None:
+def test_the_error_for_denied_access_says_what_to_do(name: str, hugging_face: HuggingFace, cache_dir: Path) -> None:
     rights, handle, kind, status, words, fix = REFUSALS[name]
     hugging_face.push("o/m", MODEL, **rights)
     with pytest.raises(ResolverError) as caught:
@@ -370,46 +368,46 @@ def test_a_refusal_is_told_with_what_to_do(name: str, hugging_face: HuggingFace,
     error = caught.value
     assert type(error) is kind and isinstance(error, FetchError) and error.status == status
     assert words in error.text and fix in error.fix and error.text.startswith(handle.partition("@")[0])
-    assert name == "no revision" or name == "no commit" or "asked without a token" in error.text
+    assert name == "no revision" or name == "no commit" or "requested without a token" in error.text
     assert not cache_dir.exists() or os.listdir(cache_dir) == []
 
 
-def test_a_refusal_of_one_file_is_told_as_what_it_is(hugging_face: HuggingFace, cache_dir: Path) -> None:
+def test_denied_access_to_one_file_is_an_access_error(hugging_face: HuggingFace, cache_dir: Path) -> None:
     commit = hugging_face.push("o/m", MODEL)
-    hugging_face.hub.faults["/o/m/resolve/"] = lambda handler: handler.say(403, b"") is None
+    hugging_face.hub.faults["/o/m/resolve/"] = lambda handler: handler.respond(403, b"") is None
     with pytest.raises(AccessError, match="answered 403"):
         resolve(f"hf://o/m@{commit}")
     assert os.listdir(cache_dir) == []
 
 
-def test_a_refusal_by_the_storage_is_told_without_the_signature(hugging_face: HuggingFace) -> None:
+def test_an_error_of_the_storage_does_not_show_the_signature(hugging_face: HuggingFace) -> None:
     commit = hugging_face.push("o/m", MODEL)
-    hugging_face.storage.faults["/"] = lambda handler: handler.say(403, f"{handler.path} has expired".encode()) is None
+    hugging_face.storage.faults["/"] = lambda handler: handler.respond(403, f"{handler.path} has expired".encode()) is None
     with pytest.raises(AccessError) as caught:
         resolve(f"hf://o/m@{commit}")
     assert caught.value.status == 403 and "=signature" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_token_is_shown_to_the_hub_only_and_never_told(
+def test_a_token_is_sent_to_the_hub_only_and_never_shown(
     hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch, cache_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     hugging_face.push("o/m", MODEL, token=TOKEN)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert files_in(resolve("hf://o/m")) == MODEL
-    assert f"Bearer {TOKEN}" in hugging_face.hub.heard and hugging_face.storage.heard == {None}
+    assert f"Bearer {TOKEN}" in hugging_face.hub.authorizations and hugging_face.storage.authorizations == {None}
     hugging_face.push("o/m", NEW, token="another", is_gated=True)
     with pytest.raises(AccessError, match="with the token of HF_TOKEN") as caught:
         resolve("hf://o/m", refresh=True)
     assert caught.value.status == 403
-    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
-    shown += "".join(path.read_text() for path in cache_dir.glob("*.txt"))
-    assert TOKEN not in shown and "Signature=signature" not in shown
+    output = "".join(traceback.format_exception(caught.value)) + caplog.text
+    output += "".join(path.read_text() for path in cache_dir.glob("*.txt"))
+    assert TOKEN not in output and "Signature=signature" not in output
     assert not logging.getLogger("httpx2").filters, "the library's loggers are as they were"
 
 
 def cut_short(handler: Handler) -> bool:
-    """Half of a file, and the end of the connection."""
+    """Send half of a file and close the connection."""
     handler.send_response(200)
     handler.send_header("Content-Length", "800")
     handler.end_headers()
@@ -418,11 +416,11 @@ def cut_short(handler: Handler) -> bool:
 
 
 def too_many(handler: Handler) -> bool:
-    """An answer 429."""
-    return handler.say(429, b"slowly", {"Retry-After": "0"}) is None
+    """Respond with status 429."""
+    return handler.respond(429, b"slowly", {"Retry-After": "0"}) is None
 
 
-def test_a_file_that_breaks_off_is_fetched_again_and_its_signed_address_not_logged(
+def test_a_broken_download_is_retried_and_its_signed_url_not_logged(
     hugging_face: HuggingFace, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -435,19 +433,19 @@ def test_a_file_that_breaks_off_is_fetched_again_and_its_signed_address_not_logg
 
 
 def other_bytes(handler: Handler) -> bool:
-    """A file of the right length."""
+    """Send other bytes of the right length."""
     data = b"x" * len(MODEL[WEIGHTS])
-    return handler.say(200, data, {"ETag": '"x"'}) is None
+    return handler.respond(200, data, {"ETag": '"x"'}) is None
 
 
 def other_small_bytes(handler: Handler) -> bool:
-    """The same for a small one, with all that the hub says of it."""
+    """Do the same for a small file, with the hub's headers for it."""
     commit = handler.path.split("/")[4]
-    return handler.say(200, b"a grapf", {"ETag": f'"{blob_id(b"a graph")}"', "X-Repo-Commit": commit}) is None
+    return handler.respond(200, b"a grapf", {"ETag": f'"{blob_id(b"a graph")}"', "X-Repo-Commit": commit}) is None
 
 
 @pytest.mark.parametrize("is_large", [True, False])
-def test_other_bytes_than_the_repository_lists_are_not_kept(
+def test_bytes_that_do_not_match_the_listed_hash_are_discarded(
     is_large: bool, hugging_face: HuggingFace, cache_dir: Path
 ) -> None:
     commit = hugging_face.push("o/m", MODEL)
@@ -460,7 +458,7 @@ def test_other_bytes_than_the_repository_lists_are_not_kept(
     data = MODEL[WEIGHTS if is_large else "saved_model.pb"]
     assert (hashlib.sha256(data).hexdigest() if is_large else blob_id(data)) in caught.value.text
     assert not {b"a grapf", b"x" * 800} & {*files_in(cache_dir).values()}
-    assert "came" in caught.value.text and [path.name for path in cache_dir.glob("*") if path.suffix != ".parts"] == []
+    assert "received" in caught.value.text and [path.name for path in cache_dir.glob("*") if path.suffix != ".parts"] == []
     hugging_face.storage.faults.clear()
     hugging_face.hub.faults.clear()
     assert files_in(resolve(f"hf://o/m@{commit}")) == MODEL and len([*cache_dir.glob("*")]) == 2
@@ -472,23 +470,23 @@ def test_other_bytes_than_the_repository_lists_are_not_kept(
         (("../x",), "does not stay inside"),
         (("/etc/x",), "does not stay inside"),
         (("a/../../x",), "does not stay inside"),
-        (("CON",), "Windows cannot hold"),
-        (("a/X", "a/x"), "nothing but case"),
+        (("CON",), "Windows does not allow"),
+        (("a/X", "a/x"), "only in case"),
         (("a\n",), "does not stay inside"),
-        (("a//b",), "is not spelled as a store lists files"),
-        (("./a",), "is not spelled as a store lists files"),
-        (("a/./b",), "is not spelled as a store lists files"),
+        (("a//b",), "is not in canonical form"),
+        (("./a",), "is not in canonical form"),
+        (("a/./b",), "is not in canonical form"),
         (("a", "a/b"), "as a file and as a directory"),
         (("a/b/c", "a/b"), "as a file and as a directory"),
     ],
 )
-def test_a_name_that_may_not_be_written_is_refused_before_anything_comes(
+def test_an_unsafe_name_is_rejected_before_any_download(
     names: tuple[str, ...], words: str, hugging_face: HuggingFace, cache_dir: Path
 ) -> None:
     commit = hugging_face.push("o/m", {**MODEL, **dict.fromkeys(names, b"x")})
     with pytest.raises(ArchiveError, match=f"^hf://o/m@{commit}: .*{words}"):
         resolve(f"hf://o/m@{commit}")
-    assert fetched(hugging_face) == [] and os.listdir(cache_dir) == []
+    assert list_downloads(hugging_face) == [] and os.listdir(cache_dir) == []
 
 
 @pytest.mark.parametrize("handle", ["hf://o/m", "hf://o/m@main/sub", "hf://o/m/sub/deeper"])
@@ -501,18 +499,18 @@ def test_a_listed_name_that_is_absolute_below_the_folder_writes_nothing_outside(
     folder = handle.partition("/m")[2].partition("/")[2] or "sub"
     evil = {f"{folder}/{outside}/profile": b"evil", f"{folder}/{outside}/new/keys": b"evil"}
     hugging_face.push("o/m", {**MODEL, f"{folder}/saved_model.pb": b"x", **evil})
-    with pytest.raises(ArchiveError, match="is not spelled as a store lists files"):
+    with pytest.raises(ArchiveError, match="is not in canonical form"):
         resolve(handle)
     assert files_in(outside) == {"profile": b"original"} and os.listdir(cache_dir) == []
 
 
-def test_a_file_that_is_listed_twice_is_refused(hugging_face: HuggingFace, cache_dir: Path) -> None:
+def test_a_file_that_is_listed_twice_is_rejected(hugging_face: HuggingFace, cache_dir: Path) -> None:
     commit = hugging_face.push("o/m", MODEL)
-    entries = [listed("saved_model.pb", MODEL["saved_model.pb"])] * 2
-    hugging_face.hub.faults["/api/models/o/m/tree/"] = lambda handler: handler.say_json(entries) is None
+    entries = [make_tree_entry("saved_model.pb", MODEL["saved_model.pb"])] * 2
+    hugging_face.hub.faults["/api/models/o/m/tree/"] = lambda handler: handler.respond_json(entries) is None
     with pytest.raises(ArchiveError, match="is listed twice"):
         resolve(f"hf://o/m@{commit}")
-    assert fetched(hugging_face) == [] and os.listdir(cache_dir) == []
+    assert list_downloads(hugging_face) == [] and os.listdir(cache_dir) == []
 
 
 @pytest.mark.parametrize(("variable", "kind"), [("MAX_MEMBERS", FetchError), ("MAX_BYTES", ArchiveError)])
@@ -523,23 +521,25 @@ def test_limits_hold_for_repositories_too(
     commit = hugging_face.push("o/m", MODEL)
     with pytest.raises(kind, match=variable):
         resolve(f"hf://o/m@{commit}")
-    assert fetched(hugging_face) == [] and os.listdir(cache_dir) == []
+    assert list_downloads(hugging_face) == [] and os.listdir(cache_dir) == []
 
 
-def test_a_list_that_holds_nothing_below_the_folder_is_told(hugging_face: HuggingFace) -> None:
+def test_a_list_without_files_below_the_folder_is_an_error(hugging_face: HuggingFace) -> None:
     commit = hugging_face.push("o/m", {"a/x": b"x"})
     entry = {"type": "file", "path": "b/x", "size": 1, "oid": "0" * 40}
     for entries, words in (
-        ([entry], "lie elsewhere"),
-        ([], "there are no files"),
-        ([{"path": 1}], "no answer of Hugging Face"),
+        ([entry], "files outside the folder"),
+        ([], "no files found"),
+        ([{"path": 1}], "the response is not Hugging Face's"),
     ):
-        hugging_face.hub.faults["/api/models/o/m/tree/"] = lambda handler, entries=entries: handler.say_json(entries) is None
+        hugging_face.hub.faults["/api/models/o/m/tree/"] = lambda handler, entries=entries: (
+            handler.respond_json(entries) is None
+        )
         with pytest.raises(FetchError, match=words):
             resolve(f"hf://o/m@{commit}/a")
 
 
-def test_a_hub_that_says_nothing_is_given_up(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_does_not_answer_is_a_timeout(hugging_face: HuggingFace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", "0.2")
     monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "0.3")
     commit, over = hugging_face.push("o/m", MODEL), threading.Event()
@@ -563,11 +563,13 @@ def test_eight_processes_make_one_download(hugging_face: HuggingFace) -> None:
     for process in processes:
         with process:
             paths.add(process.communicate(timeout=120)[0])
-    assert len(paths) == 1 and len(fetched(hugging_face)) == len(MODEL)
+    assert len(paths) == 1 and len(list_downloads(hugging_face)) == len(MODEL)
 
 
 @pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGINT])
-def test_after_a_death_only_what_is_missing_comes(deadly: signal.Signals, hugging_face: HuggingFace, cache_dir: Path) -> None:
+def test_after_a_kill_only_missing_files_are_downloaded(
+    deadly: signal.Signals, hugging_face: HuggingFace, cache_dir: Path
+) -> None:
     commit = hugging_face.push("o/m", MODEL)
     reached, over = threading.Event(), threading.Event()
 
@@ -583,12 +585,12 @@ def test_after_a_death_only_what_is_missing_comes(deadly: signal.Signals, huggin
     assert process.returncode != 0
     over.set()
     hugging_face.storage.faults.clear()
-    first = fetched(hugging_face)
+    first = list_downloads(hugging_face)
     assert files_in(resolve(f"hf://o/m@{commit}")) == MODEL and len([*cache_dir.glob("*")]) == 2
-    assert len(fetched(hugging_face)) == len(first) + len(MODEL) - 1, "a small one had come"
+    assert len(list_downloads(hugging_face)) == len(first) + len(MODEL) - 1, "a small file was already complete"
 
 
-def test_what_came_earlier_is_not_believed(hugging_face: HuggingFace, cache_dir: Path, tmp_path: Path) -> None:
+def test_files_of_an_earlier_download_are_verified(hugging_face: HuggingFace, cache_dir: Path, tmp_path: Path) -> None:
     commit = hugging_face.push("o/m", MODEL)
     parts = cache_dir / f"{entry_name_for_key(f'hf://o/m@{commit}')}.parts"
     (parts / "variables").mkdir(parents=True)
@@ -598,23 +600,23 @@ def test_what_came_earlier_is_not_believed(hugging_face: HuggingFace, cache_dir:
     (parts / "variables/variables.index").write_bytes(MODEL["variables/variables.index"])
     path = Path(resolve(f"hf://o/m@{commit}"))
     assert files_in(path) == MODEL and not (path / WEIGHTS).is_symlink()
-    assert len(fetched(hugging_face)) == 2 and "variables/variables.index" not in fetched(hugging_face)
+    assert len(list_downloads(hugging_face)) == 2 and "variables/variables.index" not in list_downloads(hugging_face)
 
 
-def test_where_others_may_write_nothing_is_kept_for_later(hugging_face: HuggingFace, cache_dir: Path) -> None:
+def test_partial_downloads_in_a_writable_directory_are_not_used(hugging_face: HuggingFace, cache_dir: Path) -> None:
     commit = hugging_face.push("o/m", MODEL)
     parts = cache_dir / f"{entry_name_for_key(f'hf://o/m@{commit}')}.parts"
     parts.mkdir(parents=True)
     parts.chmod(0o777)
     (parts / "saved_model.pb").write_bytes(b"a graph")
-    assert files_in(resolve(f"hf://o/m@{commit}")) == MODEL and "saved_model.pb" in fetched(hugging_face)
+    assert files_in(resolve(f"hf://o/m@{commit}")) == MODEL and "saved_model.pb" in list_downloads(hugging_face)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
-def test_what_comes_is_kept_where_no_other_user_can_have_put_it_or_can_reach_it(
+def test_partial_downloads_are_kept_where_other_users_have_no_access(
     hugging_face: HuggingFace, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a root of several users one of them may make the directory first, at the last moment."""
+    """In a shared root another user may create the directory first, at the last moment."""
     commit = hugging_face.push("o/m", MODEL)
     parts = cache_dir / f"{entry_name_for_key(f'hf://o/m@{commit}')}.parts"
     seen: set[tuple[bool, int]] = set()
@@ -629,7 +631,7 @@ def test_what_comes_is_kept_where_no_other_user_can_have_put_it_or_can_reach_it(
         assert files_in(resolve(f"hf://o/m@{commit}")) == MODEL and seen == {(True, 0o700)}
         mkdir = os.mkdir
 
-        def overtaken(path: os.PathLike[str], *arguments: int, **options: object) -> None:
+        def mkdir_after_another_user(path: os.PathLike[str], *arguments: int, **options: object) -> None:
             if os.fspath(path) == str(parts) and not parts.exists():
                 mkdir(path, 0o777)
                 os.chown(path, 54321, 54321)
@@ -637,7 +639,7 @@ def test_what_comes_is_kept_where_no_other_user_can_have_put_it_or_can_reach_it(
 
         seen.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(os, "mkdir", overtaken)
+            patch.setattr(os, "mkdir", mkdir_after_another_user)
             assert files_in(resolve(f"hf://o/m@{commit}", refresh=True)) == MODEL
     finally:
         os.umask(before)
@@ -671,11 +673,11 @@ def test_neither_a_hit_nor_being_offline_loads_the_library(hugging_face: Hugging
     assert "huggingface_hub" not in run(code, "hf://o/m", TFIMM_RESOLVER_OFFLINE="1").split()
 
 
-def test_a_refresh_of_a_commit_brings_the_same(hugging_face: HuggingFace) -> None:
+def test_a_refresh_of_a_commit_fetches_the_same(hugging_face: HuggingFace) -> None:
     commit = hugging_face.push("o/m", MODEL)
     path = resolve(f"hf://o/m@{commit}")
-    before = len(fetched(hugging_face))
-    assert resolve(f"hf://o/m@{commit}", refresh=True) == path and len(fetched(hugging_face)) == 2 * before
+    before = len(list_downloads(hugging_face))
+    assert resolve(f"hf://o/m@{commit}", refresh=True) == path and len(list_downloads(hugging_face)) == 2 * before
     with pytest.raises(OfflineError):
         os.environ["TFIMM_RESOLVER_OFFLINE"] = "1"
         try:

@@ -1,1 +1,1 @@
-"""Object stores on loopback: Google's, as its clients see it, and Amazon's, with the fixtures that many tests use."""
+"""Object stores on loopback: fakes of Google's and Amazon's, with the fixtures that many tests use."""

@@ -1,4 +1,4 @@
-"""Fixtures of object stores; each test finds its bucket empty. The root conftest makes them known to all tests."""
+"""Fixtures of object stores; each test starts with an empty bucket. The root conftest registers them for all tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.stores.s3 import S3
 
 @pytest.fixture
 def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcs]:
-    """Google Cloud Storage with an empty, open bucket named "bucket"; STORAGE_EMULATOR_HOST points there."""
+    """Google Cloud Storage with an empty bucket named "bucket" that needs no credentials; STORAGE_EMULATOR_HOST is set."""
     with Gcs() as store:
         store.bucket()
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.url)
@@ -23,7 +23,7 @@ def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcs]:
 
 @pytest.fixture
 def front(gcs: Gcs, tmp_path: Path) -> Iterator[Front]:
-    """The same store behind Google's own host names: a proxy that ends TLS."""
+    """The same store behind Google's own host names: a proxy that terminates TLS."""
     (tmp_path / "front").mkdir()
     with Front(gcs, tmp_path / "front") as proxy:
         yield proxy
@@ -31,7 +31,7 @@ def front(gcs: Gcs, tmp_path: Path) -> Iterator[Front]:
 
 @pytest.fixture
 def gcs_for_tensorflow(front: Front) -> dict[str, str]:
-    """Variables by which TensorFlow's own gs:// client, in a process of its own, reads and writes that store."""
+    """Variables by which TensorFlow's own gs:// client, in another process, reads and writes that store."""
     return front.environment()
 
 
@@ -45,7 +45,7 @@ def _moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 @pytest.fixture
 def s3(_moto: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
     """S3 with an empty bucket named "bucket"; AWS_ENDPOINT_URL and credentials are set."""
-    _moto.empty()
+    _moto.reset()
     for variable, value in _moto.environment().items():
         monkeypatch.setenv(variable, value)
     return _moto

@@ -1,4 +1,4 @@
-"""The door to a store for clients that insist on Google's own hosts: a proxy that ends TLS, with an authority of its own."""
+"""A TLS-terminating proxy in front of a fake store, with its own CA, for clients that insist on Google's host names."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 import trustme
 
-from tests.stores.gcs import Door, Gcs, Server
+from tests.stores.gcs import Gcs, RequestHandler, Server
 
 HOSTS = ("www.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com", "accounts.google.com")
 
 
 class Front:
-    """A CONNECT proxy on a free port of 127.0.0.1, behind which Google's hosts are one store, and all others are refused."""
+    """A CONNECT proxy on a free port of 127.0.0.1 that maps Google's hosts to one store and rejects all others."""
 
     def __init__(self, store: Gcs, folder: Path) -> None:
         authority = trustme.CA()
         self.bundle = folder / "authority.pem"
         authority.cert_pem.write_to_path(str(self.bundle))
-        self._server = _FrontServer(store, _FrontDoor)
+        self._server = _FrontServer(store, _FrontRequestHandler)
         authority.issue_cert(*HOSTS).configure_cert(self._server.tls)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -32,12 +32,12 @@ class Front:
         self._server.stop()
 
     @property
-    def refused(self) -> list[str]:
-        """The hosts that somebody asked for in vain."""
-        return self._server.refused
+    def rejected_hosts(self) -> list[str]:
+        """The rejected targets, as ``HOST:PORT``."""
+        return self._server.rejected_hosts
 
     def environment(self) -> dict[str, str]:
-        """What points TensorFlow's own client here; without the last three a failure costs minutes."""
+        """Return the variables that point TensorFlow's own client here; without the last three a failure takes minutes."""
         return {
             "https_proxy": self.url,
             "no_proxy": "127.0.0.1,localhost",
@@ -49,20 +49,20 @@ class Front:
 
 
 class _FrontServer(Server):
-    def __init__(self, store: Gcs, door: type[Door]) -> None:
-        super().__init__(store, door)
+    def __init__(self, store: Gcs, handler_class: type[RequestHandler]) -> None:
+        super().__init__(store, handler_class)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.refused: list[str] = []
+        self.rejected_hosts: list[str] = []
 
 
-class _FrontDoor(Door):
+class _FrontRequestHandler(RequestHandler):
     server: _FrontServer
 
     def do_CONNECT(self) -> None:  # noqa: N802
-        """Become, for this connection, the host that was asked for."""
+        """Act as the requested host for the rest of this connection."""
         host = self.path.rpartition(":")[0]
         if host not in HOSTS:
-            self.server.refused.append(self.path)
+            self.server.rejected_hosts.append(self.path)
             self.send_error(403)
             return
         time.sleep(self.server.store.handshake_s)

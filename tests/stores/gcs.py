@@ -1,4 +1,4 @@
-"""A stand-in for Google Cloud Storage on loopback: its XML API, as obstore calls it, and its JSON API, as TensorFlow does."""
+"""A fake Google Cloud Storage on loopback: the XML API, as obstore uses it, and the JSON API, as TensorFlow does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.stores import json_api, xml_api
 from tests.stores.control import Control, Operation, ResetError
-from tests.stores.objects import Bucket, RefusedError
+from tests.stores.objects import Bucket, StoreError
 
 TOKEN_PATHS = (
     "/token",  # of oauth2.googleapis.com
-    "/o/oauth2/token",  # of accounts.google.com, which obstore asks
-    "/oauth2/v3/token",  # of www.googleapis.com, which TensorFlow asks, for users and for service accounts
+    "/o/oauth2/token",  # of accounts.google.com, which obstore uses
+    "/oauth2/v3/token",  # of www.googleapis.com, which TensorFlow uses for users and for service accounts
     "/oauth2/v4/token",
     "/computeMetadata/v1/instance/service-accounts/default/token",
 )
@@ -29,7 +29,7 @@ _WRITES = ("PUT", "POST", "DELETE", "PATCH")
 
 @dataclass
 class Request:
-    """What was asked, read to its end; names of headers and of query fields are as HTTP and Google have them."""
+    """A complete request; names of headers are lower case, query fields as Google names them."""
 
     method: str
     base: str
@@ -40,8 +40,8 @@ class Request:
 
 
 @dataclass
-class Reply:
-    """What is answered."""
+class Response:
+    """The response to a request."""
 
     status: int = 200
     body: bytes | memoryview = b""
@@ -49,9 +49,9 @@ class Reply:
 
 
 class Gcs(Control):
-    """A store on a free port of 127.0.0.1, which STORAGE_EMULATOR_HOST may point at; ``with`` opens and closes it.
+    """A store on a free port of 127.0.0.1, for STORAGE_EMULATOR_HOST; ``with`` starts and stops it.
 
-    ``token`` is what its authorization server, and its metadata server, give to anybody who asks.
+    ``token`` is what its authorization server and its metadata server grant to everyone.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Gcs(Control):
         self.buckets: dict[str, Bucket] = {}
         self.token = "granted"
         self.broken: list[BaseException] = []
-        self._server = Server(self, Door)
+        self._server = Server(self, RequestHandler)
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -73,54 +73,54 @@ class Gcs(Control):
         assert self.broken == [], "the store of the test itself failed"
 
     def bucket(self, name: str = "bucket", token: str | None = None, *, public: bool = False) -> Bucket:
-        """Make a bucket, empty, in the place of any that has the name."""
+        """Create an empty bucket, in place of any with that name."""
         self.buckets[name] = Bucket(name, token, public=public)
         return self.buckets[name]
 
     def open(self, name: str, method: str, authorization: str | None, anonymous: int) -> Bucket:
-        """The bucket of that name, for whom it is open; ``anonymous`` is what others are told."""
+        """Return the bucket if the request may access it; ``anonymous`` is the status for denied requests without a token."""
         if name not in self.buckets:
-            raise RefusedError(404, "NoSuchBucket")
+            raise StoreError(404, "NoSuchBucket")
         bucket = self.buckets[name]
         is_open = bucket.token is None or (bucket.public and method not in _WRITES)
         if authorization not in (None, f"Bearer {bucket.token}") and bucket.token is not None:
-            raise RefusedError(401, "authError")
+            raise StoreError(401, "authError")
         if authorization is None and not is_open:
-            raise RefusedError(anonymous, "AccessDenied")
+            raise StoreError(anonymous, "AccessDenied")
         return bucket
 
-    def reply(self, request: Request, operation: Operation) -> Reply:
-        """Do what is asked."""
+    def respond(self, request: Request, operation: Operation) -> Response:
+        """Execute an operation."""
         if operation.kind == "token":
-            return json_api.said({"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"})
-        api = json_api if json_api.is_asked(request) else xml_api
+            return json_api.make_response({"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"})
+        api = json_api if json_api.is_json_request(request) else xml_api
         try:
             if operation.kind not in api.ACTIONS:
-                raise RefusedError(501, "notImplemented")
+                raise StoreError(501, "notImplemented")
             bucket = self.open(operation.bucket, request.method, operation.authorization, api.ANONYMOUS)
             return api.ACTIONS[operation.kind](self, bucket, operation.name, request)
-        except RefusedError as refused:
-            return api.refusal(refused)
+        except StoreError as error:
+            return api.make_error_response(error)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one store, at one door, from a thread."""
+    """Serves one store, with one class of request handlers, from a thread."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, store: Gcs, door: type[Door]) -> None:
-        super().__init__(("127.0.0.1", 0), door)
+    def __init__(self, store: Gcs, handler_class: type[RequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler_class)
         self.store = store
         self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Serve no more, also on connections that a client keeps for later."""
+        """Stop serving, also on connections that a client keeps alive."""
         self.shutdown()
         self.server_close()
         self._thread.join()
@@ -134,7 +134,7 @@ class Server(ThreadingHTTPServer):
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
         self._connections.discard(request)
-        self.close_request(request)  # no orderly end before a RST
+        self.close_request(request)  # without an orderly shutdown before a RST
 
     def handle_error(self, request: object, client_address: object) -> None:
         error = sys.exc_info()[1]
@@ -142,17 +142,17 @@ class Server(ThreadingHTTPServer):
             self.store.broken.append(error)
 
 
-class Door(BaseHTTPRequestHandler):
-    """One connection of a client: requests, one after the other."""
+class RequestHandler(BaseHTTPRequestHandler):
+    """Handles the requests of one connection, one after the other."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else a body waits for the acknowledgement of its headers
-    rbufsize = 1 << 17  # bodies that come in chunks, or by TLS, come in pieces of this size at most
+    disable_nagle_algorithm = True  # otherwise a body waits for the acknowledgement of its headers
+    rbufsize = 1 << 17  # the read size for chunked bodies and for TLS
     server: Server
     base: str | None = None
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):  # the client was killed, or has enough
+        with contextlib.suppress(ConnectionError, TimeoutError):  # the client was killed, or closed the connection early
             super().handle()
 
     def _serve(self) -> None:
@@ -160,7 +160,7 @@ class Door(BaseHTTPRequestHandler):
         request = self._read()
         if request is None:
             return
-        operation = named(request)
+        operation = identify_operation(request)
         rules = store.note(operation)
         time.sleep(store.latency_s)
         try:
@@ -168,7 +168,7 @@ class Door(BaseHTTPRequestHandler):
                 if rule.before:
                     rule.before()
             status = next((rule.status for rule in rules if rule.status), None)
-            reply = Reply(status, b"as the test wants it") if status else store.reply(request, operation)
+            response = Response(status, b"as the test wants it") if status else store.respond(request, operation)
             for rule in rules:
                 if rule.after:
                     rule.after()
@@ -176,13 +176,14 @@ class Door(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
-        operation.status, operation.sent_bytes, operation.took_s = reply.status, len(reply.body), time.monotonic() - began_s
-        self._send(reply)
+        operation.status, operation.sent_bytes = response.status, len(response.body)
+        operation.duration_s = time.monotonic() - began_s
+        self._send(response)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _serve  # noqa: N815
 
     def _read(self) -> Request | None:
-        """The request with its whole body; None if the client has gone before it was whole."""
+        """Read the request with its body; return None if the client disconnects before the end."""
         target, headers = urlsplit(self.path), {name.lower(): value for name, value in self.headers.items()}
         length = int(headers.get("content-length", "0"))
         body = self._chunks() if headers.get("transfer-encoding") == "chunked" else self.rfile.read(length)
@@ -194,7 +195,7 @@ class Door(BaseHTTPRequestHandler):
         return Request(self.command, base, target.path, query, headers, body)
 
     def _chunks(self) -> bytes | None:
-        body = io.BytesIO()  # which grows without copies, and gives what it holds without one
+        body = io.BytesIO()  # grows, and returns its content, without copying
         while line := self.rfile.readline():
             size = int(line.split(b";")[0], 16)
             body.write(self.rfile.read(size))
@@ -203,24 +204,24 @@ class Door(BaseHTTPRequestHandler):
                 return body.getvalue()
         return None
 
-    def _send(self, reply: Reply) -> None:
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
+    def _send(self, response: Response) -> None:
+        self.send_response(response.status)
+        for name, value in response.headers.items():
             self.send_header(name, value)
-        if reply.status != 204 and "Content-Length" not in reply.headers:
-            self.send_header("Content-Length", str(len(reply.body)))
+        if response.status != 204 and "Content-Length" not in response.headers:
+            self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body)
+            self.wfile.write(response.body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
 
-def named(request: Request) -> Operation:
-    """What a request is, for the log."""
+def identify_operation(request: Request) -> Operation:
+    """Return the log entry for a request."""
     if request.path in TOKEN_PATHS:
         kind, bucket, name = "token", "", ""
     else:
-        kind, bucket, name = (json_api if json_api.is_asked(request) else xml_api).named(request)
+        kind, bucket, name = (json_api if json_api.is_json_request(request) else xml_api).identify_operation(request)
     return Operation(kind, request.method, unquote(bucket), unquote(name), len(request.body), request.headers)

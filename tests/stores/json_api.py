@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from tests.stores.objects import MOST_IN_A_PAGE, Blob, Bucket, RefusedError
-from tests.stores.xml_api import condition, encoded, media, told
+from tests.stores.objects import MOST_IN_A_PAGE, Blob, Bucket, StoreError
+from tests.stores.xml_api import encode_token, format_time, parse_condition, read_media
 
 if TYPE_CHECKING:
-    from tests.stores.gcs import Gcs, Reply, Request
+    from tests.stores.gcs import Gcs, Request, Response
 
 ANONYMOUS = 401
 _PATH = re.compile(
@@ -21,31 +21,31 @@ _PATH = re.compile(
 )
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d*|\*)/(\d+|\*)")
 
-Action = Callable[["Gcs", Bucket, str, "Request"], "Reply"]
+Action = Callable[["Gcs", Bucket, str, "Request"], "Response"]
 
 
-def is_asked(request: Request) -> bool:
-    """Whether a request is of this API."""
+def is_json_request(request: Request) -> bool:
+    """Whether a request is for this API."""
     return "/storage/v1/" in request.path
 
 
-def said(answer: Any, **headers: str) -> Reply:
-    """An answer in JSON."""
-    from tests.stores.gcs import Reply
+def make_response(answer: Any, **headers: str) -> Response:
+    """Return a response in JSON."""
+    from tests.stores.gcs import Response
 
-    return Reply(200, json.dumps(answer).encode(), {"Content-Type": "application/json; charset=UTF-8", **headers})
-
-
-def refusal(refused: RefusedError) -> Reply:
-    """What is answered to what cannot be done."""
-    error = {"reason": refused.reason, "message": str(refused), "domain": "global"}
-    reply = said({"error": {"code": refused.status, "message": str(refused), "errors": [error]}})
-    reply.status = refused.status
-    return reply
+    return Response(200, json.dumps(answer).encode(), {"Content-Type": "application/json; charset=UTF-8", **headers})
 
 
-def named(request: Request) -> tuple[str, str, str]:
-    """Kind, bucket and object of a request; the latter two still quoted."""
+def make_error_response(error: StoreError) -> Response:
+    """Return the response for an operation that failed."""
+    details = {"reason": error.reason, "message": str(error), "domain": "global"}
+    response = make_response({"error": {"code": error.status, "message": str(error), "errors": [details]}})
+    response.status = error.status
+    return response
+
+
+def identify_operation(request: Request) -> tuple[str, str, str]:
+    """Return the kind, the bucket and the object of a request, the latter two still quoted."""
     path = _PATH.fullmatch(request.path)
     if not path:
         return "unknown", "", ""
@@ -66,8 +66,8 @@ def named(request: Request) -> tuple[str, str, str]:
     return {"GET": kind, "DELETE": "delete"}.get(method, "unknown"), bucket, name
 
 
-def about(blob: Blob, bucket: Bucket) -> dict[str, str]:
-    """What is told of an object."""
+def describe(blob: Blob, bucket: Bucket) -> dict[str, str]:
+    """Return the metadata of an object."""
     return {
         "kind": "storage#object",
         "id": f"{bucket.name}/{blob.name}/{blob.generation}",
@@ -76,105 +76,107 @@ def about(blob: Blob, bucket: Bucket) -> dict[str, str]:
         "generation": str(blob.generation),
         "metageneration": "1",
         "size": str(blob.size),
-        "updated": told(blob.updated),
-        "timeCreated": told(blob.updated),
+        "updated": format_time(blob.updated),
+        "timeCreated": format_time(blob.updated),
         "contentType": blob.content_type,
         "crc32c": blob.crc32c,
-        "etag": encoded(str(blob.generation)),
+        "etag": encode_token(str(blob.generation)),
         "storageClass": "STANDARD",
     }
 
 
-def _head(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    return said(about(bucket.get(name, condition(request)), bucket))
+def _head(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    return make_response(describe(bucket.get(name, parse_condition(request)), bucket))
 
 
-def _get(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    return media(bucket.get(name, condition(request)), request)
+def _get(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    return read_media(bucket.get(name, parse_condition(request)), request)
 
 
-def _delete(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    from tests.stores.gcs import Reply
+def _delete(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    from tests.stores.gcs import Response
 
-    bucket.delete(name, condition(request))
-    return Reply(204)
+    bucket.delete(name, parse_condition(request))
+    return Response(204)
 
 
-def _put(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
+def _put(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
     data, content_type = request.body, request.headers.get("content-type", "")
     if request.query["uploadType"] == "multipart":
-        told_of, data = _two_parts(data, content_type)
-        name, content_type = name or told_of["name"], told_of.get("contentType", "")
-    return said(about(bucket.put(name, data, condition(request), content_type), bucket))
+        metadata, data = _split_multipart(data, content_type)
+        name, content_type = name or metadata["name"], metadata.get("contentType", "")
+    return make_response(describe(bucket.put(name, data, parse_condition(request), content_type), bucket))
 
 
-def _two_parts(body: bytes, content_type: str) -> tuple[dict[str, str], bytes]:
+def _split_multipart(body: bytes, content_type: str) -> tuple[dict[str, str], bytes]:
     boundary = b"--" + content_type.partition("boundary=")[2].strip("\"' ").encode()
-    _, about_it, data, _ = body.split(boundary, 3)
-    told_of, data = (part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in (about_it, data))
-    return json.loads(told_of), data
+    _, head, data, _ = body.split(boundary, 3)
+    metadata, data = (part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in (head, data))
+    return json.loads(metadata), data
 
 
-def _start(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    told_of = json.loads(request.body or b"{}")
-    content_type = request.headers.get("x-upload-content-type", told_of.get("contentType", ""))
-    name = name or told_of["name"]
-    upload_id = bucket.begin(name, condition(request), content_type)
-    place = f"{request.base}{request.path}?uploadType=resumable&name={quote(name, safe='')}&upload_id={upload_id}"
-    return said({}, Location=place, **{"X-GUploader-UploadID": upload_id})
+def _start(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    metadata = json.loads(request.body or b"{}")
+    content_type = request.headers.get("x-upload-content-type", metadata.get("contentType", ""))
+    name = name or metadata["name"]
+    upload_id = bucket.begin(name, parse_condition(request), content_type)
+    location = f"{request.base}{request.path}?uploadType=resumable&name={quote(name, safe='')}&upload_id={upload_id}"
+    return make_response({}, Location=location, **{"X-GUploader-UploadID": upload_id})
 
 
-def _part(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    """A part of a resumable upload, or, without one, the question how much has come."""
-    from tests.stores.gcs import Reply
+def _part(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    """Receive a part of a resumable upload; without a body, report how much has been received."""
+    from tests.stores.gcs import Response
 
     upload_id = request.query["upload_id"]
     upload = bucket.upload(upload_id)
-    came, size = sum(len(part) for part in upload.parts.values()), str(len(request.body))
-    # Without a header, the body is the whole; "*" stands for bytes that are not sent, or a size that nobody knows yet.
-    said_of = request.headers.get("content-range", f"bytes 0-/{size}")
-    first, total = _CONTENT_RANGE.fullmatch(said_of).groups()  # type: ignore[union-attr]
-    if first == str(came):
-        upload.parts[came] = request.body
-        came += len(request.body)
-    if total == str(came):
-        return said(about(bucket.finish(upload_id, sorted(upload.parts)), bucket))
-    return Reply(308, b"", {"Range": f"bytes=0-{came - 1}"} if came else {})
+    received_bytes, size = sum(len(part) for part in upload.parts.values()), str(len(request.body))
+    # Without a header, the body is the complete object; "*" stands for no bytes in this request, or a total not yet known.
+    content_range = request.headers.get("content-range", f"bytes 0-/{size}")
+    first, total = _CONTENT_RANGE.fullmatch(content_range).groups()  # type: ignore[union-attr]
+    if first == str(received_bytes):
+        upload.parts[received_bytes] = request.body
+        received_bytes += len(request.body)
+    if total == str(received_bytes):
+        return make_response(describe(bucket.finish(upload_id, sorted(upload.parts)), bucket))
+    return Response(308, b"", {"Range": f"bytes=0-{received_bytes - 1}"} if received_bytes else {})
 
 
-def _copy(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    """Copies whole, in one answer, where Google may take several."""
+def _copy(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    """Copy an object with one response, where Google may need several."""
     path = re.fullmatch(r".*/(rewriteTo|copyTo)/b/([^/]+)/o/([^/]+)", request.path)
     if not path:
-        raise RefusedError(400, "invalid")
+        raise StoreError(400, "invalid")
     blob, into = bucket.get(name), store.open(unquote(path[2]), "POST", request.headers.get("authorization"), ANONYMOUS)
-    resource = about(into.put(unquote(path[3]), blob.data, condition(request), blob.content_type), into)
+    resource = describe(into.put(unquote(path[3]), blob.data, parse_condition(request), blob.content_type), into)
     size = {"totalBytesRewritten": resource["size"], "objectSize": resource["size"]}
-    return said({"kind": "storage#rewriteResponse", "done": True, **size, "resource": resource})
+    return make_response({"kind": "storage#rewriteResponse", "done": True, **size, "resource": resource})
 
 
-def _move(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    return said(about(bucket.move(name, unquote(request.path.rpartition("/")[2]), condition(request)), bucket))
+def _move(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    return make_response(
+        describe(bucket.move(name, unquote(request.path.rpartition("/")[2]), parse_condition(request)), bucket)
+    )
 
 
-def _bucket(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    return said({"kind": "storage#bucket", "id": bucket.name, "name": bucket.name, "location": "US"})
+def _bucket(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    return make_response({"kind": "storage#bucket", "id": bucket.name, "name": bucket.name, "location": "US"})
 
 
-def _layout(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
-    return said({"kind": "storage#storageLayout", "bucket": bucket.name, "location": "US"})
+def _layout(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
+    return make_response({"kind": "storage#storageLayout", "bucket": bucket.name, "location": "US"})
 
 
-def _list(store: Gcs, bucket: Bucket, name: str, request: Request) -> Reply:
+def _list(store: Gcs, bucket: Bucket, name: str, request: Request) -> Response:
     query = request.query
     after = base64.urlsafe_b64decode(query.get("pageToken", "")).decode()
     most = min(int(query.get("maxResults", MOST_IN_A_PAGE)), MOST_IN_A_PAGE)
     page = bucket.page(query.get("prefix", ""), query.get("delimiter", ""), after, most)
-    answer: dict[str, Any] = {"kind": "storage#objects", "items": [about(blob, bucket) for blob in page.blobs]}
+    answer: dict[str, Any] = {"kind": "storage#objects", "items": [describe(blob, bucket) for blob in page.blobs]}
     answer["prefixes"] = page.folders
     if page.token:
-        answer["nextPageToken"] = encoded(page.token)
-    return said({field: value for field, value in answer.items() if value})
+        answer["nextPageToken"] = encode_token(page.token)
+    return make_response({field: value for field, value in answer.items() if value})
 
 
 ACTIONS: dict[str, Action] = {

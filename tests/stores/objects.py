@@ -1,4 +1,4 @@
-"""Buckets in memory, as Google keeps them: generations, conditions, pages of names, uploads under way."""
+"""In-memory buckets with Google's semantics: generations, conditions, pages of names, pending uploads."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MOST_IN_A_PAGE = 1000
 _BEHIND_ALL = "\U0010ffff"
 
 
-class RefusedError(Exception):
-    """The store says no; ``status`` is HTTP's, ``reason`` Google's word for it."""
+class StoreError(Exception):
+    """A failed operation: the HTTP ``status`` and Google's ``reason`` code."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status} {reason}")
@@ -26,10 +26,10 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Blob:
-    """One object, as it was put, in one piece or several; nobody changes it."""
+    """One version of an object, in one chunk or several; immutable."""
 
     name: str
-    pieces: tuple[bytes, ...] = field(repr=False)
+    chunks: tuple[bytes, ...] = field(repr=False)
     generation: int
     updated: datetime
     content_type: str
@@ -37,36 +37,36 @@ class Blob:
 
     @functools.cached_property
     def data(self) -> bytes:
-        """The bytes; joined by the first who asks, so that no upload waits for it."""
-        return b"".join(self.pieces)
+        """The bytes; joined when they are first read, so that uploads do not wait for it."""
+        return b"".join(self.chunks)
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.pieces))
+        return sum(map(len, self.chunks))
 
     @property
     def etag(self) -> str:
-        """The content's, so that the same bytes put again have the same one, as with Google's MD5."""
+        """A hash of the content, so that putting the same bytes again gives the same ETag, as with Google's MD5."""
         return f'"{base64.b64decode(self.crc32c).hex()}{self.size:x}"'
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What must hold at the moment in which an operation takes place; a generation of 0 is an object that is not there."""
+    """The precondition of an operation; generation 0 stands for an object that does not exist."""
 
     generation: int | None = None
     other_than: int | None = None
 
     def check(self, blob: Blob | None) -> None:
-        """Raise if it does not hold for what is there."""
-        there = blob.generation if blob else 0
-        if self.generation not in (None, there) or self.other_than == there:
-            raise RefusedError(412, "conditionNotMet")
+        """Raise StoreError if it does not hold for the current object."""
+        current = blob.generation if blob else 0
+        if self.generation not in (None, current) or self.other_than == current:
+            raise StoreError(412, "conditionNotMet")
 
 
 @dataclass
 class Upload:
-    """An upload in several requests; ``parts`` maps numbers, or offsets, to what came."""
+    """An upload in several requests; ``parts`` maps part numbers, or offsets, to data."""
 
     name: str
     condition: Condition
@@ -76,7 +76,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Page:
-    """Some names, in order: of objects, and of folders, which are what the delimiter makes of the rest."""
+    """A page of a sorted listing: objects, and folders (common prefixes up to the delimiter)."""
 
     blobs: list[Blob]
     folders: list[str]
@@ -87,9 +87,9 @@ ALWAYS = Condition()
 
 
 class Bucket:
-    """Objects by name. Who reads after a write has been answered sees it; of two conditional writes one wins.
+    """Objects by name. A read after a completed write sees it; of two concurrent conditional writes one wins.
 
-    With a ``token``, only who shows it may write, and read, too, unless the bucket is ``public``.
+    With a ``token``, writing requires it, and reading, too, unless the bucket is ``public``.
     """
 
     _generations = itertools.count(1_700_000_000_000_001)
@@ -101,25 +101,25 @@ class Bucket:
         self._lock = threading.RLock()
 
     def put(self, name: str, data: bytes, condition: Condition = ALWAYS, content_type: str = "") -> Blob:
-        """Keep an object, whole; replaces what has the name."""
+        """Store an object, over any that has the name."""
         return self._put(name, (data,), condition, content_type)
 
     def get(self, name: str, condition: Condition = ALWAYS) -> Blob:
-        """The object of that name."""
+        """Return the object with that name."""
         blob = self._blobs.get(name)
         if blob is None:
-            raise RefusedError(404, "notFound")
+            raise StoreError(404, "notFound")
         condition.check(blob)
         return blob
 
     def delete(self, name: str, condition: Condition = ALWAYS) -> None:
-        """Forget an object that is there."""
+        """Delete an object, which must exist."""
         with self._lock:
             self.get(name, condition)
             del self._blobs[name]
 
     def move(self, name: str, to: str, condition: Condition = ALWAYS) -> Blob:
-        """Rename an object, in one step."""
+        """Rename an object atomically."""
         with self._lock:
             blob = self.get(name)
             moved = self.put(to, blob.data, condition, blob.content_type)
@@ -128,7 +128,7 @@ class Bucket:
             return moved
 
     def begin(self, name: str, condition: Condition = ALWAYS, content_type: str = "") -> str:
-        """Begin an upload in several requests; returns its id."""
+        """Start an upload in several requests; return its id."""
         with self._lock:
             condition.check(self._blobs.get(name))
             upload_id = f"upload-{next(self._generations)}"
@@ -136,23 +136,23 @@ class Bucket:
             return upload_id
 
     def upload(self, upload_id: str) -> Upload:
-        """An upload that is under way."""
+        """Return a pending upload."""
         if upload_id not in self.uploads:
-            raise RefusedError(404, "NoSuchUpload")
+            raise StoreError(404, "NoSuchUpload")
         return self.uploads[upload_id]
 
     def finish(self, upload_id: str, parts: list[int]) -> Blob:
-        """Make an object of these parts of an upload."""
+        """Complete an upload from these parts."""
         upload = self.upload(upload_id)
         if not set(parts) <= set(upload.parts):
-            raise RefusedError(400, "InvalidPart")
-        pieces = tuple(upload.parts[part] for part in parts)
-        blob = self._put(upload.name, pieces, upload.condition, upload.content_type)
+            raise StoreError(400, "InvalidPart")
+        chunks = tuple(upload.parts[part] for part in parts)
+        blob = self._put(upload.name, chunks, upload.condition, upload.content_type)
         del self.uploads[upload_id]
         return blob
 
     def page(self, prefix: str = "", delimiter: str = "", after: str = "", most: int = MOST_IN_A_PAGE) -> Page:
-        """Names that begin with ``prefix`` and come behind ``after``, which may be the token of the page before."""
+        """Return names that begin with ``prefix`` and sort after ``after``, which may be the token of the previous page."""
         with self._lock:
             blobs = dict(self._blobs)
         names, page = sorted(blobs), Page([], [], None)
@@ -178,19 +178,19 @@ class Bucket:
         return name in self._blobs
 
     def files(self, prefix: str = "") -> dict[str, bytes]:
-        """Every object by its name without the prefix, as ``files_in`` has those of a directory."""
+        """Return every object by its name without the prefix, in the form of ``files_in`` for a directory."""
         with self._lock:
             found = {name.removeprefix(prefix): blob.data for name, blob in self._blobs.items() if name.startswith(prefix)}
         return dict(sorted(found.items()))
 
-    def _put(self, name: str, pieces: tuple[bytes, ...], condition: Condition, content_type: str) -> Blob:
+    def _put(self, name: str, chunks: tuple[bytes, ...], condition: Condition, content_type: str) -> Blob:
         checksum = google_crc32c.Checksum()
-        for piece in pieces:
-            checksum.update(piece)
+        for chunk in chunks:
+            checksum.update(chunk)
         crc32c = base64.b64encode(checksum.digest()).decode()
         with self._lock:
             condition.check(self._blobs.get(name))
             now, generation = datetime.now(timezone.utc), next(self._generations)
-            blob = Blob(name, pieces, generation, now, content_type or "application/octet-stream", crc32c)
+            blob = Blob(name, chunks, generation, now, content_type or "application/octet-stream", crc32c)
             self._blobs[name] = blob
             return blob

@@ -1,4 +1,4 @@
-"""TensorFlow's own gs:// client works on the stand-in, by way of the proxy, and reaches nobody else."""
+"""TensorFlow's own gs:// client works with the fake store through the proxy, and reaches no other host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.stores.gcs import Gcs
 SIZE_BYTES = 3_000_000
 
 
-def test_google_is_the_store_and_everybody_else_is_refused(gcs: Gcs, front: Front) -> None:
+def test_google_s_hosts_are_the_store_and_others_are_rejected(gcs: Gcs, front: Front) -> None:
     session = requests.Session()
     session.trust_env = False
     session.proxies, session.verify = {"https": front.url}, str(front.bundle)
@@ -28,57 +28,57 @@ def test_google_is_the_store_and_everybody_else_is_refused(gcs: Gcs, front: Fron
     assert session.get("https://storage.googleapis.com/bucket/x", timeout=30).content == b"one"
     assert session.get("https://www.googleapis.com/storage/v1/b/bucket/o/x", timeout=30).json()["size"] == "3"
     assert session.post("https://oauth2.googleapis.com/token", timeout=30).json()["access_token"] == gcs.token
-    assert front.refused == []
+    assert front.rejected_hosts == []
     with pytest.raises(requests.exceptions.ProxyError):
         session.get("https://tfhub.dev/", timeout=30)
-    assert front.refused == ["tfhub.dev:443"]
+    assert front.rejected_hosts == ["tfhub.dev:443"]
     session.verify = True
     with pytest.raises(requests.exceptions.SSLError):
         session.get("https://storage.googleapis.com/bucket/y", timeout=30)
-    assert gcs.asked("*", "y") == []
+    assert gcs.find_operations("*", "y") == []
 
 
-def test_a_process_of_its_own_serves_until_its_stdin_is_closed() -> None:
+def test_the_server_process_serves_until_its_stdin_is_closed() -> None:
     command = [sys.executable, "-m", "tests.stores", "--latency-s", "0.1", "--bucket", "models"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin and process.stdout
-        said, began_s = json.loads(process.stdout.readline()), time.monotonic()
-        assert requests.put(f"{said['url']}/models/x", b"one", timeout=30).status_code == 200
+        output, began_s = json.loads(process.stdout.readline()), time.monotonic()
+        assert requests.put(f"{output['url']}/models/x", b"one", timeout=30).status_code == 200
         assert time.monotonic() - began_s >= 0.1
-        proxied = {"proxies": {"https": said["tensorflow"]["https_proxy"]}, "verify": said["tensorflow"]["CURL_CA_BUNDLE"]}
+        proxied = {"proxies": {"https": output["tensorflow"]["https_proxy"]}, "verify": output["tensorflow"]["CURL_CA_BUNDLE"]}
         assert requests.get("https://storage.googleapis.com/models/x", timeout=30, **proxied).content == b"one"
         process.stdin.close()
         assert process.wait(30) == 0
 
 
-def test_a_process_of_its_own_tells_what_it_was_asked_and_what_it_holds() -> None:
+def test_the_server_process_reports_its_operations_and_its_content() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.stores"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
 
-        def ask(*words: str) -> Any:
+        def send_command(*words: str) -> Any:
             assert process.stdin and process.stdout
             process.stdin.write(" ".join(words) + "\n")
             process.stdin.flush()
             return json.loads(process.stdout.readline())
 
         assert process.stdout
-        said = json.loads(process.stdout.readline())
-        url, proxies = said["url"], {"https": said["tensorflow"]["https_proxy"]}
+        output = json.loads(process.stdout.readline())
+        url, proxies = output["url"], {"https": output["tensorflow"]["https_proxy"]}
         for name in ("m/a/x", "m/y", "n"):
             assert requests.put(f"{url}/bucket/{name}", b"one", timeout=30).status_code == 200
         sha256 = hashlib.sha256(b"one").hexdigest()
-        assert ask("files", "m/") == {"a/x": sha256, "y": sha256}
-        ask("wait", "0.1", "0.2")
+        assert send_command("files", "m/") == {"a/x": sha256, "y": sha256}
+        send_command("wait", "0.1", "0.2")
         began_s = time.monotonic()
         assert requests.get(f"{url}/bucket/n", timeout=30).content == b"one"
         assert time.monotonic() - began_s >= 0.1
-        began_s, place = time.monotonic(), "https://storage.googleapis.com/bucket/n"
-        assert requests.get(place, proxies=proxies, verify=said["tensorflow"]["CURL_CA_BUNDLE"], timeout=30).content == b"one"
+        began_s, path = time.monotonic(), "https://storage.googleapis.com/bucket/n"
+        assert requests.get(path, proxies=proxies, verify=output["tensorflow"]["CURL_CA_BUNDLE"], timeout=30).content == b"one"
         assert time.monotonic() - began_s >= 0.3
-        assert ask("asked") == {"put": 3, "get": 2} and 0 < ask("busy") < 60
-        ask("empty")
-        assert ask("files", "m/") == ask("asked") == {}
+        assert send_command("count") == {"put": 3, "get": 2} and 0 < send_command("busy") < 60
+        send_command("empty")
+        assert send_command("files", "m/") == send_command("count") == {}
         process.communicate(timeout=30)
     assert process.returncode == 0
 
@@ -88,11 +88,11 @@ def test_tensorflow_writes_lists_reads_renames_and_shows_credentials(
 ) -> None:
     pytest.importorskip("tensorflow")
     gcs.bucket("private", token=gcs.token).put("x", b"one")
-    gcs.bucket("foreign", token="of somebody else").put("x", b"two")
+    gcs.bucket("foreign", token="another user's").put("x", b"two")
     user = tmp_path / "user.json"
     fields = ("client_id", "client_secret", "refresh_token")
     user.write_text(json.dumps({"type": "authorized_user", **dict.fromkeys(fields, "ada")}))
-    said = run(
+    output = run(
         """
         import sys
         import tensorflow as tf
@@ -116,9 +116,9 @@ def test_tensorflow_writes_lists_reads_renames_and_shows_credentials(
         assert not tf.io.gfile.exists(f"{here}/1") and tf.io.gfile.isdir(f"{here}/2")
         tf.io.gfile.remove(f"{here}/2/empty")
         print(tf.io.gfile.GFile("gs://private/x", "rb").read().decode())
-        for place in ("gs://foreign/x", "gs://nobody/x", "gs://bucket/nothing"):
+        for path in ("gs://foreign/x", "gs://missing/x", "gs://bucket/nothing"):
             try:
-                tf.io.gfile.GFile(place, "rb").read()
+                tf.io.gfile.GFile(path, "rb").read()
             except tf.errors.OpError as error:
                 print(type(error).__name__)
         """,
@@ -129,7 +129,7 @@ def test_tensorflow_writes_lists_reads_renames_and_shows_credentials(
     data = bytes(range(256)) * (SIZE_BYTES // 256)
     files = {name: data for name, data in gcs.buckets["bucket"].files("models/2/").items() if not name.endswith("/") and name}
     assert files == {"größe & co.bin": data, "part/0": b"", "part/1": b"", "part/2": b""}
-    assert said.split() == ["one", "PermissionDeniedError", "NotFoundError", "NotFoundError"]
-    assert len(gcs.asked("token")) == 1 and gcs.asked("get", "x")[0].authorization == f"Bearer {gcs.token}"
-    assert gcs.broken == [] and front.refused == []
-    assert gcs.asked("unknown") == []
+    assert output.split() == ["one", "PermissionDeniedError", "NotFoundError", "NotFoundError"]
+    assert len(gcs.find_operations("token")) == 1 and gcs.find_operations("get", "x")[0].authorization == f"Bearer {gcs.token}"
+    assert gcs.broken == [] and front.rejected_hosts == []
+    assert gcs.find_operations("unknown") == []

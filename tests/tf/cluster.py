@@ -1,4 +1,4 @@
-"""Real workers, models that they do not see, and clients that load them; each is a process of its own."""
+"""Real workers, models that they cannot see, and clients that load them; each is a separate process."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pathlib import Path
 
 from tests.processes import start
 
-PATIENCE_S = 90.0
+TIMEOUT_S = 90.0
 OLDER = ("moved", "renewed")
-"""The models of which the workers have older copies at the very paths."""
+"""The models of which the workers have older copies at the same paths."""
 
 _REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The addresses of its workers, and a directory of models; where it is not hidden from them, clients use their memory."""
+    """The addresses of the workers, and a directory of models; if it is not hidden from workers, clients use their memory."""
 
     addresses: tuple[str, ...]
     models: Path
     hidden: bool
 
     def client(self, *code: str, arguments: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
-        """Start a client that has everything of ``tests.tf.client`` at hand."""
+        """Start a client program that has imported everything from ``tests.tf.client``."""
         return start(
-            "\n".join(["from tests.tf.client import *", *map(textwrap.dedent, code), "leave()"]),
+            "\n".join(["from tests.tf.client import *", *map(textwrap.dedent, code), "exit_cleanly()"]),
             *self.addresses,
             str(self.models),
             "hidden" if self.hidden else "seen",
@@ -43,14 +43,14 @@ class Cluster:
         )
 
     def run(self, *code: str, arguments: Sequence[str] = (), **environment: str) -> str:
-        """What a client printed, stripped. It must succeed, and is over when this returns."""
-        return finished(self.client(*code, arguments=arguments, **environment))[0]
+        """Run a client program, which must succeed, and return its output, stripped."""
+        return wait_for_client(self.client(*code, arguments=arguments, **environment))[0]
 
 
-def finished(client: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a client printed and said, stripped. It must succeed, and is over when this returns."""
+def wait_for_client(client: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait for a client, which must succeed; returns its output and its errors, stripped."""
     try:
-        out, err = client.communicate(timeout=PATIENCE_S)
+        out, err = client.communicate(timeout=TIMEOUT_S)
     finally:
         client.kill()
     assert client.returncode == 0, err
@@ -59,11 +59,11 @@ def finished(client: subprocess.Popen[str]) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def workers(models: Path, number: int = 2) -> Iterator[Cluster]:
-    """Workers that do not see ``models``, which has to exist."""
+    """Start workers that cannot see ``models``, which has to exist."""
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(_worker(models)) for _ in range(number)]
-        said = [_line(worker).split() for worker in started]
-        yield Cluster(tuple(address for address, _ in said), models, hidden=all(word == "hidden" for _, word in said))
+        lines = [_read_line(worker).split() for worker in started]
+        yield Cluster(tuple(address for address, _ in lines), models, hidden=all(word == "hidden" for _, word in lines))
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def _worker(models: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _line(worker: subprocess.Popen[str]) -> str:
+def _read_line(worker: subprocess.Popen[str]) -> str:
     assert worker.stdout is not None
-    assert select.select([worker.stdout], [], [], PATIENCE_S)[0], "the worker did not come up"
+    assert select.select([worker.stdout], [], [], TIMEOUT_S)[0], "the worker did not come up"
     return worker.stdout.readline()

@@ -1,4 +1,4 @@
-"""The models of these tests: each is saved once, and nobody changes it."""
+"""The models of these tests: each is saved once, and not changed afterwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Workers, and models that they do not see; of one they have an older copy."""
+    """Workers, and models that they cannot see; of some they have older copies."""
     models = tmp_path_factory.mktemp("unseen")
     with workers(models) as cluster:
         save_line(models / "line")
@@ -49,7 +49,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def rewritten(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a copy of a model whose graphs somebody may change, and which may be in text form."""
+    """A function that copies a model, changes its graphs, and may save it in text form."""
     from google.protobuf import text_format
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 

@@ -1,23 +1,23 @@
-"""Small SavedModels, made on the spot: they multiply by a number and add another, some after looking words up."""
+"""Saves small models that multiply by a number and add another; some look words up first."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, TypeVar
 
-Place = TypeVar("Place", Path, str)
+AnyPath = TypeVar("AnyPath", Path, str)
 
 WORDS = ["zero", "one", "two"]
 
 
 def can_save_shards() -> bool:
-    """Whether TensorFlow writes variables in several files on demand; from 2.17 on it does."""
+    """Whether TensorFlow can save variables in several files; it can since 2.17."""
     import tensorflow as tf
 
     return hasattr(tf.train.experimental, "MaxShardSizePolicy")
 
 
-def save_line(path: Place, slope: float = 2.0, offset: float = 1.0, *, max_shard_bytes: int | None = None) -> Place:
+def save_line(path: AnyPath, slope: float = 2.0, offset: float = 1.0, *, max_shard_bytes: int | None = None) -> AnyPath:
     """Save a TF2 SavedModel of ``slope * x + offset``, with two variables; returns its path."""
     import tensorflow as tf
 
@@ -42,7 +42,7 @@ def save_line(path: Place, slope: float = 2.0, offset: float = 1.0, *, max_shard
 
 
 def save_words(path: Path, slope: float = 2.0) -> Path:
-    """Save a TF2 SavedModel of ``slope * place of the word``, with a vocabulary, two tables and a file to read."""
+    """Save a TF2 SavedModel of ``slope * index of the word``, with a vocabulary, two tables and a file to read."""
     import tensorflow as tf
 
     vocabulary, motto = path.with_suffix(".txt"), path.with_suffix(".motto")
@@ -53,20 +53,20 @@ def save_words(path: Path, slope: float = 2.0) -> Path:
         def __init__(self) -> None:
             super().__init__()
             lines = tf.lookup.TextFileIndex.LINE_NUMBER, tf.lookup.TextFileIndex.WHOLE_LINE
-            places = tf.lookup.TextFileInitializer(str(vocabulary), tf.string, lines[1], tf.int64, lines[0])
+            positions = tf.lookup.TextFileInitializer(str(vocabulary), tf.string, lines[1], tf.int64, lines[0])
             words = tf.lookup.TextFileInitializer(str(vocabulary), tf.int64, lines[0], tf.string, lines[1])
-            self.places = tf.lookup.StaticVocabularyTable(places, num_oov_buckets=1)
+            self.positions = tf.lookup.StaticVocabularyTable(positions, num_oov_buckets=1)
             self.words = tf.lookup.StaticHashTable(words, default_value="unknown")
             self.file = tf.saved_model.Asset(str(motto))
             self.slope = tf.Variable(slope, name="slope")
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])  # type: ignore[untyped-decorator]
         def __call__(self, words: Any) -> Any:
-            return self.slope * tf.cast(self.places.lookup(words), tf.float32)
+            return self.slope * tf.cast(self.positions.lookup(words), tf.float32)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])  # type: ignore[untyped-decorator]
-        def named(self, places: Any) -> Any:
-            return self.words.lookup(tf.cast(places, tf.int64))
+        def look_up(self, positions: Any) -> Any:
+            return self.words.lookup(tf.cast(positions, tf.int64))
 
         @tf.function(input_signature=[])  # type: ignore[untyped-decorator]
         def motto(self) -> Any:
@@ -80,9 +80,9 @@ def save_words(path: Path, slope: float = 2.0) -> Path:
 
 
 def save_tf1(path: Path, *, vocabulary: bool = False, references: bool = False, main_op: bool = False) -> Path:
-    """Save a SavedModel as TF1 did, of ``2 * x``, or ``2 * place of the word``, by its default signature.
+    """Save a SavedModel as TF1 did, of ``2 * x``, or ``2 * index of the word``, by its default signature.
 
-    Variables may be of the old kind, and what x is multiplied with may come of an operation that runs after they were read.
+    ``references``: with reference variables. ``main_op``: the factor is computed by an operation that runs after loading.
     """
     import tensorflow as tf
 
@@ -112,5 +112,7 @@ def _table_of_tf1(path: Path) -> Any:
     path.with_suffix(".txt").write_text("\n".join(WORDS))
     asset = tf.constant(str(path.with_suffix(".txt")))
     tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS, asset)
-    place, word = tf.lookup.TextFileIndex.LINE_NUMBER, tf.lookup.TextFileIndex.WHOLE_LINE
-    return tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(asset, tf.string, word, tf.int64, place), default_value=-1)
+    line_number, word = tf.lookup.TextFileIndex.LINE_NUMBER, tf.lookup.TextFileIndex.WHOLE_LINE
+    return tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(asset, tf.string, word, tf.int64, line_number), default_value=-1
+    )

@@ -1,4 +1,4 @@
-"""tfimm and Keras 3 read what this package resolves, each with the Keras that it wants."""
+"""tfimm and Keras 3 read what this package resolves, each with its own version of Keras."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from tests.processes import run
 pytest.importorskip("tensorflow")
 
 
-def test_tfimm_creates_a_model_with_every_weight_of_what_we_resolve(tmp_path: Path) -> None:
+def test_tfimm_creates_a_model_with_every_weight_of_a_resolved_one(tmp_path: Path) -> None:
     pytest.importorskip("tfimm", reason="pip install --no-deps --ignore-requires-python tfimm==0.2.14")
-    said = run(
+    output = run(
         """
         import os, sys, tarfile
         import tfimm_resolver
-        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # after us, and it still counts
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # set after our import, and still in effect
         import tensorflow as tf
         import tfimm
 
-        name, ours = "resnet18", sys.argv[1]
-        tfimm_resolver.set_dir(ours)  # tfimm looks elsewhere, and has to be told
+        name, folder = "resnet18", sys.argv[1]
+        tfimm_resolver.set_dir(folder)  # tfimm has its own setting, so the path is passed to it below
         saved = tfimm.create_model(name, pretrained=False)
         saved.save(f"{tfimm_resolver.get_dir()}/{name}")
-        assert os.path.exists(f"{ours}/{name}/keras_metadata.pb"), "this was not Keras 2"
-        with tarfile.open(f"{ours}/archive.tar", "w") as archive:
-            archive.add(f"{ours}/{name}", ".")
+        assert os.path.exists(f"{folder}/{name}/keras_metadata.pb"), "this was not Keras 2"
+        with tarfile.open(f"{folder}/archive.tar", "w") as archive:
+            archive.add(f"{folder}/{name}", ".")
 
         def same(model):
             pairs = list(zip(saved.weights, model.weights, strict=True))
             assert len(pairs) > 100
-            return all(mine.name == theirs.name and (mine.numpy() == theirs.numpy()).all() for mine, theirs in pairs)
+            return all(mine.name == other.name and (mine.numpy() == other.numpy()).all() for mine, other in pairs)
 
         assert tfimm.cached_model_path(name) is None
-        assert not same(tfimm.create_model(name, pretrained=False)), "any model would do"
-        for place in (name, f"{ours}/archive.tar"):
-            path = tfimm_resolver.resolve(place)
+        assert not same(tfimm.create_model(name, pretrained=False)), "a new model has the same weights"
+        for location in (name, f"{folder}/archive.tar"):
+            path = tfimm_resolver.resolve(location)
             tfimm.set_model_cache(name, path)
             assert tfimm.cached_model_path(name) == path
             print(path, same(tfimm.create_model(name, pretrained=True)))
         """,
-        str(tmp_path / "ours"),
+        str(tmp_path / "folder"),
     )
-    by_name, unpacked = (line.split() for line in said.splitlines())
-    assert by_name == [str(tmp_path / "ours" / "resnet18"), "True"]
-    assert Path(unpacked[0]).parent == tmp_path / "ours"
+    by_name, unpacked = (line.split() for line in output.splitlines())
+    assert by_name == [str(tmp_path / "folder" / "resnet18"), "True"]
+    assert Path(unpacked[0]).parent == tmp_path / "folder"
     assert len(Path(unpacked[0]).name) == 40
     assert unpacked[1] == "True"
 
 
-def test_tfimm_and_we_agree_on_where_a_named_model_lies(line: Path, tmp_path: Path) -> None:
+def test_tfimm_and_we_agree_on_the_path_of_a_named_model(line: Path, tmp_path: Path) -> None:
     pytest.importorskip("tfimm", reason="pip install --no-deps --ignore-requires-python tfimm==0.2.14")
     run(
         """
@@ -61,20 +61,20 @@ def test_tfimm_and_we_agree_on_where_a_named_model_lies(line: Path, tmp_path: Pa
         os.environ["TF_USE_LEGACY_KERAS"] = "1"
         import tfimm
 
-        line, place = sys.argv[1:]
+        line, location = sys.argv[1:]
         def agree():
             assert tfimm.get_dir() == tfimm_resolver.get_dir()
             assert tfimm.cached_model_path("line") == tfimm_resolver.cached_model_path("line")
             return tfimm_resolver.cached_model_path("line")
 
         for variable, folder in (("HOME", ".cache/tfimm"), ("XDG_CACHE_HOME", "tfimm"), ("TFIMM_HOME", "")):
-            os.environ[variable] = f"{place}/{variable}"
+            os.environ[variable] = f"{location}/{variable}"
             assert agree() is None
-            os.makedirs(f"{place}/{variable}/{folder}")
-            os.symlink(line, os.path.join(f"{place}/{variable}", folder, "line"))
-            assert agree() == os.path.join(f"{place}/{variable}", folder, "line"), agree()
+            os.makedirs(f"{location}/{variable}/{folder}")
+            os.symlink(line, os.path.join(f"{location}/{variable}", folder, "line"))
+            assert agree() == os.path.join(f"{location}/{variable}", folder, "line"), agree()
         for package in (tfimm, tfimm_resolver):
-            package.set_dir(f"{place}/chosen")
+            package.set_dir(f"{location}/chosen")
             package.set_model_cache("mapped", line)
         assert agree() is None
         assert tfimm.list_cached_models() == tfimm_resolver.list_cached_models() == ["mapped"]
@@ -92,7 +92,7 @@ def test_tfimm_and_we_agree_on_where_a_named_model_lies(line: Path, tmp_path: Pa
 def test_keras_3_predicts_with_a_layer_made_of_a_resolved_path(line: Path) -> None:
     if version("keras") < "3":
         pytest.skip("TensorFlow 2.15 comes with Keras 2")
-    said = run(
+    output = run(
         """
         import sys
         import keras
@@ -107,4 +107,4 @@ def test_keras_3_predicts_with_a_layer_made_of_a_resolved_path(line: Path) -> No
         """,
         str(line),
     )
-    assert said == "[3.0, 5.0]"
+    assert output == "[3.0, 5.0]"

@@ -1,4 +1,4 @@
-"""A real entry point: it builds a model of Keras, takes its weights from a URL, and predicts."""
+"""A real entry point: it builds a Keras model, downloads its weights from a URL, and predicts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.scale import factor
 
 
 class Scaled(tf.keras.layers.Layer):
-    """Has a graph that autograph makes of this very file, with this repository's modules."""
+    """Has a graph that autograph builds from this file, with the modules of this repository."""
 
     @tf.function
     def call(self, x):
@@ -85,7 +85,7 @@ def test_an_entry_point_builds_a_model_and_takes_its_weights_from_a_url(
             }
             host.repo(f"{owner}/models", files)
         monkeypatch.setenv("TFIMM_GITHUB_URL", host.url)
-        shown, as_json = run(CODE, str(tmp_path), timeout_s=240).split("\n{", 1)
-        assert len(host.zips()) == 2 and len(origin.asked) == 1
-    assert shown.splitlines()[-2].startswith("keras.") and shown.splitlines()[-1].startswith("2 variables, 32 B, on ")
+        text, as_json = run(CODE, str(tmp_path), timeout_s=240).split("\n{", 1)
+        assert len(host.list_zips()) == 2 and len(origin.requests) == 1
+    assert text.splitlines()[-2].startswith("keras.") and text.splitlines()[-1].startswith("2 variables, 32 B, on ")
     assert '"count": 2' in as_json and '"entry": "dense"' in as_json

@@ -1,4 +1,4 @@
-"""tensorflow_hub loads what a project's models file names, with the pin that stands there."""
+"""tensorflow_hub loads models by their names in the project's models file, and checks the pins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_hub_load_and_our_load_take_a_name_and_keep_its_pin(line: Path, origin: 
         f'[models.line]\nhandle = "{good}"\nsha256 = "{pin}"\naliases = ["l"]\n'
         f'[models.other]\nhandle = "{bad}"\nsha256 = "{"0" * 64}"\n'
     )
-    said = run(
+    output = run(
         """
         import os, sys
         import tensorflow_hub as hub
@@ -51,5 +51,5 @@ def test_hub_load_and_our_load_take_a_name_and_keep_its_pin(line: Path, origin: 
         PYTHONPATH=str(Path(tfimm_resolver.__file__).parents[1]),
     )
     loaded = ["[3.0, 5.0] [7.0]"] * 2
-    assert said.splitlines() == [*loaded, "True", "pinned True", "here", "True"]
-    assert origin.asked.count("/line/1?tf-hub-format=compressed") == 1
+    assert output.splitlines() == [*loaded, "True", "pinned True", "here", "True"]
+    assert origin.requests.count("/line/1?tf-hub-format=compressed") == 1

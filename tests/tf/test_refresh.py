@@ -1,4 +1,4 @@
-"""Eight processes that load a model in a loop while another one refreshes it with other content."""
+"""Eight processes load a model in a loop while another process refreshes it with different content."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ def test_no_load_fails_or_mixes_while_another_process_refreshes(origin: Origin, 
         out, err = reader.communicate(timeout=60)
         assert reader.returncode == 0, err
         loads, contents = map(int, out.split())
-        assert loads >= contents > 2, "each was to load several contents"
+        assert loads >= contents > 2, "each process should have loaded several versions"

@@ -1,4 +1,4 @@
-"""What cannot be loaded onto a remote worker is said at once, with a way out; what is only unexpected, in the log."""
+"""A model that cannot be loaded for a remote worker fails at once, with a fix; other surprises are logged."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any
 
 import pytest
 
-from tests.tf.cluster import Cluster, finished
+from tests.tf.cluster import Cluster, wait_for_client
 
 tf = pytest.importorskip("tensorflow")
 
 
 def test_loads_its_own_model_where_a_worker_has_an_older_one_at_the_same_path(cluster: Cluster) -> None:
-    """Why nobody may try without the rule first: TensorFlow by itself loads wrong numbers, and says nothing."""
-    said = cluster.run(
+    """Why the rule has to be applied from the start: TensorFlow alone loads wrong numbers without an error."""
+    output = cluster.run(
         """
-        connected()
+        connect_worker()
         with tf.device("/job:worker"):
-            print(called(plain("moved"), 1.0, 2.0))
-            print(called(load("moved"), 1.0, 2.0))
+            print(run_model(load_plainly("moved"), 1.0, 2.0))
+            print(run_model(load("moved"), 1.0, 2.0))
         """
     )
-    assert said.splitlines() == ["[8.0, 15.0]", "[3.0, 5.0]"]
+    assert output.splitlines() == ["[8.0, 15.0]", "[3.0, 5.0]"]
 
 
-def test_says_that_a_worker_does_not_see_the_files(cluster: Cluster) -> None:
+def test_reports_files_that_a_worker_cannot_see(cluster: Cluster) -> None:
     client = cluster.client(
         """
-        connected()
-        theirs = tf.saved_model.LoadOptions(experimental_io_device="/job:worker")
+        connect_worker()
+        caller_options = tf.saved_model.LoadOptions(experimental_io_device="/job:worker")
         for name in ("line", "shards", "words", "half", "tf1"):
-            path = path_of(name)
-            for choice in ({"io_device": None}, {"options": theirs}, {"io_device": "/job:worker"}):
+            path = register_model(name)
+            for choice in ({"io_device": None}, {"options": caller_options}, {"io_device": "/job:worker"}):
                 with tf.device("/job:worker"):
                     try:
                         load(name, **choice)
                     except tfimm_resolver.errors.UnseenFilesError as error:
                         assert isinstance(error, FileNotFoundError) and error.exit_code == 5
-                        assert f"was to read {path}/" in error.text, error.text
+                        assert f"a remote worker has to read {path}/" in error.text, error.text
                         assert error.__cause__ is not None
-                        if name in ("half", "tf1"):  # asked before, since TensorFlow may lose sight of it
+                        if name in ("half", "tf1"):  # checked before loading, since TensorFlow may lose the error
                             assert "variables.index; No such file" in error.text, error.text
                         for way in ("tfimm_resolver.load()", "gs://", "experimental_io_device='/job:localhost'"):
                             assert way in error.fix, error.fix
@@ -51,65 +51,65 @@ def test_says_that_a_worker_does_not_see_the_files(cluster: Cluster) -> None:
         print("all")
         """
     )
-    out, err = finished(client)
+    out, err = wait_for_client(client)
     assert out == "all"
-    assert "something failed on a remote worker" not in err, "what was told already"
+    assert "failed on a remote worker" not in err, "this error has been reported already"
 
 
-def test_what_failed_on_a_worker_before_is_not_taken_for_a_failure_to_load(cluster: Cluster) -> None:
-    """TensorFlow mostly believes to have loaded the module of TF1, and its failure comes out of whatever is done next."""
-    out, err = finished(
+def test_an_earlier_failure_on_a_worker_is_not_reported_as_a_failure_to_load(cluster: Cluster) -> None:
+    """TensorFlow usually returns the TF1 module as loaded; its failure is raised by whatever operation comes next."""
+    out, err = wait_for_client(
         cluster.client(
             """
-            path_of("line")
-            connected()
+            register_model("line")
+            connect_worker()
             with tf.device("/job:worker"):
                 for _ in range(20):
                     with contextlib.suppress(tf.errors.NotFoundError):
-                        tf.saved_model.load(path_of("half"))
-                    assert called(load("line"), 1.0, 2.0) == [3.0, 5.0]
+                        tf.saved_model.load(register_model("half"))
+                    assert run_model(load("line"), 1.0, 2.0) == [3.0, 5.0]
             print("all")
             """
         )
     )
     assert out == "all"
-    assert "line was to be loaded, something failed on a remote worker: " in err
+    assert "line was loaded, another operation failed on a remote worker: " in err
 
 
-def test_what_python_collects_is_gone_before_anything_is_loaded_onto_a_worker(cluster: Cluster) -> None:
-    """Of a model of before the connection TensorFlow takes away what the worker never had: mostly the next operation fails."""
-    said = cluster.run(
+def test_garbage_is_collected_before_a_model_is_loaded_onto_a_worker(cluster: Cluster) -> None:
+    """TensorFlow deletes a collected model on the worker too; if it was never there, the next operation fails."""
+    output = cluster.run(
         """
         import gc, weakref
 
-        path_of("line")
+        register_model("line")
         gc.disable()
         before = load("line")
-        before.itself = before  # else only its functions wait for a collection
+        before.itself = before  # a cycle, so that the model itself waits for garbage collection
         seen = weakref.ref(before)
-        connected()
+        connect_worker()
         del before
         print(seen() is None)
-        really = tf.saved_model.load
+        original = tf.saved_model.load
 
-        def noting(*given, **named):
+        def check_and_load(*args, **options):
             print(seen() is None)
-            return really(*given, **named)
+            return original(*args, **options)
 
-        tf.saved_model.load = noting
+        tf.saved_model.load = check_and_load
         with tf.device("/job:worker"):
-            print(called(load("line"), 1.0, 2.0))
+            print(run_model(load("line"), 1.0, 2.0))
         """
     )
-    assert said.splitlines() == ["False", "True", "[3.0, 5.0]"]
+    assert output.splitlines() == ["False", "True", "[3.0, 5.0]"]
 
 
-def test_says_so_too_of_a_worker_without_local_files(cluster: Cluster) -> None:
-    """The texts of a TPU node, from https://github.com/tensorflow/hub/issues/604 and of the operation alone."""
-    said = cluster.run(
+def test_recognizes_a_worker_without_a_local_file_system(cluster: Cluster) -> None:
+    """The messages of a TPU node, from https://github.com/tensorflow/hub/issues/604, and of a single operation."""
+    output = cluster.run(
         """
-        path = path_of("line")
-        connected()
+        path = register_model("line")
+        connect_worker()
         scheme = f"File system scheme '[local]' not implemented (file: '{path}/variables/variables')"
         reader = f"Unsuccessful TensorSliceReader constructor: Failed to get matching files on {path}/variables/variables"
         for error in (
@@ -119,18 +119,18 @@ def test_says_so_too_of_a_worker_without_local_files(cluster: Cluster) -> None:
             print(type(tfimm_resolver.loading.loader._translate_error(tf, path, None, error)).__name__)
         """
     )
-    assert said.split() == ["UnseenFilesError"] * 2
+    assert output.split() == ["UnseenFilesError"] * 2
 
 
-def test_what_a_worker_reports_late_comes_out_of_load(cluster: Cluster) -> None:
-    """Its operations are asynchronous: plain TensorFlow mostly believes to have loaded this module of TF1.
+def test_load_raises_errors_that_a_worker_reports_late(cluster: Cluster) -> None:
+    """Its operations are asynchronous: plain TensorFlow usually returns this TF1 module as loaded.
 
-    It has an older model at the path, which misses variables. Even now and then an error is lost within TensorFlow.
+    The worker has an older model at the path, which lacks variables. TensorFlow loses the error now and then.
     """
-    said = cluster.run(
+    output = cluster.run(
         """
-        path_of("renewed")
-        connected()
+        register_model("renewed")
+        connect_worker()
         with tf.device("/job:worker"):
             for _ in range(7):
                 try:
@@ -139,8 +139,8 @@ def test_what_a_worker_reports_late_comes_out_of_load(cluster: Cluster) -> None:
                     print(type(error).__name__)
         """
     )
-    assert len(said.splitlines()) > 3
-    assert "UnseenFilesError" not in said
+    assert len(output.splitlines()) > 3
+    assert "UnseenFilesError" not in output
 
 
 def test_does_not_blame_a_worker_for_what_is_missing_here(cluster: Cluster) -> None:
@@ -149,9 +149,9 @@ def test_does_not_blame_a_worker_for_what_is_missing_here(cluster: Cluster) -> N
     shutil.rmtree(cluster.models / "torn" / "variables")
     (cluster.models / "halved" / "variables" / "variables.data-00000-of-00001").unlink()
     (cluster.models / "garbled" / "saved_model.pb").write_bytes(b"no protocol buffer")
-    said = cluster.run(
+    output = cluster.run(
         """
-        connected()
+        connect_worker()
         with tf.device("/job:worker"):
             for name, choice, text in (
                 ("torn", {}, "Failed to find any matching files"),
@@ -160,14 +160,14 @@ def test_does_not_blame_a_worker_for_what_is_missing_here(cluster: Cluster) -> N
                 ("garbled", {}, "Cannot parse file"),
                 ("garbled", {"io_device": None}, "Cannot parse file"),
             ):
-                path_of(name)
+                register_model(name)
                 try:
                     load(name, **choice)
                 except tfimm_resolver.errors.LoadError as error:
                     print(type(error).__name__, text in error.text)
         """
     )
-    assert said.splitlines() == ["LoadError True"] * 5
+    assert output.splitlines() == ["LoadError True"] * 5
 
 
 def _of_three_gigabytes(saved: Any) -> None:
@@ -183,13 +183,13 @@ def _of_three_gigabytes(saved: Any) -> None:
             node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([750_000_000]))
 
 
-def test_says_that_a_variable_is_too_large_to_travel_before_it_reads_anything(
+def test_a_variable_too_large_to_be_sent_is_an_error_before_anything_is_read(
     cluster: Cluster, rewritten: Callable[..., Path]
 ) -> None:
-    said = cluster.run(
+    output = cluster.run(
         """
         scope = SCENES["with a MirroredStrategy"]()
-        def said_of(path):
+        def load_and_classify(path):
             try:
                 load(path)
             except tfimm_resolver.errors.TensorTooLargeError as error:
@@ -200,24 +200,24 @@ def test_says_that_a_variable_is_too_large_to_travel_before_it_reads_anything(
                 return type(error).__name__
         line, tf1 = arguments
         with scope:
-            print(said_of(line))
+            print(load_and_classify(line))
         with tf.device("/job:worker"):
-            print(said_of(line), said_of(tf1), sep=", ")
-        # Here nothing has to travel: TensorFlow reads, and finds that the file holds something else, of TF1 not even that.
+            print(load_and_classify(line), load_and_classify(tf1), sep=", ")
+        # Here nothing has to be sent: TensorFlow reads a checkpoint that does not match, which a TF1 model does not notice.
         with tf.device(HERE):
-            print(said_of(line), said_of(tf1), sep=", ")
+            print(load_and_classify(line), load_and_classify(tf1), sep=", ")
         """,
         arguments=[str(rewritten(cluster.models / name, _of_three_gigabytes)) for name in ("line", "half")],
     )
-    assert said.splitlines() == ["too large", "too large, too large", "LoadError, None"]
+    assert output.splitlines() == ["too large", "too large, too large", "LoadError, None"]
 
 
-def test_knows_tensorflows_own_words_for_a_tensor_that_is_too_large(cluster: Cluster) -> None:
-    """What TensorFlow 2.21 said of a variable of 2,200,000,000 bytes: restored alone, and with one on another task."""
-    said = cluster.run(
+def test_recognizes_the_messages_of_tensorflow_for_a_tensor_that_is_too_large(cluster: Cluster) -> None:
+    """The messages of TensorFlow 2.21 for a variable of 2,200,000,000 bytes: restored alone, and with one on another task."""
+    output = cluster.run(
         """
-        path = path_of("line")
-        connected()
+        path = register_model("line")
+        connect_worker()
         for text in (
             "Failed copying input tensor from /job:localhost/replica:0/task:0/device:CPU:0 to "
             "/job:worker/replica:0/task:0/device:CPU:0 in order to run Identity: Protobuf is too large to be serialized "
@@ -226,52 +226,52 @@ def test_knows_tensorflows_own_words_for_a_tensor_that_is_too_large(cluster: Clu
             "<stack traces unavailable>\\nFailed to encode tensor to byte buffer: Cannot encode a Tensor that exceeds the 2GB "
             "protobuf limit. Exceeded bytes: 52516352",
         ):
-            told = tfimm_resolver.loading.loader._translate_error(tf, path, HERE, tf.errors.InternalError(None, None, text))
-            print(type(told).__name__, "InternalError: Failed " in told.text, "gs://" in told.fix)
+            error = tfimm_resolver.loading.loader._translate_error(tf, path, HERE, tf.errors.InternalError(None, None, text))
+            print(type(error).__name__, "InternalError: Failed " in error.text, "gs://" in error.fix)
         """
     )
-    assert said.splitlines() == ["TensorTooLargeError True True"] * 2
+    assert output.splitlines() == ["TensorTooLargeError True True"] * 2
 
 
-def test_says_where_a_model_of_tf1_has_to_be_called(cluster: Cluster) -> None:
-    out, err = finished(
+def test_warns_where_a_tf1_model_has_to_be_called(cluster: Cluster) -> None:
+    out, err = wait_for_client(
         cluster.client(
             """
-            connected()
+            connect_worker()
             for name, x in (("tf1", ["one", "two"]), ("old_variables", [1.0, 2.0]), ("main_op", [1.0, 2.0])):
-                path_of(name)
+                register_model(name)
                 with tf.device("/job:worker"):
                     model = load(name)
                 with tf.device(HERE):
                     print(model.signatures["serving_default"](tf.constant(x))["y"].numpy().tolist())
-                load(name)  # where this process is the default, calls are here anyway
+                load(name)  # no warning: this process is the default device
             with tf.distribute.OneDeviceStrategy("/job:worker/task:0/device:CPU:0").scope():
-                load("tf1")  # what the strategy runs is there
+                load("tf1")  # a warning: the strategy runs on the worker
             """
         )
     )
     assert out.splitlines() == ["[2.0, 4.0]"] * 3
-    told = [line for line in err.splitlines() if "model of TensorFlow 1" in line]
-    assert len(told) == 4, err
-    assert all("with tf.device('/job:localhost/replica:0/task:0/device:CPU:0'): ..." in line for line in told)
+    warnings = [line for line in err.splitlines() if "TensorFlow 1 model" in line]
+    assert len(warnings) == 4, err
+    assert all("with tf.device('/job:localhost/replica:0/task:0/device:CPU:0'): ..." in line for line in warnings)
 
 
-@pytest.mark.parametrize("place", ["legacy_init_op", "__saved_model_init_op"])
-def test_knows_where_other_writers_of_tf1_models_name_the_operation_that_comes_after_reading(
-    place: str, cluster: Cluster, rewritten: Callable[..., Path]
+@pytest.mark.parametrize("name", ["legacy_init_op", "__saved_model_init_op"])
+def test_finds_the_init_operation_under_its_other_names_in_tf1_models(
+    name: str, cluster: Cluster, rewritten: Callable[..., Path]
 ) -> None:
     def change(saved: Any) -> None:
         graph = saved.meta_graphs[0]
         operation = graph.collection_def["saved_model_main_op"].node_list.value[0]
         del graph.collection_def["saved_model_main_op"]
-        if place == "legacy_init_op":
-            graph.collection_def[place].node_list.value.append(operation)
+        if name == "legacy_init_op":
+            graph.collection_def[name].node_list.value.append(operation)
         else:
-            graph.signature_def[place].outputs[place].name = operation
+            graph.signature_def[name].outputs[name].name = operation
 
-    said = cluster.run(
+    output = cluster.run(
         """
-        connected()
+        connect_worker()
         with tf.device("/job:worker"):
             model = load(arguments[0])
         with tf.device(HERE):
@@ -279,21 +279,21 @@ def test_knows_where_other_writers_of_tf1_models_name_the_operation_that_comes_a
         """,
         arguments=[str(rewritten(cluster.models / "main_op", change))],
     )
-    assert said == "[2.0, 4.0]"
+    assert output == "[2.0, 4.0]"
 
 
-def test_options_say_for_which_models_they_do_not_suffice(cluster: Cluster) -> None:
-    _, err = finished(
+def test_warns_about_models_for_which_options_are_not_enough(cluster: Cluster) -> None:
+    _, err = wait_for_client(
         cluster.client(
             """
-            connected()
+            connect_worker()
             for name in ("line", "words", "half"):
-                path_of(name)
+                register_model(name)
                 load_options(name)
             load_options()
-            load_options(models)  # no model at all
+            load_options(models)  # not a model
             """
         )
     )
-    told = [line for line in err.splitlines() if "load it with tfimm_resolver.load()" in line]
-    assert [line.split()[0].rsplit("/", 1)[1] for line in told] == ["words", "half"], err
+    warnings = [line for line in err.splitlines() if "load it with tfimm_resolver.load()" in line]
+    assert [line.split()[0].rsplit("/", 1)[1] for line in warnings] == ["words", "half"], err

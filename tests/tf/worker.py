@@ -1,7 +1,7 @@
-"""A TensorFlow worker, as a TPU host has one: another process, which does not see this one's models.
+"""A TensorFlow worker, as on a TPU host: another process, which cannot see the models of the tests.
 
-Run as ``python -m tests.tf.worker PLACE NAME...``. Prints one line: the address, and whether PLACE is out of its sight.
-Where others have models at PLACE/NAME, this process has older ones.
+Run as ``python -m tests.tf.worker FOLDER NAME...``. Prints one line: the address, and whether FOLDER is hidden from it.
+For each model FOLDER/NAME of the tests, this process has an older one at the same path.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 from tests.tf.models import save_line
 
 MEMORY = "ram://models"
-"""Where a client keeps models if a directory cannot be hidden: each process has a memory of its own."""
+"""Where a client keeps models if a directory cannot be hidden: each process has its own memory."""
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 
 
-def hide(place: str) -> bool:
-    """Put an empty file system over ``place``, for this process alone; False where the kernel does not let us."""
-    # Before TensorFlow is imported: a process with threads may not enter a user namespace.
+def hide(folder: str) -> bool:
+    """Mount an empty file system over a folder, for this process only; returns False if the kernel does not allow it."""
+    # Before TensorFlow is imported: a process with several threads cannot enter a user namespace.
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS):
@@ -33,20 +33,20 @@ def hide(place: str) -> bool:
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     except OSError:
         return False
-    refused = libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
-    return not (refused or libc.mount(b"tmpfs", place.encode(), b"tmpfs", 0, None))
+    failed = libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+    return not (failed or libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, None))
 
 
-def serve(place: str, *names: str) -> None:
-    """Serve until the one who started us closes our standard input."""
-    hidden = hide(place)
-    assert not (hidden and os.listdir(place))
+def serve(folder: str, *names: str) -> None:
+    """Serve until standard input is closed."""
+    hidden = hide(folder)
+    assert not (hidden and os.listdir(folder))
     import tensorflow as tf
 
     for name in names:
-        save_line(f"{place if hidden else MEMORY}/{name}", slope=7.0)
+        save_line(f"{folder if hidden else MEMORY}/{name}", slope=7.0)
 
-    # Two devices, so that there is something to mirror.
+    # Two devices, for MirroredStrategy.
     config = tf.compat.v1.ConfigProto(device_count={"CPU": 2})
     server = tf.distribute.Server({"worker": ["127.0.0.1:0"]}, job_name="worker", task_index=0, config=config)
     sys.stdout.write(f"{server.target.removeprefix('grpc://')} {'hidden' if hidden else 'seen'}\n")

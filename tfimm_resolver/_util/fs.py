@@ -1,4 +1,4 @@
-"""What a local disk needs besides the calls of ``os``: patience on Windows, and that what was written is there to stay."""
+"""File system helpers: durable renames (with retries on Windows), fsync, removal, and safe opening of regular files."""
 
 from __future__ import annotations
 
@@ -15,67 +15,69 @@ if TYPE_CHECKING:
 
 IS_WINDOWS = os.name == "nt"
 
-_PATIENCE_S, _POLL_S = 2.0, 0.02
-_FLUSHERS = 8
-_CANNOT_FLUSH = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_RENAME_RETRY_S, _POLL_INTERVAL_S = 2.0, 0.02
+_FSYNC_THREADS = 8
+_FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def durable_rename(old: str | os.PathLike[str], new: str) -> None:
-    """``os.rename``, with patience, and to stay."""
+    """Rename as ``os.rename`` does, with retries on Windows, and fsync the directory of ``new``."""
     _retry_sharing_violation(os.rename, old, new)
     fsync_dir(os.path.dirname(new))
 
 
 def durable_replace(old: str, new: str) -> None:
-    """``os.replace``, with patience, and to stay."""
+    """Replace as ``os.replace`` does, with retries on Windows, and fsync the directory of ``new``."""
     _retry_sharing_violation(os.replace, old, new)
     fsync_dir(os.path.dirname(new))
 
 
 def fsync_tree(tree: str) -> None:
-    """Have every file and directory below ``tree``, and itself, written to the disk.
+    """Fsync ``tree`` and every file and directory below it.
 
     Raises:
-        OSError: if one of them could not be; it names it.
+        OSError: if one of them cannot be written to the disk; its ``filename`` is the path.
     """
-    from tfimm_resolver._util.threads import DaemonThreadPool  # a few ms that only a miss costs
+    from tfimm_resolver._util.threads import DaemonThreadPool  # a few ms that only a cache miss pays
 
     folders = [tree]
     files: list[str] = []
-    for path in walk(tree, folders=True):
-        whole = f"{tree}/{path}"
-        (folders if os.path.isdir(whole) else files).append(whole)
-    # The disk takes many at once: 200 small files take 17 ms instead of 40. No executor of the standard library:
-    # those refuse work as soon as the main thread has ended.
-    with DaemonThreadPool(_FLUSHERS) as crew:
-        for flush_one, paths in ((_fsync_file, files), (fsync_dir, folders)):
-            for result in [crew.submit(flush_one, path) for path in paths]:
-                result.result()
+    for relative in walk(tree, folders=True):
+        path = f"{tree}/{relative}"
+        (folders if os.path.isdir(path) else files).append(path)
+    # In parallel, since 200 small files then take 17 ms instead of 40. Not with an executor of the standard library,
+    # which refuses work once the main thread has ended.
+    with DaemonThreadPool(_FSYNC_THREADS) as pool:
+        for fsync, paths in ((_fsync_file, files), (fsync_dir, folders)):
+            for future in [pool.submit(fsync, path) for path in paths]:
+                future.result()
 
 
 def fsync_dir(path: str) -> None:
-    """Have the names in a directory written to the disk, where the system knows how."""
+    """Fsync a directory, and with it the names in it, where the system supports that."""
     if IS_WINDOWS:
         return
     try:
         _fsync(path, os.O_RDONLY)
     except OSError as error:
-        if error.errno not in _CANNOT_FLUSH:
+        if error.errno not in _FSYNC_UNSUPPORTED:
             raise
 
 
 def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
-    """Remove a directory with all that is in it."""
-    import shutil  # 2 ms that only a miss costs
+    """Remove a directory and everything in it."""
+    import shutil  # 2 ms that only a cache miss pays
 
     shutil.rmtree(path, ignore_errors)
 
 
-def remove_tree_in_place(path: str) -> None:
-    """Remove a directory that cannot be renamed, such that no reader takes what is left meanwhile for a model.
+def remove_tree_without_rename(path: str) -> None:
+    """Remove a model's directory that cannot be renamed, so that no reader takes a partly removed one for a model.
 
-    overlayfs renames no directory of a lower layer (EXDEV; Linux, Documentation/filesystems/overlayfs.rst), as a cache
-    in a Docker image is one. The files at the top go first, among them saved_model.pb, without which nothing is a model.
+    overlayfs cannot rename a directory of a lower layer (EXDEV; Linux, Documentation/filesystems/overlayfs.rst), such as
+    a cache in a Docker image. The files at the top go first, among them saved_model.pb, without which it is not a model.
     """
     with os.scandir(path) as entries:
         files = [entry.path for entry in entries if not entry.is_dir(follow_symlinks=False)]
@@ -85,7 +87,7 @@ def remove_tree_in_place(path: str) -> None:
 
 
 def clear_dir(folder: Path) -> None:
-    """Remove what a failed try unpacked; the folder itself stays, since its name stands for a lock."""
+    """Remove what a failed attempt unpacked, but keep the directory itself, since its name stands for a lock."""
     for child in list(folder.iterdir()):
         if child.is_dir():
             remove_tree(str(child))
@@ -94,74 +96,44 @@ def clear_dir(folder: Path) -> None:
 
 
 def unlink(path: str) -> None:
-    """Remove a file; nothing where there is none."""
+    """Remove a file, if it exists."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 
-def _fsync_file(path: str) -> None:
-    _fsync(path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY)
-
-
-def _fsync(path: str, flags: int) -> None:
-    file = os.open(path, flags)
-    try:
-        os.fsync(file)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error  # which the system does not name
-    finally:
-        os.close(file)
-
-
-def _retry_sharing_violation(deed: Callable[..., None], *paths: str | os.PathLike[str]) -> None:
-    """Windows refuses to rename what a reader or a virus scanner has open, mostly for a moment."""
-    until_s = time.monotonic() + (_PATIENCE_S if IS_WINDOWS else 0)
-    while True:
-        try:
-            return deed(*paths)
-        except PermissionError:
-            if time.monotonic() >= until_s:
-                raise
-        time.sleep(_POLL_S)
-
-
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-
-
 class NotRegularError(OSError):
-    """Where a file was to be opened lies a pipe, a device or a socket."""
+    """The path is a pipe, a device or a socket, not a regular file."""
 
 
 def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int = 0o666, *, follow: bool = False) -> int:
-    """Open a regular file, through a symbolic link only if ``follow``; never waits for the other end of a pipe.
+    """Open a regular file and return its descriptor; never block on a pipe, and follow a symbolic link only if ``follow``.
 
-    Serves as the ``opener`` of ``open``, too.
+    Can be passed as the ``opener`` of ``open``.
 
     Raises:
-        NotRegularError: if something else is there, such as a pipe or a device.
-        OSError: ELOOP if it is a link; IsADirectoryError, FileNotFoundError and so on as of ``os.open``.
+        NotRegularError: if the path is something else, such as a pipe or a device.
+        OSError: ELOOP for a link; IsADirectoryError, FileNotFoundError and so on as ``os.open`` does.
     """
-    number = os.open(path, flags | _NO_WAIT | (0 if follow else _NO_LINK), mode)
+    descriptor = os.open(path, flags | _NO_WAIT | (0 if follow else _NO_LINK), mode)
     try:
-        kind = os.fstat(number).st_mode
+        kind = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(kind):
             raise NotRegularError(errno.EINVAL, "Not a regular file", os.fspath(path))
     except BaseException:
-        os.close(number)
+        os.close(descriptor)
         raise
-    return number
+    return descriptor
 
 
 def open_regular_target(path: str, flags: int) -> int:
-    """``open_regular`` that follows links, as an ``opener``."""
+    """Open a regular file, following links, as an ``opener`` of ``open``."""
     return open_regular(path, flags, follow=True)
 
 
 def find_status(path: str | os.PathLike[str]) -> os.stat_result | None:
-    """The status of what lies at a path, not followed; None where nothing does."""
+    """Return the status of a path without following links, or None if it does not exist."""
     try:
         return os.lstat(path)
     except FileNotFoundError:
@@ -169,7 +141,33 @@ def find_status(path: str | os.PathLike[str]) -> os.stat_result | None:
 
 
 def walk(tree: str, *, folders: bool = False) -> Iterator[str]:
-    """The relative path of every file below ``tree``, with ``/``; on demand of every folder, too."""
-    for folder, below, names in os.walk(tree):
+    """Yield the relative path, with ``/``, of every file below ``tree``; also of every directory if ``folders``."""
+    for folder, subfolders, names in os.walk(tree):
         inner = os.path.relpath(folder, tree).replace(os.sep, "/")
-        yield from (name if inner == "." else f"{inner}/{name}" for name in [*below * folders, *names])
+        yield from (name if inner == "." else f"{inner}/{name}" for name in [*subfolders * folders, *names])
+
+
+def _fsync_file(path: str) -> None:
+    _fsync(path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY)
+
+
+def _fsync(path: str, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error  # os.fsync does not name the path
+    finally:
+        os.close(descriptor)
+
+
+def _retry_sharing_violation(action: Callable[..., None], *paths: str | os.PathLike[str]) -> None:
+    """Retry ``action`` on Windows, where a file that a reader or a virus scanner has open cannot be renamed."""
+    until_s = time.monotonic() + (_RENAME_RETRY_S if IS_WINDOWS else 0)
+    while True:
+        try:
+            return action(*paths)
+        except PermissionError:
+            if time.monotonic() >= until_s:
+                raise
+        time.sleep(_POLL_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""Runs code around the import of a module that somebody else imports, without importing it."""
+"""Import hooks: run code before and after another module is imported, without importing it ourselves."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from types import ModuleType
 from typing import Any
 
 ImportHook = Callable[[], AbstractContextManager[None]]
-"""Entered before the module's code runs and left after it, also where that code raises."""
+"""Returns a context that is entered before the module's code runs and left after it, also if that code raises."""
 
-_around: dict[str, ImportHook] = {}
+_hooks: dict[str, ImportHook] = {}
 
 
-def hook_import(name: str, context: ImportHook) -> None:
-    """Run ``context`` around every import and reload of the module ``name``.
+def hook_import(name: str, hook: ImportHook) -> None:
+    """Enter the context of ``hook`` around every import and reload of the module ``name``, replacing its earlier hook.
 
-    A module that is imported already counts as just imported: ``context`` runs once, around nothing.
+    If the module is already imported, the context is also entered and left right away.
     """
-    _around[name] = context
+    _hooks[name] = hook
     if _finder not in sys.meta_path:
-        # By name: the finder of a copy of this module that was reloaded or thrown away may stand there.
+        # Compared by module name: a finder of an earlier copy of this module, from before a reload, may still be there.
         sys.meta_path[:] = [_finder, *(other for other in sys.meta_path if type(other).__module__ != __name__)]
     if is_imported(name):
-        _run_inside(name, lambda: None)
+        _run_with_hook(name, lambda: None)
 
 
 def unhook_import(name: str) -> None:
-    """Forget the context of a module; the finder goes with the last one. Nothing happens where there is none."""
-    _around.pop(name, None)
-    if not _around and _finder in sys.meta_path:
+    """Remove the hook of a module, if it has one; the finder is removed with the last hook."""
+    _hooks.pop(name, None)
+    if not _hooks and _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
 
 
 def is_imported(name: str) -> bool:
-    """Whether the module's code has run to its end."""
+    """Return whether a module has been imported and its code has finished."""
     spec = getattr(sys.modules.get(name), "__spec__", None)
     return spec is not None and not getattr(spec, "_initializing", False)
 
 
-def _run_inside(name: str, body: Callable[[], None]) -> None:
-    """Run ``body`` inside the context; a context that fails warns, and never breaks the host's import."""
+def _run_with_hook(name: str, body: Callable[[], None]) -> None:
+    """Run ``body`` inside the context of the hook; a failing hook only warns, and never breaks the import."""
     with contextlib.ExitStack() as stack:
-        _warn_on_error(name, lambda: stack.enter_context(_around[name]()))
+        _warn_on_error(name, lambda: stack.enter_context(_hooks[name]()))
         try:
             body()
         finally:
@@ -62,28 +62,30 @@ def _warn_on_error(name: str, step: Callable[[], object]) -> None:
 
 
 class _Finder:
-    """Finds a watched module as the other finders do, and wraps its loader."""
+    """Finds a hooked module with the other finders, and wraps its loader."""
 
     def __init__(self) -> None:
-        self._busy: set[tuple[int, str]] = set()
+        self._active: set[tuple[int, str]] = set()
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        asked = (threading.get_ident(), name)
-        # Another finder may ask the whole import system, us included, as wrapt's does.
-        if name not in _around or asked in self._busy:
+        request = (threading.get_ident(), name)
+        # Another finder may call back into the whole import system, this finder included, as wrapt's does.
+        if name not in _hooks or request in self._active:
             return None
-        self._busy.add(asked)
+        self._active.add(request)
         try:
             others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
             spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         finally:
-            self._busy.discard(asked)
+            self._active.discard(request)
         if spec is not None and hasattr(spec.loader, "exec_module"):
             spec.loader = _Loader(spec.loader)  # type: ignore[assignment]  # deriving from Loader costs 5 ms
         return spec
 
 
 class _Loader:
+    """Wraps the real loader of a hooked module."""
+
     def __init__(self, real: Any) -> None:
         self._real = real
 
@@ -95,7 +97,7 @@ class _Loader:
         assert module.__spec__ is not None
         # pkgutil, inspect and importlib.resources must see the real loader from here on.
         module.__spec__.loader = module.__loader__ = self._real
-        _run_inside(module.__spec__.name, lambda: self._real.exec_module(module))
+        _run_with_hook(module.__spec__.name, lambda: self._real.exec_module(module))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._real, name)

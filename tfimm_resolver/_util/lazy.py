@@ -1,4 +1,4 @@
-"""Public names of a package that are imported when they are first used (PEP 562), and names that have moved."""
+"""Lazy public names of packages (PEP 562), and forwarding from modules that have moved."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def export_lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make a package's ``__getattr__`` and ``__dir__``.
+    """Return the ``__getattr__`` and ``__dir__`` of a package whose public names are imported on first use.
 
     Args:
-        package: its ``__name__``.
-        names: each public name, and the module that defines it; the module itself where it has that name.
+        package: the package's ``__name__``.
+        names: maps each public name to the module that defines it, or to the module itself if that is what is public.
 
     >>> getattr_, dir_ = export_lazily("shapes", {"sqrt": "math", "path": "os.path"})
     >>> getattr_("sqrt")(4.0), dir_()
@@ -30,11 +30,12 @@ def export_lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str
 
 
 def forward(old: str, new: str, renamed: Mapping[str, str] | None = None) -> Callable[[str], Any]:
-    """Make the ``__getattr__`` of a module that has moved: it warns, and gives what stands in the new one.
+    """Return the ``__getattr__`` of a module that has moved: it warns, and returns the attribute of the new module.
 
     Args:
-        old, new: the names of both modules.
-        renamed: what has another name there.
+        old: the name of the module that has moved.
+        new: the name of the module that replaces it.
+        renamed: maps names of the old module to those of the new one, where they differ.
     """
 
     def get(name: str) -> Any:

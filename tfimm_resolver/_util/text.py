@@ -1,18 +1,14 @@
-"""Text for people: sizes, cuts, and what an unexpected body begins with."""
+"""Text for people: sizes, truncation, and descriptions of unexpected content."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 
 
 def describe_prefix(start: bytes) -> str:
-    """The start of something that was expected to be an archive, for an error message."""
+    """Describe the first bytes of content that should have been an archive, for an error message."""
     text = start[:300].decode("utf-8", "replace")
     is_page = text.lstrip()[:9].lower().startswith(("<!doctype", "<html"))
     if is_page:
@@ -22,14 +18,14 @@ def describe_prefix(start: bytes) -> str:
 
 
 def truncate_middle(text: str, width: int | None) -> str:
-    """A text that is too long for its place, cut in the middle; whole where there is no width."""
+    """Shorten a text to ``width`` characters by cutting out its middle; a width of None means unlimited."""
     if width is None or len(text) <= width:
         return text
     return f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
 
 
 def format_size(size_bytes: int) -> str:
-    """A size for people: 1.4 kB, 54 MB."""
+    """Format a size for people, in decimal units: 1.4 kB, 54 MB."""
     size, units = float(size_bytes), iter(("B", "kB", "MB", "GB", "TB", "PB"))
     unit = next(units)
     while size >= 999.5:

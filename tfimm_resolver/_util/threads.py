@@ -1,4 +1,4 @@
-"""Overlaps work: a stream that is read ahead, deeds that are done behind, and deeds that are done at once, by threads."""
+"""Background threads: read-ahead streams, write-behind queues, and a small pool of daemon workers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
-_WAITING = 16
-_TICK_S = 0.2
-_FAREWELL_S = 2.0
+_QUEUE_SIZE = 16
+_POLL_INTERVAL_S = 0.2
+_JOIN_TIMEOUT_S = 2.0
 
 _Result = TypeVar("_Result")
 
 
 def start_thread(target: Callable[..., object], name: str, *arguments: object) -> threading.Thread | None:
-    """Start a daemon thread; None where the system starts no more of them.
+    """Start a daemon thread, or return None if the system cannot start another one; callers then do the work themselves.
 
-    That is so at a limit of processes, and, from Python 3.12 on, as soon as the main thread has ended or ``atexit`` runs.
-    Callers then do the work themselves.
+    Threads cannot be started at a limit of processes and, from Python 3.12 on, once the main thread has ended or ``atexit``
+    handlers run.
     """
     thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
     try:
@@ -31,190 +31,193 @@ def start_thread(target: Callable[..., object], name: str, *arguments: object) -
 
 
 class BoundedQueue:
-    """Carries things from one thread to another, in order, a few at a time."""
+    """A FIFO queue between two threads that holds a limited number of items."""
 
     def __init__(self) -> None:
-        self._things: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(_WAITING):
-            self._room.put(None)
+        self._items: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._free_slots: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_QUEUE_SIZE):
+            self._free_slots.put(None)
 
-    def put(self, thing: object, timeout_s: float | None = None) -> None:
-        """Wait for room. Raises queue.Empty after ``timeout_s``."""
-        self._room.get(timeout=timeout_s)
-        self._things.put(thing)
+    def put(self, item: object, timeout_s: float | None = None) -> None:
+        """Add an item, waiting for a free slot. Raises queue.Empty after ``timeout_s``."""
+        self._free_slots.get(timeout=timeout_s)
+        self._items.put(item)
 
     def get(self, timeout_s: float | None = None) -> object:
-        """Wait for the next thing. Raises queue.Empty after ``timeout_s``."""
-        return self._things.get(timeout=timeout_s)
+        """Wait for the next item. Raises queue.Empty after ``timeout_s``."""
+        return self._items.get(timeout=timeout_s)
 
-    def done(self) -> None:
-        """Make room for another, once the one that was got is no longer needed."""
-        self._room.put(None)
+    def task_done(self) -> None:
+        """Free the slot of an item returned by ``get``, once it has been processed."""
+        self._free_slots.put(None)
 
-    def drained(self) -> None:
-        """Wait until nothing is under way."""
-        rooms = 0
+    def join(self) -> None:
+        """Wait until every item has been processed."""
+        acquired = 0
         try:
-            while rooms < _WAITING:
-                self._room.get()
-                rooms += 1
-        finally:  # after Ctrl-C, too: what ends the thread needs room
-            for _ in range(rooms):
-                self._room.put(None)
+            while acquired < _QUEUE_SIZE:
+                self._free_slots.get()
+                acquired += 1
+        finally:  # after Ctrl-C, too: the item that ends the thread needs a slot
+            for _ in range(acquired):
+                self._free_slots.put(None)
 
 
 class PrefetchReader:
-    """A stream whose pieces a thread fetches a little before they are asked for.
+    """A stream whose chunks are read ahead by a background thread.
 
-    The thread is a daemon: whoever closes this does not wait for bytes that may never come.
+    The thread is a daemon: closing the stream does not wait for bytes that may never arrive.
     """
 
     def __init__(
-        self, fetch: Callable[[], bytes], tick: Callable[[], None] = lambda: None, stop: Callable[[], None] = lambda: None
+        self,
+        read_chunk: Callable[[], bytes],
+        on_wait: Callable[[], None] = lambda: None,
+        interrupt: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin to read.
+        """Start to read.
 
         Args:
-            fetch: gives the next piece, or nothing at the end.
-            tick: is called now and then while somebody waits.
-            stop: makes a ``fetch`` that waits return.
+            read_chunk: returns the next chunk, empty at the end.
+            on_wait: called before each wait for a chunk and repeatedly during it, in the thread that calls ``read``.
+            interrupt: makes a blocked ``read_chunk`` return.
         """
-        self._fetch, self._tick, self._stop = fetch, tick, stop
-        self._pieces = BoundedQueue()
-        self._left = b""
-        self._is_closed = self._is_over = False
-        self._thread = start_thread(self._run, "tfimm_resolver ahead")
+        self._read_chunk, self._on_wait, self._interrupt = read_chunk, on_wait, interrupt
+        self._chunks = BoundedQueue()
+        self._rest = b""
+        self._is_closed = self._is_at_end = False
+        self._thread = start_thread(self._run, "tfimm_resolver prefetch")
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end. Raises what ``fetch`` raised."""
-        piece = self._left or self._next()
-        self._left = piece[size:]
-        return piece[:size]
+        """Return at most ``size`` bytes, empty at the end. Raises the error of ``read_chunk``."""
+        chunk = self._rest or self._next_chunk()
+        self._rest = chunk[size:]
+        return chunk[:size]
 
     def close(self) -> None:
-        """End the thread; it is not waited for longer than a moment, if its fetch does not return."""
+        """End the thread; wait only briefly if its ``read_chunk`` does not return."""
         self._is_closed = True
-        self._stop()
+        self._interrupt()
         if self._thread is not None:
-            self._thread.join(_FAREWELL_S)
+            self._thread.join(_JOIN_TIMEOUT_S)
 
-    def _next(self) -> bytes:
-        self._tick()
+    def _next_chunk(self) -> bytes:
+        self._on_wait()
         if self._thread is None:
-            piece = b"" if self._is_over else self._fetch()
-            self._is_over = not piece
-            return piece
-        return self._next_from_thread()
+            chunk = b"" if self._is_at_end else self._read_chunk()
+            self._is_at_end = not chunk
+            return chunk
+        return self._next_chunk_from_thread()
 
-    def _next_from_thread(self) -> bytes:
-        while not self._is_over:
+    def _next_chunk_from_thread(self) -> bytes:
+        while not self._is_at_end:
             try:
-                piece = self._pieces.get(_TICK_S)
+                item = self._chunks.get(_POLL_INTERVAL_S)
             except queue.Empty:
-                self._tick()
+                self._on_wait()
                 continue
-            self._pieces.done()
-            if isinstance(piece, bytes) and piece:
-                return piece
-            self._is_over = True
-            if isinstance(piece, BaseException):
+            self._chunks.task_done()
+            if isinstance(item, bytes) and item:
+                return item
+            self._is_at_end = True
+            if isinstance(item, BaseException):
                 try:
-                    raise piece
+                    raise item
                 finally:
-                    del piece  # its traceback holds this frame: together they would keep a connection open
+                    del item  # its traceback refers to this frame: the cycle would keep a connection open
         return b""
 
     def _run(self) -> None:
-        piece: bytes | BaseException = b"begin"
-        while piece and not isinstance(piece, BaseException) and not self._is_closed:
+        item: bytes | BaseException = b"start"
+        while item and not isinstance(item, BaseException) and not self._is_closed:
             try:
-                piece = self._fetch()
-            except BaseException as error:  # it is raised where the bytes are wanted
-                piece = error
-            self._put(piece)
+                item = self._read_chunk()
+            except BaseException as error:  # raised in the reading thread
+                item = error
+            self._put(item)
 
-    def _put(self, piece: bytes | BaseException) -> None:
+    def _put(self, item: bytes | BaseException) -> None:
         while not self._is_closed:
             try:
-                return self._pieces.put(piece, _TICK_S)
+                return self._chunks.put(item, _POLL_INTERVAL_S)
             except queue.Empty:
                 pass
 
 
 class BackgroundWriter:
-    """Deeds that a thread does in the order in which they were given; after one that fails, no other."""
+    """Runs tasks in order on a background thread; after the first failure the remaining tasks are skipped."""
 
     def __init__(self) -> None:
-        self._deeds = BoundedQueue()
+        self._tasks = BoundedQueue()
         self._error: BaseException | None = None
-        self._thread = start_thread(self._run, "tfimm_resolver behind")
+        self._thread = start_thread(self._run, "tfimm_resolver writer")
 
-    def do(self, deed: Callable[..., object], *arguments: object) -> None:
-        """Have a deed done. Raises what an earlier one raised."""
+    def submit(self, task: Callable[..., object], *arguments: object) -> None:
+        """Queue a task. Raises the error of an earlier one."""
         if self._error is not None:
             raise self._error
-        self._submit(deed, arguments, False)
+        self._enqueue(task, arguments, False)
 
-    def do_anyway(self, deed: Callable[[], object]) -> None:
-        """Have a deed done, whatever became of earlier ones."""
-        self._submit(deed, (), True)
+    def submit_cleanup(self, task: Callable[[], object]) -> None:
+        """Queue a task that runs even after an earlier one failed."""
+        self._enqueue(task, (), True)
 
-    def finish(self) -> None:
-        """Wait until all is done. Raises what one of them raised."""
+    def flush(self) -> None:
+        """Wait until every task has run. Raises the first error."""
         if self._thread is not None:
-            self._deeds.drained()
+            self._tasks.join()
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
-        """End the thread, once all is done that was given."""
+        """Wait until every task has run, and end the thread."""
         if self._thread is not None:
-            self._deeds.put(None)
+            self._tasks.put(None)
             self._thread.join()
 
-    def _submit(self, deed: Callable[..., object], arguments: tuple[object, ...], is_due: bool) -> None:
+    def _enqueue(self, task: Callable[..., object], arguments: tuple[object, ...], is_cleanup: bool) -> None:
         if self._thread is None:
-            self._run_one(deed, arguments, is_due)
+            self._run_task(task, arguments, is_cleanup)
         else:
-            self._deeds.put((deed, arguments, is_due))
+            self._tasks.put((task, arguments, is_cleanup))
 
     def _run(self) -> None:
-        while isinstance(given := self._deeds.get(), tuple):
-            self._run_one(*given)
-            del given  # a piece is not kept for longer than it is needed
-            self._deeds.done()
+        while isinstance(item := self._tasks.get(), tuple):
+            self._run_task(*item)
+            del item  # release the chunk as soon as it is written
+            self._tasks.task_done()
 
-    def _run_one(self, deed: Callable[..., object], arguments: tuple[object, ...], is_due: bool) -> None:
+    def _run_task(self, task: Callable[..., object], arguments: tuple[object, ...], is_cleanup: bool) -> None:
         try:
-            if is_due or self._error is None:
-                deed(*arguments)
-        except BaseException as error:  # it is raised where the next deed is given
+            if is_cleanup or self._error is None:
+                task(*arguments)
+        except BaseException as error:  # raised by the next submit or flush
             self._error = self._error or error
 
 
 class InterruptibleFuture(Future[_Result]):
-    """What a deed will give; who waits for it looks up now and then.
+    """A future whose ``result`` waits in short steps.
 
-    A signal that comes in the moment before a wait begins is seen only when that ends: Ctrl-C would do nothing.
+    A signal that arrives just before a wait begins is handled only when that wait ends: Ctrl-C would have no effect.
     """
 
     def result(self, timeout: float | None = None) -> _Result:
-        """As that of any future."""
+        """Return the result, as ``Future.result`` does."""
         while timeout is None and not self.done():
-            wait([self], _TICK_S)
+            wait([self], _POLL_INTERVAL_S)
         return super().result(timeout)
 
 
 class DaemonThreadPool:
-    """A few threads that do deeds at once.
+    """A pool of daemon threads.
 
-    They are daemons: unlike those of an executor, they hold up neither who closes this nor the end of the process.
+    Unlike the threads of an executor, they do not delay the closing of the pool or the exit of the process.
     """
 
     def __init__(self, size: int) -> None:
-        self._size, self._hired = size, 0
-        self._deeds: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._size, self._worker_count = size, 0
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def __enter__(self) -> DaemonThreadPool:
         return self
@@ -222,32 +225,32 @@ class DaemonThreadPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, deed: Callable[..., _Result], *things: Any) -> Future[_Result]:
-        """Have it done, in its turn."""
-        done: Future[_Result] = InterruptibleFuture()
+    def submit(self, func: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
+        """Queue a call; runs it at once where no thread can be started."""
+        future: Future[_Result] = InterruptibleFuture()
 
-        def work() -> None:
+        def run_task() -> None:
             try:
-                done.set_result(deed(*things))
-            except BaseException as error:  # it is raised where the result is wanted
-                done.set_exception(error)
+                future.set_result(func(*arguments))
+            except BaseException as error:  # raised by future.result()
+                future.set_exception(error)
 
-        if self._hired < self._size and start_thread(self._run, "tfimm_resolver crew") is not None:
-            self._hired += 1
-        if self._hired:
-            self._deeds.put(work)
+        if self._worker_count < self._size and start_thread(self._run, "tfimm_resolver worker") is not None:
+            self._worker_count += 1
+        if self._worker_count:
+            self._tasks.put(run_task)
         else:
-            work()
-        return done
+            run_task()
+        return future
 
     def close(self) -> None:
-        """Let what was not begun be, and wait for nothing."""
+        """Drop queued tasks and return without waiting for running ones."""
         with contextlib.suppress(queue.Empty):
             while True:
-                self._deeds.get_nowait()
-        for _ in range(self._hired):
-            self._deeds.put(None)
+                self._tasks.get_nowait()
+        for _ in range(self._worker_count):
+            self._tasks.put(None)
 
     def _run(self) -> None:
-        while (work := self._deeds.get()) is not None:
-            work()
+        while (task := self._tasks.get()) is not None:
+            task()

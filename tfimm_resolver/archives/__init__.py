@@ -1,4 +1,4 @@
-"""An untrusted archive becomes a directory: ``unpack`` reads it, ``member_policy`` judges its names, ``Extractor`` writes."""
+"""Unpacks untrusted archives: ``unpack`` reads them, ``MemberNamePolicy`` validates names, ``Extractor`` writes files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directory that an archive fills: what may come to lie there, under which names, and how much of it."""
+"""Writes archive members below one directory, within limits on their names, number and size."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ CHUNK_BYTES = 1 << 18
 _RATIO_CHECK_MIN_BYTES = 64 << 20
 _DISK_CHECK_MIN_BYTES = 1 << 20
 _FSYNC_INTERVAL_BYTES = 64 << 20
-"""While the processor unpacks, the disk is idle: what it takes now need not be waited for before the model is published."""
+"""The disk is idle while the processor unpacks: what is synced early does not delay the publication of the model."""
 
 
 class Stream(Protocol):
-    """Bytes from the network or a disk: at most as many as asked for, none only at the end."""
+    """Bytes from the network or a disk."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, empty only at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,9 @@ class Limits:
     """Bounds on what one archive may unpack to.
 
     Attributes:
-        ratio: bytes unpacked for each byte packed; not asked of the first 64 MiB.
+        members: how many files and directories it may contain.
+        size_bytes: the total size of its files.
+        ratio: unpacked bytes per packed byte; not checked for the first 64 MiB.
     """
 
     members: int = 100_000
@@ -48,7 +51,12 @@ class Limits:
 
 
 class ArchiveInput:
-    """The packed stream, and how much of it was read."""
+    """The packed stream, with a count of the bytes that were consumed.
+
+    Attributes:
+        total_bytes: the length of the stream, or None if it is not known.
+        read_bytes: how much of it ``chunks`` has yielded.
+    """
 
     def __init__(self, stream: Stream, total_bytes: int | None) -> None:
         self._stream = stream
@@ -57,29 +65,29 @@ class ArchiveInput:
         self.read_bytes = 0
 
     def peek(self, size_bytes: int) -> bytes:
-        """The beginning, which ``pieces`` will give again; asked first, and once."""
-        while len(self._head) < size_bytes and (piece := self._stream.read(size_bytes - len(self._head))):
-            self._head += piece
+        """Return the first bytes without consuming them; call it once, before ``chunks``."""
+        while len(self._head) < size_bytes and (chunk := self._stream.read(size_bytes - len(self._head))):
+            self._head += chunk
         return self._head
 
-    def pieces(self) -> Iterator[bytes]:
-        """All of it."""
-        piece = self._head
-        while piece:
-            self.read_bytes += len(piece)
-            yield piece
-            piece = self._stream.read(CHUNK_BYTES)
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the whole stream, including what ``peek`` returned."""
+        chunk = self._head
+        while chunk:
+            self.read_bytes += len(chunk)
+            yield chunk
+            chunk = self._stream.read(CHUNK_BYTES)
 
 
 class Extractor:
-    """The directory that is filled, and what it may come to hold."""
+    """Writes files and directories below ``into``, an existing directory, while they keep within ``limits``."""
 
     def __init__(self, into: Path, packed: ArchiveInput, limits: Limits) -> None:
         self._into, self._packed, self._limits = into, packed, limits
-        self._behind, self._flushing = BackgroundWriter(), BackgroundWriter()
+        self._writer, self._fsyncer = BackgroundWriter(), BackgroundWriter()
         self._members = 0
         self._is_spooled = False
-        self._made: set[tuple[str, ...]] = set()
+        self._created_dirs: set[tuple[str, ...]] = set()
         self._names = MemberNamePolicy()
         self._file_parts: set[tuple[str, ...]] = set()
         self._written: dict[str, FileEntry] = {}
@@ -90,189 +98,191 @@ class Extractor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._behind.close()
-        self._flushing.close()
+        self._writer.close()
+        self._fsyncer.close()
 
-    def limited(self, pieces: Iterable[AnyBytes]) -> Iterator[AnyBytes]:
-        """The pieces, as long as they keep within the limits."""
+    def enforce_limits(self, chunks: Iterable[AnyBytes]) -> Iterator[AnyBytes]:
+        """Yield unpacked chunks as long as their total keeps within the limits. Raises ArchiveError beyond them."""
         limits = self._limits
-        for piece in pieces:
-            self._size_bytes += len(piece)
+        for chunk in chunks:
+            self._size_bytes += len(chunk)
             if self._size_bytes > limits.size_bytes:
-                raise self._too_large()
+                raise self._make_size_error()
             if self._size_bytes > max(_RATIO_CHECK_MIN_BYTES, limits.ratio * self._packed.read_bytes):
                 raise ArchiveError(
                     f"it unpacks to over {limits.ratio:g} times its size",
                     fix="If you trust it, set TFIMM_RESOLVER_MAX_RATIO.",
                 )
-            yield piece
+            yield chunk
 
-    def fill(self, members: Iterable[tar_reader.Member], *, last_wins: bool = False) -> None:
-        """Put every member in its place; a file that is there twice is refused, unless the last one wins."""
+    def extract(self, members: Iterable[tar_reader.Member], *, last_wins: bool = False) -> None:
+        """Write every member. A second file of the same path is an error, or replaces the first if ``last_wins``."""
         for member in members:
             if member.is_directory:
-                self.directory(member.name)
+                self.make_directory(member.name)
             else:
-                self.file(member.name, member.pieces, member.size_bytes, may_replace=last_wins)
+                self.write_file(member.name, member.chunks, member.size_bytes, may_replace=last_wins)
 
-    def directory(self, name: str) -> None:
-        """Make a directory, which may be there already."""
-        parts = self._parts(name, is_directory=True)
-        with self._telling(name):
-            self._make(parts)
+    def make_directory(self, name: str) -> None:
+        """Create a directory; it may exist already."""
+        parts = self._validate_name(name, is_directory=True)
+        with self._map_os_errors(name):
+            self._ensure_dirs(parts)
 
-    def file(self, name: str, pieces: Iterable[bytes | memoryview], size_bytes: int, *, may_replace: bool = False) -> None:
-        """Have a file written, which may not be there unless ``may_replace``; it is whole once ``behind`` has finished."""
-        parts = self._parts(name, is_directory=False)
-        self.expect(size_bytes)
+    def write_file(
+        self, name: str, chunks: Iterable[bytes | memoryview], size_bytes: int, *, may_replace: bool = False
+    ) -> None:
+        """Write a file in the background, which must not exist unless ``may_replace``; ``finish`` waits for it."""
+        parts = self._validate_name(name, is_directory=False)
+        self.check_size(size_bytes)
         if may_replace and parts in self._file_parts:
             self._remove_earlier(parts)
         self._file_parts.add(parts)
-        with self._telling(name):
-            self._make(parts[:-1])
-            # x: the disk knows best which names are the same.
-            file = open(self._into.joinpath(*parts), "xb", buffering=0)  # noqa: SIM115  # closed behind
+        with self._map_os_errors(name):
+            self._ensure_dirs(parts[:-1])
+            # x: the file system knows best which names are the same.
+            file = open(self._into.joinpath(*parts), "xb", buffering=0)  # noqa: SIM115  # closed in the background
         path = "/".join(parts)
-        output = _HashingFileWriter(file, path, self._flushing)
+        output = _HashingFileWriter(file, path, self._fsyncer)
 
-        def write(piece: bytes | memoryview) -> None:
-            with self._telling(name):
-                output.write(piece)
+        def write(chunk: bytes | memoryview) -> None:
+            with self._map_os_errors(name):
+                output.write(chunk)
 
         try:
-            for piece in pieces:
-                self._behind.do(write, piece)
-            self._behind.do(lambda: self._written.update({path: output.finished()}))
+            for chunk in chunks:
+                self._writer.submit(write, chunk)
+            self._writer.submit(lambda: self._written.update({path: output.make_entry()}))
         finally:
-            self._behind.do_anyway(lambda: self._flushing.do_anyway(file.close))
+            self._writer.submit_cleanup(lambda: self._fsyncer.submit_cleanup(file.close))
 
     def finish(self) -> None:
-        """Wait until all is written. Raises what went wrong with it."""
-        self._behind.finish()
-        with self._telling(""):
-            self._flushing.finish()
+        """Wait until everything is written. Raises the first error."""
+        self._writer.flush()
+        with self._map_os_errors(""):
+            self._fsyncer.flush()
 
-    def replaced(self) -> list[str]:
-        """The paths of files that a later member of other bytes replaced; complete after ``finish``."""
+    def find_replaced(self) -> list[str]:
+        """Return the paths of files that a later member with different bytes replaced; complete after ``finish``."""
         return sorted(path for path, hashes in self._replaced.items() if hashes != {self._written[path].sha256})
 
     @property
     def files(self) -> list[FileEntry]:
-        """What was written; complete after ``finish``."""
+        """The files that were written; complete after ``finish``."""
         return [*self._written.values()]
 
-    def expect(self, size_bytes: int, members: int = 1) -> None:
-        """Refuse what passes the limits, or what the disk has no room for, before any of it is written."""
+    def check_size(self, size_bytes: int, members: int = 1) -> None:
+        """Raise an error before anything is written if so many members or bytes exceed the limits or the free disk space."""
         if members > self._limits.members:
-            raise self._too_many()
+            raise self._make_member_count_error()
         if size_bytes > self._limits.size_bytes:
-            raise self._too_large()
-        self.want_room(size_bytes)
+            raise self._make_size_error()
+        self.check_disk_space(size_bytes)
 
-    def want_room(self, size_bytes: int) -> None:
-        """Refuse what the disk has no room for."""
+    def check_disk_space(self, size_bytes: int) -> None:
+        """Raise CacheError if the disk has no room for so many bytes."""
         if size_bytes < _DISK_CHECK_MIN_BYTES:
             return
-        with self._telling(""):
+        with self._map_os_errors(""):
             if size_bytes > shutil.disk_usage(self._into).free:
-                raise self._full(size_bytes)
+                raise self._make_disk_full_error(size_bytes)
 
     @contextlib.contextmanager
-    def spooled(self) -> Iterator[IO[bytes]]:
-        """The whole packed stream in a file beside what is unpacked: it goes with it, and waiters see it grow."""
+    def spool(self) -> Iterator[IO[bytes]]:
+        """Copy the packed stream to a temporary file in ``into``: it is removed with that, and waiters see it grow."""
         self._is_spooled = True
-        with self._telling(""), tempfile.NamedTemporaryFile(dir=self._into) as file:
-            with self._telling(""):  # while the file is there: how much room it takes is part of what is told
-                for piece in self._packed.pieces():
-                    file.write(piece)
+        with self._map_os_errors(""), tempfile.NamedTemporaryFile(dir=self._into) as file:
+            with self._map_os_errors(""):  # while the file exists: an error about a full disk reports its size
+                for chunk in self._packed.chunks():
+                    file.write(chunk)
                 file.flush()
             yield file
 
     def _remove_earlier(self, parts: tuple[str, ...]) -> None:
         """Remove a file that a later member of the same name replaces."""
-        self.finish()  # of the earlier one all must be written, and closed
-        with self._telling("/".join(parts)):
+        self.finish()  # the earlier one must be written and closed
+        with self._map_os_errors("/".join(parts)):
             os.unlink(self._into.joinpath(*parts))
         earlier = self._written.pop("/".join(parts))
         self._replaced.setdefault(earlier.path, set()).add(earlier.sha256)
 
-    def _make(self, parts: tuple[str, ...]) -> None:
-        """Make directories below the target, but never the target: whoever removed that does not want it filled."""
+    def _ensure_dirs(self, parts: tuple[str, ...]) -> None:
+        """Create directories below the target, but not the target: if it was removed, it is no longer wanted."""
         for depth in range(1, len(parts) + 1):
-            if parts[:depth] not in self._made:
+            if parts[:depth] not in self._created_dirs:
                 path = self._into.joinpath(*parts[:depth])
                 if not path.is_dir():
                     path.mkdir()
-                self._made.add(parts[:depth])
+                self._created_dirs.add(parts[:depth])
 
-    def _parts(self, name: str, *, is_directory: bool) -> tuple[str, ...]:
-        parts = self._names.parts(name, is_directory=is_directory)
+    def _validate_name(self, name: str, *, is_directory: bool) -> tuple[str, ...]:
+        parts = self._names.validate(name, is_directory=is_directory)
         self._members += 1
-        # Directories that stand only in paths count, too: each is one on the disk.
+        # Directories that occur only in paths count, too: each one is created on the disk.
         if max(self._members, self._names.count) > self._limits.members:
-            raise self._too_many()
+            raise self._make_member_count_error()
         return parts
 
     @contextlib.contextmanager
-    def _telling(self, name: str) -> Iterator[None]:
+    def _map_os_errors(self, name: str) -> Iterator[None]:
         try:
             yield
-        except ResolverError:  # of the stream that is being read
+        except ResolverError:  # from the stream that is being read
             raise
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self._full() from error
+                raise self._make_disk_full_error() from error
             if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-                raise ArchiveError(f"member {quote_name(name)} stands where another one does") from error
+                raise ArchiveError(f"member {quote_name(name)} collides with another member") from error
             if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
-                raise ArchiveError(f"member {quote_name(name)} has a name that this disk cannot hold") from error
+                raise ArchiveError(f"member {quote_name(name)} has a name that this file system does not allow") from error
             raise CacheError(f"cannot write {error.filename or self._into}: {error.strerror}") from error
 
-    def _too_many(self) -> ArchiveError:
+    def _make_member_count_error(self) -> ArchiveError:
         return ArchiveError(
             f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
         )
 
-    def _too_large(self) -> ArchiveError:
+    def _make_size_error(self) -> ArchiveError:
         return ArchiveError(
             f"it unpacks to over {self._limits.size_bytes} bytes", fix="If you trust it, set TFIMM_RESOLVER_MAX_BYTES."
         )
 
-    def _full(self, more_bytes: int = 0) -> CacheError:
-        """``more_bytes``: what a member is known to need beyond what came of the archive."""
+    def _make_disk_full_error(self, more_bytes: int = 0) -> CacheError:
+        """``more_bytes``: what a member is known to need beyond what was unpacked so far."""
         packed = self._packed
-        held = self._size_bytes + (packed.read_bytes if self._is_spooled else 0)
-        room = held + shutil.disk_usage(self._into).free
-        known = max(held + more_bytes, packed.total_bytes or 0)
-        # The first few bytes of an archive tell little of the rest.
-        share = self._size_bytes / packed.read_bytes if packed.read_bytes > CHUNK_BYTES else 0
-        about = int(share * (packed.total_bytes or 0))
-        needed = f"about {about}" if about > known else f"over {known}"
+        used = self._size_bytes + (packed.read_bytes if self._is_spooled else 0)
+        available = used + shutil.disk_usage(self._into).free
+        known = max(used + more_bytes, packed.total_bytes or 0)
+        # The first few bytes of an archive are not representative of the rest.
+        ratio = self._size_bytes / packed.read_bytes if packed.read_bytes > CHUNK_BYTES else 0
+        estimate = int(ratio * (packed.total_bytes or 0))
+        needed = f"about {estimate}" if estimate > known else f"over {known}"
         return CacheError(
-            f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {room} are free",
+            f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {available} are free",
             fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",
         )
 
 
 class _HashingFileWriter:
-    """A file that is being written; what lies in it is hashed, and now and then sent to the disk before the end."""
+    """Writes one file, hashes its bytes, and syncs it to the disk now and then before its end."""
 
-    def __init__(self, file: IO[bytes], path: str, flushing: BackgroundWriter) -> None:
-        self._file, self._path, self._flushing = file, path, flushing
+    def __init__(self, file: IO[bytes], path: str, fsyncer: BackgroundWriter) -> None:
+        self._file, self._path, self._fsyncer = file, path, fsyncer
         self._digest = hashlib.sha256()
-        self._size_bytes = self._flushed_bytes = 0
+        self._size_bytes = self._synced_bytes = 0
 
-    def write(self, piece: bytes | memoryview) -> None:
-        """Add a piece."""
-        view = memoryview(piece)
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Append a chunk."""
+        view = memoryview(chunk)
         while view:
             view = view[self._file.write(view) :]
-        self._digest.update(piece)
-        self._size_bytes += len(piece)
-        if self._size_bytes - self._flushed_bytes > _FSYNC_INTERVAL_BYTES:
-            self._flushed_bytes = self._size_bytes
-            self._flushing.do(os.fsync, self._file.fileno())
+        self._digest.update(chunk)
+        self._size_bytes += len(chunk)
+        if self._size_bytes - self._synced_bytes > _FSYNC_INTERVAL_BYTES:
+            self._synced_bytes = self._size_bytes
+            self._fsyncer.submit(os.fsync, self._file.fileno())
 
-    def finished(self) -> FileEntry:
-        """What was written."""
+    def make_entry(self) -> FileEntry:
+        """Return the path, size and hash of the file."""
         return FileEntry(self._path, self._size_bytes, self._digest.hexdigest())

@@ -1,6 +1,6 @@
-"""Reads a tar archive as a stream, strictly: what cannot be read for certain is refused.
+"""Reads a tar archive as a stream, strictly: whatever is ambiguous is an error.
 
-The standard library's tarfile takes a broken header for the end, and does not look at what follows the end.
+The standard library's tarfile takes a broken header for the end of the archive, and ignores what follows the end.
 Formats: POSIX ustar and pax, GNU (long names, base-256 numbers) and v7.
 """
 
@@ -15,7 +15,7 @@ BLOCK_BYTES = 512
 _ZEROS = bytes(BLOCK_BYTES)
 _HEADER_BYTES_MAX = 1 << 20
 _FILES, _DIRECTORY, _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"0\x007", b"5", b"x", b"g", b"L", b"K"
-_REFUSED = {
+_UNSUPPORTED = {
     b"1": "a hard link",
     b"2": "a symbolic link",
     b"3": "a character device",
@@ -27,60 +27,60 @@ _REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file or a directory; ``pieces`` gives the file's bytes, once, before the next member is asked for."""
+    """A regular file or a directory; ``chunks`` yields the file's bytes, once, before the next member is read."""
 
     name: str
     is_directory: bool
     size_bytes: int = 0
-    pieces: Iterator[memoryview] = field(default_factory=lambda: iter(()))
+    chunks: Iterator[memoryview] = field(default_factory=lambda: iter(()))
 
 
 def is_header(block: bytes) -> bool:
-    """Whether a tar archive may begin like this."""
-    return len(block) == BLOCK_BYTES and (block == _ZEROS or _has_checksum(block))
+    """Return whether a tar archive can begin with this block."""
+    return len(block) == BLOCK_BYTES and (block == _ZEROS or _has_valid_checksum(block))
 
 
-def members(pieces: Iterable[bytes | memoryview]) -> Iterator[Member]:
-    """Every member, up to the end of the archive and of the stream.
+def read_members(chunks: Iterable[bytes | memoryview]) -> Iterator[Member]:
+    """Yield every member, and check that the stream ends where the archive does.
 
     Raises:
-        ArchiveError: on a member that is neither a regular file nor a directory, a header that is damaged,
-            an end that is missing, and anything but zeros after it.
+        ArchiveError: if a member is neither a regular file nor a directory, a header is damaged, the end is missing, or
+            anything but zeros follows it.
     """
-    reader = _Reader(pieces)
-    name, size_bytes = None, None  # what an extension header says of the member that follows
-    while (block := reader.exactly(BLOCK_BYTES)) != _ZEROS:
+    reader = _Reader(chunks)
+    name, size_bytes = None, None  # from an extension header, for the member that follows
+    while (block := reader.read_exact(BLOCK_BYTES)) != _ZEROS:
         header = _Header.parse(block)
         if header.kind in (_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK):
-            text = reader.padded(header.size_bytes)
+            text = reader.read_padded(header.size_bytes)
             if header.kind == _LONG_NAME:
-                name = _text(text)
+                name = _decode_text(text)
             elif header.kind != _LONG_LINK:
-                said = _pax(text)
+                records = _parse_pax_records(text)
                 if header.kind == _PAX:
-                    name, size_bytes = said.get("path", name), said.get("size", size_bytes)
+                    name, size_bytes = records.get("path", name), records.get("size", size_bytes)
             continue
         if size_bytes is not None:
-            header = _Header(header.name, header.kind, _decimal(size_bytes))
-        yield from _member(reader, header, name or header.name)
+            header = _Header(header.name, header.kind, _parse_decimal(size_bytes))
+        yield from _read_member(reader, header, name or header.name)
         name = size_bytes = None
     if name is not None or size_bytes is not None:
         raise ArchiveError("it ends after an extension header")
-    reader.only_zeros()
+    reader.expect_zeros()
 
 
-def _member(reader: _Reader, header: _Header, name: str) -> Iterator[Member]:
+def _read_member(reader: _Reader, header: _Header, name: str) -> Iterator[Member]:
     if header.kind == _DIRECTORY or (header.kind == b"\0" and name.endswith("/")):
         yield Member(name, is_directory=True)
     elif header.kind in _FILES:
-        pieces = reader.through(header.size_bytes)
-        yield Member(name, False, header.size_bytes, pieces)
-        for _ in pieces:
+        chunks = reader.iter_bytes(header.size_bytes)
+        yield Member(name, False, header.size_bytes, chunks)
+        for _ in chunks:
             pass
-        reader.exactly(-header.size_bytes % BLOCK_BYTES)
+        reader.read_exact(-header.size_bytes % BLOCK_BYTES)
     else:
-        kind = _REFUSED.get(header.kind, f"of the unknown type {header.kind!r}")
-        raise ArchiveError(f"member {name!r} is {kind}; only files and directories are unpacked")
+        kind = _UNSUPPORTED.get(header.kind, f"of the unknown type {header.kind!r}")
+        raise ArchiveError(f"member {name!r} is {kind}; only regular files and directories are unpacked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,105 +91,106 @@ class _Header:
 
     @classmethod
     def parse(cls, block: bytes) -> _Header:
-        """Read a block of 512 bytes."""
-        if not _has_checksum(block):
+        """Parse a block of 512 bytes."""
+        if not _has_valid_checksum(block):
             raise ArchiveError("a header is damaged: its checksum does not match")
-        name = _text(block[:100])
-        if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
+        name = _decode_text(block[:100])
+        if block[257:263] == b"ustar\0" and (prefix := _decode_text(block[345:500])):
             name = f"{prefix}/{name}"
         kind = block[156:157]
-        size_bytes = 0 if kind == _DIRECTORY else _number(block[124:136])
+        size_bytes = 0 if kind == _DIRECTORY else _parse_number(block[124:136])
         if size_bytes < 0:
             raise ArchiveError(f"member {name!r} has a negative size")
         return cls(name, kind, size_bytes)
 
 
 class _Reader:
-    """Exact amounts from a stream of pieces of any length."""
+    """Reads exact amounts from chunks of any length."""
 
-    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
-        self._pieces = iter(pieces)
-        self._left = memoryview(b"")
+    def __init__(self, chunks: Iterable[bytes | memoryview]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
 
     def _refill(self) -> bool:
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
                 return False
-            self._left = memoryview(piece)
+            self._rest = memoryview(chunk)
         return True
 
-    def through(self, size_bytes: int) -> Iterator[memoryview]:
-        """So many bytes, in pieces."""
+    def iter_bytes(self, size_bytes: int) -> Iterator[memoryview]:
+        """Yield exactly ``size_bytes``, in chunks. Raises ArchiveError at the end of the stream."""
         while size_bytes:
             if not self._refill():
-                raise ArchiveError("it is cut short")
-            piece = self._left[:size_bytes]
-            self._left = self._left[len(piece) :]
-            size_bytes -= len(piece)
-            yield piece
+                raise ArchiveError("it is truncated")
+            chunk = self._rest[:size_bytes]
+            self._rest = self._rest[len(chunk) :]
+            size_bytes -= len(chunk)
+            yield chunk
 
-    def exactly(self, size_bytes: int) -> bytes:
-        return b"".join(self.through(size_bytes))
+    def read_exact(self, size_bytes: int) -> bytes:
+        return b"".join(self.iter_bytes(size_bytes))
 
-    def padded(self, size_bytes: int) -> bytes:
+    def read_padded(self, size_bytes: int) -> bytes:
+        """Read the body of an extension header, and the padding up to the next block."""
         if size_bytes > _HEADER_BYTES_MAX:
-            raise ArchiveError(f"an extension header has {size_bytes} bytes")
-        return self.exactly(size_bytes + -size_bytes % BLOCK_BYTES)[:size_bytes]
+            raise ArchiveError(f"an extension header of {size_bytes} bytes is too large")
+        return self.read_exact(size_bytes + -size_bytes % BLOCK_BYTES)[:size_bytes]
 
-    def only_zeros(self) -> None:
-        """The rest of the stream: a second block of zeros at least, and no other byte (POSIX: pax interchange format)."""
-        if self.exactly(BLOCK_BYTES) != _ZEROS:
-            raise ArchiveError("something follows its end")
+    def expect_zeros(self) -> None:
+        """Read the rest of the stream: at least a second block of zeros, and nothing but zeros (POSIX: ustar format)."""
+        if self.read_exact(BLOCK_BYTES) != _ZEROS:
+            raise ArchiveError("unexpected data follows its end")
         while self._refill():
-            if any(self._left):
-                raise ArchiveError("something follows its end")
-            self._left = memoryview(b"")
+            if any(self._rest):
+                raise ArchiveError("unexpected data follows its end")
+            self._rest = memoryview(b"")
 
 
-def _has_checksum(block: bytes) -> bool:
-    """The sum of all bytes, the checksum's own taken as blanks; some old programs summed signed bytes."""
+def _has_valid_checksum(block: bytes) -> bool:
+    """Return whether the checksum is the sum of all bytes, its own counted as spaces; some old programs sum signed bytes."""
     try:
-        said = _number(block[148:156])
+        checksum = _parse_number(block[148:156])
     except ArchiveError:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
     unsigned = sum(rest)
-    return said in (unsigned, unsigned - 256 * sum(byte > 127 for byte in rest))
+    return checksum in (unsigned, unsigned - 256 * sum(byte > 127 for byte in rest))
 
 
-def _number(digits: bytes) -> int:
+def _parse_number(digits: bytes) -> int:
     if digits[0] in (0x80, 0xFF):  # GNU: base 256, two's complement
         return int.from_bytes(digits[1:], "big") - (256 ** (len(digits) - 1) if digits[0] == 0xFF else 0)
     text = digits.split(b"\0")[0].strip()
     if text.strip(b"01234567"):
-        raise ArchiveError(f"a header is damaged: {digits!r} is no octal number")
+        raise ArchiveError(f"a header is damaged: {digits!r} is not an octal number")
     return int(text or b"0", 8)
 
 
-def _pax(text: bytes) -> dict[str, str]:
-    """Records of the form ``<length> <keyword>=<value>`` and a newline, the length counting all of it."""
-    said: dict[str, str] = {}
+def _parse_pax_records(text: bytes) -> dict[str, str]:
+    r"""Parse records of the form ``<length> <keyword>=<value>\n``, where the length is that of the whole record."""
+    records: dict[str, str] = {}
     start = 0
     while start < len(text):
-        blank = text.find(b" ", start, start + 20)
-        length = _decimal(text[start : max(blank, start)].decode("ascii", "replace"))
+        space = text.find(b" ", start, start + 20)
+        length = _parse_decimal(text[start : max(space, start)].decode("ascii", "replace"))
         record = text[start : start + length]
-        keyword, mark, value = record[blank + 1 - start : -1].partition(b"=")
-        if not mark or len(record) != length or not record.endswith(b"\n"):
+        keyword, separator, value = record[space + 1 - start : -1].partition(b"=")
+        if not separator or len(record) != length or not record.endswith(b"\n"):
             raise ArchiveError("a pax header is damaged")
         if keyword.startswith(b"GNU.sparse"):
-            raise ArchiveError("it holds a sparse file; only files and directories are unpacked")
-        said[keyword.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
+            raise ArchiveError("it contains a sparse file; only regular files and directories are unpacked")
+        records[keyword.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
         start += length
-    return said
+    return records
 
 
-def _decimal(text: str) -> int:
+def _parse_decimal(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ArchiveError(f"a header is damaged: {text!r:.40} is no length")
+        raise ArchiveError(f"a header is damaged: {text!r:.40} is not a valid length")
     return int(text)
 
 
-def _text(field_: bytes) -> str:
+def _decode_text(field_: bytes) -> str:
     return field_.split(b"\0")[0].decode("utf-8", "surrogateescape")

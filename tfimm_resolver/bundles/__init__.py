@@ -1,4 +1,4 @@
-"""Models in one verified file, for machines without network."""
+"""Bundles: several cached models in one verified file, to be carried to machines without network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a bundle that nobody vouches for into the cache: every model of it, verified, or none."""
+"""Imports an untrusted bundle into the cache: all of its models, verified, or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, Any
 from tfimm_resolver import settings
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits
-from tfimm_resolver.bundles.writer import expected_entry_name
+from tfimm_resolver.bundles.writer import derive_entry_name
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
@@ -24,18 +24,27 @@ from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.manifest import FetchResult
 from tfimm_resolver.progress import reporters
 
-_RECORD_BYTES_MAX = 256 << 20
+_MAX_RECORD_BYTES = 256 << 20
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
-_FIX = "Nothing of it was imported: export it again, and compare the sha256 that export prints on both sides."
+_FIX = "Nothing was imported. Export it again, and compare its sha256 on both machines with the one that export prints."
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedModel:
-    """A model of a bundle, and what became of it.
+    """A model of a bundle, and what the import did with it.
 
     Attributes:
-        state: ``imported``; ``same`` where these very files were here already; ``kept`` where those that are here were
-            fetched later than the bundle's.
+        record: the model's record in the bundle.
+        path: the path of the model in the cache.
+        state: ``imported``; ``same`` if the cache had these files already; ``kept`` if the cached copy was fetched later
+            than the bundle's, and was left as it is.
+
+    Example:
+        >>> from tfimm_resolver import bundles
+        >>> _ = bundles.write(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
+        >>> [model] = bundles.read("models.tar")
+        >>> model.state, model.path
+        ('same', '/.../...')
     """
 
     record: Record
@@ -43,7 +52,7 @@ class ImportedModel:
     state: str
 
     def facts(self) -> dict[str, Any]:
-        """The words of ``--json``."""
+        """Return the fields of ``import --json``."""
         return {
             "handle": self.record.handle,
             "path": self.path,
@@ -57,22 +66,34 @@ class ImportedModel:
 def read(
     source: IO[bytes] | str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None
 ) -> list[ImportedModel]:
-    """Take every model of a bundle into the cache; none of them if anything in it is not right.
+    """Import all models of a bundle into the cache; none of them if any part of the bundle is invalid.
 
-    A whole model that is here stays, if it was fetched later than the bundle's; else the bundle's takes its place as after
-    a refresh, without disturbing who reads the old one.
+    A cached copy that was fetched later than the bundle's is left as it is; an older one is replaced as by a refresh.
 
     Args:
         source: a path, or a stream, which is read once, to its end, and not closed.
-        refresh: the bundle's take the place of later ones, too.
-        sha256: what the bundle has to hash to, 64 hexadecimal digits; needed where a handle was shortened, or its scheme
-            is served by nobody here, since such a handle cannot tell under which name its model is found.
+        refresh: replace cached copies that were fetched later, too.
+        sha256: the required hash of the bundle, 64 hexadecimal digits. Needed for models whose handle was shortened, or has
+            a scheme that no source here handles, since the cache entry name cannot be derived from such a handle.
+
+    Returns:
+        One ``ImportedModel`` for each model, in the order of the bundle.
 
     Raises:
-        ArchiveError: if it is cut, damaged, no bundle, or holds a name that leaves its model's directory.
-        IntegrityError: if a file is not as its record says, a record is another model's, or the bundle has another hash.
-        FetchError: if it cannot be read.
+        ArchiveError: if the file is truncated, damaged, not a bundle, or contains a path outside of its model's directory.
+        IntegrityError: if a file does not match its record, a record is stored under another model's name, or the bundle
+            does not match ``sha256``.
+        FetchError: if the bundle cannot be read.
         CacheError: if the cache cannot be written.
+
+    Example:
+        >>> from tfimm_resolver import bundles
+        >>> handle = "https://models.example/half_plus_two/1.tar.gz"
+        >>> exported = bundles.write([handle], "models.tar")
+        >>> with tfimm_resolver.using(dir="empty_cache"):  # as on another machine
+        ...     [model] = bundles.read("models.tar", sha256=exported.sha256)
+        >>> model.state
+        'imported'
     """
     if isinstance(source, (str, os.PathLike)):
         try:
@@ -80,86 +101,94 @@ def read(
         except OSError as error:
             raise FetchError(f"the bundle {os.fspath(source)} cannot be read: {error.strerror}") from error
         with file:
-            return read(file, refresh=refresh, sha256=sha256)
-    is_pinned = sha256 is not None  # by who imports it; its name may be of who made it
-    name = str(getattr(source, "name", "") or "that was given")
+            return _read_stream(file, refresh, sha256)
+    return _read_stream(source, refresh, sha256)
+
+
+def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[ImportedModel]:
+    is_pinned = sha256 is not None  # by the caller; a hash in the file's name may come from the exporter
+    name = str(getattr(source, "name", "") or "<stream>")
     sha256 = Handle.parse(name, sha256=sha256).sha256
     with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(_Stream.shown(source, name))
-        intake = ImportTransaction(inventory.cache(), stack, refresh, is_pinned=is_pinned)
+        stream = stack.enter_context(_HashingReader.open_with_progress(source, name))
+        transaction = ImportTransaction(inventory.open_cache(), stack, refresh, is_pinned=is_pinned)
         try:
-            intake.take(tar_reader.members(stream.pieces()))
+            transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
         except (ArchiveError, IntegrityError) as error:
             raise type(error)(f"the bundle {name}: {error.text}", fix=error.fix or _FIX) from error
         stream.check(sha256)
-        return intake.published()
+        return transaction.commit()
 
 
 class ImportTransaction:
-    """What a bundle holds on its way into the cache: staged under its models' locks, published when all of it is right."""
+    """Stages the models of a bundle under their locks, and publishes them when all of it is verified."""
 
     def __init__(self, cache: Cache, stack: contextlib.ExitStack, refresh: bool, *, is_pinned: bool) -> None:
-        """``stack`` holds the locks, and what is staged, until it is closed; ``is_pinned`` if its sha256 was said."""
+        """Prepare an import.
+
+        Args:
+            cache: the cache to import into.
+            stack: holds the locks and the staged files until it is closed.
+            refresh: replace cached copies that were fetched later, too.
+            is_pinned: the caller has given the sha256 of the bundle.
+        """
         self._cache, self._stack, self._refresh, self._is_pinned = cache, stack, refresh, is_pinned
         self._staged: dict[str, tuple[Record, Path | None, str]] = {}
 
-    def take(self, members: Iterator[tar_reader.Member]) -> None:
-        """Read all, and keep what is not here yet; raises as ``read`` does."""
+    def stage(self, members: Iterator[tar_reader.Member]) -> None:
+        """Read and verify all members, and stage the models that will be imported; raises as ``read`` does."""
         last = ""
         for member in members:
-            record = _record(member)
-            if record.tree <= last:  # so two who import the same at a time do not wait for each other
-                raise ArchiveError(f"{member.name} stands behind {last}{DESCRIPTOR_SUFFIX}, and not before it")
+            record = _read_record(member)
+            if record.tree <= last:  # sorted locks: two processes that import the same models cannot deadlock
+                raise ArchiveError(f"{member.name} follows {last}{DESCRIPTOR_SUFFIX}, but records must be in ascending order")
             last = record.tree
-            _check_name(record, self._cache.find_named(last), is_pinned=self._is_pinned)
-            self._staged[last] = record, *self._model(record, members)
+            _check_entry_name(record, self._cache.find_named(last), is_pinned=self._is_pinned)
+            self._staged[last] = record, *self._stage_model(record, members)
         if not last:
-            raise ArchiveError("it holds no models")
+            raise ArchiveError("it contains no models")
 
-    def published(self) -> list[ImportedModel]:
-        """Make all that was staged appear in the cache."""
-        taken = []
+    def commit(self) -> list[ImportedModel]:
+        """Publish all staged models in the cache; returns one result per model of the bundle."""
+        imported = []
         for name, (record, staged, state) in self._staged.items():
-            here = record
             if staged is not None:
-                brought = FetchResult(record.origin, record.files, record.fetched_at)
-                here = self._cache.publish(name, record.handle, staged, brought)
+                result = FetchResult(record.origin, record.files, record.fetched_at)
+                cached = self._cache.publish(name, record.handle, staged, result)
             else:
-                here = self._cache.find_named(name) or record
-            taken.append(ImportedModel(record, self._cache.path(here), state))
-        return taken
+                cached = self._cache.find_named(name) or record
+            imported.append(ImportedModel(record, self._cache.path(cached), state))
+        return imported
 
-    def _model(self, record: Record, members: Iterator[tar_reader.Member]) -> tuple[Path | None, str]:
-        """Where the model is staged, if it is wanted, and what becomes of it."""
-        staged, state = None, self._state(record)
+    def _stage_model(self, record: Record, members: Iterator[tar_reader.Member]) -> tuple[Path | None, str]:
+        """Read and verify one model; returns the directory where it is staged, None if it is not imported, and its state."""
+        staged, state = None, self._decide_state(record)
         if state == "imported":
             staged = self._stack.enter_context(self._cache.root.lock(record.tree, record.handle))
-            assert staged is not None  # nobody said that the lock may be needless
-            if (state := self._state(record)) != "imported":  # it came while we waited for the lock
+            assert staged is not None  # None only for a lock that was taken with a check whether it is still needed
+            if (state := self._decide_state(record)) != "imported":  # another process imported it while we waited
                 staged = None
         if staged is None:
-            for index, member in enumerate(_files(record, members)):
+            for index, member in enumerate(_expect_files(record, members)):
                 digest = hashlib.sha256()
-                for piece in member.pieces:
-                    digest.update(piece)
-                _compare(record, index, digest.hexdigest())
+                for chunk in member.chunks:
+                    digest.update(chunk)
+                _check_file_hash(record, index, digest.hexdigest())
         else:
-            _fill(staged, record, members)
+            _write_files(staged, record, members)
         return staged, state
 
-    def _state(self, record: Record) -> str:
-        here = self._cache.find_named(record.tree)
-        if here is None or here.files is None:
+    def _decide_state(self, record: Record) -> str:
+        cached = self._cache.find_named(record.tree)
+        if cached is None or cached.files is None or self._refresh:
             return "imported"
-        if self._refresh:
-            return "imported"
-        if here.files == record.files and here.origin.sha256 == record.origin.sha256:
+        if cached.files == record.files and cached.origin.sha256 == record.origin.sha256:
             return "same"
-        return "kept" if here.fetched_at >= record.fetched_at else "imported"
+        return "kept" if cached.fetched_at >= record.fetched_at else "imported"
 
 
-class _Stream:
-    """The bytes of a bundle, hashed as they pass."""
+class _HashingReader:
+    """Reads a bundle in chunks, and hashes it on the way."""
 
     def __init__(self, source: IO[bytes], name: str, meter: reporters.ProgressReporter) -> None:
         self._source, self._name, self._meter = source, name, meter
@@ -167,103 +196,101 @@ class _Stream:
 
     @classmethod
     @contextlib.contextmanager
-    def shown(cls, source: IO[bytes], name: str) -> Iterator[_Stream]:
-        """With its progress shown."""
+    def open_with_progress(cls, source: IO[bytes], name: str) -> Iterator[_HashingReader]:
+        """Read a bundle while showing the progress."""
         size_bytes = None
-        with contextlib.suppress(OSError, ValueError):  # no file; a pipe
+        with contextlib.suppress(OSError, ValueError):  # not a file, or a pipe
             size_bytes = os.fstat(source.fileno()).st_size or None
         with reporters.report_progress(f"import of {os.path.basename(name)}", size_bytes, quiet=settings.is_quiet()) as meter:
             yield cls(source, name, meter)
 
-    def pieces(self) -> Iterator[bytes]:
-        """All of them."""
-        while piece := self._piece():
-            self._digest.update(piece)
-            self._meter.advance(len(piece))
-            yield piece
+    def iterate_chunks(self) -> Iterator[bytes]:
+        """Yield the bundle in chunks."""
+        while chunk := self._read_chunk():
+            self._digest.update(chunk)
+            self._meter.advance(len(chunk))
+            yield chunk
 
     def check(self, sha256: str | None) -> None:
-        """Compare what has passed with what was asked for.
+        """Compare the hash of what was read with the required one, if any.
 
         Raises:
             IntegrityError: if it differs.
         """
         if sha256 is not None and self._digest.hexdigest() != sha256.lower():
-            text = (
-                f"the bundle {self._name} has another sha256:\n  came   {self._digest.hexdigest()}\n  pinned {sha256.lower()}"
-            )
-            raise IntegrityError(text, fix="Nothing of it was imported.")
+            hashes = f"  received {self._digest.hexdigest()}\n  pinned   {sha256.lower()}"
+            raise IntegrityError(f"the bundle {self._name} has a different sha256:\n{hashes}", fix="Nothing was imported.")
 
-    def _piece(self) -> bytes:
-        read = getattr(self._source, "read1", self._source.read)  # of a pipe, what is there
+    def _read_chunk(self) -> bytes:
+        read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
         try:
-            piece: bytes = read(CHUNK_BYTES)
+            chunk: bytes = read(CHUNK_BYTES)
         except OSError as error:
             raise FetchError(f"the bundle {self._name} cannot be read: {error.strerror}") from error
-        return piece
+        return chunk
 
 
-def _record(member: tar_reader.Member) -> Record:
-    """The record that a model begins with."""
+def _read_record(member: tar_reader.Member) -> Record:
+    """Read the record that a model begins with."""
     name = member.name.removesuffix(DESCRIPTOR_SUFFIX)
     found = ENTRY_DIR_PATTERN.fullmatch(name)
     if member.is_directory or name == member.name or found is None or found[2]:
-        raise ArchiveError(f"{member.name!r:.200} stands where the record of a model should")
-    if member.size_bytes > _RECORD_BYTES_MAX:
-        raise ArchiveError(f"{member.name} has {member.size_bytes} bytes, which no record has")
-    record = Record.parse(b"".join(member.pieces).decode("utf-8", "replace"), name)
+        raise ArchiveError(f"expected the record of a model, found {member.name!r:.200}")
+    if member.size_bytes > _MAX_RECORD_BYTES:
+        raise ArchiveError(f"{member.name} has {member.size_bytes} bytes, too many for a record")
+    record = Record.parse(b"".join(member.chunks).decode("utf-8", "replace"), name)
     if record.files is None or record.tree != name or not _TIME.fullmatch(record.fetched_at):
-        raise ArchiveError(f"{member.name} is no record that this version can read")
+        raise ArchiveError(f"{member.name} is not a record that this version can read")
     return record
 
 
-def _check_name(record: Record, here: Record | None, *, is_pinned: bool) -> None:
-    """Compare the name under which a model is found with the handle that people are shown.
+def _check_entry_name(record: Record, cached: Record | None, *, is_pinned: bool) -> None:
+    """Check that a record's entry name, under which the model will be found, belongs to the handle that users see.
 
-    Where that handle does not give the name, it is believed of a bundle whose sha256 was said, to be compared before
-    anything appears, and only if what is here under that name has the same handle.
+    If the name cannot be derived from the handle, it is accepted only from a bundle whose sha256 the caller has given,
+    which is compared before anything is published, and only if the cached copy of that name has the same handle.
 
     Raises:
-        IntegrityError: if it is another handle's: who imports a harmless model must not get another one replaced.
+        IntegrityError: if the name belongs to another handle; importing a harmless model must not replace another one.
     """
-    text = f"the record of {record.handle!r:.200} is filed as {record.tree}, which "
+    text = f"the record of {record.handle!r:.200} has the entry name {record.tree}, which "
     try:
-        name = expected_entry_name(record)
-        if name is None and is_pinned and (here is None or Handle.parse(here.handle).public == record.handle):
+        name = derive_entry_name(record)
+        if name is None and is_pinned and (cached is None or Handle.parse(cached.handle).redacted == record.handle):
             return
     except HandleError as error:
-        raise IntegrityError(f"{text}is another model's name, or nobody's: {error.text}") from error
+        raise IntegrityError(f"{text}is another model's name, or not a valid one: {error.text}") from error
     if name is None and not is_pinned:
-        fix = "Nothing of it was imported. If you trust who made it: import it with the --sha256 that export printed."
-        raise IntegrityError(f"{text}that handle does not tell: it may be another model's name", fix=fix)
+        fix = "Nothing was imported. If you trust its author, import it with the --sha256 that export printed."
+        raise IntegrityError(f"{text}cannot be derived from that handle: it may be another model's name", fix=fix)
     if name != record.tree:
         raise IntegrityError(f"{text}is another model's name")
 
 
-def _files(record: Record, members: Iterator[tar_reader.Member]) -> Iterator[tar_reader.Member]:
-    """Exactly the members that the record promises, in its order."""
+def _expect_files(record: Record, members: Iterator[tar_reader.Member]) -> Iterator[tar_reader.Member]:
+    """Yield the next members, which must be exactly the files that the record lists, in the same order."""
     for file in record.files or ():
         member = next(members, None)
-        wanted = f"{record.tree}/{file.path}"
-        if member is None or (member.name, member.size_bytes, member.is_directory) != (wanted, file.size_bytes, False):
-            found = "its end" if member is None else f"{member.name!r:.200} with {member.size_bytes} bytes"
-            raise ArchiveError(f"{found} stands where {wanted!r:.200} with {file.size_bytes} bytes should")
+        expected = f"{record.tree}/{file.path}"
+        if member is None or (member.name, member.size_bytes, member.is_directory) != (expected, file.size_bytes, False):
+            found = "the end" if member is None else f"{member.name!r:.200} with {member.size_bytes} bytes"
+            raise ArchiveError(f"expected {expected!r:.200} with {file.size_bytes} bytes, found {found}")
         yield member
 
 
-def _compare(record: Record, index: int, sha256: str) -> None:
+def _check_file_hash(record: Record, index: int, sha256: str) -> None:
     file = (record.files or ())[index]
     if sha256 != file.sha256:
-        raise IntegrityError(f"{file.path} of {record.handle} has other bytes than were fetched")
+        raise IntegrityError(f"{file.path} of {record.handle} does not match its recorded sha256")
 
 
-def _fill(staged: Path, record: Record, members: Iterator[tar_reader.Member]) -> None:
-    """Write the model's files where they are staged."""
-    with Extractor(staged, ArchiveInput(io.BytesIO(), record.size_bytes), Limits(*settings.unpack_limits())) as target:
-        target.expect(record.size_bytes)
-        for member in _files(record, members):
-            target.file(member.name.partition("/")[2], member.pieces, member.size_bytes)
-        target.finish()
-        by_path = {file.path: file.sha256 for file in target.files}
+def _write_files(staged: Path, record: Record, members: Iterator[tar_reader.Member]) -> None:
+    """Write the model's files into the directory where it is staged, and verify their hashes."""
+    with Extractor(staged, ArchiveInput(io.BytesIO(), record.size_bytes), Limits(*settings.unpack_limits())) as extractor:
+        extractor.check_size(record.size_bytes)
+        for member in _expect_files(record, members):
+            extractor.write_file(member.name.partition("/")[2], member.chunks, member.size_bytes)
+        extractor.finish()
+        by_path = {file.path: file.sha256 for file in extractor.files}
     for index, file in enumerate(record.files or ()):
-        _compare(record, index, by_path.get(file.path, ""))
+        _check_file_hash(record, index, by_path.get(file.path, ""))

@@ -1,6 +1,7 @@
-"""Says among machines, by an object that only one can create, who fills a model; what it says may be ignored.
+"""Advisory leases between machines: an object created with if-none-match says which process is filling an entry.
 
-Nothing correct depends on it: whoever takes over from one who only seemed dead makes a second tree, and no mixture.
+Correctness does not depend on leases: if one is taken over from a process that is alive after all, the entry is uploaded
+twice, to different prefixes.
 """
 
 from __future__ import annotations
@@ -22,36 +23,41 @@ from tfimm_resolver.object_store.client import ObjectStoreClient, Version
 log = logging.getLogger("tfimm_resolver")
 
 LEASE_SUFFIX = ".claim"
+"""Suffix of lease objects, after the entry's name."""
 
-_EXPIRES_S = 20.0
-_BEATS = 4
-_TELL_S, _TELL_AGAIN_S = 2.0, 60.0
-_POLL_S, _POLL_MOST_S = 0.1, 1.0
-_FAREWELL_S = 2.0
-_GAPS_MAX = 20
-_NO_CONDITIONS = 501
-"""What some stores of S3's protocol answer to a condition: there, several machines may do the same work."""
+_TTL_S = 20.0
+_RENEWALS_PER_TTL = 4
+_FIRST_WARNING_S, _WARNING_INTERVAL_S = 2.0, 60.0
+_POLL_S, _MAX_POLL_S = 0.1, 1.0
+_JOIN_TIMEOUT_S = 2.0
+_MAX_CREATE_READ_RACES = 20
+_CONDITIONAL_PUT_UNSUPPORTED = 501
+"""Status with which some S3-compatible stores reject conditional writes: there, several machines may do the same work."""
 
 
-def expires_s() -> float:
-    """Seconds after which a claim that was not renewed is taken over."""
-    return min(_EXPIRES_S, settings.lock_timeout_s())
+def ttl_s() -> float:
+    """Return the seconds after which a lease that was not renewed is taken over."""
+    return min(_TTL_S, settings.lock_timeout_s())
 
 
 @contextlib.contextmanager
 def hold_lease(
-    objects: ObjectStoreClient, name: str, what: str, is_needless: Callable[[], bool], beat: Callable[[], None] = lambda: None
+    objects: ObjectStoreClient,
+    name: str,
+    what: str,
+    is_already_done: Callable[[], bool],
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> Iterator[bool]:
-    """Hold the claim on ``name`` and renew it meanwhile; gives False, and does not hold it, once it is needless.
+    """Wait for the lease on ``name``, then hold and renew it; yields True, or False without the lease if ``is_already_done``.
 
-    Its age is counted by this machine's clock from when its text was last seen to change, so no two clocks are compared.
-    ``beat`` is called now and then, as long as the wait gets on, or the claim is held.
+    A lease's age is measured by this machine's clock from when its text was last seen to change, so clocks of different
+    machines are never compared. ``heartbeat`` is called regularly while waiting for a live owner, or holding the lease.
     """
     path = name + LEASE_SUFFIX
     try:
-        version = _acquire(objects, path, what, is_needless, beat)
+        version = _acquire(objects, path, what, is_already_done, heartbeat)
     except FetchError as error:
-        if error.status != _NO_CONDITIONS:
+        if error.status != _CONDITIONAL_PUT_UNSUPPORTED:
             raise
         yield True
         return
@@ -59,101 +65,105 @@ def hold_lease(
         yield False
         return
     ended = threading.Event()
-    # Without a thread the claim expires meanwhile: others may then do the same work.
-    keeping = start_thread(_renew_until, "tfimm_resolver claim", objects, path, version, ended, beat)
+    # Without a thread the lease expires while it is held: another process may then do the same work.
+    renewing = start_thread(_renew_until, "tfimm_resolver lease", objects, path, version, ended, heartbeat)
     try:
         yield True
     finally:
         ended.set()
-        if keeping is not None:
-            keeping.join(_FAREWELL_S)  # a store that does not answer is no reason to stay: the claim expires
+        if renewing is not None:
+            renewing.join(_JOIN_TIMEOUT_S)  # do not wait for an unresponsive store: the lease expires by itself
 
 
 def _acquire(
-    objects: ObjectStoreClient, path: str, what: str, is_needless: Callable[[], bool], beat: Callable[[], None]
+    objects: ObjectStoreClient, path: str, what: str, is_already_done: Callable[[], bool], heartbeat: Callable[[], None]
 ) -> Version | None:
-    """The version of our claim; None once it is needless."""
+    """Acquire the lease and return its version, or None once the work is done."""
     seen: Version | None = None
-    seen_s = began_s = time.monotonic()
-    tell_s, poll_s, gaps = began_s + _TELL_S, _POLL_S, 0
+    changed_s = began_s = time.monotonic()
+    next_warning_s, poll_s, races = began_s + _FIRST_WARNING_S, _POLL_S, 0
     while True:
-        mine = _text()
-        failed = None
-        # Who waits reads: Google takes one write a second to an object, and the holder's own must come through.
+        own_text = _make_text()
+        create_error = None
+        # Waiters read: Google accepts one write per second to an object, and the owner's renewals must get through.
         found = objects.read(path) if seen else None
         if found is None:
             try:
-                if made := objects.create(path, mine):
-                    return made
-            except FetchError as error:  # it may have been made nevertheless
-                failed = error
+                if created := objects.create(path, own_text):
+                    return created
+            except FetchError as error:  # the object may have been created nevertheless
+                create_error = error
             found = objects.read(path)
         now_s = time.monotonic()
         if found is None:
-            if failed is not None:
-                raise failed
-            gaps += 1
-            if gaps > _GAPS_MAX:
-                raise FetchError(f"{path} can neither be made nor read", status=_NO_CONDITIONS)
+            if create_error is not None:
+                raise create_error
+            races += 1
+            if races > _MAX_CREATE_READ_RACES:
+                raise FetchError(f"{path} can neither be created nor read", status=_CONDITIONAL_PUT_UNSUPPORTED)
             time.sleep(poll_s * random.uniform(0.5, 1))
-            if is_needless():
+            if is_already_done():
                 return None
             continue
-        gaps = 0
+        races = 0
         text, version = found
-        if text == mine:
+        if text == own_text:
             return version
+        owner = _describe_owner(text)
         if version != seen:
-            seen, seen_s = version, now_s
-        elif now_s - seen_s > expires_s():
-            if taken := _replace_expired(objects, path, mine, version):
-                log.warning("took over %s from %s, which has gone silent", what or path, _holder(text))
-                return taken
+            seen, changed_s = version, now_s
+        elif now_s - changed_s > ttl_s():
+            if replaced := _replace(objects, path, own_text, version):
+                log.warning("took over the lease on %s from %s, which stopped renewing it", what or path, owner)
+                return replaced
             continue
-        if now_s >= tell_s:
-            tell_s = now_s + _TELL_AGAIN_S
-            log.warning("waiting for %s, which has been fetching %s for %.0f s at least", _holder(text), what, now_s - began_s)
-        beat()
+        if now_s >= next_warning_s:
+            next_warning_s = now_s + _WARNING_INTERVAL_S
+            log.warning("waiting for %s, which has been fetching %s for at least %.0f s", owner, what, now_s - began_s)
+        heartbeat()
         time.sleep(poll_s * random.uniform(0.5, 1))
-        poll_s = min(_POLL_MOST_S, poll_s * 1.5)
-        if is_needless():
+        poll_s = min(_MAX_POLL_S, poll_s * 1.5)
+        if is_already_done():
             return None
 
 
 def _renew_until(
-    objects: ObjectStoreClient, path: str, version: Version, ended: threading.Event, beat: Callable[[], None]
+    objects: ObjectStoreClient, path: str, version: Version, ended: threading.Event, heartbeat: Callable[[], None]
 ) -> None:
-    """Change the text from time to time; at the end remove it, unless somebody else has taken over."""
-    mine: Version | None = version
-    while mine is not None and not ended.wait(expires_s() / _BEATS):
-        with contextlib.suppress(FetchError):  # a beat may fail; several make others take over
-            mine = _replace_expired(objects, path, _text(), mine)
-            beat()
-    with contextlib.suppress(FetchError):  # it expires
-        if _ours(objects, path):
+    """Renew the lease until ``ended``, then delete it, unless another process has taken it over."""
+    current: Version | None = version
+    while current is not None and not ended.wait(ttl_s() / _RENEWALS_PER_TTL):
+        with contextlib.suppress(FetchError):  # one renewal may fail; the lease expires after several
+            current = _replace(objects, path, _make_text(), current)
+            heartbeat()
+    with contextlib.suppress(FetchError):  # the lease expires by itself
+        if _find_own_version(objects, path):
             objects.delete([path])
 
 
-def _replace_expired(objects: ObjectStoreClient, path: str, text: bytes, version: Version) -> Version | None:
-    """The version of our text, if it stands where that version stood; also if an answer that said so was lost."""
+def _replace(objects: ObjectStoreClient, path: str, text: bytes, version: Version) -> Version | None:
+    """Replace that version of the lease and return the new version; return None if the lease has another version.
+
+    If the write failed, reads the lease to see whether it was written nevertheless.
+    """
     try:
-        return objects.replace(path, text, version) or _ours(objects, path)
+        return objects.replace(path, text, version) or _find_own_version(objects, path)
     except FetchError:
-        if made := _ours(objects, path):
-            return made
+        if created := _find_own_version(objects, path):
+            return created
         raise
 
 
-def _ours(objects: ObjectStoreClient, path: str) -> Version | None:
-    """The version of a claim that names this process."""
+def _find_own_version(objects: ObjectStoreClient, path: str) -> Version | None:
+    """Return the version of the lease if it names this process, else None."""
     found = objects.read(path)
-    return found[1] if found is not None and _holder(found[0]) == _holder(_text()) else None
+    return found[1] if found is not None and _describe_owner(found[0]) == _describe_owner(_make_text()) else None
 
 
-def _text() -> bytes:
+def _make_text() -> bytes:
     return f"{socket.gethostname()}.{os.getpid()}.{time.time_ns()}".encode()
 
 
-def _holder(text: bytes) -> str:
+def _describe_owner(text: bytes) -> str:
     host, _, pid = text.decode("utf-8", "replace").rpartition(".")[0].rpartition(".")
     return f"process {pid} on {host}" if pid.isdecimal() and host.isprintable() else "an unknown process"

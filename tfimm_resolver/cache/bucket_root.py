@@ -1,4 +1,4 @@
-"""A cache root in a bucket: no rename and no kernel's lock, so a record names the one prefix that is believed."""
+"""A cache root in a bucket: without atomic rename and flock, so the record names the one valid prefix of an entry."""
 
 from __future__ import annotations
 
@@ -26,146 +26,145 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GC_MIN_AGE_S = 24 * 3600.0
-"""Seconds after which a prefix that no record names is not being filled or read any more."""
+"""Seconds after which a prefix that no record names is assumed to be no longer uploaded or read."""
 
 _LAST_GC_MARKER = "tfimm_resolver.tidied"
-"""An object in the root whose age tells when somebody last looked for what is not used any more."""
+"""An object in the root, written by the last garbage collection: its age is the time since then."""
 
 _SUPERSEDED_MARKER = ".replaced"
-"""An object below a prefix, whose age tells for how long no record has named it; what was uploaded may be much older."""
+"""An object below a prefix, written when its record stopped naming it; the model's objects may be much older."""
 
-_LOOK_S = 0.5
+_CHECK_INTERVAL_S = 0.5
 
 
 class Staging(Protocol):
-    """Where a model is unpacked before it goes up: on this machine's disk, under its own lock."""
+    """A local directory in which a model is unpacked before its upload, under a lock on this machine."""
 
     def lock(
-        self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False
+        self, name: str, what: str = "", is_already_done: Callable[[], bool] = lambda: False
     ) -> AbstractContextManager[Path | None]: ...
 
-    def parts(self, name: str) -> Path: ...
+    def parts_dir(self, name: str) -> Path: ...
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedStaging:
-    """A directory, and the place of one for parts, that somebody has staged who holds the lock on this machine."""
+    """Staging directories of a caller that already holds the lock on this machine."""
 
     into: Path
-    unfinished: Path
+    parts: Path
 
     @contextlib.contextmanager
-    def lock(self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
+    def lock(self, name: str, what: str = "", is_already_done: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
         yield self.into
 
-    def parts(self, name: str) -> Path:
-        return self.unfinished
+    def parts_dir(self, name: str) -> Path:
+        return self.parts
 
 
 class BucketRoot:
-    """Trees are prefixes that carry their archive's hash, texts are objects, and ``lock`` is a claim beside a local lock.
+    """Entries are prefixes that contain their archive's hash, texts are objects, and ``lock`` adds a lease to a local lock.
 
-    What lies under a prefix is whole before a record names it, and never changes afterwards. A warm look-up is one request,
-    for the record, which is believed; ``hash_faults`` reads what it names.
+    The objects under a prefix are complete before a record names it, and never change afterwards. A warm look-up is one
+    request, for the record, which is trusted; ``verify_hashes`` reads the objects that it names.
     """
 
-    trees = ENTRY_DIR_PATTERN
+    entry_pattern = ENTRY_DIR_PATTERN
 
-    def __init__(self, place: str, staging: Staging) -> None:
-        self.place = place
-        self.objects = ObjectStoreClient(place)
+    def __init__(self, url: str, staging: Staging) -> None:
+        self.url = url
+        self.objects = ObjectStoreClient(url)
         self._staging = staging
 
-    def locate(self, name: str) -> str:
-        return f"{self.place}/{name}"
+    def path_of(self, name: str) -> str:
+        return f"{self.url}/{name}"
 
-    def fault(self, known: Record) -> str | None:
-        return None if known.files is not None else "no record of this package names it"
+    def find_defect(self, known: Record) -> str | None:
+        return None if known.files is not None else "it has no record written by this package"
 
-    def hash_faults(self, known: Record) -> Iterator[str]:
-        with self._telling("read"):
-            tree = ObjectStoreClient(self.locate(known.tree))
-            here = {found.name: found for found in tree.below()}
+    def verify_hashes(self, known: Record) -> Iterator[str]:
+        with self._map_errors("read"):
+            tree = ObjectStoreClient(self.path_of(known.tree))
+            present = {found.name: found for found in tree.list_objects()}
             readable = []
             for file in known.files or ():
-                found = here.get(file.path)
+                found = present.get(file.path)
                 if found is None:
                     yield f"{file.path} is missing"
                 elif found.size_bytes != file.size_bytes:
                     yield f"{file.path} has {found.size_bytes} bytes, should have {file.size_bytes}"
                 else:
                     readable.append((found, file.sha256))
-            streams = tree.streams((found for found, _ in readable), settings.connections())
-            for (found, pieces), (_, sha256) in zip(streams, readable, strict=True):
+            streams = tree.stream_objects((found for found, _ in readable), settings.connections())
+            for (found, chunks), (_, sha256) in zip(streams, readable, strict=True):
                 digest = hashlib.sha256()
-                for piece in pieces:
-                    digest.update(piece)
+                for chunk in chunks:
+                    digest.update(chunk)
                 if digest.hexdigest() != sha256:
-                    yield f"{found.name} has other bytes than were fetched"
+                    yield f"{found.name} does not match its recorded sha256"
 
     def read(self, name: str) -> str | None:
-        with self._telling("read"):
+        with self._map_errors("read"):
             found = self.objects.read(name)
         return None if found is None else found[0].decode("utf-8", "replace")
 
     def write(self, name: str, text: str) -> None:
-        with self._telling("write"):
+        with self._map_errors("write"):
             self.objects.write(name, text.encode("utf-8", "backslashreplace"))
 
-    def names(self) -> list[str]:
-        with self._telling("read"):
-            # A prefix is nothing until a record names it.
-            return [found.name for found in self.objects.top()[1] if found.name != _LAST_GC_MARKER]
+    def list_names(self) -> list[str]:
+        with self._map_errors("read"):
+            # Prefixes are left out: they are not models until a record names them.
+            return [found.name for found in self.objects.list_top_level()[1] if found.name != _LAST_GC_MARKER]
 
-    def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
-        with DaemonThreadPool(MAX_CONCURRENT_REQUESTS) as crew:
-            for reading in [crew.submit(read, name) for name in names]:
-                yield reading.result()
+    def map_names(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
+        with DaemonThreadPool(MAX_CONCURRENT_REQUESTS) as pool:
+            for pending in [pool.submit(read, name) for name in names]:
+                yield pending.result()
 
     @contextlib.contextmanager
-    def lock(self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
+    def lock(self, name: str, what: str = "", is_already_done: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
         with contextlib.ExitStack() as stack:
-            staged = stack.enter_context(self._staging.lock(name, what, _RateLimitedCheck(is_needless)))
-            if staged is not None and not is_needless():
-                with self._telling("write"):
+            staged = stack.enter_context(self._staging.lock(name, what, _RateLimitedCheck(is_already_done)))
+            if staged is not None and not is_already_done():
+                with self._map_errors("write"):
                     touch = functools.partial(_touch_heartbeat, staged)
-                    is_held = stack.enter_context(bucket_lease.hold_lease(self.objects, name, what, is_needless, touch))
-                staged = staged if is_held else None
+                    has_lease = stack.enter_context(bucket_lease.hold_lease(self.objects, name, what, is_already_done, touch))
+                staged = staged if has_lease else None
             else:
                 staged = None
             yield staged
 
-    def parts(self, name: str) -> Path:
-        return self._staging.parts(name)
+    def parts_dir(self, name: str) -> Path:
+        return self._staging.parts_dir(name)
 
     def publish(self, staged: Path, new: Record, known: Record) -> Record:
         files = new.files or ()
-        if known.files == files and not any(self.hash_faults(known)):
+        if known.files == files and not any(self.verify_hashes(known)):
             return replace(new, tree=known.tree)
         new = replace(new, tree=f"{new.tree}.{new.origin.sha256 or _sha256(files)}-{os.urandom(4).hex()}")
-        with self._telling("write"):
+        with self._map_errors("write"):
             self.objects.upload({f"{new.tree}/{file.path}": staged / file.path for file in files})
-            self._check(new.tree, files)
-            if known.handle:  # since when it is replaced, and may still be read
+            self._verify_upload(new.tree, files)
+            if known.handle:  # it is replaced from now on, and may still be read
                 self.objects.write(f"{known.tree}/{_SUPERSEDED_MARKER}", b"")
         return new
 
-    def tidy(self, tree_of: Callable[[str], str]) -> None:
-        with contextlib.suppress(FetchError, CacheError):  # what cannot be removed now goes another time
-            if not self._is_tidying_due():
+    def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
+        with contextlib.suppress(FetchError, CacheError):  # left for a later run
+            if not self._try_start_gc():
                 return
-            folders, objects = self.objects.top()
-            # By the store's clock, which has just stamped a text there; this machine's may be days ahead.
+            folders, objects = self.objects.list_top_level()
+            # The time by the store's clock, which has just stamped the marker; this machine's may be days ahead.
             before_s = max(found.modified_s for found in objects) - _GC_MIN_AGE_S
             records = {
                 found.name.removesuffix(DESCRIPTOR_SUFFIX) for found in objects if found.name.endswith(DESCRIPTOR_SUFFIX)
             }
-            trees = [
-                found for folder in folders if (found := ENTRY_DIR_PATTERN.fullmatch(folder)) and found[2]
-            ]  # else it is hub's
-            number = Counter(found[1] for found in trees)
+            # Prefixes without a suffix were put there by tensorflow_hub.
+            trees = [found for folder in folders if (found := ENTRY_DIR_PATTERN.fullmatch(folder)) and found[2]]
+            dir_count = Counter(found[1] for found in trees)
             for found in trees:
-                is_alone = found[1] in records and number[found[1]] == 1
+                is_alone = found[1] in records and dir_count[found[1]] == 1
                 if not is_alone and found[0] != tree_of(found[1]):
                     self._remove_unused(found[0], before_s)
             self.objects.delete(
@@ -173,63 +172,65 @@ class BucketRoot:
             )
 
     def remove(self, name: str) -> None:
-        with self._telling("write"):
-            self.objects.delete([name + DESCRIPTOR_SUFFIX])  # first: from here on nobody begins to read
-            for folder in self.objects.top()[0]:
+        with self._map_errors("write"):
+            self.objects.delete([name + DESCRIPTOR_SUFFIX])  # first, so that no new reader starts
+            for folder in self.objects.list_top_level()[0]:
                 if (found := ENTRY_DIR_PATTERN.fullmatch(folder)) and found[1] == name:
-                    self.objects.delete(found.name for found in self.objects.below(folder))
+                    self.objects.delete(found.name for found in self.objects.list_objects(folder))
 
-    def _is_tidying_due(self) -> bool:
-        """Once a day: it takes requests in proportion to the number of models."""
+    def _try_start_gc(self) -> bool:
+        """Start garbage collection if it is due: once a day, because it takes requests for every model."""
         with contextlib.suppress(NotFoundError):
-            if self.objects.find(_LAST_GC_MARKER).modified_s > time.time() - _GC_MIN_AGE_S:
+            if self.objects.get_info(_LAST_GC_MARKER).modified_s > time.time() - _GC_MIN_AGE_S:
                 return False
         self.objects.write(_LAST_GC_MARKER, b"")
         return True
 
     def _remove_unused(self, tree: str, before_s: float) -> None:
-        inside = self.objects.below(tree)
+        inside = self.objects.list_objects(tree)
         if all(found.modified_s < before_s for found in inside):
             self.objects.delete(found.name for found in inside)
 
-    def _check(self, tree: str, files: tuple[FileEntry, ...]) -> None:
-        """See that all that was sent is there."""
-        here = {found.name: found.size_bytes for found in self.objects.below(tree)}
-        wanted = {f"{tree}/{file.path}": file.size_bytes for file in files}
-        if here != wanted:
-            raise FetchError(f"{self.place}/{tree} holds {len(here)} objects, and not the {len(wanted)} that were sent")
+    def _verify_upload(self, tree: str, files: tuple[FileEntry, ...]) -> None:
+        """Raise FetchError if the bucket does not hold exactly what was uploaded."""
+        present = {found.name: found.size_bytes for found in self.objects.list_objects(tree)}
+        expected = {f"{tree}/{file.path}": file.size_bytes for file in files}
+        if present != expected:
+            raise FetchError(
+                f"{self.url}/{tree} holds {len(present)} objects instead of the {len(expected)} that were uploaded"
+            )
 
     @contextlib.contextmanager
-    def _telling(self, deed: str) -> Iterator[None]:
+    def _map_errors(self, action: str) -> Iterator[None]:
         try:
             yield
         except OfflineError:
             raise
         except FetchError as error:
-            raise CacheError(f"cannot {deed} the cache at {self.place}: {error.text}", fix=error.fix) from error
+            raise CacheError(f"cannot {action} the cache at {self.url}: {error.text}", fix=error.fix) from error
 
 
 class _RateLimitedCheck:
-    """A question that costs a request, asked no more often than is good, by one who waits on this machine."""
+    """A check that costs a request, made once per interval at most while waiting for the lock on this machine."""
 
-    def __init__(self, ask: Callable[[], bool]) -> None:
-        self._ask, self._asked_s = ask, time.monotonic()
+    def __init__(self, check: Callable[[], bool]) -> None:
+        self._check_now, self._checked_s = check, time.monotonic()
 
     def __call__(self) -> bool:
-        if time.monotonic() - self._asked_s < _LOOK_S:
+        if time.monotonic() - self._checked_s < _CHECK_INTERVAL_S:
             return False
-        answer = self._ask()
-        self._asked_s = time.monotonic()
+        answer = self._check_now()
+        self._checked_s = time.monotonic()
         return answer
 
 
 def _touch_heartbeat(staged: Path) -> None:
-    """Show those who wait on this machine that we get on, while nothing is unpacked."""
+    """Update the staging directory's time, which waiters on this machine watch, while nothing is unpacked into it."""
     with contextlib.suppress(OSError):
         os.utime(staged)
 
 
 def _sha256(files: tuple[FileEntry, ...]) -> str:
-    """A hash of all that a model is made of, for one that came from no archive."""
+    """Return a hash over all files of a model, for one that was not fetched as an archive."""
     lines = "".join(f"{file.sha256} {file.size_bytes} {file.path}\n" for file in files)
     return hashlib.sha256(lines.encode("utf-8", "backslashreplace")).hexdigest()

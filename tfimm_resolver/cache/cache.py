@@ -1,4 +1,4 @@
-"""The cache: look, lock, look again, stage, fill, verify, publish; a record written last is the commit."""
+"""The cache: check, lock, check again, stage, fetch, verify, publish; the record, written last, is the commit."""
 
 from __future__ import annotations
 
@@ -22,192 +22,194 @@ if TYPE_CHECKING:
 log = logging.getLogger("tfimm_resolver")
 
 ALIAS_SUFFIX = ".latest.txt"
-"""Ends the name of a text that says which handle another one stood for when that was last asked."""
+"""Suffix of the file that stores what a mutable handle pointed to when it was last looked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model in the cache; ``fault`` says why it is not whole, or is None."""
+    """One model in the cache; ``defect`` says why it is incomplete, or is None."""
 
     name: str
     path: str
     record: Record
-    fault: str | None
+    defect: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Models in a root, each under the sha1 of its key, as tensorflow_hub names them, or under what ``named`` makes of it.
+    """Models in a root, each stored as the entry ``entry_name(key)``; by default the key's sha1, as in tensorflow_hub.
 
-    ``named`` has to give every key a name of its own, without a dot, that is one of the root's ``trees``.
+    ``entry_name`` has to return a different name for each key, without a dot, that matches the root's ``entry_pattern``.
     """
 
     root: Root
-    named: Callable[[str], str] = field(default_factory=lambda: entry_name_for_key)
+    entry_name: Callable[[str], str] = field(default_factory=lambda: entry_name_for_key)
 
     def find(self, key: str, sha256: str | None = None) -> Record | None:
-        """The record of a whole model, or None; with a pin, of one that is known to keep it.
+        """Return the record of a complete model, or None; with a pin, only if the model is known to match it.
 
         Raises:
-            IntegrityError: if it is known to be another one.
+            IntegrityError: if the model is known not to match the pin.
         """
-        known = self.find_named(self.named(key))
+        known = self.find_named(self.entry_name(key))
         return known if known is not None and _satisfies(known, sha256) else None
 
     def find_named(self, name: str) -> Record | None:
-        """The record of the whole model of that name, or None."""
+        """Return the record of the complete model stored as that entry, or None."""
         known = self._read(name)
-        return known if self.root.fault(known) is None else None
+        return known if self.root.find_defect(known) is None else None
 
     def path(self, record: Record) -> str:
-        return self.root.locate(record.tree)
+        """Return the path or URL of the record's model files."""
+        return self.root.path_of(record.tree)
 
     def ensure(
         self,
         handle: str,
         key: str,
-        fill: Callable[[Path, Path], FetchResult],
+        fetch: Callable[[Path, Path], FetchResult],
         *,
         refresh: bool = False,
         sha256: str | None = None,
     ) -> Record:
-        """The record of the model ``key``, brought by ``fill`` where it is missing, damaged or to be refreshed.
+        """Return the record of the model ``key``; fetch the model if it is missing, damaged or to be refreshed.
 
-        ``fill`` is called at most once, with an empty local directory and the place of one that outlives a ``fill``
-        that fails, not made yet; ``handle`` is what the record says of the model.
-        Nobody sees a tree before it is whole; a ``fill`` that fails leaves what was there.
+        ``fetch`` is called at most once, with an empty local directory to fill, and the path of a directory for partial
+        downloads, which ``fetch`` may create and which survives a failure. ``handle`` goes into the record.
+        Readers never see an incomplete model; a ``fetch`` that fails leaves the cached copy unchanged.
 
         Raises:
-            IntegrityError: if the cached model came from an archive with another sha256.
+            IntegrityError: if the cached model's archive had a different sha256 than is pinned.
             CacheError: if the root cannot be used.
         """
         before = self.find(key)
         if before is not None and not refresh and _satisfies(before, sha256):
             return before
 
-        def is_done() -> bool:
-            """Whether another process did our work."""
+        def is_done_by_other() -> bool:
+            """Whether another process has done the work meanwhile."""
             now = self.find(key)
             return now is not None and (not refresh or now != before) and _satisfies(now, sha256)
 
-        name = self.named(key)
-        with self.root.lock(name, handle, is_done) as staged:
+        name = self.entry_name(key)
+        with self.root.lock(name, handle, is_done_by_other) as staged:
             now = self.find(key)
-            if now is not None and (staged is None or is_done()):
+            if now is not None and (staged is None or is_done_by_other()):
                 return now
-            if staged is None:  # it was there a moment ago
-                return self.ensure(handle, key, fill, refresh=refresh, sha256=sha256)
-            return self.publish(name, handle, staged, self._filled(fill, staged, key))
+            if staged is None:  # completed by another process, but removed since
+                return self.ensure(handle, key, fetch, refresh=refresh, sha256=sha256)
+            return self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
 
-    def publish(self, name: str, handle: str, staged: Path, brought: FetchResult) -> Record:
-        """Make what lies in ``staged`` the model of that name, for one who holds its lock; raises as ``ensure`` does."""
-        record = Record(handle, name, brought.fetched_at or _now(), brought.origin, _measured(staged, brought))
+    def publish(self, name: str, handle: str, staged: Path, fetched: FetchResult) -> Record:
+        """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
+        record = Record(handle, name, fetched.fetched_at or _now(), fetched.origin, _verify_staged(staged, fetched))
         known = self._read(name)
-        _tell_of_change(record, known.origin.sha256)
+        _warn_if_changed(record, known.origin.sha256)
         record = self.root.publish(staged, record, known)
         self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
-        self.root.tidy(lambda other: self._read(other).tree)
+        self.root.collect_garbage(lambda other: self._read(other).tree)
         return record
 
     def entries(self) -> Iterator[Entry]:
-        """Every model that lies here, whole or not, in the order of names."""
-        trees = (self.root.trees.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.names())
-        for known in self.root.each(self._read, sorted({found[1] for found in trees if found})):
-            yield Entry(known.tree.partition(".")[0], self.path(known), known, self.root.fault(known))
+        """Yield every model in the cache, complete or not, sorted by entry name."""
+        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
+        for known in self.root.map_names(self._read, sorted({found[1] for found in trees if found})):
+            yield Entry(known.tree.partition(".")[0], self.path(known), known, self.root.find_defect(known))
 
-    def remember(self, key: str, handle: str) -> None:
-        """Keep in mind which handle the one of that key stood for, if it is not known."""
-        if self.remembered(key) != handle:
-            self.root.write(self.named(key) + ALIAS_SUFFIX, handle + "\n")
+    def set_alias(self, key: str, handle: str) -> None:
+        """Store which handle a mutable handle, given by its key, points to now."""
+        if self.get_alias(key) != handle:
+            self.root.write(self.entry_name(key) + ALIAS_SUFFIX, handle + "\n")
 
-    def remembered(self, key: str) -> str | None:
-        """What was kept in mind."""
-        text = self.root.read(self.named(key) + ALIAS_SUFFIX)
+    def get_alias(self, key: str) -> str | None:
+        """Return the handle that ``set_alias`` stored for the key, or None."""
+        text = self.root.read(self.entry_name(key) + ALIAS_SUFFIX)
         return text.strip() if text else None
 
     def remove(self, name: str) -> None:
-        """Remove the model of that name, and every tree that it had."""
-        with self.root.lock(name, "a model that is to be removed"):
+        """Remove the model stored as that entry, with all its directories."""
+        with self.root.lock(name, "a model to be removed"):
             self.root.remove(name)
 
     def _read(self, name: str) -> Record:
         text = self.root.read(name + DESCRIPTOR_SUFFIX)
         record = Record.parse(text, name) if text else Record("", name)
-        found = self.root.trees.fullmatch(record.tree)
+        found = self.root.entry_pattern.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
-    def retold(self, key: str, error: FetchError) -> FetchError:
-        """The error, and what is with the copy that lies here, if one does."""
-        name = self.named(key)
-        trees = (self.root.trees.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.names())
+    def explain_failure(self, key: str, error: FetchError) -> FetchError:
+        """Return the error with a message that also gives the state of the cached copy, if there is one."""
+        name = self.entry_name(key)
+        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
         if not any(found and found[1] == name for found in trees):
             return error
-        fault = self.root.fault(self._read(name))
-        is_kept = f"{error.text}\n  the cached copy stays"
-        return error.retold(f"the cached copy is damaged ({fault}) and {error.text}" if fault else is_kept)
+        if defect := self.root.find_defect(self._read(name)):
+            return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
+        return error.with_message(f"{error.text}\n  the cached copy is unchanged")
 
-    def _filled(self, fill: Callable[[Path, Path], FetchResult], staged: Path, key: str) -> FetchResult:
+    def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult], staged: Path, key: str) -> FetchResult:
         try:
-            return fill(staged, self.root.parts(self.named(key)))
+            return fetch(staged, self.root.parts_dir(self.entry_name(key)))
         except FetchError as error:
-            told = self.retold(key, error)
-            if told is error:
+            explained = self.explain_failure(key, error)
+            if explained is error:
                 raise
-            raise told from error
+            raise explained from error
 
 
-def _tell_of_change(record: Record, sha256: str) -> None:
-    """Say so where what came is another model than the one from an archive with that hash, which lay here."""
+def _warn_if_changed(record: Record, sha256: str) -> None:
+    """Log a warning if the archive of a model differs from the previous one, whose sha256 is given."""
     now = record.origin.sha256
     if now and sha256 and now != sha256:
-        log.warning("%s is another model by now: its archive has sha256 %s, had %s", record.handle, now, sha256)
+        log.warning("%s has changed upstream: archive sha256 is now %s, was %s", record.handle, now, sha256)
 
 
-def _measured(staged: Path, brought: FetchResult) -> tuple[FileEntry, ...]:
-    """What was staged, if it is all that came.
+def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
+    """Return the list of staged files, after checking that the directory still holds everything that was fetched.
 
     Raises:
-        ArchiveError: if nothing came.
-        IntegrityError: if somebody removed or changed files that were just unpacked.
+        ArchiveError: if the archive was empty.
+        IntegrityError: if another program removed or changed files that were just unpacked.
     """
-    files = hash_tree(str(staged)) if brought.files is None else brought.files
+    files = hash_tree(str(staged)) if fetched.files is None else fetched.files
     if not files:
-        raise ArchiveError("the archive holds no files")
+        raise ArchiveError("the archive contains no files")
     try:
-        here = {path: os.stat(staged / path).st_size for path in walk(str(staged))}
-    except FileNotFoundError:  # removed between the two
-        here = {}
-    if here != {file.path: file.size_bytes for file in files}:
+        present = {path: os.stat(staged / path).st_size for path in walk(str(staged))}
+    except FileNotFoundError:  # removed between walk and stat
+        present = {}
+    if present != {file.path: file.size_bytes for file in files}:
         size_bytes = sum(file.size_bytes for file in files)
         raise IntegrityError(
-            f"of {len(files)} files, {size_bytes} bytes, unpacked into {staged} {len(here)}, {sum(here.values())} are left",
-            fix="Something removes files there while they are new: try again, or set TFHUB_CACHE_DIR to another place.",
+            f"unpacked {len(files)} files ({size_bytes} bytes) into {staged}, but {len(present)} files "
+            f"({sum(present.values())} bytes) are there now",
+            fix="Another program removes or changes new files there: try again, or set TFHUB_CACHE_DIR to another directory.",
         )
     return files
 
 
 def is_tree(name: str) -> bool:
-    """Whether a directory of that name is one of a cache's."""
+    """Whether a name is one of a cache's entry directories."""
     return ENTRY_DIR_PATTERN.fullmatch(name) is not None
 
 
 def entry_name_for_key(key: str) -> str:
-    """The name of a key's tree: its sha1, as tensorflow_hub has it."""
+    """Return the name of a key's entry: its sha1, as in tensorflow_hub."""
     return hashlib.sha1(key.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def _satisfies(record: Record, sha256: str | None) -> bool:
-    """Whether the record may stand for a model with that pin.
+    """Whether the recorded model is known to match the pinned sha256; without a pin, every model does.
 
     Raises:
-        IntegrityError: if it is known to be another one.
+        IntegrityError: if it is known not to match.
     """
     if sha256 is None:
         return True
     if record.origin.sha256 and record.origin.sha256 != sha256:
         raise IntegrityError(
-            f"{record.handle} is cached with another sha256:\n  cached {record.origin.sha256}\n  pinned {sha256}",
-            fix="Fetch it anew with refresh=True (command line: --refresh), or mend the pin.",
+            f"{record.handle} is cached with a different sha256:\n  cached {record.origin.sha256}\n  pinned {sha256}",
+            fix="Download it again with refresh=True (--refresh on the command line), or correct the pin.",
         )
     return bool(record.origin.sha256)
 

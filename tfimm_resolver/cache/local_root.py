@@ -1,4 +1,4 @@
-"""A cache root in a local directory, laid out as tensorflow_hub does it."""
+"""A cache root in a local directory, with tensorflow_hub's layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.locking import lock as locking_lock
+from tfimm_resolver.locking.lock import CLAIM_PREFIX, acquire, try_acquire
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, is_token_alive, new_token
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.settings import ownership
@@ -25,43 +25,47 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REPLACED_TTL_S = 3600.0
-"""Seconds for which a replaced tree stays for those who still read it."""
-
-_ANYBODYS = contextlib.nullcontext(True)
-"""Stands for the guard of a root that several users may share."""
-
-_OWN = "Set TFHUB_CACHE_DIR to a directory of your own."
+"""Seconds for which a replaced directory is kept for processes that still read it."""
 
 PARTIAL_TTL_S = 24 * 3600.0
-"""Seconds for which an unfinished download of another model stays, to be continued."""
+"""Seconds for which a partial download of another model is kept, so that it can be resumed."""
+
+_UNGUARDED = contextlib.nullcontext(True)
+"""Stands in for ``Guard.reading()`` in a root that several users may share."""
+
+_GUARD_FIX = "Set TFHUB_CACHE_DIR to a directory of your own."
 
 
 class LocalRoot:
-    """Trees are directories, texts are files, a lock is a file that names its holder as tensorflow_hub does.
+    """Entries are directories, texts are files, and a lock is a file that names its owner as in tensorflow_hub.
 
-    A root with a ``guard``, which by default is one whose ``mode`` lets only its owner write, is for one user: nothing is
-    read there that another user can have put there, and whatever is written there has that mode at most.
+    A root with a ``guard`` is for one user: nothing is read that another user can have put there, and everything is written
+    with ``mode`` at most. By default, a root has a guard if ``mode`` lets only its owner write.
     """
 
     def __init__(
-        self, place: str, mode: int = 0o777, trees: re.Pattern[str] = ENTRY_DIR_PATTERN, guard: ownership.Guard | None = None
+        self,
+        path: str,
+        mode: int = 0o777,
+        entry_pattern: re.Pattern[str] = ENTRY_DIR_PATTERN,
+        guard: ownership.Guard | None = None,
     ) -> None:
-        self.place = place
+        self.path = path
         self.mode = mode
-        self.trees = trees
-        self._guard = ownership.Guard(place, fix=_OWN) if guard is None and not mode & 0o022 else guard
+        self.entry_pattern = entry_pattern
+        self._guard = ownership.Guard(path, fix=_GUARD_FIX) if guard is None and not mode & 0o022 else guard
 
-    def locate(self, name: str) -> str:
-        return f"{self.place}/{name}"
+    def path_of(self, name: str) -> str:
+        return f"{self.path}/{name}"
 
-    def fault(self, known: Record) -> str | None:
-        with self._telling("read"), self._reading() as is_there:
-            return record.find_tree_defect(self.locate(known.tree), known) if is_there else "its directory is missing"
+    def find_defect(self, known: Record) -> str | None:
+        with self._map_errors("read"), self._reading() as is_there:
+            return record.find_tree_defect(self.path_of(known.tree), known) if is_there else "its directory is missing"
 
-    def hash_faults(self, known: Record) -> Iterator[str]:
-        with self._telling("read"), self._reading() as is_there:
+    def verify_hashes(self, known: Record) -> Iterator[str]:
+        with self._map_errors("read"), self._reading() as is_there:
             if is_there:
-                yield from record.verify_hashes(self.locate(known.tree), known.files or ())
+                yield from record.verify_hashes(self.path_of(known.tree), known.files or ())
             else:
                 yield "its directory is missing"
 
@@ -71,9 +75,9 @@ class LocalRoot:
             with self._reading() as is_there:
                 if not is_there:
                     return None
-                with open(self.locate(name), encoding="utf-8", errors="replace", opener=opener) as file:
+                with open(self.path_of(name), encoding="utf-8", errors="replace", opener=opener) as file:
                     return file.read()
-        except (FileNotFoundError, fs.NotRegularError):  # a pipe, for instance, is no text and is replaced by one
+        except (FileNotFoundError, fs.NotRegularError):  # a pipe, for instance, counts as missing and may be replaced
             return None
         except CacheError:
             raise
@@ -81,114 +85,115 @@ class LocalRoot:
             raise self._error("read", error) from error
 
     def write(self, name: str, text: str) -> None:
-        half = self.locate(f"{name.partition('.')[0]}.{new_token()}.txt")
-        with self._telling("write"):
+        temp_path = self.path_of(f"{name.partition('.')[0]}.{new_token()}.txt")
+        with self._map_errors("write"):
             try:
-                with open(half, "x", encoding="utf-8", errors="backslashreplace", opener=self._open_new) as file:
+                with open(temp_path, "x", encoding="utf-8", errors="backslashreplace", opener=self._open_new) as file:
                     file.write(text)
                     file.flush()
                     os.fsync(file.fileno())
-                fs.durable_replace(half, self.locate(name))
+                fs.durable_replace(temp_path, self.path_of(name))
             finally:
-                fs.unlink(half)
+                fs.unlink(temp_path)
 
-    def names(self) -> list[str]:
-        with self._telling("read"), self._reading() as is_there:
+    def list_names(self) -> list[str]:
+        with self._map_errors("read"), self._reading() as is_there:
             try:
-                return os.listdir(self.place) if is_there else []
+                return os.listdir(self.path) if is_there else []
             except FileNotFoundError:
                 return []
 
-    def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
+    def map_names(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
         return map(read, names)
 
     @contextlib.contextmanager
-    def lock(self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
-        from pathlib import Path  # 5 ms that only a miss costs
+    def lock(self, name: str, what: str = "", is_already_done: Callable[[], bool] = lambda: False) -> Iterator[Path | None]:
+        from pathlib import Path  # takes 5 ms, needed on a miss only
 
-        with contextlib.ExitStack() as after:
-            with self._telling("write"):
-                self._make()
-                lock = locking_lock.acquire(self.locate(f"{name}.lock"), what, is_needless)
+        with contextlib.ExitStack() as cleanup:
+            with self._map_errors("write"):
+                self._create()
+                lock = acquire(self.path_of(f"{name}.lock"), what, is_already_done)
                 if lock is None:
                     yield None
                     return
-                after.callback(lock.release)
-                staging = Path(self.locate(f"{name}.{lock.mine.word}.tmp"))
-                after.callback(fs.remove_tree, str(staging), ignore_errors=True)
-                self._remove_unfinished(name)
+                cleanup.callback(lock.release)
+                staging = Path(self.path_of(f"{name}.{lock.owner.token}.tmp"))
+                cleanup.callback(fs.remove_tree, str(staging), ignore_errors=True)
+                self._remove_leftovers(name)
                 staging.mkdir(0o777 if self._guard is None else 0o700)
             yield staging
 
-    def parts(self, name: str) -> Path:
+    def parts_dir(self, name: str) -> Path:
         from pathlib import Path
 
-        path = Path(self.locate(f"{name}.parts"))
+        path = Path(self.path_of(f"{name}.parts"))
         status = fs.find_status(path)
-        if status is not None and not ownership.is_ours(status):
+        if status is not None and not ownership.is_owned_by_user(status):
             return path.with_name(f"{path.name}-{getattr(os, 'geteuid', int)()}")
         return path
 
     def publish(self, staged: Path, new: Record, known: Record) -> Record:
-        is_whole = self.fault(known) is None
-        standing = self._standing(known.tree) if is_whole else None
-        if is_whole and standing == new.files:
+        is_complete = self.find_defect(known) is None
+        existing = self._scan_existing(known.tree) if is_complete else None
+        if is_complete and existing == new.files:
             return replace(new, tree=known.tree)
-        if is_whole and known.files in (None, standing):
-            new = self._beside(staged, new)
-            with self._telling("write"):
-                os.utime(self.locate(known.tree))  # since when it is replaced, and may still be read
+        if is_complete and known.files in (None, existing):
+            new = self._publish_new_generation(staged, new)
+            with self._map_errors("write"):
+                os.utime(self.path_of(known.tree))  # it is replaced from now on, and may still be read
             return new
-        # A damaged tree, then its record: it must not vouch for new files, nor old ones go without it.
+        # Remove the damaged directory before its record: files without a record could pass for a complete model, and the old
+        # record must not describe new files.
         self._remove(known.tree)
         self._remove(new.tree + DESCRIPTOR_SUFFIX)
-        return self._instead(staged, new)
+        return self._publish_under_own_name(staged, new)
 
-    def tidy(self, tree_of: Callable[[str], str]) -> None:
-        trees = [found for other in self.names() if (found := self.trees.fullmatch(other))]
+    def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
+        trees = [found for other in self.list_names() if (found := self.entry_pattern.fullmatch(other))]
         several = {found[1] for found in trees if found[2]}
         for found in trees:
-            with contextlib.suppress(CacheError, OSError):  # what cannot be removed now goes another time
-                age_s = time.time() - os.stat(self.locate(found[0])).st_mtime
+            with contextlib.suppress(CacheError, OSError):  # left for a later run
+                age_s = time.time() - os.stat(self.path_of(found[0])).st_mtime
                 if found[1] in several and age_s > REPLACED_TTL_S and found[0] != tree_of(found[1]):
                     self._remove(found[0])
 
     def remove(self, name: str) -> None:
-        trees = [other for other in self.names() if (found := self.trees.fullmatch(other)) and found[1] == name]
-        # The record last: without it, a damaged tree could pass for one that somebody else put there.
-        for other in (*trees, os.path.basename(self.parts(name)), name + DESCRIPTOR_SUFFIX):
+        trees = [other for other in self.list_names() if (found := self.entry_pattern.fullmatch(other)) and found[1] == name]
+        # The record last: without it, a damaged directory could pass for one that was put there by hand.
+        for other in (*trees, os.path.basename(self.parts_dir(name)), name + DESCRIPTOR_SUFFIX):
             self._remove(other)
 
-    def _instead(self, staged: Path, new: Record) -> Record:
-        """Put the staged tree where none is, or a damaged one was."""
-        if self._adopt(staged, new.tree):
+    def _publish_under_own_name(self, staged: Path, new: Record) -> Record:
+        """Publish the staged directory under the record's own name, which is free or was held by a damaged directory."""
+        if self._rename_staged(staged, new.tree):
             return new
-        # Another process, that does not know our lock, was quicker: its tree is ours, if it is the same.
-        same = self.fault(Record("", new.tree)) is None and self._standing(new.tree) == new.files
-        return new if same else self._beside(staged, new)
+        # A process that does not respect our lock was faster: use its directory if it has the same files.
+        same = self.find_defect(Record("", new.tree)) is None and self._scan_existing(new.tree) == new.files
+        return new if same else self._publish_new_generation(staged, new)
 
-    def _beside(self, staged: Path, new: Record) -> Record:
-        """Put the staged tree beside one that may be being read."""
+    def _publish_new_generation(self, staged: Path, new: Record) -> Record:
+        """Publish the staged directory under a new name, beside one that may still be read."""
         name = new.tree
-        while not self._adopt(staged, new.tree):
+        while not self._rename_staged(staged, new.tree):
             new = replace(new, tree=f"{name}.{os.urandom(4).hex()}")
         return new
 
-    def _standing(self, tree: str) -> tuple[FileEntry, ...] | None:
-        """The files of a tree that anybody may have made; None if not all can be read."""
+    def _scan_existing(self, tree: str) -> tuple[FileEntry, ...] | None:
+        """Return the files of a directory that any program may have written; None if not all are readable."""
         try:
-            return record.hash_tree(self.locate(tree))
+            return record.hash_tree(self.path_of(tree))
         except OSError:
             return None
 
-    def _adopt(self, staged: Path, tree: str) -> bool:
-        """Make a filled directory the tree; False if another process has put one there meanwhile."""
+    def _rename_staged(self, staged: Path, tree: str) -> bool:
+        """Rename a staged directory to ``tree``; return False if another process has created ``tree`` meanwhile."""
         try:
-            os.utime(staged)  # from here on its age counts
+            os.utime(staged)  # its age counts from now on
             if self._guard is not None:
-                ownership.restrict_tree(str(staged), self.mode & os.stat(self.place).st_mode)
+                ownership.restrict_tree(str(staged), self.mode & os.stat(self.path).st_mode)
             fs.fsync_tree(str(staged))
-            fs.durable_rename(staged, self.locate(tree))
+            fs.durable_rename(staged, self.path_of(tree))
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return False
@@ -196,94 +201,94 @@ class LocalRoot:
         return True
 
     def _remove(self, name: str) -> None:
-        """Remove a tree or a text at once; nothing where there is none."""
-        path = self.locate(name)
-        with self._telling("write"), contextlib.suppress(FileNotFoundError):
+        """Remove a directory or a text atomically, if it exists."""
+        path = self.path_of(name)
+        with self._map_errors("write"), contextlib.suppress(FileNotFoundError):
             if not os.path.isdir(path) or os.path.islink(path):
                 return os.unlink(path)
-            # Renamed first, so that nobody finds half a tree under its name.
-            dying = self.locate(f"{name.partition('.')[0]}.{new_token()}.tmp")
+            # Rename first, so that no process sees a partly removed directory under its name.
+            trash_path = self.path_of(f"{name.partition('.')[0]}.{new_token()}.tmp")
             try:
-                fs.durable_rename(path, dying)
+                fs.durable_rename(path, trash_path)
             except OSError as error:
                 if error.errno == errno.EXDEV:
-                    return fs.remove_tree_in_place(path)
-                fs.remove_tree(dying, ignore_errors=True)  # it may have been renamed, and only not be there to stay
+                    return fs.remove_tree_without_rename(path)
+                fs.remove_tree(trash_path, ignore_errors=True)  # the rename may have succeeded, and only its fsync failed
                 raise
-            fs.remove_tree(dying)
+            fs.remove_tree(trash_path)
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         if self._guard is not None:
-            return self._guard.make(self.mode)
-        os.makedirs(os.path.dirname(self.place), exist_ok=True)
+            return self._guard.create(self.mode)
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(self.place, self.mode)
-        if not os.path.isdir(self.place):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.place)
+            os.mkdir(self.path, self.mode)
+        if not os.path.isdir(self.path):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.path)
 
     def _reading(self) -> AbstractContextManager[bool]:
-        """While something is read; whether it may be."""
-        return _ANYBODYS if self._guard is None else self._guard.reading()
+        """Guard a read; the context manager yields whether the root exists and may be read."""
+        return _UNGUARDED if self._guard is None else self._guard.reading()
 
     def _open_new(self, path: str, flags: int) -> int:
-        """Opens a new text; in a private root no other user could write it even before it is closed."""
+        """Open a new text, with a mode that in a guarded root never lets other users write it."""
         return os.open(path, flags, 0o666 if self._guard is None else 0o644)
 
-    def _remove_unfinished(self, name: str) -> None:
-        """Remove what the dead left: of this name what plain tensorflow_hub staged, of any name what processes of ours did."""
-        for other in self.names():
+    def _remove_leftovers(self, name: str) -> None:
+        """Remove files of dead processes: plain tensorflow_hub's for this entry, this package's for any entry."""
+        for other in self.list_names():
             key, _, rest = other.partition(".")
             is_hubs = key == name and rest.endswith(".tmp") and not rest.startswith(TOKEN_PREFIXES)
-            is_claim = key == name and rest.startswith(locking_lock.CLAIM)
-            is_ours = rest.startswith(TOKEN_PREFIXES)
-            if is_hubs or is_claim or (is_ours and not is_token_alive(rest.partition(".")[0], by_us=key != name)):
-                fs.remove_tree(self.locate(other), ignore_errors=True)
-                with contextlib.suppress(OSError):  # it was a directory, and is gone
-                    fs.unlink(self.locate(other))
+            is_claim = key == name and rest.startswith(CLAIM_PREFIX)
+            has_token = rest.startswith(TOKEN_PREFIXES)
+            if is_hubs or is_claim or (has_token and not is_token_alive(rest.partition(".")[0], assume_own_alive=key != name)):
+                fs.remove_tree(self.path_of(other), ignore_errors=True)
+                with contextlib.suppress(OSError):  # it was a directory, which is removed already
+                    fs.unlink(self.path_of(other))
             elif rest == "lock" and key != name:
                 with contextlib.suppress(OSError):
                     self._remove_dead_lock(key)
-            elif rest.startswith("parts") and self.trees.fullmatch(key):
-                with contextlib.suppress(OSError):  # what cannot be removed now goes another time
+            elif rest.startswith("parts") and self.entry_pattern.fullmatch(key):
+                with contextlib.suppress(OSError):  # left for a later run
                     self._remove_old_parts(key, other)
 
     def _remove_dead_lock(self, key: str) -> None:
-        """Remove the lock of one who died when all was done: nobody waits for it."""
-        path = self.locate(f"{key}.lock")
-        word = LockOwner.read(path).word
-        if word.startswith(TOKEN_PREFIXES) and not is_token_alive(word, by_us=True):
-            lock = locking_lock.try_acquire(path) or locking_lock.try_acquire(path)  # the first removes the file
+        """Remove a lock file that its owner left when it died after its work was done: no process waits for it."""
+        path = self.path_of(f"{key}.lock")
+        token = LockOwner.read(path).token
+        if token.startswith(TOKEN_PREFIXES) and not is_token_alive(token, assume_own_alive=True):
+            lock = try_acquire(path) or try_acquire(path)  # the first call removes the file
             if lock is not None:
                 lock.release()
 
     def _remove_old_parts(self, key: str, parts: str) -> None:
-        """Remove an unfinished download that nobody continued for a day; whoever holds its lock may be about to."""
-        tree = self.locate(parts)
+        """Remove a partial download that was not resumed for a day, unless a process that may resume it holds its lock."""
+        tree = self.path_of(parts)
         newest_s = max(os.lstat(f"{tree}/{path}").st_mtime for path in (".", *fs.walk(tree)))
-        if time.time() - newest_s > PARTIAL_TTL_S and (lock := locking_lock.try_acquire(self.locate(f"{key}.lock"))):
+        if time.time() - newest_s > PARTIAL_TTL_S and (lock := try_acquire(self.path_of(f"{key}.lock"))):
             try:
                 self._remove(parts)
             finally:
                 lock.release()
 
     @contextlib.contextmanager
-    def _telling(self, deed: str) -> Iterator[None]:
+    def _map_errors(self, action: str) -> Iterator[None]:
         try:
             yield
         except CacheError:
             raise
         except OSError as error:
-            raise self._error(deed, error) from error
+            raise self._error(action, error) from error
 
-    def _error(self, deed: str, error: OSError) -> CacheError:
-        fix = "Name a directory that you may write: TFHUB_CACHE_DIR, for names TFIMM_HOME, or --cache-dir."
+    def _error(self, action: str, error: OSError) -> CacheError:
+        fix = "Use a directory that you can write: set TFHUB_CACHE_DIR (TFIMM_HOME for names), or pass --cache-dir."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            fix = "Free some space there, or set TFHUB_CACHE_DIR to another disk."
+            fix = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
         elif error.errno == errno.EIO:
-            fix = "That disk fails: set TFHUB_CACHE_DIR to another one."
-        elif deed == "write" and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            fix += " What lies here can still be read: add it to TFIMM_RESOLVER_EXTRA_ROOTS."
+            fix = "The disk is failing: set TFHUB_CACHE_DIR to a directory on another disk."
+        elif action == "write" and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            fix += " To keep reading the models in this one, add it to TFIMM_RESOLVER_EXTRA_ROOTS."
         return CacheError(
-            f"cannot {deed} the cache at {self.place}: {error.strerror}{f': {error.filename}' if error.filename else ''}",
+            f"cannot {action} the cache at {self.path}: {error.strerror}{f': {error.filename}' if error.filename else ''}",
             fix=fix,
         )

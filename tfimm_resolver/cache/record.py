@@ -1,4 +1,4 @@
-"""What is known of one cached model: read, written, and compared with the files that lie there."""
+"""The record of a cached model: reading, writing, and comparing it with the files on disk."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tfimm_resolver.saved_model.completeness import find_defect
 
 VERSION = 1
 DESCRIPTOR_SUFFIX = ".descriptor.txt"
-"""Ends the name of a record; before it stands the name of the model."""
+"""Suffix of a record's file name, after the entry's name."""
 
 ENTRY_DIR_PATTERN = re.compile(r"([0-9a-f]{40})(\.[0-9a-f]{8}|\.[0-9a-f]{64}-[0-9a-f]{8})?")
-"""The name of a tree: the sha1 of the key, and where there may be several of them, what tells one from the other."""
+"""The name of an entry directory: the sha1 of the key, then a suffix that distinguishes several directories of an entry."""
 
 _READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one cached model.
+    """What is known of a cached model.
 
     Attributes:
         handle: without secrets.
-        tree: the name of the directory in the root that holds the files.
+        tree: the name of the entry directory, relative to the root.
         fetched_at: ISO 8601, UTC; empty if unknown.
-        files: None for a tree that plain tensorflow_hub or a person put there.
+        files: None for a directory that was put there by plain tensorflow_hub or by hand.
     """
 
     handle: str
@@ -46,8 +46,11 @@ class Record:
         return sum(file.size_bytes for file in self.files or ())
 
     def to_text(self, downloader: str = "") -> str:
-        """tensorflow_hub's three descriptor lines, a blank line, then JSON; this process is the downloader if none is said."""
-        import socket  # 3 ms that only a miss costs
+        """Return the record as tensorflow_hub's three descriptor lines, a blank line, then JSON.
+
+        ``downloader`` defaults to this process.
+        """
+        import socket  # takes 3 ms, needed on a miss only
 
         facts = {"version": VERSION, **asdict(self)}
         return (
@@ -59,7 +62,7 @@ class Record:
 
     @classmethod
     def parse(cls, text: str, tree: str) -> Record:
-        """Read a descriptor; one by plain tensorflow_hub, or by a later version of this package, tells no files."""
+        """Parse a descriptor; one written by plain tensorflow_hub, or by a later version of this package, lists no files."""
         return _parse(text, tree)
 
 
@@ -84,15 +87,15 @@ def _parse(text: str, tree: str) -> Record:
 
 
 def hash_tree(tree: str) -> tuple[FileEntry, ...]:
-    """Every file below ``tree``, with its size and hash, sorted by path."""
-    return tuple(FileEntry(path, *_size_and_sha256(f"{tree}/{path}")) for path in sorted(walk(tree)))
+    """Return every file below ``tree`` with its size and hash, sorted by path."""
+    return tuple(FileEntry(path, *_hash_file(f"{tree}/{path}")) for path in sorted(walk(tree)))
 
 
-def _size_and_sha256(path: str) -> tuple[int, str]:
-    import hashlib  # 6 ms that the import of the package need not cost
+def _hash_file(path: str) -> tuple[int, str]:
+    import hashlib  # takes 6 ms, not needed to import the package
 
     digest, size_bytes, buffer = hashlib.sha256(), 0, memoryview(bytearray(_READ_BYTES))
-    # A pipe would be waited for; links are followed, as trees that others put here may hold them.
+    # The opener rejects pipes, which would block; it follows links, as directories put here by others may contain them.
     with open(path, "rb", buffering=0, opener=open_regular_target) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
@@ -101,11 +104,11 @@ def _size_and_sha256(path: str) -> tuple[int, str]:
 
 
 def find_tree_defect(tree: str, record: Record) -> str | None:
-    """Why the files in the directory ``tree`` are not whole, or None; looks at sizes, reads no file."""
-    return find_defect(tree) if record.files is None else _size_fault(tree, record.files)
+    """Return why the directory ``tree`` is incomplete, or None; compares sizes and does not read files."""
+    return find_defect(tree) if record.files is None else _find_size_defect(tree, record.files)
 
 
-def _size_fault(tree: str, files: tuple[FileEntry, ...]) -> str | None:
+def _find_size_defect(tree: str, files: tuple[FileEntry, ...]) -> str | None:
     for file in files:
         try:
             size_bytes = os.stat(f"{tree}/{file.path}").st_size
@@ -119,9 +122,9 @@ def _size_fault(tree: str, files: tuple[FileEntry, ...]) -> str | None:
 
 
 def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
-    """Every file that is not as recorded; reads all of them."""
+    """Yield a message for each file that is not as recorded; reads all files."""
     for file in files:
-        if fault_ := _size_fault(tree, (file,)):
-            yield fault_
-        elif _size_and_sha256(f"{tree}/{file.path}")[1] != file.sha256:
-            yield f"{file.path} has other bytes than were fetched"
+        if defect := _find_size_defect(tree, (file,)):
+            yield defect
+        elif _hash_file(f"{tree}/{file.path}")[1] != file.sha256:
+            yield f"{file.path} does not match its recorded sha256"

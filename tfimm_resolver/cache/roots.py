@@ -1,4 +1,4 @@
-"""Where a cache may live: one file a kind of root."""
+"""The protocol of cache roots, and the functions that open one: a local directory or a bucket."""
 
 from __future__ import annotations
 
@@ -18,98 +18,99 @@ if TYPE_CHECKING:
 
     from tfimm_resolver.cache.bucket_root import BucketRoot, Staging
 
-__all__ = ["LocalRoot", "Root", "open_bucket", "open_root", "serves"]
+__all__ = ["LocalRoot", "Root", "is_supported_root", "open_bucket", "open_root"]
 
 _BUCKETS = ("gs", "s3", "memory")
 
 
 class Root(Protocol):
-    """A flat place for trees (directories of model files) and texts (small files), in the service of a cache.
+    """A flat store of entry directories, which hold model files, and texts, which are small files such as records.
 
-    One promise carries the whole cache: ``write`` is all or nothing. ``lock`` only spares double work.
-    Whatever belongs to a key has a name that begins with the key's name and a dot.
+    The cache relies on one guarantee: ``write`` is atomic. ``lock`` only avoids duplicate work.
+    The name of everything that belongs to an entry begins with the entry's name and a dot.
     """
 
     @property
-    def trees(self) -> re.Pattern[str]:
-        """What the names of trees look like: the name of a key, then perhaps what tells one of its trees from another."""
+    def entry_pattern(self) -> re.Pattern[str]:
+        """A pattern for names of entry directories: an entry's name as group 1, then an optional suffix as group 2."""
 
-    def locate(self, name: str) -> str:
-        """The path of a tree, as TensorFlow reads it."""
+    def path_of(self, name: str) -> str:
+        """Return the path or URL of an entry directory, as TensorFlow reads it."""
 
-    def fault(self, record: Record) -> str | None:
-        """Why the tree of the record is not whole, or None."""
+    def find_defect(self, record: Record) -> str | None:
+        """Return why the record's directory is incomplete, or None; does not read files."""
 
-    def hash_faults(self, known: Record) -> Iterator[str]:
-        """Every file of the record's tree that is not as recorded; reads all of them."""
+    def verify_hashes(self, known: Record) -> Iterator[str]:
+        """Yield a message for each file of the record's directory that is not as recorded; reads all files."""
 
     def read(self, name: str) -> str | None:
-        """A text, or None."""
+        """Return a text, or None if it does not exist."""
 
     def write(self, name: str, text: str) -> None:
-        """Put a text there, whole or not at all."""
+        """Write a text atomically."""
 
-    def names(self) -> list[str]:
-        """Every text that lies here, and every tree that may be one without a record."""
+    def list_names(self) -> list[str]:
+        """Return the names of all texts, and of all entry directories that may be valid without a record."""
 
-    def each(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
-        """What ``read`` gives for every name, in their order, as many at once as is good here."""
+    def map_names(self, read: Callable[[str], Record], names: Iterable[str]) -> Iterable[Record]:
+        """Yield ``read(name)`` for each name, in order; in parallel where that is faster."""
 
     def lock(
-        self, name: str, what: str = "", is_needless: Callable[[], bool] = lambda: False
+        self, name: str, what: str = "", is_already_done: Callable[[], bool] = lambda: False
     ) -> AbstractContextManager[Path | None]:
-        """Wait for, then hold, the right to fill ``name``; gives an empty local directory, removed at exit.
+        """Wait for the lock on the entry ``name`` and hold it; yields an empty local directory, which is removed at exit.
 
-        A person who waits long is told for ``what``. Who finds that the lock has become needless gets None, and not the lock.
+        Warnings during a long wait say ``what`` is waited for. If the work ``is_already_done`` meanwhile, yields None, without
+        the lock.
 
         Raises:
-            LockTimeoutError: if a holder of whom nothing is known gave no sign of life for too long.
+            LockTimeoutError: if an owner was inactive for too long, and is not known to be dead.
         """
 
-    def parts(self, name: str) -> Path:
-        """The place, not made yet, of a local directory for an unfinished download: it outlives the lock of ``name``.
+    def parts_dir(self, name: str) -> Path:
+        """Return the path of a local directory for a partial download, which the caller creates; it survives the lock.
 
-        Only who holds that lock may use it.
+        Only the holder of the lock on ``name`` may use it.
         """
 
     def publish(self, staged: Path, new: Record, known: Record) -> Record:
-        """Put a filled directory where the record ``new`` says, and give that record with the name of its tree.
+        """Move or upload a staged directory to its place in the root; return ``new`` with the directory's final name.
 
-        ``known`` is what the record said before: who reads its tree is not disturbed, and if it is whole and the same,
-        it stays. Not seen before the record is written.
+        ``known`` is the previous record: its directory stays readable, and is used again if it is complete and has the same
+        files. The new directory is not visible to readers until the record is written.
         """
 
-    def tidy(self, tree_of: Callable[[str], str]) -> None:
-        """Remove trees that were replaced long ago; ``tree_of`` tells which one the record of a name names."""
+    def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
+        """Remove entry directories that were replaced long ago; ``tree_of`` returns the one that an entry's record names."""
 
     def remove(self, name: str) -> None:
-        """Remove all that belongs to a name, for one who holds its lock."""
+        """Remove everything that belongs to the entry ``name``; the caller must hold its lock."""
 
 
-def open_root(place: str, mode: int = 0o777) -> Root:
-    """The root at a path; ``mode`` is what its directory is made with.
+def open_root(location: str, mode: int = 0o777) -> Root:
+    """Open the root at a path or URL; ``mode`` is the mode its directory is created with.
 
     Raises:
-        CacheError: if no kind of root serves such a place.
+        CacheError: if the URL's scheme is not supported.
     """
-    if not settings.is_bucket(place):
-        return LocalRoot(place, mode)
+    if not settings.is_bucket(location):
+        return LocalRoot(location, mode)
     here = settings.local_root()
-    return open_bucket(place, LocalRoot(here.value, here.mode))
+    return open_bucket(location, LocalRoot(here.value, here.mode))
 
 
-def open_bucket(place: str, staging: Staging) -> BucketRoot:
-    """The root in a bucket, whose models are unpacked in ``staging`` before they go up; raises as ``open_root`` does."""
-    if place.partition("://")[0] not in _BUCKETS:
-        fix = "Set TFHUB_CACHE_DIR to a local directory, or to one of gs:// or s3://."
-        raise CacheError(f"a cache cannot live at {place}", fix=fix)
+def open_bucket(location: str, staging: Staging) -> BucketRoot:
+    """Open the root in a bucket, whose models are unpacked in ``staging`` before upload; raises as ``open_root`` does."""
+    if location.partition("://")[0] not in _BUCKETS:
+        fix = "Set TFHUB_CACHE_DIR to a local directory, or to a gs:// or s3:// URL."
+        raise CacheError(f"{location} cannot hold a cache: its scheme is not supported", fix=fix)
     from tfimm_resolver.cache.bucket_root import BucketRoot
 
-    return BucketRoot(place, staging)
+    return BucketRoot(location, staging)
 
 
-def serves(place: str) -> bool:
-    """Whether some kind of root can live there, as far as what is installed tells."""
-    if not settings.is_bucket(place):
+def is_supported_root(location: str) -> bool:
+    """Whether the location can hold a root: a local path, or a URL whose scheme is supported and library installed."""
+    if not settings.is_bucket(location):
         return True
-    return place.partition("://")[0] in _BUCKETS and importlib.util.find_spec("obstore") is not None
+    return location.partition("://")[0] in _BUCKETS and importlib.util.find_spec("obstore") is not None

@@ -1,4 +1,4 @@
-"""The command line: ``main`` runs one command and returns its exit code."""
+"""The command line interface: ``main`` runs one command and returns its exit code."""
 
 from tfimm_resolver.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The command line: finds the command, and turns what it raises into an exit code."""
+"""Entry point of the command line: runs the command and maps exceptions to exit codes."""
 
 from __future__ import annotations
 
@@ -23,78 +23,80 @@ EXIT_TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
-    screen = Output()
+    """Run one command and return its exit code."""
+    output = Output()
     try:
-        with _log_on_stderr(), _terminable():
-            return _run(screen, argv)
+        with _log_on_stderr(), _handle_sigterm():
+            return _run(output, argv)
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter would complain once more when it flushes.
+        # The reader of stdout has exited; without this the interpreter would report it again on its last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        screen.say(f"error: stdout cannot be written: {error.strerror or error}")
+        output.print_message(f"error: stdout cannot be written: {error.strerror or error}")
         return 1
 
 
-def _run(screen: Output, argv: Sequence[str] | None) -> int:
+def _run(output: Output, argv: Sequence[str] | None) -> int:
     try:
-        code: int | None = cli.main(args=argv, prog_name="tfimm-resolver", standalone_mode=False, obj=screen)
+        code: int | None = cli.main(args=argv, prog_name="tfimm-resolver", standalone_mode=False, obj=output)
         return code or 0
     except ResolverError as error:
-        screen.error(error)
+        output.print_error(error)
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        screen.say("interrupted; the next call goes on with what came, where it can")
+        output.print_message("interrupted; the next run resumes the download where possible")
         return EXIT_INTERRUPTED
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM, by which job schedulers end processes, leaves no more behind than Ctrl-C does."""
+def _handle_sigterm() -> Iterator[None]:
+    """Clean up after SIGTERM, which job schedulers send, as after Ctrl-C."""
 
     def end(*_: object) -> None:
         raise SystemExit(EXIT_TERMINATED)
 
-    is_ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if is_ours:
+    handles_sigterm = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if handles_sigterm:
         signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
-        if is_ours:
+        if handles_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-class _Lines(logging.Handler):
-    """Writes to what stderr is at the moment: while a bar is on the terminal, that puts lines above it."""
+class _StderrHandler(logging.Handler):
+    """Writes to the current sys.stderr: a progress bar replaces it, to print lines above itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # it is full, closed, or there is none
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a full disk, a closed stream, or no stream
             sys.stderr.write(f"{self.format(record)}\n")
 
 
 @contextlib.contextmanager
 def _log_on_stderr() -> Iterator[None]:
-    logger, lines = logging.getLogger("tfimm_resolver"), _Lines()
-    lines.setFormatter(logging.Formatter("%(message)s"))
+    logger, handler = logging.getLogger("tfimm_resolver"), _StderrHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
     level, propagate = logger.level, logger.propagate
-    logger.addHandler(lines)
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    logger.propagate = False  # absl, which TensorFlow brings, would say everything twice
+    logger.propagate = False  # absl, which TensorFlow imports, would print every line a second time
     try:
         yield
     finally:
         logger.setLevel(level)
         logger.propagate = propagate
-        logger.removeHandler(lines)
+        logger.removeHandler(handler)
 
 
 class _Commands(click.Group):
-    """Imports a command when it is asked for."""
+    """Imports the module of a command when the command is used."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -102,13 +104,13 @@ class _Commands(click.Group):
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        found: click.Command = importlib.import_module(f"tfimm_resolver.cli.commands.{_module(name)}").command
+        found: click.Command = importlib.import_module(f"tfimm_resolver.cli.commands.{_get_module_name(name)}").command
         found.name = name
         return found
 
 
-def _module(command: str) -> str:
-    """The file of a command: a word of Python's own cannot be a module's name."""
+def _get_module_name(command: str) -> str:
+    """Return the module of a command: ``import_`` for ``import``, which is a Python keyword."""
     return command + "_" * keyword.iskeyword(command)
 
 
@@ -116,4 +118,4 @@ def _module(command: str) -> str:
 @common
 @click.version_option(package_name="tfimm_resolver")
 def cli() -> None:
-    """Turns handles of TensorFlow SavedModels into paths, and looks after the cache."""
+    """Resolve handles of TensorFlow SavedModels to local paths, and manage the model cache."""

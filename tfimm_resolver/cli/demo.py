@@ -1,4 +1,4 @@
-"""The main job in half a minute: a SavedModel is built, served on loopback, resolved, named, loaded and run."""
+"""Demonstration: builds a SavedModel, serves it on loopback, resolves, names, loads and runs it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAGE = "/demo/half_plus_two/1"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the demonstration; ``size_bytes`` came over the network in it."""
+    """One step of the demonstration; ``size_bytes`` is what it downloaded."""
 
     name: str
     result: str
@@ -32,36 +32,36 @@ class Step:
     seconds: float
 
     def facts(self) -> dict[str, Any]:
-        """The words of ``--json``."""
+        """Return the fields that ``--json`` prints."""
         return asdict(self)
 
-    def bytes_in_words(self) -> str:
-        """How much came, for people."""
+    def format_download(self) -> str:
+        """Return the downloaded size for a table."""
         return format_size(self.size_bytes) if self.size_bytes else "-"
 
 
 def run() -> list[Step]:
-    """Run the demonstration in a cache of its own, which is gone afterwards.
+    """Run the demonstration in a temporary cache, which is removed afterwards.
 
     Raises:
         ResolverError: as ``resolve`` and ``load`` do.
     """
-    with tempfile.TemporaryDirectory() as folder, served() as origin, overrides.using(dir=folder):
+    with tempfile.TemporaryDirectory() as folder, serve_example() as origin, overrides.using(dir=folder):
         steps = [
             _step("resolve, cold", origin, lambda: resolve(origin.handle)),
             _step("resolve, warm", origin, lambda: resolve(origin.handle)),
         ]
         overrides.set_model_cache("half_plus_two", steps[-1].result)
         steps.append(_step("resolve by name", origin, lambda: resolve("half_plus_two")))
-        steps.append(_step("load by URL, run", origin, lambda: _ran(origin.handle)))
-        steps.append(_step("load by name, run", origin, lambda: _ran("half_plus_two")))
+        steps.append(_step("load by URL, run", origin, lambda: _load_and_run(origin.handle)))
+        steps.append(_step("load by name, run", origin, lambda: _load_and_run("half_plus_two")))
         return [Step("handle", origin.handle, 0, 0.0), *steps]
 
 
 @contextlib.contextmanager
-def served() -> Iterator[Origin]:
-    """A host on loopback with one small SavedModel, which maps x to half of x plus two; ``handle`` is its URL."""
-    with tempfile.TemporaryDirectory() as folder, Origin(_built(Path(folder))) as origin:
+def serve_example() -> Iterator[Origin]:
+    """Serve one small SavedModel on loopback, which maps x to x / 2 + 2; ``handle`` of the yielded server is its URL."""
+    with tempfile.TemporaryDirectory() as folder, Origin(_build_archive(Path(folder))) as origin:
         threading.Thread(target=origin.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:
             yield origin
@@ -69,19 +69,19 @@ def served() -> Iterator[Origin]:
             origin.shutdown()
 
 
-def _step(name: str, origin: Origin, deed: Callable[[], str]) -> Step:
+def _step(name: str, origin: Origin, action: Callable[[], str]) -> Step:
     before, started_s = origin.sent_bytes, time.perf_counter()
-    result = deed()
+    result = action()
     return Step(name, result, origin.sent_bytes - before, time.perf_counter() - started_s)
 
 
-def _ran(handle: str) -> str:
+def _load_and_run(handle: str) -> str:
     outputs = load(handle).signatures["serving_default"](x=[1.0, 2.0, 3.0])
     return f"half of 1, 2, 3 plus two: {', '.join(f'{number:g}' for number in outputs['y'].numpy())}"
 
 
-def _built(folder: Path) -> Path:
-    """A SavedModel with two variables, packed as TF Hub packs them."""
+def _build_archive(folder: Path) -> Path:
+    """Save a model with two variables and pack it as TF Hub does; return the archive."""
     tf = import_tensorflow()
 
     class HalfPlusTwo(tf.Module):  # type: ignore[misc,name-defined]
@@ -93,29 +93,29 @@ def _built(folder: Path) -> Path:
             return {"y": self.a * x + self.b}
 
     model = HalfPlusTwo()
-    tf.get_logger().addFilter(_is_no_chatter)
+    tf.get_logger().addFilter(_is_relevant)
     tf.saved_model.save(model, str(folder / "model"), signatures=model.__call__)
     with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
         archive.add(folder / "model", arcname=".")
     return folder / "model.tar.gz"
 
 
-def _is_no_chatter(record: logging.LogRecord) -> bool:
-    """TensorFlow tells where it put a model; this one's place is gone in a moment."""
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """Return False for the message that says where TensorFlow saved the model: the directory is temporary."""
     return not record.getMessage().startswith("Assets written to:")
 
 
 class Origin(ThreadingHTTPServer):
-    """A host that speaks tfhub.dev's protocol for one model."""
+    """A server of the tfhub.dev protocol for one model."""
 
     def __init__(self, archive: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Reply)
+        super().__init__(("127.0.0.1", 0), _RequestHandler)
         self.body = archive.read_bytes()
         self.sent_bytes = 0
         self.handle = f"http://127.0.0.1:{self.server_port}{_PAGE}"
 
 
-class _Reply(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     server: Origin
 
     def do_GET(self) -> None:
@@ -127,5 +127,5 @@ class _Reply(BaseHTTPRequestHandler):
         self.wfile.write(self.server.body)
         self.server.sent_bytes += len(self.server.body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's word
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the parameter's name in the base class
         pass

@@ -1,4 +1,4 @@
-"""How the command line speaks: data on stdout as tables or JSON, all else on stderr, colour only where it is wanted."""
+"""Output of the command line: data on stdout as tables or JSON, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.errors import ResolverError
 
-_GOOD = ("whole", "there", "fetched", "same", "pinned", "updated")
-_BAD = ("damaged", "missing", "differs", "changed", "unpinned", "failed")
+_GOOD = ("ok", "cached", "fetched", "pinned", "updated")
+_BAD = ("damaged", "missing", "changed", "unpinned", "failed")
 _COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 @dataclass
 class Output:
-    """What the options of one run say."""
+    """The output options of one run, and the methods that print accordingly."""
 
     as_json: bool = False
     is_quiet: bool = False
     colour: str = "auto"
 
-    def data(self, line: str) -> None:
-        """One line of what was asked for."""
+    def print_line(self, line: str) -> None:
+        """Print one line of data on stdout."""
         click.echo(line, color=self._is_colourful(sys.stdout))
 
-    def facts(self, facts: dict[str, Any]) -> None:
-        """What was asked for, as JSON."""
+    def print_json(self, facts: dict[str, Any]) -> None:
+        """Print the data as one JSON object on stdout."""
         click.echo(json.dumps(facts, indent=1))
 
-    def say(self, line: str) -> None:
-        """One line beside the data."""
+    def print_message(self, line: str) -> None:
+        """Print one line on stderr."""
         click.echo(line, err=True, color=self._is_colourful(sys.stderr))
 
-    def sum(self, line: str) -> None:
-        """One line that closes a table; a program that reads the table does not want it."""
+    def print_summary(self, line: str) -> None:
+        """Print a summary line below a table, on a terminal only: a program that parses the table should not see it."""
         if is_terminal(sys.stdout) and not self.is_quiet:
-            self.data(line)
+            self.print_line(line)
 
-    def error(self, error: ResolverError) -> None:
-        """An error in the form that was asked for; it is data for a program that reads JSON."""
+    def print_error(self, error: ResolverError) -> None:
+        """Print an error: as JSON on stdout with ``--json``, else on stderr."""
         if self.as_json:
-            self.facts({"error": error_to_json(error)})
+            self.print_json({"error": error_to_json(error)})
         else:
-            self.say(f"{click.style('error:', fg='red')} {error}")
+            self.print_message(f"{click.style('error:', fg='red')} {error}")
 
-    def columns(self) -> int | None:
-        """How wide the terminal is; None where stdout is none."""
+    def get_width(self) -> int | None:
+        """Return the width of the terminal in columns; None if stdout is not a terminal."""
         return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
     def _is_colourful(self, stream: IO[str] | None) -> bool:
@@ -69,20 +69,20 @@ class Output:
 
 @contextlib.contextmanager
 def suppress_native_stderr() -> Iterator[None]:
-    """Keep TensorFlow's native chatter from stderr; no variable of its own does that any more.
+    """Hide what native code of TensorFlow writes to stderr, which no variable of TensorFlow can silence.
 
-    It comes back where the body fails for a reason that this package does not know.
+    It is printed after all if the body raises an exception that is not a ResolverError.
     """
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
         try:
             yield
         except ResolverError:
             raise
         except Exception:
-            chatter.seek(0)
-            os.write(stderr, chatter.read())
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
             raise
         finally:
             os.dup2(stderr, 2)
@@ -90,17 +90,17 @@ def suppress_native_stderr() -> Iterator[None]:
 
 
 def error_to_json(error: ResolverError) -> dict[str, str]:
-    """An error in the words of ``--json``."""
+    """Return the fields of an error that ``--json`` prints."""
     return {"code": error.code, "text": error.text, "fix": error.fix}
 
 
-def state(word: str) -> str:
-    """A word of state in its colour."""
-    return click.style(word, fg=_COLOURS.get(word))
+def style_state(state: str) -> str:
+    """Return a state word in its colour."""
+    return click.style(state, fg=_COLOURS.get(state))
 
 
 def format_age(when_s: float) -> str:
-    """A time for people: ``9 d ago``; nothing where it is unknown."""
+    """Return how long ago a time in seconds since 1970 was, as ``9 d ago``; empty for 0."""
     if not when_s:
         return ""
     passed_s = time.time() - when_s
@@ -110,24 +110,24 @@ def format_age(when_s: float) -> str:
     return "just now"
 
 
-def count(number: int, noun: str) -> str:
-    """``1 model``, ``2 models``."""
+def format_count(number: int, noun: str) -> str:
+    """Return a count with its noun: ``1 model``, ``2 models``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def format_device(place: dict[str, Any]) -> str:
-    """How many variables live on one device, as ``loading.places_of`` tells it."""
-    return f"{count(place['count'], 'variable')}, {format_size(place['size_bytes'])}, on {place['device']}"
+def format_device(device: dict[str, Any]) -> str:
+    """Return a line for one device of ``loader.variables_by_device``: its variables, their size, its name."""
+    return f"{format_count(device['count'], 'variable')}, {format_size(device['size_bytes'])}, on {device['device']}"
 
 
-def format_bar(part: int, whole: int, cells: int = 12) -> str:
-    """A bar in eighths of a cell."""
-    eighths = max(1, round(8 * cells * part / whole)) if part else 0
+def format_bar(value: int, maximum: int, cells: int = 12) -> str:
+    """Return a bar of block characters, with a resolution of an eighth of a cell."""
+    eighths = max(1, round(8 * cells * value / maximum)) if value else 0
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with aligned columns; styles take no room."""
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return one line per row, with aligned columns; colour codes do not count as width."""
     widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

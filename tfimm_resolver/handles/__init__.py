@@ -1,4 +1,4 @@
-"""Text becomes a canonical identity: ``Handle.parse``."""
+"""Parses the text of a handle into its parts and a canonical key: ``Handle.parse``."""
 
 from __future__ import annotations
 

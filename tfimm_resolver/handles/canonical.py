@@ -1,4 +1,4 @@
-"""Models that have several spellings, those of Kaggle and of Hugging Face, and the one key that all spellings share."""
+"""The canonical key of models whose handles have several spellings: those of Kaggle and of Hugging Face."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tfimm_resolver.handles.kaggle import KaggleModel
 
 
 def canonical_key(scheme: str, host: str, path: str) -> str | None:
-    """The key of a model with several spellings; None for all others, and where the spelling is none."""
+    """Return the key that all spellings of a model share; None for other handles, and for a malformed one."""
     try:
         model = KaggleModel.parse(scheme, host, path) or HuggingFaceModel.parse(scheme, host, path)
-    except HandleError:  # it is told by who is asked for the model
+    except HandleError:  # raised again, and reported, by the source of the scheme
         return None
     return model.key if model else None

@@ -1,4 +1,4 @@
-"""Handles of models on Hugging Face, in all their spellings."""
+"""Parses handles of models on Hugging Face, in all their spellings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HuggingFaceModel:
     """A folder of a repository on Hugging Face.
 
     Attributes:
-        revision: a branch, a tag or a commit; empty for the default branch, which is called "main" in every repository.
+        revision: a branch, a tag or a commit; empty for the default branch, whose name is "main" in every repository.
         folder: empty for the whole repository.
     """
 
@@ -35,10 +35,10 @@ class HuggingFaceModel:
 
     @classmethod
     def parse(cls, scheme: str, host: str, path: str) -> HuggingFaceModel | None:
-        """What the parts of a handle name; None if they name no model on Hugging Face.
+        """Return the model that the parts of a handle name; None for another scheme, host or kind of page.
 
         Raises:
-            HandleError: if they should, and do not.
+            HandleError: if the handle is one of Hugging Face, and malformed.
         """
         if scheme == "hf":
             found = _AFTER_OWNER.fullmatch(path)
@@ -51,19 +51,19 @@ class HuggingFaceModel:
         is_named = found is not None and owner not in _NOT_OWNERS and all(map(_is_name, (owner, found["model"])))
         is_empty = found is not None and found["revision"] == ""
         if found is None or not is_named or is_empty or (revision and not is_ref(revision)) or not _is_inside(folder):
-            place = f"{scheme}://{host}{path}"
-            raise HandleError(f'"{place}" names no model on Hugging Face', fix=f"Write {HUGGING_FACE_FORM}.")
+            text = f"{scheme}://{host}{path}"
+            raise HandleError(f'"{text}" does not name a model on Hugging Face', fix=f"Write {HUGGING_FACE_FORM}.")
         if COMMIT.fullmatch(revision.lower()):
             revision = revision.lower()
         return cls(owner, found["model"], "" if revision == _DEFAULT_BRANCH else revision, folder)
 
-    def at(self, commit: str) -> HuggingFaceModel:
-        """The same at another revision."""
-        return replace(self, revision=commit)
+    def with_revision(self, revision: str) -> HuggingFaceModel:
+        """Return the same model at another revision."""
+        return replace(self, revision=revision)
 
     @property
-    def is_fixed(self) -> bool:
-        """Whether it is always the same: the revision is a whole commit."""
+    def is_immutable(self) -> bool:
+        """Whether the model can never change: the revision is a full commit hash."""
         return COMMIT.fullmatch(self.revision) is not None
 
     @property
@@ -77,7 +77,7 @@ class HuggingFaceModel:
 
 
 def _is_name(text: str) -> bool:
-    """https://huggingface.co/docs/hub/repositories-getting-started, as huggingface_hub checks it."""
+    """Whether huggingface_hub accepts the name (https://huggingface.co/docs/hub/repositories-getting-started)."""
     return _REPOSITORY_NAME.fullmatch(text) is not None and "--" not in text and ".." not in text
 
 

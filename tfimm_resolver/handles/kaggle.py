@@ -1,4 +1,4 @@
-"""Handles of models on Kaggle, and the page that stands for all their spellings."""
+"""Parses handles of models on Kaggle, in all their spellings; the URL of a model's page is its key."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _OLD_FORM = re.compile(r"([^/]+/[^/]+)/frameworks/([^/]+)/variations/([^/]+)(?:/
 
 
 def framework_key(text: str) -> str:
-    """What all spellings of a framework's name have in common; Kaggle takes each of them."""
+    """Return what all spellings of a framework's name have in common; Kaggle accepts each of them."""
     return re.sub("[_-]", "", text).lower()
 
 
 @dataclass(frozen=True, slots=True)
 class KaggleModel:
-    """A model on Kaggle; without a version it is whatever version is the newest.
+    """A model on Kaggle; without a version, the newest one.
 
     Attributes:
-        framework: in Kaggle's own spelling, if it is one that was known in November 2026.
+        framework: in Kaggle's own spelling, if it was known in November 2026.
     """
 
     owner: str
@@ -41,10 +41,10 @@ class KaggleModel:
 
     @classmethod
     def parse(cls, scheme: str, host: str, path: str) -> KaggleModel | None:
-        """What the parts of a handle name; None if they name nothing of Kaggle's models.
+        """Return the model that the parts of a handle name; None for another scheme, host or kind of page.
 
         Raises:
-            HandleError: if they should, and do not.
+            HandleError: if the handle is one of Kaggle's models, and malformed.
         """
         if scheme == "kaggle":
             named = host + path
@@ -58,24 +58,24 @@ class KaggleModel:
         version = slugs.pop() if len(slugs) == 5 else None
         is_named = len(slugs) == 4 and all(map(_SLUG.fullmatch, slugs)) and slugs[2] != "frameworks"
         if not is_named or (version is not None and not _VERSION.fullmatch(version)):
-            place = f"kaggle://{named}" if scheme == "kaggle" else f"{scheme}://{host}{path}"
-            raise HandleError(f'"{place}" names no variation of a model on Kaggle', fix=f"Write {KAGGLE_FORM}.")
+            text = f"kaggle://{named}" if scheme == "kaggle" else f"{scheme}://{host}{path}"
+            raise HandleError(f'"{text}" does not name a variation of a model on Kaggle', fix=f"Write {KAGGLE_FORM}.")
         owner, model, framework, variation = slugs
         known = {framework_key(name): name for name in _FRAMEWORKS}
         framework = known.get(framework_key(framework), framework)
         return cls(owner, model, framework, variation, None if version is None else int(version))
 
-    def at(self, version: int | None) -> KaggleModel:
-        """The same in another version."""
+    def with_version(self, version: int | None) -> KaggleModel:
+        """Return the same model in another version."""
         return replace(self, version=version)
 
     @property
     def path(self) -> str:
-        """As it stands in addresses on Kaggle, behind ``models/``."""
+        """The part of Kaggle's URLs after ``models/``."""
         version = "" if self.version is None else f"/{self.version}"
         return f"{self.owner}/{self.model}/{self.framework}/{self.variation}{version}"
 
     @property
     def key(self) -> str:
-        """The page of the model, as a browser shows its address: tensorflow_hub is given it, too, and shares its copy."""
+        """The URL of the model's page: users pass it to tensorflow_hub, too, so that both share one copy."""
         return f"{KAGGLE_PAGES}/{self.path}"

@@ -1,4 +1,4 @@
-"""One request and its answer: sessions, retries, credentials, mirrors, errors."""
+"""One HTTP request and its response: sessions, retries, credentials, mirrors, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a place on the web is reached: at which address, and with whose credentials."""
+"""The base URL of a service, and the credentials to send to it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tfimm_resolver.errors import HandleError
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who asks.
+    """An Authorization header and where it was configured.
 
     Attributes:
-        source: the variable or file that says so; fit for messages.
+        source: the variable or file that holds the credentials; safe to show in messages.
         authorization: the value of the header; a secret.
     """
 
@@ -24,21 +24,21 @@ class Credentials:
 
     @classmethod
     def basic(cls, source: str, name: str, password: str) -> Credentials:
-        """By name and password (RFC 7617)."""
+        """Encode a name and a password for Basic authentication (RFC 7617)."""
         return cls(source, "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode())
 
 
 def base_url_from_env(variable: str, default: str) -> str:
-    """The address that a variable says, or else the default one; the host in small letters, no slash at the end.
+    """Return the base URL in an environment variable, or the default; host in lower case, without a trailing slash.
 
     Raises:
-        HandleError: if it is no http or https address of a host, or holds more, such as credentials.
+        HandleError: if it is not the http or https URL of a host, or contains credentials, a query or a fragment.
     """
     try:
         parts = urlsplit(os.environ.get(variable) or default)
-        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # no number raises
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # a bad port raises
     except ValueError:
-        is_sound = False
-    if not is_sound or "@" in parts.netloc or parts.query or parts.fragment:
-        raise HandleError(f"{variable} is no address of a host", fix="Write https://HOST, and no credentials.")
+        is_valid = False
+    if not is_valid or "@" in parts.netloc or parts.query or parts.fragment:
+        raise HandleError(f"{variable} is not the base URL of a host", fix="Write https://HOST, without credentials.")
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"

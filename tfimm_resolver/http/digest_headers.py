@@ -1,4 +1,4 @@
-"""Hashes that a server states for what it sends, and whether the bytes that came have them."""
+"""Digests that a server states in response headers, and the check of the received bytes against them."""
 
 from __future__ import annotations
 
@@ -21,56 +21,54 @@ class _Digest(Protocol):
 
 
 class ServerDigests:
-    """What was promised of a body. A promise that cannot be read is no promise (RFC 9530, 2: "MAY ignore")."""
+    """The digests that response headers state for a body. Malformed ones are ignored (RFC 9530, 2: "MAY ignore")."""
 
-    def __init__(self, headers: Mapping[str, str], *, is_whole: bool) -> None:
-        """``is_whole``: the answer was a 200, whose Content-MD5 speaks of the whole body."""
-        self._promised = {
-            (field, name): value for field, name, value in _parse_digest_headers(headers, is_whole) if value is not None
+    def __init__(self, headers: Mapping[str, str], *, is_complete: bool) -> None:
+        """``is_complete``: the status was 200, so that Content-MD5 covers the complete body."""
+        self._expected = {
+            (field, name): value for field, name, value in _parse_digest_headers(headers, is_complete) if value is not None
         }
-        self._digests: dict[str, _Digest] = {name: _new(name) for _, name in self._promised}
+        self._digests: dict[str, _Digest] = {name: _make_digest(name) for _, name in self._expected}
 
     def __bool__(self) -> bool:
-        """Whether there is any promise."""
-        return bool(self._promised)
+        """Whether the server stated any digest."""
+        return bool(self._expected)
 
-    def update(self, piece: bytes) -> None:
-        """The next bytes of the body."""
+    def update(self, chunk: bytes) -> None:
+        """Hash the next bytes of the body."""
         for digest in self._digests.values():
-            digest.update(piece)
+            digest.update(chunk)
 
-    def check(self, place: str) -> None:
-        """Compare, once all bytes came.
+    def check(self, url: str) -> None:
+        """Compare the digests, once all bytes of the body at ``url`` have been hashed.
 
         Raises:
             IntegrityError: if one differs.
         """
-        for (header, name), promised in self._promised.items():
-            came = self._digests[name].digest()
-            if came != promised:
+        for (header, name), expected in self._expected.items():
+            actual = self._digests[name].digest()
+            if actual != expected:
                 raise IntegrityError(
-                    f"{place} sent other bytes than its header {header} promises:"
-                    f"\n  came     {name} {came.hex()}\n  promised {name} {promised.hex()}",
-                    fix="Nothing of it was kept. Try again; if it stays so, the copy at that place is damaged.",
+                    f"{url} sent bytes that do not match its {header} header:"
+                    f"\n  received {name} {actual.hex()}\n  expected {name} {expected.hex()}",
+                    fix="The download was discarded. Try again; if the error persists, the copy on that server is damaged.",
                 )
 
 
-def _parse_digest_headers(headers: Mapping[str, str], is_whole: bool) -> Iterator[tuple[str, str, bytes | None]]:
-    """Field, hash and value of every promise: RFC 9530, RFC 3230, RFC 1864 and Google Cloud Storage's own."""
-    is_stored_otherwise = headers.get("x-goog-stored-content-encoding", "identity") != headers.get(
-        "Content-Encoding", "identity"
-    )
-    for field in ("Repr-Digest", "Digest", *(() if is_stored_otherwise else ("x-goog-hash",))):
-        for said in headers.get(field, "").split(","):
-            algorithm, _, value = said.strip().partition("=")
+def _parse_digest_headers(headers: Mapping[str, str], is_complete: bool) -> Iterator[tuple[str, str, bytes | None]]:
+    """Yield field, algorithm and value of every digest: RFC 9530, RFC 3230, RFC 1864 and Google Cloud Storage's own header."""
+    is_transcoded = headers.get("x-goog-stored-content-encoding", "identity") != headers.get("Content-Encoding", "identity")
+    for field in ("Repr-Digest", "Digest", *(() if is_transcoded else ("x-goog-hash",))):
+        for entry in headers.get(field, "").split(","):
+            algorithm, _, value = entry.strip().partition("=")
             if name := _NAMES.get(algorithm.lower()):
                 yield field, name, _decode_digest(name, _unwrap_byte_sequence(value) if field == "Repr-Digest" else value)
-    if is_whole and "Content-MD5" in headers:
+    if is_complete and "Content-MD5" in headers:
         yield "Content-MD5", "md5", _decode_digest("md5", headers["Content-MD5"])
 
 
 def _unwrap_byte_sequence(value: str) -> str:
-    """A byte sequence of a structured field stands between colons (RFC 8941, 3.3.5)."""
+    """Strip the colons around a byte sequence of a structured field (RFC 8941, 3.3.5)."""
     return value[1:-1] if re.fullmatch(":[^:]+:", value) else ""
 
 
@@ -82,7 +80,7 @@ def _decode_digest(name: str, value: str) -> bytes | None:
     return decoded if len(decoded) == _LENGTHS[name] else None
 
 
-def _new(name: str) -> _Digest:
+def _make_digest(name: str) -> _Digest:
     if name == "crc32c":
         import google_crc32c
 

@@ -1,4 +1,4 @@
-"""What an answer, or the lack of one, means, in the errors of this package."""
+"""Translates HTTP statuses and errors of the HTTP library into the errors of this package, without secrets."""
 
 from __future__ import annotations
 
@@ -22,118 +22,120 @@ from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, Offlin
 from tfimm_resolver.http import hosts
 
 _BODY_START_BYTES = 300
-_SECRET = ("OriginBoundAuth", "Proxy-OriginBoundAuth", "Cookie")
+_SECRET_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie")
 _RETRYABLE_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 _FIXES = {
-    401: "The place wants credentials: check the handle, and netrc or the token for that host.",
-    403: "The place refuses: check the handle, its access rights, and whether a signed URL has run out.",
+    401: "The server requires credentials: check the handle, and netrc or the token for that host.",
+    403: "The server denies access: check the handle, its access rights, and whether a signed URL has expired.",
     404: "Check the spelling of the handle and its version.",
     410: "The model was taken down: look for a newer version.",
-    429: "The place is asked too often: try again later, or with TFIMM_RESOLVER_CONNECTIONS=1.",
+    429: "Rate limited: try again later, or with TFIMM_RESOLVER_CONNECTIONS=1.",
 }
 
 
-def raise_for_status(reply: requests.Response, asked: str) -> NoReturn:
-    """Raise what an answer means that is not the one hoped for, quoting its start; ``asked`` is the handle."""
-    start = "nothing that can be read"
-    with reply, contextlib.suppress(FetchError), map_http_errors(reply.url):
-        start = describe_prefix(reply.raw.read(_BODY_START_BYTES, decode_content=True))
-    place = redact_url(reply.url)
-    wait_s = _retry_after_s(reply)
-    raise _ERROR_BY_STATUS.get(reply.status_code, FetchError)(
-        f"{f'{asked}: ' if place != asked else ''}{place} answered {reply.status_code} {_printable(reply.reason)}: "
-        + _redact_body(start, reply),
-        fix=_FIXES.get(reply.status_code, "The fault is at that place: try again later."),
-        is_passing=reply.status_code in _RETRYABLE_STATUS,
-        status=reply.status_code,
-        retry_after_s=wait_s,
+def raise_for_status(response: requests.Response, handle: str) -> NoReturn:
+    """Raise the error for an unexpected HTTP status; the message names the handle and quotes the start of the body."""
+    start = "an unreadable body"
+    with response, contextlib.suppress(FetchError), map_http_errors(response.url):
+        start = describe_prefix(response.raw.read(_BODY_START_BYTES, decode_content=True))
+    url = redact_url(response.url)
+    raise _ERROR_BY_STATUS.get(response.status_code, FetchError)(
+        f"{f'{handle}: ' if url != handle else ''}{url} answered {response.status_code} {_make_printable(response.reason)}: "
+        + _redact_body(start, response),
+        fix=_FIXES.get(response.status_code, "Server error: try again later."),
+        is_passing=response.status_code in _RETRYABLE_STATUS,
+        status=response.status_code,
+        retry_after_s=_parse_retry_after(response),
     )
 
 
 def redact_url(url: str) -> str:
-    """A URL without userinfo, query and fragment."""
+    """Return a URL without userinfo, query and fragment."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 @contextlib.contextmanager
 def map_http_errors(url: str) -> Iterator[None]:
-    """The one place where errors of the HTTP library become ours."""
+    """Translate errors of the HTTP library, raised while ``url`` is requested or read, into errors of this package."""
     try:
         yield
     except ResolverError:
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        # The library's own texts show the query, which may be a signature.
-        raise _translation(error, redact_url(url)) from (None if "?" in url else error)
+        # The library's own messages show the query, which may be a signature.
+        raise _translate(error, redact_url(url)) from (None if "?" in url else error)
 
 
-def _translation(error: Exception, place: str) -> ResolverError:
+def _translate(error: Exception, url: str) -> ResolverError:
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
         connect_s, read_s = settings.timeouts_s()
         if isinstance(error, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
-            text, variable = f"{place} took no connection for {connect_s:g} s", "TFIMM_RESOLVER_CONNECT_TIMEOUT_S"
+            text, variable = f"{url} accepted no connection within {connect_s:g} s", "TFIMM_RESOLVER_CONNECT_TIMEOUT_S"
         else:
-            text, variable = f"{place} sent nothing for {read_s:g} s", "TFIMM_RESOLVER_READ_TIMEOUT_S"
+            text, variable = f"{url} sent no data for {read_s:g} s", "TFIMM_RESOLVER_READ_TIMEOUT_S"
         return TransferTimeoutError(text, fix=f"Try again, or set {variable} higher.", is_passing=True)
     if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and the like
-        return FetchError(f"{place} has no host that can be asked, or redirects to no http or https address")
+        return FetchError(f"{url} is not a valid http or https URL, or redirects to one that is not")
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE" not in str(error):
         return FetchError(
-            f"{place} does not speak TLS as it should: {_reason(error)}", fix="Check that it serves https at that port."
+            f"{url}: the TLS handshake failed: {_reason(error)}", fix="Check that the server speaks https on that port."
         )
     if isinstance(error, requests.exceptions.SSLError):
         return FetchError(
-            f"{place} shows no certificate that is trusted by {_certificates()[1]}: {_reason(error)}",
+            f"{url} has no certificate that is trusted by {choose_ca_bundle()[1]}: {_reason(error)}",
             fix="Set REQUESTS_CA_BUNDLE to the right CA bundle.",
         )
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)) or _is_reset(error):
-        return FetchError(f"{place} broke off: {_reason(error)}", fix="Try again.", is_passing=True)
+        return FetchError(f"{url}: the connection broke: {_reason(error)}", fix="Try again.", is_passing=True)
     if isinstance(error, requests.exceptions.ProxyError):
         return OfflineError(
-            f"{place} is out of reach through the proxy: {_reason(error)}",
+            f"{url} cannot be reached through the proxy: {_reason(error)}",
             fix="Check http_proxy and https_proxy.",
             is_passing=True,
         )
-    if isinstance(_certificates()[0], str) and _certificates()[0] in str(error):
+    if isinstance(choose_ca_bundle()[0], str) and choose_ca_bundle()[0] in str(error):
         return FetchError(
-            f"{place} cannot be asked: {_certificates()[1]} cannot be read: {_reason(error)}", fix="Mend or unset it."
+            f"{url} cannot be requested: {choose_ca_bundle()[1]} cannot be read: {_reason(error)}", fix="Correct or unset it."
         )
     if isinstance(error, requests.ConnectionError):
         return OfflineError(
-            f"{place} is out of reach: {_reason(error)}", fix="Check the network and the proxy.", is_passing=True
+            f"{url} cannot be reached: {_reason(error)}", fix="Check the network and the proxy.", is_passing=True
         )
-    return FetchError(f"{place} could not be read: {_reason(error)}")
+    return FetchError(f"{url} could not be read: {_reason(error)}")
 
 
 def _is_reset(error: BaseException) -> bool:
-    """Whether the peer, or a proxy, took the connection and dropped it before it answered."""
-    return isinstance(_innermost(error), ConnectionResetError)  # http.client.RemoteDisconnected is one
+    """Whether the server, or a proxy, accepted the connection and dropped it before it responded."""
+    return isinstance(_find_innermost(error), ConnectionResetError)  # http.client.RemoteDisconnected is one
 
 
-def _innermost(error: BaseException) -> BaseException:
+def _find_innermost(error: BaseException) -> BaseException:
     while inner := next((arg for arg in (getattr(error, "reason", None), *error.args) if isinstance(arg, Exception)), None):
         error = inner
     return error
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost reason, without the addresses of Python objects that urllib3 puts into its messages."""
-    return re.split(r"[>)]: ", str(_innermost(error)))[-1]
+    """Return the innermost reason, without the addresses of Python objects that urllib3 puts into its messages."""
+    return re.split(r"[>)]: ", str(_find_innermost(error)))[-1]
 
 
-def _retry_after_s(reply: requests.Response) -> float | None:
-    """Retry-After in seconds, from either of its forms (RFC 9110, 10.2.3)."""
+def _parse_retry_after(response: requests.Response) -> float | None:
+    """Return the Retry-After delay in seconds, from a number or a date (RFC 9110, 10.2.3); None without that header."""
     with contextlib.suppress(urllib3.exceptions.InvalidHeader, OverflowError):
         reader = urllib3.Retry()
-        reader.retry_after_max = math.inf  # type: ignore[assignment]  # how long is too long, we decide
-        return reader.parse_retry_after(reply.headers["Retry-After"]) if "Retry-After" in reply.headers else None
+        reader.retry_after_max = math.inf  # type: ignore[assignment]  # RetryPolicy sets the limit
+        return reader.parse_retry_after(response.headers["Retry-After"]) if "Retry-After" in response.headers else None
     return None
 
 
-def _certificates() -> tuple[Any, str]:
-    """What requests' ``verify`` takes, and its name. requests itself knows REQUESTS_CA_BUNDLE, but not SSL_CERT_FILE."""
+def choose_ca_bundle() -> tuple[Any, str]:
+    """Return the value for requests' ``verify``, and its name for messages.
+
+    requests itself reads REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, but not SSL_CERT_FILE.
+    """
     if not settings.is_tls_verified():
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return False, "TFHUB_DISABLE_CERT_VALIDATION"
@@ -143,24 +145,24 @@ def _certificates() -> tuple[Any, str]:
     return True, f"the bundle of certifi ({certifi.where()})"
 
 
-def _redact_body(text: str, reply: requests.Response) -> str:
-    """What a server says, without the values of queries and of headers that are nobody's business, which some echo."""
-    for asked in (reply, *reply.history):
-        values = [value for _, value in parse_qsl(urlsplit(asked.url).query)]
-        for name in (*hosts.headers(asked.url), *_SECRET):
-            values += str(asked.request.headers.get(name, "")).split()
-        for value in (*values, *filter(None, map(_plain, values))):
+def _redact_body(text: str, response: requests.Response) -> str:
+    """Remove the values of queries and secret headers from the text of a body: some servers echo them."""
+    for hop in (response, *response.history):
+        values = [value for _, value in parse_qsl(urlsplit(hop.url).query)]
+        for name in (*hosts.get_headers(hop.url), *_SECRET_HEADERS):
+            values += str(hop.request.headers.get(name, "")).split()
+        for value in (*values, *filter(None, map(_decode_password, values))):
             text = text.replace(value, "…") if len(value) > 5 else text
     return text
 
 
-def _plain(value: str) -> str:
-    """The password of a Basic authorization, which some echo decoded."""
+def _decode_password(value: str) -> str:
+    """Return the password of a Basic authorization, which some servers echo decoded."""
     try:
         return base64.b64decode(value, validate=True).decode().partition(":")[2]
     except ValueError:
         return ""
 
 
-def _printable(text: str) -> str:
+def _make_printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text or "")

@@ -1,4 +1,4 @@
-"""What one host is sent, and no other: tokens and headers, from a file of the user's."""
+"""Tokens and headers that are sent to one host only, from the user's hosts.toml."""
 
 from __future__ import annotations
 
@@ -26,83 +26,84 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[\x21-\x7e]+([ \t]+[\x21-\x7e]+)*")
 _RESERVED_HEADERS = ("accept-encoding", "connection", "content-length", "host", "if-range", "range", "transfer-encoding")
 _KEYS = ("token", "token_variable", "headers")
-_FORM = 'A host is a table: ["models.example.org"], or with its port; in it token or token_variable, and headers.'
+_FIX = 'Write a table per host, such as ["models.example.org"] or with its port, with token or token_variable, and headers.'
 
 Headers = Mapping[str, Callable[[], str]]
-"""The value is asked for when it is sent, since it may be a variable's."""
+"""Values are callables: one that comes from a variable is read when it is sent."""
 
 
-def headers(url: str) -> dict[str, str]:
-    """What the host of ``url`` is sent, as the file says for it and its port; https's own port need not be said.
+def get_headers(url: str) -> dict[str, str]:
+    """Return the headers that hosts.toml has for the host and port of ``url``; the default port of https may be omitted.
 
     Raises:
-        HandleError: if the file, or what it says of that host, cannot be read.
+        HandleError: if the file cannot be read, or its entry is not valid.
     """
-    place, is_said = settings.hosts_file()
+    path, is_explicit = settings.hosts_file()
     try:
-        status = os.stat(place)
+        status = os.stat(path)
     except OSError as error:
-        # Into another user's home, which HOME names after su or sudo, one may not even look.
-        if is_said or not isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
+        # After su or sudo, HOME may name another user's home, which is not readable.
+        if is_explicit or not isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
             raise HandleError(
-                f"{place} cannot be read: {error.strerror}", fix=f"Mend or unset {settings.HOSTS_FILE}."
+                f"{path} cannot be read: {error.strerror}", fix=f"Correct or unset {settings.HOSTS_FILE}."
             ) from error
         return {}
-    known = _read(place, status.st_mtime_ns, status.st_size, status.st_mode)
+    entries = _read(path, status.st_mtime_ns, status.st_size, status.st_mode)
     parts = urlsplit(url)
     host, port = parts.netloc.rpartition("@")[2].lower(), _PORTS.get(parts.scheme, "")
     bare = host.removesuffix(port)
-    is_port_said = ":" in bare.rpartition("]")[2]
-    # Over http anybody on the way may read it, and send others there: who wants that writes the port.
-    said = known.get(bare + port) or (known.get(bare) if parts.scheme != "http" or is_port_said else None) or {}
-    return {name: value() for name, value in said.items()}
+    has_other_port = ":" in bare.rpartition("]")[2]
+    # Over http anyone on the network path can read the headers, or redirect to http: only an explicit port allows that.
+    entry = entries.get(bare + port) or (entries.get(bare) if parts.scheme != "http" or has_other_port else None) or {}
+    return {name: value() for name, value in entry.items()}
 
 
 @functools.lru_cache(maxsize=8)
-def _read(place: str, _: int, __: int, mode: int) -> dict[str, Headers]:
-    """Every host of the file, read anew when it has changed."""
+def _read(path: str, _: int, __: int, mode: int) -> dict[str, Headers]:
+    """Parse the file; cached until its size, mode or time of change differs."""
     try:
-        with open(place, "rb") as file:
-            facts = tomllib.load(file)
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
     except OSError as error:
-        raise HandleError(f"{place} cannot be read: {error.strerror}", fix="Mend its permissions.") from error
-    except ValueError as error:  # no TOML, no UTF-8; it shows nothing of the file but the line's number
-        raise HandleError(f"{place} is no TOML: {error}", fix=_FORM) from error
-    known = {host.lower(): _parse_host_entry(place, host, said) for host, said in facts.items()}
-    if os.name == "posix" and mode & 0o077 and any({"token", "headers"} & {*said} for said in facts.values()):
-        log.warning("%s holds what others should not read, and they may: chmod 600 it", place)
-    return known
+        raise HandleError(f"{path} cannot be read: {error.strerror}", fix="Correct its permissions.") from error
+    except ValueError as error:  # not TOML, or not UTF-8; the message has a line number, and no content of the file
+        raise HandleError(f"{path} is not valid TOML: {error}", fix=_FIX) from error
+    entries = {host.lower(): _parse_host_entry(path, host, table) for host, table in tables.items()}
+    if os.name == "posix" and mode & 0o077 and any({"token", "headers"} & {*table} for table in tables.values()):
+        log.warning("%s has a token or headers, and other users can read it: chmod 600 it", path)
+    return entries
 
 
-def _parse_host_entry(place: str, host: str, said: Any) -> Headers:
-    """What the file says of one host; no error shows a value."""
-    where = f"{place}, {host.rpartition('@')[2]!r}"
+def _parse_host_entry(path: str, host: str, table: Any) -> Headers:
+    """Return the headers for one host; errors never show a value."""
+    where = f"{path}, {host.rpartition('@')[2]!r}"
     if "/" in host or "@" in host:
-        raise HandleError(f"{where}: a host is written without scheme, user and path", fix=_FORM)
-    wrong = [key for key in said if key not in _KEYS] if isinstance(said, dict) else ["no table"]
-    if wrong:
-        raise HandleError(f"{where}: unknown key {wrong[0]!r}", fix=_FORM)
-    given = said.get("headers", {})
-    if not isinstance(given, dict) or not {type(value) for value in given.values()} <= {str}:
-        raise HandleError(f"{where}: headers are no table of texts", fix=_FORM)
-    for name, value in given.items():
+        raise HandleError(f"{where}: write the host without scheme, user and path", fix=_FIX)
+    if not isinstance(table, dict):
+        raise HandleError(f"{where}: this is not a table", fix=_FIX)
+    if unknown := [key for key in table if key not in _KEYS]:
+        raise HandleError(f"{where}: unknown key {unknown[0]!r}", fix=_FIX)
+    extra = table.get("headers", {})
+    if not isinstance(extra, dict) or not {type(value) for value in extra.values()} <= {str}:
+        raise HandleError(f"{where}: headers is not a table of strings", fix=_FIX)
+    for name, value in extra.items():
         if not _NAME.fullmatch(name) or name.lower() in _RESERVED_HEADERS or not _VALUE.fullmatch(value):
-            raise HandleError(f"{where}: the header {name!r} cannot be sent, or its value cannot", fix=_FORM)
-    found: dict[str, Callable[[], str]] = {name: functools.partial(str, value) for name, value in given.items()}
-    tokens = [key for key in ("token", "token_variable") if key in said]
-    if len(tokens) > 1 or (tokens and "authorization" in map(str.lower, given)):
-        raise HandleError(f"{where}: of token, token_variable and an Authorization header only one can be sent", fix=_FORM)
+            raise HandleError(f"{where}: the header {name!r} may not be set, or its value is not valid", fix=_FIX)
+    headers: dict[str, Callable[[], str]] = {name: functools.partial(str, value) for name, value in extra.items()}
+    tokens = [key for key in ("token", "token_variable") if key in table]
+    if len(tokens) > 1 or (tokens and "authorization" in map(str.lower, extra)):
+        raise HandleError(f"{where}: use only one of token, token_variable and an Authorization header", fix=_FIX)
     if tokens:
-        token = said[tokens[0]]
+        token = table[tokens[0]]
         if not isinstance(token, str) or not token:
-            raise HandleError(f"{where}: {tokens[0]} is no text", fix=_FORM)
-        found["Authorization"] = functools.partial(_bearer, where, token, tokens == ["token_variable"])
-    return found
+            raise HandleError(f"{where}: {tokens[0]} is not a string, or is empty", fix=_FIX)
+        headers["Authorization"] = functools.partial(_make_bearer, where, token, tokens == ["token_variable"])
+    return headers
 
 
-def _bearer(where: str, text: str, is_variable: bool) -> str:
+def _make_bearer(where: str, text: str, is_variable: bool) -> str:
     token = os.environ.get(text, "").strip() if is_variable else text
     if not _VALUE.fullmatch(token):
         name = f"the variable {text!r}" if is_variable else "token"
-        raise HandleError(f"{where}: {name} is not set, or holds what no header can", fix=_FORM)
+        raise HandleError(f"{where}: {name} is not set, or has characters that a header cannot hold", fix=_FIX)
     return f"Bearer {token}"

@@ -1,4 +1,4 @@
-"""Where to ask instead of a URL's own host: ``$TFIMM_RESOLVER_MIRRORS``, in the grammar of Go's GOPROXY."""
+"""Rewrites URLs to mirrors and tries one after the other: ``$TFIMM_RESOLVER_MIRRORS``, in the grammar of Go's GOPROXY."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ log = logging.getLogger("tfimm_resolver")
 
 DIRECT, OFF = "direct", "off"
 _FILE = "file://"
-_PLACE = re.compile(r"\{([^{}]*)\}")
-_FIX = "It has to be a list as of https://mirror.example.org,direct: README's chapter on mirrors tells its grammar."
-_STOP_FIX = f"Behind a comma, {settings.MIRRORS} goes on to the next place after 404 and 410 only; behind | after any error."
-_OFF_FIX = "Change it, or bring a copy and say where it is: set_model_cache(handle, path)."
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_FIX = "Write a list such as https://mirror.example.org,direct: the README's section on mirrors describes the grammar."
+_STOP_FIX = (
+    f"In {settings.MIRRORS} a comma continues with the next entry only after 404 and 410; use | to continue after any error."
+)
+_OFF_FIX = "Change it, or register a local copy: set_model_cache(handle, path)."
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """One place of the list.
+    """One entry of the list.
 
     Attributes:
-        template: of addresses, with ``{host}`` and ``{path}``; or ``direct``, or ``off``.
-        is_any_error: whether the next place is asked after any error, not only where this one has nothing.
+        template: a URL with ``{host}`` and ``{path}``; or ``direct``, or ``off``.
+        is_any_error: try the next entry after any error, not only after 404 and 410.
     """
 
     template: str
     is_any_error: bool = False
 
-    def address(self, url: str, *, is_archive: bool = True) -> str:
-        """Where this mirror has what lies at ``url``, an archive as a rule; userinfo stays behind, a query goes along.
+    def rewrite(self, url: str, *, is_archive: bool = True) -> str:
+        """Return the URL at this mirror for ``url``, without userinfo, with the query.
 
         Raises:
-            HandleError: if the path could climb out of the mirror.
+            HandleError: if the path could leave the mirror's directory.
         """
         if self.template == DIRECT:
             return url
@@ -49,158 +51,158 @@ class Mirror:
         host, path = parts.netloc.rpartition("@")[2], parts.path.lstrip("/")
         names = re.split(r"[/\\]", unquote(f"{host}/{path}"))
         if not {".", ".."}.isdisjoint(names) or any(not name.isprintable() for name in names):
-            raise HandleError(f"{_public(url)!r} has a path that does not stay inside a mirror")
+            raise HandleError(f"{_redact(url)!r} has a path that would leave the mirror's directory")
         if self.is_local and is_archive and not path.lower().endswith(ARCHIVE_SUFFIXES):
-            path += ".tar.gz"  # google/nnlm/2 may stand beside google/nnlm/2/...: a file cannot
-        address = self.template.replace("{host}", host).replace("{path}", path)
+            path += ".tar.gz"  # a handle google/nnlm/2 may exist beside google/nnlm/2/...; a file may not
+        mirrored = self.template.replace("{host}", host).replace("{path}", path)
         if self.is_local or not parts.query:
-            return address
-        return f"{address}{'&' if '?' in address else '?'}{parts.query}"
+            return mirrored
+        return f"{mirrored}{'&' if '?' in mirrored else '?'}{parts.query}"
 
     @property
     def is_local(self) -> bool:
-        """Whether it lies on a disk of this machine."""
+        """Whether it is a directory on this machine."""
         return is_local(self.template)
 
 
-_DIRECTLY = (Mirror(DIRECT),)
+_ONLY_DIRECT = (Mirror(DIRECT),)
 
 
-def try_each(url: str, bring: Callable[[str], _Answer], *, is_archive: bool = True) -> _Answer:
-    """What ``bring`` gives for the first address of ``url``, in the order of the list, for which it raises no FetchError.
+def try_each(url: str, fetch: Callable[[str], _Result], *, is_archive: bool = True) -> _Result:
+    """Call ``fetch`` with the URL at each mirror, in the order of the list, until it succeeds; return its result.
 
     Raises:
-        HandleError: if the list cannot be read.
-        OfflineError: where the list says ``off``.
-        FetchError: of the last place asked, or the one that says most; its text tells of all of them.
+        HandleError: if the list is not valid.
+        OfflineError: where the list ends in ``off``.
+        FetchError: the most informative error of the mirrors; its message lists the others.
     """
     failures: list[tuple[Mirror, FetchError]] = []
-    places = parsed(settings.mirrors())
-    if places == _DIRECTLY:
-        return bring(url)
-    for mirror in places:
-        address = mirror.address(url, is_archive=is_archive)
+    mirrors = parse(settings.mirrors())
+    if mirrors == _ONLY_DIRECT:
+        return fetch(url)
+    for mirror in mirrors:
+        mirrored = mirror.rewrite(url, is_archive=is_archive)
         try:
             if mirror.template == OFF:
-                raise OfflineError(f"{_public(url)} is not to be fetched: {settings.MIRRORS} says off", fix=_OFF_FIX)
-            if mirror.is_local and _has_extra_query(url):  # the query may say which model it is, and a directory has but one
-                raise NotFoundError(f"{_public(url)} has a query, which a directory of archives cannot answer")
-            return bring(address)
+                raise OfflineError(f"{_redact(url)} may not be downloaded: {settings.MIRRORS} ends in off", fix=_OFF_FIX)
+            if mirror.is_local and _has_extra_query(url):  # the query may select the model, and a directory has only one
+                raise NotFoundError(f"{_redact(url)} has a query, which a directory of archives cannot answer")
+            return fetch(mirrored)
         except FetchError as error:
-            failures.append((mirror, _with_mirror_name(address, error) if mirror.template not in (DIRECT, OFF) else error))
+            failures.append((mirror, _add_mirror(mirrored, error) if mirror.template not in (DIRECT, OFF) else error))
             if not mirror.is_any_error and not isinstance(error, NotFoundError):
                 break
-            if mirror is not places[-1]:
+            if mirror is not mirrors[-1]:
                 level = logging.DEBUG if isinstance(error, NotFoundError) else logging.WARNING
-                log.log(level, "%s; asking the next place of %s", failures[-1][1].text, settings.MIRRORS)
+                log.log(level, "%s; trying the next entry of %s", failures[-1][1].text, settings.MIRRORS)
     try:
-        raise _select_error(failures, len(places))
+        raise _select_error(failures, len(mirrors))
     finally:
         failures.clear()  # an error's traceback holds this frame: together they would keep connections open
 
 
-def is_direct() -> bool:
-    """Whether a URL's own host may be asked at all."""
-    return any(mirror.template == DIRECT for mirror in parsed(settings.mirrors()))
+def is_direct_allowed() -> bool:
+    """Whether a URL's own host may be used at all."""
+    return any(mirror.template == DIRECT for mirror in parse(settings.mirrors()))
 
 
 def is_only_direct() -> bool:
-    """Whether no place but a URL's own host is asked."""
-    return parsed(settings.mirrors()) == _DIRECTLY
+    """Whether only a URL's own host is used, without mirrors."""
+    return parse(settings.mirrors()) == _ONLY_DIRECT
 
 
-def require_direct(asked: str) -> None:
-    """For what is asked past all mirrors, by another library: nothing, where the list does not end at the place itself.
+def require_direct(handle: str) -> None:
+    """Check that ``handle`` may be requested from its own host by another library, which knows no mirrors.
 
     Raises:
-        OfflineError: then.
+        OfflineError: if the list of mirrors does not contain ``direct``.
     """
-    if not is_direct():
-        raise OfflineError(f"{asked} is not to be fetched: {settings.MIRRORS} does not say direct", fix=_OFF_FIX)
+    if not is_direct_allowed():
+        raise OfflineError(f"{handle} may not be downloaded: {settings.MIRRORS} does not contain direct", fix=_OFF_FIX)
 
 
-def is_local(address: str) -> bool:
-    """Whether an address is that of a file on this machine."""
-    return address.startswith(_FILE)
+def is_local(url: str) -> bool:
+    """Whether a URL is a file on this machine."""
+    return url.startswith(_FILE)
 
 
-def local_path(address: str) -> str:
-    """The path of such a file."""
-    return unquote(urlsplit(address).path)
+def get_local_path(url: str) -> str:
+    """Return the path of a file:// URL."""
+    return unquote(urlsplit(url).path)
 
 
-def parsed(text: str) -> tuple[Mirror, ...]:
-    """Read a list; nothing means ``direct``.
+def parse(text: str) -> tuple[Mirror, ...]:
+    """Parse a list of mirrors; an empty text means ``direct``.
 
-    As Go reads GOPROXY (https://go.dev/ref/mod#goproxy-protocol and cmd/go/internal/modfetch/proxy.go): ``,`` goes on after
-    404 and 410, ``|`` after any error, nothing follows ``direct`` and ``off``, and a place without a scheme is one of https.
+    The grammar is that of GOPROXY (https://go.dev/ref/mod#goproxy-protocol and cmd/go/internal/modfetch/proxy.go): ``,``
+    continues after 404 and 410, ``|`` after any error, ``direct`` and ``off`` end the list, and https is the default scheme.
 
     Raises:
-        HandleError: if an entry is no URL, or none is left.
+        HandleError: if an entry is not a URL, or the list is empty.
     """
     if not text.strip():
-        return _DIRECTLY
-    found = tuple(_parse_entries(text))
-    if not found:
-        raise HandleError(f"{settings.MIRRORS} is {text!r}, and names no place", fix=_FIX)
-    return found
+        return _ONLY_DIRECT
+    mirrors = tuple(_parse_entries(text))
+    if not mirrors:
+        raise HandleError(f"{settings.MIRRORS} is {text!r}, which contains no mirror", fix=_FIX)
+    return mirrors
 
 
 def _parse_entries(text: str) -> Iterator[Mirror]:
     for entry, separator in re.findall(r"([^,|]+)([,|]?)", text):
-        place = entry.strip()
-        if place:
-            yield Mirror(place if place in (DIRECT, OFF) else _template(place), separator == "|")
-        if place in (DIRECT, OFF):
+        value = entry.strip()
+        if value:
+            yield Mirror(value if value in (DIRECT, OFF) else _make_template(value), separator == "|")
+        if value in (DIRECT, OFF):
             return
 
 
-def _template(place: str) -> str:
-    if "://" not in place and re.match(r"[^/]*[.:]", place):
-        place = f"https://{place}"
+def _make_template(url: str) -> str:
+    if "://" not in url and re.match(r"[^/]*[.:]", url):
+        url = f"https://{url}"
     try:
-        parts = urlsplit(place)
-        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # no number raises
-        # A query would stand before the path; a token belongs into hosts.toml.
-        is_right = is_right and (not parts.query or "{path}" in place)
-        is_right = is_right or (place.startswith(_FILE) and parts.netloc in ("", "localhost") and parts.path.startswith("/"))
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # a bad port raises
+        # Without {path} a query would come before the path; a token belongs in hosts.toml.
+        is_valid = is_valid and (not parts.query or "{path}" in url)
+        is_valid = is_valid or (url.startswith(_FILE) and parts.netloc in ("", "localhost") and parts.path.startswith("/"))
     except ValueError:
-        is_right = False
-    unknown = {*_PLACE.findall(place)} - {"host", "path"}
-    if not is_right or unknown or parts.fragment:
-        names = f" of unknown {', '.join(sorted(unknown))}" if unknown else ""
-        raise HandleError(f"{settings.MIRRORS} names{names} {_public(place)!r}, which is no place to ask", fix=_FIX)
-    if "{path}" in place:
-        return place
-    return place.rstrip("/") + ("/{path}" if "{host}" in place else "/{host}/{path}")
+        is_valid = False
+    unknown = {*_PLACEHOLDER.findall(url)} - {"host", "path"}
+    if not is_valid or unknown or parts.fragment:
+        reason = f" (unknown placeholder: {', '.join(sorted(unknown))})" if unknown else ""
+        raise HandleError(f"{settings.MIRRORS} contains {_redact(url)!r}, which is not a valid mirror{reason}", fix=_FIX)
+    if "{path}" in url:
+        return url
+    return url.rstrip("/") + ("/{path}" if "{host}" in url else "/{host}/{path}")
 
 
-def _with_mirror_name(address: str, error: FetchError) -> FetchError:
-    """The error, with the mirror's place in it: the handle alone does not tell who sent a page instead of a model."""
-    place = local_path(address) if is_local(address) else _public(address)
-    return error if place in error.text else error.retold(f"{place}: {error.text}")
+def _add_mirror(mirrored: str, error: FetchError) -> FetchError:
+    """Add the URL at the mirror to an error: the handle alone does not tell which server sent a page instead of a model."""
+    source = get_local_path(mirrored) if is_local(mirrored) else _redact(mirrored)
+    return error if source in error.text else error.with_message(f"{source}: {error.text}")
 
 
-def _select_error(failures: list[tuple[Mirror, FetchError]], places: int) -> FetchError:
-    """The error to raise, as Go chooses it: that of the place itself; else the last one that is not of a gap."""
+def _select_error(failures: list[tuple[Mirror, FetchError]], mirror_count: int) -> FetchError:
+    """Choose the error to raise as Go does: that of the URL's own host, else the last one that is not "not found"."""
     errors = [error for _, error in failures]
-    told = [error for error in errors if not isinstance(error, NotFoundError)] or errors
-    best = errors[-1] if failures[-1][0].template == DIRECT else told[-1]
+    serious = [error for error in errors if not isinstance(error, NotFoundError)] or errors
+    best = errors[-1] if failures[-1][0].template == DIRECT else serious[-1]
     others = dict.fromkeys(error.text for error in errors if error.text != best.text)
-    is_stopped = len(failures) < places
-    text = best.text + "".join(f"\n  asked, too: {other}" for other in others)
-    error = best.retold(text, "\n  ".join(filter(None, [best.fix, _STOP_FIX * is_stopped])))
+    has_stopped = len(failures) < mirror_count
+    text = best.text + "".join(f"\n  also tried: {other}" for other in others)
+    error = best.with_message(text, "\n  ".join(filter(None, [best.fix, _STOP_FIX * has_stopped])))
     error.__cause__ = best
     return error
 
 
 def _has_extra_query(url: str) -> bool:
-    """Whether a URL that names no archive has a query that is not ours, about the form of an answer."""
+    """Whether a URL that does not name an archive has a query other than tf-hub-format, which this package adds itself."""
     parts = urlsplit(url)
-    said = [part for part in parts.query.split("&") if part and not part.startswith("tf-hub-format=")]
-    return bool(said) and not parts.path.lower().endswith(ARCHIVE_SUFFIXES)
+    extra = [part for part in parts.query.split("&") if part and not part.startswith("tf-hub-format=")]
+    return bool(extra) and not parts.path.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def _public(url: str) -> str:
-    """A URL without userinfo and query, of whatever text."""
+def _redact(url: str) -> str:
+    """Remove userinfo and query from any text that may be a URL."""
     return re.sub(r"://[^/?#]*@", "://", url).partition("?")[0]

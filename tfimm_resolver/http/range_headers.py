@@ -1,4 +1,4 @@
-"""What an answer says of the bytes that it holds: which they are of how many, and of which version of the body."""
+"""Reads Content-Range, and the validator that identifies a version of a body."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from email.utils import parsedate_to_datetime
 
 import requests
 
-_DATE_IS_STRONG_S = 60  # before that, the body might have changed again within the same second
+_STRONG_DATE_AGE_S = 60  # a younger date is weak: the body may have changed again within the same second
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
 class ContentRange:
-    """Which bytes an answer holds, ``stop`` not included, and of how many."""
+    """The bytes from ``start`` up to, not including, ``stop`` of a body of ``size_bytes``."""
 
     start: int
     stop: int
     size_bytes: int
 
 
-def content_range(reply: requests.Response) -> ContentRange | None:
-    """What an answer 206 says that it holds; None for any other, and for what cannot be read."""
-    said = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", "").strip())
-    if reply.status_code != 206 or not said:
+def parse_content_range(response: requests.Response) -> ContentRange | None:
+    """Return the range that a 206 response holds; None for any other status, and for a malformed header."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    if response.status_code != 206 or not match:
         return None
-    return ContentRange(int(said[1]), int(said[2]) + 1, int(said[3]))
+    return ContentRange(int(match[1]), int(match[2]) + 1, int(match[3]))
 
 
-def strong_validator(reply: requests.Response) -> str | None:
-    """What tells this body from a later one, byte for byte (RFC 9110, 8.8): a strong ETag, or a date that is old enough."""
-    mark = reply.headers.get("ETag")
-    if mark:
-        return None if mark.startswith("W/") else mark
-    date = reply.headers.get("Last-Modified")
+def get_strong_validator(response: requests.Response) -> str | None:
+    """Return the strong validator of a body (RFC 9110, 8.8): a strong ETag, or a Last-Modified date that is old enough."""
+    etag = response.headers.get("ETag")
+    if etag:
+        return None if etag.startswith("W/") else etag
+    date = response.headers.get("Last-Modified")
     try:
-        age = parsedate_to_datetime(reply.headers["Date"]) - parsedate_to_datetime(date or "")
+        age = parsedate_to_datetime(response.headers["Date"]) - parsedate_to_datetime(date or "")
     except (KeyError, ValueError, TypeError):
         return None
-    return date if age.total_seconds() >= _DATE_IS_STRONG_S else None
+    return date if age.total_seconds() >= _STRONG_DATE_AGE_S else None

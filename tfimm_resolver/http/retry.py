@@ -1,4 +1,4 @@
-"""When a failed request is repeated, and after how long."""
+"""Retries with exponential backoff and jitter."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _Result = TypeVar("_Result")
 
 
 class RestartDownloadError(Exception):
-    """What came is of no use, and the whole has to be asked for again.
+    """The received bytes are useless: the download has to start over from byte 0.
 
     Attributes:
-        error: what to say if that does not help either.
-        is_plain: ask without ranges.
-        has_changed: another version of the body was met.
-        came_bytes: how much had come.
+        error: what to raise if that fails, too.
+        without_ranges: start over with one plain request instead of range requests.
+        has_changed: the server has another version of the body by now.
+        received_bytes: how much had been received.
     """
 
     def __init__(
@@ -36,73 +36,78 @@ class RestartDownloadError(Exception):
         text: str,
         *,
         cause: FetchError | None = None,
-        is_plain: bool = False,
+        without_ranges: bool = False,
         has_changed: bool = False,
-        came_bytes: int = 0,
+        received_bytes: int = 0,
     ) -> None:
         super().__init__(text)
         self.error = cause or FetchError(text, fix="Try again.", is_passing=True)
-        self.is_plain, self.has_changed, self.came_bytes = is_plain, has_changed, came_bytes
+        self.without_ranges, self.has_changed, self.received_bytes = without_ranges, has_changed, received_bytes
 
 
-def retry(deed: Callable[[], _Result]) -> _Result:
-    """What a deed gives, which is done again after a failure that may pass.
+def retry(request: Callable[[], _Result]) -> _Result:
+    """Call ``request`` until it succeeds, and return its result.
 
     Raises:
-        FetchError: what the last try raised.
+        FetchError: the error of the last try, if it is not transient or there were too many.
     """
-    tries = RetryPolicy()
+    policy = RetryPolicy()
     while True:
         try:
-            return deed()
+            return request()
         except FetchError as error:
-            tries.after(error)
+            policy.sleep_or_raise(error)
 
 
 class RetryPolicy:
-    """Counts failures in a row; any real progress between two of them begins the count anew."""
+    """Counts consecutive failures; real progress between two of them resets the count."""
 
-    def __init__(self, stopped: threading.Event | None = None, *, has_begun: bool = False) -> None:
-        """``stopped`` ends a pause early; ``has_begun``: the place has answered before."""
+    def __init__(self, interrupted: threading.Event | None = None, *, has_responded: bool = False) -> None:
+        """``interrupted`` ends a pause early; ``has_responded``: the server has responded before."""
         self._failures = 0
-        self._has_begun = has_begun
-        self._stopped = stopped or threading.Event()
+        self._has_responded = has_responded
+        self._interrupted = interrupted or threading.Event()
 
-    def after(self, error: FetchError, came_bytes: int = 0, *, is_kept: bool = True) -> None:
-        """Return when it is time to try again; ``came_bytes`` came before this failure, and need not come again if kept.
+    def sleep_or_raise(self, error: FetchError, received_bytes: int = 0, *, is_resumable: bool = True) -> None:
+        """Wait until it is time to try again, or raise the error.
+
+        Args:
+            error: the failure.
+            received_bytes: how much was received before it.
+            is_resumable: the next try continues behind these bytes, so that they count as progress.
 
         Raises:
-            FetchError: the same error, if it will not pass, or was met too often.
+            FetchError: the same error, if it is not transient, or there were too many in a row.
         """
-        self._has_begun = self._has_begun or came_bytes > 0
-        if is_kept and came_bytes >= _PROGRESS_BYTES:
+        self._has_responded = self._has_responded or received_bytes > 0
+        if is_resumable and received_bytes >= _PROGRESS_BYTES:
             self._failures = 0
         self._failures += 1
-        if self._stopped.is_set():
+        if self._interrupted.is_set():
             return
-        if not error.is_passing or self._failures > self._most(error):
+        if not error.is_passing or self._failures > self._get_max_retries(error):
             try:
-                raise error.retold(f"{error.text}\n  tried {self._failures} times") if self._failures > 1 else error
+                raise error.with_message(f"{error.text}\n  tried {self._failures} times") if self._failures > 1 else error
             finally:
                 del error  # its traceback holds this frame: together they would keep the connection open
-        pause_s = self._pause_s(error)
-        level = logging.WARNING if pause_s > _WARN_IF_DELAY_OVER_S else logging.INFO
-        log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, pause_s, self._failures, self._most(error))
-        self._stopped.wait(pause_s)
+        delay_s, max_retries = self._compute_delay(error), self._get_max_retries(error)
+        level = logging.WARNING if delay_s > _WARN_IF_DELAY_OVER_S else logging.INFO
+        log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, delay_s, self._failures, max_retries)
+        self._interrupted.wait(delay_s)
 
-    def _most(self, error: FetchError) -> int:
-        if isinstance(error, (OfflineError, TransferTimeoutError)) and not self._has_begun:
-            return 0  # who is offline wants to know it at once
-        # A timeout costs its whole length each time.
+    def _get_max_retries(self, error: FetchError) -> int:
+        if isinstance(error, (OfflineError, TransferTimeoutError)) and not self._has_responded:
+            return 0  # fail fast when offline: no retries before the first response
+        # Each timeout costs its full length.
         return min(1, settings.retries()) if isinstance(error, TransferTimeoutError) else settings.retries()
 
-    def _pause_s(self, error: FetchError) -> float:
+    def _compute_delay(self, error: FetchError) -> float:
         if error.retry_after_s is None:
-            pause_s: float = min(_BACKOFF_MAX_S, _BACKOFF_INITIAL_S * 2 ** (self._failures - 1))
-            return pause_s * random.uniform(0.5, 1)
+            delay_s: float = min(_BACKOFF_MAX_S, _BACKOFF_INITIAL_S * 2 ** (self._failures - 1))
+            return delay_s * random.uniform(0.5, 1)
         if error.retry_after_s > _RETRY_AFTER_MAX_S:
             raise FetchError(
-                f"{error.text}\n  it asks to be left alone for {error.retry_after_s:.0f} s",
+                f"{error.text}\n  the server asked to retry after {error.retry_after_s:.0f} s",
                 fix="Try again after that time.",
                 is_passing=True,
                 status=error.status,

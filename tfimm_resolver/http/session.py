@@ -1,4 +1,4 @@
-"""One request over HTTP: sent, answered or refused, and its errors in the words of this package."""
+"""Sends HTTP requests: redirects to http and https only, credentials bound to one origin, TLS verification."""
 
 from __future__ import annotations
 
@@ -13,50 +13,53 @@ import requests.auth
 from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http import hosts
-from tfimm_resolver.http.errors import _certificates, map_http_errors, redact_url
+from tfimm_resolver.http.errors import choose_ca_bundle, map_http_errors, redact_url
 
 log = logging.getLogger("tfimm_resolver")
 
 
 class OriginBoundAuth(requests.auth.AuthBase):
-    """Who asks, told to the host of one URL and to no other, whatever that host redirects to."""
+    """An Authorization header that is sent to the origin of one URL only, whatever that host redirects to."""
 
     def __init__(self, url: str, value: str) -> None:
-        """``value`` is that of the header."""
-        self._origin, self._value = _origin(url), value
+        """``value`` is the value of the header."""
+        self._origin, self._value = _get_origin(url), value
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if _origin(prepared.url or "") == self._origin:
-            prepared.headers["OriginBoundAuth"] = self._value
+        if _get_origin(prepared.url or "") == self._origin:
+            prepared.headers["Authorization"] = self._value
         return prepared
 
 
 class Session(requests.Session):
-    """A requests session that follows redirects to http and https only, never gives up https, and sends each host its own."""
+    """A requests session with safe redirects and headers per host.
 
-    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """The request, with what the user's file has for its host."""
-        prepared = super().prepare_request(request)
-        prepared.headers.update(hosts.headers(prepared.url or ""))
-        return prepared
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Take from a redirected request what was for the host before, and give it what is for the next."""
-        for name in hosts.headers(response.request.url or ""):
-            prepared_request.headers.pop(name, None)
-        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
-        if self.authorization is not None:  # what netrc says has just taken its place
-            self.authorization(prepared_request)
-        prepared_request.headers.update(hosts.headers(prepared_request.url or ""))
+    It follows redirects to http and https only, never from https to http, and sends each host its own headers of hosts.toml.
+    """
 
     def __init__(self, authorization: OriginBoundAuth | None = None) -> None:
-        """With ``authorization``, netrc is not asked."""
+        """With ``authorization``, netrc is not read."""
         super().__init__()
         self.auth = self.authorization = authorization
         self.follows_redirects = True
 
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Add the headers that hosts.toml has for the host of the request."""
+        prepared = super().prepare_request(request)
+        prepared.headers.update(hosts.get_headers(prepared.url or ""))
+        return prepared
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Replace the headers of the previous host by those of the next one in a redirected request."""
+        for name in hosts.get_headers(response.request.url or ""):
+            prepared_request.headers.pop(name, None)
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+        if self.authorization is not None:  # the call above has just replaced it by that of netrc
+            self.authorization(prepared_request)
+        prepared_request.headers.update(hosts.get_headers(prepared_request.url or ""))
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Where an answer redirects to, if that is to be followed; requests calls this before it reads the body."""
+        """Return where a response redirects to, if that is to be followed; requests calls this before it reads the body."""
         target = super().get_redirect_target(resp) if self.follows_redirects else None
         if target is not None:
             _discard_body(resp)
@@ -64,55 +67,55 @@ class Session(requests.Session):
         return target
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def _get_origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port
 
 
-def _discard_body(reply: requests.Response) -> None:
-    """Close the connection of an answer, and keep requests from reading its body, which has no limit, into memory."""
-    reply.close()
-    reply._content, reply._content_consumed = b"", True  # type: ignore[attr-defined]
+def _discard_body(response: requests.Response) -> None:
+    """Close the connection of a response, so that requests does not read its body, of unlimited size, into memory."""
+    response.close()
+    response._content, response._content_consumed = b"", True  # type: ignore[attr-defined]
 
 
 def _check_redirect(url: str, target: str) -> None:
-    address, place = urljoin(url, target), redact_url(url)
-    scheme = urlsplit(address).scheme.lower()
+    absolute = urljoin(url, target)
+    scheme = urlsplit(absolute).scheme.lower()
     if scheme not in ("http", "https"):
-        raise FetchError(f"{place} redirects to {redact_url(address)!r}, which is no http or https address")
+        raise FetchError(f"{redact_url(url)} redirects to {redact_url(absolute)!r}, which is not an http or https URL")
     if scheme == "http" and url.lower().startswith("https:"):
         raise FetchError(
-            f"{place} redirects from https to {redact_url(address)}",
-            fix="Anybody on the way could change the model there: ask for that URL itself, if you accept that.",
+            f"{redact_url(url)} redirects from https to {redact_url(absolute)}",
+            fix="Anyone on the network path could change the model: use that URL as the handle, if you accept the risk.",
         )
 
 
 def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *, follow: bool = True) -> requests.Response:
-    """The answer to a GET, whatever it is; its body is still to be read.
+    """Send a GET request and return the response, whatever its status; its body has not been read yet.
 
     Raises:
-        FetchError: if there is none.
+        FetchError: if no response arrives.
     """
-    session.follows_redirects = follow  # else requests would look ahead, and read the body for that
+    session.follows_redirects = follow  # else requests would prepare the next request, and read the body for that
     with map_http_errors(url):
         return session.get(
             url,
             stream=True,
             timeout=settings.timeouts_s(),
             allow_redirects=follow,
-            verify=_certificates()[0],
-            # The archive as it is: a proxy that packs it anew would change its hash.
+            verify=choose_ca_bundle()[0],
+            # Not "gzip": a proxy that compresses the archive once more would change its hash.
             headers={"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver", **(headers or {})},
         )
 
 
 def warn_if_tls_verification_disabled() -> None:
-    """Say in the log that nobody knows who answers, where the user wants it so."""
+    """Log a warning if the user has disabled the verification of certificates."""
     if not settings.is_tls_verified():
         log.warning("certificates are not checked: TFHUB_DISABLE_CERT_VALIDATION is true")
 
 
-def content_length(reply: requests.Response) -> int | None:
-    """How long the body is said to be."""
-    said = reply.headers.get("Content-Length", "")
-    return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
+def get_content_length(response: requests.Response) -> int | None:
+    """Return the Content-Length in bytes; None if it is missing or malformed."""
+    value = response.headers.get("Content-Length", "")
+    return int(value) if re.fullmatch("[0-9]{1,18}", value) else None

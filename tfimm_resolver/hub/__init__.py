@@ -1,4 +1,4 @@
-"""torch.hub's protocol for TensorFlow: models that a repository publishes as functions of its ``hubconf.py``."""
+"""The torch.hub protocol for TensorFlow: models that a repository publishes as functions of its ``hubconf.py``."""
 
 from __future__ import annotations
 
@@ -36,23 +36,47 @@ def list(  # noqa: A001  # torch.hub's names
     trust_repo: bool | str = "check",
     verbose: bool = True,
 ) -> _list[str]:
-    """The entry points of a repository: imports its ``hubconf.py``, so it has to be trusted. All else is as of ``load``."""
+    """Return the names of a repository's entry points. The arguments and errors are those of ``load``.
+
+    This imports the ``hubconf.py``, so the repository must be trusted.
+
+    Example:
+        >>> tfimm_resolver.hub.list("ada/models", trust_repo=True)  # doctest: +SKIP
+        ['resnet18', 'resnet50']
+
+        The tests skip this call, which needs GitHub. A name that is not a repository is an error:
+
+        >>> tfimm_resolver.hub.list("models")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.HandleError: ...
+    """
     folder = repository.ensure_directory(
         github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo, verbose=verbose
     )
     with downloads.force_reload_scope(force_reload):
-        return Hubconf(folder).names()
+        return Hubconf(folder).list_names()
 
 
 def help(  # noqa: A001
     github: str, model: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: bool | str = "check"
 ) -> str | None:
-    """The docstring of an entry point, None if it has none. All else is as of ``load``."""
+    """Return the docstring of an entry point, or None without one. The other arguments and the errors are those of ``load``.
+
+    Example:
+        >>> print(tfimm_resolver.hub.help("ada/models", "resnet18", trust_repo=True))  # doctest: +SKIP
+        A ResNet with 18 layers.
+
+        The tests skip this call, which needs GitHub. A name that is not a repository is an error:
+
+        >>> tfimm_resolver.hub.help("models", "resnet18")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.HandleError: ...
+    """
     folder = repository.ensure_directory(
         github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo
     )
     with downloads.force_reload_scope(force_reload):
-        return Hubconf(folder).entry(model).__doc__
+        return Hubconf(folder).get_entry(model).__doc__
 
 
 def load(
@@ -66,28 +90,34 @@ def load(
     skip_validation: bool = False,
     **kwargs: Any,
 ) -> Any:
-    """What an entry point of a repository gives: a model, as a rule.
+    """Call an entry point of a repository and return its result, usually a model.
 
     Args:
-        repo_or_dir: ``[host/]owner/repo[:ref]``; the ref is a branch, a tag, or the commit at the tip of one, and where
-            there is none the default branch. With the source "local" a directory.
+        repo_or_dir: ``[host/]owner/repo[:ref]``, where the ref is a branch, a tag, or the commit that one of them points to;
+            without a ref the default branch. A directory if ``source`` is "local".
         model: the name of the entry point.
-        *args: for the entry point, as ``**kwargs`` are.
+        *args: positional arguments of the entry point; ``**kwargs`` are keyword arguments.
         source: "github" or "local".
-        trust_repo: "check" asks the user about a repository that is not in the list of trusted ones, False about any;
-            True is the user's yes. The code of a local directory is run without a question.
-        force_reload: fetch anew the repository, and what its entry point fetches by the functions here. What lies here
-            stays in force if that fails.
-        verbose: say in the log where the cached copy lies.
-        skip_validation: take whatever the host gives for the ref, also a commit that is no tip, of a fork for instance.
+        trust_repo: "check" asks the user to confirm a repository that is not in the list of trusted repositories; False
+            always asks; True confirms it. A local directory needs no confirmation.
+        force_reload: download the repository, and the files that its entry point downloads through this module, again;
+            cached copies are kept if that fails.
+        verbose: log the path of the cached copy.
+        skip_validation: accept a commit that no branch or tag points to, such as one of a fork.
 
     Raises:
-        HandleError: if the text names no repository.
-        UntrustedError: if the user does not trust it, or there is no terminal to ask on.
-        FetchError: if it did not come: UnknownRefError, NotFoundError where it has no hubconf.py, AccessError, OfflineError.
-        MissingDependencyError: if packages are not installed that its hubconf.py names.
-        EntryPointError: if there is no such entry point, or it raised: that error is the cause.
+        HandleError: if ``repo_or_dir`` is not a repository.
+        UntrustedError: if the user does not trust the repository, or cannot be asked without a terminal.
+        FetchError: if it cannot be fetched: UnknownRefError, NotFoundError if it has no hubconf.py, AccessError, OfflineError.
+        MissingDependencyError: if a dependency of its hubconf.py is not installed.
+        EntryPointError: if there is no such entry point, or it raises an exception, which becomes the cause.
         CacheError: if the directory of the hub cannot be used.
+
+    Example:
+        >>> with open("hubconf.py", "w") as file:
+        ...     _ = file.write("def double(x): return 2 * x")
+        >>> tfimm_resolver.hub.load(".", "double", 21, source="local")
+        42
     """
     folder = repository.ensure_directory(
         repo_or_dir,

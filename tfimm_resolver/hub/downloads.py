@@ -1,4 +1,4 @@
-"""Files and archives from a URL: to a place that the caller names, or into the cache of weights."""
+"""Downloads files and archives: to a path that the caller chooses, or into the cache of weights."""
 
 from __future__ import annotations
 
@@ -17,65 +17,74 @@ from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError, ResolverError
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.hub import layout
-from tfimm_resolver.locking import lock as locking_lock
+from tfimm_resolver.locking import lock as locks
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, is_token_alive
 from tfimm_resolver.manifest import FetchResult
 
-_SUFFIX = r"\.(?:weights\.h5|tar\.gz|[A-Za-z0-9_]+)"
-_HASH = re.compile(rf"-([0-9a-f]{{8,64}}){_SUFFIX}$")
+_EXTENSION = r"\.(?:weights\.h5|tar\.gz|[A-Za-z0-9_]+)"
+_HASH = re.compile(rf"-([0-9a-f]{{8,64}}){_EXTENSION}$")
 _FILE = "file"
-_TELLING_DIGITS = 8  # of a sha256: as much as a CRC
-_BESIDE = ".tfimm_resolver"
-"""Ends the names of what lies beside a file while it comes: ``Cargo.lock`` and ``Cargo.parts`` are not ours."""
+_MIN_TRUSTED_DIGITS = 8  # of a sha256: as much as a CRC
+_SUFFIX_BESIDE = ".tfimm_resolver"
+"""Part of the names of temporary files beside a download, so that they never collide with a ``Cargo.lock`` or the like."""
 
-_reloaded: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("_reloaded", default=None)
-"""What was fetched anew already by an entry point that is loaded with ``force_reload``; None outside of one."""
+_reloaded_keys: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("_reloaded_keys", default=None)
+"""Keys that the running entry point has already downloaded again because of ``force_reload``; None without it."""
 
 
 @contextlib.contextmanager
 def force_reload_scope(force_reload: bool) -> Iterator[None]:
-    """While an entry point runs: whether what it fetches is fetched anew."""
-    before = _reloaded.set(set() if force_reload else None)
+    """Make downloads in the body ignore cached copies, each URL once, if ``force_reload`` is true."""
+    before = _reloaded_keys.set(set() if force_reload else None)
     try:
         yield
     finally:
-        _reloaded.reset(before)
+        _reloaded_keys.reset(before)
 
 
 def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str | None = None, progress: bool = True) -> None:
-    """Bring what is at a URL to the path ``dst``, whole or not at all; what lies there stays until then.
+    """Download a URL to the file ``dst``, which is replaced only when the download is complete.
 
-    What came of a download that was broken off lies in ``<dst>.tfimm_resolver.parts``, and the next call goes on from
-    there. Where another user has put a directory of that name, what came does not stay.
+    An interrupted download is kept in ``<dst>.tfimm_resolver.parts`` and resumed by the next call, unless a directory of
+    that name belongs to another user.
 
     Args:
-        url: http or https.
+        url: an http or https URL.
         dst: the path of the file.
-        hash_prefix: how its sha256 has to begin.
-        progress: show how far it is.
+        hash_prefix: the first hexadecimal digits of the expected sha256.
+        progress: show progress.
 
     Raises:
-        FetchError: if it did not come; HashError if its sha256 is another one.
-        CacheError: if it cannot be written.
+        FetchError: if the download fails; HashError if the sha256 does not match.
+        CacheError: if the file cannot be written.
+
+    Example:
+        >>> url = "https://models.example/half_plus_two/1.tar.gz"
+        >>> tfimm_resolver.hub.download_url_to_file(url, "model.tar.gz", progress=False)
+        >>> import os
+        >>> os.listdir()
+        ['model.tar.gz']
     """
-    handle = _handle(url)
+    handle = _parse_url(url)
     path = settings.expand_path(os.fspath(dst))
-    prefix = _prefix(hash_prefix)
+    prefix = _normalize_prefix(hash_prefix)
     if not os.path.isdir(os.path.dirname(path)) or os.path.isdir(path):
-        raise CacheError(f"cannot write {path}: {'it is a directory' if os.path.isdir(path) else 'its directory is missing'}")
+        raise CacheError(
+            f"cannot write {path}: {'it is a directory' if os.path.isdir(path) else 'its directory does not exist'}"
+        )
     settings.validate()
     with contextlib.ExitStack() as after:
         try:
-            beside = path + _BESIDE
-            lock = locking_lock.acquire(f"{beside}.lock", str(handle))
+            path_prefix = path + _SUFFIX_BESIDE
+            lock = locks.acquire(f"{path_prefix}.lock", str(handle))
             assert lock is not None
             after.callback(lock.release)
-            _remove_unfinished(beside)
-            staged = Path(f"{beside}.{lock.mine.word}.tmp")
+            _remove_unfinished(path_prefix)
+            staged = Path(f"{path_prefix}.{lock.owner.token}.tmp")
             after.callback(fs.remove_tree, str(staged), ignore_errors=True)
             staged.mkdir(mode=0o700)
-            brought = _brought(handle, staged, Path(f"{beside}.parts"), _FILE, prefix, is_quiet=not progress)
-            _check_hash(brought.origin.sha256, prefix, str(handle))
+            result = _download(handle, staged, Path(f"{path_prefix}.parts"), _FILE, prefix, is_quiet=not progress)
+            _check_hash(result.origin.sha256, prefix, str(handle))
             fs.fsync_tree(str(staged))
             fs.durable_replace(str(staged / _FILE), path)
         except ResolverError:
@@ -87,31 +96,31 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
 def fetch_weights(
     url: str, model_dir: str | os.PathLike[str] | None, file_name: str | None, *, check_hash: bool, progress: bool
 ) -> str:
-    """The path of a file in the cache of weights, or of the directory that an archive unpacked to.
+    """Return the path of a file in the cache of weights, or of a directory with an unpacked archive; download it if needed.
 
     Raises:
-        HandleError: if the URL cannot be read, or ``check_hash`` is wanted and no hash stands in the file's name.
-        FetchError: if it did not come; HashError if it has another sha256 than its name says.
+        HandleError: if the URL is malformed, or ``check_hash`` is set and the file name contains no hash.
+        FetchError: if the download fails; HashError if the sha256 does not match the file name.
         CacheError: if the cache cannot be used.
     """
-    handle = _handle(url)
+    handle = _parse_url(url)
     name = filename_from_url(url, file_name)
-    prefix = _named_hash(name) if check_hash else None
-    cache, key = layout.weights(model_dir), f"{name} {handle.key}"
+    prefix = _extract_hash(name) if check_hash else None
+    cache, key = layout.open_weights(model_dir), f"{name} {handle.key}"
     is_archive = name.lower().endswith(ARCHIVE_SUFFIXES)
 
     def fill(into: Path, parts: Path) -> FetchResult:
         settings.validate()
-        brought = _brought(handle, into, parts, "" if is_archive else name, prefix, is_quiet=not progress)
-        _check_hash(brought.origin.sha256, prefix, str(handle))
-        return brought
+        result = _download(handle, into, parts, "" if is_archive else name, prefix, is_quiet=not progress)
+        _check_hash(result.origin.sha256, prefix, str(handle))
+        return result
 
-    reloaded = _reloaded.get()
-    is_anew = reloaded is not None and key not in reloaded
+    reloaded = _reloaded_keys.get()
+    must_reload = reloaded is not None and key not in reloaded
     known = cache.find(key)
-    if prefix is not None and known is not None and not is_anew:
-        is_anew = _is_spoilt(cache, known)
-    record = cache.ensure(handle.public, key, fill, refresh=is_anew, sha256=handle.sha256)
+    if prefix is not None and known is not None and not must_reload:
+        must_reload = _is_damaged(cache, known)
+    record = cache.ensure(handle.redacted, key, fill, refresh=must_reload, sha256=handle.sha256)
     if reloaded is not None:
         reloaded.add(key)
     _check_hash(record.origin.sha256, prefix, f"{handle}, cached in {cache.path(record)}")
@@ -119,29 +128,29 @@ def fetch_weights(
 
 
 def filename_from_url(url: str, file_name: str | None = None) -> str:
-    """The name of a file that comes from a URL: the last part of its path, if no other one is said.
+    """Return ``file_name`` if given, else the last part of the URL's path.
 
     Raises:
-        HandleError: if there is none, or it is no name of a file.
+        HandleError: if that is not a file name.
     """
-    name = unquote(_handle(url).path.rpartition("/")[2]) if file_name is None else file_name
+    name = unquote(_parse_url(url).path.rpartition("/")[2]) if file_name is None else file_name
     if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", name):
-        raise HandleError(f"{name!r} is no name of a file", fix='Say one by file_name="model.weights.h5".')
+        raise HandleError(f"{name!r} is not a file name", fix='Pass one, as file_name="model.weights.h5".')
     return name
 
 
-def _handle(url: str) -> Handle:
+def _parse_url(url: str) -> Handle:
     handle = Handle.parse(url)
     if handle.scheme not in ("http", "https"):
-        raise HandleError(f"{handle} is no http or https URL")
+        raise HandleError(f"{handle} is not an http or https URL")
     return handle
 
 
-def _brought(handle: Handle, into: Path, parts: Path, name: str, prefix: str | None, *, is_quiet: bool) -> FetchResult:
-    """Bring a file of that name, or unpack an archive where there is none; the caller compares its sha256 with ``prefix``."""
+def _download(handle: Handle, into: Path, parts: Path, name: str, prefix: str | None, *, is_quiet: bool) -> FetchResult:
+    """Download a file under that name, or unpack an archive if the name is empty; the caller checks the sha256."""
     from tfimm_resolver.transfer.downloader import Downloader
 
-    is_hash_known = len(prefix or "") >= _TELLING_DIGITS
+    is_hash_known = len(prefix or "") >= _MIN_TRUSTED_DIGITS
     transfer = Downloader(handle, parts, is_quiet=is_quiet, is_hash_known=is_hash_known)
     try:
         if name:
@@ -151,46 +160,46 @@ def _brought(handle: Handle, into: Path, parts: Path, name: str, prefix: str | N
     except OfflineError as error:
         if not settings.is_offline():
             raise
-        text = f"{handle} is not in {into.parent}\n  TFIMM_RESOLVER_OFFLINE is set"
-        raise error.retold(text, "Unset it, or copy that directory here.") from error
+        text = f"{handle} is not cached in {into.parent}\n  TFIMM_RESOLVER_OFFLINE is set"
+        raise error.with_message(text, "Unset it, or copy the entry from a machine that has it.") from error
     return FetchResult(transfer.origin, transfer.files)
 
 
 def _remove_unfinished(path: str) -> None:
-    """Remove what processes staged that died while they brought the same file; for one who holds its lock."""
+    """Remove what dead processes left of downloads of the same file; the caller must hold its lock."""
     folder, name = os.path.split(path)
     for other in os.listdir(folder):
-        word, _, kind = other.removeprefix(f"{name}.").partition(".")
-        is_staged = other.startswith(f"{name}.") and kind in ("tmp", "parts") and word.startswith(TOKEN_PREFIXES)
-        if is_staged and not is_token_alive(word, by_us=False):
+        token, _, kind = other.removeprefix(f"{name}.").partition(".")
+        is_staged = other.startswith(f"{name}.") and kind in ("tmp", "parts") and token.startswith(TOKEN_PREFIXES)
+        if is_staged and not is_token_alive(token, assume_own_alive=False):
             fs.remove_tree(f"{folder}/{other}", ignore_errors=True)
 
 
-def _is_spoilt(cache: Cache, known: Record) -> bool:
-    """Whether a byte of a cached file is another one than came."""
-    return any(cache.root.hash_faults(known))
+def _is_damaged(cache: Cache, known: Record) -> bool:
+    """Return whether a cached file does not match its recorded hash."""
+    return any(cache.root.verify_hashes(known))
 
 
-def _named_hash(name: str) -> str:
+def _extract_hash(name: str) -> str:
     found = _HASH.search(name)
     if found is None:
         raise HandleError(
-            f"check_hash: no hash stands in the name {name!r}",
-            fix="It has to end in a hyphen, at least 8 digits of its sha256 and the extension: resnet18-5c106cde.weights.h5.",
+            f"check_hash: the file name {name!r} does not contain a hash",
+            fix="It must end in a hyphen, at least 8 digits of the sha256 and the extension: resnet18-5c106cde.weights.h5.",
         )
     return found[1]
 
 
-def _prefix(said: str | None) -> str | None:
-    if said is not None and not re.fullmatch("[0-9a-f]{1,64}", said.lower() if isinstance(said, str) else ""):
-        raise HandleError(f"hash_prefix is {said!r}", fix="It has to be the beginning of a sha256 in hexadecimal digits.")
-    return said and said.lower()
+def _normalize_prefix(prefix: str | None) -> str | None:
+    if prefix is not None and not re.fullmatch("[0-9a-f]{1,64}", prefix.lower() if isinstance(prefix, str) else ""):
+        raise HandleError(f"hash_prefix is {prefix!r}", fix="It must be the beginning of a sha256, in hexadecimal digits.")
+    return prefix and prefix.lower()
 
 
 def _check_hash(sha256: str, prefix: str | None, what: str) -> None:
     if prefix is not None and not sha256.startswith(prefix):
-        # torch.hub's words, which its users look for.
+        # The wording of torch.hub, which its users search for.
         raise HashError(
             f'invalid hash value (expected "{prefix}", got "{sha256}")\n  of {what}',
-            fix="Nothing else has that hash: ask whoever published it, or leave the check out if you trust what came.",
+            fix="Ask the publisher for the right hash, or omit the check if you trust the file.",
         )

@@ -1,4 +1,4 @@
-"""Imports a repository's modules under names that no other repository has, and lets its own code find them there."""
+"""Imports the modules of a repository into a package of their own, and redirects the repository's imports there."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ _lock = threading.RLock()
 
 
 class ModuleNamespace:
-    """The modules of one repository: all below one package, whose name is this repository's alone.
+    """The modules of one repository, in a package whose name is unique to the repository.
 
-    Its own code says ``import models`` and gets ``tfimm_hub_<...>.models``, now and from any function that runs later:
-    each of its modules has an ``__import__`` of its own (https://docs.python.org/3/library/functions.html#import__).
-    Nobody else's modules are in the way, nor in danger, not even for a moment, and classes are pickled by names that stay.
+    The statement ``import models`` in its code imports ``tfimm_hub_<...>.models``, also in a function that runs later:
+    each of its modules has its own ``__import__`` (https://docs.python.org/3/library/functions.html#import__).
+    Modules of other repositories and packages are never shadowed or replaced, and classes are pickled under stable names.
 
     Attributes:
-        name: of the package.
-        folders: where its top-level modules lie; further ones are those that its code puts into ``sys.path``.
+        name: the name of the package.
+        folders: the directories of its top-level modules, including those that its code adds to ``sys.path``.
     """
 
     def __init__(self, name: str, folder: str) -> None:
         self.name = name
         self.folders = [folder]
-        self.builtins = {**vars(builtins), "__import__": self.imported}
+        self.builtins = {**vars(builtins), "__import__": self.import_for_repository}
 
     def owns(self, top: str) -> bool:
-        """Whether a top-level module is the repository's: as for a script, its own directory comes first."""
+        """Return whether a top-level module belongs to the repository; as for a script, its own directory comes first."""
         if f"{self.name}.{top}" in sys.modules:
             return True
         if top in sys.builtin_module_names:
             return False
-        spec = PathFinder.find_spec(top, self.searched())
+        spec = PathFinder.find_spec(top, self.update_folders())
         if spec is None or spec.origin is not None:
             return spec is not None
-        return not _is_elsewhere(top)  # a directory without __init__.py, such as docs/, hides no package
+        return not _exists_elsewhere(top)  # a directory without __init__.py, such as docs/, does not shadow a package
 
-    def imported(
+    def import_for_repository(
         self,
         name: str,
-        globals: dict[str, Any] | None = None,  # noqa: A002  # the words of the function that this is
+        globals: dict[str, Any] | None = None,  # noqa: A002  # the parameter names of __import__
         locals: dict[str, Any] | None = None,  # noqa: A002
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
-        """What ``__import__`` is in the repository's own modules."""
+        """Import a module; this is ``__import__`` in the modules of the repository."""
         top = name.partition(".")[0]
         if level == 0 and self.owns(top):
-            whole = builtins.__import__(f"{self.name}.{name}", globals, locals, fromlist, 0)
-            return whole if fromlist else sys.modules[f"{self.name}.{top}"]
+            module = builtins.__import__(f"{self.name}.{name}", globals, locals, fromlist, 0)
+            return module if fromlist else sys.modules[f"{self.name}.{top}"]
         module = builtins.__import__(name, globals, locals, fromlist or (), level)
         is_importlib = level == 0 and (name == "importlib" or (top == "importlib" and not fromlist))
         return _Importlib(self) if is_importlib else module
 
     def import_module(self, name: str, package: str | None = None) -> ModuleType:
-        """What ``importlib.import_module`` is there."""
+        """Import a module; this is ``importlib.import_module`` in the modules of the repository."""
         first = (package or "").partition(".")[0] if name.startswith(".") else name.partition(".")[0]
         if not first or not self.owns(first):
             return importlib.import_module(name, package)
@@ -75,55 +75,55 @@ class ModuleNamespace:
         return importlib.import_module(f"{self.name}.{name}")
 
     @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """While its code runs for the first time: what it puts into ``sys.path`` of its own directories goes again."""
+    def restore_sys_path(self) -> Iterator[None]:
+        """Remove from ``sys.path`` on exit the directories of the repository that its code added."""
         before = [*sys.path]
         try:
             yield
         finally:
-            self.searched()
-            sys.path[:] = [place for place in sys.path if place in before or not self._is_inside(place)]
+            self.update_folders()
+            sys.path[:] = [path for path in sys.path if path in before or not self._is_inside(path)]
 
-    def searched(self) -> list[str]:
-        """Its folders, those included that its code has put into ``sys.path`` by now."""
-        inside = [os.path.abspath(place) for place in sys.path if self._is_inside(place)]
-        self.folders.extend(place for place in dict.fromkeys(inside) if place not in self.folders)
+    def update_folders(self) -> list[str]:
+        """Add the directories of the repository that are in ``sys.path`` to ``folders``; return ``folders``."""
+        inside = [os.path.abspath(path) for path in sys.path if self._is_inside(path)]
+        self.folders.extend(path for path in dict.fromkeys(inside) if path not in self.folders)
         return self.folders
 
-    def _is_inside(self, place: str) -> bool:
-        path = os.path.abspath(place)
+    def _is_inside(self, path: str) -> bool:
+        path = os.path.abspath(path)
         return path == self.folders[0] or path.startswith(f"{self.folders[0]}{os.sep}")
 
     def forget(self) -> None:
-        """Leave nothing of its modules."""
+        """Remove all its modules from ``sys.modules``."""
         for name in [name for name in sys.modules if name == self.name or name.startswith(f"{self.name}.")]:
             del sys.modules[name]
-        _spaces.pop(self.name, None)
+        _namespaces.pop(self.name, None)
 
 
-_spaces: dict[str, ModuleNamespace] = {}
+_namespaces: dict[str, ModuleNamespace] = {}
 
 
 class _Importlib(ModuleType):
-    """``importlib``, whose ``import_module`` knows the repository's own modules, too."""
+    """Stands in for ``importlib``; its ``import_module`` finds the modules of the repository, too."""
 
-    def __init__(self, space: ModuleNamespace) -> None:
+    def __init__(self, namespace: ModuleNamespace) -> None:
         super().__init__("importlib")
-        self.import_module = space.import_module
+        self.import_module = namespace.import_module
 
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib, name)
 
 
 class _Loader(SourceFileLoader):
-    """Gives a module the ``__import__`` of its repository; writes no bytecode, as trees stay as they were published."""
+    """Gives a module the ``__import__`` of its repository; writes no bytecode, which would change the cached tree."""
 
-    def __init__(self, name: str, path: str, space: ModuleNamespace) -> None:
+    def __init__(self, name: str, path: str, namespace: ModuleNamespace) -> None:
         super().__init__(name, path)
-        self._space = space
+        self._namespace = namespace
 
     def exec_module(self, module: ModuleType) -> None:
-        vars(module)["__builtins__"] = self._space.builtins
+        vars(module)["__builtins__"] = self._namespace.builtins
         super().exec_module(module)
 
     def set_data(self, *_: Any, **__: Any) -> None:
@@ -135,35 +135,35 @@ class _Finder:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """As import machinery asks (https://docs.python.org/3/library/importlib.html)."""
-        space = _spaces.get(name.partition(".")[0])
-        if space is None or path is None:
+        """Return the spec of such a module (https://docs.python.org/3/library/importlib.html); None for any other."""
+        namespace = _namespaces.get(name.partition(".")[0])
+        if namespace is None or path is None:
             return None
-        spec = PathFinder.find_spec(name, space.searched() if name.count(".") == 1 else path, target)
+        spec = PathFinder.find_spec(name, namespace.update_folders() if name.count(".") == 1 else path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
-            spec.loader = _Loader(name, spec.loader.path, space)
+            spec.loader = _Loader(name, spec.loader.path, namespace)
         return spec
 
 
-def namespace_for(folder: str, module: str) -> ModuleNamespace:
-    """The space of the repository in ``folder``: the same one as long as the file ``module`` there is the same."""
+def get_namespace(folder: str, module: str) -> ModuleNamespace:
+    """Return the namespace of the repository in ``folder``, a new one whenever the file ``module`` there has changed."""
     status = os.stat(f"{folder}/{module}")
-    mark = f"{os.path.realpath(folder)}\n{status.st_mtime_ns}\n{status.st_size}"
-    digest = hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
+    identity = f"{os.path.realpath(folder)}\n{status.st_mtime_ns}\n{status.st_size}"
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
     name = f"{PREFIX}{re.sub('[^a-z0-9]+', '_', os.path.basename(folder).lower())[:40]}_{digest[:16]}"
     with _lock:
         if not any(finder is _Finder for finder in sys.meta_path):
             sys.meta_path.insert(0, _Finder)
-        if name not in _spaces:
-            space = _spaces[name] = ModuleNamespace(name, os.path.abspath(folder))
+        if name not in _namespaces:
+            namespace = _namespaces[name] = ModuleNamespace(name, os.path.abspath(folder))
             package = ModuleType(name, f"The repository in {folder}.")
-            package.__path__ = space.folders
+            package.__path__ = namespace.folders
             sys.modules[name] = package
-        return _spaces[name]
+        return _namespaces[name]
 
 
-def _is_elsewhere(top: str) -> bool:
-    """Whether others have a module of that name, that is more than a directory."""
+def _exists_elsewhere(top: str) -> bool:
+    """Return whether another package provides a module of that name that is more than a directory."""
     if top in sys.modules:
         return getattr(sys.modules[top], "__file__", None) is not None
     spec = PathFinder.find_spec(top)

@@ -1,4 +1,4 @@
-"""Checks a .keras file before Keras reads it: a zip whose config names nothing that runs code or reads other files."""
+"""Checks a .keras file before Keras reads it: its config must not run code or read other files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SHOWN_CHARACTERS = 100
 
 _DATA = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
 
-_REFUSED = {
+_REJECTED = {
     "__lambda__": "runs Python code of the file",
     "Lambda": "runs Python code of the file",
-    "TFSMLayer": "reads a SavedModel from another place",
+    "TFSMLayer": "reads a SavedModel from another path",
     "TorchModuleWrapper": "unpickles a module",
     "JaxLayer": "calls functions that the file names",
     "FlaxLayer": "calls functions that the file names",
@@ -36,7 +36,7 @@ _REFUSED = {
     "DenseFeatures": "can read vocabularies from other files",
     "SequenceFeatures": "can read vocabularies from other files",
 }
-"""Classes of Keras 3 and tf_keras that do more than compute."""
+"""Classes of Keras 3 and tf_keras that do more than compute, and what they do."""
 
 _KINDS = (
     "layers|models|engine|ops|optimizers|losses|metrics|initializers|regularizers|constraints|dtype_policies"
@@ -66,53 +66,53 @@ _PURE_OPS = re.compile(
     r"|square|squeeze|stack|stop_gradient|strided_slice|subtract|tan|tanh|tensor_scatter_nd_\w+|tensordot|tile"
     r"|transpose|truediv|truncatediv|truncatemod|unique|unstack|where|zeros|zeros_like)"
 )
-"""Functions of TensorFlow that compute, and neither read nor write anything else."""
+"""Functions of TensorFlow that only compute, without reading or writing files."""
 
 _FILE_KEYS = ("vocabulary", "initial_vocabulary", "vocabulary_file", "filepath", "file_path", "filename")
 
 
 def check(path: str, take_room: Callable[[int], None], is_registered: Callable[[str], bool]) -> None:
-    """Refuse a .keras file that is none by its content, or that does more than describe a model when Keras loads it.
+    """Check that the content of a file is a .keras file, and that loading it with Keras only builds a model.
 
     Args:
-        path: of the file.
-        take_room: is told the size of each member, and may raise.
-        is_registered: whether the user's own code has registered a class or function of that name with Keras.
+        path: the path of the file.
+        take_room: called with the size of each member; raises an error if the total is too large.
+        is_registered: returns whether the user's own code has registered a class or function of that name with Keras.
 
     Raises:
-        LoadError: if the file is refused.
+        LoadError: if the file is rejected.
     """
     with open(path, "rb") as file:
         head = file.read(4)
     if head != _ZIP:
         kind = "an HDF5 file" if head == _HDF5 else "not a zip"
-        text = f"{path} is {kind} by its content, and a .keras file is a zip with {_CONFIG}"
-        raise LoadError(text, fix=_fix(path, " with the format that it has" if head == _HDF5 else ""))
+        text = f"{path} is {kind}, but a .keras file is a zip that contains {_CONFIG}"
+        raise LoadError(text, fix=_fix(path, " with its actual format" if head == _HDF5 else ""))
     with zipfile.ZipFile(path) as archive:
         _check_members(path, archive, take_room)
         for name in (_CONFIG, _METADATA):
             for fault in find_faults(json.loads(archive.read(name)), is_registered):
-                raise LoadError(f"{path} is not loaded: its {name} {fault}", fix=_fix(path))
+                raise LoadError(f"{path} is rejected: its {name} {fault}", fix=_fix(path))
         for info in archive.infolist():
             if info.filename.endswith((".h5", ".hdf5")):
                 _check_hdf5(path, archive, info)
 
 
 def find_faults(config: object, is_registered: Callable[[str], bool]) -> Iterator[str]:
-    """What in a Keras config, of Keras 3 or of tf_keras, runs code or reads files, or may; nothing for an ordinary model."""
-    waiting = [config]
-    while waiting:
-        value = waiting.pop()
+    """Yield what may run code or read files in a config of Keras 3 or tf_keras; nothing for an ordinary model."""
+    pending = [config]
+    while pending:
+        value = pending.pop()
         if isinstance(value, dict):
             yield from _find_object_faults(value, is_registered)
             yield from _find_value_faults(value)
-            waiting += value.values()
+            pending += value.values()
         elif isinstance(value, list):
-            waiting += value
+            pending += value
 
 
 def _find_value_faults(value: dict[str, Any]) -> Iterator[str]:
-    """Values that are harmful whatever class they are for."""
+    """Yield values that are harmful in any class."""
     for key, item in value.items():
         if key in _FILE_KEYS and isinstance(item, str):
             yield f"has a {key} that is read from another file: {_quote(item)}"
@@ -123,7 +123,7 @@ def _find_value_faults(value: dict[str, Any]) -> Iterator[str]:
 
 
 def _find_object_faults(value: dict[str, Any], is_registered: Callable[[str], bool]) -> Iterator[str]:
-    """What is wrong with one serialized object; nothing for a dict that is none."""
+    """Yield what is wrong with one serialized object; nothing for any other dict."""
     if "class_name" not in value:
         return
     name, module = value["class_name"], value.get("module", "")
@@ -131,8 +131,8 @@ def _find_object_faults(value: dict[str, Any], is_registered: Callable[[str], bo
     if not isinstance(name, str) or not isinstance(registered, (str, type(None))):
         yield f"has an object whose class is {_quote(name)}"
         return
-    if name in _REFUSED:
-        yield f"has a {name}, which {_REFUSED[name]}"
+    if name in _REJECTED:
+        yield f"has a {name}, which {_REJECTED[name]}"
     if name in _DATA:
         return
     if name == "__typespec__":
@@ -149,16 +149,16 @@ def _find_object_faults(value: dict[str, Any], is_registered: Callable[[str], bo
 def _find_name_faults(
     value: dict[str, Any], name: object, registered: str | None, module: object, modules: re.Pattern[str]
 ) -> Iterator[str]:
-    """What is wrong with the name of a class or function that the user has not registered, and where it would come from."""
+    """Yield what is wrong with the name and module of a class or function that the user has not registered."""
     origin = f"{_quote(name)} of the module {_quote(module)}"
     if not isinstance(name, str) or not name.isidentifier() or registered not in (None, name):
         yield f"names {_quote(registered or name)}, which is not part of Keras and is not registered with it"
     elif module == "keras.utils" and name == "FeatureSpace":
         return
-    elif module == "" and modules is _CLASS_MODULES:  # older configs name a class only; Keras looks among its own
+    elif module == "" and modules is _CLASS_MODULES:  # older configs have no module: Keras searches its own classes
         yield from _find_op_faults(value)
     elif not isinstance(module, str) or not modules.fullmatch(module):
-        yield f"names {origin}, which is not a part of Keras that only computes"
+        yield f"names {origin}, which does not belong to the parts of Keras that only compute"
     elif modules is _FUNCTION_MODULES:
         if name in _NO_FUNCTIONS or (module == "builtins" and hasattr(builtins, name)):
             yield f"names the function {origin}, which does more than compute"
@@ -169,7 +169,7 @@ def _find_name_faults(
 
 
 def _find_op_faults(value: dict[str, Any]) -> Iterator[str]:
-    """A layer of tf_keras that calls a function of TensorFlow, which may be any public one."""
+    """Yield a fault if a layer of tf_keras calls a TensorFlow function that may do more than compute."""
     if value["class_name"] in _OP_LAYERS or value.get("registered_name") in _OP_LAYERS:
         config = value.get("config")
         function = config.get("function") if isinstance(config, dict) else None
@@ -179,40 +179,40 @@ def _find_op_faults(value: dict[str, Any]) -> Iterator[str]:
 
 def _check_members(path: str, archive: zipfile.ZipFile, take_room: Callable[[int], None]) -> None:
     names = archive.namelist()
-    twice = {name for name, count in Counter(names).items() if count > 1}
-    wrong = next((name for name in names if name in twice or not _is_inside(name)), None)
+    duplicates = {name for name, count in Counter(names).items() if count > 1}
+    wrong = next((name for name in names if name in duplicates or not _is_inside(name)), None)
     if wrong is not None or not {_CONFIG, _METADATA} <= {*names}:
-        text = f"has a member {_quote(wrong)}" if wrong else f"does not hold {_CONFIG} and {_METADATA}"
+        text = f"has a member {_quote(wrong)}" if wrong else f"does not contain {_CONFIG} and {_METADATA}"
         raise LoadError(f"{path} is not a .keras file: it {text}", fix=_fix(path))
     for info in archive.infolist():
         take_room(info.file_size)
         if info.filename in (_CONFIG, _METADATA) and info.file_size > _JSON_BYTES_MAX:
-            raise LoadError(f"{path} is not loaded: its {info.filename} is over {_JSON_BYTES_MAX} bytes", fix=_fix(path))
+            raise LoadError(f"{path} is rejected: its {info.filename} is over {_JSON_BYTES_MAX} bytes", fix=_fix(path))
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a member stays below the directory that it is unpacked to."""
+    """Return whether a member stays inside the directory that it is unpacked to."""
     return not re.search(r"^/|\\|:|\x00", name) and ".." not in name.split("/")
 
 
 def _check_hdf5(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Refuse weights that lie in other files, which HDF5 would read."""
+    """Reject links to other files, which HDF5 would follow."""
     with tempfile.TemporaryFile() as file:
         with archive.open(info) as packed:
             shutil.copyfileobj(packed, file, 1 << 20)
         if name := _find_outside(file):
-            text = f"{path} is not loaded: {_quote(name)} of its {info.filename} is read from another file"
+            text = f"{path} is rejected: {_quote(name)} of its {info.filename} is read from another file"
             raise LoadError(text, fix=_fix(path))
 
 
 def _find_outside(file: IO[bytes]) -> str | None:
-    """The name of a link or dataset of an HDF5 file whose target is not the one object of that name in this file."""
+    """Return the name of a soft or external link, or of a dataset with external data, in an HDF5 file; None without one."""
     import h5py
 
     with h5py.File(file, "r") as weights:
-        seen, waiting = set(), [weights["/"]]
-        while waiting:
-            group = waiting.pop()
+        seen, pending = set(), [weights["/"]]
+        while pending:
+            group = pending.pop()
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                     return f"{group.name}/{name}"
@@ -222,17 +222,17 @@ def _find_outside(file: IO[bytes]) -> str | None:
                 address = h5py.h5o.get_info(item.id).addr
                 if isinstance(item, h5py.Group) and address not in seen:
                     seen.add(address)
-                    waiting.append(item)
+                    pending.append(item)
     return None
 
 
 def _quote(text: object) -> str:
-    """Text of a file for a message: short, and without characters that steer a terminal."""
+    """Return text of a file for a message: short, and without control characters."""
     return quote_name(str(text)[:_SHOWN_CHARACTERS])
 
 
 def _fix(path: str, how: str = "") -> str:
     return (
-        f"If you trust whoever made it, load it yourself{how}: tf.keras.models.load_model({path!r}), with safe_mode=False"
-        " if it has a Lambda; classes of your own have to be registered with Keras before."
+        f"If you trust its author, load it yourself{how}: tf.keras.models.load_model({path!r}), with safe_mode=False"
+        " if it has a Lambda layer. Custom classes must be registered with Keras first."
     )

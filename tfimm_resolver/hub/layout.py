@@ -1,4 +1,4 @@
-"""Where repositories and weights lie, and under which names: such as a person can read, and no two share."""
+"""Directories of the hub, and the names of cache entries in them: readable, and unique to a repository or URL."""
 
 from __future__ import annotations
 
@@ -21,104 +21,121 @@ _PLAIN = re.compile(r"[a-z0-9-]+")
 _LIKE_HASHED = re.compile(r"-[0-9a-f]{12}$")
 _NAME_LENGTH_MAX = 100
 _MODE = 0o755
-"""What directories of the hub are made with, so that no umask makes one in which other users can put code."""
+"""Mode of the directories of the hub, whatever the umask: other users must not be able to add code."""
 
-OWN_DIRECTORY = "Set TFIMM_HUB_DIR to a directory of your own, in which no other user can write."
+OWN_DIRECTORY = "Set TFIMM_HUB_DIR to a directory that belongs to you and that no other user can write to."
 
 _lock = threading.Lock()
-_chosen: Setting | None = None
+_override: Setting | None = None
 
 
 def get_dir() -> str:
-    """The directory in which repositories, weights and the list of trusted repositories are kept; creates nothing.
+    """Return the directory of repositories, weights and the list of trusted repositories; it may not exist yet.
 
-    The first that is set of ``set_dir()``, ``$TFIMM_HUB_DIR``; else ``.hub`` in ``tfimm_resolver.get_dir()``.
+    It is the directory given to ``set_dir()``, else ``$TFIMM_HUB_DIR``, else ``.hub`` in ``tfimm_resolver.get_dir()``.
+
+    Example:
+        >>> import os
+        >>> tfimm_resolver.hub.get_dir() == os.path.join(tfimm_resolver.get_dir(), ".hub")
+        True
     """
-    return root().value
+    return get_root().value
 
 
 def set_dir(d: str | os.PathLike[str] | None) -> None:
-    """Keep all of that in ``d`` from now on, in this process; None takes that back."""
-    global _chosen  # noqa: PLW0603  # one of the few process-wide values, behind its lock
+    """Use ``d`` as the directory of the hub in this process; None restores the default.
+
+    Example:
+        >>> tfimm_resolver.hub.set_dir("/data/hub")
+        >>> tfimm_resolver.hub.get_dir()
+        '/data/hub'
+        >>> tfimm_resolver.hub.set_dir(None)
+    """
+    global _override  # noqa: PLW0603  # one of the few process-wide values, behind its lock
     with _lock:
-        _chosen = Setting(settings.expand_path(os.fspath(d)), "hub.set_dir()") if d else None
+        _override = Setting(settings.expand_path(os.fspath(d)), "hub.set_dir()") if d else None
 
 
-def root() -> Setting:
-    """That directory, and what chose it."""
-    if _chosen:
-        return _chosen
-    if place := os.environ.get("TFIMM_HUB_DIR"):
-        return Setting(settings.expand_path(place), "$TFIMM_HUB_DIR")
+def get_root() -> Setting:
+    """Return the directory of the hub together with the setting that chose it."""
+    if _override:
+        return _override
+    if path := os.environ.get("TFIMM_HUB_DIR"):
+        return Setting(settings.expand_path(path), "$TFIMM_HUB_DIR")
     names = settings.names_root()
     return Setting(f"{names.value}/.hub", names.source)
 
 
-def repositories() -> Cache:
-    """The cache of repositories.
+def open_repositories() -> Cache:
+    """Return the cache of repositories.
 
     Raises:
-        CacheError: if the directory is none on this machine, or one where another user can have put code.
+        CacheError: if the directory is not on this machine, or another user may have put code into it.
     """
-    place, guard = _local(get_dir()), hub_guard()
+    path, guard = _require_local(get_dir()), get_guard()
     guard.check()
-    return Cache(LocalRoot(place, _MODE, _REPOSITORY_TREES, guard), _repository_name)
+    return Cache(LocalRoot(path, _MODE, _REPOSITORY_TREES, guard), _make_repository_name)
 
 
-def weights(model_dir: str | os.PathLike[str] | None) -> Cache:
-    """The cache of weights, below ``get_dir()``, of which the same holds as of ``repositories``, or in ``model_dir``.
+def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
+    """Return the cache of weights, in ``model_dir`` or else in ``get_dir()``.
 
-    That may be a directory that several users share: whoever names it trusts those who may write there.
+    ``get_dir()`` must not be writable for other users, as in ``open_repositories``; ``model_dir`` may be a shared directory,
+    because the caller chose it.
     """
     if model_dir is not None:
-        return Cache(LocalRoot(_local(settings.expand_path(os.fspath(model_dir))), trees=_WEIGHTS_TREES), _weights_name)
-    place = f"{_local(get_dir())}/checkpoints"
-    return Cache(LocalRoot(place, _MODE, _WEIGHTS_TREES, hub_guard(place)), _weights_name)
+        return Cache(
+            LocalRoot(_require_local(settings.expand_path(os.fspath(model_dir))), entry_pattern=_WEIGHTS_TREES),
+            _make_weights_name,
+        )
+    path = f"{_require_local(get_dir())}/checkpoints"
+    return Cache(LocalRoot(path, _MODE, _WEIGHTS_TREES, get_guard(path)), _make_weights_name)
 
 
-def hub_guard(*below: str) -> Guard:
-    """Sees that ``get_dir()``, and directories below it, are this user's or root's, and that no other user can write there.
+def get_guard(*below: str) -> Guard:
+    """Return a guard which checks that only this user or root owns, and can write to, ``get_dir()`` and directories in it.
 
-    Above it may lie a directory of several users, such as a ``$TFIMM_HOME`` that they share.
+    The directory above may be shared, such as a ``$TFIMM_HOME`` of several users.
     """
-    return Guard(get_dir(), *below, fix=OWN_DIRECTORY, is_roots_trusted=True)
+    return Guard(get_dir(), *below, fix=OWN_DIRECTORY, trust_root_user=True)
 
 
-def note_filename(identity: str) -> str:
-    """The name under which something is noted of a repository, whatever its ref."""
-    return _with_hash(identity)
+def get_note_filename(identity: str) -> str:
+    """Return the name, without suffix, of a file with facts about a repository that do not depend on the ref."""
+    return _add_hash(identity)
 
 
-def _local(place: str) -> str:
-    if settings.is_bucket(place):
-        raise CacheError(f"code cannot be run from {place}", fix="Set TFIMM_HUB_DIR to a local directory.")
-    return place
+def _require_local(path: str) -> str:
+    if settings.is_bucket(path):
+        raise CacheError(f"the hub cannot run code from a bucket: {path}", fix="Set TFIMM_HUB_DIR to a local directory.")
+    return path
 
 
-def _repository_name(identity: str) -> str:
-    """``owner_repo_ref``, as torch.hub has it, where that can mean one thing only; else with a hash of all that is meant.
+def _make_repository_name(identity: str) -> str:
+    """Return ``owner_repo_ref``, as torch.hub does, where it is unambiguous; else add a hash of the identity.
 
-    It must not depend on what lies there already, as eight processes may ask at once. A dot, for the cache, ends a name.
+    The name must not depend on existing entries, as several processes may look it up at once. It must not contain a dot,
+    which ends the name of a cache entry.
     """
-    found = _IDENTITY.fullmatch(identity)
-    host, *parts = found.groups("") if found else ("", identity)
+    match = _IDENTITY.fullmatch(identity)
+    host, *parts = match.groups("") if match else ("", identity)
     plain = "_".join(parts)
-    is_one = host == "github.com" and all(_PLAIN.fullmatch(part) for part in parts) and not _LIKE_HASHED.search(plain)
-    return plain if is_one and len(plain) <= _NAME_LENGTH_MAX else _with_hash(identity)
+    is_unambiguous = host == "github.com" and all(_PLAIN.fullmatch(part) for part in parts) and not _LIKE_HASHED.search(plain)
+    return plain if is_unambiguous and len(plain) <= _NAME_LENGTH_MAX else _add_hash(identity)
 
 
-def _weights_name(key: str) -> str:
-    """The file's name, and a hash of the URL: there are many files of the same name."""
-    return f"{_readable(key.partition(' ')[0])}-{_hash(key)}"
+def _make_weights_name(key: str) -> str:
+    """Return the file's name and a hash of its URL, as different URLs often have the same file name."""
+    return f"{_sanitize(key.partition(' ')[0])}-{_hash(key)}"
 
 
-def _with_hash(identity: str) -> str:
-    found = _IDENTITY.fullmatch(identity)
-    _, *parts = found.groups("") if found else ("", identity)
-    return "_".join(_readable(part) for part in parts if part) + f"-{_hash(identity)}"
+def _add_hash(identity: str) -> str:
+    match = _IDENTITY.fullmatch(identity)
+    _, *parts = match.groups("") if match else ("", identity)
+    return "_".join(_sanitize(part) for part in parts if part) + f"-{_hash(identity)}"
 
 
-def _readable(text: str) -> str:
+def _sanitize(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[: _NAME_LENGTH_MAX // 2]
 
 

@@ -1,4 +1,4 @@
-"""Which branch or tag is meant by what a person wrote: asked of the host, or remembered."""
+"""Resolves a ref, or its absence, to a branch or tag: from the cache, or by asking the host."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from tfimm_resolver.sources.github_refs import Tip
 log = logging.getLogger("tfimm_resolver")
 
 _NOTE = ".default.json"
-_ASKED_AGAIN_S = 24 * 3600.0
-"""Seconds after which a default branch is asked for again: it hardly ever changes, and the commits on it are no matter."""
+_DEFAULT_BRANCH_TTL_S = 24 * 3600.0
+"""How long the name of a default branch is reused: it rarely changes, and new commits on it do not matter here."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRef:
-    """A repository with the ref that is meant, and its tip.
+    """A repository with its ref, and the tip of the ref.
 
     Attributes:
-        tip: None where the cached copy is to serve.
-        default: the tip of the default branch, if the host was asked for it just now.
+        repository: the repository; its ref is not empty.
+        tip: the commit to download; None to use the cached copy.
+        default: the tip of the default branch, if the host was just asked for it.
     """
 
     repository: Repository
@@ -39,82 +40,84 @@ class ResolvedRef:
     default: Tip | None = None
 
 
-def resolve_ref(asked: Repository, cache: Cache, *, force_reload: bool, skip_validation: bool) -> ResolvedRef:
-    """What is meant. Asks the host only for what is not cached, and once a day for the name of a default branch.
+def resolve_ref(requested: Repository, cache: Cache, *, force_reload: bool, skip_validation: bool) -> ResolvedRef:
+    """Resolve the ref of a repository, or its default branch if the ref is empty.
+
+    Asks the host only for refs that are not cached, and once a day for the name of the default branch.
 
     Raises:
         UnknownRefError: if the repository has no such branch or tag.
-        FetchError: if it cannot be asked, and has to be.
+        FetchError: if the host has to be asked and does not respond.
     """
-    if not asked.ref:
-        return _default(asked, cache, force_reload)
-    if not force_reload and cache.find(asked.identity) is not None:
-        return ResolvedRef(asked)
+    if not requested.ref:
+        return _resolve_default(requested, cache, force_reload)
+    if not force_reload and cache.find(requested.handle) is not None:
+        return ResolvedRef(requested)
     if skip_validation:
-        return ResolvedRef(asked, Tip("", asked.ref if COMMIT.fullmatch(asked.ref) else ""))
-    return ResolvedRef(asked, _tip(asked, cache, asked))
+        return ResolvedRef(requested, Tip("", requested.ref if COMMIT.fullmatch(requested.ref) else ""))
+    return ResolvedRef(requested, _find_tip(requested, cache, requested))
 
 
-def _default(asked: Repository, cache: Cache, force_reload: bool) -> ResolvedRef:
-    name = layout.note_filename(asked.identity) + _NOTE
-    known, asked_s = _load_default_branch(cache.root.read(name), asked)
-    copy = known and cache.find(known.identity)
+def _resolve_default(requested: Repository, cache: Cache, force_reload: bool) -> ResolvedRef:
+    name = layout.get_note_filename(requested.handle) + _NOTE
+    known, fetched_s = _load_default_branch(cache.root.read(name), requested)
+    copy = known and cache.find(known.handle)
     if known and copy and not force_reload:
         if settings.is_offline():
-            log.warning("%s: offline, so %s is taken for its default branch", asked.name, _shown(known, copy.origin.commit))
+            label = _format_branch(known, copy.origin.commit)
+            log.warning("%s: offline, so %s is used as its default branch", requested.full_name, label)
             return ResolvedRef(known)
-        if 0 <= time.time() - asked_s < _ASKED_AGAIN_S:
+        if 0 <= time.time() - fetched_s < _DEFAULT_BRANCH_TTL_S:
             return ResolvedRef(known)
     try:
-        tip = _tip(asked, cache, known or asked)
+        tip = _find_tip(requested, cache, known or requested)
     except FetchError as error:
         if not known or not copy or force_reload:
             raise
-        shown = _shown(known, copy.origin.commit)
-        log.warning("%s\n  %s is taken for the default branch of %s, as before", error.text, shown, asked.name)
-        save_default_branch(
-            cache, known, Tip(f"refs/heads/{known.ref}", copy.origin.commit)
-        )  # not to fail, and say so, at each call
+        label = _format_branch(known, copy.origin.commit)
+        log.warning("%s\n  using %s, the last known default branch of %s", error.text, label, requested.full_name)
+        # Saved so that the next calls do not repeat the failing request and the warning.
+        save_default_branch(cache, known, Tip(f"refs/heads/{known.ref}", copy.origin.commit))
         return ResolvedRef(known)
-    now = replace(asked, ref=tip.name)
-    is_cached = not force_reload and cache.find(now.identity) is not None
+    now = replace(requested, ref=tip.name)
+    is_cached = not force_reload and cache.find(now.handle) is not None
     return ResolvedRef(now, None if is_cached else tip, tip)
 
 
-def _shown(repository: Repository, commit: str) -> str:
+def _format_branch(repository: Repository, commit: str) -> str:
     return f"{repository.ref} (commit {commit[:12]})"
 
 
-def _tip(asked: Repository, cache: Cache, copy: Repository) -> Tip:
-    """The tip, asked of the host; an error says what is with the copy that lies here."""
+def _find_tip(requested: Repository, cache: Cache, copy: Repository) -> Tip:
+    """Ask the host for the tip; an error message says whether a cached copy is left."""
     from tfimm_resolver.transfer.downloader import Downloader
 
     try:
         if settings.is_offline():
             raise OfflineError(
-                f"{asked.identity} cannot be brought to {cache.root.locate('')}: TFIMM_RESOLVER_OFFLINE is set",
-                fix='Unset it, or bring a copy and load that: load(path, model, source="local").',
+                f"{requested.handle} cannot be downloaded to {cache.root.path_of('')}: TFIMM_RESOLVER_OFFLINE is set",
+                fix='Unset it, or load a local copy: load(path, model, source="local").',
             )
-        return github.find_tip(asked, Downloader(Handle.parse(asked.identity)))
+        return github.find_tip(requested, Downloader(Handle.parse(requested.handle)))
     except FetchError as error:
-        told = cache.retold(copy.identity, error)
-        if told is error:
+        explained = cache.explain_failure(copy.handle, error)
+        if explained is error:
             raise
-        raise told from error
+        raise explained from error
 
 
-def _load_default_branch(text: str | None, asked: Repository) -> tuple[Repository | None, float]:
-    """The repository with its default branch as it was when last asked, and when that was."""
+def _load_default_branch(text: str | None, requested: Repository) -> tuple[Repository | None, float]:
+    """Return the repository with its last known default branch, and when the host was asked for it."""
     try:
         facts = json.loads(text or "")
-        return replace(asked, ref=Tip(str(facts["ref"]), "").name), float(facts["asked_s"])
-    except (ValueError, LookupError, TypeError):  # none, or not ours
+        return replace(requested, ref=Tip(str(facts["ref"]), "").name), float(facts["asked_s"])
+    except (ValueError, LookupError, TypeError):  # no note, or not a valid one
         return None, 0
 
 
 def save_default_branch(cache: Cache, repository: Repository, default: Tip) -> None:
-    """Remember the default branch; what cannot be written is asked for again."""
-    identity = replace(repository, ref="").identity
+    """Store the default branch; if that fails, the next call asks the host again."""
+    identity = replace(repository, ref="").handle
     facts = {"repository": identity, "ref": default.ref, "commit": default.commit, "asked_s": time.time()}
     with contextlib.suppress(CacheError):
-        cache.root.write(layout.note_filename(identity) + _NOTE, json.dumps(facts) + "\n")
+        cache.root.write(layout.get_note_filename(identity) + _NOTE, json.dumps(facts) + "\n")

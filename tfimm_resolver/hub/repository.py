@@ -1,4 +1,4 @@
-"""Brings a repository that has a hubconf.py and that the user trusts."""
+"""Fetches a repository that has a hubconf.py and that the user trusts."""
 
 from __future__ import annotations
 
@@ -31,80 +31,80 @@ def ensure_directory(
     verbose: bool = True,
     skip_validation: bool = False,
 ) -> str:
-    """Where the repository lies; with the source "local" the given directory.
+    """Return the directory of the repository, fetching it if needed; with the source "local" the given directory.
 
     Raises:
-        HandleError: if the text names no repository, or the source is another one.
-        UntrustedError: if the user does not trust it.
-        FetchError: if it did not come; NotFoundError if it has no hubconf.py.
+        HandleError: if the text is not a repository, or the source is neither "github" nor "local".
+        UntrustedError: if the user does not trust the repository.
+        FetchError: if it cannot be fetched; NotFoundError if it has no hubconf.py.
         CacheError: if the directory of the hub cannot be used.
     """
     if not isinstance(source, str) or source.lower() not in ("github", "local"):
         raise HandleError(f'Unknown source: "{source}". Allowed values: "github" | "local".')
     if source.lower() == "local":
-        return _local(repo_or_dir)
+        return _check_local(repo_or_dir)
     trust.check_choice(trust_repo)
     if not isinstance(repo_or_dir, str):
-        raise HandleError(f"{repo_or_dir!r} names no repository", fix='For a directory call with source="local".')
-    asked, cache = Repository.parse(repo_or_dir), layout.repositories()
-    chosen = refs.resolve_ref(asked, cache, force_reload=force_reload, skip_validation=skip_validation)
-    repository, tip = chosen.repository, chosen.tip
-    record = cache.find(repository.identity) if tip is None else None
+        raise HandleError(f"{repo_or_dir!r} is not a repository", fix='Pass source="local" to use a directory.')
+    requested, cache = Repository.parse(repo_or_dir), layout.open_repositories()
+    resolved = refs.resolve_ref(requested, cache, force_reload=force_reload, skip_validation=skip_validation)
+    repository, tip = resolved.repository, resolved.tip
+    record = cache.find(repository.handle) if tip is None else None
     commit = tip.commit if tip else record.origin.commit if record else ""
-    is_new = trust.ask_for_trust(repository, commit, trust_repo)
+    is_new = trust.confirm_trust(repository, commit, trust_repo)
     if tip is not None:
-        record = cache.ensure(repository.identity, repository.identity, _filling(repository, tip), refresh=force_reload)
-    if record is None or record.handle != repository.identity:
+        record = cache.ensure(repository.handle, repository.handle, _make_fill(repository, tip), refresh=force_reload)
+    if record is None or record.handle != repository.handle:
         other = record.handle if record else "nothing"
         raise CacheError(
-            f"{cache.root.locate(cache.named(repository.identity))} holds {other}, not {repository.identity}",
+            f"{cache.root.path_of(cache.entry_name(repository.handle))} holds {other}, not {repository.handle}",
             fix="Remove that directory and the record beside it.",
         )
     if tip is None and verbose:
         log.info("Using cache found in %s", cache.path(record))
     _check_owners(cache.path(record))
-    if chosen.default is not None:
-        refs.save_default_branch(cache, repository, chosen.default)
+    if resolved.default is not None:
+        refs.save_default_branch(cache, repository, resolved.default)
     if is_new:
         trust.remember_trust(repository)
     return cache.path(record)
 
 
 def _check_owners(tree: str) -> None:
-    """See that no other user can have put code into the tree; a hub directory that was once open may hold such a one.
+    """Check that no other user can have put code into the tree, as was possible while the hub directory had open permissions.
 
     Raises:
-        CacheError: if one can, or it holds anything but directories and regular files.
+        CacheError: if one can, or the tree contains anything but directories and regular files.
     """
-    fix = f"Remove {tree} and the record beside it, so that it is fetched anew. Or look at it, and chmod -R go-w {tree}."
+    fix = f"Remove {tree} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {tree}."
     try:
-        with layout.hub_guard().reading():
+        with layout.get_guard().reading():
             ownership.check_tree(tree, fix)
     except CacheError:
         raise
     except OSError as error:
-        raise CacheError(f"{tree} cannot be looked through: {error}", fix=fix) from error
+        raise CacheError(f"cannot check the owners of {tree}: {error}", fix=fix) from error
 
 
-def _filling(repository: Repository, tip: Tip) -> Callable[[Path, Path], FetchResult]:
+def _make_fill(repository: Repository, tip: Tip) -> Callable[[Path, Path], FetchResult]:
     from tfimm_resolver.transfer.downloader import Downloader
 
     def fill(into: Path, parts: Path) -> FetchResult:
         settings.validate()
-        transfer = Downloader(Handle.parse(repository.identity), parts)
+        transfer = Downloader(Handle.parse(repository.handle), parts)
         github.fetch_commit(repository, tip, into, transfer)
         if not (into / HUBCONF).is_file():
             raise NotFoundError(
-                f"{repository.identity} has no {HUBCONF} at commit {transfer.origin.commit}",
-                fix="Ask for another branch or tag, or its publisher for one: only that makes a repository one of models.",
+                f"{repository.handle} has no {HUBCONF} at commit {transfer.origin.commit}",
+                fix=f"Use another branch or tag, or ask its author to add a {HUBCONF} that defines the entry points.",
             )
         return FetchResult(transfer.origin, transfer.files)
 
     return fill
 
 
-def _local(place: str | os.PathLike[str]) -> str:
-    path = settings.expand_path(os.fspath(place))
+def _check_local(folder: str | os.PathLike[str]) -> str:
+    path = settings.expand_path(os.fspath(folder))
     if not os.path.isfile(f"{path}/{HUBCONF}"):
-        raise NotFoundError(f"there is no {HUBCONF} in {path}", fix="Name the directory that holds it.")
+        raise NotFoundError(f"{HUBCONF} not found in {path}", fix="Pass the directory that contains it.")
     return path

@@ -1,4 +1,4 @@
-"""Reads .safetensors: eight bytes of length, a JSON header, raw numbers (https://github.com/huggingface/safetensors)."""
+"""Reads .safetensors: the header length in eight bytes, a JSON header, raw numbers (github.com/huggingface/safetensors)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _TYPES = {
 
 
 def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays by name.
+    """Return the arrays of a file by name.
 
     Raises:
-        WeightsError: if the file is not what its header says.
+        WeightsError: if the file does not match its header.
     """
     import numpy as np
 
@@ -34,25 +34,29 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
         size_bytes = os.fstat(file.fileno()).st_size
         header_bytes = int.from_bytes(file.read(8), "little")
         if header_bytes > min(_HEADER_BYTES_MAX, size_bytes - 8):
-            raise WeightsError(f"{path} is no .safetensors, or is cut short: its header would have {header_bytes} bytes")
+            raise WeightsError(
+                f"{path} is not a .safetensors file, or is truncated: its header would have {header_bytes} bytes"
+            )
         header = json.loads(file.read(header_bytes))
         header.pop("__metadata__", None)
-        arrays, at = {}, 0
-        for name, told in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
-            kind, shape, (start, stop) = _type(told["dtype"]), told["shape"], told["data_offsets"]
-            is_shape = all(isinstance(size, int) and size >= 0 for size in shape)
-            if not is_shape or start != at or 8 + header_bytes + stop > size_bytes:
-                raise WeightsError(f"{path} is damaged, or cut short: it says of {name} {told}, where {at} comes next")
-            arrays[name], at = np.frombuffer(bytearray(file.read(stop - start)), kind).reshape(shape), stop
+        arrays, position = {}, 0
+        for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
+            kind, shape, (start, stop) = _get_dtype(entry["dtype"]), entry["shape"], entry["data_offsets"]
+            is_valid_shape = all(isinstance(size, int) and size >= 0 for size in shape)
+            if not is_valid_shape or start != position or 8 + header_bytes + stop > size_bytes:
+                raise WeightsError(
+                    f"{path} is damaged or truncated: {name} is {entry}, but the data offset must be {position}"
+                )
+            arrays[name], position = np.frombuffer(bytearray(file.read(stop - start)), kind).reshape(shape), stop
     return arrays
 
 
-def _type(name: str) -> np.dtype[Any]:
+def _get_dtype(name: str) -> np.dtype[Any]:
     import numpy as np
 
     if "float" not in (known := _TYPES[name]):
         return np.dtype(known)
-    import ml_dtypes  # comes with TensorFlow
+    import ml_dtypes  # a dependency of TensorFlow
 
     extra: np.dtype[Any] = np.dtype(getattr(ml_dtypes, known))
     return extra

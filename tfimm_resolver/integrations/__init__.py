@@ -1,4 +1,4 @@
-"""Other frameworks that resolve their handles here."""
+"""Makes other frameworks resolve their handles with this package."""
 
 from __future__ import annotations
 

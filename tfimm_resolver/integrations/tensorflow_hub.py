@@ -1,4 +1,4 @@
-"""Lets ``hub.resolve``, ``hub.load`` and ``hub.KerasLayer`` resolve their handles here."""
+"""Makes ``hub.resolve``, ``hub.load`` and ``hub.KerasLayer`` resolve handles with this package."""
 
 from __future__ import annotations
 
@@ -17,65 +17,65 @@ from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
 from tfimm_resolver.resolution.resolver import resolve
-from tfimm_resolver.sources.registry import SCHEMES, known_schemes
+from tfimm_resolver.sources.registry import SCHEMES, list_schemes
 
 
 class HubResolver:
-    """The two methods that tensorflow_hub's registry asks for; it asks the newest resolver first."""
+    """A resolver for tensorflow_hub's registry, which tries the resolver that was added last first."""
 
     def is_supported(self, handle: object) -> bool:
-        """Whether the handle is a URL, an override, a local archive, or a name that is known or really there; never raises.
+        """Whether the handle is a URL, an override, a local archive, or the name of a known or existing model; never raises.
 
-        Other paths stay tensorflow_hub's own, and so does all that it would keep in a cache that no root of ours serves.
+        Other paths are left to tensorflow_hub, and so is everything if its cache directory is not one that we can use.
         """
         try:
-            return isinstance(handle, str) and _is_ours(Handle.parse(handle))
-        except Exception:  # tensorflow_hub asks about whatever its users give it
+            return isinstance(handle, str) and _is_supported(Handle.parse(handle))
+        except Exception:  # tensorflow_hub passes on any object that its users pass to it
             return False
 
     def __call__(self, handle: str) -> str:
         """Resolve a handle.
 
         Raises:
-            ArchiveError: for a corrupt archive, in exactly the words of tensorflow_hub 0.16.1, which its users compare;
-                its cause says what is wrong with the archive.
+            ArchiveError: for a corrupt archive, with exactly the message of tensorflow_hub 0.16.1, which its users compare;
+                the error's cause says what is wrong with the archive.
             ResolverError: as ``resolve`` does.
         """
         try:
             return resolve(handle)
         except ArchiveError as error:
-            raise ArchiveError(f"{_without_secrets(handle)} does not appear to be a valid module.") from error
+            raise ArchiveError(f"{_redact(handle)} does not appear to be a valid module.") from error
 
 
-_ours = HubResolver()
+_hub_resolver = HubResolver()
 
 
-def _without_secrets(handle: str) -> str:
-    """The handle as it was given, unless it has a user or a query, which may hold a secret."""
+def _redact(handle: str) -> str:
+    """Return the handle unchanged, or redacted if it has a user or a query, which may contain a secret."""
     parsed = Handle.parse(handle)
-    return parsed.public if "@" in parsed.host or parsed.query else handle
+    return parsed.redacted if "@" in parsed.host or parsed.query else handle
 
 
-def _is_ours(handle: Handle) -> bool:
-    if overrides.override(handle.key) is not None:
+def _is_supported(handle: Handle) -> bool:
+    if overrides.get_override(handle.key) is not None:
         return True
     if handle.is_name and (
         _is_in_models_file(handle) or named_models.find_named(named_models.validate_name(handle.text)) is not None
     ):
         return True
-    from tfimm_resolver.cache.roots import serves  # with the cache, on demand
+    from tfimm_resolver.cache.roots import is_supported_root  # imports the cache, only when needed
 
-    if not serves(settings.urls_root().value):
+    if not is_supported_root(settings.urls_root().value):
         return False
     if not handle.scheme:
         return _is_archive_here(handle)
-    return handle.scheme in SCHEMES or handle.scheme in known_schemes()  # the latter looks at all that is installed
+    return handle.scheme in SCHEMES or handle.scheme in list_schemes()  # the latter reads the entry points of all packages
 
 
 def _is_in_models_file(handle: Handle) -> bool:
     try:
-        return discovery.find(handle.text) is not None
-    except ModelsFileError:  # to be told when the model is asked for
+        return discovery.find_entry(handle.text) is not None
+    except ModelsFileError:  # resolving the handle will report it
         return True
 
 
@@ -84,60 +84,74 @@ def _is_archive_here(handle: Handle) -> bool:
 
 
 def register() -> None:
-    """Be asked first by tensorflow_hub, at once or as soon as somebody imports it; once, however often it is called."""
-    hook_import("tensorflow_hub", _at_import)
+    """Make tensorflow_hub try this package first: now, or as soon as it is imported. Repeated calls have no effect.
+
+    Importing ``tfimm_resolver`` calls it.
+
+    Example:
+        >>> tfimm_resolver.register()
+        >>> import tensorflow_hub as hub
+        >>> hub.resolve("https://models.example/half_plus_two/1.tar.gz")
+        '/.../...'
+    """
+    hook_import("tensorflow_hub", _register_on_import)
 
 
 def unregister() -> None:
-    """Leave tensorflow_hub to its own resolvers."""
+    """Make tensorflow_hub use only its own resolvers again.
+
+    Example:
+        >>> tfimm_resolver.unregister()
+        >>> tfimm_resolver.register()  # undo it
+    """
     unhook_import("tensorflow_hub")
     if is_imported("tensorflow_hub"):
-        _leave()
+        _remove_resolvers()
 
 
 @contextlib.contextmanager
-def _at_import() -> Iterator[None]:
-    with _pkg_resources():
+def _register_on_import() -> Iterator[None]:
+    with _provide_pkg_resources():
         yield
     registry = sys.modules.get("tensorflow_hub.registry")
-    if registry is not None:  # None where the import failed, for want of TensorFlow
-        _leave()
-        registry.resolver.add_implementation(_ours)
+    if registry is not None:  # None if the import failed, for example without TensorFlow
+        _remove_resolvers()
+        registry.resolver.add_implementation(_hub_resolver)
 
 
-def _leave() -> None:
+def _remove_resolvers() -> None:
     registry = sys.modules["tensorflow_hub.registry"].resolver
-    # By name: after a reload of this module an older class may stand there.
+    # Compared by module name: after a reload of this module, the registered class may be an older one.
     registry._impls = [other for other in registry._impls if type(other).__module__ != __name__]
 
 
 @contextlib.contextmanager
-def _pkg_resources() -> Iterator[None]:
-    """Stand in for pkg_resources where it is missing: tensorflow_hub 0.16.1 needs one function of it to be imported.
+def _provide_pkg_resources() -> Iterator[None]:
+    """Provide a substitute for pkg_resources if it is missing: tensorflow_hub 0.16.1 imports one function from it.
 
-    setuptools 82 took the real one away.
+    setuptools 82 removed the real one.
     """
-    # In sys.modules it may be somebody else's stand-in, which find_spec refuses to look at.
+    # sys.modules may hold another package's substitute, on which find_spec raises ValueError.
     if sys.modules.get("pkg_resources") or importlib.util.find_spec("pkg_resources"):
         yield
         return
-    stand_in: Any = ModuleType("pkg_resources")
-    stand_in.parse_version = _parse_version
-    stand_in.__getattr__ = _refuse
-    sys.modules["pkg_resources"] = stand_in
+    substitute: Any = ModuleType("pkg_resources")
+    substitute.parse_version = _parse_version
+    substitute.__getattr__ = _raise_missing
+    sys.modules["pkg_resources"] = substitute
     try:
         yield
     finally:
-        if sys.modules.get("pkg_resources") is stand_in:
+        if sys.modules.get("pkg_resources") is substitute:
             del sys.modules["pkg_resources"]
 
 
 def _parse_version(version: str) -> object:
-    from packaging.version import parse  # 20 ms that only the stand-in costs
+    from packaging.version import parse  # 20 ms, needed only by the substitute
 
     return parse(version)
 
 
-def _refuse(name: str) -> object:
-    """What else is imported meanwhile, and can do without pkg_resources, expects an ImportError there."""
-    raise (AttributeError if name.startswith("__") else ImportError)(f"there is no pkg_resources to take {name} from")
+def _raise_missing(name: str) -> object:
+    """Raise ImportError: packages imported meanwhile that work without pkg_resources expect it."""
+    raise (AttributeError if name.startswith("__") else ImportError)(f"pkg_resources is missing, cannot import {name}")

@@ -1,4 +1,4 @@
-"""TensorFlow: loads a model, on the device that can read its files."""
+"""Loads models with TensorFlow, on the device that can read their files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which device reads the files: the rule for TPU hosts and other remote workers.
+"""Chooses the device that reads a model's files, for TPU hosts and other remote workers.
 
-On Colab's TPU node the worker is another machine without this one's disk
+On Colab's TPU node the worker is another machine, which cannot read this machine's disk
 (https://www.tensorflow.org/hub/caching, "Running on TPU in Colab notebooks").
 """
 
@@ -15,28 +15,28 @@ LOCALHOST = "/job:localhost"
 Task = tuple[str | None, int | None]
 
 
-def io_device(tf: Any, path: str) -> str | None:
-    """The device that has to read a SavedModel's variables, or None where TensorFlow does right by itself.
+def choose_io_device(tf: Any, path: str) -> str | None:
+    """Return the device that has to read a SavedModel's variables, or None if TensorFlow's own choice is right.
 
-    ``/job:localhost``, as TensorFlow's documentation has it, where that is this process and every remote task is 0;
-    it fails for variables on a later task and where the local job has another name, so there the local device in full.
-    Asking initialises TensorFlow's runtime.
+    That is ``/job:localhost``, as TensorFlow's documentation recommends, if this process is localhost and every remote task
+    has number 0. It fails for variables on a later task, and where the local job has another name; the full name of the
+    local device is returned in these cases. The call initialises TensorFlow's runtime.
     """
-    remote = remote_tasks(tf)
-    local = _local_device(tf)
-    if local is None or not remote or not is_local(path):
+    remote = list_remote_tasks(tf)
+    local = _get_local_device(tf)
+    if local is None or not remote or not is_local_path(path):
         return None
-    here, _ = task_of(tf, local)
+    here, _ = get_task(tf, local)
     return LOCALHOST if here == "localhost" and all(number == 0 for _, number in remote) else local
 
 
-def with_io_device(tf: Any, options: Any, device: str | None) -> Any:
-    """Load options with the device set, unless the caller's own options set one; those are not changed."""
-    return changed(tf, options, {} if device is None or _has_device(options) else {"experimental_io_device": device})
+def add_io_device(tf: Any, options: Any, device: str | None) -> Any:
+    """Return a copy of load options with the device set, unless the caller's options set one already."""
+    return copy_options(tf, options, {} if device is None or _has_device(options) else {"experimental_io_device": device})
 
 
-def changed(tf: Any, options: Any, fields: dict[str, Any]) -> Any:
-    """A copy of load options, with other fields; of TensorFlow's defaults for None."""
+def copy_options(tf: Any, options: Any, fields: dict[str, Any]) -> Any:
+    """Return a copy of load options with some fields replaced; None stands for TensorFlow's defaults."""
     copy = tf.saved_model.LoadOptions()
     for name in type(copy).__slots__:
         if options is not None and hasattr(options, name):
@@ -46,57 +46,57 @@ def changed(tf: Any, options: Any, fields: dict[str, Any]) -> Any:
     return copy
 
 
-def remote_tasks(tf: Any) -> set[Task]:
-    """The other processes whose devices are at hand; none in a TF1 graph, where one cannot ask."""
-    local = _local_device(tf)
+def list_remote_tasks(tf: Any) -> set[Task]:
+    """Return the other processes whose devices are available; none in a TF1 graph, which cannot be asked."""
+    local = _get_local_device(tf)
     if local is None:
         return set()
-    here = task_of(tf, local)
-    tasks = {task_of(tf, device.name) for device in tf.config.list_logical_devices()}
+    here = get_task(tf, local)
+    tasks = {get_task(tf, device.name) for device in tf.config.list_logical_devices()}
     return {task for task in tasks if task[0] and task != here}
 
 
-def default_device(tf: Any) -> str:
-    """Where an operation runs that says nothing of it: what the scope, or connecting to a cluster, has chosen."""
+def get_default_device(tf: Any) -> str:
+    """Return the device on which operations run by default, as set by a device scope or by connecting to a cluster."""
     with tf.init_scope():
         device: str = tf.constant(0).device
         return device
 
 
 @contextlib.contextmanager
-def on(tf: Any, device: str) -> Iterator[None]:
-    """Make a device the default, whatever the caller's scope; on its CPU unless it says otherwise."""
-    # None: out of the caller's scope, with which a device that is no whole name would be mixed.
+def use_device(tf: Any, device: str) -> Iterator[None]:
+    """Make a device the default, regardless of the caller's scope; its CPU unless the name says otherwise."""
+    # None leaves the caller's scope: a partial device name would be merged with it.
     with tf.init_scope(), tf.device(None), tf.device("CPU:0"), tf.device(device):
         yield
 
 
-def canonical_device(tf: Any, device: str) -> str:
-    """The whole name of a device."""
-    with on(tf, device):
-        return default_device(tf)
+def get_canonical_device(tf: Any, device: str) -> str:
+    """Return the full name of a device."""
+    with use_device(tf, device):
+        return get_default_device(tf)
 
 
-def is_here(tf: Any, device: str) -> bool:
-    """Whether a device is this process's."""
-    local = _local_device(tf)
-    return local is not None and task_of(tf, canonical_device(tf, device)) == task_of(tf, local)
+def is_local_device(tf: Any, device: str) -> bool:
+    """Whether a device belongs to this process."""
+    local = _get_local_device(tf)
+    return local is not None and get_task(tf, get_canonical_device(tf, device)) == get_task(tf, local)
 
 
 def raise_pending_errors(tf: Any) -> None:
-    """Raise what a remote worker has not reported yet: its operations are asynchronous."""
+    """Wait for pending operations of remote workers, which are asynchronous, and raise their errors."""
     with tf.experimental.async_scope():
         pass
 
 
-def task_of(tf: Any, device: str) -> Task:
-    """Whose a device is: job and number of the process."""
+def get_task(tf: Any, device: str) -> Task:
+    """Return the process that a device belongs to, as job name and task number."""
     spec = tf.DeviceSpec.from_string(device)
     return spec.job, spec.task
 
 
-def is_local(path: str) -> bool:
-    """Whether a path needs this process: of gs:// and its like the worker reads by itself."""
+def is_local_path(path: str) -> bool:
+    """Whether only this process can read a path; workers read ``gs://`` and similar URLs themselves."""
     scheme, mark, _ = path.partition("://")
     return not mark or scheme in ("file", "ram")
 
@@ -105,12 +105,12 @@ def _has_device(options: Any) -> bool:
     return options is not None and options.experimental_io_device is not None
 
 
-def _local_device(tf: Any) -> str | None:
-    """This process's CPU in full, whatever its job is called; None in a TF1 graph."""
+def _get_local_device(tf: Any) -> str | None:
+    """Return the full name of this process's CPU, whatever its job is called; None in a TF1 graph."""
     with tf.init_scope():
         if not tf.executing_eagerly():
             return None
-        # None: out of the user's device scope, or the one that connecting to a cluster leaves behind.
+        # None leaves the user's device scope, or the one that connecting to a cluster has set.
         with tf.device(None), tf.device("CPU:0"):
             device: str = tf.constant(0).device
             return device

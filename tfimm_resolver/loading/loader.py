@@ -1,4 +1,4 @@
-"""From a handle to a loaded SavedModel: the only door to TensorFlow."""
+"""Resolves a handle and loads the SavedModel; also imports TensorFlow for the rest of the package."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MISSING_OP = re.compile(r"Op type not registered '([^']+)'")
 _UNSEEN = re.compile(
     r"Failed to find any matching files for|No such file or directory|File system scheme '[^']*' not implemented"
 )
-"""How a worker says that it does not see a file; the last one is a TPU node's, https://github.com/tensorflow/hub/issues/604."""
+"""Messages of a worker that cannot see a file; the last is a TPU node's, https://github.com/tensorflow/hub/issues/604."""
 _TOO_LARGE = re.compile(r"Protobuf is too large to be serialized|exceeds the 2GB protobuf limit")
-"""How TensorFlow 2.21 says that a tensor is too large for another process: a copy by itself, and one within a function."""
+"""Messages of TensorFlow 2.21 for a tensor too large to send to another process: in eager code, and in a function."""
 _NOISE_PREFIXES = ("Graph execution error:", "Detected at node", "<stack traces unavailable>", 'File "')
 _OP_PACKAGES = (
     (re.compile(r"Addons>"), "tensorflow_addons"),
@@ -39,7 +39,7 @@ _OP_PACKAGES = (
         "tensorflow_text",
     ),
 )
-"""Which package brings an op, by how the packages name theirs."""
+"""The package that provides an op, recognized by how each package names its ops."""
 
 
 def load(
@@ -49,42 +49,43 @@ def load(
     options: tf.saved_model.LoadOptions | None = None,
     io_device: str | None = "auto",
 ) -> Any:
-    """Resolve a handle and load the SavedModel there, as ``tf.saved_model.load`` does.
+    """Resolve a handle and load the SavedModel, as ``tf.saved_model.load`` does.
 
     Args:
         handle: see ``resolve``.
-        tags: of the MetaGraph to load; for a TF1 Hub module the empty set is the default.
-        options: its own ``experimental_io_device`` wins; it is not changed.
-        io_device: the device that reads the files, vocabularies and other assets included, which then stay there;
-            "auto" for ``/job:localhost`` where a remote worker, such as a TPU host's, could not see them, None for
-            TensorFlow's own choice. Variables lie where they would anyway.
+        tags: the tags of the MetaGraph to load; for a TF1 Hub module the default is the empty set.
+        options: not changed; if it sets ``experimental_io_device``, that takes precedence over ``io_device``.
+        io_device: the device that reads the files, including assets such as vocabularies, which then stay on it. "auto" is
+            ``/job:localhost`` if a remote worker, such as a TPU host, could not see the files; None is TensorFlow's own
+            choice. Variables are placed where they would be anyway.
 
     Raises:
-        NotASavedModelError: if there is none at the path.
-        MissingOpError: if it needs ops of a package that is not imported.
-        UnseenFilesError: if a remote worker was to read the files, and does not see them.
-        TensorTooLargeError: if a variable for a remote worker is larger than what TensorFlow can send it.
+        NotASavedModelError: if the path is not a SavedModel.
+        MissingOpError: if the model needs ops of a package that is not imported.
+        UnseenFilesError: if a remote worker has to read the files and cannot see them.
+        TensorTooLargeError: if a variable on a remote worker is larger than TensorFlow can send.
         LoadError: if TensorFlow fails for any other reason, which is the error's cause.
         TensorFlowMissingError: if TensorFlow is not installed.
         ResolverError: as ``resolve`` does.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> module = tf.Module()
+        >>> module.scale = tf.Variable(2.0)
+        >>> tf.saved_model.save(module, "models/scale")
+        >>> tfimm_resolver.load("models/scale").scale.numpy().item()
+        2.0
     """
     tf = import_tensorflow()
     path = resolve(handle)
     names = set(tf.io.gfile.listdir(path)) if tf.io.gfile.isdir(path) else set()
     if not names.intersection(SAVED_MODEL_FILES):
-        raise _no_saved_model(tf, path, names)
+        raise _make_missing_model_error(tf, path, names)
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
-    options = _options(tf, path, options, io_device)
-    with _translated(tf, path, options.experimental_io_device):
-        if devices.remote_tasks(tf):
-            from tfimm_resolver.loading import remote  # 1 ms that the import of the package need not cost
-
-            model = remote.load(tf, path, tags, options)
-        else:
-            model = tf.saved_model.load(path, tags=tags, options=options)
-        devices.raise_pending_errors(tf)
-    # What hub.load notes for hub.KerasLayer, which treats such modules another way.
+    options = _make_options(tf, path, options, io_device)
+    model = _load_path(tf, path, tags, options)
+    # hub.load sets this too: hub.KerasLayer treats TF1 Hub modules differently.
     model._is_hub_module_v1 = _TF1_HUB_FILE in names
     return model
 
@@ -95,43 +96,60 @@ def load_options(
     options: tf.saved_model.LoadOptions | None = None,
     io_device: str | None = "auto",
 ) -> tf.saved_model.LoadOptions:
-    """The options with which ``load`` would load, for all that takes them.
+    """Return the options that ``load`` would use, for other functions that accept load options.
 
-    That is ``hub.load``, ``hub.KerasLayer``, ``tf.saved_model.load`` and ``tf_keras.models.load_model``. On a remote
-    worker they do for variables only: of a model with assets, or of TF1, it is logged that it needs ``load`` itself.
-    Without a handle they are those of a model on this machine's disk. Raises as ``load`` does.
+    Such as ``hub.load``, ``hub.KerasLayer``, ``tf.saved_model.load`` and ``tf_keras.models.load_model``. On a remote worker
+    the options are enough for variables only: for a TF1 model or one with assets, a warning says to use ``load`` itself.
+    Without a handle the options are those for a model on this machine's disk. Raises as ``load`` does.
+
+    Example:
+        >>> options = tfimm_resolver.load_options()
+        >>> print(options.experimental_io_device)  # no remote workers: TensorFlow's own choice
+        None
     """
     tf = import_tensorflow()
     path = resolve(handle) if handle is not None else ""
-    options = _options(tf, path, options, io_device)
-    if path and options.experimental_io_device is not None and devices.remote_tasks(tf):
+    options = _make_options(tf, path, options, io_device)
+    if path and options.experimental_io_device is not None and devices.list_remote_tasks(tf):
         from tfimm_resolver.loading import remote
 
         remote.warn_if_options_insufficient(tf, path)
     return options
 
 
-def _no_saved_model(tf: Any, path: str, names: set[str]) -> LoadError:
-    if not names and not devices.is_local(path):
+def _load_path(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
+    with _map_errors(tf, path, options.experimental_io_device):
+        if devices.list_remote_tasks(tf):
+            from tfimm_resolver.loading import remote  # imported here: most programs have no remote workers
+
+            model = remote.load(tf, path, tags, options)
+        else:
+            model = tf.saved_model.load(path, tags=tags, options=options)
+        devices.raise_pending_errors(tf)
+    return model
+
+
+def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
+    if not names and not devices.is_local_path(path):
         try:
-            tf.io.gfile.stat(f"{path}/saved_model.pb")  # of a bucket out of reach, isdir() says that it is no directory
+            tf.io.gfile.stat(f"{path}/saved_model.pb")  # isdir() returns False, too, if the bucket cannot be reached
         except tf.errors.NotFoundError:
             pass
         except tf.errors.OpError as error:
-            return LoadError(f"TensorFlow cannot read {path}: {_reason(error)}")
+            return LoadError(f"TensorFlow cannot read {path}: {_summarize_error(error)}")
     return NotASavedModelError(
-        f"{path} is no SavedModel: it has neither saved_model.pb nor saved_model.pbtxt\n"
-        f"  it has: {', '.join(sorted(names)[:10]) or 'nothing'}"
+        f"{path} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
+        f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
     )
 
 
-def _options(tf: Any, path: str, options: Any, io_device: str | None) -> Any:
-    device = devices.io_device(tf, path) if io_device == "auto" else io_device
-    return devices.with_io_device(tf, options, device)
+def _make_options(tf: Any, path: str, options: Any, io_device: str | None) -> Any:
+    device = devices.choose_io_device(tf, path) if io_device == "auto" else io_device
+    return devices.add_io_device(tf, options, device)
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, imported now and not before.
+    """Import TensorFlow on first use, and return it.
 
     Raises:
         TensorFlowMissingError: if it is not installed.
@@ -139,102 +157,106 @@ def import_tensorflow() -> Any:
     try:
         import tensorflow
     except ImportError as error:
-        raise TensorFlowMissingError(f"loading needs TensorFlow: {error}", fix="pip install tensorflow") from error
+        raise TensorFlowMissingError(f"loading a model needs TensorFlow: {error}", fix="pip install tensorflow") from error
     return tensorflow
 
 
 @contextlib.contextmanager
-def _translated(tf: Any, path: str, reader: str | None) -> Iterator[None]:
+def _map_errors(tf: Any, path: str, reader: str | None) -> Iterator[None]:
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:  # TF2 models: a RuntimeError or a FileNotFoundError; TF1 models: a NotFoundError
-        told = error if isinstance(error, ResolverError) else _translate_error(tf, path, reader, error)
-        with contextlib.suppress(tf.errors.OpError):  # a worker may say it again, and it would be taken for the next failure
+        mapped = error if isinstance(error, ResolverError) else _translate_error(tf, path, reader, error)
+        with contextlib.suppress(tf.errors.OpError):  # a worker may report it twice; the next call would raise the second
             devices.raise_pending_errors(tf)
-        if told is error:
+        if mapped is error:
             raise
-        raise told from error
+        raise mapped from error
 
 
 def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError:
-    text, reason = str(error).strip(), _reason(error)
+    text, reason = str(error).strip(), _summarize_error(error)
     if (found := _MISSING_OP.search(text)) is not None:
-        return MissingOpError(f"the model needs the op {found[1]!r}, which TensorFlow does not bring", fix=_op_fix(found[1]))
+        return MissingOpError(
+            f"the model needs the op {found[1]!r}, which is not part of TensorFlow", fix=_suggest_package(found[1])
+        )
     from tfimm_resolver.loading import remote
 
-    if devices.is_local(path) and devices.remote_tasks(tf):
+    if devices.is_local_path(path) and devices.list_remote_tasks(tf):
         if _TOO_LARGE.search(text):
-            return remote.tensor_too_large_error(path, f"TensorFlow says {reason}")
+            return remote.make_tensor_too_large_error(path, f"TensorFlow says {reason}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
-            return remote.files_not_visible_error(file, reason)
+            return remote.make_unseen_files_error(file, reason)
     return LoadError(f"TensorFlow cannot load {path}: {reason}")
 
 
-def _reason(error: Exception) -> str:
+def _summarize_error(error: Exception) -> str:
     lines = (line.strip() for line in str(error).splitlines())
     return f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith(_NOISE_PREFIXES)), '')}"
 
 
 def _reads_locally(tf: Any, reader: str | None) -> bool:
-    return reader is not None and devices.is_here(tf, reader)
+    return reader is not None and devices.is_local_device(tf, reader)
 
 
 def _local_file_in_message(tf: Any, path: str, text: str) -> str | None:
-    """The file of the model that an error names, if it is here: what is missing here, too, has another cause."""
+    """Return the file of the model that an error names, if this process sees it; otherwise the file is really missing."""
     files = (tf.io.gfile.join(folder, name) for folder, _, names in tf.io.gfile.walk(path) for name in names)
-    return next((file for file in files if file.removesuffix(".index") in text), None)  # a checkpoint is named without
+    return next(
+        (file for file in files if file.removesuffix(".index") in text), None
+    )  # errors name a checkpoint without .index
 
 
-def _op_fix(op: str) -> str:
+def _suggest_package(op: str) -> str:
     package = next((name for pattern, name in _OP_PACKAGES if pattern.search(op)), None)
     if package is None:
-        return "Import the package that brings this op before loading; the model's page names it."
+        return "Import the package that provides this op before loading; the model's documentation should name it."
     return f"pip install {package.replace('_', '-')}, then import {package} before loading."
 
 
 def describe(model: Any) -> dict[str, Any]:
-    """The signatures of a loaded model (shape None: unknown), and how many variables live on which device."""
+    """Describe a loaded model: its signatures (shape None: unknown rank), and its variables by device."""
     signatures = {
         name: {
-            "inputs": _tensors(function.structured_input_signature[1]),
-            "outputs": _tensors(function.structured_outputs),
+            "inputs": _describe_tensors(function.structured_input_signature[1]),
+            "outputs": _describe_tensors(function.structured_outputs),
         }
         for name, function in sorted(model.signatures.items())
     }
-    return {"signatures": signatures, "variables": variables_by_device(model)}
+    return {"signatures": signatures, "variables": count_variables_by_device(model)}
 
 
-def variables_by_device(model: Any) -> list[dict[str, Any]]:
-    """How many variables of a model, and how many bytes of them, live on which device; none where it has none."""
-    places: dict[str, dict[str, Any]] = {}
-    variables = model.variables if hasattr(model, "variables") else _variables(model)
-    for variable in map(_placed, variables):
+def count_variables_by_device(model: Any) -> list[dict[str, Any]]:
+    """Return for each device the number of variables of a model that it holds, and their size in bytes."""
+    by_device: dict[str, dict[str, Any]] = {}
+    variables = model.variables if hasattr(model, "variables") else _collect_variables(model)
+    for variable in map(_unwrap_variable, variables):
         if variable is None:
             continue
-        place = places.setdefault(variable.device, {"device": variable.device, "count": 0, "size_bytes": 0})
-        place["count"] += 1
-        place["size_bytes"] += (variable.shape.num_elements() or 0) * variable.dtype.size  # None for an unknown shape
-    return [*places.values()]
+        entry = by_device.setdefault(variable.device, {"device": variable.device, "count": 0, "size_bytes": 0})
+        entry["count"] += 1
+        entry["size_bytes"] += (variable.shape.num_elements() or 0) * variable.dtype.size  # None for an unknown shape
+    return [*by_device.values()]
 
 
-def _placed(variable: Any) -> Any:
-    """What has a device: a variable of TensorFlow's, or the one that a variable of Keras 3 holds; else None."""
+def _unwrap_variable(variable: Any) -> Any:
+    """Return the TensorFlow variable that has a device; a Keras 3 variable wraps one. None if there is none."""
     found = variable if hasattr(variable, "device") else getattr(variable, "value", None)
     return found if hasattr(found, "device") else None
 
 
-def _variables(model: Any) -> list[Any]:
-    """Every variable that some signature reads; a SavedModel's own object need not list them."""
+def _collect_variables(model: Any) -> list[Any]:
+    """Return every variable that a signature reads; a SavedModel object does not always list its variables."""
     functions = getattr(model, "signatures", {}).values()
     found = {id(variable): variable for function in functions for variable in function.variables}
     return list(found.values())
 
 
-def _tensors(specs: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": name, "dtype": spec.dtype.name, "shape": _shape(spec)} for name, spec in sorted(specs.items())]
+def _describe_tensors(specs: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": name, "dtype": spec.dtype.name, "shape": _describe_shape(spec)} for name, spec in sorted(specs.items())]
 
 
-def _shape(spec: Any) -> list[int | None] | None:
+def _describe_shape(spec: Any) -> list[int | None] | None:
     return None if spec.shape.rank is None else spec.shape.as_list()

@@ -1,4 +1,4 @@
-"""Loads a SavedModel where a remote worker computes: one device reads its files, its variables lie on others."""
+"""Loads a SavedModel for remote workers: one device reads its files, and its variables are placed on others."""
 
 from __future__ import annotations
 
@@ -10,109 +10,112 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfimm_resolver.errors import TensorTooLargeError, UnseenFilesError
-from tfimm_resolver.loading import devices as loading_devices
+from tfimm_resolver.loading import devices
 
 log = logging.getLogger("tfimm_resolver")
 
 MAX_TRANSFER_BYTES = 2**31 - 1
-"""What a tensor that goes from one process to another may hold; TensorFlow packs each as one protocol buffer."""
+"""The largest tensor that can be sent to another process: TensorFlow packs each into one protocol buffer."""
 
-_ASSETS = "saved_model_assets"  # this and the next are collections of TF1, see tf.compat.v1.saved_model.constants
+_ASSETS = "saved_model_assets"  # these are names of TF1 collections, see tf.compat.v1.saved_model.constants
 _INIT_OPS = ("saved_model_main_op", "legacy_init_op")
 _INIT_SIGNATURE = "__saved_model_init_op"
 _REFERENCE_VARIABLES = ("Variable", "VariableV2")
 
-
 _THIS_MACHINE = (
-    "Load it with tfimm_resolver.load(), which has this machine read it unless it is told otherwise; "
-    "or say experimental_io_device='/job:localhost' for the variables alone."
+    "Load it with tfimm_resolver.load(), which reads it on this machine by default; "
+    "for the variables alone, experimental_io_device='/job:localhost' is enough."
 )
-_BUCKET = "Keep models where every worker sees them: TFHUB_CACHE_DIR=gs://my-bucket/models"
+_BUCKET = "Keep models where every worker can read them: TFHUB_CACHE_DIR=gs://my-bucket/models"
 
 
 @dataclass(frozen=True, slots=True)
 class SavedModelTraits:
-    """What of a SavedModel the load options do not say to anybody.
+    """Properties of a SavedModel that decide how it can be loaded for a remote worker.
 
     Attributes:
-        is_tf1: made by TF1; TensorFlow loads such models another way, which knows of no ``experimental_io_device``.
-        has_assets: files, such as vocabularies, that are read when the model is loaded.
-        is_bound: tables, or variables of the old kind, are part of a TF1 graph: they are there where it was loaded only.
+        is_tf1: made by TF1; TensorFlow's loader for such models ignores ``experimental_io_device``.
+        has_assets: has files, such as vocabularies, that are read when the model is loaded.
+        is_graph_bound: is a TF1 graph that contains tables or reference variables, which exist only where it is loaded.
     """
 
     is_tf1: bool
     has_assets: bool
-    is_bound: bool
+    is_graph_bound: bool
 
     @property
-    def is_met_by_options(self) -> bool:
-        """Whether ``experimental_io_device`` is all that it takes."""
+    def can_load_with_options(self) -> bool:
+        """Whether setting ``experimental_io_device`` is enough."""
         return not (self.is_tf1 or self.has_assets)
 
 
-def needs(tf: Any, path: str) -> SavedModelTraits:
-    """Look into a SavedModel; of one that cannot be read nothing is known, and TensorFlow will say so."""
-    graphs = _meta_graphs(tf, path)
-    # As tf.saved_model.load decides; nor is it of TF1 if it cannot be read.
+def inspect_saved_model(tf: Any, path: str) -> SavedModelTraits:
+    """Return the traits of a SavedModel; all are False if it cannot be read, an error that TensorFlow will report."""
+    graphs = _read_meta_graphs(tf, path)
+    # tf.saved_model.load decides in the same way.
     is_tf1 = bool(graphs) and not (len(graphs) == 1 and graphs[0].HasField("object_graph_def"))
     has_assets = any(graph.asset_file_def or _ASSETS in graph.collection_def for graph in graphs)
-    return SavedModelTraits(is_tf1, has_assets, is_tf1 and (has_assets or any(_is_bound(graph) for graph in graphs)))
+    return SavedModelTraits(is_tf1, has_assets, is_tf1 and (has_assets or any(_has_bound_state(graph) for graph in graphs)))
 
 
 def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
-    """Load as ``tf.saved_model.load`` does, but all files are read by the device that the options name, if they do.
+    """Load as ``tf.saved_model.load`` does, but read all files on the device that the options name, if they name one.
 
-    Variables lie where they would otherwise: on the caller's default device, or where the strategy puts them.
+    Variables are placed as usual: on the caller's default device, or where the strategy places them.
 
     Raises:
-        UnseenFilesError: before anything is read, if somebody would look in vain whose error might get lost.
-        TensorTooLargeError: before anything is read, if a variable could not get from the reader to its device.
+        UnseenFilesError: before anything is read, if a worker cannot see the files and TensorFlow might lose its error.
+        TensorTooLargeError: before anything is read, if a variable is too large to be sent from the reader to its device.
     """
-    _tell_earlier_errors(tf, path)
-    if options.experimental_io_device is None and not loading_devices.is_local(path):
-        return tf.saved_model.load(path, tags=tags, options=options)  # a place that every worker sees
-    needed, home = needs(tf, path), loading_devices.default_device(tf)
-    reader = options.experimental_io_device and loading_devices.canonical_device(tf, options.experimental_io_device)
-    _check_visible(tf, path, needed, reader or home, options)
+    _log_earlier_errors(tf, path)
+    if options.experimental_io_device is None and not devices.is_local_path(path):
+        return tf.saved_model.load(path, tags=tags, options=options)  # every worker can read it
+    traits, home = inspect_saved_model(tf, path), devices.get_default_device(tf)
+    reader = options.experimental_io_device and devices.get_canonical_device(tf, options.experimental_io_device)
+    _check_visible(tf, path, traits, reader or home, options)
     if reader is None:
         return tf.saved_model.load(path, tags=tags, options=options)
-    must_fit = _fitting(tf, path, reader)
-    if needed.is_tf1:
-        return _load_tf1(tf, path, tags, options, needed.is_bound, reader, must_fit)
+    check_transferable = _make_transfer_check(tf, path, reader)
+    if traits.is_tf1:
+        return _load_tf1(tf, path, tags, options, traits.is_graph_bound, reader, check_transferable)
     with contextlib.ExitStack() as stack:
-        if needed.has_assets:
-            # Tables come to be where their files are read. Variables do not.
-            stack.enter_context(_variables(tf, home if _is_free(tf, options) else None, must_fit))
-            stack.enter_context(loading_devices.on(tf, reader))
+        if traits.has_assets:
+            # Tables are created on the device that reads their files; variables stay on their own.
+            variable_device = home if _uses_default_placement(tf, options) else None
+            stack.enter_context(_assign_devices(tf, variable_device, check_transferable))
+            stack.enter_context(devices.use_device(tf, reader))
         else:
-            stack.enter_context(_variables(tf, None, must_fit))
+            stack.enter_context(_assign_devices(tf, None, check_transferable))
         return tf.saved_model.load(path, tags=tags, options=options)
 
 
-def _check_visible(tf: Any, path: str, needed: SavedModelTraits, reader: str, options: Any) -> None:
-    """Have those read a file whose failure to do so could get lost later."""
-    is_for_each = isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy)
-    devices = []
-    if needed.is_tf1 and not options.experimental_skip_checkpoint:
-        # It is reported late; who registers a function with the worker meanwhile takes it for a failure to do so, and goes on.
-        devices = [reader]
-    elif needed.has_assets and is_for_each:
-        # Each worker reads files for tables of its own, and fails in a thread of its own.
-        devices = [f"/job:{job}/task:{number}" for job, number in loading_devices.remote_tasks(tf) if job == "worker"]
+def _check_visible(tf: Any, path: str, traits: SavedModelTraits, reader: str, options: Any) -> None:
+    """Read one file on the devices whose read errors TensorFlow could lose later; raise UnseenFilesError if one fails."""
+    reads_per_worker = isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy)
+    readers = []
+    if traits.is_tf1 and not options.experimental_skip_checkpoint:
+        # The error arrives late, and may be raised and ignored where TensorFlow registers a function with the worker.
+        readers = [reader]
+    elif traits.has_assets and reads_per_worker:
+        # Each worker reads files for its own tables, in a thread of its own, where the error stays.
+        readers = [f"/job:{job}/task:{number}" for job, number in devices.list_remote_tasks(tf) if job == "worker"]
     index = tf.io.gfile.join(path, "variables", "variables.index")
-    for device in devices if tf.io.gfile.exists(index) else ():
+    for device in readers if tf.io.gfile.exists(index) else ():
         try:
-            with loading_devices.on(tf, device):
+            with devices.use_device(tf, device):
                 tf.strings.length(tf.io.read_file(index)).numpy()
         except tf.errors.OpError as error:
-            raise files_not_visible_error(index, str(error).partition("\n")[0], is_for_each=is_for_each) from error
+            raise make_unseen_files_error(index, str(error).partition("\n")[0], reads_per_worker=reads_per_worker) from error
 
 
-def files_not_visible_error(file: str, reason: str, *, is_for_each: bool = False) -> UnseenFilesError:
-    """The error for a file that a remote worker does not see; ``is_for_each`` if no other could read it for that one."""
+def make_unseen_files_error(file: str, reason: str, *, reads_per_worker: bool = False) -> UnseenFilesError:
+    """Return the error for a file that a remote worker cannot see.
+
+    ``reads_per_worker``: each worker has to read the file itself, so reading it on this machine does not help.
+    """
     return UnseenFilesError(
-        f"a remote worker was to read {file}, and does not see it: it lies on this machine\n  {reason}",
-        fix=_BUCKET if is_for_each else f"{_THIS_MACHINE}\n  {_BUCKET}",
+        f"a remote worker has to read {file}, but cannot see it: the file is on this machine\n  {reason}",
+        fix=_BUCKET if reads_per_worker else f"{_THIS_MACHINE}\n  {_BUCKET}",
     )
 
 
@@ -121,96 +124,98 @@ def _load_tf1(
     path: str,
     tags: Collection[str] | None,
     options: Any,
-    is_bound: bool,
+    is_graph_bound: bool,
     reader: str,
-    must_fit: Callable[[Any], None],
+    check_transferable: Callable[[Any], None],
 ) -> Any:
-    if is_bound:
+    if is_graph_bound:
         _warn_graph_bound(tf, path, reader)
-        with loading_devices.on(tf, reader):
+        with devices.use_device(tf, reader):
             return tf.saved_model.load(path, tags=tags, options=options)
-    # TensorFlow makes such a model's variables behind the back of every scope, so reading has to be a step of its own.
-    unread = loading_devices.changed(tf, options, {"experimental_skip_checkpoint": True})
+    # TensorFlow creates such a model's variables outside every scope, so their values have to be read in a separate step.
+    unread = devices.copy_options(tf, options, {"experimental_skip_checkpoint": True})
     model = tf.saved_model.load(path, tags=tags, options=unread)
     if not options.experimental_skip_checkpoint and hasattr(model, "restore"):
         for variable in model.variables:
-            must_fit(variable)
-        with loading_devices.on(tf, reader):
+            check_transferable(variable)
+        with devices.use_device(tf, reader):
             model.restore(tf.io.gfile.join(path, "variables", "variables"))
     return model
 
 
-def _tell_earlier_errors(tf: Any, path: str) -> None:
-    """Log what failed on a worker before and was not reported yet: it would be taken for a failure of ours.
+def _log_earlier_errors(tf: Any, path: str) -> None:
+    """Log errors that a worker has not reported yet, so that they are not raised as a failure to load this model.
 
-    So would what fails when Python collects a model that was loaded before the worker was connected: it never had it.
+    Garbage is collected first: when a model that was loaded before the worker was connected is collected, TensorFlow tries
+    to delete it on that worker too, and fails.
     """
     gc.collect()
     try:
-        loading_devices.raise_pending_errors(tf)
+        devices.raise_pending_errors(tf)
     except tf.errors.OpError as error:
         reason = str(error).strip().partition("\n")[0]
-        log.warning("before %s was to be loaded, something failed on a remote worker: %s", path, reason)
+        log.warning("before %s was loaded, another operation failed on a remote worker: %s", path, reason)
 
 
 def warn_if_options_insufficient(tf: Any, path: str) -> None:
-    """Log that options alone will not load a model, if so it is."""
-    if not needs(tf, path).is_met_by_options:
-        log.warning("%s has files that load options say nothing of: load it with tfimm_resolver.load()", path)
+    """Log a warning if load options alone are not enough to load a model."""
+    if not inspect_saved_model(tf, path).can_load_with_options:
+        log.warning("%s has files that load options do not cover: load it with tfimm_resolver.load()", path)
 
 
 def _warn_graph_bound(tf: Any, path: str, reader: str) -> None:
-    home = loading_devices.default_device(tf)
-    if tf.distribute.has_strategy() or loading_devices.task_of(tf, home) != loading_devices.task_of(tf, reader):
+    home = devices.get_default_device(tf)
+    if tf.distribute.has_strategy() or devices.get_task(tf, home) != devices.get_task(tf, reader):
         log.warning(
-            "%s is a model of TensorFlow 1 whose tables or variables exist only where it was loaded; "
+            "%s is a TensorFlow 1 model whose tables or variables exist only on the device that loaded it; "
             "call it there: with tf.device(%r): ...",
             path,
             reader,
         )
 
 
-def _is_free(tf: Any, options: Any) -> bool:
-    """Whether the options leave the model's own word out of where variables lie; strategies have theirs anyway."""
+def _uses_default_placement(tf: Any, options: Any) -> bool:
+    """Whether the options ignore the devices saved in the model; a strategy places variables in any case."""
     return bool(options.experimental_variable_policy == tf.saved_model.experimental.VariablePolicy.NONE)
 
 
-def _fitting(tf: Any, path: str, reader: str) -> Callable[[Any], None]:
-    """A check that a variable can get from the reader to its device."""
-    here = loading_devices.task_of(tf, reader)
+def _make_transfer_check(tf: Any, path: str, reader: str) -> Callable[[Any], None]:
+    """Return a function that raises TensorTooLargeError if a variable is too large to be sent from the reader."""
+    here = devices.get_task(tf, reader)
 
-    def must_fit(variable: Any) -> None:
+    def check_transferable(variable: Any) -> None:
         for part in tf.distribute.get_strategy().experimental_local_results(variable):
             size_bytes = (part.shape.num_elements() or 0) * part.dtype.size  # None for an unknown shape
-            if size_bytes > MAX_TRANSFER_BYTES and loading_devices.task_of(tf, part.device) != here:
-                raise tensor_too_large_error(path, f"its variable {part.name!r} has {size_bytes:,} bytes")
+            if size_bytes > MAX_TRANSFER_BYTES and devices.get_task(tf, part.device) != here:
+                raise make_tensor_too_large_error(path, f"its variable {part.name!r} has {size_bytes:,} bytes")
 
-    return must_fit
+    return check_transferable
 
 
-def tensor_too_large_error(path: str, reason: str) -> TensorTooLargeError:
-    """The error for a tensor over the limit."""
+def make_tensor_too_large_error(path: str, reason: str) -> TensorTooLargeError:
+    """Return the error for a tensor that is too large to be sent to another process."""
     return TensorTooLargeError(
-        f"{path} cannot go through this machine to a remote worker: {reason}\n  TensorFlow sends no tensor of 2 GB or more",
-        fix="Put the model into a bucket that the worker reads by itself, and load it from there: gs://my-bucket/model",
+        f"{path} cannot be sent from this machine to a remote worker: {reason}\n"
+        "  TensorFlow cannot send tensors of 2 GB or more",
+        fix="Put the model into a bucket that the worker can read, and load it from there: gs://my-bucket/model",
     )
 
 
 @contextlib.contextmanager
-def _variables(tf: Any, home: str | None, must_fit: Callable[[Any], None]) -> Iterator[None]:
-    """Put variables that are made inside on ``home``, if there is one, and check each before its value is read."""
+def _assign_devices(tf: Any, home: str | None, check_transferable: Callable[[Any], None]) -> Iterator[None]:
+    """Place variables that are created in this context on ``home``, unless None, and check each before its value is read."""
 
     def create(following: Callable[..., Any], **fields: Any) -> Any:
         with contextlib.nullcontext() if home is None else tf.device(home):
             variable = following(**fields)
-        must_fit(variable)
+        check_transferable(variable)
         return variable
 
     with tf.variable_creator_scope(create):
         yield
 
 
-def _meta_graphs(tf: Any, path: str) -> list[Any]:
+def _read_meta_graphs(tf: Any, path: str) -> list[Any]:
     from google.protobuf import message, text_format
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -221,20 +226,20 @@ def _meta_graphs(tf: Any, path: str) -> list[Any]:
     saved = SavedModel()
     try:
         if tf.io.gfile.exists(binary):
-            saved.ParseFromString(_read(tf, binary))
+            saved.ParseFromString(_read_file(tf, binary))
         else:
-            text_format.Parse(_read(tf, text).decode(), saved)
+            text_format.Parse(_read_file(tf, text).decode(), saved)
     except (message.DecodeError, text_format.ParseError, tf.errors.OpError):
         return []
     return list(saved.meta_graphs)
 
 
-def _read(tf: Any, path: str) -> Any:
+def _read_file(tf: Any, path: str) -> Any:
     with tf.io.gfile.GFile(path, "rb") as file:
         return file.read()
 
 
-def _is_bound(graph: Any) -> bool:
+def _has_bound_state(graph: Any) -> bool:
     return (
         _INIT_SIGNATURE in graph.signature_def
         or any(name in graph.collection_def for name in _INIT_OPS)

@@ -1,4 +1,4 @@
-"""One process at a time on a file system, and what dead ones left."""
+"""Locks between processes on a file system: ``acquire`` and ``try_acquire``, with detection of dead owners."""
 
 from __future__ import annotations
 

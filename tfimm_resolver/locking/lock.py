@@ -1,8 +1,8 @@
-"""The right to fill a model: a lock that the kernel frees, or where it has none a file that only one can create.
+"""Locks between processes: a kernel lock (flock), or, on file systems without them, a lock file created exclusively.
 
-Either way the lock file appears whole: it is written, and flocked, under a name of its own, then linked to the lock's.
-Machines whose kernel has locks on a root, and others that have none there, respect each other's files as they respect
-plain tensorflow_hub's. Both may take over from one who died at the same moment: that costs a second download, no file.
+Either way the lock file appears complete: it is written, and flocked, under a temporary name, then linked to the lock's.
+Machines with kernel locks on a root and machines without respect each other's lock files and those of plain tensorflow_hub.
+One machine of each kind may take over from a dead owner at the same time: that costs a second download, but no file.
 """
 
 from __future__ import annotations
@@ -17,240 +17,245 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver.errors import CacheError, LockTimeoutError
 from tfimm_resolver.locking.liveness import StaleLockDetector
-from tfimm_resolver.locking.lock_file import NO_LINKS, LockFile
+from tfimm_resolver.locking.lock_file import HARDLINK_UNSUPPORTED, LockFile
 from tfimm_resolver.locking.owner import LockOwner
 
 log = logging.getLogger("tfimm_resolver")
 
-CLAIM = "claim-"
-"""Begins what follows the name in a file that says who may remove the lock of a dead holder."""
+CLAIM_PREFIX = "claim-"
+"""Prefix, after the entry's name and a dot, of files that say which process may remove the lock of a dead owner."""
 
 _POLL_S = 0.05
-_FIX = "End that process, or set TFIMM_RESOLVER_LOCK_TIMEOUT_S higher."
+_FIX = "End that process, or raise TFIMM_RESOLVER_LOCK_TIMEOUT_S."
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 class Lock:
-    """A lock that is held; ``mine`` is who its file says has it, where that could be written."""
+    """A lock that is held; ``owner`` is what this process wrote into the lock file, if it could."""
 
-    def __init__(self, path: str, mine: LockOwner, file: LockFile) -> None:
-        self.mine = mine
+    def __init__(self, path: str, owner: LockOwner, file: LockFile) -> None:
+        self.owner = owner
         self._path = path
         self._file = file
 
     def release(self) -> None:
-        """Take the lock file away, if it is still ours: while it is held, so that a waiter sees that it has no name."""
-        if os.getpid() != self.mine.pid:
-            return  # in a child that was forked while we held it
+        """Unlink the lock file, if it is still ours, then release the lock; in this order, so that waiters notice."""
+        if os.getpid() != self.owner.pid:
+            return  # in a child that was forked while the lock was held
         try:
-            if LockOwner.read(self._path) == self.mine:
+            if LockOwner.read(self._path) == self.owner:
                 with contextlib.suppress(OSError):  # another user's, under a sticky bit; open, on Windows
                     os.unlink(self._path)
         finally:
-            self.mine.leave()
+            self.owner.unregister()
             self._file.close()
 
 
-def acquire(path: str, what: str = "", is_needless: Callable[[], bool] = lambda: False) -> Lock | None:
-    """Wait for the lock at ``path``, which ends in ``.lock``; ``what`` it is about is told to a person who waits.
+def acquire(path: str, what: str = "", is_already_done: Callable[[], bool] = lambda: False) -> Lock | None:
+    """Wait for the lock at ``path``, which ends in ``.lock``, and take it; messages about the wait say ``what`` it is for.
 
-    None once it ``is_needless``: many who wait for the same need not have it one after the other.
+    Return None once the work ``is_already_done``, so that many waiters for the same work need not take the lock in turn.
 
     Raises:
-        LockTimeoutError: if a holder gave no sign of life for too long, and nothing shows that it is dead.
-        CacheError: if it is dead, and its lock file belongs to somebody else and may not be removed.
+        LockTimeoutError: if an owner was inactive for too long, and is not known to be dead.
+        CacheError: if the owner is dead, and its lock file belongs to another user and may not be removed.
     """
-    taker = _LockAcquisition(path, what)
+    acquisition = _LockAcquisition(path, what)
     try:
-        return taker.taken(is_needless)
+        return acquisition.wait(is_already_done)
     except BaseException:
-        taker.give_up()
+        acquisition.cancel()
         raise
 
 
 def try_acquire(path: str) -> Lock | None:
-    """The lock, if it can be had at once."""
-    taker = _LockAcquisition(path, "")
+    """Take the lock if that is possible without waiting; else return None."""
+    acquisition = _LockAcquisition(path, "")
     lock = None
     try:
-        lock = taker.inherited() or taker.created()
+        lock = acquisition.try_take_over() or acquisition.try_create()
     finally:
         if lock is None:
-            taker.give_up()
+            acquisition.cancel()
     return lock
 
 
 class _LockAcquisition:
-    """One who wants a lock."""
+    """One attempt to take a lock."""
 
     def __init__(self, path: str, what: str) -> None:
         self._path = path
         self._prefix = path.removesuffix(".lock")
-        self._patience = StaleLockDetector(self._prefix, what or "the same model")
-        self._mine = LockOwner.new()
-        self._mine.enter()
+        self._detector = StaleLockDetector(self._prefix, what or "the same model")
+        self._owner = LockOwner.new()
+        self._owner.register()
 
-    def give_up(self) -> None:
-        """Want it no more."""
-        self._mine.leave()
+    def cancel(self) -> None:
+        """Stop waiting for the lock."""
+        self._owner.unregister()
 
-    def taken(self, is_needless: Callable[[], bool]) -> Lock | None:
-        """The lock, once no living process has it."""
+    def wait(self, is_already_done: Callable[[], bool]) -> Lock | None:
+        """Take the lock once no living process holds it; return None if it ``is_already_done`` before."""
         while True:
-            lock = self.inherited() if os.path.lexists(self._path) else self.created()
+            lock = self.try_take_over() if os.path.lexists(self._path) else self.try_create()
             if lock is not None:
                 return lock
             if os.path.lexists(self._path):
                 time.sleep(_POLL_S)
-            if is_needless():
-                self.give_up()
+            if is_already_done():
+                self.cancel()
                 return None
 
-    def created(self) -> Lock | None:
-        """The lock, if there is no lock file."""
-        if fs.IS_WINDOWS:  # where a file that is open cannot lose one of its names
-            return self._created_in_place()
-        half = f"{self._prefix}.{self._mine.word}.txt"
-        file = LockFile.new(half)
+    def try_create(self) -> Lock | None:
+        """Take the lock if the lock file does not exist."""
+        if fs.IS_WINDOWS:  # which does not unlink a name of an open file
+            return self._try_create_without_link()
+        temp_path = f"{self._prefix}.{self._owner.token}.txt"
+        file = LockFile.create(temp_path)
         try:
             self._fill(file)
-            os.link(half, self._path)
-            return Lock(self._path, self._mine, file)
+            os.link(temp_path, self._path)
+            return Lock(self._path, self._owner, file)
         except BaseException as error:
             file.close()
             if isinstance(error, FileExistsError):
                 return None
-            if not isinstance(error, OSError) or error.errno not in NO_LINKS:
+            if not isinstance(error, OSError) or error.errno not in HARDLINK_UNSUPPORTED:
                 raise
         finally:
-            fs.unlink(half)
-        return self._created_in_place()
+            fs.unlink(temp_path)
+        return self._try_create_without_link()
 
-    def _created_in_place(self) -> Lock | None:
-        """The same without links: for a moment the file has no text, and is that of an unknown process."""
+    def _try_create_without_link(self) -> Lock | None:
+        """Take the lock without hard links: for a moment the file is empty, which means an unknown owner."""
         try:
-            file = LockFile.new(self._path)
+            file = LockFile.create(self._path)
         except FileExistsError:
             return None
-        is_had = False
+        acquired = False
         try:
-            # Whoever saw it without our flock took it for a dead one's.
-            is_had = self._fill(file) and self._is_at(file, self._mine)
+            # A process that saw the file before it was flocked took its owner for dead.
+            acquired = self._fill(file) and self._is_current(file, self._owner)
         except BaseException:
-            if self._is_at(file, self._mine):
+            if self._is_current(file, self._owner):
                 fs.unlink(self._path)
             raise
         finally:
-            if not is_had:
+            if not acquired:
                 file.close()
-        return Lock(self._path, self._mine, file) if is_had else None
+        return Lock(self._path, self._owner, file) if acquired else None
 
     def _fill(self, file: LockFile) -> bool:
-        """Flock a new file and write who has it; False if another process flocked it first."""
-        is_flocked = file.is_flocked()
+        """Flock a new file and write the owner into it; return False if another process flocked it first."""
+        is_flocked = file.try_flock()
         if is_flocked is None:
-            _tell_once(os.path.dirname(self._path))
-            self._mine = self._mine.softened()
+            _warn_once(os.path.dirname(self._path))
+            self._owner = self._owner.as_soft_lock()
         others = os.stat(os.path.dirname(self._path)).st_mode & 0o022
         if others and hasattr(os, "fchmod"):
-            # Who may write in the root may take over when we die, whatever our umask: a lock is no model.
-            os.fchmod(file.number, 0o644 | others)
-        file.write(self._mine.to_text())
+            # Whatever the umask: users who can write in the root must be able to take over if this process dies.
+            os.fchmod(file.fd, 0o644 | others)
+        file.write(self._owner.to_text())
         return is_flocked is not False
 
-    def inherited(self) -> Lock | None:
-        """The lock, if it is that of a dead process and cannot be removed; if it can, it is, and ``created`` gives one."""
+    def try_take_over(self) -> Lock | None:
+        """Take over the lock of a dead owner if its file cannot be removed.
+
+        If it can be removed, it is, and ``try_create`` can take the lock.
+        """
         try:
-            file = LockFile.existing(self._path)
+            file = LockFile.open(self._path)
         except FileNotFoundError:
             return None
         except PermissionError:
-            owner = _owner(self._path)
-            text = f"{self._path} belongs to {owner}, may not be read, and may be held"
-            self._bear(LockOwner(), text, fix=f"Ask {owner} to remove it, or set TFHUB_CACHE_DIR to a directory of your own.")
+            user = _get_user_name(self._path)
+            text = f"{self._path} belongs to {user} and cannot be read; a running process may hold it"
+            self._check_timeout(LockOwner(), text, fix=_format_removal_fix(user))
             return None
         lock = None
         try:
-            lock = self._inherited(file)
+            lock = self._try_take_over_open(file)
         finally:
             if lock is None:
                 file.close()
         return lock
 
-    def _inherited(self, file: LockFile) -> Lock | None:
-        is_flocked = file.is_flocked()
-        holder = LockOwner.read_open(file.number)
+    def _try_take_over_open(self, file: LockFile) -> Lock | None:
+        is_flocked = file.try_flock()
+        owner = LockOwner.read_open(file.fd)
         if is_flocked is False:
-            self._bear(holder, f"{holder} holds {self._path}")
-        elif not holder.is_gone(is_flocked=is_flocked is True) and not self._patience.is_out(holder):
-            pass  # plain tensorflow_hub, or another machine; it may live
+            self._check_timeout(owner, f"{owner} holds {self._path}")
+        elif not owner.is_dead(is_flocked=is_flocked is True) and not self._detector.has_timed_out(owner):
+            pass  # plain tensorflow_hub, or another machine: it may be alive
         elif is_flocked is None:
-            self._take_from(holder)
-        elif self._is_at(file, holder):
+            self._break_stale_lock(owner)
+        elif self._is_current(file, owner):
             try:
                 os.unlink(self._path)
             except PermissionError:
-                # Another user's, under a sticky bit, or Windows': who has the kernel's lock needs no file of their own.
+                # Another user's file under a sticky bit, or Windows: the kernel lock on it is enough.
                 with contextlib.suppress(OSError):
-                    file.write(self._mine.to_text())
-                return Lock(self._path, self._mine, file)
+                    file.write(self._owner.to_text())
+                return Lock(self._path, self._owner, file)
         return None
 
-    def _is_at(self, file: LockFile, holder: LockOwner) -> bool:
-        """Whether the path still names the file; by its word, since not every network file system keeps its numbers."""
-        return LockOwner.read(self._path) == holder if holder.word else file.is_at(self._path)
+    def _is_current(self, file: LockFile, owner: LockOwner) -> bool:
+        """Whether the path still names the file, compared by token: some network file systems change inode numbers."""
+        return LockOwner.read(self._path) == owner if owner.token else file.is_same_file(self._path)
 
-    def _take_from(self, holder: LockOwner) -> None:
-        """Remove the lock file of a dead holder where no kernel says who may.
+    def _break_stale_lock(self, owner: LockOwner) -> None:
+        """Remove the lock file of a dead owner, without a kernel lock that decides which process may.
 
-        The right is passed down a line: a claim, named by the word of the dead, says who their heir is, and if that one
-        is dead, too, its word names the next claim. No claim goes before the lock file that it is about, and no word
-        comes twice, so two living processes never both have the right.
+        The right to do so is passed down a chain: a claim file, named by the dead owner's token, names its successor, and if
+        that one is dead, too, its token names the next claim file. No claim is removed before the lock file that it is about,
+        and no token is used twice, so two living processes never both have the right.
         """
-        claims = [f"{self._prefix}.{CLAIM}{holder.word}"]
-        while not self._is_claimed(claims[-1]):
-            heir = LockOwner.read(claims[-1])
-            if not heir.is_gone(is_flocked=False):
-                self._bear(heir, f"{heir} is about to remove {self._path} (see {claims[-1]})", times=2)
+        claims = [f"{self._prefix}.{CLAIM_PREFIX}{owner.token}"]
+        while not self._try_claim_takeover(claims[-1]):
+            successor = LockOwner.read(claims[-1])
+            if not successor.is_dead(is_flocked=False):
+                text = f"{successor} is breaking the stale lock {self._path} (see {claims[-1]})"
+                self._check_timeout(successor, text, times=2)
                 return
-            claims.append(f"{self._prefix}.{CLAIM}{heir.word}")
+            claims.append(f"{self._prefix}.{CLAIM_PREFIX}{successor.token}")
         try:
-            if LockOwner.read(self._path) == holder:
+            if LockOwner.read(self._path) == owner:
                 fs.unlink(self._path)
         except PermissionError as error:
+            user = _get_user_name(self._path)
             raise CacheError(
-                f"{self._path} was left by {holder}, which is gone, and belongs to {_owner(self._path)}",
-                fix=f"Ask {_owner(self._path)} to remove it, or set TFHUB_CACHE_DIR to a directory of your own.",
+                f"{self._path} is a stale lock: {owner} has ended; only {user} can remove the file",
+                fix=_format_removal_fix(user),
             ) from error
         finally:
             for claim in claims:
                 with contextlib.suppress(OSError):
                     os.unlink(claim)
 
-    def _is_claimed(self, claim: str) -> bool:
-        """Whether a claim is ours now; it appears with its text, wherever a file can have two names."""
-        half, text = f"{self._prefix}.{self._mine.word}.txt", self._mine.to_text()
+    def _try_claim_takeover(self, claim: str) -> bool:
+        """Try to create a claim file; return whether it is ours. With hard links, it appears with its contents."""
+        temp_path, text = f"{self._prefix}.{self._owner.token}.txt", self._owner.to_text()
         try:
-            _write(half, text)
-            os.link(half, claim)
+            _write(temp_path, text)
+            os.link(temp_path, claim)
         except FileExistsError:
             return False
         except OSError as error:
-            if error.errno not in NO_LINKS:
+            if error.errno not in HARDLINK_UNSUPPORTED:
                 raise
             try:
                 _write(claim, text)
             except FileExistsError:
                 return False
         finally:
-            fs.unlink(half)
+            fs.unlink(temp_path)
         return True
 
-    def _bear(self, holder: LockOwner, text: str, *, times: int = 1, fix: str = _FIX) -> None:
-        """Wait on, unless there was no sign of life for too long."""
-        if self._patience.silent_s(holder) > times * settings.lock_timeout_s():
-            raise LockTimeoutError(f"{text}; nothing was fetched for {settings.lock_timeout_s():g} s", fix=fix)
+    def _check_timeout(self, owner: LockOwner, text: str, *, times: int = 1, fix: str = _FIX) -> None:
+        """Raise LockTimeoutError if the owner has been inactive for ``times`` the lock timeout."""
+        if self._detector.seconds_since_activity(owner) > times * settings.lock_timeout_s():
+            raise LockTimeoutError(f"{text}; its download made no progress for {settings.lock_timeout_s():g} s", fix=fix)
 
 
 def _write(path: str, text: str) -> None:
@@ -258,14 +263,18 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _tell_once(place: str) -> None:
-    if place not in _told:
-        _told.add(place)
-        log.warning("%s has no kernel locks: who fetches is told by files alone", place)
+def _warn_once(directory: str) -> None:
+    if directory not in _warned:
+        _warned.add(directory)
+        log.warning("%s does not support flock: falling back to lock files alone", directory)
 
 
-def _owner(path: str) -> str:
-    """Whose a file is, for people."""
+def _format_removal_fix(user: str) -> str:
+    return f"Ask {user} to remove it, or set TFHUB_CACHE_DIR to a directory of your own."
+
+
+def _get_user_name(path: str) -> str:
+    """Return the name of the user who owns a file, for messages."""
     try:
         import pwd
 

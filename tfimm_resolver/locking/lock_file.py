@@ -1,4 +1,4 @@
-"""One lock file: opened so that nobody is fooled, locked by the kernel where it can, and not kept open by children."""
+"""A lock file: opened safely, locked by the kernel where supported, and closed in forked children."""
 
 from __future__ import annotations
 
@@ -8,72 +8,72 @@ import os
 
 from tfimm_resolver.locking.owner import SAFE_OPEN_FLAGS
 
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-NO_LINKS = {errno.EPERM, errno.EMLINK, *NO_LOCKS}
+FLOCK_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+HARDLINK_UNSUPPORTED = {errno.EPERM, errno.EMLINK, *FLOCK_UNSUPPORTED}
 
 _open_files: set[int] = set()
 
 
 class LockFile:
-    """An open lock file, that a child of ours does not keep open when we die."""
+    """An open lock file; forked children close it, so that they do not keep its lock."""
 
     def __init__(self, path: str, flags: int) -> None:
-        self.number = os.open(path, flags | SAFE_OPEN_FLAGS, 0o644)
-        _open_files.add(self.number)
+        self.fd = os.open(path, flags | SAFE_OPEN_FLAGS, 0o644)
+        _open_files.add(self.fd)
 
     @classmethod
-    def new(cls, path: str) -> LockFile:
-        """One that was not there.
+    def create(cls, path: str) -> LockFile:
+        """Create and open a lock file.
 
         Raises:
-            FileExistsError: if it was.
+            FileExistsError: if it exists.
         """
         return cls(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     @classmethod
-    def existing(cls, path: str) -> LockFile:
-        """Another's, to read it; to write it if we may: on a network some kernels lock only what may be written."""
+    def open(cls, path: str) -> LockFile:
+        """Open another process's lock file, for writing if permitted: on network file systems, some kernels require that."""
         try:
             return cls(path, os.O_RDWR)
         except PermissionError:
             return cls(path, os.O_RDONLY)
 
-    def is_flocked(self) -> bool | None:
-        """Whether the kernel's lock is ours now; None where it has none."""
-        from filelock import lock_descriptor  # 36 ms that only a miss costs
+    def try_flock(self) -> bool | None:
+        """Try to take the kernel lock without waiting; return whether it is held now, or None if it is not supported."""
+        from filelock import lock_descriptor  # takes 36 ms, needed on a miss only
 
         try:
-            return lock_descriptor(self.number, blocking=False)
+            return lock_descriptor(self.fd, blocking=False)
         except OSError as error:
-            if error.errno == errno.EBADF:  # open only for reading, on a network: it may be somebody's
+            if error.errno == errno.EBADF:  # open for reading only, on a network file system: another process may hold it
                 return False
-            if error.errno not in NO_LOCKS:
+            if error.errno not in FLOCK_UNSUPPORTED:
                 raise
             return None
 
-    def is_at(self, path: str) -> bool:
-        """Whether the path still names it."""
+    def is_same_file(self, path: str) -> bool:
+        """Whether ``path`` still names this file."""
         try:
-            return os.path.samestat(os.fstat(self.number), os.lstat(path))
+            return os.path.samestat(os.fstat(self.fd), os.lstat(path))
         except FileNotFoundError:
             return False
 
     def write(self, text: str) -> None:
-        """Replace what it says."""
-        os.lseek(self.number, 0, os.SEEK_SET)
-        os.ftruncate(self.number, 0)
-        os.write(self.number, text.encode("utf-8", "surrogateescape"))
+        """Replace the contents."""
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        os.ftruncate(self.fd, 0)
+        os.write(self.fd, text.encode("utf-8", "surrogateescape"))
 
     def close(self) -> None:
-        _open_files.discard(self.number)
-        os.close(self.number)
+        _open_files.discard(self.fd)
+        os.close(self.fd)
 
 
 def _close_in_child() -> None:
-    """A child that a process forks while it fetches has its files, and with them its locks, for as long as it lives."""
-    for number in _open_files:
+    """Close inherited lock files in a forked child, which would otherwise keep the locks until it exits."""
+    for fd in _open_files:
         with contextlib.suppress(OSError):
-            os.close(number)
+            os.close(fd)
     _open_files.clear()
 
 

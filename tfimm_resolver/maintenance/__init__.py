@@ -1,4 +1,4 @@
-"""Looking after a cache: what it holds, and what is to be removed."""
+"""Cache maintenance: list, select and remove cached models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is cached, under the names by which people ask for it."""
+"""Lists the cached models under the names that users type, and removes them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,22 @@ _TFHUB = "https://tfhub.dev/"
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """One model on this machine.
+    """A model that is available without a download.
 
     Attributes:
-        name: what every command takes for it; unique enough for people.
-        state: ``whole`` as far as sizes tell, ``damaged``, or ``unverifiable`` where nobody knows what its files should be.
-        used_s: when it was last resolved, seconds since 1970, as exact as the disk's access times (a day, as a rule).
-        entry: what the cache has of it; None for a model that lies under its name below ``get_dir()``.
-        lender: the extra root that it lies in, which is only read, or the bucket behind this machine's cache; else empty.
+        name: the name that every command accepts for the model.
+        path: the directory of the model, or its URL in a bucket.
+        size_bytes: the total size of its files.
+        state: ``ok`` if every file has its recorded size, ``damaged`` if not, ``unverified`` if no sizes were recorded.
+        used_s: when it was last resolved, in seconds since 1970; as exact as the access times of the disk, often a day.
+        entry: the cache entry; None for a model that is stored under its name in ``get_dir()``.
+        other_root: the read-only extra root, or the bucket behind a local cache, that holds it; empty for the cache itself.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> (model,) = tfimm_resolver.maintenance.list_models()
+        >>> model.name, model.state, model.path == path
+        ('https://models.example/half_plus_two/1.tar.gz', 'ok', True)
     """
 
     name: str
@@ -42,25 +50,25 @@ class CachedModel:
     state: str
     used_s: float
     entry: Entry | None = None
-    lender: str = ""
+    other_root: str = ""
 
     @property
-    def is_only_read(self) -> bool:
-        """Whether it is others who keep it."""
-        return bool(self.lender) and not settings.is_bucket(self.lender)
+    def is_read_only(self) -> bool:
+        """Whether it is in an extra root, which this package never changes."""
+        return bool(self.other_root) and not settings.is_bucket(self.other_root)
 
     def facts(self) -> dict[str, Any]:
-        """The words of ``--json``; what is unknown is None."""
+        """Return the fields that ``--json`` prints; a value that is not known is None."""
         known = self.entry.record if self.entry else None
         return {
             "name": self.name,
             "handle": (known.handle if known else self.name) or None,
             "path": self.path,
-            "extra_root": self.lender if self.is_only_read else None,
-            "bucket": self.lender if self.lender and not self.is_only_read else None,
+            "extra_root": self.other_root if self.is_read_only else None,
+            "bucket": self.other_root if self.other_root and not self.is_read_only else None,
             "size_bytes": self.size_bytes,
             "state": self.state,
-            "fault": self.entry.fault if self.entry else None,
+            "fault": self.entry.defect if self.entry else None,
             "used_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s)) if self.used_s else None,
             "fetched_at": (known.fetched_at if known else "") or None,
             "archive_sha256": (known.origin.sha256 if known else "") or None,
@@ -68,125 +76,148 @@ class CachedModel:
 
 
 def list_models() -> list[CachedModel]:
-    """Every model of the cache, of the extra roots and below ``get_dir()``, sorted by name."""
-    cached = [_in_cache(entry) for entry in cache().entries()]
-    return sorted([*cached, *_in_extra_roots(), *_in_names_dir()], key=lambda model: (model.name, model.lender))
+    """Return every model of the cache, of the extra roots and of ``get_dir()``, sorted by name.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> [model.name for model in tfimm_resolver.maintenance.list_models()]
+        ['https://models.example/half_plus_two/1.tar.gz']
+    """
+    cached = [_describe_entry(entry) for entry in open_cache().entries()]
+    return sorted([*cached, *_list_other_roots(), *_list_named_models()], key=lambda model: (model.name, model.other_root))
 
 
-def cache() -> Cache:
-    """The cache of URL handles, in which the paths lie that ``resolve`` gives."""
+def open_cache() -> Cache:
+    """Return the cache of URL handles; the paths that ``resolve`` returns are in it."""
     root = settings.cache_root()
     return Cache(open_root(root.value, root.mode))
 
 
-def hash_faults(model: CachedModel) -> Iterator[str]:
-    """Every file of a model that is not as recorded; reads all of them."""
+def find_damaged_files(model: CachedModel) -> Iterator[str]:
+    """Read every file of a model and yield a message for each that does not match its record."""
     if model.entry is not None and model.entry.record.files is not None:
-        owner = Cache(open_root(model.lender)) if model.lender else cache()
-        yield from owner.root.hash_faults(model.entry.record)
+        owner = Cache(open_root(model.other_root)) if model.other_root else open_cache()
+        yield from owner.root.verify_hashes(model.entry.record)
 
 
 def remove(model: CachedModel) -> None:
-    """Remove a model from the cache and from the bucket behind it, from which it would come again."""
+    """Remove a model from the cache, and from the bucket behind it, which would otherwise restore it.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> (model,) = tfimm_resolver.maintenance.select(["https://models.example/half_plus_two/1.tar.gz"])
+        >>> tfimm_resolver.maintenance.remove(model)
+        >>> tfimm_resolver.maintenance.list_models()
+        []
+    """
     assert model.entry is not None
-    for one in (cache(), *(Cache(open_root(place)) for place in _second_level())):
-        one.remove(model.entry.name)
+    for cache in (open_cache(), *(Cache(open_root(root)) for root in _list_bucket_roots())):
+        cache.remove(model.entry.name)
 
 
-def select(wanted: Sequence[str]) -> list[CachedModel]:
-    """The models of those names, handles, or beginnings of a sha1 with six digits or more; all where none is wanted.
+def select(names: Sequence[str]) -> list[CachedModel]:
+    """Return the cached models with the given names; all of them if no name is given.
 
-    One that lies in several roots is there as often, the cache's own first. A name of the models file means its handle.
+    A name is one that ``list_models`` returns, a handle, a name in the models file, or the first six or more digits of the
+    sha1 that names the entry. A model that is in several roots is returned once for each, the cache's own copy first.
 
     Raises:
-        UnknownHandleError: if one of them is not here, or several are meant.
+        UnknownHandleError: if a name matches no cached model, or more than one.
         ModelsFileError: if the models file cannot be read.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> [model.path == path for model in tfimm_resolver.maintenance.select([])]
+        [True]
+        >>> tfimm_resolver.maintenance.select(["no_such_model"])
+        Traceback (most recent call last):
+        tfimm_resolver.errors.UnknownHandleError: "no_such_model" is not cached
     """
-    here = list_models()
-    return [model for text in wanted for model in _match(here, text)] if wanted else here
+    models = list_models()
+    return [model for name in names for model in _match_one(models, name)] if names else models
 
 
-def handle_of(text: str) -> str:
-    """The handle for a name that ``models`` shows, such as ``google/nnlm/2``; anything else is a handle already."""
+def expand_handle(text: str) -> str:
+    """Return the handle for a short TF Hub name that ``ls`` prints, such as ``google/nnlm/2``; return other text unchanged."""
     if "://" in text or os.path.exists(text) or "/" not in text:
         return text
-    for place in (None, *settings.extra_roots(), *_second_level()):
+    for root in (None, *settings.extra_roots(), *_list_bucket_roots()):
         with contextlib.suppress(CacheError, FetchError):
-            if (Cache(open_root(place)) if place else cache()).find(_key(_TFHUB + text)) is not None:
+            if (Cache(open_root(root)) if root else open_cache()).find(_get_key(_TFHUB + text)) is not None:
                 return _TFHUB + text
     return text
 
 
-def _match(here: Sequence[CachedModel], text: str) -> list[CachedModel]:
-    named = discovery.find(text)
-    handle = named.handle if named else handle_of(text)
-    texts, key_name = {text, _key(handle), os.path.abspath(_key(handle))}, entry_name_for_key(_key(handle))
-    found = [model for model in here if model.entry and model.entry.name == key_name]
-    found = found or [model for model in here if model.name in texts]
+def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    named = discovery.find_entry(text)
+    handle = named.handle if named else expand_handle(text)
+    texts, key_name = {text, _get_key(handle), os.path.abspath(_get_key(handle))}, entry_name_for_key(_get_key(handle))
+    found = [model for model in models if model.entry and model.entry.name == key_name]
+    found = found or [model for model in models if model.name in texts]
     if not found and len(text) >= 6:
-        found = [model for model in here if model.entry and model.entry.name.startswith(text)]
+        found = [model for model in models if model.entry and model.entry.name.startswith(text)]
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found
     if not found:
         raise UnknownHandleError(
-            f'"{public(text)}" is not cached',
-            fix="Nothing was done. tfimm-resolver ls shows what is cached; of a sha1 give six digits or more.",
+            f'"{redact(text)}" is not cached',
+            fix="Nothing was changed. Run `tfimm-resolver ls` to list the cache; abbreviate a sha1 to at least six digits.",
         )
-    meant = ", ".join(dict.fromkeys(model.entry.name[:12] for model in found if model.entry))
-    raise UnknownHandleError(f'"{public(text)}" may mean several models', fix=f"Name one by its sha1: {meant}.")
+    names = ", ".join(dict.fromkeys(model.entry.name[:12] for model in found if model.entry))
+    raise UnknownHandleError(f'"{redact(text)}" matches several models', fix=f"Use the sha1 of one of them: {names}.")
 
 
-def public(text: str) -> str:
-    """A handle, or what is none, as it may be shown."""
+def redact(text: str) -> str:
+    """Return a handle, or other text, without credentials and query, so that it can be printed."""
     try:
         return str(Handle.parse(text))
     except HandleError:
         return text.rpartition("@")[2].partition("?")[0]
 
 
-def _key(text: str) -> str:
+def _get_key(text: str) -> str:
     try:
         return Handle.parse(text).key
     except HandleError:
         return text
 
 
-def _second_level() -> list[str]:
+def _list_bucket_roots() -> list[str]:
     return [settings.urls_root().value] if settings.uses_local_copy() else []
 
 
-def _in_extra_roots() -> Iterator[CachedModel]:
-    for place in (*settings.extra_roots(), *_second_level()):
+def _list_other_roots() -> Iterator[CachedModel]:
+    for root in (*settings.extra_roots(), *_list_bucket_roots()):
         try:
-            yield from [_in_cache(entry, place) for entry in Cache(open_root(place)).entries()]
+            yield from [_describe_entry(entry, root) for entry in Cache(open_root(root)).entries()]
         except (CacheError, FetchError) as error:
-            log.warning("passed over: %s", error.text)
+            log.warning("skipped: %s", error.text)
 
 
-def _in_cache(entry: Entry, lender: str = "") -> CachedModel:
+def _describe_entry(entry: Entry, other_root: str = "") -> CachedModel:
     known = entry.record
     name = known.handle.removeprefix(_TFHUB) if known.handle else entry.name
-    state = "damaged" if entry.fault else "whole" if known.files is not None else "unverifiable"
-    size_bytes = known.size_bytes if known.files is not None else _size_bytes(entry.path)
-    return CachedModel(name, entry.path, size_bytes, state, _used_s(entry.path), entry, lender)
+    state = "damaged" if entry.defect else "ok" if known.files is not None else "unverified"
+    size_bytes = known.size_bytes if known.files is not None else _measure_size_bytes(entry.path)
+    return CachedModel(name, entry.path, size_bytes, state, _get_used_s(entry.path), entry, other_root)
 
 
-def _in_names_dir() -> Iterator[CachedModel]:
-    place = ""
+def _list_named_models() -> Iterator[CachedModel]:
+    folder = ""
     with contextlib.suppress(CacheError):  # no home directory
-        place = settings.get_dir()
-    for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
-        path = f"{place}/{name}"
+        folder = settings.get_dir()
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        path = f"{folder}/{name}"
         if not is_tree(name.partition(".")[0]) and record.find_tree_defect(path, record.Record(name, name)) is None:
-            yield CachedModel(name, path, _size_bytes(path), "unverifiable", _used_s(path))
+            yield CachedModel(name, path, _measure_size_bytes(path), "unverified", _get_used_s(path))
 
 
-def _size_bytes(path: str) -> int:
+def _measure_size_bytes(path: str) -> int:
     return sum(os.lstat(f"{path}/{file}").st_size for file in fs.walk(path))
 
 
-def _used_s(path: str) -> float:
-    """The last read of the record, which every ``resolve`` reads, or of the model itself."""
+def _get_used_s(path: str) -> float:
+    """Return when the record, which every ``resolve`` reads, or the model itself was last read; 0 if unknown."""
     used = [0.0]
     for file in (path.partition(".descriptor")[0] + ".descriptor.txt", f"{path}/saved_model.pb"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A project's ``tfimm-models.toml``: found, read, edited."""
+"""Finds, parses and edits a project's ``tfimm-models.toml``."""
 
 from __future__ import annotations
 

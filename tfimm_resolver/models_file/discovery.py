@@ -1,4 +1,4 @@
-"""Where the models files of a project are, and what they say of a name: the nearest one, or those that a variable names."""
+"""Finds a project's models files, the nearest one or those that a variable names, and the entry for a name in them."""
 
 from __future__ import annotations
 
@@ -23,71 +23,71 @@ _MTIME_GRANULARITY_NS = 2 * 10**9
 _warned_untrusted: set[str] = set()
 
 
-def files() -> list[str]:
-    """The models files that count, the stronger first: those of ``$TFIMM_MODELS_FILE``, else the nearest one upwards."""
-    if said := settings.models_files():
-        return said
-    nearest = _nearest()
+def find_files() -> list[str]:
+    """Return the models files in use, strongest first: those of ``$TFIMM_MODELS_FILE``, else the nearest one upwards."""
+    if configured := settings.models_files():
+        return configured
+    nearest = _find_nearest()
     return [nearest] if nearest else []
 
 
-def find(word: str) -> ModelEntry | None:
-    """What the first file that knows a name, or an alias, says of it.
+def find_entry(name_or_alias: str) -> ModelEntry | None:
+    """Return the entry of the first file that has the name or alias; None if no file has it.
 
     Raises:
-        ModelsFileError: if a file that is asked cannot be read, or says what it may not.
+        ModelsFileError: if a file that is searched cannot be read, or is not valid.
     """
-    return next((model for file in files() if (model := read(file).get(word)) is not None), None)
+    return next((entry for file in find_files() if (entry := read_entries(file).get(name_or_alias)) is not None), None)
 
 
-def models() -> list[ModelEntry]:
-    """Every model that can be asked for by its name; raises as ``find`` does."""
+def list_entries() -> list[ModelEntry]:
+    """Return every entry that its name leads to, sorted by name; raises as ``find_entry`` does."""
     known: dict[str, ModelEntry] = {}
-    for file in files():
-        known = {**read(file), **known}
-    return sorted((model for word, model in known.items() if word == model.name), key=lambda model: model.name)
+    for file in find_files():
+        known = {**read_entries(file), **known}
+    return sorted((entry for name, entry in known.items() if name == entry.name), key=lambda entry: entry.name)
 
 
-def read(path: str) -> dict[str, ModelEntry]:
-    """The models of one file, under their names and their aliases.
+def read_entries(path: str) -> dict[str, ModelEntry]:
+    """Return the entries of one file by name and by alias.
 
     Raises:
-        ModelsFileError: if it cannot be read, or says what it may not; the message names the line.
+        ModelsFileError: if the file cannot be read, or is not valid; the message names the line.
     """
     try:
         status = os.stat(path)
     except OSError as error:
-        raise _unreadable(path, error) from error
-    # What was changed a moment ago may be changed once more without a sign of it.
+        raise _make_read_error(path, error) from error
+    # A file that was changed a moment ago can change once more and keep its time stamp and size.
     is_settled = time.time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
-    looked = _read_cached if is_settled else _read_cached.__wrapped__
-    return looked(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    read = _read_cached if is_settled else _read_cached.__wrapped__
+    return read(path, (status.st_mtime_ns, status.st_size, status.st_ino))
 
 
-def _nearest() -> str | None:
+def _find_nearest() -> str | None:
     try:
-        folder, below = os.getcwd(), ""
+        folder, child = os.getcwd(), ""
     except FileNotFoundError:
         return None
-    while folder != below:
+    while folder != child:
         path = os.path.join(folder, FILE_NAME)
         if os.path.isfile(path) and _is_trusted(path):
             return path
-        folder, below = os.path.dirname(folder), folder
+        folder, child = os.path.dirname(folder), folder
     return None
 
 
 def _is_trusted(path: str) -> bool:
-    """Whether nobody could have put the file there in whose directory the user only happens to work, as in ``/tmp``."""
+    """Whether the file is safe to use: not one that another user put into a world-writable directory such as ``/tmp``."""
     try:
         folder, file = os.stat(os.path.dirname(path)), os.lstat(path)
-    except OSError:  # it went this moment
+    except OSError:  # it was removed a moment ago
         return False
     if not hasattr(os, "getuid") or not folder.st_mode & stat.S_IWOTH or file.st_uid in (os.getuid(), 0):
         return True
     if path not in _warned_untrusted:
         _warned_untrusted.add(path)
-        log.warning("passed over: %s is another user's, where anybody may write; if it is meant: TFIMM_MODELS_FILE", path)
+        log.warning("ignored %s: another user's file in a world-writable directory; to use it, set TFIMM_MODELS_FILE", path)
     return False
 
 
@@ -99,7 +99,7 @@ def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _make_read_error(path, error) from error
     try:
         return parse(data.decode(), path)
     except UnicodeDecodeError as error:
@@ -107,6 +107,7 @@ def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
         raise ModelsFileError(f"{path}:{line}: this is not UTF-8", fix="Save it as UTF-8.") from error
 
 
-def _unreadable(path: str, error: OSError) -> ModelsFileError:
-    said = f"${settings.MODELS_FILE} names {path}, which" if settings.models_files() else f"{path}"
-    return ModelsFileError(f"{said} cannot be read: {error.strerror}", fix="Mend it, or say where it is.")
+def _make_read_error(path: str, error: OSError) -> ModelsFileError:
+    subject = f"${settings.MODELS_FILE} names {path}, which" if settings.models_files() else path
+    fix = f"Correct its path or its permissions, or set {settings.MODELS_FILE} to another file."
+    return ModelsFileError(f"{subject} cannot be read: {error.strerror}", fix=fix)

@@ -1,4 +1,4 @@
-"""Changes a models file as a person would: comments, order and spacing stay, and it is whole at every moment."""
+"""Edits a models file: comments, order and spacing stay as they are, and the file is replaced atomically."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ from typing import Any, Union
 
 from tfimm_resolver._util import fs
 from tfimm_resolver.errors import ModelsFileError
-from tfimm_resolver.locking import lock as locking_lock
+from tfimm_resolver.locking import lock
 from tfimm_resolver.models_file.schema import ModelEntry, parse
 
 Value = Union[str, int, list[str]]
 Keys = Mapping[str, Union[Value, None]]
-"""What the keys of a model are to be; None for one that is to go."""
+"""New values for the keys of one model; None removes the key."""
 
 
-def edit_models_file(path: str, decide: Callable[[dict[str, ModelEntry]], Mapping[str, Keys]]) -> None:
-    """Set keys of models in the file at ``path``, which is made if it is missing.
+def edit_models_file(path: str, decide_changes: Callable[[dict[str, ModelEntry]], Mapping[str, Keys]]) -> None:
+    """Set keys of models in the file at ``path``, which is created if it does not exist; other processes that edit it wait.
 
-    ``decide`` is given the models that are there, under their names and aliases, and says for each name which keys are to be
-    what. Who else changes the file meanwhile waits.
+    ``decide_changes`` receives the existing entries by name and alias, and returns the keys to set for each name.
 
     Raises:
-        ModelsFileError: if it cannot be read or written, or would say what it may not.
+        ModelsFileError: if the file cannot be read or written, or is not valid before or after the change.
     """
-    real = os.path.realpath(path)  # a link stays one
+    real = os.path.realpath(path)  # a symbolic link is kept
     with _lock(real):
-        before = _text(real)
-        after = _changed(before, decide(parse(before, path)))
+        before = _read_text(real)
+        after = _apply_changes(before, decide_changes(parse(before, path)))
         parse(after, path)
         if after != before:
             _write(real, after)
 
 
-def _changed(text: str, wanted: Mapping[str, Keys]) -> str:
-    import tomlkit  # 40 ms that only a change costs
+def _apply_changes(text: str, changes: Mapping[str, Keys]) -> str:
+    import tomlkit  # 40 ms that only a change pays
     from tomlkit.items import InlineTable
 
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -45,15 +44,15 @@ def _changed(text: str, wanted: Mapping[str, Keys]) -> str:
     if "models" not in document:
         document["models"] = tomlkit.table(is_super_table=True)
     models: Any = document["models"]
-    for name, keys in wanted.items():
+    for name, keys in changes.items():
         if name not in models:
             models[name] = tomlkit.inline_table() if isinstance(models, InlineTable) else tomlkit.table()
         for key, value in keys.items():
-            _set(models[name], key, value)
+            _set_key(models[name], key, value)
     return tomlkit.dumps(document).replace("\n", newline)
 
 
-def _set(table: Any, key: str, value: Value | None) -> None:
+def _set_key(table: Any, key: str, value: Value | None) -> None:
     if value is None:
         table.pop(key, None)
         return
@@ -61,7 +60,7 @@ def _set(table: Any, key: str, value: Value | None) -> None:
         if table[key] != value:
             table[key] = value
         return
-    # Comments at the end belong to what follows: the key goes before them.
+    # Comments at the end belong to what follows, so the key goes before them.
     body, tail = table.value.body, []
     while body and body[-1][0] is None:
         tail.append(body.pop()[1])
@@ -70,7 +69,7 @@ def _set(table: Any, key: str, value: Value | None) -> None:
         table.add(item)
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         with open(path, "rb") as file:
             return file.read().decode()
@@ -81,30 +80,30 @@ def _text(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    half = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    temp_path = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     with _map_os_errors(path):
         try:
-            with open(half, "xb") as file:
+            with open(temp_path, "xb") as file:
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
             with contextlib.suppress(FileNotFoundError):
-                os.chmod(half, os.stat(path).st_mode & 0o7777)
-            fs.durable_replace(half, path)
+                os.chmod(temp_path, os.stat(path).st_mode & 0o7777)
+            fs.durable_replace(temp_path, path)
         finally:
-            fs.unlink(half)
+            fs.unlink(temp_path)
 
 
 @contextlib.contextmanager
 def _lock(path: str) -> Iterator[None]:
-    """Hold the right to change the file."""
+    """Hold the lock of the file."""
     with _map_os_errors(path):
-        lock = locking_lock.acquire(f"{path}.lock", f"a change of {path}")
+        held = lock.acquire(f"{path}.lock", f"a change of {path}")
     try:
         yield
     finally:
-        if lock is not None:
-            lock.release()
+        if held is not None:
+            held.release()
 
 
 @contextlib.contextmanager

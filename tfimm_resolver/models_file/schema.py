@@ -1,4 +1,4 @@
-"""The text of a models file: names for handles, and what their archives must be; every fault is told with its line."""
+"""Parses and validates a models file: names for handles, with pins and mirrors; every error names the line."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """What a models file says of one name.
+    """The entry for one name in a models file.
 
     Attributes:
         handle: a URL or an absolute path.
-        file: the models file that says it.
-        sha256: what the archive must hash to; None where it is not pinned.
-        size_bytes: of the archive; None where nobody said it.
-        mirrors: other handles of the same archive, believed only by ``sha256``.
+        file: the models file that has the entry.
+        sha256: the hash of the archive; None if it is not pinned.
+        size_bytes: the size of the archive; None if it is not stated.
+        mirrors: other handles of the same archive, accepted only if ``sha256`` matches.
     """
 
     name: str
@@ -38,177 +38,184 @@ class ModelEntry:
     mirrors: tuple[str, ...] = ()
 
     @property
-    def public(self) -> str:
-        """The handle without what may be a secret."""
+    def redacted_handle(self) -> str:
+        """The handle without anything that may be a secret."""
         return str(Handle.parse(self.handle))
 
     @property
-    def place(self) -> str:
-        """``FILE:LINE`` of where it stands."""
+    def location(self) -> str:
+        """Where the entry is, as ``FILE:LINE``."""
         try:
             with open(self.file, encoding="utf-8", newline="") as file:
-                return f"{self.file}:{_line_of(file.read(), ('models', self.name))}"
+                return f"{self.file}:{_find_line(file.read(), ('models', self.name))}"
         except (OSError, ValueError):
             return self.file
 
 
 def parse(text: str, path: str) -> dict[str, ModelEntry]:
-    """The models that a text names, under their names and their aliases; it stands, or is to stand, at ``path``.
+    """Return the entries of a models file by name and by alias; ``text`` is, or will be, the content of ``path``.
 
     Raises:
-        ModelsFileError: if it is no TOML, or says what it may not; the message names the line.
+        ModelsFileError: if it is not TOML, or not valid as a models file; the message names the line.
     """
-    return _Reader(path, text).models()
+    return _Reader(path, text).read_entries()
 
 
 def check_name(name: object) -> str:
-    """A name, if it may be one in a models file.
+    """Return the name if it is valid in a models file.
 
     Raises:
-        HandleError: if it is a URL, a path, empty, or ends in a pin.
+        HandleError: if it is a URL, a path or empty, or ends in a pin.
     """
-    fix = "A name is one word: without /, \\ and #sha256=, and no URL."
+    fix = "A name is one word: without /, \\ and #sha256=, and not a URL."
     try:
         handle = Handle.parse(name if isinstance(name, str) else "")
     except HandleError as error:
-        raise HandleError(f"{name!r:.80} is no model name", fix=fix) from error
+        raise HandleError(f"{name!r:.80} is not a valid model name", fix=fix) from error
     if not handle.is_name or handle.text != name or "\\" in handle.text:
-        raise HandleError(f"{name!r:.80} is no model name", fix=fix)
+        raise HandleError(f"{name!r:.80} is not a valid model name", fix=fix)
     return handle.text
 
 
 class _Reader:
-    """Reads one text."""
+    """Reads one models file."""
 
     def __init__(self, path: str, text: str) -> None:
         self._path, self._text = path, text
 
-    def models(self) -> dict[str, ModelEntry]:
-        """Each model under its name and its aliases."""
+    def read_entries(self) -> dict[str, ModelEntry]:
+        """Return each entry by its name and its aliases."""
         try:
-            said = _loads(self._text)
+            table = load_toml(self._text)
         except (ValueError, RecursionError) as error:
-            reason, _, place = str(error).partition(" (at ")
-            line = re.match(r"line (\d+)", place)
+            reason, _, position = str(error).partition(" (at ")
+            line = re.match(r"line (\d+)", position)
             number = line[1] if line else self._text.rstrip().count("\n") + 1
-            raise ModelsFileError(f"{self._path}:{number}: {reason}", fix="Mend the file: it is no TOML.") from error
-        self._check_keys((), said, ("models",))
-        words: dict[str, ModelEntry] = {}
-        for name in self._checked(("models",), said.get("models", {}), dict, "a table"):
-            model = self._model(name, said["models"][name])
-            for word in (name, *model.aliases):
-                if word in words:
-                    raise self._error(("models", name), f'"{word}" means {words[word].name} already', "Choose another name.")
-                words[word] = model
-        return words
+            raise ModelsFileError(f"{self._path}:{number}: {reason}", fix="Correct the file: it is not valid TOML.") from error
+        self._check_keys((), table, ("models",))
+        entries: dict[str, ModelEntry] = {}
+        for name in self._expect_type(("models",), table.get("models", {}), dict, "a table"):
+            entry = self._read_entry(name, table["models"][name])
+            for key in (name, *entry.aliases):
+                if key in entries:
+                    text = f'"{key}" means {entries[key].name} already'
+                    raise self._make_error(("models", name), text, "Choose another name.")
+                entries[key] = entry
+        return entries
 
-    def _model(self, name: str, table: object) -> ModelEntry:
+    def _read_entry(self, name: str, value: object) -> ModelEntry:
         keys = ("models", name)
-        self._name(keys, name)
-        said = self._checked(keys, table, dict, f"a table with {KEYS[0]}")
-        self._check_keys(keys, said, KEYS)
-        if "handle" not in said:
-            raise self._error(keys, f"{name} has no handle", 'Write handle = "URL or path" below its name.')
-        sha256 = self._value(keys, said, "sha256", self._sha256, None)
-        size_bytes = self._value(keys, said, "size_bytes", self._size_bytes, None)
+        self._read_name(keys, name)
+        table = self._expect_type(keys, value, dict, f"a table with {KEYS[0]}")
+        self._check_keys(keys, table, KEYS)
+        if "handle" not in table:
+            raise self._make_error(keys, f"{name} has no handle", 'Write handle = "URL or path" below its name.')
+        sha256 = self._read_value(keys, table, "sha256", self._read_sha256, None)
+        size_bytes = self._read_value(keys, table, "size_bytes", self._read_size_bytes, None)
         if size_bytes is not None and sha256 is None:
-            raise self._error((*keys, "size_bytes"), "a size alone is no pin", f"tfimm-resolver lock {name} adds the sha256.")
+            fix = f"tfimm-resolver lock {name} adds the sha256."
+            raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         return ModelEntry(
             name=name,
-            handle=self._handle((*keys, "handle"), said["handle"]),
+            handle=self._read_handle((*keys, "handle"), table["handle"]),
             file=self._path,
             sha256=sha256,
             size_bytes=size_bytes,
-            aliases=self._value(keys, said, "aliases", self._each(self._name), ()),
-            mirrors=self._value(keys, said, "mirrors", self._each(self._handle), ()),
+            aliases=self._read_value(keys, table, "aliases", self._read_list(self._read_name), ()),
+            mirrors=self._read_value(keys, table, "mirrors", self._read_list(self._read_handle), ()),
         )
 
-    def _value(
-        self, keys: tuple[str, ...], said: dict[str, Any], key: str, read: Callable[..., _Value], default: _Value
+    def _read_value(
+        self, keys: tuple[str, ...], table: dict[str, Any], key: str, read: Callable[..., _Value], default: _Value
     ) -> _Value:
-        return read((*keys, key), said[key]) if key in said else default
+        return read((*keys, key), table[key]) if key in table else default
 
-    def _each(self, read: Callable[..., str]) -> Callable[..., tuple[str, ...]]:
-        return lambda keys, value: tuple(read(keys, one) for one in self._checked(keys, value, list, "a list of texts"))
+    def _read_list(self, read: Callable[..., str]) -> Callable[..., tuple[str, ...]]:
+        return lambda keys, value: tuple(read(keys, item) for item in self._expect_type(keys, value, list, "a list of texts"))
 
-    def _name(self, keys: tuple[str, ...], value: object) -> str:
+    def _read_name(self, keys: tuple[str, ...], value: object) -> str:
         try:
             return check_name(value)
         except HandleError as error:
-            raise self._error(keys, error.text, error.fix) from error
+            raise self._make_error(keys, error.text, error.fix) from error
 
-    def _handle(self, keys: tuple[str, ...], value: object) -> str:
+    def _read_handle(self, keys: tuple[str, ...], value: object) -> str:
         try:
-            handle = Handle.parse(self._checked(keys, value, str, "a text"))
+            handle = Handle.parse(self._expect_type(keys, value, str, "a text"))
         except HandleError as error:
-            raise self._error(keys, error.text, error.fix) from error
+            raise self._make_error(keys, error.text, error.fix) from error
         if handle.sha256 is not None:
-            raise self._error(keys, f"{handle} ends in a pin", 'Write sha256 = "..." beside it.')
+            raise self._make_error(keys, f"{handle} ends in a pin", 'Write sha256 = "..." beside it.')
         if handle.is_name:
-            raise self._error(
+            raise self._make_error(
                 keys, f'"{handle}" is neither a URL nor a path', f"A directory or an archive beside this file is ./{handle}"
             )
-        return absolute(handle, os.path.dirname(self._path))
+        return make_absolute(handle, os.path.dirname(self._path))
 
-    def _sha256(self, keys: tuple[str, ...], value: object) -> str:
-        text = self._checked(keys, value, str, "a text").lower()
+    def _read_sha256(self, keys: tuple[str, ...], value: object) -> str:
+        text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
-            raise self._error(keys, f"a sha256 has 64 hexadecimal digits, not {text!r:.80}", "tfimm-resolver lock writes it.")
+            message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
+            raise self._make_error(keys, message, "tfimm-resolver lock writes it.")
         return text
 
-    def _size_bytes(self, keys: tuple[str, ...], value: object) -> int:
-        number = self._checked(keys, value, int, "a whole number")
+    def _read_size_bytes(self, keys: tuple[str, ...], value: object) -> int:
+        number = self._expect_type(keys, value, int, "a whole number")
         if number < 0 or isinstance(value, bool):
-            raise self._error(keys, f"size_bytes cannot be {str(value).lower()}", "It is the size of the archive, in bytes.")
+            raise self._make_error(
+                keys, f"size_bytes cannot be {str(value).lower()}", "It is the size of the archive, in bytes."
+            )
         return number
 
-    def _checked(self, keys: tuple[str, ...], value: object, kind: type[_Value], words: str) -> _Value:
+    def _expect_type(self, keys: tuple[str, ...], value: object, kind: type[_Value], description: str) -> _Value:
         if not isinstance(value, kind):
-            raise self._error(keys, f"{'.'.join(keys)} has to be {words}", f"It is {value!r:.80}.")
+            raise self._make_error(keys, f"{'.'.join(keys)} has to be {description}", f"It is {value!r:.80}.")
         return value
 
-    def _check_keys(self, keys: tuple[str, ...], said: dict[str, Any], known: Sequence[str]) -> None:
-        for key in said:
+    def _check_keys(self, keys: tuple[str, ...], table: dict[str, Any], known: Sequence[str]) -> None:
+        for key in table:
             if key not in known:
-                import difflib  # 1 ms that only an error costs
+                import difflib  # 1 ms that only an error pays
 
                 close = difflib.get_close_matches(key, known, n=1)
-                meant = f"Did you mean {close[0]}? " if close else ""
+                suggestion = f"Did you mean {close[0]}? " if close else ""
                 where = f"{'.'.join(keys)} has" if keys else "there is"
-                raise self._error((*keys, key), f'{where} an unknown key "{key}"', f"{meant}Known: {', '.join(known)}.")
+                fix = f"{suggestion}Known: {', '.join(known)}."
+                raise self._make_error((*keys, key), f'{where} an unknown key "{key}"', fix)
 
-    def _error(self, keys: tuple[str, ...], text: str, fix: str) -> ModelsFileError:
-        return ModelsFileError(f"{self._path}:{_line_of(self._text, keys)}: {text}", fix=fix)
+    def _make_error(self, keys: tuple[str, ...], text: str, fix: str) -> ModelsFileError:
+        return ModelsFileError(f"{self._path}:{_find_line(self._text, keys)}: {text}", fix=fix)
 
 
-def absolute(handle: Handle, folder: str) -> str:
-    """The text of a handle that stands in a file in ``folder``, from which relative paths count."""
+def make_absolute(handle: Handle, folder: str) -> str:
+    """Return the text of a handle from a file in ``folder``; a relative path is made absolute, from that folder."""
     if handle.scheme or handle.text.startswith(("~", "$", "file://")):
         return handle.text
     return os.path.normpath(os.path.join(folder, handle.text))
 
 
-def _loads(text: str) -> dict[str, Any]:
+def load_toml(text: str) -> dict[str, Any]:
+    """Parse TOML."""
     if sys.version_info >= (3, 11):
         import tomllib  # 8 ms that a project without a models file does not pay
     else:
         import tomli as tomllib
-    said: dict[str, Any] = tomllib.loads(text)
-    return said
+    table: dict[str, Any] = tomllib.loads(text)
+    return table
 
 
-def _line_of(text: str, keys: tuple[str, ...]) -> int:
-    """On which line that begins which brings a key, first of all: no reader of TOML tells that of what it has read."""
+def _find_line(text: str, keys: tuple[str, ...]) -> int:
+    """Return the line on which a key's definition starts: parse ever longer prefixes, since TOML parsers do not report it."""
     lines = text.split("\n")
-    whole = 0
+    parsed_lines = 0
     for number in range(len(lines) + 1):
         try:
-            said: Any = _loads("\n".join([*lines[:number], ""]))
+            value: Any = load_toml("\n".join([*lines[:number], ""]))
         except ValueError:  # in the middle of a value
             continue
         for key in keys:
-            said = said.get(key) if isinstance(said, dict) else None
-        if said is not None:
-            return whole + 1
-        whole = number
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            return parsed_lines + 1
+        parsed_lines = number
     return 1

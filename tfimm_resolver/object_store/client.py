@@ -1,4 +1,4 @@
-"""ObjectStoreClient in a bucket, by obstore: read, written, listed, and its errors in the words of this package."""
+"""A client for the objects below one prefix of a bucket: obstore does the work, and its errors become ours."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from tfimm_resolver.errors import (
 from tfimm_resolver.object_store import credentials
 
 CHUNK_BYTES = 8 << 20
-"""How much one request for a part of an object brings, or sends."""
+"""Size of one range of a download, and the smallest part of a multipart upload."""
 
 MAX_CONCURRENT_REQUESTS = 16
-"""How many requests may be under way at once that carry little."""
+"""Limit of concurrent small requests."""
 
 _LARGE_FILE_UPLOADS = 4
-"""How many large files go up at once; more of them make none quicker, and one alone waits at its ends."""
+"""How many large files are uploaded at once: more are not faster, and a single one idles while it starts and completes."""
 
 _MULTIPART_CONCURRENCY = 12
-"""How many parts of them all go up at once. obstore holds two more of each file in memory."""
+"""How many parts of all large files are uploaded at once. obstore holds two more parts of each file in memory."""
 
-_PARTS_MOST = 10_000  # of one object; Google and Amazon have the same limit
-_ABSENT = "create"
+_MAX_PARTS = 10_000  # per object, at Google and Amazon alike
+_IF_ABSENT = "create"
 _SMALL_BYTES = 1 << 20
 _REASON_CHARACTERS = 300
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -47,7 +47,7 @@ _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _RETRYABLE_STATUS = (408, 409, 412, 425, 429)
 _NOT_FOUND_FIX = "Check the bucket's name and the path."
 _OFFLINE_FIX = "Check the network and the proxy variables (https_proxy, no_proxy)."
-_CERTIFICATE_FIX = "Behind a proxy that opens TLS, name its certificate: SSL_CERT_FILE."
+_CERTIFICATE_FIX = "Behind a proxy that intercepts TLS, set SSL_CERT_FILE to the file of its CA certificate."
 _TIMEOUT_FIX = "Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S higher."
 
 _Result = TypeVar("_Result")
@@ -55,7 +55,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One object: its name below the place, and which version of it; ``modified_s`` in seconds since 1970."""
+    """An object's name relative to the client's URL, and its metadata; ``modified_s`` in seconds since 1970."""
 
     name: str
     size_bytes: int
@@ -65,216 +65,219 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What tells one text under a name from the next."""
+    """Identifies one version of an object, for conditional writes."""
 
     etag: str | None
     number: str | None
 
 
 class ObjectStoreClient:
-    """What lies under one place, ``scheme://bucket/prefix``; opens nothing before it is asked.
+    """Accesses the objects below ``url``, ``scheme://bucket/prefix``; connects at the first call of a method.
 
     Raises:
-        FetchError: from every method, if the bucket refuses or does not answer; NotFoundError, AccessError and
-            OfflineError say why.
+        FetchError: from every method, if the bucket denies access or does not answer; NotFoundError, AccessError and
+            OfflineError tell the reason.
     """
 
-    def __init__(self, place: str) -> None:
-        self.place = place.rstrip("/")
-        self._scheme, _, rest = self.place.partition("://")
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._scheme, _, rest = self.url.partition("://")
         self._bucket, _, self._prefix = rest.partition("/")
 
     def read(self, name: str) -> tuple[bytes, Version] | None:
-        """A small object, and its version; None if there is none. One request."""
-        with contextlib.suppress(NotFoundError), self._telling(name):
+        """Return a small object and its version, or None if it does not exist; one request."""
+        with contextlib.suppress(NotFoundError), self._map_errors(name):
             return _call_interruptibly(self._read, name)
         return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a small object there, whole or not at all."""
+        """Write a small object atomically, over any that exists."""
         self._put(name, data, "overwrite")
 
     def create(self, name: str, data: bytes) -> Version | None:
-        """The same, if there is none; its version, or None if there is one."""
-        return self._put(name, data, _ABSENT)
+        """Write a small object if it does not exist, and return its version; return None if it exists."""
+        return self._put(name, data, _IF_ABSENT)
 
     def replace(self, name: str, data: bytes, version: Version) -> Version | None:
-        """The same, if what lies there is of that version; the new one, or None if it is not."""
+        """Write a small object if it still has that version, and return the new one; return None if it has not."""
         known = {"e_tag": version.etag, "version": version.number}
         return self._put(name, data, {key: value for key, value in known.items() if value is not None})
 
     def upload(self, files: Mapping[str, Path]) -> None:
-        """Put files under names, each whole or not at all; of all that is large only a few parts are in memory at once."""
+        """Upload files, given by object name, each atomically; only a few parts of large files are in memory at once."""
         sizes_bytes = {name: path.stat().st_size for name, path in files.items()}
         large = sum(size_bytes > _SMALL_BYTES for size_bytes in sizes_bytes.values())
         parts_at_once = _MULTIPART_CONCURRENCY // max(1, min(large, _LARGE_FILE_UPLOADS))
-        with DaemonThreadPool(_LARGE_FILE_UPLOADS) as lanes, DaemonThreadPool(MAX_CONCURRENT_REQUESTS) as crew:
-            sent = []
+        with DaemonThreadPool(_LARGE_FILE_UPLOADS) as large_pool, DaemonThreadPool(MAX_CONCURRENT_REQUESTS) as small_pool:
+            uploads = []
             for name, path in files.items():
-                idle = lanes if sizes_bytes[name] > _SMALL_BYTES else crew
-                part_bytes = max(CHUNK_BYTES, -(-sizes_bytes[name] // _PARTS_MOST))
-                sent.append(idle.submit(self._upload, name, path, part_bytes, parts_at_once))
-            for one in sent:
-                one.result()
+                pool = large_pool if sizes_bytes[name] > _SMALL_BYTES else small_pool
+                part_bytes = max(CHUNK_BYTES, -(-sizes_bytes[name] // _MAX_PARTS))
+                uploads.append(pool.submit(self._upload, name, path, part_bytes, parts_at_once))
+            for upload in uploads:
+                upload.result()
 
-    def streams(self, wanted: Iterable[ObjectInfo], at_once: int) -> Generator[tuple[ObjectInfo, Iterator[bytes]]]:
-        """Every object with its bytes in pieces, in order, while the next few pieces are under way, of later objects, too.
+    def stream_objects(self, objects: Iterable[ObjectInfo], at_once: int) -> Generator[tuple[ObjectInfo, Iterator[bytes]]]:
+        """Yield each object with its bytes in chunks, in order; up to ``at_once`` chunks are fetched ahead, across objects.
 
         Raises:
-            IntegrityError: if one is replaced meanwhile.
+            IntegrityError: if an object is replaced meanwhile.
         """
-        wanted = [*wanted]
-        jobs = ((found, start) for found in wanted for start in range(0, found.size_bytes, CHUNK_BYTES))
-        with DaemonThreadPool(at_once) as crew:
-            waiting = deque(crew.submit(self._piece, *job) for job in islice(jobs, at_once))
+        objects = [*objects]
+        jobs = ((info, start) for info in objects for start in range(0, info.size_bytes, CHUNK_BYTES))
+        with DaemonThreadPool(at_once) as pool:
+            pending = deque(pool.submit(self._read_range, *job) for job in islice(jobs, at_once))
 
-            def pieces(found: ObjectInfo) -> Iterator[bytes]:
-                for _ in range(0, found.size_bytes, CHUNK_BYTES):
-                    piece = waiting.popleft().result()
-                    waiting.extend(crew.submit(self._piece, *job) for job in islice(jobs, 1))
-                    yield piece
+            def iterate_chunks(info: ObjectInfo) -> Iterator[bytes]:
+                for _ in range(0, info.size_bytes, CHUNK_BYTES):
+                    chunk = pending.popleft().result()
+                    pending.extend(pool.submit(self._read_range, *job) for job in islice(jobs, 1))
+                    yield chunk
 
-            for found in wanted:
-                yield found, pieces(found)
+            for info in objects:
+                yield info, iterate_chunks(info)
 
-    def find(self, name: str) -> ObjectInfo:
-        """One object. Raises NotFoundError if there is none."""
-        with self._telling(name):
-            return self._found(_call_interruptibly(self._obstore.head, self._store(), self._path(name)))
+    def get_info(self, name: str) -> ObjectInfo:
+        """Return the metadata of one object; raise NotFoundError if it does not exist."""
+        with self._map_errors(name):
+            return self._make_info(_call_interruptibly(self._obstore.head, self._store(), self._join_prefix(name)))
 
-    def files(self) -> list[ObjectInfo]:
-        """Every object that is a file: some clients put an empty object, named like one with a slash, where a directory is."""
-        found = self.below()
-        with DaemonThreadPool(MAX_CONCURRENT_REQUESTS) as crew:
-            asked = {one.name: crew.submit(self._is_there, one.name) for one in found if not one.size_bytes}
-            return [one for one in found if one.name not in asked or asked[one.name].result()]
+    def list_files(self) -> list[ObjectInfo]:
+        """Return every object that is a file, and not an empty placeholder for a directory (``name/``) as some clients put."""
+        found = self.list_objects()
+        with DaemonThreadPool(MAX_CONCURRENT_REQUESTS) as pool:
+            checks = {info.name: pool.submit(self._exists, info.name) for info in found if not info.size_bytes}
+            return [info for info in found if info.name not in checks or checks[info.name].result()]
 
-    def below(self, name: str = "") -> list[ObjectInfo]:
-        """Every object below a name, with names that begin behind the place."""
-        with self._telling(name):
-            found = _call_interruptibly(lambda: [self._found(meta) for page in self._pages(name) for meta in page])
-        # Some clients put an empty object where others have a directory.
-        folders = {"", *(one.name[:end] for one in found for end, mark in enumerate(one.name) if mark == "/")}
-        return [one for one in found if one.size_bytes or one.name not in folders]
+    def list_objects(self, name: str = "") -> list[ObjectInfo]:
+        """Return every object below ``name``, with names relative to the client's URL."""
+        with self._map_errors(name):
+            found = _call_interruptibly(lambda: [self._make_info(meta) for page in self._list_pages(name) for meta in page])
+        # Some clients put an empty object as a placeholder for a directory.
+        folders = {"", *(info.name[:end] for info in found for end, mark in enumerate(info.name) if mark == "/")}
+        return [info for info in found if info.size_bytes or info.name not in folders]
 
-    def top(self) -> tuple[list[str], list[ObjectInfo]]:
-        """The first parts of all names: those of which more follows, and objects."""
-        with self._telling(""):
+    def list_top_level(self) -> tuple[list[str], list[ObjectInfo]]:
+        """Return the common prefixes (folders) and the objects directly below the client's URL."""
+        with self._map_errors(""):
             listed = _call_interruptibly(self._obstore.list_with_delimiter, self._store(), self._prefix or None)
-        folders = [self._name(path) for path in listed["common_prefixes"]]
-        return folders, [self._found(meta) for meta in listed["objects"]]
+        folders = [self._strip_prefix(path) for path in listed["common_prefixes"]]
+        return folders, [self._make_info(meta) for meta in listed["objects"]]
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects; nothing where there is none."""
-        paths = [self._path(name) for name in names]
+        """Delete objects; ignore those that do not exist."""
+        paths = [self._join_prefix(name) for name in names]
         if paths:
-            with contextlib.suppress(NotFoundError), self._telling("", is_writing=True):
+            with contextlib.suppress(NotFoundError), self._map_errors("", is_writing=True):
                 _call_interruptibly(self._obstore.delete, self._store(), paths)
 
     def _upload(self, name: str, path: Path, part_bytes: int, parts_at_once: int) -> None:
-        with self._telling(name, is_writing=True):
+        with self._map_errors(name, is_writing=True):
             store = self._store(is_writing=True)
-            self._obstore.put(store, self._path(name), path, chunk_size=part_bytes, max_concurrency=parts_at_once)
+            self._obstore.put(store, self._join_prefix(name), path, chunk_size=part_bytes, max_concurrency=parts_at_once)
 
-    def _is_there(self, name: str) -> bool:
+    def _exists(self, name: str) -> bool:
         with contextlib.suppress(NotFoundError):
-            return bool(self.find(name))
+            return bool(self.get_info(name))
         return False
 
     def _read(self, name: str) -> tuple[bytes, Version]:
-        result = self._obstore.get(self._store(), self._path(name))
+        result = self._obstore.get(self._store(), self._join_prefix(name))
         return result.bytes().to_bytes(), Version(result.meta["e_tag"], result.meta["version"])
 
-    def _pages(self, name: str) -> Any:
-        return self._obstore.list(self._store(), self._path(name) or None)
+    def _list_pages(self, name: str) -> Any:
+        return self._obstore.list(self._store(), self._join_prefix(name) or None)
 
     @property
     def _obstore(self) -> Any:
-        return credentials.import_obstore(self.place)
+        return credentials.import_obstore(self.url)
 
     def _store(self, *, is_writing: bool = False) -> Any:
-        return credentials.store(self._scheme, self._bucket, is_writing=is_writing)
+        return credentials.open_store(self._scheme, self._bucket, is_writing=is_writing)
 
-    def _path(self, name: str) -> str:
+    def _join_prefix(self, name: str) -> str:
         return f"{self._prefix}/{name}".strip("/")
 
-    def _name(self, path: str) -> str:
+    def _strip_prefix(self, path: str) -> str:
         return path.removeprefix(self._prefix).strip("/")
 
-    def _found(self, meta: Any) -> ObjectInfo:
-        return ObjectInfo(self._name(meta["path"]), meta["size"], meta["last_modified"].timestamp(), meta["e_tag"] or "")
+    def _make_info(self, meta: Any) -> ObjectInfo:
+        modified_s = meta["last_modified"].timestamp()
+        return ObjectInfo(self._strip_prefix(meta["path"]), meta["size"], modified_s, meta["e_tag"] or "")
 
     def _put(self, name: str, data: bytes, mode: Any) -> Version | None:
-        with self._telling(name, is_writing=True):
-            wrong = self._obstore.exceptions
-            with contextlib.suppress(wrong.AlreadyExistsError, wrong.PreconditionError):
+        with self._map_errors(name, is_writing=True):
+            exceptions = self._obstore.exceptions
+            with contextlib.suppress(exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 store = self._store(is_writing=len(data) > _SMALL_BYTES)
-                put = _call_interruptibly(self._obstore.put, store, self._path(name), data, mode=mode, use_multipart=False)
-                return Version(put["e_tag"], put["version"])
+                path, options = self._join_prefix(name), {"mode": mode, "use_multipart": False}
+                result = _call_interruptibly(self._obstore.put, store, path, data, **options)
+                return Version(result["e_tag"], result["version"])
         return None
 
-    def _piece(self, found: ObjectInfo, start: int) -> bytes:
-        stop = min(start + CHUNK_BYTES, found.size_bytes)
+    def _read_range(self, info: ObjectInfo, start: int) -> bytes:
+        stop = min(start + CHUNK_BYTES, info.size_bytes)
         options: dict[str, Any] = {"range": (start, stop)}
-        if found.etag:
-            options["if_match"] = found.etag
-        with self._telling(found.name):
-            piece: bytes = self._obstore.get(self._store(), self._path(found.name), options=options).bytes().to_bytes()
-        if len(piece) != stop - start:
-            raise IntegrityError(f"{self.place}/{found.name} gave {len(piece)} bytes where {stop - start} were asked for")
-        return piece
+        if info.etag:
+            options["if_match"] = info.etag
+        with self._map_errors(info.name):
+            data: bytes = self._obstore.get(self._store(), self._join_prefix(info.name), options=options).bytes().to_bytes()
+        if len(data) != stop - start:
+            raise IntegrityError(f"{self.url}/{info.name} returned {len(data)} bytes where {stop - start} were requested")
+        return data
 
     @contextlib.contextmanager
-    def _telling(self, name: str, *, is_writing: bool = False) -> Iterator[None]:
-        wrong = self._obstore.exceptions
-        place = f"{self.place}/{name}".rstrip("/")
+    def _map_errors(self, name: str, *, is_writing: bool = False) -> Iterator[None]:
+        exceptions = self._obstore.exceptions
+        url = f"{self.url}/{name}".rstrip("/")
         try:
             yield
         except ResolverError:
             raise
         except ValueError as error:
-            raise FetchError(f"{place} is no name of an object: {error}") from error
+            raise FetchError(f"{url} is not a valid object name: {error}") from error
         except FileNotFoundError as error:
-            raise NotFoundError(f"{place} is not there", fix=_NOT_FOUND_FIX) from error
-        except wrong.PreconditionError as error:
-            raise IntegrityError(f"{place} changed while it was read", fix="Try again.") from error
-        except wrong.BaseError as error:
-            raise self._error(place, error, "written" if is_writing else "read") from error
+            raise NotFoundError(f"{url} does not exist", fix=_NOT_FOUND_FIX) from error
+        except exceptions.PreconditionError as error:
+            raise IntegrityError(f"{url} changed while it was read", fix="Try again.") from error
+        except exceptions.BaseError as error:
+            raise self._translate_error(url, error, "written" if is_writing else "read") from error
 
-    def _error(self, place: str, error: Exception, deed: str) -> FetchError:
-        """An error of obstore, which tells apart by its text alone what a list, or the network, went wrong with."""
+    def _translate_error(self, url: str, error: Exception, action: str) -> FetchError:
+        """Return our error for one of obstore, whose errors from listing and from the network differ in their text only."""
         text, _, details = str(error).partition("\n\nDebug source")
         if "invalid path" in text:
-            return ArchiveError(f"{place} holds a name that no directory can: {' '.join(text.split())[:_REASON_CHARACTERS]}")
+            reason = " ".join(text.split())[:_REASON_CHARACTERS]
+            return ArchiveError(f"{url} contains an object name that cannot be a file path: {reason}")
         found = _STATUS.search(text)
         status = int(found[1]) if found else None
         if status == 404:
-            return NotFoundError(f"{place} is not there", fix=_NOT_FOUND_FIX, status=status)
+            return NotFoundError(f"{url} does not exist", fix=_NOT_FOUND_FIX, status=status)
         if status == 416:
-            return IntegrityError(f"{place} is shorter than it was", status=status)
+            return IntegrityError(f"{url} is shorter than expected", status=status)
         if status in (401, 403) or "credential provider: " in text:
-            why = f"HTTP {status}" if status else text.partition("credential provider: ")[2].strip()[:_REASON_CHARACTERS]
-            who = credentials.credentials_name(self._scheme)
+            reason = f"HTTP {status}" if status else text.partition("credential provider: ")[2].strip()[:_REASON_CHARACTERS]
+            used = credentials.describe_credentials(self._scheme)
             fix = credentials.CREDENTIALS_FIX[self._scheme]
-            return AccessError(f"{place} may not be {deed} {who} ({why})", fix=fix, status=status)
+            return AccessError(f"{url} cannot be {action} {used} ({reason})", fix=fix, status=status)
         if status is None and "kind: Timeout" in details:
-            return TransferTimeoutError(f"{place} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
+            return TransferTimeoutError(f"{url} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
         if status is None and "InvalidCertificate" in details:
-            return FetchError(f"{place} could not be {deed}: nobody known vouches for its certificate", fix=_CERTIFICATE_FIX)
+            return FetchError(f"{url} could not be {action}: its TLS certificate is not trusted", fix=_CERTIFICATE_FIX)
         if status is None and "kind: Connect," in details:  # and not ConnectionReset
-            return OfflineError(f"{place} is out of reach: no connection", fix=_OFFLINE_FIX, is_passing=True)
+            return OfflineError(f"{url} cannot be reached: no connection", fix=_OFFLINE_FIX, is_passing=True)
         fix, is_passing = "Try again later.", not status or status in _RETRYABLE_STATUS or status >= 500
         if "redirect without LOCATION" in text or (self._scheme == "s3" and status == 400):
-            fix, is_passing = "If the bucket lies in another region, name that: AWS_DEFAULT_REGION.", False
-        said = _MESSAGE.search(text)
-        reason = " ".join((said[1] if said else text if not status else "").split())[:_REASON_CHARACTERS]
+            fix, is_passing = "If the bucket is in another region, set AWS_DEFAULT_REGION to that region.", False
+        message = _MESSAGE.search(text)
+        reason = " ".join((message[1] if message else text if not status else "").split())[:_REASON_CHARACTERS]
         reason = ": ".join(part for part in (f"HTTP {status}" if status else "", reason) if part)
-        return FetchError(f"{place} could not be {deed}: {reason}", fix=fix, is_passing=is_passing, status=status)
+        return FetchError(f"{url} could not be {action}: {reason}", fix=fix, is_passing=is_passing, status=status)
 
 
 def _call_interruptibly(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
-    """Call in another thread, where it comes to that: obstore does not let Ctrl-C through, and a wait for a thread does."""
+    """Call in another thread if this is the main one: obstore blocks Ctrl-C, while waiting for a thread does not."""
     if threading.current_thread() is not threading.main_thread():
         return call(*args, **options)
-    with DaemonThreadPool(1) as crew:
-        return crew.submit(functools.partial(call, *args, **options)).result()
+    with DaemonThreadPool(1) as pool:
+        return pool.submit(functools.partial(call, *args, **options)).result()

@@ -1,7 +1,7 @@
-"""How buckets are reached: which library, address, credentials and time limits.
+"""Opens buckets: imports the client library, finds the address and the credentials, sets the timeouts.
 
-Credentials are looked for as the clients of each store do it; a machine that has none asks anonymously, and no look-up of a
-metadata server that is not there takes longer than a second.
+Credentials are looked up as each store's own clients look them up; without any, requests are anonymous. On a machine without a
+metadata server, looking for one takes at most a second.
 """
 
 from __future__ import annotations
@@ -27,127 +27,126 @@ _INSTALL = "pip install 'tfimm_resolver[gs]'"
 _ANONYMOUS = "without credentials"
 _THIS_MACHINE = "this machine"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
-_METADATA_S = 1.0
-_REFRESHED_EVERY = timedelta(minutes=5)
-_SENT_WITHIN = timedelta(minutes=10)
-# What decides how a store is reached, beside what the clients' files say.
+_METADATA_TIMEOUT_S = 1.0
+_REFRESH_INTERVAL = timedelta(minutes=5)
+_SEND_TIMEOUT = timedelta(minutes=10)
+# The variables that determine how a store is reached; the clients' files do, too.
 _VARIABLES = ("AWS_", "CLOUDSDK_", "GCE_", "GOOGLE_", "HOME", "HTTP", "NO_GCE_CHECK", "NO_PROXY", "STORAGE_EMULATOR_HOST")
 _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 _process: int | None = None
 
 
-def import_obstore(place: str) -> Any:
-    """obstore, imported now and not before.
+def import_obstore(url: str) -> Any:
+    """Import obstore on first use and return it; ``url`` is for messages.
 
     Raises:
-        OfflineError: if no socket may be opened.
-        FetchError: if it is not installed.
+        OfflineError: if ``TFIMM_RESOLVER_OFFLINE`` is set.
+        FetchError: if obstore is not installed, or this process was forked from one that uses it.
     """
-    if settings.is_offline() and not place.startswith("memory://"):
+    if settings.is_offline() and not url.startswith("memory://"):
         raise OfflineError(
-            f"{place} cannot be reached: TFIMM_RESOLVER_OFFLINE is set",
-            fix="Unset it, set TFHUB_CACHE_DIR to a local directory, or say where a copy is: set_model_cache(handle, path).",
+            f"{url} cannot be reached: TFIMM_RESOLVER_OFFLINE is set",
+            fix="Unset it, set TFHUB_CACHE_DIR to a local directory, or register a local copy: set_model_cache(handle, path).",
         )
-    _refuse_forked(place)
+    _check_not_forked(url)
     try:
         import obstore
         import obstore.exceptions
     except ImportError as error:
-        extra = "s3" if place.startswith("s3://") else "gs"
-        raise FetchError(f"{place} needs obstore: {error}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
+        extra = "s3" if url.startswith("s3://") else "gs"
+        raise FetchError(f"{url} needs obstore: {error}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
     return obstore
 
 
-def _refuse_forked(place: str) -> None:
-    """obstore's threads do not come along into a forked child, where every call would wait for them for ever."""
+def _check_not_forked(url: str) -> None:
+    """Raise in a forked child: obstore's threads do not survive a fork, so that every call would wait for them for ever."""
     global _process  # noqa: PLW0603  # which process obstore works in is a fact of the process
     _process = _process or os.getpid()
     if _process != os.getpid():
         raise FetchError(
-            f"{place} cannot be reached: this process was forked from one that had used a bucket",
-            fix='Start it anew: multiprocessing.set_start_method("spawn").',
+            f"{url} cannot be reached: this process was forked from one that had used a bucket",
+            fix='Start new processes instead: multiprocessing.set_start_method("spawn").',
         )
 
 
-def store(scheme: str, bucket: str, *, is_writing: bool = False) -> Any:
-    """The bucket as obstore has it; what the environment says counts at each call."""
-    telling = _VARIABLES + _CERTIFICATES
-    said = tuple(sorted((key, value) for key, value in os.environ.items() if key.upper().startswith(telling)))
+def open_store(scheme: str, bucket: str, *, is_writing: bool = False) -> Any:
+    """Return obstore's client for a bucket; changes of the environment and of logins take effect at the next call."""
+    prefixes = _VARIABLES + _CERTIFICATES
+    variables = tuple(sorted((key, value) for key, value in os.environ.items() if key.upper().startswith(prefixes)))
     limits = (*settings.timeouts_s(), settings.retries())
-    return _store(scheme, bucket, is_writing, limits, (said, *_stamps()), os.getpid())
+    return _open_store(scheme, bucket, is_writing, limits, (variables, *_login_times()), os.getpid())
 
 
-def _stamps() -> Iterator[float]:
-    """When somebody last logged in, for a process that began sooner."""
-    places = ("~/.config/gcloud/application_default_credentials.json", "~/.aws/credentials", "~/.aws/config")
-    for place in places:
+def _login_times() -> Iterator[float]:
+    """Yield when each file of credentials was last changed, so that a login is noticed by a process that began before it."""
+    for path in ("~/.config/gcloud/application_default_credentials.json", "~/.aws/credentials", "~/.aws/config"):
         try:
-            yield os.stat(os.path.expanduser(place)).st_mtime
+            yield os.stat(os.path.expanduser(path)).st_mtime
         except OSError:
             yield 0.0
 
 
 @functools.lru_cache(maxsize=32)
-def _store(scheme: str, bucket: str, is_writing: bool, limits: tuple[float, ...], said: object, process: int) -> Any:
+def _open_store(scheme: str, bucket: str, is_writing: bool, limits: tuple[float, ...], logins: object, process: int) -> Any:
     from obstore import store
 
     if scheme == "memory":
-        return _in_memory(bucket)
+        return _open_memory_store(bucket)
     connect_s, read_s, retries = limits
-    client: dict[str, Any] = {"connect_timeout": timedelta(seconds=connect_s), "timeout": _SENT_WITHIN}
-    if not is_writing:  # while a large piece is sent, nothing is read
+    client: dict[str, Any] = {"connect_timeout": timedelta(seconds=connect_s), "timeout": _SEND_TIMEOUT}
+    if not is_writing:  # while a large part is sent, nothing is read
         client["read_timeout"] = timedelta(seconds=read_s)
-    authority = next((os.environ[name] for name in _CERTIFICATES if os.environ.get(name)), None)
-    if authority is not None and os.path.isfile(authority):
-        with open(authority, encoding="utf-8") as file:
+    ca_file = next((os.environ[name] for name in _CERTIFICATES if os.environ.get(name)), None)
+    if ca_file is not None and os.path.isfile(ca_file):
+        with open(ca_file, encoding="utf-8") as file:
             client["root_certificate"] = file.read()
     retry = {"max_retries": int(retries), "retry_timeout": timedelta(minutes=3)}
     if scheme == "gs":
-        config, provider = _google()
+        config, provider = _configure_google()
         kind: Any = store.GCSStore
     else:
-        with _telling_amazon():
-            config, provider = _amazon()
+        with _map_botocore_errors():
+            config, provider = _configure_amazon()
         kind = store.S3Store
     client["allow_http"] = str(config.get("base_url") or config.get("endpoint") or "").startswith("http://")
     return kind(bucket, config=config, client_options=client, retry_config=retry, credential_provider=provider)
 
 
 @functools.cache
-def _in_memory(bucket: str) -> Any:
-    """A bucket that lasts as long as this process."""
+def _open_memory_store(bucket: str) -> Any:
+    """Return a bucket that lasts as long as this process."""
     from obstore.store import MemoryStore
 
     return MemoryStore()
 
 
 def has_credentials(scheme: str) -> bool:
-    """Whether a bucket would be asked with credentials."""
-    return credentials_name(scheme) != _ANONYMOUS
+    """Whether requests for a bucket would carry credentials."""
+    return describe_credentials(scheme) != _ANONYMOUS
 
 
-def credentials_name(scheme: str) -> str:
-    """With which credentials a bucket is asked, for messages; no value of them."""
+def describe_credentials(scheme: str) -> str:
+    """Say, for messages, which credentials requests carry, without revealing any of them."""
     if scheme == "s3":
-        with _telling_amazon():
-            credentials = _amazon_session().get_credentials()
+        with _map_botocore_errors():
+            credentials = _create_botocore_session().get_credentials()
         return f"with the credentials of {credentials.method}" if credentials else _ANONYMOUS
-    source = _google_source()
+    source = _find_google_credentials()
     return f"with the credentials of {source}" if source else _ANONYMOUS
 
 
-def _google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST")  # by which Google's own clients are pointed elsewhere
+def _configure_google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")  # the variable that redirects Google's own clients
     if emulator:
         return {
             "base_url": emulator if "://" in emulator else f"http://{emulator}",
             "skip_signature": True,
             "bearer_token": "",
         }, None
-    source = _google_source()
+    source = _find_google_credentials()
     if not source:
-        return {"skip_signature": True, "bearer_token": ""}, None  # the latter, too, or it looks for some to write
+        return {"skip_signature": True, "bearer_token": ""}, None  # without the latter, obstore looks for credentials to write
     try:
         import google.auth
         import google.auth.exceptions
@@ -155,7 +154,7 @@ def _google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
         from google.auth.transport.requests import Request
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a gcloud login has no project to charge, which a bucket does not ask for
+            warnings.simplefilter("ignore")  # that a gcloud login has no quota project, which buckets do not need
             if source == _THIS_MACHINE:
                 credentials: Any = compute_engine.Credentials()  # type: ignore[no-untyped-call]
             else:
@@ -163,7 +162,7 @@ def _google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
     except ImportError as error:
         raise FetchError(f"the credentials of {source} need google-auth: {error}", fix=_INSTALL) from error
     except google.auth.exceptions.GoogleAuthError as error:
-        raise AccessError(f"the credentials of {source} are of no use: {error}", fix=CREDENTIALS_FIX["gs"]) from error
+        raise AccessError(f"the credentials of {source} cannot be used: {error}", fix=CREDENTIALS_FIX["gs"]) from error
 
     def provide() -> dict[str, Any]:
         credentials.refresh(Request())
@@ -173,29 +172,31 @@ def _google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
     return {}, provide
 
 
-def _google_source() -> str:
-    """Where Google's clients would find credentials.
+def _find_google_credentials() -> str:
+    """Return where Google's clients would find credentials; empty for nowhere.
 
     https://cloud.google.com/docs/authentication/application-default-credentials
     """
-    if os.environ.get("STORAGE_EMULATOR_HOST"):  # which asks for none
+    if os.environ.get("STORAGE_EMULATOR_HOST"):  # it needs none
         return ""
     if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         return "$GOOGLE_APPLICATION_CREDENTIALS"
     folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
     if os.path.isfile(path := os.path.join(folder, "application_default_credentials.json")):
         return path
-    return _THIS_MACHINE if _is_on_google(os.environ.get("NO_GCE_CHECK", ""), os.environ.get("GCE_METADATA_HOST")) else ""
+    return (
+        _THIS_MACHINE if _has_google_metadata(os.environ.get("NO_GCE_CHECK", ""), os.environ.get("GCE_METADATA_HOST")) else ""
+    )
 
 
 @functools.cache
-def _is_on_google(no_check: str, host: str | None) -> bool:
-    """Whether a metadata server answers that gives this machine credentials; asked once, for a second at most."""
+def _has_google_metadata(no_check: str, host: str | None) -> bool:
+    """Whether Google's metadata server, which gives its machines credentials, answers; tried once, for at most a second."""
     if no_check.lower() == "true":
         return False
     import http.client
 
-    connection = http.client.HTTPConnection(host or "169.254.169.254", timeout=_METADATA_S)
+    connection = http.client.HTTPConnection(host or "169.254.169.254", timeout=_METADATA_TIMEOUT_S)
     try:
         connection.request("GET", "/", headers={"Metadata-Flavor": "Google"})
         return connection.getresponse().getheader("Metadata-Flavor") == "Google"
@@ -206,20 +207,20 @@ def _is_on_google(no_check: str, host: str | None) -> bool:
 
 
 @contextlib.contextmanager
-def _telling_amazon() -> Iterator[None]:
-    """What is wrong with the files and variables of Amazon's client, in words of ours."""
+def _map_botocore_errors() -> Iterator[None]:
+    """Raise AccessError for what botocore cannot use in its files and variables."""
     try:
         yield
     except Exception as error:
-        if not type(error).__module__.startswith("botocore."):  # which need not be there
+        if not type(error).__module__.startswith("botocore."):  # by name: botocore need not be installed
             raise
-        raise AccessError(f"the settings for s3:// are of no use: {error}", fix=CREDENTIALS_FIX["s3"]) from error
+        raise AccessError(f"the settings for s3:// cannot be used: {error}", fix=CREDENTIALS_FIX["s3"]) from error
 
 
-def _amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
-    session = _amazon_session()
+def _configure_amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
+    session = _create_botocore_session()
     region = session.get_config_variable("region") or "us-east-1"
-    # The client knows every place where a region or another address may be set; with keys of any kind it looks for none.
+    # botocore's client knows all ways to set a region or an endpoint; given any keys, it looks for no credentials.
     meta = session.create_client("s3", region_name=region, aws_access_key_id="-", aws_secret_access_key="-").meta
     config = {"region": meta.region_name, "endpoint": meta.endpoint_url}
     credentials = session.get_credentials()
@@ -228,7 +229,7 @@ def _amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
 
     def provide() -> dict[str, Any]:
         now = credentials.get_frozen_credentials()
-        expiry = datetime.now(timezone.utc) + _REFRESHED_EVERY  # botocore knows when, and gives new ones in time
+        expiry = datetime.now(timezone.utc) + _REFRESH_INTERVAL  # botocore renews them in time; it only has to be asked again
         return {
             "access_key_id": now.access_key,
             "secret_access_key": now.secret_key,
@@ -239,12 +240,12 @@ def _amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
     return config, provide
 
 
-def _amazon_session() -> Any:
+def _create_botocore_session() -> Any:
     try:
         import botocore.session
     except ImportError as error:
         raise FetchError(f"s3:// needs botocore: {error}", fix="pip install 'tfimm_resolver[s3]'") from error
     session = botocore.session.Session()
-    session.set_config_variable("metadata_service_timeout", _METADATA_S)
+    session.set_config_variable("metadata_service_timeout", _METADATA_TIMEOUT_S)
     session.set_config_variable("metadata_service_num_attempts", 1)
     return session

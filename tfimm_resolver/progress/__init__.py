@@ -1,4 +1,4 @@
-"""Reports bytes to a person or a program."""
+"""Reports the progress of downloads to a person or a program, and runs several of them in parallel."""
 
 from __future__ import annotations
 

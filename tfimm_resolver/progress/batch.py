@@ -1,4 +1,4 @@
-"""Several models at once: threads that bring them, and one line that tells of all."""
+"""Runs several downloads in parallel, with one aggregate progress display."""
 
 from __future__ import annotations
 
@@ -12,56 +12,61 @@ from tfimm_resolver.progress import reporters
 from tfimm_resolver.progress.reporters import ProgressDisplay
 from tfimm_resolver.progress.stats import TransferStats
 
-_LINE_S = 30.0
-_FAREWELL_S = 3.0
+_LINE_INTERVAL_S = 30.0
+_JOIN_TIMEOUT_S = 3.0
 
-_Thing = TypeVar("_Thing")
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def map_parallel(
-    work: Callable[[_Thing], _Result],
-    things: Sequence[_Thing],
+    func: Callable[[_Item], _Result],
+    items: Sequence[_Item],
     *,
     jobs: int,
     label: str = "",
     total_bytes: int | None = None,
     quiet: bool = False,
 ) -> list[_Result]:
-    """Do a work for each of several things, so many at once; the results have the order of the things.
+    """Call ``func`` for each item, ``jobs`` at a time, and return the results in the order of the items.
 
-    While they work, all they download is shown as one: ``label`` and ``total_bytes``, None where it is not known, are of
-    the whole. When one fails, or at Ctrl-C, the others end, too, without leaving half a model.
+    All downloads of the calls are shown as one. After a failure or Ctrl-C the other calls are stopped as well, and leave
+    no incomplete model.
+
+    Args:
+        label: the name of the whole in the display.
+        total_bytes: the size of all downloads together, or None if it is not known.
+        quiet: show nothing.
     """
     running: list[threading.Event] = []
 
-    def begin(thing: _Thing) -> _Result:
-        running.append(over := threading.Event())
+    def run(item: _Item) -> _Result:
+        running.append(done_event := threading.Event())
         try:
-            return work(thing)
+            return func(item)
         finally:
-            over.set()
+            done_event.set()
 
-    total = AggregateProgress(TransferStats(label, total_bytes, every_s=_LINE_S), quiet=quiet)
-    with DaemonThreadPool(jobs) as crew, reporters.redirect_progress(total.part), total:
+    total = AggregateProgress(TransferStats(label, total_bytes, line_interval_s=_LINE_INTERVAL_S), quiet=quiet)
+    with DaemonThreadPool(jobs) as pool, reporters.redirect_progress(total.add_child), total:
         try:
-            futures = [crew.submit(begin, thing) for thing in things]
+            futures = [pool.submit(run, item) for item in items]
             return [future.result() for future in futures]
         except BaseException:
-            crew.close()
+            pool.close()
             total.stop()
-            until_s = time.monotonic() + _FAREWELL_S
-            for over in running:
-                over.wait(max(0.0, until_s - time.monotonic()))
+            until_s = time.monotonic() + _JOIN_TIMEOUT_S
+            for done_event in running:
+                done_event.wait(max(0.0, until_s - time.monotonic()))
             raise
 
 
 class AggregateProgress:
-    """The sum of several downloads, drawn once the first one has begun."""
+    """The sum of several downloads, displayed once the first of them has started."""
 
-    def __init__(self, course: TransferStats, *, quiet: bool) -> None:
-        self._course, self._quiet = course, quiet
-        self._drawing: ProgressDisplay | None = None
+    def __init__(self, stats: TransferStats, *, quiet: bool) -> None:
+        self._stats, self._quiet = stats, quiet
+        self._display: ProgressDisplay | None = None
         self._lock = threading.Lock()
         self._is_stopped = False
 
@@ -70,49 +75,49 @@ class AggregateProgress:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            if self._drawing is not None:
-                self._drawing.finish(False)
+            if self._display is not None:
+                self._display.finish(False)
 
     def stop(self) -> None:
-        """End every download that tells its progress, or that it makes none."""
+        """Stop every download, each at its next call of ``advance``."""
         self._is_stopped = True
 
-    def part(self, course: TransferStats) -> ChildProgress:
-        """The meter of one download."""
+    def add_child(self, stats: TransferStats) -> ChildProgress:
+        """Return the reporter of one download."""
         with self._lock:
-            self._drawing = self._drawing or reporters.make_display(self._course, quiet=self._quiet)
-            self._course.resumed_bytes += course.resumed_bytes
-            self._course.shift(course.resumed_bytes)
-        return ChildProgress(self, course)
+            self._display = self._display or reporters.make_display(self._stats, quiet=self._quiet)
+            self._stats.resumed_bytes += stats.resumed_bytes
+            self._stats.adjust(stats.resumed_bytes)
+        return ChildProgress(self, stats)
 
     def advance(self, size_bytes: int) -> None:
-        """So many bytes came, of any of them."""
+        """Count bytes of any of the downloads. Raises KeyboardInterrupt once they are to stop."""
         if self._is_stopped:
-            raise KeyboardInterrupt  # for this thread, as the process's own got it
+            raise KeyboardInterrupt  # in this thread, as Ctrl-C does in the main thread
         with self._lock:
-            assert self._drawing is not None
-            self._drawing.advance(size_bytes)
+            assert self._display is not None
+            self._display.advance(size_bytes)
 
-    def close(self, course: TransferStats, is_whole: bool) -> None:
-        """One of them came whole, or in vain."""
+    def finish_child(self, stats: TransferStats, succeeded: bool) -> None:
+        """Print the summary of a download that succeeded, or subtract the bytes of one that failed."""
         with self._lock:
-            assert self._drawing is not None
-            if is_whole:
-                return self._drawing.note(course.closing_words())
-            self._course.resumed_bytes -= course.resumed_bytes
-            self._course.shift(-course.done_bytes)
-            self._drawing.advance(0)
+            assert self._display is not None
+            if succeeded:
+                return self._display.print_above(stats.format_summary())
+            self._stats.resumed_bytes -= stats.resumed_bytes
+            self._stats.adjust(-stats.done_bytes)
+            self._display.advance(0)
 
 
 class ChildProgress:
-    """One download of several."""
+    """The reporter of one of several downloads."""
 
-    def __init__(self, total: AggregateProgress, course: TransferStats) -> None:
-        self._total, self._course = total, course
+    def __init__(self, total: AggregateProgress, stats: TransferStats) -> None:
+        self._total, self._stats = total, stats
 
     def advance(self, size_bytes: int) -> None:
-        self._course.advance(size_bytes)
+        self._stats.advance(size_bytes)
         self._total.advance(size_bytes)
 
-    def finish(self, is_whole: bool) -> None:
-        self._total.close(self._course, is_whole)
+    def finish(self, succeeded: bool) -> None:
+        self._total.finish_child(self._stats, succeeded)

@@ -1,4 +1,4 @@
-"""How progress is shown: a bar on a terminal, one line in a notebook, plain lines elsewhere."""
+"""Progress displays: a bar on a terminal, one line in a notebook, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,129 +16,132 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 log = logging.getLogger("tfimm_resolver.progress")
-_REDRAW_S = 0.25
-_BAR_FROM_COLUMNS = 60
-_FIGURES_COLUMNS = 60
+_REDRAW_INTERVAL_S = 0.25
+_BAR_MIN_COLUMNS = 60
+_COUNTS_COLUMNS, _SHORT_COUNTS_COLUMNS, _LABEL_MIN_COLUMNS = 60, 26, 10
 
 
-class _Silent:
-    def advance(self, size_bytes: int) -> None:
-        pass
-
-    def note(self, line: str) -> None:
-        pass
-
-    def finish(self, is_whole: bool) -> None:
-        pass
-
-
-class _Lines:
-    """A line every few seconds and one at the end, to the log; to stderr where tensorflow_hub's variable asks for it."""
-
-    def __init__(self, course: TransferStats) -> None:
-        self._course = course
-        self._told_s = course.started_s
+class SilentDisplay:
+    """Shows nothing."""
 
     def advance(self, size_bytes: int) -> None:
-        now_s = self._course.advance(size_bytes)
-        if now_s - self._told_s >= self._course.every_s:
-            self._told_s = now_s
-            self._tell(self._course.words())
+        pass
 
-    def note(self, line: str) -> None:
-        self._tell(line)
+    def print_above(self, line: str) -> None:
+        pass
 
-    def finish(self, is_whole: bool) -> None:
-        if is_whole:
-            self._tell(self._course.closing_words())
+    def finish(self, succeeded: bool) -> None:
+        pass
 
-    def _tell(self, line: str) -> None:
-        is_wanted = os.environ.get("TFHUB_DOWNLOAD_PROGRESS") and sys.stderr is not None
-        if is_wanted and not log.isEnabledFor(logging.INFO):
+
+class LogDisplay:
+    """Logs a line every few seconds and one at the end; also to stderr if TFHUB_DOWNLOAD_PROGRESS of tensorflow_hub is set."""
+
+    def __init__(self, stats: TransferStats) -> None:
+        self._stats = stats
+        self._last_line_s = stats.started_s
+
+    def advance(self, size_bytes: int) -> None:
+        now_s = self._stats.advance(size_bytes)
+        if now_s - self._last_line_s >= self._stats.line_interval_s:
+            self._last_line_s = now_s
+            self.print_above(self._stats.format_line())
+
+    def print_above(self, line: str) -> None:
+        """Log a line; here nothing moves below it."""
+        is_requested = os.environ.get("TFHUB_DOWNLOAD_PROGRESS") and sys.stderr is not None
+        if is_requested and not log.isEnabledFor(logging.INFO):
             sys.stderr.write(line + "\n")
         log.info(line)
 
+    def finish(self, succeeded: bool) -> None:
+        if succeeded:
+            self.print_above(self._stats.format_summary())
 
-class _NotebookLine:
-    """One output that is rewritten at most four times a second, and stays in the saved notebook as its last line."""
 
-    def __init__(self, course: TransferStats) -> None:
+class NotebookDisplay:
+    """One output that is rewritten at most four times a second; the saved notebook keeps its last state."""
+
+    def __init__(self, stats: TransferStats) -> None:
         from IPython.display import display
 
-        self._course = course
-        self._drawn_s = course.started_s
-        self._notes: list[str] = []
+        self._stats = stats
+        self._last_draw_s = stats.started_s
+        self._lines_above: list[str] = []
         show: Any = display
-        self._handle = show(self._as_text(course.words()), raw=True, display_id=True)
+        self._handle = show(self._make_bundle(stats.format_line()), raw=True, display_id=True)
 
     def advance(self, size_bytes: int) -> None:
-        now_s = self._course.advance(size_bytes)
-        if now_s - self._drawn_s >= _REDRAW_S:
-            self._drawn_s = now_s
-            self._draw(self._course.words())
+        now_s = self._stats.advance(size_bytes)
+        if now_s - self._last_draw_s >= _REDRAW_INTERVAL_S:
+            self._last_draw_s = now_s
+            self._draw(self._stats.format_line())
 
-    def note(self, line: str) -> None:
-        self._notes.append(line)
-        self._draw(self._course.words())
+    def print_above(self, line: str) -> None:
+        self._lines_above.append(line)
+        self._draw(self._stats.format_line())
 
-    def finish(self, is_whole: bool) -> None:
-        self._draw(self._course.closing_words() if is_whole else self._course.words())
+    def finish(self, succeeded: bool) -> None:
+        self._draw(self._stats.format_summary() if succeeded else self._stats.format_line())
 
     def _draw(self, line: str) -> None:
         if self._handle is not None:
-            self._handle.update(self._as_text(line), raw=True)
+            self._handle.update(self._make_bundle(line), raw=True)
 
-    def _as_text(self, line: str) -> dict[str, str]:
-        return {"text/plain": "\n".join([*self._notes, line])}
+    def _make_bundle(self, line: str) -> dict[str, str]:
+        """Return the MIME bundle that IPython displays."""
+        return {"text/plain": "\n".join([*self._lines_above, line])}
 
 
-class _TerminalLine:
-    """A bar; downloads of other threads have theirs on the same board, since a terminal bears only one."""
+class TerminalDisplay:
+    """A bar. Downloads of several threads share one rich display, since a terminal supports only one."""
 
     _lock = threading.Lock()
-    _board: Progress | None = None
+    _shared_display: Progress | None = None
     _users = 0
 
-    def __init__(self, course: TransferStats) -> None:
-        self._course = course
-        self._columns = shutil.get_terminal_size().columns
+    def __init__(self, stats: TransferStats) -> None:
+        self._stats = stats
+        columns = shutil.get_terminal_size().columns
+        self._has_bar = columns >= _BAR_MIN_COLUMNS
         with self._lock:
-            if _TerminalLine._board is None:
-                _TerminalLine._board = _new_board(has_bar=self._columns >= _BAR_FROM_COLUMNS)
-                _TerminalLine._board.start()
-            _TerminalLine._users += 1
-            self._progress = _TerminalLine._board
-        label = truncate_middle(
-            course.label, max(10, self._columns - (_FIGURES_COLUMNS if self._columns >= _BAR_FROM_COLUMNS else 26))
-        )
+            if TerminalDisplay._shared_display is None:
+                TerminalDisplay._shared_display = _make_rich_display(has_bar=self._has_bar)
+                TerminalDisplay._shared_display.start()
+            TerminalDisplay._users += 1
+            self._progress = TerminalDisplay._shared_display
+        label_columns = columns - (_COUNTS_COLUMNS if self._has_bar else _SHORT_COUNTS_COLUMNS)
         self._task = self._progress.add_task(
-            label, total=course.total_bytes, completed=course.done_bytes, figures=self._figures()
+            truncate_middle(stats.label, max(_LABEL_MIN_COLUMNS, label_columns)),
+            total=stats.total_bytes,
+            completed=stats.done_bytes,
+            counts=self._format_counts(),
         )
 
     def advance(self, size_bytes: int) -> None:
-        self._course.advance(size_bytes)
-        self._progress.update(self._task, completed=self._course.done_bytes, figures=self._figures())
+        self._stats.advance(size_bytes)
+        self._progress.update(self._task, completed=self._stats.done_bytes, counts=self._format_counts())
 
-    def note(self, line: str) -> None:
+    def print_above(self, line: str) -> None:
         self._progress.console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
-    def finish(self, is_whole: bool) -> None:
+    def finish(self, succeeded: bool) -> None:
         with self._lock:
             self._progress.stop_task(self._task)
-            _TerminalLine._users -= 1
-            if not _TerminalLine._users:
+            TerminalDisplay._users -= 1
+            if not TerminalDisplay._users:
                 self._progress.stop()
-                _TerminalLine._board = None
+                TerminalDisplay._shared_display = None
 
-    def _figures(self) -> str:
-        return self._course.figures(is_short=self._columns < _BAR_FROM_COLUMNS)
+    def _format_counts(self) -> str:
+        return self._stats.format_counts(is_short=not self._has_bar)
 
 
-def _new_board(*, has_bar: bool) -> Progress:
+def _make_rich_display(*, has_bar: bool) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 
     bar: list[ProgressColumn] = [BarColumn(bar_width=12)] if has_bar else []
-    label, figures = "  {task.description}", "{task.fields[figures]}"
-    columns = (TextColumn(label, markup=False), *bar, TextColumn(figures, markup=False))
+    label, counts = "  {task.description}", "{task.fields[counts]}"
+    columns = (TextColumn(label, markup=False), *bar, TextColumn(counts, markup=False))
     return Progress(*columns, console=Console(stderr=True))

@@ -1,4 +1,4 @@
-"""Tells a waiting person how far a download is: a line that moves on a terminal and in a notebook, plain lines elsewhere."""
+"""Reports the progress of downloads, on the display that suits stderr or to another reporter."""
 
 from __future__ import annotations
 
@@ -6,32 +6,29 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tfimm_resolver._util.terminal import is_notebook, is_terminal
 from tfimm_resolver._util.threads import start_thread
-from tfimm_resolver.progress.renderers import _Lines, _NotebookLine, _Silent, _TerminalLine
+from tfimm_resolver.progress.renderers import LogDisplay, NotebookDisplay, SilentDisplay, TerminalDisplay
 from tfimm_resolver.progress.stats import TransferStats
-
-if TYPE_CHECKING:
-    pass
 
 
 class ProgressReporter(Protocol):
-    """What a transfer tells of its progress."""
+    """Receives the progress of one download."""
 
     def advance(self, size_bytes: int) -> None:
-        """So many bytes came since the last call."""
+        """Count the bytes received since the last call."""
 
-    def finish(self, is_whole: bool) -> None:
-        """No more will come; only a whole download is worth a closing word."""
+    def finish(self, succeeded: bool) -> None:
+        """End the report, with a summary only if the download succeeded."""
 
 
 class ProgressDisplay(ProgressReporter, Protocol):
-    """A meter that somebody sees."""
+    """A reporter that shows the progress to a person."""
 
-    def note(self, line: str) -> None:
-        """Say something that stays, above what moves."""
+    def print_above(self, line: str) -> None:
+        """Print a permanent line above the moving one."""
 
 
 _redirects: list[Callable[[TransferStats], ProgressReporter]] = []
@@ -39,34 +36,41 @@ _redirects: list[Callable[[TransferStats], ProgressReporter]] = []
 
 @contextlib.contextmanager
 def report_progress(label: str, total_bytes: int | None, resumed_bytes: int = 0, *, quiet: bool) -> Iterator[ProgressReporter]:
-    """A meter for one download, in the form that fits where stderr goes; some of it may have come earlier."""
-    course = TransferStats(label, total_bytes, resumed_bytes)
-    meter = _redirects[-1](course) if _redirects else make_display(course, quiet=quiet)
-    is_whole = False
+    """Yield the reporter of one download: that of the innermost ``redirect_progress``, else the display that suits stderr.
+
+    Args:
+        label: the name of the download in the display.
+        total_bytes: its size, or None if it is not known.
+        resumed_bytes: how many of them an earlier attempt received.
+        quiet: show nothing.
+    """
+    stats = TransferStats(label, total_bytes, resumed_bytes)
+    reporter = _redirects[-1](stats) if _redirects else make_display(stats, quiet=quiet)
+    succeeded = False
     try:
-        yield meter
-        is_whole = True
+        yield reporter
+        succeeded = True
     finally:
-        meter.finish(is_whole)
+        reporter.finish(succeeded)
 
 
 @contextlib.contextmanager
-def redirect_progress(part: Callable[[TransferStats], ProgressReporter]) -> Iterator[None]:
-    """For a while every download, of any thread, tells its progress to the meter that ``part`` makes for it."""
-    _redirects.append(part)
+def redirect_progress(make_reporter: Callable[[TransferStats], ProgressReporter]) -> Iterator[None]:
+    """Make every download within the block, in any thread, report to what ``make_reporter`` returns for it."""
+    _redirects.append(make_reporter)
     try:
         yield
     finally:
-        _redirects.remove(part)
+        _redirects.remove(make_reporter)
 
 
-def make_display(course: TransferStats, *, quiet: bool) -> ProgressDisplay:
-    """A meter in the form that fits where stderr goes."""
+def make_display(stats: TransferStats, *, quiet: bool) -> ProgressDisplay:
+    """Return the display that suits stderr: a notebook, a terminal, or anything else."""
     if quiet:
-        return _Silent()
+        return SilentDisplay()
     if is_notebook():
-        return _NotebookLine(course)
+        return NotebookDisplay(stats)
     # rich redraws a bar from a thread of its own.
     if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb" and start_thread(lambda: None, "tfimm_resolver bar"):
-        return _TerminalLine(course)
-    return _Lines(course)
+        return TerminalDisplay(stats)
+    return LogDisplay(stats)

@@ -1,67 +1,73 @@
-"""One download in numbers: counts, rate, time left."""
+"""Counts, rate and remaining time of a download."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.text import format_size
 
-if TYPE_CHECKING:
-    pass
-
-_LINE_S = 5.0
-_RATE_S = 5.0
-_FIRST_ESTIMATE_S = 2.0
+_LINE_INTERVAL_S = 5.0
+_RATE_WINDOW_S = 5.0
+_MIN_TIME_FOR_RATE_S = 2.0
 
 
 @dataclass(slots=True)
 class TransferStats:
-    """One download in numbers and words; the rate is that of the last five seconds, without what came earlier."""
+    """Counts and formats the progress of a download; its rate is that of the last five seconds, without resumed bytes.
+
+    Attributes:
+        resumed_bytes: what an earlier attempt received.
+        done_bytes: what has been received, including ``resumed_bytes``.
+        started_s: by ``time.monotonic``.
+        line_interval_s: how often a display without a moving line prints one.
+    """
 
     label: str
     total_bytes: int | None
     resumed_bytes: int = 0
     done_bytes: int = field(init=False)
     started_s: float = field(default_factory=time.monotonic)
-    every_s: float = _LINE_S
+    line_interval_s: float = _LINE_INTERVAL_S
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self.done_bytes = self.resumed_bytes
 
     def advance(self, size_bytes: int) -> float:
-        """Count, and say what time it is, in seconds."""
+        """Count received bytes, and return the current time in seconds."""
         now_s = time.monotonic()
         self.done_bytes += size_bytes
         self._recent.append((now_s, self.done_bytes))
-        while now_s - self._recent[0][0] > _RATE_S:
+        while now_s - self._recent[0][0] > _RATE_WINDOW_S:
             self._recent.popleft()
         return now_s
 
-    def shift(self, size_bytes: int) -> None:
-        """Count what did not come just now, or, below zero, what came in vain: the rate does not know of it."""
+    def adjust(self, size_bytes: int) -> None:
+        """Correct the count without changing the rate: for resumed bytes, or, if negative, those of a failed download."""
         self.done_bytes += size_bytes
         self._recent = deque((at_s, done_bytes + size_bytes) for at_s, done_bytes in self._recent)
 
-    def words(self) -> str:
-        return f"{self.label}  {self.figures()}"
+    def format_line(self) -> str:
+        """Format the current progress, with the label."""
+        return f"{self.label}  {self.format_counts()}"
 
-    def figures(self, *, is_short: bool = False) -> str:
+    def format_counts(self, *, is_short: bool = False) -> str:
+        """Format the current progress; without rate and remaining time if ``is_short``."""
         total = f"/{format_size(self.total_bytes)}" if self.total_bytes else ""
         share = f"{min(100, 100 * self.done_bytes // self.total_bytes):3d}%  " if self.total_bytes else ""
-        return f"{share}{format_size(self.done_bytes)}{total}{'' if is_short else self._pace()}"
+        return f"{share}{format_size(self.done_bytes)}{total}{'' if is_short else self._format_rate()}"
 
-    def _pace(self) -> str:
-        if not self._recent or self._recent[-1][0] - self.started_s < _FIRST_ESTIMATE_S:
+    def format_summary(self) -> str:
+        """Format the result of a download that succeeded."""
+        resumed = f", including {format_size(self.resumed_bytes)} resumed" if self.resumed_bytes else ""
+        return f"{self.label}  {format_size(self.done_bytes)} in {time.monotonic() - self.started_s:.1f} s{resumed}"
+
+    def _format_rate(self) -> str:
+        if not self._recent or self._recent[-1][0] - self.started_s < _MIN_TIME_FOR_RATE_S:
             return ""
         (from_s, from_bytes), (to_s, to_bytes) = self._recent[0], self._recent[-1]
         rate = (to_bytes - from_bytes) / max(to_s - from_s, 1e-9)
         left = f"  {max(0, self.total_bytes - self.done_bytes) / rate:.0f} s left" if self.total_bytes and rate else ""
         return f"  {format_size(int(rate))}/s{left}"
-
-    def closing_words(self) -> str:
-        earlier = f", {format_size(self.resumed_bytes)} of it earlier" if self.resumed_bytes else ""
-        return f"{self.label}  {format_size(self.done_bytes)} in {time.monotonic() - self.started_s:.1f} s{earlier}"

@@ -1,3 +1,3 @@
-"""The pins of a project's models, for the commands ``add``, ``lock`` and ``sync``."""
+"""Reads and writes the pins of a project's models, for the commands ``add``, ``lock`` and ``sync``."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""The pins of a models file: which models are meant, what archive is upstream by now, and what is written of it."""
+"""The pins of a models file: selects models, hashes their archives as they are upstream, and writes the pins."""
 
 from __future__ import annotations
 
@@ -21,84 +21,88 @@ from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import InPlace, MutableRef, RemoteLocation
 
 
-def select_models(words: Sequence[str]) -> list[ModelEntry]:
-    """The models of those names or aliases, each once; all where none is wanted.
+def select_models(names: Sequence[str]) -> list[ModelEntry]:
+    """Return the models with these names or aliases, each once; all models without ``names``.
 
     Raises:
-        UnknownHandleError: if no models file names one of them.
-        ModelsFileError: if there is no models file, or it is at fault.
+        UnknownHandleError: if a name is in no models file.
+        ModelsFileError: if no models file exists, or one cannot be used.
     """
-    files = discovery.files()
+    files = discovery.find_files()
     if not files:
         raise ModelsFileError(
-            f"there is no {discovery.FILE_NAME} here or above", fix="tfimm-resolver add NAME HANDLE makes one."
+            f"there is no {discovery.FILE_NAME} in this directory or its parents",
+            fix="Create one: tfimm-resolver add NAME HANDLE",
         )
-    if not words:
-        return discovery.models()
+    if not names:
+        return discovery.list_entries()
     found: dict[str, ModelEntry] = {}
-    for word in words:
-        model = discovery.find(word)
+    for name in names:
+        model = discovery.find_entry(name)
         if model is None:
-            similar = overrides.suggest(word, [model.name for model in discovery.models()])
-            fix = f"Did you mean {' or '.join(similar)}?" if similar else "tfimm-resolver add NAME HANDLE adds it."
-            raise UnknownHandleError(f'no model "{word}" in {", ".join(files)}', fix=fix)
+            similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])
+            fix = f"Did you mean {' or '.join(similar)}?" if similar else "Add it: tfimm-resolver add NAME HANDLE"
+            raise UnknownHandleError(f'no model "{name}" in {", ".join(files)}', fix=fix)
         found[model.name] = model
     return list(found.values())
 
 
-def file_to_change() -> str:
-    """The models file that a new name goes into: the strongest, or one to be made in the working directory."""
-    return next(iter(discovery.files()), None) or settings.expand_path(discovery.FILE_NAME)
+def choose_file() -> str:
+    """Return the models file that a new name is added to: the first found, else a new one in the working directory."""
+    return next(iter(discovery.find_files()), None) or settings.expand_path(discovery.FILE_NAME)
 
 
-def answer_of(handle: Handle) -> ResolvedPlan:
-    """How the archive comes that a handle names, in any load format; raises UnknownHandleError."""
+def plan_archive(handle: Handle) -> ResolvedPlan:
+    """Return the plan to fetch a handle's archive, whatever the load format; raises UnknownHandleError."""
     found = rules.resolve_upstream(handle)
     return replace(found, plan=found.plan.otherwise) if isinstance(found.plan, RemoteLocation) else found
 
 
 def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
-    """Where what a handle names lies in the cache now, and its archive; without a sha256 where it is no archive.
+    """Fetch the model of a handle; returns its path, and what is known of its archive, without a sha256 if it has none.
 
-    With ``refresh`` an archive is as upstream has it now.
+    With ``refresh``, an archive is fetched again, so that the hash is that of the archive upstream.
     """
-    answer = answer_of(handle)
-    here = find_cached(answer)
-    known = here.record if here else None
-    is_unmeasured = known is not None and known.files is None  # plain tensorflow_hub brought it, and kept no hash
-    is_old = known is not None and bool(known.origin.sha256)
-    found = fetch(answer, refresh=is_unmeasured or (refresh and is_old))
+    resolved = plan_archive(handle)
+    cached = find_cached(resolved)
+    record = cached.record if cached else None
+    is_unhashed = record is not None and record.files is None  # fetched by plain tensorflow_hub, which records no hash
+    is_archive = record is not None and bool(record.origin.sha256)
+    found = fetch(resolved, refresh=is_unhashed or (refresh and is_archive))
     return found.path, found.record.origin if found.record else Origin()
 
 
 def fetch_upstream_hash(handle: Handle) -> Origin:
-    """What archive the place itself has now: brought, measured and forgotten; the cache stays as it is.
+    """Download the archive of a handle, hash it and discard it; the cache is not changed.
 
-    Of a handle that changes it is that of what it stands for now. Without a sha256 where it is no archive; with a pin
-    what somebody else has on this machine, which comes without one, is not taken for it.
+    A mutable handle is followed to the version that it refers to now. The result has no sha256 if the model is not an
+    archive. If the handle is pinned, copies in the caches of other tools are not used, since they have no archive hash.
     """
     from tfimm_resolver.transfer.downloader import Downloader
 
-    answer = answer_of(handle)
-    if isinstance(answer.plan, MutableRef):
+    resolved = plan_archive(handle)
+    if isinstance(resolved.plan, MutableRef):
         settings.validate()
-        answer = rules.follow_ref(answer, answer.plan.now(Downloader(replace(handle, sha256=None))))
-    plan, handle = answer.plan, replace(answer.handle, sha256=None)  # it is to be compared, not to be refused
+        resolved = rules.follow_ref(resolved, resolved.plan.now(Downloader(replace(handle, sha256=None))))
+    plan, handle = (
+        resolved.plan,
+        replace(resolved.handle, sha256=None),
+    )  # the caller compares the hashes; a mismatch is not an error here
     plan = plan.otherwise if isinstance(plan, RemoteLocation) else plan
     if isinstance(plan, (InPlace, MutableRef)):
         return Origin()
     settings.validate()
-    place = settings.local_root()  # also where the cache is a bucket, which is for what stays
-    root, name = open_root(place.value, place.mode), entry_name_for_key(f"upstream of {plan.key}")
-    with root.lock(name, f"{handle}, to compare it") as staged:
+    setting = settings.local_root()  # even if the cache is in a bucket: the download is temporary
+    root, name = open_root(setting.value, setting.mode), entry_name_for_key(f"upstream of {plan.key}")
+    with root.lock(name, f"{handle} (comparison with upstream)") as staged:
         assert staged is not None
-        transfer = Downloader(handle, root.parts(name))
-        plan.fill(staged, transfer)
-    return transfer.origin
+        downloader = Downloader(handle, root.parts_dir(name))
+        plan.fill(staged, downloader)
+    return downloader.origin
 
 
-def size_bytes(models: Sequence[ModelEntry]) -> int | None:
-    """Of the archives of all of them; None if it is not known of each."""
+def sum_archive_sizes(models: Sequence[ModelEntry]) -> int | None:
+    """Return the total size of the models' archives in bytes; None unless the models file states all of them."""
     sizes = [model.size_bytes for model in models]
     return sum(size or 0 for size in sizes) if None not in sizes else None
 
@@ -107,10 +111,10 @@ def add(path: str, model: ModelEntry, *, replaces: bool = False) -> None:
     """Write a model into the models file at ``path``.
 
     Raises:
-        ModelsFileError: if the file has the name already, unless ``replaces``, or cannot be written.
+        ModelsFileError: if the file already has the name and not ``replaces``, or if it cannot be written.
     """
 
-    def decide(known: dict[str, ModelEntry]) -> dict[str, edit.Keys]:
+    def make_changes(known: dict[str, ModelEntry]) -> dict[str, edit.Keys]:
         check_new(known, model.name, replaces=replaces)
         return {
             model.name: {
@@ -122,46 +126,46 @@ def add(path: str, model: ModelEntry, *, replaces: bool = False) -> None:
             }
         }
 
-    edit.edit_models_file(path, decide)
+    edit.edit_models_file(path, make_changes)
 
 
 def check_new(known: dict[str, ModelEntry], name: str, *, replaces: bool) -> None:
-    """Refuse a name that is taken; raises ModelsFileError."""
+    """Raise ModelsFileError if a name is in use already."""
     if name in known and (known[name].name != name or not replaces):
         alias = "" if known[name].name == name else f", an alias of {known[name].name}"
-        fix = "Choose another name." if alias else "With --replace it is written anew."
-        raise ModelsFileError(f"{known[name].place}: {name} is there already{alias}", fix=fix)
+        fix = "Choose another name." if alias else "Use --replace to overwrite it."
+        raise ModelsFileError(f"{known[name].location}: {name} already exists{alias}", fix=fix)
 
 
 def pin(model: ModelEntry, origin: Origin) -> None:
-    """Write what the archive of a model is; raises ModelsFileError."""
+    """Write the hash and size of a model's archive into its models file; raises ModelsFileError."""
 
-    def decide(known: dict[str, ModelEntry]) -> dict[str, edit.Keys]:
-        now = known.get(model.name)
-        if now is None or now.handle != model.handle:
+    def make_changes(known: dict[str, ModelEntry]) -> dict[str, edit.Keys]:
+        current = known.get(model.name)
+        if current is None or current.handle != model.handle:
             raise ModelsFileError(
-                f"{model.file}: {model.name} was changed meanwhile", fix="Nothing of it was written; try again."
+                f"{model.file}: {model.name} was changed during the run", fix="Its pin was not written; try again."
             )
         return {model.name: {"sha256": origin.sha256, "size_bytes": origin.size_bytes}}
 
-    edit.edit_models_file(model.file, decide)
+    edit.edit_models_file(model.file, make_changes)
 
 
-def handle_as_written(handle: Handle, file: str) -> str:
-    """A handle as it is to stand in a models file: below its directory relative to it, so that a project can move.
+def format_handle(handle: Handle, file: str) -> str:
+    """Return a handle as it is written into a models file: paths below the file's directory are relative to it.
 
     Raises:
-        HandleError: if it may hold a secret, which a file for many is no place for.
+        HandleError: if the handle may contain a secret, which must not be written into a shared file.
     """
     if handle.scheme:
         if handle.query or "@" in handle.host:
             raise HandleError(
-                f"{handle} has a query or a user, which may hold a secret: it is not written into {file}",
-                fix="Name a handle without; credentials for a host belong into netrc. Or write it there by hand.",
+                f"{handle} has a query or a user, which may contain a secret: it is not written into {file}",
+                fix="Use a handle without them, and keep credentials in netrc; or edit the file by hand.",
             )
         return handle.text
-    place, folder = local.find_place(handle), os.path.dirname(file)
+    path, folder = local.find_path(handle), os.path.dirname(file)
     if handle.text.startswith("~") and not os.path.exists(handle.text):
         return handle.text
-    inside = os.path.relpath(place, folder)
-    return place if inside.split(os.sep)[0] == os.pardir else f"./{inside.replace(os.sep, '/')}"
+    relative = os.path.relpath(path, folder)
+    return path if relative.split(os.sep)[0] == os.pardir else f"./{relative.replace(os.sep, '/')}"

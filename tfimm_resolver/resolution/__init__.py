@@ -1,4 +1,4 @@
-"""Which rule answers to a handle, and how its model gets here."""
+"""Finds the rule that applies to a handle, and fetches the model if it is not cached."""
 
 from __future__ import annotations
 

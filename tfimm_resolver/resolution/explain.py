@@ -1,4 +1,4 @@
-"""Why a handle leads where it does: the rule that answers, and what the others have, in the look-up order."""
+"""Explains how a handle is resolved: the rule that decides, and why every other candidate was rejected."""
 
 from __future__ import annotations
 
@@ -16,108 +16,118 @@ from tfimm_resolver.resolution.rules import ResolvedPlan
 from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import InPlace, RemoteLocation
 
-_LATER = "exists, comes later"
+_LOWER = "lower priority"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is to be said of one handle.
+    """How one handle is resolved, and why.
 
     Attributes:
-        path: where it lies; None if it would have to be fetched, or is not as pinned, or the place has to be asked.
-        fault: why what is cached may not be used.
-        said_by: who makes the rule answer: a function, a line of a file, a directory, a scheme.
-        not_used: other places, and why each was not used, in the look-up order.
-        is_asked: whether ``resolve`` asks the place at each call where the model lies.
+        resolved: the plan, and the rule that made it.
+        path: where the model is; None if it would have to be fetched, does not match its pin, or ``resolve`` asks upstream.
+        error: why the cached model may not be used.
+        decided_by: what the rule is based on: a function, a line of a file, a directory, a scheme.
+        rejected: the other candidates, and why each was rejected, in lookup order.
+        needs_network: whether each ``resolve`` asks upstream where the model is.
     """
 
-    answer: ResolvedPlan
+    resolved: ResolvedPlan
     path: str | None
-    fault: IntegrityError | None
-    said_by: str
-    not_used: list[tuple[str, str]]
-    is_asked: bool = False
+    error: IntegrityError | None
+    decided_by: str
+    rejected: list[tuple[str, str]]
+    needs_network: bool = False
 
     @property
     def size_bytes(self) -> int | None:
-        return self.answer.model.size_bytes if self.answer.model else None
+        """The size of the archive, if the models file states it."""
+        return self.resolved.model.size_bytes if self.resolved.model else None
 
 
 def explain(text: str) -> Explanation:
-    """Look a handle up, and say why; nothing is fetched. Raises as ``resolve`` does where no rule answers."""
+    """Explain how a handle is resolved, without fetching anything; raises as ``resolve`` does if no rule matches."""
     handle = Handle.parse(text)
-    answer = rules.match_rule(handle)
-    path, fault = None, None
+    resolved = rules.match_rule(handle)
+    path, mismatch = None, None
     try:
-        found = find_cached(answer)
+        found = find_cached(resolved)
         path = found.path if found else None
     except IntegrityError as error:
-        fault = error
-    is_asked = isinstance(answer.plan, RemoteLocation) and answer.handle.sha256 is None and not settings.is_offline()
-    not_used = [*_overrides(answer), *_files(handle, answer), *_directories(handle, answer), *_roots(answer, path)]
-    if is_asked and path:
-        not_used.append((path, "cached, serves if the place does not say where it lies uncompressed"))
-    return Explanation(answer, None if is_asked else path, fault, _said_by(handle, answer), not_used, is_asked)
+        mismatch = error
+    needs_network = isinstance(resolved.plan, RemoteLocation) and resolved.handle.sha256 is None and not settings.is_offline()
+    rejected = [
+        *_explain_overrides(resolved),
+        *_explain_files(handle, resolved),
+        *_explain_directories(handle, resolved),
+        *_explain_roots(resolved, path),
+    ]
+    if needs_network and path:
+        rejected.append((path, "cached, used if upstream does not name an uncompressed copy"))
+    decided_by = _explain_decision(handle, resolved)
+    return Explanation(resolved, None if needs_network else path, mismatch, decided_by, rejected, needs_network)
 
 
-def _said_by(handle: Handle, answer: ResolvedPlan) -> str:
-    if answer.rule == "override":
-        led = f" for {Handle.parse(answer.model.handle)}, to which {answer.model.place} leads" if answer.model else ""
-        return f"set by set_model_cache{led}"
-    if answer.model is not None:
-        alias = "" if answer.model.name == handle.text else f", {handle.text} is an alias of {answer.model.name}"
-        return answer.model.place + alias
-    if answer.rule == "directory of names":
-        assert isinstance(answer.plan, InPlace)
-        return os.path.dirname(answer.plan.path)
-    return answer.handle.scheme or "a path on this machine"
+def _explain_decision(handle: Handle, resolved: ResolvedPlan) -> str:
+    if resolved.rule == "override":
+        model = resolved.model
+        origin = f" for {Handle.parse(model.handle)}, the handle in {model.location}" if model else ""
+        return f"set by set_model_cache{origin}"
+    if resolved.model is not None:
+        alias = "" if resolved.model.name == handle.text else f", {handle.text} is an alias of {resolved.model.name}"
+        return resolved.model.location + alias
+    if resolved.rule == "directory of names":
+        assert isinstance(resolved.plan, InPlace)
+        return os.path.dirname(resolved.plan.path)
+    return resolved.handle.scheme or "a path on this machine"
 
 
-def _overrides(answer: ResolvedPlan) -> Iterator[tuple[str, str]]:
-    if answer.rule != "override":
-        known = overrides.list_cached_models()
-        yield "set_model_cache", "nothing set for it" if known else "nothing set in this process"
+def _explain_overrides(resolved: ResolvedPlan) -> Iterator[tuple[str, str]]:
+    if resolved.rule != "override":
+        others = overrides.list_cached_models()
+        yield "set_model_cache", "not set for this handle" if others else "nothing set in this process"
 
 
-def _files(handle: Handle, answer: ResolvedPlan) -> Iterator[tuple[str, str]]:
+def _explain_files(handle: Handle, resolved: ResolvedPlan) -> Iterator[tuple[str, str]]:
     if not handle.is_name:
         return
-    files = discovery.files()
+    files = discovery.find_files()
     if not files:
         yield discovery.FILE_NAME, "none found"
     for file in files:
         try:
-            is_there = handle.text in discovery.read(file)
+            is_named = handle.text in discovery.read_entries(file)
         except ModelsFileError as error:
             yield file, f"cannot be used: {error.text}"
             continue
-        if answer.model is None or answer.model.file != file:
-            yield file, "names it, comes later" if is_there else "does not name it"
+        if resolved.model is None or resolved.model.file != file:
+            yield file, f"names it, {_LOWER}" if is_named else "does not name it"
 
 
-def _directories(handle: Handle, answer: ResolvedPlan) -> Iterator[tuple[str, str]]:
+def _explain_directories(handle: Handle, resolved: ResolvedPlan) -> Iterator[tuple[str, str]]:
     if not handle.is_name:
         return
-    used = answer.plan.path if isinstance(answer.plan, InPlace) else None
-    for place in named_models.candidate_paths(handle.text):
-        if place != used:
-            yield place, _at(place)
-    if (here := local.find_place(handle)) != used:
-        yield here, _LATER if os.path.exists(here) else "not there"
+    used = resolved.plan.path if isinstance(resolved.plan, InPlace) else None
+    for path in named_models.list_candidate_paths(handle.text):
+        if path != used:
+            yield path, _explain_path(path)
+    if (here := local.find_path(handle)) != used:
+        yield here, f"exists, {_LOWER}" if os.path.exists(here) else "does not exist"
 
 
-def _at(place: str) -> str:
-    """What lies where a name is looked up."""
+def _explain_path(path: str) -> str:
+    """Return why a path at which a name is looked up was rejected."""
     try:
-        is_there = named_models.has_saved_model(place)
+        if named_models.has_saved_model(path):
+            return f"exists, {_LOWER}"
     except (CacheError, FetchError) as error:
-        return f"passed over: {error.text}"
-    return _LATER if is_there else "no whole model" if os.path.exists(place) else "not there"
+        return f"skipped: {error.text}"
+    return "not a complete model" if os.path.exists(path) else "does not exist"
 
 
-def _roots(answer: ResolvedPlan, path: str | None) -> Iterator[tuple[str, str]]:
-    if isinstance(answer.plan, InPlace):
+def _explain_roots(resolved: ResolvedPlan, path: str | None) -> Iterator[tuple[str, str]]:
+    if isinstance(resolved.plan, InPlace):
         return
-    for place in settings.extra_roots():
-        if path is None or not path.startswith(f"{place}/"):
-            yield place, "an extra root, without a copy that counts"
+    for root in settings.extra_roots():
+        if path is None or not path.startswith(f"{root}/"):
+            yield root, "an extra root without a usable copy"

@@ -1,4 +1,4 @@
-"""Which cached model may stand for a handle whose model changes, when the place cannot be asked."""
+"""Cached fallbacks for mutable handles while upstream is unreachable (stale-if-error)."""
 
 from __future__ import annotations
 
@@ -17,40 +17,41 @@ if TYPE_CHECKING:
     from tfimm_resolver.cache.cache import Cache
 
 
-def find_cached_fallback(answer: ResolvedPlan, plan: MutableRef) -> str | None:
-    """The handle of a whole model here, cached or set by ``set_model_cache``, that may stand for the latest; None for none.
+def find_cached_fallback(resolved: ResolvedPlan, plan: MutableRef) -> str | None:
+    """Return the handle of a complete model, cached or set by ``set_model_cache``, to use instead of the latest, or None.
 
-    One that keeps the pin goes before newer ones; if none does, the newest is given, with which the pin may be compared.
+    A model that matches the pin is preferred to newer ones; if none matches, the newest is returned, and the caller
+    compares it with the pin.
     """
-    handle, keeping = answer.handle, list[str]()
-    whole = [] if answer.is_upstream else [name for name in overrides.list_cached_models() if "://" in name]
-    for cache in _caches():
-        with contextlib.suppress(ResolverError):  # what cannot be read now is as good as not there
+    handle, matching = resolved.handle, list[str]()
+    complete = [] if resolved.ignores_overrides else [name for name in overrides.list_cached_models() if "://" in name]
+    for cache in _open_caches():
+        with contextlib.suppress(ResolverError):  # a cache that cannot be read counts as empty
             if plan.newest is not None:
-                records = [entry.record for entry in cache.entries() if entry.fault is None]
-                whole += [record.handle for record in records]
-                keeping += [_key(record.handle) for record in records if record.origin.sha256 == handle.sha256]
-            elif (fixed := cache.remembered(handle.key)) is not None and _is_cached(fixed):
+                records = [entry.record for entry in cache.entries() if entry.defect is None]
+                complete += [record.handle for record in records]
+                matching += [_get_key(record.handle) for record in records if record.origin.sha256 == handle.sha256]
+            elif (fixed := cache.get_alias(handle.key)) is not None and _is_cached(fixed):
                 return fixed
     if plan.newest is None:
         return None
-    found = plan.newest(keeping) if handle.sha256 else None
-    if found is None or found in keeping:
-        return found or plan.newest(whole)
-    # A place that others fill has a newer one, which nobody can compare; a version's key begins with its handle's.
-    return next((key for key in keeping if key.startswith(f"{handle.key}/")), found)
+    found = plan.newest(matching) if handle.sha256 else None
+    if found is None or found in matching:
+        return found or plan.newest(complete)
+    # The newest is in a cache of another tool, which records no sha256 to compare. A version's key begins with the handle's.
+    return next((key for key in matching if key.startswith(f"{handle.key}/")), found)
 
 
 def store_alias(handle: Handle, plan: MutableRef, fixed: str) -> None:
-    """Keep what the place said now, where handles themselves cannot tell which is the latest."""
+    """Remember what a mutable handle refers to now, for sources whose handles do not tell which one is the newest."""
     if plan.newest is None:
-        for cache in _own_caches():
-            with contextlib.suppress(ResolverError):  # a root that may only be read
-                cache.remember(handle.key, fixed)
+        for cache in _open_own_caches():
+            with contextlib.suppress(ResolverError):  # a read-only root
+                cache.set_alias(handle.key, fixed)
 
 
-def _key(text: str) -> str:
-    """What a record's handle has in common with other spellings of it; the text itself, if it is none."""
+def _get_key(text: str) -> str:
+    """Return the key that all spellings of a recorded handle share; the text itself if it is not a valid handle."""
     try:
         return Handle.parse(text).key
     except HandleError:
@@ -58,18 +59,18 @@ def _key(text: str) -> str:
 
 
 def _is_cached(text: str) -> bool:
-    plan = rules.source_plan(Handle.parse(text))
+    plan = rules.find_source_plan(Handle.parse(text))
     if not isinstance(plan, Fetch):
         return False
-    for cache in _caches():
-        with contextlib.suppress(ResolverError):  # another one may have it
+    for cache in _open_caches():
+        with contextlib.suppress(ResolverError):  # another cache may have it
             if cache.find(plan.key):
                 return True
     return False
 
 
-def _own_caches() -> Iterator[Cache]:
-    """The cache, and the one in a bucket behind it."""
+def _open_own_caches() -> Iterator[Cache]:
+    """Yield the cache and, in local copy mode, the cache in the bucket."""
     from tfimm_resolver.cache.cache import Cache
     from tfimm_resolver.cache.roots import open_root
 
@@ -79,10 +80,10 @@ def _own_caches() -> Iterator[Cache]:
         yield Cache(open_root(settings.urls_root().value))
 
 
-def _caches() -> Iterator[Cache]:
-    """Every cache that ``resolve`` reads from."""
+def _open_caches() -> Iterator[Cache]:
+    """Yield every cache that ``resolve`` reads."""
     from tfimm_resolver.cache.cache import Cache
     from tfimm_resolver.cache.roots import open_root
 
-    yield from _own_caches()
-    yield from (Cache(open_root(place)) for place in settings.extra_roots())
+    yield from _open_own_caches()
+    yield from (Cache(open_root(root)) for root in settings.extra_roots())

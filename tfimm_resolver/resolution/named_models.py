@@ -1,4 +1,4 @@
-"""Models that lie under their names in a directory."""
+"""Finds models by their name in the directories of named models, such as the one that ``get_dir`` returns."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tfimm_resolver.saved_model.completeness import find_defect
 log = logging.getLogger("tfimm_resolver")
 
 
-def exists(place: str) -> bool:
-    """Whether a place holds anything; of an object store's it is believed, without a request."""
-    if "://" in place or os.path.isfile(place):
+def exists(path: str) -> bool:
+    """Whether a path is a file or a directory that is not empty; URLs are assumed to exist, without a request."""
+    if "://" in path or os.path.isfile(path):
         return True
-    return os.path.isdir(place) and bool(os.listdir(place))
+    return os.path.isdir(path) and bool(os.listdir(path))
 
 
-def candidate_paths(name: str) -> list[str]:
-    """Where a name is looked up: tfimm's code looks below ``~/.cache/tfimm``, its documentation says ``~/.cache``."""
+def list_candidate_paths(name: str) -> list[str]:
+    """Return the paths to look up a name at: tfimm's code uses ``~/.cache/tfimm``, its documentation ``~/.cache``."""
     found = []
     for root in (settings.get_dir, lambda: settings.expand_path("~/.cache")):
         with contextlib.suppress(CacheError):  # no home directory
@@ -30,18 +30,18 @@ def candidate_paths(name: str) -> list[str]:
 
 
 def find_named(name: str) -> str | None:
-    """The directory of a whole SavedModel of that name, or None.
+    """Return the directory of a complete SavedModel of that name, or None.
 
     Raises:
-        FetchError: if none was found, and a bucket that may have one is out of reach; also CacheError.
+        FetchError: if none was found, and a bucket that may have one cannot be reached; also CacheError.
     """
     failure: ResolverError | None = None
-    for place in candidate_paths(name):
+    for path in list_candidate_paths(name):
         try:
-            if has_saved_model(place):
+            if has_saved_model(path):
                 if failure:
-                    log.warning("passed over: %s", failure.text)
-                return place
+                    log.warning("skipped: %s", failure.text)
+                return path
         except (CacheError, FetchError) as error:
             failure = error
     if failure:
@@ -49,26 +49,27 @@ def find_named(name: str) -> str | None:
     return None
 
 
-def has_saved_model(place: str) -> bool:
-    """Whether a place that a name may mean holds a whole SavedModel."""
-    if not settings.is_bucket(place):
-        return find_defect(place) is None
+def has_saved_model(path: str) -> bool:
+    """Whether a directory, on disk or in a ``gs://`` bucket, holds a complete SavedModel."""
+    if not settings.is_bucket(path):
+        return find_defect(path) is None
     from tfimm_resolver.object_store.client import ObjectStoreClient
 
-    # What TensorFlow cannot read where it lies is no model of that name.
-    return place.startswith("gs://") and any(
-        found.name in manifest.SAVED_MODEL_FILES for found in ObjectStoreClient(place).below()
+    # Only gs://: a name is never fetched, so TensorFlow must be able to read the model in the bucket.
+    return path.startswith("gs://") and any(
+        found.name in manifest.SAVED_MODEL_FILES for found in ObjectStoreClient(path).list_objects()
     )
 
 
 def validate_name(name: str) -> str:
-    """The name, if it may be one.
+    """Return the name if it is valid.
 
     Raises:
-        HandleError: if it is empty or holds a separator, ``..`` or a NUL.
+        HandleError: if it is empty, ``.`` or ``..``, or contains a path separator or a NUL.
     """
     if not isinstance(name, str) or not name.strip() or name in (".", "..") or any(mark in name for mark in "/\\\0"):
         raise HandleError(
-            f"{name!r} is no model name", fix="A name is one word: not empty, without /, \\, NUL, and not .. either."
+            f"{name!r} is not a valid model name",
+            fix='A name is not empty, not "." or "..", and contains no "/", "\\" or NUL.',
         )
     return name

@@ -1,4 +1,4 @@
-"""Models by name, as tfimm keeps them: ``set_model_cache`` and the directory that ``get_dir`` names."""
+"""tfimm's functions for models by name: ``set_model_cache``, ``list_cached_models``, ``clear_model_cache``; and ``using``."""
 
 from __future__ import annotations
 
@@ -19,77 +19,112 @@ _overrides: dict[str, str] = {}
 
 
 def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None:
-    """Say where the model of that name lies: a directory, an archive or a ``gs://`` path.
+    """Set the path of the model with this name: a directory, an archive or a ``gs://`` path. Applies to this process.
 
-    A URL handle serves as name, too: it is then read from ``model_path``, and never fetched.
+    The name may also be a URL handle: its model is then read from ``model_path``, and the URL is never fetched.
 
     Raises:
-        HandleError: if the name is empty or holds a separator, ``..`` or a NUL.
+        HandleError: if the name is empty, ``.`` or ``..``, or contains a path separator or a NUL.
+
+    Example:
+        >>> tfimm_resolver.set_model_cache("resnet18", "models/resnet18")
+        >>> tfimm_resolver.list_cached_models()
+        ['resnet18']
+        >>> tfimm_resolver.clear_model_cache("resnet18")
     """
     path = settings.expand_path(os.fspath(model_path))
     with _lock:
-        _overrides[key(model_name)] = path
+        _overrides[parse_key(model_name)] = path
 
 
 def clear_model_cache(model_name: str) -> None:
-    """Forget what ``set_model_cache`` said of that name; silent if it said nothing, and deletes nothing on disk."""
+    """Remove the path that ``set_model_cache`` set for this name, if any; deletes nothing on disk.
+
+    Example:
+        >>> tfimm_resolver.set_model_cache("resnet18", "models/resnet18")
+        >>> tfimm_resolver.clear_model_cache("resnet18")
+        >>> tfimm_resolver.list_cached_models()
+        []
+    """
     with _lock:
-        _overrides.pop(key(model_name), None)
+        _overrides.pop(parse_key(model_name), None)
 
 
 def list_cached_models() -> list[str]:
-    """The names for which ``set_model_cache`` gave a place, sorted; does not look into ``get_dir()``."""
+    """Return the names and URLs for which ``set_model_cache`` set a path, sorted; does not look into ``get_dir()``.
+
+    Example:
+        >>> tfimm_resolver.set_model_cache("resnet18", "models/resnet18")
+        >>> tfimm_resolver.set_model_cache("https://models.example/m/1", "gs://bucket/m")
+        >>> tfimm_resolver.list_cached_models()
+        ['https://models.example/m/1', 'resnet18']
+        >>> for name in tfimm_resolver.list_cached_models():
+        ...     tfimm_resolver.clear_model_cache(name)
+    """
     with _lock:
         return sorted(_overrides)
 
 
-def cached_path(model_name: str) -> str | None:
-    """Where the model of that name lies: as ``set_model_cache`` said, else below ``get_dir()``; else None.
+def find_path(model_name: str) -> str | None:
+    """Return the path that ``set_model_cache`` set for a name, else its directory below ``get_dir()``, else None.
 
-    None with a warning in the log if ``set_model_cache`` named a place where nothing is.
+    Also None, with a warning in the log, if the path that was set does not exist.
     """
-    known = key(model_name)
-    place = override(known)
-    if place is None:
-        return find_named(known) if "://" not in known else None
-    if not exists(place):
-        log.warning("set_model_cache(%r, ...) names %s, where nothing is", str(Handle.parse(model_name)), place)
+    key = parse_key(model_name)
+    path = get_override(key)
+    if path is None:
+        return find_named(key) if "://" not in key else None
+    if not exists(path):
+        log.warning("set_model_cache(%r, ...) names %s, which does not exist or is empty", str(Handle.parse(model_name)), path)
         return None
-    return place
+    return path
 
 
 @contextlib.contextmanager
 def using(
-    dir: str | os.PathLike[str] | None = None,  # noqa: A002  # the word of get_dir and set_dir
+    dir: str | os.PathLike[str] | None = None,  # noqa: A002  # as in get_dir and set_dir
     models: Mapping[str, str | os.PathLike[str]] | None = None,
 ) -> Iterator[None]:
-    """For a while, as tests and notebooks want it: another root, more overrides; then all is as it was.
+    """Use another directory and more overrides for the duration of a ``with`` block, for example in tests and notebooks.
 
-    Holds for the whole process, other threads included.
+    Applies to the whole process, including other threads.
+
+    Args:
+        dir: as for ``set_dir``; None leaves it as it is.
+        models: the path of each model name, as for ``set_model_cache``.
+
+    Example:
+        >>> with tfimm_resolver.using(dir="scratch", models={"resnet18": "models/resnet18"}):
+        ...     tfimm_resolver.get_dir()
+        ...     tfimm_resolver.list_cached_models()
+        '/.../scratch'
+        ['resnet18']
+        >>> tfimm_resolver.list_cached_models()
+        []
     """
-    chosen = settings.choose_dir(dir, "using()") if dir is not None else None
+    previous_dir = settings.override_dir(dir, "using()") if dir is not None else None
     with _lock:
-        before = dict(_overrides)
+        previous = dict(_overrides)
     try:
         for name, path in (models or {}).items():
             set_model_cache(name, path)
         yield
     finally:
         if dir is not None:
-            settings.restore_chosen_dir(chosen)
+            settings.restore_dir_override(previous_dir)
         with _lock:
             _overrides.clear()
-            _overrides.update(before)
+            _overrides.update(previous)
 
 
-def override(key: str) -> str | None:
-    """The place that ``set_model_cache`` gave for a name or a handle's key."""
+def get_override(key: str) -> str | None:
+    """Return the path that ``set_model_cache`` set for a name or a handle's key, or None."""
     return _overrides.get(key)
 
 
 def suggest(name: str, others: Iterable[str] = ()) -> list[str]:
-    """Known names, and others that are, that somebody may have meant, the closest first."""
-    import difflib  # 1 ms that only an error costs
+    """Return up to three similar names, the closest first, from overrides, ``get_dir()`` and ``others``."""
+    import difflib  # 1 ms, worth paying only for an error message
 
     known = {*list_cached_models(), *others}
     with contextlib.suppress(OSError):
@@ -97,6 +132,6 @@ def suggest(name: str, others: Iterable[str] = ()) -> list[str]:
     return difflib.get_close_matches(name, sorted(known), n=3)
 
 
-def key(name: str) -> str:
-    """A name, or the key of a URL handle that serves as one; raises as ``set_model_cache`` does."""
+def parse_key(name: str) -> str:
+    """Return the name itself, or the key of a URL handle used as a name; raises as ``set_model_cache`` does."""
     return Handle.parse(name).key if isinstance(name, str) and "://" in name else validate_name(name)

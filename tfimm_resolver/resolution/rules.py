@@ -1,4 +1,4 @@
-"""Which rule answers to a handle: overrides, the models file, the directory of names, then each source."""
+"""The rules that handles are matched against: overrides, the models file, the directory of names, then the sources."""
 
 from __future__ import annotations
 
@@ -13,46 +13,45 @@ from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
 from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef, Plan, RemoteLocation
-from tfimm_resolver.sources.registry import known_schemes, sources_for
+from tfimm_resolver.sources.registry import get_sources, list_schemes
 
 if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
-
 
 log = logging.getLogger("tfimm_resolver")
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedPlan:
-    """What is to be done with a handle.
+    """The plan for a handle, and the rule that made it.
 
     Attributes:
-        rule: the key of the rule that answered, in ``RULES``.
-        handle: what is brought for it, with the pin that it has to keep.
-        model: what the models file says, where that is the rule, or led to what is overridden.
-        is_upstream: what the place itself has is wanted, whatever is overridden.
+        rule: the key in ``RULES`` of the rule that matched.
+        handle: the handle to fetch, with the pin that its archive must match.
+        plan: where the model is, or how to fetch it.
+        model: the entry of the models file that the handle came from, if any; also where its handle is overridden.
+        ignores_overrides: whether overrides do not apply, also when a mutable handle is followed.
     """
 
     rule: str
     handle: Handle
     plan: Plan
     model: ModelEntry | None = None
-    is_upstream: bool = False
+    ignores_overrides: bool = False
 
     @property
     def mirrors(self) -> tuple[Handle, ...]:
-        """Where the same archive is, if the models file's handle fails; each with the pin.
+        """The mirrors that the models file lists for this handle, each with the pin.
 
-        None for what that leads to: bytes that are pinned under one key would stand under another one.
+        Empty once a mutable handle was followed: the archive pinned under one key must not be cached under another.
         """
         if self.model is None or Handle.parse(self.model.handle).key != self.handle.key:
             return ()
-        places = self.model.mirrors
-        return tuple(Handle.parse(place, sha256=self.handle.sha256) for place in places)
+        return tuple(Handle.parse(mirror, sha256=self.handle.sha256) for mirror in self.model.mirrors)
 
 
-class OverrideTargetMissingError(UnknownHandleError):
-    """``set_model_cache`` named a place where nothing is; to others an UnknownHandleError like any."""
+class MissingOverrideError(UnknownHandleError):
+    """The path given to ``set_model_cache`` does not exist; reported as an ordinary UnknownHandleError."""
 
     @property
     def code(self) -> str:
@@ -60,150 +59,152 @@ class OverrideTargetMissingError(UnknownHandleError):
 
 
 def match_rule(handle: Handle) -> ResolvedPlan:
-    """What the first rule that knows a handle says of it.
+    """Return the plan of the first rule that matches a handle.
 
     Raises:
-        UnknownHandleError: if none does.
-        HandleError: if the handle contradicts what the rule says, or that cannot be used.
+        UnknownHandleError: if no rule matches.
+        HandleError: if the handle contradicts the rule that matches, or the rule's own handle or path cannot be used.
     """
     for rule in RULES.values():
         if (found := rule(handle)) is not None:
             return found
-    raise _unknown(handle)
+    raise _make_unknown_handle_error(handle)
 
 
 def resolve_upstream(handle: Handle) -> ResolvedPlan:
-    """What the place itself says that a handle names, whatever other rules say; raises as ``answer`` does."""
-    if (found := by_source(handle)) is None:
-        raise _unknown(handle)
-    return replace(found, is_upstream=True)
+    """Return the plan of the first source that matches, ignoring all other rules; raises as ``match_rule`` does."""
+    if (found := match_source(handle)) is None:
+        raise _make_unknown_handle_error(handle)
+    return replace(found, ignores_overrides=True)
 
 
-def follow_ref(match_rule: ResolvedPlan, fixed: str) -> ResolvedPlan:
-    """The answer for the handle that the one of an answer stands for now; an override of it counts, too."""
-    handle = Handle.parse(fixed, sha256=match_rule.handle.sha256)
-    found = None if match_rule.is_upstream else by_override(handle)
+def follow_ref(resolved: ResolvedPlan, fixed: str) -> ResolvedPlan:
+    """Return the plan for ``fixed``, the immutable handle that a mutable one refers to now; overrides of it apply."""
+    handle = Handle.parse(fixed, sha256=resolved.handle.sha256)
+    found = None if resolved.ignores_overrides else match_override(handle)
     if found is not None:
-        return replace(found, model=match_rule.model)
+        return replace(found, model=resolved.model)
     found = resolve_upstream(handle)
-    return replace(match_rule, handle=found.handle, plan=found.plan)
+    return replace(resolved, handle=found.handle, plan=found.plan)
 
 
-def mirror_plan(place: Handle) -> Fetch:
-    """How the archive comes from a mirror; raises NotFoundError where none can."""
-    plan = source_plan(place)
-    if plan is None or isinstance(plan, (InPlace, MutableRef)):
-        raise NotFoundError(f"{place} is {'nowhere to be found' if plan is None else 'no archive that stays the same'}")
+def make_mirror_plan(mirror: Handle) -> Fetch:
+    """Return how to fetch the archive from a mirror; raises NotFoundError if the mirror is not an immutable archive."""
+    plan = find_source_plan(mirror)
+    if plan is None:
+        raise NotFoundError(f"no source handles {mirror}" if mirror.scheme else f"{mirror} does not exist")
+    if isinstance(plan, (InPlace, MutableRef)):
+        raise NotFoundError(f"{mirror} is not an archive whose contents are fixed")
     return plan.otherwise if isinstance(plan, RemoteLocation) else plan
 
 
-def source_plan(handle: Handle) -> Plan | None:
-    """What the first source that knows a handle says of it; no other rule is asked."""
-    plans = (source(handle) for source in sources_for(handle.scheme))
+def find_source_plan(handle: Handle) -> Plan | None:
+    """Return the plan of the first source that handles this handle; no other rule is tried."""
+    plans = (source(handle) for source in get_sources(handle.scheme))
     return next((plan for plan in plans if plan is not None), None)
 
 
-def by_override(handle: Handle) -> ResolvedPlan | None:
-    """What ``set_model_cache`` says."""
-    if (place := overrides.override(handle.key)) is None:
+def match_override(handle: Handle) -> ResolvedPlan | None:
+    """Match a handle that ``set_model_cache`` overrides."""
+    if (path := overrides.get_override(handle.key)) is None:
         return None
-    if not named_models.exists(place):
-        raise OverrideTargetMissingError(
-            f"set_model_cache() says that {handle} lies at {place}, where nothing is",
-            fix="Put the model there, or take the override back with clear_model_cache().",
+    if not named_models.exists(path):
+        raise MissingOverrideError(
+            f"set_model_cache() maps {handle} to {path}, which does not exist or is empty",
+            fix="Put the model there, or remove the override with clear_model_cache().",
         )
-    target = Handle.parse(place, sha256=handle.sha256)
-    plan = source_plan(target) or InPlace(place)
+    target = Handle.parse(path, sha256=handle.sha256)
+    plan = find_source_plan(target) or InPlace(path)
     if isinstance(plan, InPlace) and handle.sha256 is not None:
         raise HandleError(
-            f"set_model_cache() says that {handle} lies at {place}, which is a directory: "
-            "only an archive can be pinned by sha256",
-            fix="Give it the archive. For a name of the models file itself no pin counts: set_model_cache(name, path).",
+            f"set_model_cache() maps {handle} to {path}, which is a directory: only an archive can be pinned by sha256",
+            fix="Map it to the archive, or override the name in the models file instead of its handle, "
+            "which ignores the pin: set_model_cache(name, path).",
         )
     return ResolvedPlan("override", target, plan)
 
 
-def by_models_file(handle: Handle) -> ResolvedPlan | None:
-    """What the project's models file says; what it pins is not shadowed by a directory of the same name."""
-    if not handle.is_name or (model := discovery.find(handle.text)) is None:
+def match_models_file(handle: Handle) -> ResolvedPlan | None:
+    """Match a name in the project's models file; a directory of the same name does not shadow the pinned model."""
+    if not handle.is_name or (model := discovery.find_entry(handle.text)) is None:
         return None
     if handle.sha256 not in (None, model.sha256) and model.sha256 is not None:
         raise HandleError(
-            f"{handle} is pinned to another sha256 than was asked for:\n"
-            f"  pinned {model.sha256}, in {model.place}\n  asked  {handle.sha256}"
+            f"{handle} is pinned to a different sha256 than requested:\n"
+            f"  pinned    {model.sha256}, in {model.location}\n  requested {handle.sha256}"
         )
     if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(
-            f"{model.place}: {model.name} has mirrors, and no sha256 by which their bytes could be believed",
+            f"{model.location}: {model.name} has mirrors, but no sha256 to verify their archives with",
             fix=f"Pin it: tfimm-resolver lock {model.name}",
         )
     try:
         target = Handle.parse(model.handle, sha256=handle.sha256 or model.sha256)
-        plan = source_plan(target)
+        plan = find_source_plan(target)
     except HandleError as error:
-        raise ModelsFileError(f"{model.place}: {model.name}: {error.text}", fix=error.fix) from error
-    if (found := by_override(target)) is not None:
+        raise ModelsFileError(f"{model.location}: {model.name}: {error.text}", fix=error.fix) from error
+    if (found := match_override(target)) is not None:
         return replace(found, model=model)
     if plan is None:
-        unknown = _unknown(target)
-        raise UnknownHandleError(f"{model.place}: {model.name}: {unknown.text}", fix=unknown.fix)
+        unknown = _make_unknown_handle_error(target)
+        raise UnknownHandleError(f"{model.location}: {model.name}: {unknown.text}", fix=unknown.fix)
     return ResolvedPlan("models file", target, plan, model)
 
 
-def by_name(handle: Handle) -> ResolvedPlan | None:
-    """What lies under the name below ``get_dir()``, or tfimm's other reading of it."""
+def match_directory(handle: Handle) -> ResolvedPlan | None:
+    """Match a model directory of that name below ``get_dir()``, or below ``~/.cache``, which tfimm documents."""
     if not handle.is_name:
         return None
     try:
         path = named_models.find_named(named_models.validate_name(handle.text))
     except (CacheError, FetchError) as error:
-        if (found := by_source(handle)) is None:
+        if (found := match_source(handle)) is None:
             raise
-        log.warning("passed over: %s", error.text)
+        log.warning("skipped: %s", error.text)
         return found
     return None if path is None else ResolvedPlan("directory of names", handle, InPlace(path))
 
 
-def by_source(handle: Handle) -> ResolvedPlan | None:
-    """What the place says that the handle names."""
-    plan = source_plan(handle)
+def match_source(handle: Handle) -> ResolvedPlan | None:
+    """Match a handle that a source handles: a path, or a URL of a known scheme."""
+    plan = find_source_plan(handle)
     return None if plan is None else ResolvedPlan("source", handle, plan)
 
 
 RULES: dict[str, Callable[[Handle], ResolvedPlan | None]] = {
-    "override": by_override,
-    "models file": by_models_file,
-    "directory of names": by_name,
-    "source": by_source,
+    "override": match_override,
+    "models file": match_models_file,
+    "directory of names": match_directory,
+    "source": match_source,
 }
-"""Every rule, in the look-up order."""
+"""Every rule, in lookup order."""
 
 
-def _unknown(handle: Handle) -> UnknownHandleError:
+def _make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if handle.scheme:
         return UnknownHandleError(
-            f'nobody serves "{handle}"\n  known schemes: {", ".join(known_schemes())}', fix=_other_scheme(handle)
+            f'no source handles "{handle}"\n  known schemes: {", ".join(list_schemes())}', fix=_suggest_scheme(handle)
         )
-    looked = [local.find_place(handle)]
+    looked = [local.find_path(handle)]
     if handle.is_name:
-        looked = [*discovery.files(), *named_models.candidate_paths(handle.text), *looked]
-    similar = overrides.suggest(handle.text, _project_names()) if handle.is_name else []
-    fix = "Give a URL or a path, or say where it is: set_model_cache(name, path)."
+        looked = [*discovery.find_files(), *named_models.list_candidate_paths(handle.text), *looked]
+    similar = overrides.suggest(handle.text, _list_project_names()) if handle.is_name else []
+    fix = "Use a URL or a path, or set the path for this name: set_model_cache(name, path)."
     if similar:
         fix = f"Did you mean {' or '.join(similar)}?"
-    kind = "name" if handle.is_name else "path"
-    return UnknownHandleError(f'no model of the {kind} "{handle}"\n  looked at: {", ".join(looked)}', fix=fix)
+    kind = "named" if handle.is_name else "at path"
+    return UnknownHandleError(f'no model {kind} "{handle}"\n  looked at: {", ".join(looked)}', fix=fix)
 
 
-def _project_names() -> list[str]:
-    return [word for file in discovery.files() for word in discovery.read(file)]
+def _list_project_names() -> list[str]:
+    return [name for file in discovery.find_files() for name in discovery.read_entries(file)]
 
 
-def _other_scheme(handle: Handle) -> str:
-    import difflib  # 1 ms that only an error costs
+def _suggest_scheme(handle: Handle) -> str:
+    import difflib  # 1 ms, worth paying only for an error message
 
     rest = str(handle).partition("://")[2]
-    close = difflib.get_close_matches(handle.scheme, [*known_schemes(), "tfhub"], n=1)
+    close = difflib.get_close_matches(handle.scheme, [*list_schemes(), "tfhub"], n=1)
     if not close:
-        return "Write a URL, a path or a model name."
+        return "Use a URL, a path or a model name."
     return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"

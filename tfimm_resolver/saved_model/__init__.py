@@ -1,4 +1,4 @@
-"""What a SavedModel consists of."""
+"""Knows which files a complete SavedModel consists of; ``find_defect`` checks a directory."""
 
 from __future__ import annotations
 

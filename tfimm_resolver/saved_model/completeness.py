@@ -1,4 +1,4 @@
-"""Tells what a directory lacks to be a complete SavedModel."""
+"""Checks whether a directory contains a complete SavedModel."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
 
 
 def find_defect(path: str) -> str | None:
-    """Say why a directory is not a complete SavedModel, or None if it is; lists names and reads no file.
+    """Return why a directory is not a complete SavedModel, or None if it is one; only lists names and reads no file.
 
-    A graph has to be there, and where there is a ``variables`` directory, its index and every data shard.
+    It must contain a graph and, if it has a ``variables`` directory, the index and every data shard in it.
     """
     try:
         return _find_missing_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return "there is no such directory, or its variables are not a directory"
-    except (OSError, ValueError) as error:  # a name that no disk can hold; no permission
+    except (OSError, ValueError) as error:  # a name that is not allowed; no permission
         return str(error)
 
 
@@ -31,6 +31,6 @@ def _find_missing_file(path: str) -> str | None:
         return None
     variables = set(os.listdir(f"{path}/variables"))
     shards = [match for name in variables if (match := _SHARD.fullmatch(name))]
-    wanted = {f"variables.data-{number:05}-of-{shard[2]}" for shard in shards for number in range(int(shard[2]))}
-    missing = sorted(((wanted or {"variables.data-00000-of-00001"}) | {"variables.index"}) - variables)
+    expected = {f"variables.data-{number:05}-of-{shard[2]}" for shard in shards for number in range(int(shard[2]))}
+    missing = sorted(((expected or {"variables.data-00000-of-00001"}) | {"variables.index"}) - variables)
     return f"variables/{missing[0]} is missing" if missing else None

@@ -15,14 +15,14 @@ LOAD_FORMATS = ("COMPRESSED", "UNCOMPRESSED", "AUTO")
 
 
 def value(name: str) -> str:
-    """What the flag says, parsed or not; empty where absl is not in use."""
-    # FLAGS.name would insist on parsed flags, which nobody has in a notebook.
+    """Return the flag's value, whether flags were parsed or not; empty if absl is not in use."""
+    # FLAGS.name raises for unparsed flags, and a notebook never parses them.
     flags = getattr(sys.modules.get("absl.flags"), "FLAGS", {})
     return (flags[name].value or "") if name in flags else ""
 
 
 def install_absl_hooks() -> None:
-    """Define the flags once absl.flags is there; absl itself is never imported here (it costs 45 ms)."""
+    """Define the flags once absl.flags is imported; this package never imports absl itself (it takes 45 ms)."""
     hook_import("absl.flags", _define_after)
     hook_import("tensorflow_hub.resolver", _preserve_values)
 
@@ -32,24 +32,24 @@ def _define_after() -> Iterator[None]:
     yield
     from absl import flags
 
-    # allow_override: tensorflow_hub defines the same names without looking, when its turn comes.
+    # allow_override: tensorflow_hub later defines the same names without checking whether they exist.
     if CACHE_DIR not in flags.FLAGS:
-        flags.DEFINE_string(CACHE_DIR, None, "Directory in which downloaded models are kept.", allow_override=True)
+        flags.DEFINE_string(CACHE_DIR, None, "Directory for downloaded models.", allow_override=True)
     if LOAD_FORMAT not in flags.FLAGS:
         flags.DEFINE_enum(
             LOAD_FORMAT,
             "AUTO",
             LOAD_FORMATS,
-            "COMPRESSED and AUTO download and unpack a model; UNCOMPRESSED reads it where it lies.",
+            "COMPRESSED and AUTO download and unpack a model; UNCOMPRESSED reads it from its remote location.",
             allow_override=True,
         )
 
 
 @contextlib.contextmanager
 def _preserve_values() -> Iterator[None]:
-    """Keep what was set on our flags when tensorflow_hub's definitions replace them.
+    """Carry values that were set on our flags over to tensorflow_hub's definitions, which replace them.
 
-    absl keeps a parsed value by itself, but neither ``set_default`` nor an assignment to ``.value``.
+    absl itself carries over only parsed values, not those set by ``set_default`` or by assignment to ``.value``.
     """
     before = _snapshot()
     yield

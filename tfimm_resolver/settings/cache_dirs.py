@@ -1,4 +1,4 @@
-"""Which directories hold models: ``set_dir``, the environment and absl flags, in their order."""
+"""Cache directories, as chosen by ``set_dir``, the environment and absl flags, in this order."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from dataclasses import dataclass
 
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.settings import absl_flags, ownership
-from tfimm_resolver.settings.environment import _is_on
+from tfimm_resolver.settings.environment import is_on
 from tfimm_resolver.settings.paths import expand_path, is_bucket
 
 TEMPORARY = "default, temporary"
 EXTRA_ROOTS = "TFIMM_RESOLVER_EXTRA_ROOTS"
+
 _lock = threading.Lock()
-_chosen: Setting | None = None
+_override: Setting | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A directory, which setting it came from, and the permission bits it is made with."""
+    """A directory, the name of the setting it came from, and the permission bits it is created with."""
 
     value: str
     source: str
@@ -28,106 +29,128 @@ class Setting:
 
 
 def get_dir() -> str:
-    """The directory in which models lie under their names; creates nothing.
+    """Return the directory that holds models stored under their names, without creating it.
 
-    The first that is set of ``set_dir()``, ``$TFIMM_HOME``, ``$XDG_CACHE_HOME/tfimm``; else ``~/.cache/tfimm``.
+    It is the first of these that is set: ``set_dir()``, ``$TFIMM_HOME``, ``$XDG_CACHE_HOME/tfimm``; else ``~/.cache/tfimm``.
 
     Raises:
-        CacheError: if nothing is set and there is no home directory.
+        CacheError: if none is set and the user has no home directory.
+
+    Example:
+        >>> tfimm_resolver.set_dir("/data/models")
+        >>> tfimm_resolver.get_dir()
+        '/data/models'
+        >>> tfimm_resolver.set_dir(None)
     """
     return names_root().value
 
 
 def set_dir(d: str | os.PathLike[str] | None) -> None:
-    """Put every cache, of names and of URL handles, into ``d`` for this process; None takes that back."""
-    choose_dir(d, "set_dir()")
+    """Use ``d`` for every cache, of names and of URL handles, in this process; None goes back to the other settings.
+
+    Example:
+        >>> tfimm_resolver.set_dir("my_models")
+        >>> tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        '/.../my_models/...'
+        >>> tfimm_resolver.set_dir(None)
+    """
+    override_dir(d, "set_dir()")
 
 
-def choose_dir(d: str | os.PathLike[str] | None, source: str) -> Setting | None:
-    """``set_dir`` on behalf of ``source``; returns what was chosen before."""
-    global _chosen
-    chosen = Setting(expand_path(os.fspath(d)), source) if d else None
+def override_dir(d: str | os.PathLike[str] | None, source: str) -> Setting | None:
+    """Use ``d`` for every cache as ``set_dir`` does, on behalf of ``source``; return the previous override."""
+    global _override
+    override = Setting(expand_path(os.fspath(d)), source) if d else None
     with _lock:
-        before, _chosen = _chosen, chosen
+        before, _override = _override, override
     return before
 
 
-def restore_chosen_dir(chosen: Setting | None) -> None:
-    """Choose again what ``choose_dir`` said was chosen before."""
-    global _chosen  # noqa: PLW0603  # one of the few process-wide values, behind its lock
+def restore_dir_override(override: Setting | None) -> None:
+    """Restore the override that ``override_dir`` returned."""
+    global _override  # noqa: PLW0603  # one of the few process-wide values, behind its lock
     with _lock:
-        _chosen = chosen
+        _override = override
 
 
 def names_root() -> Setting:
-    """The root for model names, and what chose it."""
-    return _chosen or _tfimm_root() or Setting(expand_path("~/.cache/tfimm"), "default")
+    """Return the root for model names, with the setting it came from."""
+    return _override or _tfimm_root() or Setting(expand_path("~/.cache/tfimm"), "default")
 
 
 def urls_root() -> Setting:
-    """The root for URL handles, and what chose it."""
-    return next(_configured_roots(), None) or _temporary_root()
+    """Return the root for URL handles, with the setting it came from."""
+    return next(_iter_set_roots(), None) or _temporary_root()
 
 
 def local_root(*, create: bool = False) -> Setting:
-    """The root for URL handles on this machine's disk: the first that is said and no bucket."""
-    return next((root for root in _configured_roots() if not is_bucket(root.value)), None) or _temporary_root(create=create)
+    """Return the root for URL handles on a local disk: the first setting that is not a bucket, else the default."""
+    local_roots = (root for root in _iter_set_roots() if not is_bucket(root.value))
+    return next(local_roots, None) or _temporary_root(create=create)
 
 
-def uses_local_copy(place: str = "") -> bool:
-    """Whether the root for URL handles, ``place`` if known, is a bucket from which models are copied, as s3:// always is."""
-    place = place or urls_root().value
-    return is_bucket(place) and (not place.startswith("gs://") or _is_on("TFIMM_RESOLVER_LOCAL_COPY"))
+def uses_local_copy(root: str = "") -> bool:
+    """Whether the root for URL handles, or ``root`` if given, is a bucket whose models are copied to disk (always for s3://)."""
+    root = root or urls_root().value
+    return is_bucket(root) and (not root.startswith("gs://") or is_on("TFIMM_RESOLVER_LOCAL_COPY"))
 
 
 def cache_root(*, create: bool = False) -> Setting:
-    """The root in which the paths lie that ``resolve`` gives for URL handles; ``create`` makes the temporary default."""
-    root = next(_configured_roots(), None)
+    """Return the root of the paths that ``resolve`` returns for URL handles; ``create`` creates the temporary default."""
+    root = next(_iter_set_roots(), None)
     return root if root and not uses_local_copy(root.value) else local_root(create=create)
 
 
-def _configured_roots() -> Iterator[Setting]:
-    if _chosen:
-        yield _chosen
-    if place := os.environ.get("TFHUB_CACHE_DIR"):
-        yield Setting(expand_path(place), "$TFHUB_CACHE_DIR")
-    if place := absl_flags.value(absl_flags.CACHE_DIR):
-        yield Setting(expand_path(place), "--tfhub_cache_dir")
+def _iter_set_roots() -> Iterator[Setting]:
+    if _override:
+        yield _override
+    if path := os.environ.get("TFHUB_CACHE_DIR"):
+        yield Setting(expand_path(path), "$TFHUB_CACHE_DIR")
+    if path := absl_flags.value(absl_flags.CACHE_DIR):
+        yield Setting(expand_path(path), "--tfhub_cache_dir")
     if root := _tfimm_root():
         yield root
 
 
 def extra_roots() -> list[str]:
-    """Directories in which URL handles are looked for before the root; they are only read, and need not be there."""
-    said = os.environ.get(EXTRA_ROOTS, "")
-    if "://" in said.replace("file://", ""):
-        raise HandleError(
-            f"{EXTRA_ROOTS} is {said!r}", fix=f"An extra root is a local directory; they are separated by {os.pathsep!r}."
-        )
-    places = dict.fromkeys(expand_path(place) for place in said.split(os.pathsep) if place)
-    own = urls_root().value if places else ""
-    return [place for place in places if place != own]
+    """Return the read-only directories that are searched for URL handles before the root; they may not exist.
+
+    Raises:
+        HandleError: if one is not a local directory.
+    """
+    value = os.environ.get(EXTRA_ROOTS, "")
+    if "://" in value.replace("file://", ""):
+        raise HandleError(f"{EXTRA_ROOTS} is {value!r}", fix=f"Set it to local directories only, separated by {os.pathsep!r}.")
+    paths = dict.fromkeys(expand_path(path) for path in value.split(os.pathsep) if path)
+    own = urls_root().value if paths else ""
+    return [path for path in paths if path != own]
 
 
 def _tfimm_root() -> Setting | None:
-    if place := os.environ.get("TFIMM_HOME"):
-        return Setting(expand_path(place), "$TFIMM_HOME")
-    if place := os.environ.get("XDG_CACHE_HOME"):
-        return Setting(os.path.join(expand_path(place), "tfimm"), "$XDG_CACHE_HOME")
+    if path := os.environ.get("TFIMM_HOME"):
+        return Setting(expand_path(path), "$TFIMM_HOME")
+    if path := os.environ.get("XDG_CACHE_HOME"):
+        return Setting(os.path.join(expand_path(path), "tfimm"), "$XDG_CACHE_HOME")
     return None
 
 
 def _temporary_root(*, create: bool = False) -> Setting:
-    """tensorflow_hub's default place, unless another user could have put files there.
+    """Return tensorflow_hub's default directory, or one of this user's own if others could have put files there.
 
-    A place where nothing lies counts as ours, for as long as it is not read: ``Guard`` sees to that. To ``create`` it at
-    once keeps another user from doing so first.
+    A directory that does not exist yet is accepted; ``Guard`` checks it again on each read. ``create`` creates it right
+    away, before another user can.
+
+    Raises:
+        CacheError: if neither directory can be trusted.
     """
     for root in _temporary_roots():
         if ownership.is_private_or_missing(root.value, root.mode if create else None):
             return root
     shared, private = (root.value for root in _temporary_roots())
-    raise CacheError(f"{shared} and {private} belong to others, or others may write there", fix="Set TFHUB_CACHE_DIR.")
+    raise CacheError(
+        f"no default cache: other users own {shared} and {private}, or can write there",
+        fix="Set TFHUB_CACHE_DIR to a directory of your own.",
+    )
 
 
 def _temporary_roots() -> Iterator[Setting]:
@@ -135,13 +158,13 @@ def _temporary_roots() -> Iterator[Setting]:
 
     shared = os.path.join(tempfile.gettempdir(), "tfhub_modules")
     yield Setting(shared, TEMPORARY, 0o755)
-    yield Setting(f"{shared}-{_user()}", TEMPORARY, 0o700)
+    yield Setting(f"{shared}-{_get_user_name()}", TEMPORARY, 0o700)
 
 
-def _user() -> str:
+def _get_user_name() -> str:
     import getpass
 
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a passwd entry
+    except (KeyError, OSError):  # a user without a passwd entry, as in containers
         return str(os.getuid())

@@ -1,4 +1,4 @@
-"""What a user may set: ``set_dir``, the environment and absl flags, read at each call."""
+"""User configuration from environment variables and absl flags, read at each call."""
 
 from __future__ import annotations
 
@@ -14,32 +14,35 @@ HOSTS_FILE = "TFIMM_RESOLVER_HOSTS_FILE"
 
 
 def models_files() -> list[str]:
-    """The models files that the user names, the stronger first; none where the nearest one counts."""
-    return list(dict.fromkeys(expand_path(place) for place in os.environ.get(MODELS_FILE, "").split(os.pathsep) if place))
+    """Return the models files that the user names, highest priority first; none means: use the nearest one."""
+    return list(dict.fromkeys(expand_path(path) for path in os.environ.get(MODELS_FILE, "").split(os.pathsep) if path))
 
 
 def load_format() -> str:
-    """COMPRESSED, UNCOMPRESSED or AUTO, which means COMPRESSED.
+    """Return COMPRESSED, UNCOMPRESSED or AUTO, which means COMPRESSED.
 
     Raises:
-        HandleError: if ``$TFHUB_MODEL_LOAD_FORMAT`` says anything else.
+        HandleError: if ``$TFHUB_MODEL_LOAD_FORMAT`` has any other value.
     """
-    said = os.environ.get("TFHUB_MODEL_LOAD_FORMAT") or absl_flags.value(absl_flags.LOAD_FORMAT) or "AUTO"
-    if said not in absl_flags.LOAD_FORMATS:
+    value = os.environ.get("TFHUB_MODEL_LOAD_FORMAT") or absl_flags.value(absl_flags.LOAD_FORMAT) or "AUTO"
+    if value not in absl_flags.LOAD_FORMATS:
         known = ", ".join(absl_flags.LOAD_FORMATS)
-        raise HandleError(f"TFHUB_MODEL_LOAD_FORMAT is {said!r}", fix=f"Known load formats: {known}.")
-    return said
+        raise HandleError(f"TFHUB_MODEL_LOAD_FORMAT is {value!r}", fix=f"Known load formats: {known}.")
+    return value
 
 
 def mirrors() -> str:
-    """Where to ask instead of a URL's own host, as ``mirrors.parsed`` reads it."""
+    """Return the setting that names mirrors of hosts, in the syntax that ``http.mirrors`` parses."""
     return os.environ.get(MIRRORS, "")
 
 
 def hosts_file() -> tuple[str, bool]:
-    """The file of tokens and headers for hosts, empty where there is no home, and whether the user named it."""
-    if place := os.environ.get(HOSTS_FILE):
-        return expand_path(place), True
+    """Return the path of the file with tokens and headers for hosts, and whether the user named it.
+
+    The path is empty if the user has no home directory.
+    """
+    if path := os.environ.get(HOSTS_FILE):
+        return expand_path(path), True
     try:
         return os.path.join(
             expand_path(os.environ.get("XDG_CONFIG_HOME") or "~/.config"), "tfimm_resolver", "hosts.toml"
@@ -49,77 +52,78 @@ def hosts_file() -> tuple[str, bool]:
 
 
 def is_offline() -> bool:
-    """Whether no socket may be opened."""
-    return _is_on("TFIMM_RESOLVER_OFFLINE")
+    """Whether network access is switched off."""
+    return is_on("TFIMM_RESOLVER_OFFLINE")
 
 
 def is_quiet() -> bool:
-    """Whether no progress is shown."""
-    return _is_on("TFIMM_RESOLVER_QUIET")
+    """Whether progress display is switched off."""
+    return is_on("TFIMM_RESOLVER_QUIET")
 
 
 def is_tls_verified() -> bool:
-    """False only where ``$TFHUB_DISABLE_CERT_VALIDATION`` is ``true``, as in tensorflow_hub."""
+    """Whether TLS certificates are verified: unless ``$TFHUB_DISABLE_CERT_VALIDATION`` is ``true``, as in tensorflow_hub."""
     return os.environ.get("TFHUB_DISABLE_CERT_VALIDATION") != "true"
 
 
 def timeouts_s() -> tuple[float, float]:
-    """Seconds to wait for a connection, and for the next bytes on it."""
-    return (_number("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", 10, 1e6), _number("TFIMM_RESOLVER_READ_TIMEOUT_S", 30, 1e6))
+    """Return the connect timeout and the read timeout in seconds."""
+    return (_read_number("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", 10, 1e6), _read_number("TFIMM_RESOLVER_READ_TIMEOUT_S", 30, 1e6))
 
 
 def validate() -> None:
-    """Read every number that a fetch may need: better before it than in its middle.
+    """Check every numeric setting that a fetch may need, before it starts instead of halfway through.
 
     Raises:
-        HandleError: if one of them is none.
+        HandleError: if one is not a number in its range.
     """
-    for number in (connections, retries, timeouts_s, lock_timeout_s, unpack_limits):
-        number()
+    for read in (connections, retries, timeouts_s, lock_timeout_s, unpack_limits):
+        read()
 
 
 def connections() -> int:
-    """How many connections may bring one large archive."""
-    return _count("TFIMM_RESOLVER_CONNECTIONS", 8, 64)
+    """Return the maximum number of connections for one large archive."""
+    return _read_int("TFIMM_RESOLVER_CONNECTIONS", 8, 64)
 
 
 def retries() -> int:
-    """How often in a row a request is repeated that failed for a passing reason; 0 is allowed."""
-    return _count("TFIMM_RESOLVER_RETRIES", 5, 1000, least=0)
+    """Return how many times in a row a request is retried after transient failures; may be 0."""
+    return _read_int("TFIMM_RESOLVER_RETRIES", 5, 1000, minimum=0)
 
 
 def lock_timeout_s() -> float:
-    """Seconds for which a lock file of an unknown or foreign holder is respected without a sign of life."""
-    return _number("TFIMM_RESOLVER_LOCK_TIMEOUT_S", 600)
+    """Return for how many seconds without activity the lock of an unknown or remote process is respected."""
+    return _read_number("TFIMM_RESOLVER_LOCK_TIMEOUT_S", 600)
 
 
 def unpack_limits() -> tuple[int, int, float]:
-    """How many members and bytes an archive may unpack to, and at how many bytes for each packed one."""
+    """Return the limits for unpacking an archive: number of members, total bytes, and the compression ratio."""
     return (
-        _count("TFIMM_RESOLVER_MAX_MEMBERS", 100_000),
-        _count("TFIMM_RESOLVER_MAX_BYTES", 1 << 40),
-        _number("TFIMM_RESOLVER_MAX_RATIO", 200),
+        _read_int("TFIMM_RESOLVER_MAX_MEMBERS", 100_000),
+        _read_int("TFIMM_RESOLVER_MAX_BYTES", 1 << 40),
+        _read_number("TFIMM_RESOLVER_MAX_RATIO", 200),
     )
 
 
-def _is_on(variable: str) -> bool:
+def is_on(variable: str) -> bool:
+    """Whether a switch is on: set, and not to 0, false, no or off."""
     return os.environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
 
 
-def _count(variable: str, default: int, most: float = 1e18, least: float = 1) -> int:
-    number = _number(variable, default, most, least)
+def _read_int(variable: str, default: int, maximum: float = 1e18, minimum: float = 1) -> int:
+    number = _read_number(variable, default, maximum, minimum)
     if number != int(number):
-        raise HandleError(f"{variable} is {os.environ.get(variable)!r}", fix="It has to be a whole number.")
+        raise HandleError(f"{variable} is {os.environ.get(variable)!r}", fix="Set it to a whole number.")
     return int(number)
 
 
-def _number(variable: str, default: float, most: float = 1e18, least: float = 1e-9) -> float:
-    said = os.environ.get(variable) or default
+def _read_number(variable: str, default: float, maximum: float = 1e18, minimum: float = 1e-9) -> float:
+    value = os.environ.get(variable) or default
     try:
-        number = float(said)
+        number = float(value)
     except ValueError:
         number = -1
-    if not least <= number <= most:
-        from_ = "above 0" if 0 < least < 1 else f"from {least:g} on"
-        raise HandleError(f"{variable} is {said!r}", fix=f"It has to be a number {from_}, and not above {most:g}.")
+    if not minimum <= number <= maximum:
+        lowest = "above 0" if 0 < minimum < 1 else f"of at least {minimum:g}"
+        raise HandleError(f"{variable} is {value!r}", fix=f"Set it to a number {lowest} and at most {maximum:g}.")
     return number

@@ -1,4 +1,4 @@
-"""Which files and directories only this user, or root, can have written; and how to open what others may have put there."""
+"""Ownership checks: which files and directories other users can have written, and guarded reads of shared ones."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _HAS_OWNERS = hasattr(os, "geteuid")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-def is_ours(status: os.stat_result) -> bool:
-    """Whether this user owns it; files are created as the effective user."""
+def is_owned_by_user(status: os.stat_result) -> bool:
+    """Whether the effective user, as whom files are created, owns the file."""
     return not _HAS_OWNERS or status.st_uid == os.geteuid()
 
 
 def is_private_dir(status: os.stat_result) -> bool:
-    """Whether it is a directory, not a link to one, of this user's in which nobody else can write, not even their group."""
-    return stat.S_ISDIR(status.st_mode) and is_ours(status) and not (_HAS_OWNERS and status.st_mode & _OTHERS_WRITE)
+    """Whether it is a directory, not a link to one, that this user owns and only this user, not even a group, can write."""
+    return stat.S_ISDIR(status.st_mode) and is_owned_by_user(status) and not (_HAS_OWNERS and status.st_mode & _OTHERS_WRITE)
 
 
 def is_private_or_missing(path: str, create_mode: int | None = None) -> bool:
-    """Whether it is a private directory, or nothing; with a mode, a missing one is made if that is possible."""
+    """Whether ``path`` is a private directory or does not exist; ``create_mode`` creates a missing one if possible."""
     status = find_status(path)
     if status is None and create_mode is not None:
-        with contextlib.suppress(OSError):  # a disk that cannot be written, or another user was quicker
+        with contextlib.suppress(OSError):  # the disk is read-only, or another user was faster
             os.mkdir(path, create_mode)
         status = find_status(path)
     return status is None or is_private_dir(status)
 
 
 def is_trusted(path: str, status: os.stat_result) -> bool:
-    """Whether it is this user's or root's, no link, and no other user can write it.
+    """Whether this user or root owns the path, it is not a link, and no other user can write it.
 
-    ``status`` is that of the path, by lstat or fstat.
+    ``status`` is the path's, from lstat or fstat.
     """
     if stat.S_ISLNK(status.st_mode):
         return False
@@ -46,7 +46,7 @@ def is_trusted(path: str, status: os.stat_result) -> bool:
 
 
 def describe(path: str, status: os.stat_result) -> str:
-    """Whose it is and who can write it, for a message."""
+    """Return a message fragment that names the owner and mode of a path."""
     if stat.S_ISLNK(status.st_mode):
         return f"{path} is a symbolic link"
     try:
@@ -59,11 +59,11 @@ def describe(path: str, status: os.stat_result) -> str:
 
 
 def check_tree(tree: str, fix: str) -> None:
-    """See that a directory, and all that lies below it, is trusted, and that there are only directories and regular files.
+    """Check that a directory and everything below it is trusted, and is either a directory or a regular file.
 
     Raises:
-        CacheError: if not; it names the first one that is not.
-        OSError: if it cannot be looked through.
+        CacheError: for the first path that is not.
+        OSError: if the directory cannot be walked.
     """
     _check_entry(tree, fix)
     for folder, below, names in os.walk(tree, onerror=_raise):
@@ -72,37 +72,38 @@ def check_tree(tree: str, fix: str) -> None:
 
 
 def restrict_tree(tree: str, mode: int) -> None:
-    """Take from other users what a umask would let them do below a directory of ours; then give itself that mode.
+    """Remove other users' write permission below a directory of this user, then set the directory's own mode.
 
-    Until then it can be one that only its owner can enter. Where a mount shows all with the same modes, none is changed.
+    Setting it last lets the directory be one that only its owner can enter until then. On mounts that show the same mode
+    for every file, nothing is changed.
     """
     inside = [f"{folder}/{name}" for folder, below, names in os.walk(tree) for name in (*below, *names)]
-    for path, wanted in [*((path, os.stat(path).st_mode & 0o755) for path in inside), (tree, mode)]:
-        if stat.S_IMODE(os.stat(path).st_mode) != wanted:
-            os.chmod(path, wanted)
+    for path, new_mode in [*((path, os.stat(path).st_mode & 0o755) for path in inside), (tree, mode)]:
+        if stat.S_IMODE(os.stat(path).st_mode) != new_mode:
+            os.chmod(path, new_mode)
 
 
 class Guard:
-    """Directories, the outer one first, in which nothing is read that another user can have put there.
+    """Guards reads in directories, given outermost first, so that nothing another user can have put there is used.
 
-    A directory that was found to be ours stays so in a parent that other users cannot write, or that is sticky, like /tmp:
-    only its owner can rename it there. In any other parent it can be exchanged at each moment. So it is looked at before
-    and after each read, and where it is another one by then, the read counts for nothing. Such a parent is not refused:
-    containers mount volumes with the mode 0777 in which there is only one user. Nor can any check here protect a path that
-    was returned from being exchanged later; for that, the parent has to be sticky, or the user's own.
+    A directory found to be this user's stays so if its parent is not writable by others, or is sticky, like /tmp: there,
+    only the owner can rename it. In any other parent it can be swapped at any moment, so its identity is checked before and
+    after each read, and a read during which it changed is discarded. Such parents are accepted because containers mount
+    volumes with mode 0777 that have a single user. No check here can protect a returned path from being swapped later;
+    that takes a parent that is sticky or belongs to the user.
     """
 
-    __slots__ = ("_directories", "_fix", "_is_roots_trusted")
+    __slots__ = ("_directories", "_fix", "_trust_root_user")
 
-    def __init__(self, *directories: str, fix: str, is_roots_trusted: bool = False) -> None:
-        """``is_roots_trusted`` accepts root's directories and the user's own group, too; ``fix`` is for messages."""
-        self._directories, self._fix, self._is_roots_trusted = directories, fix, is_roots_trusted
+    def __init__(self, *directories: str, fix: str, trust_root_user: bool = False) -> None:
+        """``trust_root_user`` also accepts directories of root and of the user's own group; ``fix`` is advice in errors."""
+        self._directories, self._fix, self._trust_root_user = directories, fix, trust_root_user
 
     def check(self) -> tuple[int, int] | None:
-        """Which directory the innermost is, by device and inode; None if one of them is missing.
+        """Return device and inode of the innermost directory, or None if any of the directories is missing.
 
         Raises:
-            CacheError: if one of them is another user's, a link, or can be written by another user.
+            CacheError: if one of them is a link, belongs to another user, or can be written by one.
         """
         status = None
         for path in self._directories:
@@ -111,50 +112,58 @@ class Guard:
                 return None
             if not self._is_safe(path, status):
                 raise CacheError(
-                    f"{describe(path, status)}: what lies there may be another user's", fix=self._remedy(path, status)
+                    f"{describe(path, status)}: its contents may be another user's", fix=self._get_fix(path, status)
                 )
         return None if status is None else (status.st_dev, status.st_ino)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[bool]:
-        """While something is read there; gives whether they exist: where not, nothing may be read.
+        """Guard a read: yield whether the directories exist; if they do not, nothing may be read.
 
         Raises:
-            CacheError: as ``check`` does, before and after.
+            CacheError: as ``check`` does, before and after the read, or if a directory was swapped meanwhile.
         """
         before = self.check()
         yield before is not None
         if before is not None and self.check() != before:
-            raise CacheError(f"{self._directories[-1]} was exchanged while it was read", fix=f"Try again. {self._fix}")
+            raise CacheError(
+                f"{self._directories[-1]} was replaced by another directory while it was being read",
+                fix=f"Try again. {self._fix}",
+            )
 
-    def make(self, mode: int) -> None:
-        """Make those that are missing, with at most that mode whatever the umask; raises as ``check`` does, and OSError."""
+    def create(self, mode: int) -> None:
+        """Create the missing directories with ``mode``, less what the umask takes away.
+
+        Raises:
+            CacheError: as ``check`` does.
+            OSError: if one cannot be created.
+        """
         os.makedirs(os.path.dirname(self._directories[0]), exist_ok=True)
         for path in self._directories:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, mode)
         if self.check() is None:
-            raise FileNotFoundError(errno.ENOENT, "removed while it was made", self._directories[-1])
+            raise FileNotFoundError(errno.ENOENT, "removed while it was being created", self._directories[-1])
 
     def _is_safe(self, path: str, status: os.stat_result) -> bool:
-        if self._is_roots_trusted:
+        if self._trust_root_user:
             return stat.S_ISDIR(status.st_mode) and is_trusted(path, status)
         return is_private_dir(status)
 
-    def _remedy(self, path: str, status: os.stat_result) -> str:
-        if stat.S_ISDIR(status.st_mode) and is_ours(status):
-            return f"Look at what lies there, then chmod go-w {path}. Or: {self._fix}"
+    def _get_fix(self, path: str, status: os.stat_result) -> str:
+        if stat.S_ISDIR(status.st_mode) and is_owned_by_user(status):
+            return f"Check its contents, then run: chmod go-w {path}. Or: {self._fix}"
         return self._fix
 
 
 def _others_write(path: str, status: os.stat_result) -> bool:
-    """Whether a user other than its owner and root can write it.
+    """Whether a user other than the owner and root can write the path.
 
-    Distributions that give each user a group of their own have a umask of 002, so a group that can write may be nobody
-    else's. It counts as that only if all of this says so: the group has the user's name, it is their primary one, and
-    neither the group's list nor another account has another member. Without the first, a directory of accounts that does
-    not list its members (LDAP, as a rule) would look empty. Where an ACL exists the group's bits are its mask, and say
-    nothing of the users that it names.
+    Distributions that give each user a private group have a umask of 002, so a writable group may have only that user in
+    it. That is assumed only if the group has the user's name, is the user's primary group, and neither the group's member
+    list nor another account's primary group adds a member. Without the check of the name, a group in a directory service
+    that does not list members (LDAP, usually) would look empty. Where an ACL exists, the group bits are its mask and say
+    nothing about the users that it names.
     """
     if not status.st_mode & stat.S_IWOTH and status.st_mode & stat.S_IWGRP:
         return not _is_own_group(status.st_gid) or _has_acl(path)
@@ -167,11 +176,11 @@ def _is_own_group(gid: int) -> bool:
 
     try:
         user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
-    except KeyError:  # without an entry nothing is known of its members
+    except KeyError:  # without an entry, its members are unknown
         return False
-    is_named_so = user.pw_gid == gid and group.gr_name == user.pw_name
+    is_users_group = user.pw_gid == gid and group.gr_name == user.pw_name
     return (
-        is_named_so
+        is_users_group
         and {*group.gr_mem} <= {user.pw_name}
         and not any(other.pw_gid == gid and other.pw_uid != user.pw_uid for other in pwd.getpwall())
     )
@@ -189,9 +198,9 @@ def _has_acl(path: str) -> bool:
 def _check_entry(path: str, fix: str) -> None:
     status = os.lstat(path)
     if not is_trusted(path, status):
-        raise CacheError(f"{describe(path, status)}: nothing is run from there", fix=fix)
+        raise CacheError(f"{describe(path, status)}: code from it is not run", fix=fix)
     if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
-        raise CacheError(f"{path} is neither a file nor a directory: nothing is run from there", fix=fix)
+        raise CacheError(f"{path} is neither a file nor a directory: code from it is not run", fix=fix)
 
 
 def _raise(error: OSError) -> None:

@@ -1,4 +1,4 @@
-"""Paths as users write them, and whom a directory belongs to."""
+"""Paths as users write them: expansion, and object store URLs."""
 
 from __future__ import annotations
 
@@ -7,36 +7,41 @@ import os
 from tfimm_resolver.errors import CacheError, HandleError
 
 
-def is_bucket(place: str) -> bool:
-    """Whether a root is one of an object store."""
-    return "://" in place
+def is_bucket(path: str) -> bool:
+    """Whether a root is a URL in an object store."""
+    return "://" in path
 
 
-def expand_path(place: str) -> str:
-    """``~`` and ``$VAR`` expanded and made absolute; an object store's URL as it is, ``file://`` as its path.
+def expand_path(path: str) -> str:
+    """Return a path with ``~`` and ``$VAR`` expanded, made absolute; ``file://`` as its path, other URLs unchanged.
 
     Raises:
-        HandleError: if it holds a NUL.
-        CacheError: if it begins with ``~`` and there is no home directory.
+        HandleError: if it contains a NUL character.
+        CacheError: if it begins with ``~`` and the user has no home directory, if it is relative and the working directory
+            was removed, or if it is an object store URL with credentials or without a bucket.
     """
-    if "\0" in place:
-        raise HandleError(f"the path {place!r} holds a NUL")
-    place = os.path.expandvars(place)
-    if place.startswith("file://"):
+    if "\0" in path:
+        raise HandleError(f"the path {path!r} contains a NUL character")
+    path = os.path.expandvars(path)
+    if path.startswith("file://"):
         from urllib.parse import unquote, urlsplit
 
-        place = unquote(urlsplit(place).path)
-    elif "://" in place:
-        scheme, _, rest = place.partition("://")
+        path = unquote(urlsplit(path).path)
+    elif "://" in path:
+        scheme, _, rest = path.partition("://")
         bucket = rest.partition("/")[0]
         if "@" in bucket or not bucket:
-            shown = f"{scheme}://{bucket.rpartition('@')[2]}"
-            raise CacheError(f"{shown} is no place for a cache: it has to be {scheme}://BUCKET/PATH, without credentials")
-        return place.rstrip("/")
-    home = os.path.expanduser(place)
-    if home.startswith("~") and place[1:2] in ("", "/"):
-        raise CacheError(f"there is no home directory for {place}", fix="Set HOME, TFHUB_CACHE_DIR or TFIMM_HOME.")
+            redacted = f"{scheme}://{bucket.rpartition('@')[2]}"
+            raise CacheError(f"{redacted} is not a cache location: it has to be {scheme}://BUCKET/PATH, without credentials")
+        return path.rstrip("/")
+    home = os.path.expanduser(path)
+    if home.startswith("~") and path[1:2] in ("", "/"):
+        raise CacheError(
+            f"cannot expand {path}: this user has no home directory", fix="Set HOME, TFHUB_CACHE_DIR or TFIMM_HOME."
+        )
     try:
         return os.path.abspath(home)
     except FileNotFoundError as error:
-        raise CacheError(f"{place} is relative, and the working directory is gone", fix="Give an absolute path.") from error
+        raise CacheError(
+            f"{path} is a relative path, and the working directory was removed", fix="Give an absolute path."
+        ) from error

@@ -1,4 +1,4 @@
-"""A handle becomes a plan: one file a kind of source. The public names are what a source in another package needs."""
+"""Turns a handle into a plan: one module per kind of source. The public names are what a source in another package needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Object stores: a ``gs://`` directory stays where it is, TensorFlow reads it there; all else is fetched."""
+"""Object stores: a ``gs://`` directory is used in place, since TensorFlow reads it there; all else is fetched."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SCHEMES = ("gs", "s3")
 
 
 def plan(handle: Handle) -> InPlace | Fetch:
-    """What is done with a ``gs://`` or ``s3://`` handle."""
+    """Return the plan for a ``gs://`` or ``s3://`` handle."""
     if handle.scheme == "gs" and not handle.is_archive:
-        return InPlace(handle.scheme + handle.text[len(handle.scheme) :])  # TensorFlow knows no GS://
+        return InPlace(handle.scheme + handle.text[len(handle.scheme) :])  # TensorFlow does not accept GS://
     if handle.query or "@" in handle.host:
         raise HandleError(f"{handle} has more than a bucket and a path", fix=f"Write {handle.scheme}://BUCKET/PATH.")
-    place = f"{handle.scheme}://{handle.host}{handle.path}"
+    url = f"{handle.scheme}://{handle.host}{handle.path}"
     if not handle.is_archive and handle.sha256 is not None:
         raise HandleError(f"{handle} is a directory: only an archive can be pinned by sha256")
 
@@ -32,29 +32,29 @@ def plan(handle: Handle) -> InPlace | Fetch:
         from tfimm_resolver.http import mirrors
 
         if handle.scheme == "gs":
-            return _fill_from_google(handle, place, into, fetcher)
+            return _fill_from_google(handle, url, into, fetcher)
         mirrors.require_direct(str(handle))
         if not handle.is_archive:
-            fetcher.objects(place, into)
+            fetcher.objects(url, into)
         else:
-            fetcher.object_archive(place, into)
+            fetcher.object_archive(url, into)
 
     return Fetch(handle.key, fill)
 
 
-def _fill_from_google(handle: Handle, place: str, into: Path, fetcher: Fetcher) -> None:
-    """As everybody may read it, over several connections and to be gone on with; else with credentials."""
-    # The variable by which Google's own clients are pointed elsewhere.
+def _fill_from_google(handle: Handle, url: str, into: Path, fetcher: Fetcher) -> None:
+    """Download without credentials over HTTP, in parallel and resumable; if that is denied, as an object with credentials."""
+    # The variable that redirects Google's own clients.
     base = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
     base = base if "://" in base else f"http://{base}"
     try:
         fetcher.archive(f"{base.rstrip('/')}/{handle.host}{quote(handle.path)}", into)
-    except (AccessError, NotFoundError) as error:  # of a private bucket it is not even said what is there
+    except (AccessError, NotFoundError) as error:  # a private bucket may answer 404 for an object that exists
         from tfimm_resolver.http import mirrors
         from tfimm_resolver.object_store import credentials
 
-        if not mirrors.is_only_direct():  # it may be a mirror that refuses, and it need not be asked past that
+        if not mirrors.is_only_direct():  # a mirror may have denied access; it must not be bypassed
             raise
         if not credentials.has_credentials("gs"):
             raise type(error)(error.text, fix=credentials.CREDENTIALS_FIX["gs"], status=error.status) from error
-        fetcher.object_archive(place, into)
+        fetcher.object_archive(url, into)

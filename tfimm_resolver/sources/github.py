@@ -1,4 +1,4 @@
-"""Repositories on GitHub, or a host like it: ``github://[host/]owner/repo[:ref]`` is the directory of one."""
+"""Repositories on GitHub or a host like it: ``github://[host/]owner/repo[:ref]`` is the tree of one commit."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ GITHUB = "https://github.com"
 
 URL, _TOKEN = "TFIMM_GITHUB_URL", "GITHUB_TOKEN"
 
-# Compiled where it is used: 2 ms that the import of the package need not cost.
+# Compiled where it is used: 2 ms that the import of the package does not pay.
 _TEXT = (
     r"(?a:(?:(?P<host>localhost(?::\d+)?|[\w-]+(?:\.[\w-]+)+(?::\d+)?|[\w-]+:\d+)(?P<below>(?:/[\w.-]+)*?)/)?"
     r"(?P<owner>[\w-][\w.-]*)/(?P<repo>[\w.-]+?)(?::(?P<ref>[^:]+))?)"
 )
 _FIX = "Write OWNER/REPO, OWNER/REPO:REF or HOST/OWNER/REPO:REF; REF is a branch, a tag, or the commit at the tip of one."
-_ACCESS_FIX = "Check the spelling of OWNER/REPO and the host; a private repository wants GITHUB_TOKEN."
+_ACCESS_FIX = "Check the spelling of OWNER/REPO and the host; a private repository needs GITHUB_TOKEN."
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository, and what is wanted of it.
+    """A repository and the ref that a handle asks for.
 
     Attributes:
-        base: the URL below which owners stand.
-        ref: as it was written; empty for the default branch.
+        base: the host's URL, to which ``/owner/repo`` is appended.
+        ref: as written in the handle; empty for the default branch.
     """
 
     base: str
@@ -61,50 +61,52 @@ class Repository:
 
     @classmethod
     def parse(cls, text: str) -> Repository:
-        """Read ``[host/]owner/repo[:ref]``.
+        """Parse ``[host/]owner/repo[:ref]``.
 
         Raises:
-            HandleError: if it is of another form.
+            HandleError: if the text has another form.
         """
         from tfimm_resolver.handles.git import is_ref
 
         found = re.fullmatch(_TEXT, text) if isinstance(text, str) else None
         ref = (found and found["ref"]) or ""
         if found is None or found["repo"].removesuffix(".git") in ("", ".", "..") or (ref and not is_ref(ref)):
-            raise HandleError(f"{re.sub('[^/]*@', '', str(text))[:200]!r} names no repository", fix=_FIX)
-        base = _configured()
-        host = f"{found['host'].lower()}{found['below']}" if found["host"] else _host(base)
-        return cls(base if host == _host(base) else f"https://{host}", found["owner"], found["repo"].removesuffix(".git"), ref)
+            raise HandleError(f"{re.sub('[^/]*@', '', str(text))[:200]!r} does not name a repository", fix=_FIX)
+        base = _get_base_url()
+        default = _strip_scheme(base)
+        host = f"{found['host'].lower()}{found['below']}" if found["host"] else default
+        name = found["repo"].removesuffix(".git")
+        return cls(base if host == default else f"https://{host}", found["owner"], name, ref)
 
     @property
-    def name(self) -> str:
-        """Host, owner and repository: what one trusts, or does not."""
-        return f"{_host(self.base)}/{self.owner}/{self.repo}"
+    def full_name(self) -> str:
+        """Host, owner and repository: the unit of trust."""
+        return f"{_strip_scheme(self.base)}/{self.owner}/{self.repo}"
 
     @property
-    def identity(self) -> str:
-        """All that tells it from any other, as a handle."""
-        return f"github://{self.name}" + (f":{self.ref}" if self.ref else "")
+    def handle(self) -> str:
+        """The canonical handle."""
+        return f"github://{self.full_name}" + (f":{self.ref}" if self.ref else "")
 
     @property
-    def place(self) -> str:
-        """The URL where people see it."""
+    def url(self) -> str:
+        """The URL of the repository's page."""
         return f"{self.base}/{self.owner}/{self.repo}"
 
 
-def _host(base: str) -> str:
+def _strip_scheme(base: str) -> str:
     return base.partition("://")[2]
 
 
-def _configured() -> str:
-    """The base of all repositories for which no other host is said."""
+def _get_base_url() -> str:
+    """Return the URL of the host for handles that name none."""
     from tfimm_resolver.http import credentials
 
     return credentials.base_url_from_env(URL, GITHUB)
 
 
 def plan(handle: Handle) -> Fetch:
-    """What is done with a ``github://`` handle."""
+    """Return the plan for a ``github://`` handle."""
     if handle.query:
         raise HandleError(f"{handle} has a query", fix=_FIX)
     repository = Repository.parse(handle.host + handle.path)
@@ -112,108 +114,108 @@ def plan(handle: Handle) -> Fetch:
     def fill(into: Path, fetcher: Fetcher) -> None:
         fetch_commit(repository, find_tip(repository, fetcher), into, fetcher)
 
-    return Fetch(repository.identity, fill)
+    return Fetch(repository.handle, fill)
 
 
 def find_tip(repository: Repository, fetcher: Fetcher) -> Tip:
-    """The branch or tag that is wanted, and its commit: one request by git's own protocol, which nobody counts.
+    """Return the requested branch or tag and its commit: one request by git's own protocol, which has no rate limit.
 
     Raises:
         UnknownRefError: if there is no such branch or tag.
-        FetchError: if the host does not say.
+        FetchError: if the host does not answer with its refs.
     """
     from tfimm_resolver.sources.github_refs import Refs
 
-    def ask(authorization: str) -> Tip:
-        page = fetcher.page(f"{repository.place}.git/info/refs?service=git-upload-pack", authorization=authorization)
-        return Refs.parse(page, repository.place).tip(repository.ref, repository.place)
+    def read_refs(authorization: str) -> Tip:
+        data = fetcher.get_bytes(f"{repository.url}.git/info/refs?service=git-upload-pack", authorization=authorization)
+        return Refs.parse(data, repository.url).find_tip(repository.ref, repository.url)
 
     try:
-        return _with_token_fallback(ask, repository)
+        return _with_token_fallback(read_refs, repository)
     except (UnknownRefError, OfflineError):
         raise
     except FetchError as error:
-        tip = _tip_by_api(repository, fetcher)
+        tip = _find_tip_by_api(repository, fetcher)
         if tip is not None:
             return tip
         fix = _ACCESS_FIX if isinstance(error, (AccessError, NotFoundError)) else None
-        raise error.retold(error.text, fix) from error.__cause__
+        raise error.with_message(error.text, fix) from error.__cause__
 
 
 def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher) -> None:
-    """Bring the files of a commit into the empty directory ``into``; raises as ``Fetcher.archive`` does.
+    """Download the files of a commit into the empty directory ``into``; raises as ``Fetcher.archive`` does.
 
-    A tip without a commit stands for whatever the host gives for the ref: then the archive says which commit it is.
+    A tip without a commit stands for whatever the host returns for the ref; the archive then names the commit.
     """
     from tfimm_resolver.archives.unpacking import ArchiveLayout
     from tfimm_resolver.handles.git import COMMIT
 
-    came = ""
+    received = ""
 
-    def heed(comment: str) -> None:
-        nonlocal came
-        came = comment if COMMIT.fullmatch(comment) else ""
-        if came and tip.commit not in ("", came):
-            raise IntegrityError(f"{repository.identity} came as another commit:\n  came  {came}\n  asked {tip.commit}")
+    def check_comment(comment: str) -> None:
+        nonlocal received
+        received = comment if COMMIT.fullmatch(comment) else ""
+        if received and tip.commit not in ("", received):
+            text = f"{repository.handle} arrived as another commit:\n  received   {received}\n  requested  {tip.commit}"
+            raise IntegrityError(text)
 
-    wanted = quote(tip.commit or repository.ref or "HEAD")
+    ref, layout = quote(tip.commit or repository.ref or "HEAD"), ArchiveLayout(strip_top_level=True, on_comment=check_comment)
 
-    def ask(authorization: str) -> None:
-        url = f"{repository.place}/zipball/{wanted}"
-        fetcher.archive(url, into, form=ArchiveLayout(is_wrapped=True, heed=heed), authorization=authorization)
+    def download(authorization: str) -> None:
+        fetcher.archive(f"{repository.url}/zipball/{ref}", into, layout=layout, authorization=authorization)
 
-    _with_token_fallback(ask, repository)
-    if not came:
-        raise ArchiveError(f"{repository.identity}: what {repository.place} gave is no zip that says of which commit it is")
-    fetcher.origin = replace(fetcher.origin, ref=tip.ref, commit=came)
+    _with_token_fallback(download, repository)
+    if not received:
+        raise ArchiveError(f"{repository.handle}: {repository.url} did not return a zip that names its commit")
+    fetcher.origin = replace(fetcher.origin, ref=tip.ref, commit=received)
 
 
-def _with_token_fallback(ask: Callable[[str], _Answer], repository: Repository) -> _Answer:
-    """The answer to who has the token; where that one is refused, to anybody."""
-    authorization = _authorization(repository)
+def _with_token_fallback(call: Callable[[str], _Result], repository: Repository) -> _Result:
+    """Call with the token's Authorization header; if the host rejects that, without it: the repository may be public."""
+    authorization = _make_authorization(repository)
     try:
-        return ask(authorization)
-    except AccessError as refused:
+        return call(authorization)
+    except AccessError as rejected:
         if not authorization:
             raise
         try:
-            return ask("")
+            return call("")
         except FetchError as error:
-            raise error.retold(f"{error.text}\n  and with {_TOKEN}: {refused.text}") from refused
+            raise error.with_message(f"{error.text}\n  and with {_TOKEN}: {rejected.text}") from rejected
 
 
-def _authorization(repository: Repository) -> str:
-    """What the token makes of the header, for the configured host and no other one; else empty."""
+def _make_authorization(repository: Repository) -> str:
+    """Return the Authorization header with the token; empty without one, and for any host but the configured one."""
     token = os.environ.get(_TOKEN, "").strip()
-    if not token or repository.base != _configured():
+    if not token or repository.base != _get_base_url():
         return ""
     from tfimm_resolver.http.credentials import Credentials
 
     return Credentials.basic(_TOKEN, "x-access-token", token).authorization
 
 
-def _tip_by_api(repository: Repository, fetcher: Fetcher) -> Tip | None:
-    """The same by GitHub's REST API (https://docs.github.com/rest/git), for those with a token: others may ask it rarely."""
+def _find_tip_by_api(repository: Repository, fetcher: Fetcher) -> Tip | None:
+    """Find the tip by GitHub's REST API (https://docs.github.com/rest/git), with a token only: the limit is low without."""
     from tfimm_resolver.sources.github_refs import Refs
 
     api = "https://api.github.com" if repository.base == GITHUB else f"{repository.base}/api/v3"
-    authorization = _authorization(repository)
+    authorization = _make_authorization(repository)
     if not authorization:
         return None
 
-    def facts(path: str) -> Any:
-        place = f"{api}/repos/{repository.owner}/{repository.repo}{path}"
-        return json.loads(fetcher.page(place, authorization=authorization))
+    def get_json(path: str) -> Any:
+        url = f"{api}/repos/{repository.owner}/{repository.repo}{path}"
+        return json.loads(fetcher.get_bytes(url, authorization=authorization))
 
     try:
-        default = "" if repository.ref else f"refs/heads/{facts('')['default_branch']}"
-        wanted = (repository.ref or default).removeprefix("refs/heads/").removeprefix("refs/tags/")
+        default = "" if repository.ref else f"refs/heads/{get_json('')['default_branch']}"
+        requested = (repository.ref or default).removeprefix("refs/heads/").removeprefix("refs/tags/")
         commits = {}
         for kind in ("heads", "tags"):
-            for found in facts(f"/git/matching-refs/{kind}/{quote(wanted)}"):
+            for found in get_json(f"/git/matching-refs/{kind}/{quote(requested)}"):
                 target = found["object"]
-                is_tag = target["type"] == "tag" and found["ref"] == f"refs/{kind}/{wanted}"
-                commits[found["ref"]] = facts(f"/git/tags/{target['sha']}")["object"]["sha"] if is_tag else target["sha"]
-    except (FetchError, ValueError, LookupError, TypeError):  # what git's own protocol said is told
+                is_tag = target["type"] == "tag" and found["ref"] == f"refs/{kind}/{requested}"
+                commits[found["ref"]] = get_json(f"/git/tags/{target['sha']}")["object"]["sha"] if is_tag else target["sha"]
+    except (FetchError, ValueError, LookupError, TypeError):  # the error of git's own protocol is reported instead
         return None
-    return Refs(commits, default).tip(repository.ref, repository.place)
+    return Refs(commits, default).find_tip(repository.ref, repository.url)

@@ -1,4 +1,4 @@
-"""Branches and tags of a repository: read from git's advertisement, and one of them chosen by what a person wrote."""
+"""Branches and tags of a repository: parses git's ref advertisement, and finds the ref that a handle names."""
 
 from __future__ import annotations
 
@@ -15,116 +15,116 @@ log = logging.getLogger("tfimm_resolver")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _SYMREF = "symref=HEAD:"
-_SHOWN = 10
+_MAX_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """A commit, and the branch or tag at whose tip it stands, in full: ``refs/heads/main``; empty where nobody looked."""
+    """A commit, and the full name (``refs/heads/main``) of the branch or tag at whose tip it is; empty if not looked up."""
 
     ref: str
     commit: str
 
     @property
     def name(self) -> str:
-        """The branch or tag as people write it."""
+        """The short name of the branch or tag."""
         return self.ref.removeprefix(_HEADS).removeprefix(_TAGS)
 
 
 @dataclass(frozen=True, slots=True)
 class Refs:
-    """The commit of every branch and tag, by its full name, and the default branch's name; empty where there is none.
+    """The commit of every branch and tag by its full name, and the default branch's full name, empty if there is none.
 
-    What else a host advertises, such as ``refs/pull/1/head``, is not among them: anybody can put a commit there.
+    Other advertised refs, such as ``refs/pull/1/head``, are left out: anyone can put a commit there.
     """
 
     commits: Mapping[str, str]
     default: str = ""
 
     @classmethod
-    def parse(cls, data: bytes, place: str) -> Refs:
-        """Read the advertisement of git's smart HTTP protocol (https://git-scm.com/docs/http-protocol).
+    def parse(cls, data: bytes, url: str) -> Refs:
+        """Parse the ref advertisement of git's smart HTTP protocol (https://git-scm.com/docs/http-protocol).
 
         Raises:
-            FetchError: if it is none.
+            FetchError: if the data is not one.
         """
         commits: dict[str, str] = {}
-        default, lines = "", _lines(data, place)
+        default, lines = "", _parse_pkt_lines(data, url)
         if next(lines, "") != "# service=git-upload-pack":
-            raise _no_advertisement(place, "it does not begin as one")
+            raise _make_parse_error(url, "it does not begin as one")
         for line in lines:
-            told, _, abilities = line.partition("\0")
-            commit, _, ref = told.partition(" ")
-            for ability in abilities.split():
-                default = ability.removeprefix(_SYMREF) if ability.startswith(_SYMREF + _HEADS) else default
+            entry, _, capabilities = line.partition("\0")
+            commit, _, ref = entry.partition(" ")
+            for capability in capabilities.split():
+                default = capability.removeprefix(_SYMREF) if capability.startswith(_SYMREF + _HEADS) else default
             if not COMMIT.fullmatch(commit):
-                raise _no_advertisement(place, f"it holds the line {line[:80]!r}")
+                raise _make_parse_error(url, f"it holds the line {line[:80]!r}")
             if ref.startswith((_HEADS, _TAGS)):
-                commits[ref.removesuffix("^{}")] = commit  # of an annotated tag the commit comes after the tag itself
+                commits[ref.removesuffix("^{}")] = commit  # an annotated tag is followed by its commit
         return cls(commits, default)
 
-    def tip(self, ref: str, place: str) -> Tip:
-        """What is meant: the default branch by an empty text, else a branch, a tag, or the commit of one.
+    def find_tip(self, ref: str, url: str) -> Tip:
+        """Return the tip of the default branch for an empty ``ref``, else of the branch, the tag or the commit that it names.
 
         Raises:
-            UnknownRefError: if it is the tip of none, or of several.
+            UnknownRefError: if nothing matches, or an abbreviated commit is ambiguous.
         """
         if not ref:
-            return self._default_tip(place)
+            return self._default_tip(url)
         if COMMIT.fullmatch(ref):
             found = [Tip(name, commit) for name, commit in self.commits.items() if commit == ref]
         else:
             found = [Tip(name, self.commits[name]) for name in (ref, _HEADS + ref, _TAGS + ref) if name in self.commits]
             if len(found) > 1:
-                log.warning("%s has several refs %s: %s is taken", place, ref, found[0].ref)
+                log.warning("%s has several refs named %s: using %s", url, ref, found[0].ref)
         if not found and _SHORT_COMMIT.fullmatch(ref):
             found = [Tip(name, commit) for name, commit in self.commits.items() if commit.startswith(ref)]
             if len({tip.commit for tip in found}) > 1:
-                several = ", ".join(f"{tip.commit} ({tip.name})" for tip in found[:_SHOWN])
-                raise UnknownRefError(f"{ref} may mean several commits of {place}: {several}", fix="Write more digits.")
+                several = ", ".join(f"{tip.commit} ({tip.name})" for tip in found[:_MAX_NAMES])
+                raise UnknownRefError(f"{ref} is ambiguous in {url}: {several}", fix="Give more digits of the commit.")
         if not found:
-            raise self._unknown(ref, place)
+            raise self._make_unknown_error(ref, url)
         return found[0]
 
-    def _default_tip(self, place: str) -> Tip:
+    def _default_tip(self, url: str) -> Tip:
         if self.default not in self.commits:
-            known = self._shown()
+            known = self._format_names()
             fix = f"Name one: {known}." if known else ""
-            raise UnknownRefError(f"{place} has no default branch" if known else f"{place} is empty", fix=fix)
+            raise UnknownRefError(f"{url} has no default branch" if known else f"{url} is empty", fix=fix)
         return Tip(self.default, self.commits[self.default])
 
-    def _unknown(self, ref: str, place: str) -> UnknownRefError:
-        # torch.hub's words, which its users look for.
+    def _make_unknown_error(self, ref: str, url: str) -> UnknownRefError:
+        # torch.hub's wording, which its users search for.
         return UnknownRefError(
-            f"Cannot find {ref} in {place}. If it's a commit from a forked repo, please call hub.load() with forked repo "
-            f"directly.\n  it has: {self._shown() or 'nothing'}",
-            fix="Name a branch, a tag or the commit at the tip of one; skip_validation=True takes what is given for it.",
+            f"Cannot find {ref} in {url}. If it's a commit from a forked repo, please call hub.load() with forked repo "
+            f"directly.\n  it has: {self._format_names() or 'nothing'}",
+            fix="Name a branch, a tag or the commit at the tip of one; skip_validation=True accepts what the host returns.",
         )
 
-    def _shown(self) -> str:
+    def _format_names(self) -> str:
         names = sorted({Tip(ref, "").name for ref in self.commits})
-        return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        return ", ".join(names[:_MAX_NAMES]) + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")
 
 
-def _lines(data: bytes, place: str) -> Iterator[str]:
-    """The pkt-lines, without those that only part sections (https://git-scm.com/docs/protocol-common)."""
+def _parse_pkt_lines(data: bytes, url: str) -> Iterator[str]:
+    """Yield the pkt-lines, without those that only separate sections (https://git-scm.com/docs/protocol-common)."""
     start = 0
     while start < len(data):
         try:
             length = int(data[start : start + 4], 16)
         except ValueError as error:
-            raise _no_advertisement(place, f"it begins with {data[start : start + 60]!r}" if not start else "") from error
+            raise _make_parse_error(url, f"it begins with {data[start : start + 60]!r}" if not start else "") from error
         if 0 < length < 4 or start + max(length, 4) > len(data):
-            raise _no_advertisement(place, "it is cut short")
+            raise _make_parse_error(url, "it is cut short")
         if length > 4:
             yield data[start + 4 : start + length].decode("utf-8", "replace").removesuffix("\n")
         start += max(length, 4)
     if not data.endswith(b"0000"):
-        raise _no_advertisement(place, "it is cut short")
+        raise _make_parse_error(url, "it is cut short")
 
 
-def _no_advertisement(place: str, reason: str) -> FetchError:
+def _make_parse_error(url: str, reason: str) -> FetchError:
     return FetchError(
-        f"{place} does not list its refs as git does: {reason or 'it is damaged'}",
+        f"{url} does not list its refs as git does: {reason or 'it is damaged'}",
         fix="Check that a git repository is served there by its smart HTTP protocol.",
     )

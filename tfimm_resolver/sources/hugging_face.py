@@ -1,4 +1,4 @@
-"""Hugging Face: a folder of a repository at one commit, by huggingface_hub; which commit a branch is at is asked each time."""
+"""Hugging Face: a folder of a repository at one commit, by huggingface_hub; a branch is looked up at each call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEMES = ("hf", "http", "https")
 
 
 def plan(handle: Handle) -> Fetch | MutableRef | None:
-    """What is done with a model on Hugging Face."""
+    """Return the plan for a model on Hugging Face; None for other handles."""
     if handle.scheme != "hf" and handle.host not in HUGGING_FACE_HOSTS:
         return None
     from tfimm_resolver.handles.hugging_face import HuggingFaceModel
@@ -29,21 +29,21 @@ def plan(handle: Handle) -> Fetch | MutableRef | None:
         return None
     if handle.sha256 is not None:
         raise HandleError(
-            f"{handle} is no archive, and only an archive can be pinned by sha256",
-            fix=f"A commit pins all its files: write {model.at('COMMIT').key}.",
+            f"{handle} is not an archive, and only an archive can be pinned by sha256",
+            fix=f"A commit pins all its files: write {model.with_revision('COMMIT').key}.",
         )
-    return Fetch(model.key, partial(_fill, model)) if model.is_fixed else MutableRef(partial(_now, model))
+    return Fetch(model.key, partial(_download, model)) if model.is_immutable else MutableRef(partial(_look_up, model))
 
 
-def _now(model: HuggingFaceModel, fetcher: Fetcher) -> str:
+def _look_up(model: HuggingFaceModel, fetcher: Fetcher) -> str:
     from tfimm_resolver.sources.hugging_face_repository import Repository
 
-    return model.at(Repository(model).commit()).key
+    return model.with_revision(Repository(model).look_up_commit()).key
 
 
-def _fill(model: HuggingFaceModel, into: Path, fetcher: Fetcher) -> None:
+def _download(model: HuggingFaceModel, into: Path, fetcher: Fetcher) -> None:
     from tfimm_resolver.sources.hugging_face_repository import Repository
 
     repository = Repository(model)
-    fetcher.files = repository.bring(into, fetcher.parts)
+    fetcher.files = repository.download(into, fetcher.parts)
     fetcher.origin = repository.origin

@@ -1,4 +1,4 @@
-"""The seam to huggingface_hub: imported where it is used, and its errors in the words of this package."""
+"""Imports huggingface_hub on first use, and translates its errors into this package's."""
 
 from __future__ import annotations
 
@@ -28,54 +28,54 @@ ENDPOINT_FIX = "Check HF_ENDPOINT if it is set, and whether a proxy puts pages o
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _TRUE = ("1", "ON", "YES", "TRUE")
-_PASSING = (408, 425, 429)
+_RETRYABLE_STATUS = (408, 425, 429)
 _REASON_CHARACTERS = 300
 _QUERY = re.compile(r"\?[^\s'\"]+")
 
 
-def import_huggingface_hub(asked: str) -> Any:
-    """huggingface_hub, imported now and not before; ``asked`` is the handle, for messages.
+def import_huggingface_hub(handle: str) -> Any:
+    """Import huggingface_hub and return it; ``handle`` is for messages.
 
     Raises:
-        OfflineError: if no socket may be opened.
-        FetchError: if it is not installed.
+        OfflineError: if a variable says to stay offline.
+        FetchError: if huggingface_hub is not installed.
     """
     variables = [variable for variable in _OFFLINE if os.environ.get(variable, "").upper() in _TRUE]
     if settings.is_offline() or variables:
         raise OfflineError(
-            f"{asked} cannot be asked for: {variables[0] if variables else 'TFIMM_RESOLVER_OFFLINE'} is set",
-            fix="Unset it, or bring a copy and say where it is: set_model_cache(handle, path).",
+            f"{handle} cannot be fetched: {variables[0] if variables else 'TFIMM_RESOLVER_OFFLINE'} is set",
+            fix="Unset it, or register a local copy: set_model_cache(handle, path).",
         )
-    mirrors.require_direct(asked)
+    mirrors.require_direct(handle)
     try:
         import huggingface_hub
     except ImportError as error:
-        raise FetchError(f"{asked} needs huggingface_hub: {error}", fix="pip install 'tfimm_resolver[hf]'") from error
+        raise FetchError(f"{handle} needs huggingface_hub: {error}", fix="pip install 'tfimm_resolver[hf]'") from error
     return huggingface_hub
 
 
 @contextlib.contextmanager
 def map_hf_errors(model: HuggingFaceModel) -> Iterator[None]:
-    """The one place where what huggingface_hub raises, and what its HTTP library does, becomes ours."""
+    """Translate the errors of huggingface_hub and of its HTTP library into ours; nothing else does."""
     try:
         yield
     except ResolverError:
         raise
     except Exception as error:
         found = error
-        while isinstance(found.__cause__, Exception) and _kinds(found) & {"LocalEntryNotFoundError"}:
-            found = found.__cause__  # which says what kept it from asking
-        # A signed address, in its own text or in that of a cause, is a secret.
-        raise _translation(found, model) from (None if _QUERY.search(_texts(error)) else error)
+        while isinstance(found.__cause__, Exception) and _get_class_names(found) & {"LocalEntryNotFoundError"}:
+            found = found.__cause__  # the network error behind it
+        # A signed URL, in the error's own text or in that of a cause, is a secret.
+        raise _translate_error(found, model) from (None if _QUERY.search(_collect_texts(error)) else error)
 
 
-def _translation(error: Exception, model: HuggingFaceModel) -> ResolverError:
-    kinds, response = _kinds(error), getattr(error, "response", None)
+def _translate_error(error: Exception, model: HuggingFaceModel) -> ResolverError:
+    kinds, response = _get_class_names(error), getattr(error, "response", None)
     status: int | None = getattr(response, "status_code", None)
     if "OfflineModeIsEnabled" in kinds:
-        return OfflineError(f"{model.key} cannot be asked for: huggingface_hub is offline", fix="Unset HF_HUB_OFFLINE.")
+        return OfflineError(f"{model.key} cannot be fetched: huggingface_hub is offline", fix="Unset HF_HUB_OFFLINE.")
     if status is not None:
-        return _refusal(error, kinds, status, model)
+        return _translate_status(error, kinds, status, model)
     reason = _QUERY.sub("?…", " ".join(str(error).split()))[:_REASON_CHARACTERS] or type(error).__name__
     if kinds & {"TimeoutException", "TimeoutError"} or isinstance(error, concurrent.futures.TimeoutError):
         return TransferTimeoutError(
@@ -85,48 +85,48 @@ def _translation(error: Exception, model: HuggingFaceModel) -> ResolverError:
         )
     if kinds & {"ConnectError", "ProxyError", "UnsupportedProtocol", "ConnectionError"}:
         fix = "Check the network, the proxy, and HF_ENDPOINT if it is set."
-        return OfflineError(f"{model.key}: Hugging Face is out of reach: {reason}", fix=fix, is_passing=True)
+        return OfflineError(f"{model.key}: Hugging Face cannot be reached: {reason}", fix=fix, is_passing=True)
     if isinstance(error, OSError) and error.errno is not None:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fix = "Free some space there, or set TFHUB_CACHE_DIR to another disk." if is_full else ""
         return CacheError(f"{model.key} cannot be written: {error.strerror}: {error.filename or 'its files'}", fix=fix)
     if kinds & {"TransportError", "OSError"}:
-        return FetchError(f"{model.key} broke off: {reason}", fix="Try again.", is_passing=True)
+        return FetchError(f"{model.key}: the connection broke off: {reason}", fix="Try again.", is_passing=True)
     return FetchError(
-        f"{model.key}: what came is no answer of Hugging Face: {type(error).__name__}: {reason}",
+        f"{model.key}: the response is not Hugging Face's: {type(error).__name__}: {reason}",
         fix=ENDPOINT_FIX,
     )
 
 
-def _refusal(error: Exception, kinds: set[str], status: int, model: HuggingFaceModel) -> FetchError:
-    """What an answer means that is not the one hoped for."""
+def _translate_status(error: Exception, kinds: set[str], status: int, model: HuggingFaceModel) -> FetchError:
+    """Return the error for a response with an error status."""
     page = f"{(os.environ.get('HF_ENDPOINT') or 'https://huggingface.co').rstrip('/')}/{model.repository}"
-    said = " ".join(str(getattr(error, "server_message", None) or "").split())[:_REASON_CHARACTERS]
-    answered = f"{model.key}: answered {status}" + (f": {_QUERY.sub('?…', said)!r}" if said else "")
-    asked = f"\n  asked {_token_description()}"
-    token = "Make a token at https://huggingface.co/settings/tokens, and set HF_TOKEN, or run: hf auth login."
+    message = " ".join(str(getattr(error, "server_message", None) or "").split())[:_REASON_CHARACTERS]
+    answered = f"{model.key}: answered {status}" + (f": {_QUERY.sub('?…', message)!r}" if message else "")
+    used = f"\n  requested {_describe_token()}"
+    token = "Create a token at https://huggingface.co/settings/tokens, and set HF_TOKEN, or run: hf auth login."
     if "GatedRepoError" in kinds:
         fix = f"Open {page}, log in, and ask for access. {token}"
-        return AccessError(f"{answered}\n  the repository is gated{asked}", fix=fix, status=status)
+        return AccessError(f"{answered}\n  the repository is gated{used}", fix=fix, status=status)
     if "RevisionNotFoundError" in kinds:
         text = f"{answered}\n  the repository has no revision {model.revision or 'main'!r}"
-        return NotFoundError(text, fix=f"{page}/branches shows what there is.", status=status)
+        return NotFoundError(text, fix=f"{page}/branches lists its revisions.", status=status)
     if kinds & {"EntryNotFoundError", "RemoteEntryNotFoundError"}:
         text = f"{answered}\n  the repository has no folder {model.folder!r}"
-        return NotFoundError(text, fix=f"{page}/tree/{model.revision} shows what there is.", status=status)
+        return NotFoundError(text, fix=f"{page}/tree/{model.revision} lists its folders.", status=status)
     if "RepositoryNotFoundError" in kinds:
         fix = f"Check the spelling. If it is private: {token}"
-        return NotFoundError(f"{answered}\n  there is no such repository, or it is private{asked}", fix=fix, status=status)
+        return NotFoundError(f"{answered}\n  there is no such repository, or it is private{used}", fix=fix, status=status)
     if status in (401, 403):
-        return AccessError(f"{answered}{asked}", fix=f"Open {page}. {token}", status=status)
+        return AccessError(f"{answered}{used}", fix=f"Open {page}. {token}", status=status)
     if status in (404, 410):
         return NotFoundError(answered, fix="Check the spelling.", status=status)
-    is_passing = status in _PASSING or status >= 500
-    return FetchError(answered, fix="The fault is at that place: try again later.", is_passing=is_passing, status=status)
+    is_passing = status in _RETRYABLE_STATUS or status >= 500
+    return FetchError(answered, fix="Server error: try again later.", is_passing=is_passing, status=status)
 
 
-def _token_description() -> str:
-    """With which token huggingface_hub asks, for messages; no value of it."""
+def _describe_token() -> str:
+    """Say, for messages, which token huggingface_hub sends, without revealing it."""
     import huggingface_hub
 
     if variable := next((variable for variable in _TOKENS if os.environ.get(variable)), None):
@@ -134,13 +134,13 @@ def _token_description() -> str:
     return "with the token that hf auth login saved" if huggingface_hub.get_token() else "without a token"
 
 
-def _kinds(error: BaseException) -> set[str]:
-    """The names of an error's classes: their modules change with the HTTP library that huggingface_hub uses."""
+def _get_class_names(error: BaseException) -> set[str]:
+    """Return the names of an error's classes; their modules depend on the HTTP library that huggingface_hub uses."""
     return {kind.__name__ for kind in type(error).__mro__}
 
 
-def _texts(error: BaseException | None) -> str:
-    """What a traceback would show of an error and all that led to it."""
+def _collect_texts(error: BaseException | None) -> str:
+    """Return what a traceback would show of an error and its causes."""
     texts = list[str]()
     while error is not None and len(texts) < 20:
         texts.append(str(error))

@@ -1,4 +1,4 @@
-"""Repositories on Hugging Face, by huggingface_hub: which commit, which files, their bytes, compared with their hashes."""
+"""Repositories on Hugging Face, by huggingface_hub: looks up commits, lists, downloads and verifies files."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from tfimm_resolver.settings import ownership
 from tfimm_resolver.sources import hugging_face_errors
 
 _QUERY = re.compile(r"\?[^\s'\"]+")
-_LOGS = (
+_LOGGERS = (
     "huggingface_hub.file_download",
     "huggingface_hub.utils._http",
     *(f"httpx{version}" for version in ("", "2")),
     *(f"httpcore{version}.{part}" for version in ("", "2") for part in ("connection", "http11", "http2", "proxy")),
 )
 _READ_BYTES = 1 << 20
-_AT_A_TIME = 1000
-_FAREWELL_S = 2.0
+_PAGE_SIZE = 1000
+_JOIN_TIMEOUT_S = 2.0
 
 _Result = TypeVar("_Result")
 
@@ -51,7 +51,7 @@ class RepoFile:
 
     Attributes:
         path: in the repository.
-        name: below the folder that is asked for.
+        name: relative to the requested folder.
         digest: a sha256 of 64 digits, or git's sha1 of a small file.
     """
 
@@ -62,18 +62,19 @@ class RepoFile:
 
 
 class Repository:
-    """What is asked of one repository, at one revision, below one folder.
+    """Reads one repository at one revision, below one folder.
 
     Raises:
-        OfflineError: if no socket may be opened.
-        FetchError: if huggingface_hub is not installed; from every method, if the answer is not what is hoped for:
-            NotFoundError, AccessError, OfflineError and TransferTimeoutError say why.
+        OfflineError: if a variable says to stay offline.
+        FetchError: if huggingface_hub is not installed; from every method, if a request fails: NotFoundError, AccessError,
+            OfflineError and TransferTimeoutError tell the reason.
     """
 
     def __init__(self, model: HuggingFaceModel) -> None:
         self._model = model
         self._library = hugging_face_errors.import_huggingface_hub(model.key)
-        self._endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None  # at each call, unlike huggingface_hub
+        # Read at each call, while huggingface_hub reads it once.
+        self._endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
         self._hub = self._library.HfApi(endpoint=self._endpoint, library_name="tfimm_resolver")
 
     @property
@@ -82,126 +83,126 @@ class Repository:
         folder = f"/{self._model.folder}" if self._model.folder else ""
         return Origin(f"{self._hub.endpoint}/{self._model.repository}/tree/{self._model.revision}{folder}")
 
-    def commit(self) -> str:
-        """The commit that the revision is at."""
+    def look_up_commit(self) -> str:
+        """Return the commit that the revision refers to."""
         timeout_s = settings.timeouts_s()[1]
 
-        def ask() -> Any:
+        def request_commit() -> Any:
             return self._hub.model_info(self._model.repository, revision=self._model.revision or None, timeout=timeout_s).sha
 
-        commit = retry(lambda: self._asked(ask))
+        commit = retry(lambda: self._call_with_timeout(request_commit))
         if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
             raise FetchError(
-                f"{self._model.key}: {self._hub.endpoint} does not say at which commit it is",
+                f"{self._model.key}: {self._hub.endpoint} did not return the commit of the revision",
                 fix=hugging_face_errors.ENDPOINT_FIX,
             )
         return commit
 
-    def bring(self, into: Path, parts: Path | None) -> tuple[FileEntry, ...]:
-        """Bring every file below the folder into the empty directory ``into``; gives them with their hashes.
+    def download(self, into: Path, parts: Path | None) -> tuple[FileEntry, ...]:
+        """Download every file below the folder into the empty directory ``into``; return the files with their hashes.
 
-        What came stays in ``parts`` if not all comes, and need not come again.
+        If a download fails, the complete files stay in ``parts`` for the next call.
 
         Raises:
-            ArchiveError: if a name may not be written, or they are too many or too large.
-            IntegrityError: if one has another hash than the repository says.
-            CacheError: if they cannot be written.
+            ArchiveError: if a file name is not allowed, or there are too many files or bytes.
+            IntegrityError: if a file does not have the hash that the repository lists.
+            CacheError: if a file cannot be written.
         """
-        wanted = self._listed()
-        total_bytes = sum(listed.size_bytes for listed in wanted)
+        files = self._list_files()
+        total_bytes = sum(file.size_bytes for file in files)
         with Extractor(into, ArchiveInput(io.BytesIO(), total_bytes), Limits(*settings.unpack_limits())) as target:
-            target.expect(total_bytes)
-        # A directory that others may write in is no place for what is compared first and moved afterwards.
+            target.check_size(total_bytes)
+        # Where others may write, a file could be replaced between its verification and its move.
         is_private = parts is not None and ownership.is_private_or_missing(str(parts), 0o700)
-        here = parts if parts is not None and is_private else into / uuid.uuid4().hex
-        kept_bytes = sum(listed.size_bytes for listed in wanted if _size_bytes(here / listed.path) == listed.size_bytes)
+        parts_dir = parts if parts is not None and is_private else into / uuid.uuid4().hex
+        resumed_bytes = sum(file.size_bytes for file in files if _get_size_bytes(parts_dir / file.path) == file.size_bytes)
         try:
-            with reporters.report_progress(self._model.key, total_bytes, kept_bytes, quiet=settings.is_quiet()) as meter:
-                files = self._brought(wanted, here, meter)
+            with reporters.report_progress(self._model.key, total_bytes, resumed_bytes, quiet=settings.is_quiet()) as meter:
+                written = self._download_all(files, parts_dir, meter)
         except BaseException:
-            if all(_size_bytes(here / listed.path) is None for listed in wanted):  # nothing to go on with
-                shutil.rmtree(here, ignore_errors=True)
+            if all(_get_size_bytes(parts_dir / file.path) is None for file in files):  # nothing to resume
+                shutil.rmtree(parts_dir, ignore_errors=True)
             raise
         with hugging_face_errors.map_hf_errors(self._model):
-            for listed in wanted:
-                place = into / listed.name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(here / listed.path, place)
-            shutil.rmtree(here)
-        return tuple(sorted(files, key=lambda file: file.path))
+            for file in files:
+                path = into / file.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(parts_dir / file.path, path)
+            shutil.rmtree(parts_dir)
+        return tuple(sorted(written, key=lambda entry: entry.path))
 
-    def _listed(self) -> list[RepoFile]:
-        self.commit()  # at once; for the list huggingface_hub would try half a minute to reach somebody
+    def _list_files(self) -> list[RepoFile]:
+        self.look_up_commit()  # fails at once if the hub cannot be reached; the list would be retried for half a minute
         model = self._model
         tree = self._hub.list_repo_tree(model.repository, model.folder or None, revision=model.revision, recursive=True)
         prefix = f"{model.folder}/" if model.folder else ""
-        names, wanted, members_max = MemberNamePolicy(), list[RepoFile](), settings.unpack_limits()[0]
-        while some := self._asked(lambda: list(islice(tree, _AT_A_TIME))):
-            for entry in some:
-                if not hasattr(entry, "blob_id"):  # a folder
+        names, files, members_max = MemberNamePolicy(), list[RepoFile](), settings.unpack_limits()[0]
+        while page := self._call_with_timeout(lambda: list(islice(tree, _PAGE_SIZE))):
+            for entry in page:
+                if not hasattr(entry, "blob_id"):  # it is a folder
                     continue
                 try:
-                    path = names.listed_file(entry.path)
+                    path = names.validate_listed_file(entry.path)
                 except ArchiveError as error:
                     raise ArchiveError(f"{model.key}: {error.text}", fix=error.fix) from error
-                listed = RepoFile(path, path.removeprefix(prefix), entry.size, _digest(entry))
-                if not path.startswith(prefix) or len(wanted) == members_max:
+                file = RepoFile(path, path.removeprefix(prefix), entry.size, _get_digest(entry))
+                if not path.startswith(prefix) or len(files) == members_max:
                     raise FetchError(
-                        f"{model.key}: the list of its files does not end, or holds files that lie elsewhere",
-                        fix="If it has so many, set TFIMM_RESOLVER_MAX_MEMBERS.",
+                        f"{model.key}: the list of its files is too long, or contains files outside the folder",
+                        fix="If it has that many files, set TFIMM_RESOLVER_MAX_MEMBERS higher.",
                     )
-                wanted.append(listed)
-        if not wanted:
-            raise NotFoundError(f"{model.key}: there are no files", fix="Check the spelling of the folder.")
-        return wanted
+                files.append(file)
+        if not files:
+            raise NotFoundError(f"{model.key}: no files found", fix="Check the spelling of the folder.")
+        return files
 
-    def _brought(self, wanted: list[RepoFile], here: Path, meter: reporters.ProgressReporter) -> list[FileEntry]:
-        told = _ProgressBridge(meter)
-        with _redact_signed_urls_in_logs(), DaemonThreadPool(settings.connections()) as crew:
-            coming = [crew.submit(self._one, listed, here, told) for listed in wanted]
+    def _download_all(self, files: list[RepoFile], parts_dir: Path, meter: reporters.ProgressReporter) -> list[FileEntry]:
+        bridge = _ProgressBridge(meter)
+        with _redact_signed_urls_in_logs(), DaemonThreadPool(settings.connections()) as pool:
+            downloads = [pool.submit(self._download_file, file, parts_dir, bridge) for file in files]
             try:
-                return [one.result() for one in coming]
+                return [download.result() for download in downloads]
             finally:
-                told.is_over.set()
-                crew.close()
-                under_way = [one for one in coming if not one.done()][: settings.connections()]
-                concurrent.futures.wait(under_way, _FAREWELL_S)
+                bridge.is_over.set()
+                pool.close()
+                running = [download for download in downloads if not download.done()][: settings.connections()]
+                concurrent.futures.wait(running, _JOIN_TIMEOUT_S)
 
-    def _one(self, listed: RepoFile, here: Path, told: _ProgressBridge) -> FileEntry:
-        """One file, brought if it did not come earlier."""
-        path = here / listed.path
+    def _download_file(self, file: RepoFile, parts_dir: Path, bridge: _ProgressBridge) -> FileEntry:
+        """Download one file, unless an earlier call left it complete."""
+        path = parts_dir / file.path
         with hugging_face_errors.map_hf_errors(self._model):
-            if (file := _verified_file(path, listed)) is not None:
-                return file
+            if (entry := _verify_file(path, file)) is not None:
+                return entry
             path.unlink(missing_ok=True)
             self._library.hf_hub_download(
                 self._model.repository,
-                listed.path,
+                file.path,
                 revision=self._model.revision,
-                local_dir=here,
+                local_dir=parts_dir,
                 endpoint=self._endpoint,
                 etag_timeout=settings.timeouts_s()[1],
                 library_name="tfimm_resolver",
-                tqdm_class=told.bar(),
+                tqdm_class=bridge.tqdm_class(),
             )
-            if (file := _verified_file(path, listed)) is None:
-                came = f"{_size_bytes(path)} bytes, {_hashes(path, listed)[1]}"
+            if (entry := _verify_file(path, file)) is None:
+                received = f"{_get_size_bytes(path)} bytes, {_hash_file(path, file)[1]}"
                 path.unlink()
                 raise IntegrityError(
-                    f"{self._model.key}: {listed.path} is not what the repository lists:\n"
-                    f"  came    {came}\n  listed  {listed.size_bytes} bytes, {listed.digest}",
-                    fix="Try again; nothing of it was kept.",
+                    f"{self._model.key}: {file.path} is not what the repository lists:\n"
+                    f"  received  {received}\n  listed    {file.size_bytes} bytes, {file.digest}",
+                    fix="Try again; the file was discarded.",
                 )
-            return file
+            return entry
 
-    def _asked(self, ask: Callable[[], _Result]) -> _Result:
-        """What huggingface_hub answers; some of its requests wait for ever, and hold up Ctrl-C."""
-        with hugging_face_errors.map_hf_errors(self._model), DaemonThreadPool(1) as crew:
-            return crew.submit(ask).result(sum(settings.timeouts_s()))
+    def _call_with_timeout(self, call: Callable[[], _Result]) -> _Result:
+        """Call a function of huggingface_hub in another thread: some of its requests never time out, and block Ctrl-C."""
+        with hugging_face_errors.map_hf_errors(self._model), DaemonThreadPool(1) as pool:
+            return pool.submit(call).result(sum(settings.timeouts_s()))
 
 
 class _ProgressBridge:
-    """Tells one meter of all files, from the threads that bring them, and ends them when it is over."""
+    """Reports the progress of all download threads to one reporter, and stops the threads once ``is_over`` is set."""
 
     def __init__(self, meter: reporters.ProgressReporter) -> None:
         self._meter, self._lock = meter, threading.Lock()
@@ -213,9 +214,9 @@ class _ProgressBridge:
         with self._lock:
             self._meter.advance(int(size_bytes))
 
-    def bar(self) -> type:
-        """What huggingface_hub takes for tqdm's class."""
-        told = self
+    def tqdm_class(self) -> type:
+        """Return a class that huggingface_hub uses in place of tqdm's."""
+        bridge = self
 
         class Bar:
             def __init__(self, *_: object, **__: object) -> None:
@@ -228,10 +229,10 @@ class _ProgressBridge:
                 pass
 
             def update(self, size_bytes: float | None = 1) -> None:
-                told.advance(size_bytes or 0)
+                bridge.advance(size_bytes or 0)
 
             def update_transfer(self, size_bytes: float | None = 1) -> None:
-                """Tells Xet that one bar is for all: what comes over the network is told beside what is written."""
+                """Ignore network bytes: because of this method Xet uses one bar, and reports written bytes to ``update``."""
 
             def __getattr__(self, name: str) -> Callable[..., None]:
                 return lambda *_, **__: None
@@ -241,48 +242,48 @@ class _ProgressBridge:
 
 @contextlib.contextmanager
 def _redact_signed_urls_in_logs() -> Iterator[None]:
-    """huggingface_hub logs the signed address of a file that breaks off, its HTTP libraries that of every one."""
-    logs = [logging.getLogger(name) for name in _LOGS]
+    """Remove signatures from log records: huggingface_hub logs the URL of a broken download, its HTTP library every URL."""
+    logs = [logging.getLogger(name) for name in _LOGGERS]
 
-    def unsigned(record: logging.LogRecord) -> bool:
+    def redact(record: logging.LogRecord) -> bool:
         record.msg, record.args = _QUERY.sub("?…", record.getMessage()), ()
         return True
 
     for log in logs:
-        log.addFilter(unsigned)
+        log.addFilter(redact)
     try:
         yield
     finally:
         for log in logs:
-            log.removeFilter(unsigned)
+            log.removeFilter(redact)
 
 
-def _digest(entry: Any) -> str:
+def _get_digest(entry: Any) -> str:
     return str(entry.lfs.sha256 if entry.lfs else entry.blob_id)
 
 
-def _size_bytes(path: Path) -> int | None:
-    """Of a file; None where there is none, or something else."""
+def _get_size_bytes(path: Path) -> int | None:
+    """Return the size of a regular file; None if there is none."""
     return path.stat().st_size if path.is_file() and not path.is_symlink() else None
 
 
-def _verified_file(path: Path, listed: RepoFile) -> FileEntry | None:
-    """The file, if it is the one that is listed."""
-    size_bytes = _size_bytes(path)
-    if size_bytes != listed.size_bytes:
+def _verify_file(path: Path, file: RepoFile) -> FileEntry | None:
+    """Return the manifest entry of a local file if it has the listed size and hash; else None."""
+    size_bytes = _get_size_bytes(path)
+    if size_bytes != file.size_bytes:
         return None
-    sha256, listed_hash = _hashes(path, listed)
-    return FileEntry(listed.name, size_bytes, sha256) if listed_hash == listed.digest else None
+    sha256, digest = _hash_file(path, file)
+    return FileEntry(file.name, size_bytes, sha256) if digest == file.digest else None
 
 
-def _hashes(path: Path, listed: RepoFile) -> tuple[str, str]:
-    """The sha256 of a file, and the hash by which the repository knows it, which may be git's of a blob."""
+def _hash_file(path: Path, file: RepoFile) -> tuple[str, str]:
+    """Return a local file's sha256, and its hash of the kind that the repository lists: sha256, or git's of a blob."""
     sha256 = hashlib.sha256()
-    sha1 = hashlib.sha1(f"blob {listed.size_bytes}\0".encode(), usedforsecurity=False)
-    is_large = len(listed.digest) == 2 * sha256.digest_size
-    with open(path, "rb", buffering=0) as file:
-        while piece := file.read(_READ_BYTES):
-            sha256.update(piece)
+    sha1 = hashlib.sha1(f"blob {file.size_bytes}\0".encode(), usedforsecurity=False)
+    is_large = len(file.digest) == 2 * sha256.digest_size
+    with open(path, "rb", buffering=0) as stream:
+        while chunk := stream.read(_READ_BYTES):
+            sha256.update(chunk)
             if not is_large:
-                sha1.update(piece)
+                sha1.update(chunk)
     return sha256.hexdigest(), sha256.hexdigest() if is_large else sha1.hexdigest()

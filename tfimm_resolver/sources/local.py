@@ -1,4 +1,4 @@
-"""Paths on this machine: a directory where it lies, an archive unpacked once, keyed by its content."""
+"""Local paths: a directory is used in place; an archive is unpacked once, keyed by its content."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ SCHEMES = ("", "file")
 
 
 def plan(handle: Handle) -> InPlace | Fetch | None:
-    """What is done with a path; None where nothing lies."""
-    path = find_place(handle)
+    """Return the plan for a local path; None if nothing exists there."""
+    path = find_path(handle)
     if os.path.isdir(path):
         return InPlace(path)
     if not os.path.isfile(path):
         return None
     if not handle.is_archive:
-        raise HandleError(f"{path} is a file, and no .tar, .tar.gz, .tgz or .zip by its name")
+        raise HandleError(f"{path} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip")
 
     content = _sha256(path)
 
     def fill(into: Path, fetcher: Fetcher) -> None:
         fetcher.local_archive(path, into)
         if fetcher.origin.sha256 != content:
-            raise IntegrityError(f"{path} changed while it was read", fix="Try again when it is complete.")
+            raise IntegrityError(f"{path} changed while it was read", fix="Try again when it is fully written.")
 
     return Fetch(f"sha256:{content}", fill)
 
 
-def find_place(handle: Handle) -> str:
-    """The absolute path; ``~`` and variables are expanded where nothing has that very name."""
+def find_path(handle: Handle) -> str:
+    """Return the absolute path; ``~`` and variables are expanded unless a file with the literal name exists."""
     return os.path.abspath(handle.path) if os.path.exists(handle.path) else settings.expand_path(handle.path)
 
 
 def _sha256(path: str) -> str:
-    import hashlib  # 6 ms that the import of the package need not cost
+    import hashlib  # 6 ms that the import of the package does not pay
 
     digest = hashlib.sha256()
     try:
         with open(path, "rb", buffering=0) as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     except OSError as error:
         raise FetchError(f"{path} cannot be read: {error.strerror}") from error
     return digest.hexdigest()

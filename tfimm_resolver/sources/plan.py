@@ -1,4 +1,4 @@
-"""What a source answers: the vocabulary between sources and the resolver."""
+"""The plans that a source returns, and the fetcher that the resolver hands it: the interface between the two."""
 
 from __future__ import annotations
 
@@ -16,22 +16,35 @@ if TYPE_CHECKING:
 
 
 class Fetcher(Protocol):
-    """Fetches what one model is made of, for a source: downloads, unpacks, compares pins, shows progress.
+    """Fetches one model for a source: downloads and unpacks its files, compares pins, reports progress.
 
     Its methods raise FetchError and CacheError; ``transfer.downloader.Downloader`` implements it.
 
     Attributes:
-        parts: where an unfinished download is kept for the next one to resume; need not exist.
-        origin: where the files came from; a source that fetches them by itself sets it.
-        files: what was written, with the hash of each; None where the cache is to hash the files.
+        parts: the directory of an unfinished download, for the next one to resume; need not exist.
+        origin: where the files came from; set by a source that downloads them itself.
+        files: the files that were written, with their hashes; None if the cache has to hash them.
+
+    Example:
+        A source is tested with any object that has the methods it calls.
+
+        >>> from pathlib import Path
+        >>> from tfimm_resolver.sources import Fetcher
+        >>> def fill(into: Path, fetcher: Fetcher) -> None:
+        ...     fetcher.archive("https://models.example/half_plus_two/1.tar.gz", into)
+        >>> class FakeFetcher:
+        ...     def archive(self, url, into, **options):
+        ...         print("unpack", url)
+        >>> fill(Path("model"), FakeFetcher())
+        unpack https://models.example/half_plus_two/1.tar.gz
     """
 
     parts: Path | None
     origin: Origin
     files: tuple[FileEntry, ...] | None
 
-    def archive(self, url: str, into: Path, *, form: ArchiveLayout = ..., authorization: str = "") -> None:
-        """Unpack the archive at ``url``, or of a mirror, into the empty directory ``into``."""
+    def archive(self, url: str, into: Path, *, layout: ArchiveLayout = ..., authorization: str = "") -> None:
+        """Download the archive at ``url``, or a mirror's copy, and unpack it into the empty directory ``into``."""
 
     def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
         """Download ``url`` as the one file ``name`` of the empty directory ``into``."""
@@ -39,31 +52,50 @@ class Fetcher(Protocol):
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path."""
 
-    def object_archive(self, place: str, into: Path) -> None:
-        """Unpack the archive that is one object of a bucket."""
+    def object_archive(self, url: str, into: Path) -> None:
+        """Download and unpack the archive that is the object at ``url``, ``gs://...`` or ``s3://...``."""
 
-    def objects(self, place: str, into: Path) -> None:
-        """Download every object below ``place``."""
+    def objects(self, url: str, into: Path) -> None:
+        """Download every object below ``url``, ``gs://...`` or ``s3://...``."""
 
-    def see_other(self, url: str) -> str | None:
+    def get_redirect_target(self, url: str) -> str | None:
         """Return the body of a 303 answer to ``url``, not followed; None for any other answer."""
 
-    def page(self, url: str, *, authorization: str = "") -> bytes:
+    def get_bytes(self, url: str, *, authorization: str = "") -> bytes:
         """Return the body of ``url``, of at most 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class InPlace:
-    """The model can be read where it lies: a local directory, ``gs://...``."""
+    """Serves the model from where it is: an absolute local directory, or a URL such as ``gs://...`` that TensorFlow reads.
+
+    Example:
+        >>> from tfimm_resolver.sources import Handle, InPlace
+        >>> def plan(handle):
+        ...     return InPlace(f"/mnt/zoo/{handle.host}")
+        >>> plan(Handle.parse("zoo://lion"))
+        InPlace(path='/mnt/zoo/lion')
+    """
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """The model must be brought into the cache, under ``key``: one key is one model.
+    """Serves the model from the cache, where ``fill`` puts it if it is missing.
 
-    ``fill`` is called at most once, with an empty local directory.
+    Attributes:
+        key: identifies the model in the cache: one key, one model.
+        fill: writes the model's files into an empty local directory, with the help of a ``Fetcher``; called at most once.
+
+    Example:
+        >>> from tfimm_resolver.sources import Fetch, Handle
+        >>> def plan(handle):
+        ...     def fill(into, fetcher):
+        ...         fetcher.archive(f"https://models.example/{handle.host}/1.tar.gz", into)
+        ...     return Fetch(handle.key, fill)
+        >>> plan(Handle.parse("zoo://half_plus_two")).key
+        'zoo://half_plus_two'
     """
 
     key: str
@@ -72,7 +104,23 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class RemoteLocation:
-    """The place itself says where the model can be read, if it can: asked at each call, over the network."""
+    """Serves the model from a remote location that TensorFlow reads directly, looked up over the network at each call.
+
+    Attributes:
+        where: returns the location, such as ``gs://...``; None if there is none.
+        otherwise: the plan in that case.
+
+    Example:
+        >>> from tfimm_resolver.sources import Fetch, Handle, RemoteLocation
+        >>> def plan(handle):
+        ...     def where(fetcher):
+        ...         return fetcher.get_redirect_target(f"https://zoo.example/{handle.host}")
+        ...     def fill(into, fetcher):
+        ...         fetcher.archive(f"https://zoo.example/{handle.host}.tgz", into)
+        ...     return RemoteLocation(where, Fetch(handle.key, fill))
+        >>> plan(Handle.parse("zoo://lion")).otherwise.key
+        'zoo://lion'
+    """
 
     where: Callable[[Fetcher], str | None]
     otherwise: Fetch
@@ -80,14 +128,24 @@ class RemoteLocation:
 
 @dataclass(frozen=True, slots=True)
 class MutableRef:
-    """The handle is of another model from time to time: the place says at each call which one it is now.
+    """Serves whichever model the handle stands for at the moment, as a branch or "the newest version" does.
 
-    Where it does not say, or what it says does not come, a cached model serves, with a warning.
+    If that cannot be looked up, or the model cannot be fetched, a cached model is served with a warning.
 
     Attributes:
-        now: gives the handle of the model that stays the same; asks over the network.
-        newest: picks of such handles, those of the whole models that are cached, the one to serve; None for none.
-            Where handles cannot tell it, the resolver remembers what ``now`` said last.
+        now: returns the handle of a model that never changes; looks it up over the network at each call.
+        newest: picks, from the handles of the complete models in the cache, the one to serve as a fallback, or None.
+            Without it, the resolver falls back to what ``now`` returned last.
+
+    Example:
+        >>> from tfimm_resolver.sources import Handle, MutableRef
+        >>> def plan(handle):
+        ...     def now(fetcher):
+        ...         version = fetcher.get_bytes(f"https://zoo.example/{handle.host}/newest").decode()
+        ...         return f"{handle.key}/{version}"
+        ...     return MutableRef(now, newest=lambda cached: max(cached, default=None))
+        >>> plan(Handle.parse("zoo://lion")).newest(["zoo://lion/1", "zoo://lion/2"])
+        'zoo://lion/2'
     """
 
     now: Callable[[Fetcher], str]
@@ -96,4 +154,4 @@ class MutableRef:
 
 Plan = Union[InPlace, Fetch, RemoteLocation, MutableRef]
 Source = Callable[[Handle], Union[Plan, None]]
-"""Answers with a plan, or with None for a handle that is not its own. Knows no cache, no lock, no network."""
+"""Returns a plan, or None for a handle of another source; does not access the cache, locks or the network itself."""

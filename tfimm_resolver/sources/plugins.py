@@ -1,4 +1,4 @@
-"""Sources from other packages: an entry point ``<scheme> = <module>:<function>`` in the group ``tfimm_resolver.sources``."""
+"""Sources of other packages: entry points ``<scheme> = <module>:<function>`` in the group ``tfimm_resolver.sources``."""
 
 from __future__ import annotations
 
@@ -26,96 +26,99 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def schemes(built_in: Container[str]) -> list[str]:
-    """The schemes that installed packages serve, sorted; none of them is loaded for that."""
+def list_schemes(built_in: Container[str]) -> list[str]:
+    """Return the schemes that installed plug-ins handle, sorted, without loading the plug-ins."""
     return sorted(_entry_points_by_scheme(built_in))
 
 
-def source(scheme: str, built_in: Container[str]) -> Source | None:
-    """The source that an installed package has for a scheme; None if there is none.
+def load_source(scheme: str, built_in: Container[str]) -> Source | None:
+    """Return the source that an installed package has for a scheme; None if there is none.
 
-    Looks at what is installed each time until it has found one, since a notebook may install it meanwhile.
+    Searches the installed packages at each call until one is found, since a notebook may install it meanwhile.
 
     Raises:
         SourceError: if it cannot be loaded, or several packages have one.
     """
     if scheme not in _loaded:
-        offers = _entry_points_by_scheme(built_in).get(scheme, [])
-        if not offers:
+        candidates = _entry_points_by_scheme(built_in).get(scheme, [])
+        if not candidates:
             return None
-        if len(offers) > 1:
-            several = " and ".join(sorted(_owner(offer) for offer in offers))
-            raise SourceError(f"{several} each have a source for {scheme}://", fix="Uninstall all of them but one.")
-        _loaded[scheme] = _wrap_plugin(offers[0])
+        if len(candidates) > 1:
+            packages = " and ".join(sorted(_describe_package(candidate) for candidate in candidates))
+            raise SourceError(f"{packages} each have a source for {scheme}://", fix="Uninstall all of them but one.")
+        _loaded[scheme] = _load_and_wrap(candidates[0])
     return _loaded[scheme]
 
 
 def _entry_points_by_scheme(built_in: Container[str]) -> dict[str, list[EntryPoint]]:
-    """What is installed, by scheme; a scheme of ours is not theirs to serve, which is told once."""
-    from importlib.metadata import entry_points  # 20 ms that only a scheme that is not ours costs
+    """Return the installed entry points by scheme; warn once of each that claims a built-in scheme, and leave it out."""
+    from importlib.metadata import entry_points  # 20 ms that built-in schemes do not pay
 
     found: dict[str, list[EntryPoint]] = {}
-    for offer in entry_points(group=GROUP):
-        if offer.name.lower() not in built_in:
-            found.setdefault(offer.name.lower(), []).append(offer)
-        elif offer.value not in _warned:
-            _warned.add(offer.value)
-            log.warning("%s has a source for %s://, which is ours: it is not used", _owner(offer), offer.name)
+    for entry_point in entry_points(group=GROUP):
+        scheme = entry_point.name.lower()
+        if scheme not in built_in:
+            found.setdefault(scheme, []).append(entry_point)
+        elif entry_point.value not in _warned:
+            _warned.add(entry_point.value)
+            package = _describe_package(entry_point)
+            log.warning("%s has a source for %s://, which is a built-in scheme: ignored", package, entry_point.name)
     return found
 
 
-def _owner(offer: EntryPoint) -> str:
-    return f"{offer.dist.name} {offer.dist.version}" if offer.dist else offer.value
+def _describe_package(entry_point: EntryPoint) -> str:
+    return f"{entry_point.dist.name} {entry_point.dist.version}" if entry_point.dist else entry_point.value
 
 
-def _wrap_plugin(offer: EntryPoint) -> Source:
-    """The source, whose errors and answers are ours."""
-    owner = f"the source of {offer.name.lower()}:// in {_owner(offer)}"
-    fix = f"That is a fault of {_owner(offer)}: mend or uninstall it."
+def _load_and_wrap(entry_point: EntryPoint) -> Source:
+    """Load a plug-in's source; its plans are checked, and its errors raised as SourceError."""
+    package = _describe_package(entry_point)
+    owner = f"the source of {entry_point.name.lower()}:// in {package}"
+    fix = f"This is a bug in {package}: update or uninstall it."
     try:
-        plan = offer.load()
-    except Exception as error:  # whatever the import of a stranger raises
+        plan = entry_point.load()
+    except Exception as error:  # the import of foreign code may raise anything
         raise SourceError(f"{owner} cannot be loaded: {type(error).__name__}: {error}", fix=fix) from error
     if not callable(plan):
-        raise SourceError(f"{owner} is no function, but {plan!r:.80}", fix=fix)
+        raise SourceError(f"{owner} is not a function, but {plan!r:.80}", fix=fix)
 
-    ask: Source = _map_errors(owner, fix, plan)
+    call_plugin: Source = _map_errors(owner, fix, plan)
 
-    def guarded(handle: Handle) -> Plan | None:
-        answer = ask(handle)
-        if not _is_plan(answer):
-            raise SourceError(f"{owner} answered {answer!r:.200} to {handle}, which is no plan", fix=fix)
-        if isinstance(answer, Fetch):
-            return replace(answer, fill=_map_errors(owner, fix, answer.fill))
-        if isinstance(answer, RemoteLocation):
-            fill = _map_errors(owner, fix, answer.otherwise.fill)
-            return RemoteLocation(_map_errors(owner, fix, answer.where), replace(answer.otherwise, fill=fill))
-        if isinstance(answer, MutableRef):
-            newest = _map_errors(owner, fix, answer.newest) if answer.newest else None
-            return MutableRef(_map_errors(owner, fix, answer.now), newest)
-        return answer
+    def call_and_check(handle: Handle) -> Plan | None:
+        result = call_plugin(handle)
+        if not _is_plan(result):
+            raise SourceError(f"{owner} returned {result!r:.200} for {handle}, which is not a plan", fix=fix)
+        if isinstance(result, Fetch):
+            return replace(result, fill=_map_errors(owner, fix, result.fill))
+        if isinstance(result, RemoteLocation):
+            fill = _map_errors(owner, fix, result.otherwise.fill)
+            return RemoteLocation(_map_errors(owner, fix, result.where), replace(result.otherwise, fill=fill))
+        if isinstance(result, MutableRef):
+            newest = _map_errors(owner, fix, result.newest) if result.newest else None
+            return MutableRef(_map_errors(owner, fix, result.now), newest)
+        return result
 
-    return guarded
+    return call_and_check
 
 
-def _is_plan(answer: object) -> bool:
-    """Whether a source may answer so."""
-    if isinstance(answer, InPlace):
-        return isinstance(answer.path, str) and ("://" in answer.path or os.path.isabs(answer.path))
-    if isinstance(answer, RemoteLocation):
-        return callable(answer.where) and isinstance(answer.otherwise, Fetch) and _is_plan(answer.otherwise)
-    if isinstance(answer, Fetch):
-        return isinstance(answer.key, str) and bool(answer.key) and callable(answer.fill)
-    if isinstance(answer, MutableRef):
-        return callable(answer.now) and (answer.newest is None or callable(answer.newest))
-    return answer is None or isinstance(answer, get_args(Plan))
+def _is_plan(value: object) -> bool:
+    """Whether a source may return this value."""
+    if isinstance(value, InPlace):
+        return isinstance(value.path, str) and ("://" in value.path or os.path.isabs(value.path))
+    if isinstance(value, RemoteLocation):
+        return callable(value.where) and isinstance(value.otherwise, Fetch) and _is_plan(value.otherwise)
+    if isinstance(value, Fetch):
+        return isinstance(value.key, str) and bool(value.key) and callable(value.fill)
+    if isinstance(value, MutableRef):
+        return callable(value.now) and (value.newest is None or callable(value.newest))
+    return value is None or isinstance(value, get_args(Plan))
 
 
 def _map_errors(owner: str, fix: str, call: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A function of theirs, whose errors, where they are not ours, tell whose they are."""
+    """Wrap a plug-in's function so that errors other than ours become a SourceError that names the plug-in."""
 
     @functools.wraps(call)
-    def told(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def call_and_map(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return call(*args, **kwargs)
         except ResolverError:
@@ -123,4 +126,4 @@ def _map_errors(owner: str, fix: str, call: Callable[_P, _R]) -> Callable[_P, _R
         except Exception as error:
             raise SourceError(f"{owner} failed: {type(error).__name__}: {error}", fix=fix) from error
 
-    return told
+    return call_and_map

@@ -1,6 +1,6 @@
-"""Where models come from: one file a kind of place, with the schemes it serves and one function, ``plan``.
+"""The built-in sources, by scheme: one module per kind of source, with the schemes it handles and one function, ``plan``.
 
-The first that answers wins, so the particular stands before the general.
+The first source that returns a plan wins, so specific sources come before general ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tfimm_resolver.sources.plan import Plan, Source
 
 
 class SourceModule(Protocol):
-    """What each file of this folder is."""
+    """The interface of a module that is a source."""
 
     @property
     def SCHEMES(self) -> tuple[str, ...]: ...  # noqa: N802
@@ -21,33 +21,33 @@ class SourceModule(Protocol):
     def plan(self, handle: Handle, /) -> Plan | None: ...
 
 
-__all__ = ["SCHEMES", "known_schemes", "sources_for"]
+__all__ = ["SCHEMES", "get_sources", "list_schemes"]
 
 _BUILTIN_SOURCES: tuple[SourceModule, ...] = (local, bucket, github, kaggle, hugging_face, web, tfhub)
 _BY_SCHEME: dict[str, list[Source]] = {}
-for _place in _BUILTIN_SOURCES:
-    for _scheme in _place.SCHEMES:
-        _BY_SCHEME.setdefault(_scheme, []).append(_place.plan)
+for _module in _BUILTIN_SOURCES:
+    for _scheme in _module.SCHEMES:
+        _BY_SCHEME.setdefault(_scheme, []).append(_module.plan)
 
 SCHEMES = tuple(filter(None, _BY_SCHEME))
 
 
-def sources_for(scheme: str) -> list[Source]:
-    """The sources that serve a scheme, in the order in which they are asked; other packages' only where none of ours does.
+def get_sources(scheme: str) -> list[Source]:
+    """Return the sources for a scheme, in the order in which they are tried; a plug-in's only if no built-in one handles it.
 
     Raises:
-        SourceError: if another package's cannot be loaded.
+        SourceError: if the plug-in cannot be loaded.
     """
     if scheme in _BY_SCHEME:
         return _BY_SCHEME[scheme]
-    from tfimm_resolver.sources import plugins  # 1 ms that only a scheme which is not ours costs
+    from tfimm_resolver.sources import plugins  # 1 ms that built-in schemes do not pay
 
-    theirs = plugins.source(scheme, SCHEMES)
-    return [] if theirs is None else [theirs]
+    plugin = plugins.load_source(scheme, SCHEMES)
+    return [] if plugin is None else [plugin]
 
 
-def known_schemes() -> list[str]:
-    """Every scheme that is served, by other packages, too; looks at all that is installed."""
+def list_schemes() -> list[str]:
+    """Return every scheme that a built-in source or a plug-in handles; searches all installed packages."""
     from tfimm_resolver.sources import plugins
 
-    return [*SCHEMES, *plugins.schemes(SCHEMES)]
+    return [*SCHEMES, *plugins.list_schemes(SCHEMES)]

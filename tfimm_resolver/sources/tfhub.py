@@ -1,4 +1,4 @@
-"""TF Hub's protocol: a model's page, asked for a format, is the model; tfhub.dev speaks it, and others do."""
+"""TF Hub's protocol, of tfhub.dev and other hosts: a model's page, requested with a format parameter, returns the model."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ SCHEMES = ("http", "https")
 
 
 def plan(handle: Handle) -> Fetch | RemoteLocation:
-    """What is done with any URL that is no archive by name."""
+    """Return the plan for a URL that does not end like an archive."""
 
     def fill(into: Path, fetcher: Fetcher) -> None:
-        fetcher.archive(_compressed(handle), into)
+        fetcher.archive(_make_archive_url(handle), into)
 
     fetch = Fetch(handle.key, fill)
     if settings.load_format() != "UNCOMPRESSED":
         return fetch
-    return uncompressed(handle, handle.url(tf_hub_format="uncompressed"), fetch)
+    return plan_uncompressed(handle, handle.url(tf_hub_format="uncompressed"), fetch)
 
 
-def uncompressed(handle: Handle, url: str, otherwise: Fetch) -> RemoteLocation:
-    """What is done where a model is to be read uncompressed, and ``url`` asks for the place."""
+def plan_uncompressed(handle: Handle, url: str, otherwise: Fetch) -> RemoteLocation:
+    """Return the plan to read a model uncompressed from the location that a request for ``url`` returns."""
 
     def where(fetcher: Fetcher) -> str | None:
-        """A 303 whose body is a ``gs://`` path (https://www.tensorflow.org/hub/hosting); else a warning."""
+        """Return the ``gs://`` path in the body of a 303 (https://www.tensorflow.org/hub/hosting); warn if there is none."""
         try:
-            place = fetcher.see_other(url) or ""
+            location = fetcher.get_redirect_target(url) or ""
         except FetchError as error:
-            place, reason = "", error.text
+            location, reason = "", error.text
         else:
-            reason = "there was no answer 303 that names a gs:// path"
-        if place.startswith("gs://") and len(place.split()) == 1:
-            return place
-        log.warning("%s cannot be read uncompressed (%s); it is downloaded", handle, reason)
+            reason = "the server did not answer with status 303 and a gs:// path"
+        if location.startswith("gs://") and len(location.split()) == 1:
+            return location
+        log.warning("%s cannot be read uncompressed (%s): downloading it", handle, reason)
         return None
 
     return RemoteLocation(where, otherwise)
 
 
-def _compressed(handle: Handle) -> str:
-    """Where the archive is: in China, tensorflow_hub 0.16.1 takes it from a bucket there, past the page."""
+def _make_archive_url(handle: Handle) -> str:
+    """Return the archive's URL; for the host in China that is a bucket there, as in tensorflow_hub 0.16.1, not the page."""
     if handle.scheme == "https" and handle.host == "hub.tensorflow.google.cn":
         return f"https://gcs.tensorflow.google.cn/tfhub-modules{handle.path}.tar.gz"
     return handle.url(tf_hub_format="compressed")

@@ -1,4 +1,4 @@
-"""Archives on the web, known by the ending of their URL's path."""
+"""Archives on the web, recognized by the suffix of the URL's path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMES = ("http", "https")
 
 
 def plan(handle: Handle) -> Fetch | None:
-    """What is done with the URL of an archive."""
+    """Return the plan for the URL of an archive; None for other URLs."""
     if not handle.is_archive:
         return None
 

@@ -1,4 +1,4 @@
-"""Bytes become files: downloads, unpacks on the way, and remembers where they came from."""
+"""Downloads archives and files, unpacks them while they arrive, and notes their origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks for the bytes of one URL, and goes on where a dead process stopped: in ranges where the server bears it."""
+"""Downloads one URL, and resumes what an earlier process left, using range requests where the server supports them."""
 
 from __future__ import annotations
 
@@ -8,144 +8,148 @@ from typing import Union
 import requests
 
 from tfimm_resolver.errors import FetchError
-from tfimm_resolver.http import errors
-from tfimm_resolver.http import session as http_session
 from tfimm_resolver.http.digest_headers import ServerDigests
-from tfimm_resolver.http.range_headers import ContentRange, content_range, strong_validator
+from tfimm_resolver.http.errors import raise_for_status, redact_url
+from tfimm_resolver.http.range_headers import ContentRange, get_strong_validator, parse_content_range
 from tfimm_resolver.http.retry import RetryPolicy
+from tfimm_resolver.http.session import OriginBoundAuth, Session, get, get_content_length
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.parallel_ranges import RangedDownload
-from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore, boot
+from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore, get_boot_id
 from tfimm_resolver.transfer.single_stream import SingleStreamDownload
 
+log = logging.getLogger("tfimm_resolver")
+
 RANGE_BYTES = 8 << 20
-"""What the first request asks for; an archive that fits comes in one piece and leaves no parts."""
+"""The size of the first request; a smaller archive arrives in one response and leaves no parts."""
 
 _ANY_ARCHIVE = Checksums()
-
-
-log = logging.getLogger("tfimm_resolver")
 
 OpenDownload = Union[SingleStreamDownload, RangedDownload]
 
 
 def open_download(
-    asked: str,
+    handle: str,
     url: str,
     parts: PartStore,
-    tries: RetryPolicy,
-    authorization: http_session.OriginBoundAuth | None = None,
+    policy: RetryPolicy,
+    authorization: OriginBoundAuth | None = None,
     *,
     checksums: Checksums = _ANY_ARCHIVE,
-    is_plain: bool = False,
+    without_ranges: bool = False,
 ) -> OpenDownload:
-    """The body of ``url`` as a stream; ``asked`` is the handle, for messages.
+    """Request ``url`` and return its body as a stream.
 
     Args:
-        parts: what an earlier download left, continued if it is of the same body, else forgotten.
-        tries: counts the failures, those of earlier calls included.
-        authorization: who asks, if not whom netrc names.
-        checksums: what would notice parts of two versions; where nothing would, the body comes from one answer.
-        is_plain: ask without ranges.
+        handle: for error messages.
+        url: the URL.
+        parts: what an earlier download left; resumed if it is of the same body, else removed.
+        policy: counts the failures, including those of earlier calls.
+        authorization: used instead of the credentials in netrc.
+        checksums: what would detect a mix of two versions; where nothing would, the body comes from one response.
+        without_ranges: send one plain request.
 
     Raises:
-        FetchError: if it is refused, or does not come after all tries.
+        FetchError: if the server refuses, or all tries fail.
     """
-    session = http_session.Session(authorization)
+    session = Session(authorization)
     try:
-        known = None if is_plain else parts.of()
-        if known is not None and known.place == errors.redact_url(url) and _has_disk_space(parts, known):
-            going_on = _resume(asked, url, parts, known, session, tries, checksums)
-            return going_on or open_download(asked, url, parts, tries, authorization, checksums=checksums)
-        if is_plain:
-            reply = _answer(session, asked, url, tries)
-            parts.clear()  # not earlier: they may be of another mirror, and this one may have nothing
-            return SingleStreamDownload(session, reply, http_session.content_length(reply))
-        begun = _start_ranged(asked, url, parts, session, tries, checksums)
-        return begun or open_download(asked, url, parts, tries, authorization, is_plain=True)
+        info = None if without_ranges else parts.load()
+        if info is not None and info.url == redact_url(url) and _has_disk_space(parts, info):
+            resumed = _resume(handle, url, parts, info, session, policy, checksums)
+            return resumed or open_download(handle, url, parts, policy, authorization, checksums=checksums)
+        if without_ranges:
+            response = _request(session, handle, url, policy)
+            parts.clear()  # only now: they may come from another mirror, and this one may not have the file
+            return SingleStreamDownload(session, response, get_content_length(response))
+        started = _start(handle, url, parts, session, policy, checksums)
+        return started or open_download(handle, url, parts, policy, authorization, without_ranges=True)
     except BaseException:
         session.close()
         raise
 
 
-def _has_disk_space(parts: PartStore, whole: PartialDownloadInfo) -> bool:
-    """Whether the disk can hold the parts, too; says so if it cannot."""
-    has_room = parts.have_room(whole.size_bytes, whole.size_bytes - sum(stop - at for at, stop in parts.missing(whole)))
-    if not has_room:
-        log.warning("the disk has no room to keep %s as it comes: over one connection, not to be gone on with", whole.place)
-    return has_room
+def _has_disk_space(parts: PartStore, info: PartialDownloadInfo) -> bool:
+    """Whether the disk can hold the parts, too; logs a warning if not."""
+    missing_bytes = sum(stop - start for start, stop in parts.find_missing(info))
+    has_space = parts.has_disk_space(info.size_bytes, info.size_bytes - missing_bytes)
+    if not has_space:
+        log.warning("not enough disk space to keep %s resumable: downloading over one connection", info.url)
+    return has_space
 
 
-def _start_ranged(
-    asked: str, url: str, parts: PartStore, session: http_session.Session, tries: RetryPolicy, checksums: Checksums
+def _start(
+    handle: str, url: str, parts: PartStore, session: Session, policy: RetryPolicy, checksums: Checksums
 ) -> OpenDownload | None:
-    """The body from its start; None if the server's ranges are of no use.
+    """Start a download from byte 0; None if range requests do not work with this server.
 
-    Where no checksum is expected, all of it is asked for: this answer is then the one stream, unless it states a digest.
+    Where no checksum is expected, all bytes are requested: the body is then this one response, unless it states a digest.
     """
     is_expected = checksums.are_expected(url)
-    reply = _answer(session, asked, url, tries, f"bytes=0-{RANGE_BYTES - 1}" if is_expected else "bytes=0-")
-    if reply.status_code == 200:
-        return SingleStreamDownload(session, reply, http_session.content_length(reply))
-    said, mark, covered = content_range(reply), strong_validator(reply), _with_digests(checksums, reply)
-    is_entire = said is not None and said == ContentRange(0, said.size_bytes, said.size_bytes)
-    if said is not None and is_entire:
-        is_single = is_expected or not covered.is_hash_known or said.size_bytes <= RANGE_BYTES
-        if is_single or mark is None:
-            return SingleStreamDownload(session, reply, said.size_bytes)
-    is_right = is_entire or (said is not None and (said.start, said.stop) == (0, RANGE_BYTES))
-    if said is not None and is_right and mark is not None:
-        whole = PartialDownloadInfo(errors.redact_url(url), mark, said.size_bytes, RANGE_BYTES, boot())
-        if _has_disk_space(parts, whole) and parts.begin(whole):
-            return RangedDownload(asked, url, whole, parts, session, reply, covered)
-    reply.close()
+    response = _request(session, handle, url, policy, f"bytes=0-{RANGE_BYTES - 1}" if is_expected else "bytes=0-")
+    if response.status_code == 200:
+        return SingleStreamDownload(session, response, get_content_length(response))
+    received, validator = parse_content_range(response), get_strong_validator(response)
+    checksums = _add_digests(checksums, response)
+    is_complete = received is not None and received == ContentRange(0, received.size_bytes, received.size_bytes)
+    if received is not None and is_complete:
+        is_single = is_expected or not checksums.is_hash_known or received.size_bytes <= RANGE_BYTES
+        if is_single or validator is None:
+            return SingleStreamDownload(session, response, received.size_bytes)
+    is_as_requested = is_complete or (received is not None and (received.start, received.stop) == (0, RANGE_BYTES))
+    if received is not None and is_as_requested and validator is not None:
+        info = PartialDownloadInfo(redact_url(url), validator, received.size_bytes, RANGE_BYTES, get_boot_id())
+        if _has_disk_space(parts, info) and parts.reset(info):
+            return RangedDownload(handle, url, info, parts, session, response, checksums)
+    response.close()
     session.close()
     return None
 
 
 def _resume(
-    asked: str,
+    handle: str,
     url: str,
     parts: PartStore,
-    known: PartialDownloadInfo,
-    session: http_session.Session,
-    tries: RetryPolicy,
+    info: PartialDownloadInfo,
+    session: Session,
+    policy: RetryPolicy,
     checksums: Checksums,
 ) -> RangedDownload | None:
-    """The rest of a body; None, and nothing is left, if it is another one by now."""
-    start, stop = next(parts.missing(known), (known.size_bytes - 1, known.size_bytes))
-    reply = _answer(session, asked, url, tries, f"bytes={start}-{stop - 1}", known.validator)
-    if content_range(reply) == ContentRange(start, stop, known.size_bytes) and strong_validator(reply) == known.validator:
-        return RangedDownload(asked, url, known, parts, session, reply, _with_digests(checksums, reply))
-    reply.close()
+    """Resume a download; if the body has changed since, remove the parts and return None."""
+    start, stop = next(parts.find_missing(info), (info.size_bytes - 1, info.size_bytes))
+    response = _request(session, handle, url, policy, f"bytes={start}-{stop - 1}", info.validator)
+    is_as_requested = parse_content_range(response) == ContentRange(start, stop, info.size_bytes)
+    if is_as_requested and get_strong_validator(response) == info.validator:
+        return RangedDownload(handle, url, info, parts, session, response, _add_digests(checksums, response))
+    response.close()
     session.close()
     parts.clear()
     return None
 
 
-def _with_digests(checksums: Checksums, reply: requests.Response) -> Checksums:
-    """What covers a body, if the answer states a digest of all of it."""
-    return checksums.with_hash(bool(ServerDigests(reply.headers, is_whole=False)))
+def _add_digests(checksums: Checksums, response: requests.Response) -> Checksums:
+    """Return the checksums, with the knowledge whether the response states a digest of the complete body."""
+    return checksums.with_hash(bool(ServerDigests(response.headers, is_complete=False)))
 
 
-def _answer(
-    session: http_session.Session, asked: str, url: str, tries: RetryPolicy, range_: str = "", mark: str = ""
+def _request(
+    session: Session, handle: str, url: str, policy: RetryPolicy, range_: str = "", validator: str = ""
 ) -> requests.Response:
-    """An answer 200 or 206; 416 to a request for a range is asked again without."""
-    is_renewed = False
+    """Return a 200 or 206 response; after a 416 the request is repeated without a range."""
+    is_refreshed = False
     while True:
-        headers = {"Range": range_, **({"If-Range": mark} if mark else {})} if range_ else {}
+        headers = {"Range": range_, **({"If-Range": validator} if validator else {})} if range_ else {}
         try:
-            reply = http_session.get(session, url, headers)
-            if reply.status_code == 200 or (reply.status_code == 206 and range_):
-                return reply
-            if reply.status_code == 416 and range_:
-                reply.close()
-                range_ = mark = ""
-            elif reply.status_code == 403 and reply.history and not is_renewed:  # a signed URL that has run out
-                reply.close()
-                is_renewed = True
+            response = get(session, url, headers)
+            if response.status_code == 200 or (response.status_code == 206 and range_):
+                return response
+            if response.status_code == 416 and range_:
+                response.close()
+                range_ = validator = ""
+            elif response.status_code == 403 and response.history and not is_refreshed:  # an expired signed URL
+                response.close()
+                is_refreshed = True
             else:
-                errors.raise_for_status(reply, asked)
+                raise_for_status(response, handle)
         except FetchError as error:
-            tries.after(error)
+            policy.sleep_or_raise(error)

@@ -1,4 +1,4 @@
-"""Brings one body in ranges over several connections, each to its own file, and reads them in order."""
+"""Downloads one body with parallel range requests, each range into its own file, and reads them in order."""
 
 from __future__ import annotations
 
@@ -13,274 +13,272 @@ import requests
 from tfimm_resolver import settings
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import AccessError, FetchError
-from tfimm_resolver.http import errors
-from tfimm_resolver.http import session as http_session
 from tfimm_resolver.http.body import ResponseBody, abort_response
-from tfimm_resolver.http.range_headers import ContentRange, content_range, strong_validator
+from tfimm_resolver.http.errors import raise_for_status, redact_url
+from tfimm_resolver.http.range_headers import ContentRange, get_strong_validator, parse_content_range
 from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy
+from tfimm_resolver.http.session import Session, get
 from tfimm_resolver.transfer.checksums import HEAD_BYTES, Checksums
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore
 from tfimm_resolver.transfer.ranges import Range, ResolvedUrl
 
 _THROTTLED_STATUS = (429, 503)
 _SLOW_READ_S = 0.02
-_FAREWELL_S = 2.0
+_JOIN_TIMEOUT_S = 2.0
 
 
 class RangedDownload:
-    """The body of a URL as a stream, whose parts come in any order.
+    """The body of a URL as a stream; its ranges arrive in any order.
 
     Attributes:
-        reply: the first answer, its headers and the URL at the end of all redirects.
-        size_bytes: how long the body is.
-        arrived_bytes: how much has come.
-        resumed_bytes: how much an earlier process brought.
+        response: the first response, for its headers and the URL after all redirects.
+        size_bytes: the length of the body.
+        received_bytes: how much has been received.
+        resumed_bytes: how much an earlier process downloaded.
     """
 
     def __init__(
         self,
-        asked: str,
+        handle: str,
         url: str,
-        whole: PartialDownloadInfo,
+        info: PartialDownloadInfo,
         parts: PartStore,
-        session: http_session.Session,
-        reply: requests.Response,
+        session: Session,
+        response: requests.Response,
         checksums: Checksums,
     ) -> None:
-        """Go on with the first answer, which holds the first part that is missing."""
-        self._asked, self._url, self._whole, self._parts = asked, url, whole, parts
+        """Continue with the first response, which holds the first missing range."""
+        self._handle, self._url, self._info, self._parts = handle, url, info, parts
         self._checksums = checksums
-        self._address = ResolvedUrl.of(reply)
-        self._renewed_at_bytes = -1
-        self._stopped = threading.Event()
-        self._news = threading.Condition()
+        self._resolved = ResolvedUrl.from_response(response)
+        self._refreshed_at_bytes = -1
+        self._interrupted = threading.Event()
+        self._changed = threading.Condition()
         self._error: BaseException | None = None
-        self._ranges = [Range(start, whole.length(start), parts.held_bytes(start)) for start in whole.starts]
-        self._waiting = [piece for piece in self._ranges if not piece.is_done]
-        self._at = 0
+        self._ranges = [Range(start, info.get_length(start), parts.get_stored_bytes(start)) for start in info.starts]
+        self._queue = [range_ for range_ in self._ranges if not range_.is_done]
+        self._position = 0
         self._open: tuple[int, IO[bytes]] | None = None
-        self._replies: set[requests.Response] = set()
+        self._responses: set[requests.Response] = set()
         self._threads: list[threading.Thread] = []
-        self._has_begun = False
+        self._has_started = False
         self._inline: list[tuple[Range | None, requests.Response | None]] = []
-        self.reply, self.size_bytes, self.arrived_bytes = reply, whole.size_bytes, 0
-        self.resumed_bytes = sum(piece.done_bytes for piece in self._ranges)
-        self._working, self._working_max = 0, settings.connections()
+        self.response, self.size_bytes, self.received_bytes = response, info.size_bytes, 0
+        self.resumed_bytes = sum(range_.done_bytes for range_ in self._ranges)
+        self._connections, self._max_connections = 0, settings.connections()
         self._session = session
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes, none at the end; waits until they are there.
+        """Read at most ``size`` bytes, empty at the end; waits until there are any.
 
         Raises:
-            FetchError: if they do not come after all tries.
-            RestartDownloadError: if the body has changed, the server's ranges are not to be trusted, or no checksum would
-                notice parts of two versions.
+            FetchError: if all tries failed.
+            RestartDownloadError: if the body has changed, the server's ranges are not reliable, or no checksum would
+                detect parts of two versions.
         """
-        if self._at == self.size_bytes:
+        if self._position == self.size_bytes:
             return b""
-        if not self._has_begun:  # not earlier: whoever has this object by now will close it
-            self._begin()
-        piece = self._ranges[self._at // self._whole.range_bytes]
-        needed = 1 if self._at else min(HEAD_BYTES, piece.size_bytes)
-        while self._inline and piece.start + piece.done_bytes - self._at < needed and self._error is None:
+        if not self._has_started:  # not in __init__: from here on the caller closes this object
+            self._start()
+        range_ = self._ranges[self._position // self._info.range_bytes]
+        needed = 1 if self._position else min(HEAD_BYTES, range_.size_bytes)
+        while self._inline and range_.start + range_.done_bytes - self._position < needed and self._error is None:
             self._download_inline()
-        with self._news:
-            while (ready := piece.start + piece.done_bytes - self._at) < needed and self._error is None:
-                self._starve()
+        with self._changed:
+            while (ready := range_.start + range_.done_bytes - self._position) < needed and self._error is None:
+                self._wait_for_data()
             if self._error is not None:
                 raise self._error
-        if self._at == 0:
+        if self._position == 0:
             self._check_format()
-        data = self._part(piece.start).read(min(size, ready))
-        self._at += len(data)
+        data = self._open_part(range_.start).read(min(size, ready))
+        self._position += len(data)
         return data
 
     def _check_format(self) -> None:
-        """Refuse to go on where no checksum would notice that some parts are of another version than others."""
-        file = self._part(0)
+        """Refuse to continue where no checksum would detect that parts come from different versions."""
+        file = self._open_part(0)
         head = file.read(HEAD_BYTES)
         file.seek(0)
         if not self._checksums.cover(head):
             raise RestartDownloadError(
-                f"{errors.redact_url(self.reply.url)} has no checksum over all of its bytes", is_plain=True
+                f"{redact_url(self.response.url)} has no checksum over all of its bytes", without_ranges=True
             )
 
-    def stop(self) -> None:
-        """Let a ``read`` that waits in another thread end, and every connection; from here on nothing is written."""
-        with self._news:
-            self._stopped.set()
-            self._error = self._error or FetchError("stopped")
-            self._news.notify_all()
-            replies = [*self._replies]
-        for reply in replies:
-            abort_response(reply)
+    def interrupt(self) -> None:
+        """Make a ``read`` that waits in another thread return, and end every connection; nothing is written afterwards."""
+        with self._changed:
+            self._interrupted.set()
+            self._error = self._error or FetchError("the download was interrupted")
+            self._changed.notify_all()
+            responses = [*self._responses]
+        for response in responses:
+            abort_response(response)
 
     def close(self) -> None:
-        """Let what is open go, once nobody reads; nothing is written from here on."""
-        self.stop()
-        until_s = time.monotonic() + _FAREWELL_S
+        """Release all resources, once no thread reads any more; nothing is written afterwards."""
+        self.interrupt()
+        until_s = time.monotonic() + _JOIN_TIMEOUT_S
         for thread in self._threads:
             thread.join(max(0, until_s - time.monotonic()))
-        self.reply.close()
+        self.response.close()
         self._session.close()
         self._error = None  # its traceback would keep all this alive
         if self._open is not None:
             self._open[1].close()
 
-    def _begin(self) -> None:
-        """One connection to begin with; all of them where there is so much to unpack that nobody will starve for long."""
-        self._has_begun = True
-        first = self._waiting.pop(0) if self._waiting else None  # of which the first answer holds the bytes, no other
+    def _start(self) -> None:
+        """Start with one connection; with all of them if stored parts keep the reader busy for a while."""
+        self._has_started = True
+        first = self._queue.pop(0) if self._queue else None  # the range that the first response holds
         try:
-            self._connect(self._session, first, self.reply)
-        except RuntimeError:  # no more threads, see ahead.start_thread: the reader downloads each part itself
-            self._working = 1
-            self._inline = [(first, self.reply)]
+            self._connect(self._session, first, self.response)
+        except RuntimeError:  # no more threads, see start_thread: the reader downloads each range itself
+            self._connections = 1
+            self._inline = [(first, self.response)]
             return
-        for _ in range(min(self._working_max - 1, len(self._waiting)) if self.resumed_bytes else 0):
-            self._connect_another()
+        for _ in range(min(self._max_connections - 1, len(self._queue)) if self.resumed_bytes else 0):
+            self._add_connection()
 
     def _download_inline(self) -> None:
-        """Download the next missing part in the reader's own thread."""
-        piece, reply = self._inline.pop()
+        """Download the next missing range in the reader's own thread."""
+        range_, response = self._inline.pop()
         self._inline.append((None, None))
-        if piece := piece or self._next():
-            self._bring(self._session, piece, reply)
+        if range_ := range_ or self._take_range():
+            self._download(self._session, range_, response)
 
-    def _starve(self) -> None:
-        """Wait for bytes; who mostly waits has another connection brought in."""
+    def _wait_for_data(self) -> None:
+        """Wait for data; add a connection if the reader spends most of its time waiting."""
         started_s = time.monotonic()
-        self._news.wait(_SLOW_READ_S)
+        self._changed.wait(_SLOW_READ_S)
         now_s = time.monotonic()
-        self._starved_s += now_s - started_s
-        is_starving = self._starved_s > max(_SLOW_READ_S, (now_s - self._connected_s) / 2)
-        if is_starving and self._waiting and self._working < self._working_max:
-            self._connect_another()
+        self._waited_s += now_s - started_s
+        is_slow = self._waited_s > max(_SLOW_READ_S, (now_s - self._connected_s) / 2)
+        if is_slow and self._queue and self._connections < self._max_connections:
+            self._add_connection()
 
-    def _connect_another(self) -> None:
+    def _add_connection(self) -> None:
         try:
-            self._connect(http_session.Session(self._session.authorization))
+            self._connect(Session(self._session.authorization))
         except RuntimeError:  # no more threads
-            self._working_max = self._working
+            self._max_connections = self._connections
 
-    def _connect(
-        self, session: http_session.Session, piece: Range | None = None, reply: requests.Response | None = None
-    ) -> None:
-        self._starved_s, self._connected_s = 0.0, time.monotonic()
+    def _connect(self, session: Session, range_: Range | None = None, response: requests.Response | None = None) -> None:
+        self._waited_s, self._connected_s = 0.0, time.monotonic()
         name = f"tfimm_resolver range {len(self._threads)}"
-        thread = threading.Thread(target=self._work, args=(session, piece, reply), name=name, daemon=True)
-        with self._news:
+        thread = threading.Thread(target=self._run, args=(session, range_, response), name=name, daemon=True)
+        with self._changed:
             thread.start()
-            self._working += 1
+            self._connections += 1
             self._threads.append(thread)
 
-    def _part(self, start: int) -> IO[bytes]:
+    def _open_part(self, start: int) -> IO[bytes]:
         if self._open is None or self._open[0] != start:
             if self._open is not None:
                 self._open[1].close()
-            self._open = start, self._parts.opened(start)
+            self._open = start, self._parts.open_part(start)
         return self._open[1]
 
-    def _work(self, session: http_session.Session, piece: Range | None, reply: requests.Response | None) -> None:
-        """One connection: brings parts until none is left, at first a certain one, if it has its answer already."""
+    def _run(self, session: Session, range_: Range | None, response: requests.Response | None) -> None:
+        """Download ranges over one connection until none is left; the first one may already have its response."""
         try:
             with session:
-                piece = piece or self._next()
-                while piece and self._bring(session, piece, reply):
-                    piece, reply = self._next(), None
-        except BaseException as error:  # it is raised where the bytes are wanted
-            with self._news:
+                range_ = range_ or self._take_range()
+                while range_ and self._download(session, range_, response):
+                    range_, response = self._take_range(), None
+        except BaseException as error:  # raised by read()
+            with self._changed:
                 self._error = self._error or error
-                self._stopped.set()
-                self._news.notify_all()
+                self._interrupted.set()
+                self._changed.notify_all()
 
-    def _next(self) -> Range | None:
-        with self._news:
-            if self._waiting and not self._stopped.is_set():
-                return self._waiting.pop(0)
-            self._working -= 1
+    def _take_range(self) -> Range | None:
+        with self._changed:
+            if self._queue and not self._interrupted.is_set():
+                return self._queue.pop(0)
+            self._connections -= 1
             return None
 
-    def _bring(self, session: http_session.Session, piece: Range, reply: requests.Response | None) -> bool:
-        """Bring one part, however often it breaks off; False if this connection is one too many for the server."""
-        tries = RetryPolicy(self._stopped, has_begun=True)
-        while not piece.is_done and not self._stopped.is_set():
-            before, address = piece.done_bytes, self._address
+    def _download(self, session: Session, range_: Range, response: requests.Response | None) -> bool:
+        """Download one range, with retries; False if the server throttles and other connections continue with the range."""
+        policy = RetryPolicy(self._interrupted, has_responded=True)
+        while not range_.is_done and not self._interrupted.is_set():
+            before, resolved = range_.done_bytes, self._resolved
             try:
-                with self._known(reply or self._answer(session, piece, address)) as body:
-                    self._receive(body, piece)
+                with self._track(response or self._request(session, range_, resolved)) as body:
+                    self._receive(body, range_)
             except AccessError as error:
-                if not self._renewed(address, error):
+                if not self._refresh_url(resolved, error):
                     raise
             except FetchError as error:
-                if error.status in _THROTTLED_STATUS and self._has_left(piece):
+                if error.status in _THROTTLED_STATUS and self._release(range_):
                     return False
-                tries.after(error, piece.done_bytes - before)
-            reply = None
+                policy.sleep_or_raise(error, range_.done_bytes - before)
+            response = None
         return True
 
-    def _answer(self, session: http_session.Session, piece: Range, address: ResolvedUrl) -> requests.Response:
-        """An answer with what is missing of a part."""
-        start, stop = piece.start + piece.done_bytes, piece.start + piece.size_bytes
-        headers = {"Range": f"bytes={start}-{stop - 1}", "If-Range": self._whole.validator}
-        reply = http_session.get(session, address.url, headers | address.headers)
-        said = content_range(reply)
-        if said == ContentRange(start, stop, self.size_bytes) and strong_validator(reply) == self._whole.validator:
-            self._address = ResolvedUrl.of(reply)
-            return reply
-        with reply:
-            if reply.status_code not in (200, 206, 416):
-                errors.raise_for_status(reply, self._asked)
-            place = errors.redact_url(reply.url)
-            if strong_validator(reply) not in (None, self._whole.validator):
-                raise RestartDownloadError(f"{place} changed while it was fetched", has_changed=True)
-            raise RestartDownloadError(f"{place} gave other bytes than the range that it was asked for", is_plain=True)
+    def _request(self, session: Session, range_: Range, resolved: ResolvedUrl) -> requests.Response:
+        """Request the missing bytes of a range."""
+        start, stop = range_.start + range_.done_bytes, range_.start + range_.size_bytes
+        headers = {"Range": f"bytes={start}-{stop - 1}", "If-Range": self._info.validator}
+        response = get(session, resolved.url, headers | resolved.headers)
+        is_as_requested = parse_content_range(response) == ContentRange(start, stop, self.size_bytes)
+        if is_as_requested and get_strong_validator(response) == self._info.validator:
+            self._resolved = ResolvedUrl.from_response(response)
+            return response
+        with response:
+            if response.status_code not in (200, 206, 416):
+                raise_for_status(response, self._handle)
+            url = redact_url(response.url)
+            if get_strong_validator(response) not in (None, self._info.validator):
+                raise RestartDownloadError(f"{url} changed during the download", has_changed=True)
+            raise RestartDownloadError(f"{url} returned a different range than requested", without_ranges=True)
 
     @contextlib.contextmanager
-    def _known(self, reply: requests.Response) -> Iterator[requests.Response]:
-        """While it is read, ``stop`` can end it."""
-        with reply:
-            with self._news:
-                self._replies.add(reply)
+    def _track(self, response: requests.Response) -> Iterator[requests.Response]:
+        """Register a response while it is read, so that ``interrupt`` can abort it."""
+        with response:
+            with self._changed:
+                self._responses.add(response)
             try:
-                yield reply
+                yield response
             finally:
-                with self._news:
-                    self._replies.discard(reply)
+                with self._changed:
+                    self._responses.discard(response)
 
-    def _receive(self, reply: requests.Response, piece: Range) -> None:
-        """Add to a part what an answer holds of it, and of nothing else."""
-        said, body = content_range(reply), ResponseBody(reply)
-        if said is None or said.start != piece.start + piece.done_bytes:
-            raise RestartDownloadError(f"{errors.redact_url(reply.url)} answered for another part")
-        with self._parts.appended(piece.start) as add:
-            while not piece.is_done and (data := body.read(min(CHUNK_BYTES, piece.size_bytes - piece.done_bytes))):
-                with self._news:
-                    if self._stopped.is_set():
+    def _receive(self, response: requests.Response, range_: Range) -> None:
+        """Append what a response holds of a range to its part."""
+        received, body = parse_content_range(response), ResponseBody(response)
+        if received is None or received.start != range_.start + range_.done_bytes:
+            raise RestartDownloadError(f"{redact_url(response.url)} returned a different range than requested")
+        with self._parts.append_to(range_.start) as append:
+            while not range_.is_done and (data := body.read(min(CHUNK_BYTES, range_.size_bytes - range_.done_bytes))):
+                with self._changed:
+                    if self._interrupted.is_set():
                         return
-                    add(data)
-                    piece.done_bytes += len(data)
-                    self.arrived_bytes += len(data)
-                    self._news.notify_all()
-        if not piece.is_done:
-            raise FetchError(f"{errors.redact_url(reply.url)} broke off", fix="Try again.", is_passing=True)
+                    append(data)
+                    range_.done_bytes += len(data)
+                    self.received_bytes += len(data)
+                    self._changed.notify_all()
+        if not range_.is_done:
+            raise FetchError(f"{redact_url(response.url)}: the connection broke", fix="Try again.", is_passing=True)
 
-    def _has_left(self, piece: Range) -> bool:
-        """Whether another connection goes on with the part."""
-        with self._news:
-            if self._working == 1:
+    def _release(self, range_: Range) -> bool:
+        """Give a range back to the other connections, and use one connection less; False if there is no other."""
+        with self._changed:
+            if self._connections == 1:
                 return False
-            self._working -= 1
-            self._working_max = self._working
-            self._waiting.insert(0, piece)
+            self._connections -= 1
+            self._max_connections = self._connections
+            self._queue.insert(0, range_)
             return True
 
-    def _renewed(self, address: ResolvedUrl, error: AccessError) -> bool:
-        """Whether to ask at the first URL again, since the one that it redirected to, often a signed one, has run out."""
-        with self._news:
-            if self._address != address:  # another connection was quicker
+    def _refresh_url(self, resolved: ResolvedUrl, error: AccessError) -> bool:
+        """Return to the first URL if the one it redirected to has expired, as signed ones do; False if that cannot help."""
+        with self._changed:
+            if self._resolved != resolved:  # another connection has done it already
                 return True
-            if error.status != 403 or address.url == self._url or self._renewed_at_bytes == self.arrived_bytes:
+            if error.status != 403 or resolved.url == self._url or self._refreshed_at_bytes == self.received_bytes:
                 return False
-            self._address, self._renewed_at_bytes = ResolvedUrl(self._url), self.arrived_bytes
+            self._resolved, self._refreshed_at_bytes = ResolvedUrl(self._url), self.received_bytes
             return True

@@ -1,4 +1,4 @@
-"""What a download that was broken off leaves for the next one: ranges of bytes, and what they are parts of."""
+"""Keeps the parts of an interrupted download on disk, and what they are parts of, so that the next one can resume."""
 
 from __future__ import annotations
 
@@ -18,87 +18,103 @@ from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.settings import ownership
 
 _METADATA_FILE = "of.json"
-_OF_BYTES_MAX = 100_000
-_PARTS_MAX = 200_000
+_METADATA_MAX_BYTES = 100_000
+_MAX_PARTS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class PartialDownloadInfo:
-    """What the parts are parts of; only parts of the same whole fit together.
+    """The body that the parts belong to; parts of different bodies must not be combined.
 
     Attributes:
-        place: the URL that was asked, without secrets.
+        url: the URL that was requested, without secrets.
         validator: a strong ETag, or a Last-Modified date (RFC 9110, 8.8).
-        range_bytes: how long each part is, but for the last.
-        boot: which run of the operating system wrote them: what a crash of the machine leaves in a file is anybody's guess.
+        size_bytes: the length of the body.
+        range_bytes: the length of each part except the last.
+        boot_id: identifies the run of the operating system that wrote them: after a crash, the content of files is undefined.
     """
 
-    place: str
+    url: str
     validator: str
     size_bytes: int
     range_bytes: int
-    boot: str
+    boot_id: str
+
+    def to_json(self) -> str:
+        """Encode for the metadata file."""
+        facts = asdict(self)
+        return json.dumps({"place": facts.pop("url"), "boot": facts.pop("boot_id"), **facts})
+
+    @classmethod
+    def from_json(cls, text: bytes) -> PartialDownloadInfo:
+        """Decode the metadata file.
+
+        Raises:
+            AttributeError, LookupError, RecursionError, TypeError, ValueError: if it is not what ``to_json`` wrote.
+        """
+        facts = json.loads(text)
+        return cls(url=facts.pop("place"), boot_id=facts.pop("boot"), **facts)
 
     @property
-    def is_sound(self) -> bool:
-        """Whether this can be what ``PartStore.begin`` wrote."""
+    def is_valid(self) -> bool:
+        """Whether ``PartStore.reset`` can have written this."""
         numbers = (self.size_bytes, self.range_bytes)
         is_numbers = all(isinstance(number, int) and 0 < number < 1 << 60 for number in numbers)
         is_text = isinstance(self.validator, str) and self.validator.isprintable()
-        return is_numbers and is_text and self.size_bytes // self.range_bytes < _PARTS_MAX
+        return is_numbers and is_text and self.size_bytes // self.range_bytes < _MAX_PARTS
 
     @property
     def starts(self) -> range:
-        """Where each part begins."""
+        """The offsets at which the parts start."""
         return range(0, self.size_bytes, self.range_bytes)
 
-    def length(self, start: int) -> int:
-        """How long the part that begins there is to become."""
+    def get_length(self, start: int) -> int:
+        """Return the length of the part that starts at offset ``start``, once it is complete."""
         return min(self.range_bytes, self.size_bytes - start)
 
 
 class PartStore:
-    """A directory with one file a range, named by the offset of its first byte and filled from its start.
+    """A directory with one file per range, named by the offset of its first byte, and filled from its start.
 
-    In a directory like /tmp, or a root of several users, another user may have put one there, with bytes of theirs. So only
-    one is read, and filled, that is this user's and in which no other user can write.
+    In a directory like /tmp, or in a root that several users share, another user may have prepared it with bytes of their own.
+    So the directory is used only if it belongs to this user and no other user can write into it.
     """
 
-    def __init__(self, folder: Path | None, spare: Path | None = None) -> None:
-        """Where it is found again, if it can be had; else ``spare``, which nobody foresees, and which ``leave`` removes."""
-        self._usual, self._spare = folder, spare
-        self._folder = folder or spare or Path()
+    def __init__(self, folder: Path | None, temporary: Path | None = None) -> None:
+        """``folder`` is where the next download looks; if it is not usable, ``temporary``, whose name is not predictable."""
+        self._usual, self._temporary = folder, temporary
+        self._folder = folder or temporary or Path()
 
-    def of(self) -> PartialDownloadInfo | None:
-        """What lies here, or None if it is of no use."""
+    def load(self) -> PartialDownloadInfo | None:
+        """Return what the stored parts belong to; None if there are none, or they are not usable."""
         try:
             if not ownership.is_private_dir(os.lstat(self._folder)):
                 return None
-            with _opened(self._folder / _METADATA_FILE, "rb") as file:
-                whole = PartialDownloadInfo(**json.loads(file.read(_OF_BYTES_MAX)))
-            if not whole.is_sound or whole.boot != boot():
+            with _open_private(self._folder / _METADATA_FILE, "rb") as file:
+                info = PartialDownloadInfo.from_json(file.read(_METADATA_MAX_BYTES))
+            if not info.is_valid or info.boot_id != get_boot_id():
                 return None
-            parts = (int(name) for name in os.listdir(self._folder) if name.isdecimal())
-            fits = all(self.held_bytes(start) <= whole.length(start) for start in parts if start in whole.starts)
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            starts = (int(name) for name in os.listdir(self._folder) if name.isdecimal())
+            fits = all(self.get_stored_bytes(start) <= info.get_length(start) for start in starts if start in info.starts)
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
             return None
-        return whole if fits else None
+        return info if fits else None
 
-    def begin(self, whole: PartialDownloadInfo) -> bool:
-        """Forget what lies here, and keep parts of another whole from now on; False if no directory can be had for them."""
-        with contextlib.suppress(CacheError):  # what cannot be removed is in the way, as another user's is
+    def reset(self, info: PartialDownloadInfo) -> bool:
+        """Remove the stored parts, and store parts of another body from now on; False if no directory is usable."""
+        with contextlib.suppress(CacheError):  # _make_folder sees what could not be removed, such as another user's directory
             self.clear()
-        with self._telling():
-            if not self._make():
+        with self._map_os_errors():
+            if not self._make_folder():
                 return False
             half = self._folder / f"{_METADATA_FILE}.half"
-            half.write_text(json.dumps(asdict(whole)), encoding="utf-8")
+            half.write_text(info.to_json(), encoding="utf-8")
             half.replace(self._folder / _METADATA_FILE)
         return True
 
-    def _make(self) -> bool:
-        """Make a directory that was not there, and see that it is private: on some mounts nothing is."""
-        for folder in filter(None, (self._usual, self._spare)):
+    def _make_folder(self) -> bool:
+        """Create the directory, and check that it is private: on some mounts none is."""
+        for folder in filter(None, (self._usual, self._temporary)):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(mode=0o700)
                 self._folder = folder
@@ -107,85 +123,85 @@ class PartStore:
                 folder.rmdir()
         return False
 
-    def have_room(self, whole_bytes: int, held_bytes: int = 0) -> bool:
-        """Whether the disk can keep all parts beside what they unpack to, which is more than they are, as a rule."""
-        return shutil.disk_usage(self._folder.parent).free > 2 * whole_bytes - held_bytes
+    def has_disk_space(self, size_bytes: int, stored_bytes: int = 0) -> bool:
+        """Whether the disk can hold all parts beside the unpacked files, which are usually larger."""
+        return shutil.disk_usage(self._folder.parent).free > 2 * size_bytes - stored_bytes
 
-    def missing(self, whole: PartialDownloadInfo) -> Iterator[tuple[int, int]]:
-        """Of each part that is not complete, where to go on, and where it stops."""
-        for start in whole.starts:
-            held_bytes, stop = self.held_bytes(start), start + whole.length(start)
-            if start + held_bytes < stop:
-                yield start + held_bytes, stop
+    def find_missing(self, info: PartialDownloadInfo) -> Iterator[tuple[int, int]]:
+        """Yield start and stop of the missing bytes of each part that is not complete."""
+        for start in info.starts:
+            stored_bytes, stop = self.get_stored_bytes(start), start + info.get_length(start)
+            if start + stored_bytes < stop:
+                yield start + stored_bytes, stop
 
-    def held_bytes(self, start: int) -> int:
-        """How much of the part that begins there has come."""
+    def get_stored_bytes(self, start: int) -> int:
+        """Return how many bytes of the part that starts at offset ``start`` are on disk."""
         try:
             return os.lstat(self._folder / str(start)).st_size
         except FileNotFoundError:
             return 0
 
     @contextlib.contextmanager
-    def appended(self, start: int) -> Iterator[Callable[[bytes], None]]:
-        """What adds bytes to the part that begins there."""
-        with self._telling(), _opened(self._folder / str(start), "ab") as file:
+    def append_to(self, start: int) -> Iterator[Callable[[bytes], None]]:
+        """Open the part that starts at offset ``start``; gives a function that appends bytes to it."""
+        with self._map_os_errors(), _open_private(self._folder / str(start), "ab") as file:
 
-            def add(data: bytes) -> None:
-                with self._telling():
-                    left = memoryview(data)
-                    while left:
-                        left = left[file.write(left) :]
+            def append(data: bytes) -> None:
+                with self._map_os_errors():
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[file.write(rest) :]
 
-            yield add
+            yield append
 
-    def opened(self, start: int) -> IO[bytes]:
-        """The part that begins there, to be read."""
-        with self._telling():
-            return _opened(self._folder / str(start), "rb")
+    def open_part(self, start: int) -> IO[bytes]:
+        """Open the part that starts at offset ``start`` for reading."""
+        with self._map_os_errors():
+            return _open_private(self._folder / str(start), "rb")
 
     def clear(self) -> None:
-        """Leave nothing of this user's; what is another user's stays."""
-        with self._telling(), contextlib.suppress(FileNotFoundError):
+        """Remove the directory, unless it belongs to another user."""
+        with self._map_os_errors(), contextlib.suppress(FileNotFoundError):
             status = os.lstat(self._folder)
-            if not ownership.is_ours(status):
+            if not ownership.is_owned_by_user(status):
                 return
             if stat.S_ISDIR(status.st_mode):
                 shutil.rmtree(self._folder)
             else:
                 self._folder.unlink()
 
-    def leave(self) -> None:
-        """Remove what the next download would not find; what it will find stays for it."""
-        if self._folder == self._spare:
+    def clear_temporary(self) -> None:
+        """Remove the directory if the next download would not find it."""
+        if self._folder == self._temporary:
             with contextlib.suppress(CacheError):
                 self.clear()
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _map_os_errors(self) -> Iterator[None]:
         try:
             yield
         except ResolverError:
             raise
         except OSError as error:
-            full = f"the disk of {self._folder.parent} is full, with what came of a model on it"
-            other = f"cannot keep what came in {self._folder}: {error.strerror}"
+            full = f"the disk of {self._folder.parent} is full (it holds a partial download)"
+            other = f"cannot write the partial download in {self._folder}: {error.strerror}"
             raise CacheError(
                 full if error.errno in (errno.ENOSPC, errno.EDQUOT) else other,
                 fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",
             ) from error
 
 
-def _opened(path: Path, mode: str) -> IO[bytes]:
-    """Open a file of this user's that is no link, pipe or device."""
+def _open_private(path: Path, mode: str) -> IO[bytes]:
+    """Open a file that belongs to this user and is not a link, pipe or device."""
     file = open(path, mode, buffering=0, opener=fs.open_regular)  # noqa: SIM115
-    if not ownership.is_ours(os.fstat(file.fileno())):
+    if not ownership.is_owned_by_user(os.fstat(file.fileno())):
         file.close()
-        raise PermissionError(errno.EPERM, "it is another user's")
+        raise PermissionError(errno.EPERM, "it belongs to another user")
     return file
 
 
-def boot() -> str:
-    """Which run of the operating system this is; empty where it does not say."""
+def get_boot_id() -> str:
+    """Return an identifier of this run of the operating system; empty where there is none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

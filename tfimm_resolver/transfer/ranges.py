@@ -1,4 +1,4 @@
-"""One range of a download, and the address that its redirects led to."""
+"""One range of a download, and the URL that its redirects led to."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import requests
 
 @dataclass(frozen=True, slots=True)
 class ResolvedUrl:
-    """Where the body lies in the end, with the credentials that the way there has brought along for that host."""
+    """The URL of the body after all redirects, with the credentials that apply to its host."""
 
     url: str
     authorization: str | None = None
 
     @classmethod
-    def of(cls, reply: requests.Response) -> ResolvedUrl:
-        return cls(reply.url, reply.request.headers.get("Authorization"))
+    def from_response(cls, response: requests.Response) -> ResolvedUrl:
+        """Return the URL that sent the response, and the credentials that were sent to it."""
+        return cls(response.url, response.request.headers.get("Authorization"))
 
     @property
     def headers(self) -> dict[str, str]:
+        """The headers to send to it."""
         return {"Authorization": self.authorization} if self.authorization else {}
 
 
 @dataclass(slots=True)
 class Range:
-    """A part that is being brought; ``done_bytes`` of it are on disk."""
+    """A range that is being downloaded; ``done_bytes`` of it are on disk."""
 
     start: int
     size_bytes: int
@@ -33,4 +35,5 @@ class Range:
 
     @property
     def is_done(self) -> bool:
+        """Whether all of it is on disk."""
         return self.done_bytes >= self.size_bytes

@@ -1,50 +1,50 @@
-"""A body as it comes from one answer, on one connection."""
+"""Downloads a body in one response, over one connection."""
 
 from __future__ import annotations
 
 import requests
 
 from tfimm_resolver.errors import FetchError
-from tfimm_resolver.http import session as http_session
 from tfimm_resolver.http.body import ResponseBody, abort_response
 from tfimm_resolver.http.retry import RestartDownloadError
+from tfimm_resolver.http.session import Session
 
 
 class SingleStreamDownload:
-    """A body as it comes from one answer, on one connection.
+    """A body that arrives in one response, over one connection.
 
     Attributes:
-        reply: the answer, its headers and the URL at the end of all redirects.
-        size_bytes: how long the body is; None if the server did not say.
-        arrived_bytes: how much has come.
-        resumed_bytes: how much an earlier process brought: nothing.
+        response: its headers, and the URL after all redirects.
+        size_bytes: the length of the body; None if the server did not state it.
+        received_bytes: how much has been received.
+        resumed_bytes: how much an earlier process downloaded: always 0.
     """
 
     resumed_bytes = 0
 
-    def __init__(self, session: http_session.Session, reply: requests.Response, size_bytes: int | None) -> None:
+    def __init__(self, session: Session, response: requests.Response, size_bytes: int | None) -> None:
         self._session = session
-        self.reply, self.size_bytes, self.arrived_bytes = reply, size_bytes, 0
-        self._body = ResponseBody(reply)
+        self.response, self.size_bytes, self.received_bytes = response, size_bytes, 0
+        self._body = ResponseBody(response)
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes, none at the end.
+        """Read at most ``size`` bytes; empty at the end.
 
         Raises:
-            RestartDownloadError: if the body broke off for a passing reason.
+            RestartDownloadError: if the connection broke.
         """
         try:
-            piece = self._body.read(size)
+            chunk = self._body.read(size)
         except FetchError as error:
-            raise RestartDownloadError(error.text, cause=error, came_bytes=self.arrived_bytes) from error
-        self.arrived_bytes += len(piece)
-        return piece
+            raise RestartDownloadError(error.text, cause=error, received_bytes=self.received_bytes) from error
+        self.received_bytes += len(chunk)
+        return chunk
 
-    def stop(self) -> None:
-        """Let a ``read`` that waits in another thread end."""
-        abort_response(self.reply)
+    def interrupt(self) -> None:
+        """Make a ``read`` that waits in another thread return."""
+        abort_response(self.response)
 
     def close(self) -> None:
-        """Let the connection go, once nobody reads."""
-        self.reply.close()
+        """Close the connection, once no thread reads any more."""
+        self.response.close()
         self._session.close()

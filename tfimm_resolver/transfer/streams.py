@@ -1,4 +1,4 @@
-"""Streams of bytes by where they come from and what happens to them as they pass: read from a disk, cut, counted, hashed."""
+"""Byte streams: local files, chunk readers, hashing readers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tfimm_resolver.progress.reporters import ProgressReporter
 
 
 class LocalFile:
-    """A file on this machine as a stream."""
+    """A file on this machine, as a stream."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        with self._telling():
+        with self._map_os_errors():
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by __exit__
             self.size_bytes = os.fstat(self._file.fileno()).st_size
 
@@ -29,11 +29,12 @@ class LocalFile:
         self._file.close()
 
     def read(self, size: int, /) -> bytes:
-        with self._telling():
+        """Read at most ``size`` bytes; empty at the end."""
+        with self._map_os_errors():
             return self._file.read(size)
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _map_os_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -41,47 +42,47 @@ class LocalFile:
             raise kind(f"{self._path} cannot be read: {error.strerror}") from error
 
 
-def with_progress(pieces: Iterator[bytes], meter: ProgressReporter) -> Iterator[bytes]:
-    """The pieces, each told to a person as it passes."""
-    for piece in pieces:
-        meter.advance(len(piece))
-        yield piece
+def report_chunks(chunks: Iterator[bytes], meter: ProgressReporter) -> Iterator[bytes]:
+    """Yield the chunks, and report the size of each as progress."""
+    for chunk in chunks:
+        meter.advance(len(chunk))
+        yield chunk
 
 
 class ChunkReader:
-    """Large pieces as a stream of small ones."""
+    """An iterator of chunks, as a stream; reports progress."""
 
-    def __init__(self, pieces: Iterator[bytes], meter: ProgressReporter) -> None:
-        self._pieces = with_progress(pieces, meter)
-        self._left = memoryview(b"")
+    def __init__(self, chunks: Iterator[bytes], meter: ProgressReporter) -> None:
+        self._chunks = report_chunks(chunks, meter)
+        self._rest = memoryview(b"")
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes, none at the end."""
-        self._left = self._left or memoryview(next(self._pieces, b""))
-        data, self._left = self._left[:size], self._left[size:]
+        """Read at most ``size`` bytes; empty at the end."""
+        self._rest = self._rest or memoryview(next(self._chunks, b""))
+        data, self._rest = self._rest[:size], self._rest[size:]
         return bytes(data)
 
 
 class HashingReader:
-    """Pieces that are hashed as they pass, for us and for what the server promised."""
+    """Reads chunks and hashes them: with sha256 for the record, and for the digests that the server stated."""
 
-    def __init__(self, read: Callable[[int], bytes], promised: ServerDigests | None = None) -> None:
-        self._read, self._promised = read, promised or ServerDigests({}, is_whole=True)
+    def __init__(self, read: Callable[[int], bytes], expected: ServerDigests | None = None) -> None:
+        self._read, self._expected = read, expected or ServerDigests({}, is_complete=True)
         self.digest = hashlib.sha256()
         self.size_bytes = 0
 
-    def piece(self) -> bytes:
-        """The next one."""
-        piece = self._read(CHUNK_BYTES)
-        self.digest.update(piece)
-        self._promised.update(piece)
-        self.size_bytes += len(piece)
-        return piece
+    def read_chunk(self) -> bytes:
+        """Read the next chunk; empty at the end."""
+        chunk = self._read(CHUNK_BYTES)
+        self.digest.update(chunk)
+        self._expected.update(chunk)
+        self.size_bytes += len(chunk)
+        return chunk
 
-    def check(self, place: str) -> None:
-        """Compare what came from ``place`` with what it promised.
+    def check(self, url: str) -> None:
+        """Compare the received bytes with the digests that the server at ``url`` stated.
 
         Raises:
             IntegrityError: if they differ.
         """
-        self._promised.check(place)
+        self._expected.check(url)

@@ -1,4 +1,4 @@
-"""Bundles: export, import, and bundles that are not right."""
+"""Bundles: export, import, and invalid bundles."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def export_and_import_as_json(stage: Stage) -> None:
 
 @scenario
 def export_refuses(stage: Stage) -> None:
-    """A damaged model, what is no cached model, and a file that cannot be written."""
+    """A damaged model, handles without a cached model, and a file that cannot be written."""
     handle = stage.origin.put("/m.tgz", tar_gz())
     path = stage.cli("resolve", handle).out.strip()
     stage.put_files(stage.project / "model", MODEL)
@@ -49,14 +49,14 @@ def export_refuses(stage: Stage) -> None:
 
 @scenario
 def import_refuses(stage: Stage) -> None:
-    """A changed byte, a cut, a wrong sha256, what is no bundle, and no file."""
+    """A changed byte, a truncated bundle, a wrong sha256, a file that is not a bundle, and a missing file."""
     export(stage)
     far = {"TFHUB_CACHE_DIR": f"{stage.root}/far"}
-    whole = (stage.project / "models.tar").read_bytes()
-    at = whole.index(MODEL["saved_model.pb"] + b"\0")
-    stage.write(stage.project / "changed.tar", whole[:at] + b"A" + whole[at + 1 :])
-    stage.write(stage.project / "cut.tar", whole[: len(whole) // 2])
-    stage.write(stage.project / "more.tar", whole + b"rubbish")
+    bundle = (stage.project / "models.tar").read_bytes()
+    at = bundle.index(MODEL["saved_model.pb"] + b"\0")
+    stage.write(stage.project / "changed.tar", bundle[:at] + b"A" + bundle[at + 1 :])
+    stage.write(stage.project / "cut.tar", bundle[: len(bundle) // 2])
+    stage.write(stage.project / "more.tar", bundle + b"rubbish")
     stage.write(stage.project / "text.tar", b"no bundle")
     for name in ("changed", "cut", "more", "text", "missing"):
         stage.cli("import", f"{name}.tar", **far)

@@ -1,4 +1,4 @@
-"""What the cache does with what lies in it: healing, other programs' models, offline use, mirrors, more roots."""
+"""The cache: repair of damaged entries, models of other programs, offline use, mirrors, extra roots."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def heals_by_itself(stage: Stage) -> None:
 
 @scenario
 def copies_of_plain_tensorflow_hub(stage: Stage) -> None:
-    """A tree with tensorflow_hub's own record, whole and damaged."""
+    """A tree with tensorflow_hub's own record, complete and damaged."""
     handle = stage.origin.put_model("/google/model/1", tar_gz())
     path = stage.cli("resolve", handle).out.strip()
     stage.write(f"{path}.descriptor.txt", f"Module: {handle}\nDownload Time: 2026-01-01T00:00:00\nDownloader Hostname: h\n")
@@ -39,7 +39,7 @@ def copies_of_plain_tensorflow_hub(stage: Stage) -> None:
 
 
 @scenario
-def unfinished_files_of_others(stage: Stage) -> None:
+def leftovers_of_other_processes(stage: Stage) -> None:
     """A staging directory and parts that a killed process left."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
     path = stage.cli("resolve", handle).out.strip()
@@ -65,20 +65,20 @@ def offline(stage: Stage) -> None:
 def mirrors(stage: Stage) -> None:
     """A mirror that has the model, one that does not, and the separators of the list."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
-    place = stage.origin.url.removeprefix("http://")
-    stage.mirror.put(f"/hub/{place}/m.tar.gz", tar_gz(OTHER))
+    host = stage.origin.url.removeprefix("http://")
+    stage.mirror.put(f"/hub/{host}/m.tar.gz", tar_gz(OTHER))
     stage.cli("resolve", handle, TFIMM_RESOLVER_MIRRORS=f"{stage.mirror.url}/hub,direct")
     other = stage.origin.put("/n.tar.gz", tar_gz())
-    for places in ("{},off", "{}", "http://127.0.0.1:9,direct", "{},direct"):
-        stage.cli("resolve", other, TFIMM_RESOLVER_MIRRORS=places.format(f"{stage.mirror.url}/hub"))
+    for mirrors in ("{},off", "{}", "http://127.0.0.1:9,direct", "{},direct"):
+        stage.cli("resolve", other, TFIMM_RESOLVER_MIRRORS=mirrors.format(f"{stage.mirror.url}/hub"))
 
 
 @scenario
 def mirrors_after_any_error(stage: Stage) -> None:
     """A mirror that is down, one with a server error, and one in a directory."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
-    place = stage.origin.url.removeprefix("http://")
-    stage.mirror.put(f"/{place}/m.tar.gz", b"sorry", status=500)
+    host = stage.origin.url.removeprefix("http://")
+    stage.mirror.put(f"/{host}/m.tar.gz", b"sorry", status=500)
     stage.cli("resolve", handle, TFIMM_RESOLVER_MIRRORS=f"http://127.0.0.1:9|{stage.mirror.url}|direct")
     stage.write(stage.project / "mirror/tfhub.dev/google/nnlm/2.tar.gz", tar_gz(OTHER))
     variables = {"TFIMM_RESOLVER_MIRRORS": f"file://{stage.project}/mirror", "TFIMM_RESOLVER_OFFLINE": "1"}
@@ -89,8 +89,8 @@ def mirrors_after_any_error(stage: Stage) -> None:
 @scenario
 def mirror_lists_at_fault(stage: Stage) -> None:
     """Lists of mirrors that cannot be read."""
-    for places in ("ftp://mirror", "http://mirror/?q=1", ",", "direct,", "{nonsense}"):
-        stage.cli("resolve", "https://tfhub.dev/google/nnlm/2", TFIMM_RESOLVER_MIRRORS=places, TFIMM_RESOLVER_OFFLINE="1")
+    for mirrors in ("ftp://mirror", "http://mirror/?q=1", ",", "direct,", "{nonsense}"):
+        stage.cli("resolve", "https://tfhub.dev/google/nnlm/2", TFIMM_RESOLVER_MIRRORS=mirrors, TFIMM_RESOLVER_OFFLINE="1")
 
 
 @scenario
@@ -144,14 +144,14 @@ def default_roots(stage: Stage) -> None:
 
 @scenario
 def default_root_that_others_may_write(stage: Stage) -> None:
-    """The temporary directory for URL handles is there already: open to everybody, or a link."""
+    """The temporary directory for URL handles is there already: writable for all users, or a link."""
     del stage.environment["TFHUB_CACHE_DIR"]
     handle = stage.origin.put("/m.tar.gz", tar_gz())
-    place = stage.temporary / "tfhub_modules"
-    place.mkdir()
-    place.chmod(0o777)
+    root = stage.temporary / "tfhub_modules"
+    root.mkdir()
+    root.chmod(0o777)
     stage.cli("resolve", handle)
-    stage.remove(place)
-    stage.link(place, str(stage.project))
+    stage.remove(root)
+    stage.link(root, str(stage.project))
     stage.cli("resolve", handle)
     stage.cli("path")

@@ -1,11 +1,11 @@
-"""Failures: what servers answer, what archives hold, and what the disk refuses."""
+"""Failures of servers, archives and disks."""
 
 from __future__ import annotations
 
 import gzip
 
 from tests.golden.registry import scenario
-from tests.golden.servers import MODEL, gone, member, packed, stalled, tar_gz, tar_of
+from tests.golden.servers import MODEL, gzip_tar, member, reset_connection, stall_after, tar_gz, tar_of
 from tests.golden.stage import Stage
 
 
@@ -13,11 +13,11 @@ from tests.golden.stage import Stage
 def server_is_silent(stage: Stage) -> None:
     """A body that stops, with a short time limit."""
     stage.environment["TFIMM_RESOLVER_READ_TIMEOUT_S"] = "1"
-    stage.cli("resolve", stage.host.put("/m.tar.gz", tar_gz(), stalled(0.5), ranges=False))
+    stage.cli("resolve", stage.host.put("/m.tar.gz", tar_gz(), stall_after(0.5), ranges=False))
 
 
 @scenario
-def refused_statuses(stage: Stage) -> None:
+def http_error_statuses(stage: Stage) -> None:
     """404, 410, 401, 403 and 418 for an archive."""
     for status in (404, 410, 401, 403, 418):
         stage.cli("resolve", stage.origin.put(f"/{status}.tar.gz", b"a page", status=status))
@@ -49,7 +49,7 @@ def missing_model_of_tfhub(stage: Stage) -> None:
 def unreachable_servers(stage: Stage) -> None:
     """A closed port, and a connection that is reset before an answer."""
     stage.cli("resolve", "http://127.0.0.1:9/m.tar.gz")
-    stage.cli("resolve", stage.host.put("/m.tar.gz", tar_gz(), gone))
+    stage.cli("resolve", stage.host.put("/m.tar.gz", tar_gz(), reset_connection))
 
 
 @scenario
@@ -61,20 +61,20 @@ def page_instead_of_an_archive(stage: Stage) -> None:
 
 
 @scenario
-def damaged_archives(stage: Stage) -> None:
+def archives_that_are_damaged(stage: Stage) -> None:
     """Cut short, with a wrong CRC, and followed by other bytes."""
-    whole = tar_gz()
-    damaged = bytearray(whole)
+    complete = tar_gz()
+    damaged = bytearray(complete)
     damaged[-6] ^= 0x02
-    stage.cli("resolve", stage.origin.put("/cut.tar.gz", whole[: len(whole) // 2]))
+    stage.cli("resolve", stage.origin.put("/cut.tar.gz", complete[: len(complete) // 2]))
     stage.cli("resolve", stage.origin.put("/crc.tar.gz", bytes(damaged)))
-    stage.cli("resolve", stage.origin.put("/more.tar.gz", whole + b"rubbish"))
-    stage.cli("resolve", stage.origin.put("/no-end.tar.gz", gzip.compress(gzip.decompress(whole)[:1024], mtime=0)))
+    stage.cli("resolve", stage.origin.put("/more.tar.gz", complete + b"rubbish"))
+    stage.cli("resolve", stage.origin.put("/no-end.tar.gz", gzip.compress(gzip.decompress(complete)[:1024], mtime=0)))
 
 
 @scenario
 def incomplete_bodies(stage: Stage) -> None:
-    """A length that promises more than comes."""
+    """A Content-Length that is larger than the body."""
     stage.cli("resolve", stage.origin.put("/m.tar.gz", tar_gz(), length=len(tar_gz()) + 10))
 
 
@@ -82,7 +82,7 @@ def incomplete_bodies(stage: Stage) -> None:
 def hostile_names(stage: Stage) -> None:
     """Members that leave the directory, and names that are not allowed everywhere."""
     for number, name in enumerate(("../victim", "/tmp/victim", "CON", "a:b", "n" * 300)):
-        archive = packed(tar_of(member("saved_model.pb", b"a graph"), member(name, b"evil")))
+        archive = gzip_tar(tar_of(member("saved_model.pb", b"a graph"), member(name, b"evil")))
         stage.cli("resolve", stage.origin.put(f"/{number}.tar.gz", archive))
 
 
@@ -99,7 +99,7 @@ def hostile_members(stage: Stage) -> None:
         "nothing": tar_of(),
     }
     for name, archive in archives.items():
-        stage.cli("resolve", stage.origin.put(f"/{name}.tar.gz", packed(archive)))
+        stage.cli("resolve", stage.origin.put(f"/{name}.tar.gz", gzip_tar(archive)))
 
 
 @scenario
@@ -119,11 +119,11 @@ def handles_that_cannot_be_read(stage: Stage) -> None:
 
 @scenario
 def roots_that_cannot_be_used(stage: Stage) -> None:
-    """A cache below a file, a file as a cache, and a directory that nobody can make."""
+    """A cache below a file, a file as a cache, and a directory that cannot be created."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
     (stage.project / "file").write_text("a file")
-    for place in (f"{stage.project}/file/cache", f"{stage.project}/file", "/proc/cache"):
-        stage.cli("resolve", "--cache-dir", place, handle)
+    for root in (f"{stage.project}/file/cache", f"{stage.project}/file", "/proc/cache"):
+        stage.cli("resolve", "--cache-dir", root, handle)
     stage.cli("ls", "--cache-dir", f"{stage.project}/file")
 
 
@@ -151,7 +151,7 @@ def lock_of_another_process(stage: Stage) -> None:
 
 
 @scenario
-def cached_copy_outlives_failures(stage: Stage) -> None:
+def failures_keep_the_cached_copy(stage: Stage) -> None:
     """A damaged copy, and a server that is gone."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
     path = stage.cli("resolve", handle).out.strip()

@@ -8,7 +8,7 @@ import io
 import zipfile
 
 from tests.golden.registry import scenario
-from tests.golden.servers import MODEL, cut, framed, member, on, says, tar_gz, tar_of, with_header
+from tests.golden.servers import MODEL, answer_with, cut, member, on_request, set_framing, set_header, tar_gz, tar_of
 from tests.golden.stage import Stage
 
 PIN = hashlib.sha256(tar_gz()).hexdigest()
@@ -68,7 +68,7 @@ def archives_of_each_form(stage: Stage) -> None:
 
 
 @scenario
-def spellings_of_one_handle(stage: Stage) -> None:
+def equivalent_handles(stage: Stage) -> None:
     """A trailing slash, capitals, a query, and tf-hub-format name one copy."""
     handle = stage.origin.put_model("/google/model/1", tar_gz())
     stage.cli("resolve", handle)
@@ -102,16 +102,16 @@ def ranges_and_framing(stage: Stage) -> None:
     """A server that answers ranges, one that does not, chunks, and a body that ends with the connection."""
     stage.cli("resolve", stage.host.put("/ranges.tar.gz", tar_gz()))
     stage.cli("resolve", stage.host.put("/plain.tar.gz", tar_gz(), ranges=False))
-    stage.cli("resolve", stage.host.put("/chunks.tar.gz", tar_gz(), framed("chunked"), ranges=False))
-    stage.cli("resolve", stage.host.put("/close.tar.gz", tar_gz(), framed("close"), ranges=False))
+    stage.cli("resolve", stage.host.put("/chunks.tar.gz", tar_gz(), set_framing("chunked"), ranges=False))
+    stage.cli("resolve", stage.host.put("/close.tar.gz", tar_gz(), set_framing("close"), ranges=False))
 
 
 @scenario
 def retries(stage: Stage) -> None:
     """A server error and a broken connection, each followed by the right answer."""
     stage.environment["TFIMM_RESOLVER_RETRIES"] = "1"
-    stage.cli("resolve", stage.host.put("/m.tar.gz", tar_gz(), on(1, says(503))))
-    stage.cli("resolve", stage.host.put("/cut.tar.gz", tar_gz(), on(1, cut(0.5)), ranges=False))
+    stage.cli("resolve", stage.host.put("/m.tar.gz", tar_gz(), on_request(1, answer_with(503))))
+    stage.cli("resolve", stage.host.put("/cut.tar.gz", tar_gz(), on_request(1, cut(0.5)), ranges=False))
 
 
 @scenario
@@ -120,11 +120,11 @@ def digests_of_the_server(stage: Stage) -> None:
     right = hashlib.sha256(tar_gz()).digest()
     for name, digest in (("right", right), ("wrong", bytes(32))):
         value = f"sha-256=:{base64.b64encode(digest).decode()}:"
-        stage.cli("resolve", stage.host.put(f"/{name}.tar.gz", tar_gz(), with_header("Repr-Digest", value)))
+        stage.cli("resolve", stage.host.put(f"/{name}.tar.gz", tar_gz(), set_header("Repr-Digest", value)))
 
 
 @scenario
-def uncompressed_format(stage: Stage) -> None:
+def format_uncompressed(stage: Stage) -> None:
     """A server that names a place in a bucket, and one that cannot."""
     stage.origin.put("/m/1?tf-hub-format=uncompressed", b"gs://bucket/m/1", status=303)
     stage.cli("resolve", "--load-format", "UNCOMPRESSED", f"{stage.origin.url}/m/1")

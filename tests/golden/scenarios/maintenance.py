@@ -1,4 +1,4 @@
-"""Looking after a cache: ls, rm, verify, path, and help."""
+"""Maintenance of a cache: ls, rm, verify, path, and help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.golden.stage import Stage
 
 @scenario
 def list_models(stage: Stage) -> None:
-    """A whole model, a damaged one, one by hand, and one by name; as a table, as names, as JSON, in colour."""
+    """A valid model, a damaged one, one by hand, and one by name; as a table, as names, as JSON, in colour."""
     handles = [stage.origin.put(f"/{name}.tar.gz", tar_gz()) for name in ("damaged", "whole")]
     path = stage.cli("resolve", handles[0]).out.strip()
     stage.cli("resolve", handles[1])
@@ -52,7 +52,7 @@ def remove_what_was_put_by_hand(stage: Stage) -> None:
 
 
 @scenario
-def verify_whole_models(stage: Stage) -> None:
+def verify_models(stage: Stage) -> None:
     """A model that is as it was fetched, and one without a record."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
     stage.cli("resolve", handle)
@@ -65,7 +65,7 @@ def verify_whole_models(stage: Stage) -> None:
 
 @scenario
 def verify_and_repair(stage: Stage) -> None:
-    """A changed byte and a missing file, told, told as JSON, repaired."""
+    """A changed byte and a missing file, reported, reported as JSON, repaired."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
     path = stage.cli("resolve", handle).out.strip()
     stage.write(f"{path}/saved_model.pb", b"a grapH")
@@ -77,7 +77,7 @@ def verify_and_repair(stage: Stage) -> None:
 
 
 @scenario
-def repair_brings_another_archive(stage: Stage) -> None:
+def repair_fetches_another_archive(stage: Stage) -> None:
     """The server has another archive by now, then none."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
     path = stage.cli("resolve", handle).out.strip()

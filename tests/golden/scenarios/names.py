@@ -57,7 +57,7 @@ def overrides_in_a_process(stage: Stage) -> None:
 
 
 @scenario
-def names_that_are_refused(stage: Stage) -> None:
+def invalid_names(stage: Stage) -> None:
     """Empty, with separators, and of another type."""
     stage.python(
         """

@@ -59,7 +59,7 @@ def add_refuses(stage: Stage) -> None:
 
 @scenario
 def add_replaces(stage: Stage) -> None:
-    """--replace writes a model anew, and keeps comments."""
+    """--replace replaces a model, and keeps comments."""
     write_models(stage, f'# ours\n[models.m]  # mine\nhandle = "{stage.origin.put("/old.tgz", tar_gz())}"\n')
     stage.cli("add", "m", stage.origin.put("/new.tgz", tar_gz(OTHER)), "--replace")
 
@@ -78,7 +78,7 @@ def lock_pins(stage: Stage) -> None:
 
 @scenario
 def lock_after_a_change_upstream(stage: Stage) -> None:
-    """Told, told as JSON, then taken."""
+    """Reported, reported as JSON, then accepted."""
     handle = stage.origin.put("/m.tgz", tar_gz())
     stage.cli("add", "m", handle)
     stage.origin.put("/m.tgz", tar_gz(OTHER))
@@ -90,7 +90,7 @@ def lock_after_a_change_upstream(stage: Stage) -> None:
 
 @scenario
 def sync_a_project(stage: Stage) -> None:
-    """What is missing is told, fetched, and told to be there."""
+    """Missing models are reported, fetched, and reported as cached."""
     text = "".join(f'[models.{name}]\nhandle = "{stage.origin.put(f"/{name}.tgz", tar_gz())}"\n' for name in ("a", "b"))
     write_models(stage, text)
     stage.cli("sync", "--check")
@@ -172,7 +172,7 @@ def models_file_before_directories(stage: Stage) -> None:
 
 
 @scenario
-def repair_keeps_pins(stage: Stage) -> None:
+def repair_respects_pins(stage: Stage) -> None:
     """verify --repair of a pinned model, while upstream has another archive, then the right one."""
     handle = stage.origin.put("/m.tgz", tar_gz())
     stage.cli("add", "m", handle)

@@ -171,7 +171,7 @@ def github_handles(stage: Stage) -> None:
 
 @scenario
 def github_archive_with_a_pin(stage: Stage) -> None:
-    """A pin on what is no archive."""
+    """A pin on a repository, which is not an archive."""
     stage.git.repo("ada/models", {"saved_model.pb": "a graph"})
     stage.cli("resolve", f"github://ada/models#sha256={'0' * 64}")
     stage.cli("resolve", stage.origin.put("/m.tgz", tar_gz()), TFIMM_GITHUB_URL="nonsense")

@@ -27,9 +27,9 @@ def variables_at_fault(stage: Stage) -> None:
 def hosts_file(stage: Stage) -> None:
     """Tokens and headers for a host, a file that others may read, and one at fault."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
-    place = stage.origin.url.removeprefix("http://")
+    host = stage.origin.url.removeprefix("http://")
     file = stage.home / ".config/tfimm_resolver/hosts.toml"
-    stage.write(file, f'["{place}"]\ntoken_variable = "MY_TOKEN"\nheaders = {{ X-Team = "vision" }}\n'.encode())
+    stage.write(file, f'["{host}"]\ntoken_variable = "MY_TOKEN"\nheaders = {{ X-Team = "vision" }}\n'.encode())
     file.chmod(0o644)
     stage.cli("resolve", handle, MY_TOKEN="secret")
     stage.cli("resolve", "--refresh", handle)
@@ -54,7 +54,7 @@ def netrc_and_proxies(stage: Stage) -> None:
 def roots_by_variables(stage: Stage) -> None:
     """Paths with ~ and $VAR, and a relative one."""
     handle = stage.origin.put("/m.tar.gz", tar_gz())
-    for place in ("~/mine", "$HOME/yours", "relative"):
-        stage.cli("resolve", handle, TFHUB_CACHE_DIR=place)
+    for root in ("~/mine", "$HOME/yours", "relative"):
+        stage.cli("resolve", handle, TFHUB_CACHE_DIR=root)
     stage.cli("path", TFHUB_CACHE_DIR="ftp://host/cache")
     stage.cli("resolve", handle, TFHUB_CACHE_DIR="ftp://host/cache")

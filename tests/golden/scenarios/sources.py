@@ -1,4 +1,4 @@
-"""Other places: Kaggle, Hugging Face, buckets, and sources of other packages."""
+"""Other sources: Kaggle, Hugging Face, buckets, and sources of other packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from tests.golden.stage import Stage
 KAGGLE = "google/nnlm/tensorFlow2/en-dim50"
 NEW = {"saved_model.pb": b"a newer graph"}
 ZOO = """
-from tfimm_resolver.sources.plan import Fetch
+try:
+    from tfimm_resolver.sources import Fetch
+except ImportError:  # the base commit
+    from tfimm_resolver.plan import Fetch
 
 def plan(handle):
     return Fetch(handle.key, lambda into, transfer: transfer.archive("URL/lion.tgz", into))

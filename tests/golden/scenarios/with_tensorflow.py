@@ -15,7 +15,7 @@ def load_prints_signatures(stage: Stage) -> None:
 
 @scenario
 def load_errors_in_python(stage: Stage) -> None:
-    """load() of a module, of what is no SavedModel, of a broken graph, and of nothing."""
+    """load() of a module, of what is not a SavedModel, of a broken graph, and of nothing."""
     handles = [
         stage.origin.put("/half.tar.gz", REAL.read_bytes()),
         stage.origin.put("/notes.tar.gz", tar_gz({"notes.txt": b"no model"})),

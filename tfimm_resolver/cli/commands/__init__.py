@@ -1,4 +1,4 @@
-"""What the command line can do: one file a command, imported when it is asked for; and the options that all share."""
+"""The commands, one module each, imported when used; and the options that they share."""
 
 from __future__ import annotations
 
@@ -13,91 +13,103 @@ from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 
 COMMANDS = ("resolve", "load", "ls", "rm", "verify", "add", "lock", "sync", "why", "export", "import", "path", "hub", "demo")
 EXIT_OUTDATED = 8
-"""The models file, and what is upstream or here, differ."""
+"""Exit code: the models file does not match upstream, or the cache does not match the models file."""
 
 __all__ = ["COMMANDS", "EXIT_OUTDATED", "common", "format_command", "jobs_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _on_screen(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def remember(context: click.Context, _: click.Parameter, value: Any) -> None:
+def _set_output_option(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def set_option(context: click.Context, _: click.Parameter, value: Any) -> None:
         if value:
             setattr(context.find_root().obj, name, value)
 
-    return remember
+    return set_option
 
 
-def _quieten(context: click.Context, _: click.Parameter, value: bool) -> None:
+def _set_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         context.find_root().obj.is_quiet = True
         os.environ["TFIMM_RESOLVER_QUIET"] = "1"
 
 
-def _choose_dir(_: click.Context, __: click.Parameter, value: str | None) -> None:
+def _set_cache_dir(_: click.Context, __: click.Parameter, value: str | None) -> None:
     if value:
-        settings.choose_dir(value, "--cache-dir")
+        settings.override_dir(value, "--cache-dir")
 
 
-def _choose_colour(context: click.Context, _: click.Parameter, value: str | None) -> None:
+def _set_colour(context: click.Context, _: click.Parameter, value: str | None) -> None:
     if value:
         context.find_root().obj.colour = value
     if value == "never":
         os.environ["NO_COLOR"] = "1"  # for the progress bar
 
 
-def _choose_format(_: click.Context, __: click.Parameter, value: str | None) -> None:
+def _set_load_format(_: click.Context, __: click.Parameter, value: str | None) -> None:
     if value:
         os.environ["TFHUB_MODEL_LOAD_FORMAT"] = value
 
 
 _COMMON = (
-    click.option("--json", is_flag=True, expose_value=False, callback=_on_screen("as_json"), help="Print one JSON object."),
     click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_quieten, help="No progress; ls and path print names only."
+        "--json", is_flag=True, expose_value=False, callback=_set_output_option("as_json"), help="Print one JSON object."
+    ),
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_quiet,
+        help="Hide progress; `ls` prints names only, `path` the cache root only.",
     ),
     click.option(
         "--color",
         type=click.Choice(["auto", "always", "never"]),
         expose_value=False,
-        callback=_choose_colour,
-        help="Default: auto, which heeds NO_COLOR.",
+        callback=_set_colour,
+        help="When to use colour; by default on a terminal, unless NO_COLOR is set.",
     ),
     click.option(
         "--cache-dir",
         "--tfhub_cache_dir",
         metavar="DIR",
         expose_value=False,
-        callback=_choose_dir,
-        help="Where models are kept, before every variable.",
+        callback=_set_cache_dir,
+        help="Directory or bucket of the cache; overrides the environment variables.",
     ),
     click.option(
         "--load-format",
         "--tfhub_model_load_format",
         type=click.Choice(LOAD_FORMATS),
         expose_value=False,
-        callback=_choose_format,
-        help="UNCOMPRESSED asks for a gs:// path instead of downloading.",
+        callback=_set_load_format,
+        help="UNCOMPRESSED asks the server for a gs:// path instead of downloading.",
     ),
 )
 
 
 def format_command(command: str) -> str:
-    """A command to type next: with the cache that this one was given, too."""
+    """Return a full command line to suggest, with the same ``--cache-dir`` as the running command."""
     root = settings.urls_root()
-    chosen = f"{root.source} {root.value} " if root.source.startswith("--cache") else ""
-    return f"tfimm-resolver {chosen}{command}"
+    cache_option = f"{root.source} {root.value} " if root.source.startswith("--cache") else ""
+    return f"tfimm-resolver {cache_option}{command}"
 
 
 def jobs_option(command: Command) -> Command:
-    """The option of a command that downloads several models."""
+    """Add the ``--jobs`` option of commands that download several models."""
     return click.option(
-        "-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="How many models at once."
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, 64),
+        default=4,
+        show_default=True,
+        help="Number of models to process in parallel.",
     )(command)
 
 
 def common(command: Command) -> Command:
-    """The options that stand before and after every command's name."""
+    """Add the options that may be given before or after the name of any command."""
     for option in reversed(_COMMON):
         command = option(command)
     return command

@@ -1,4 +1,4 @@
-"""``tfimm-resolver add``: gives a handle a name in the models file, and pins it."""
+"""``tfimm-resolver add``: adds a named, pinned handle to the models file."""
 
 from __future__ import annotations
 
@@ -18,44 +18,43 @@ from tfimm_resolver.models_file.schema import ModelEntry, check_name
 from tfimm_resolver.project import pins
 
 
-@click.command(short_help="Give a handle a name in the models file, and pin it.")
+@click.command(short_help="Add a named, pinned handle to the models file.")
 @click.argument("name")
 @click.argument("handle")
-@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another name for it; may be given again.")
-@click.option(
-    "--mirror", "mirrors", multiple=True, metavar="HANDLE", help="Where the same archive is, too; may be given again."
-)
-@click.option("--replace", is_flag=True, help="Write it anew where the name is there already.")
+@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another name of the model; can be repeated.")
+@click.option("--mirror", "mirrors", multiple=True, metavar="HANDLE", help="Another URL of the same archive; can be repeated.")
+@click.option("--replace", is_flag=True, help="Replace the model if the name already exists.")
 @common
 @click.pass_obj
-def command(screen: Output, name: str, handle: str, aliases: Sequence[str], mirrors: Sequence[str], replace: bool) -> int:
-    """Fetch HANDLE, and write it as NAME into the models file, with its archive's sha256 and size.
+def command(output: Output, name: str, handle: str, aliases: Sequence[str], mirrors: Sequence[str], replace: bool) -> int:
+    """Fetch HANDLE and add it to the models file as NAME, pinned to the sha256 and size of its archive.
 
-    The file is the first of $TFIMM_MODELS_FILE, the nearest tfimm-models.toml upwards, or a new one here.
+    The models file is the first file of $TFIMM_MODELS_FILE, else the nearest tfimm-models.toml in this directory or above,
+    else a new one in this directory.
     """
-    file = pins.file_to_change()
-    for word in (name, *aliases):
-        check_name(word)
-    asked = Handle.parse(inventory.handle_of(handle))
-    texts = [pins.handle_as_written(place, file) for place in (asked, *map(Handle.parse, mirrors))]
-    pins.check_new(discovery.read(file) if os.path.exists(file) else {}, name, replaces=replace)
-    path, origin = pins.fetch_and_hash(asked, refresh=False)
+    file = pins.choose_file()
+    for new_name in (name, *aliases):
+        check_name(new_name)
+    requested = Handle.parse(inventory.expand_handle(handle))
+    texts = [pins.format_handle(one, file) for one in (requested, *map(Handle.parse, mirrors))]
+    pins.check_new(discovery.read_entries(file) if os.path.exists(file) else {}, name, replaces=replace)
+    path, origin = pins.fetch_and_hash(requested, refresh=False)
     if mirrors and not origin.sha256:
-        raise HandleError(f"{asked} is no archive, and has no sha256 by which a mirror's bytes could be believed")
+        raise HandleError(f"{requested} is not an archive, so it has no sha256 to check the bytes of a mirror with")
     model = ModelEntry(name, texts[0], file, origin.sha256 or None, origin.size_bytes, tuple(aliases), tuple(texts[1:]))
     pins.add(file, model, replaces=replace)
-    _show(screen, model, path)
+    _print(output, model, path)
     return 0
 
 
-def _show(screen: Output, model: ModelEntry, path: str) -> None:
-    if screen.as_json:
+def _print(output: Output, model: ModelEntry, path: str) -> None:
+    if output.as_json:
         facts = {"name": model.name, "handle": model.handle, "sha256": model.sha256, "size_bytes": model.size_bytes}
-        screen.facts({**facts, "aliases": model.aliases, "mirrors": model.mirrors, "file": model.file, "path": path})
+        output.print_json({**facts, "aliases": model.aliases, "mirrors": model.mirrors, "file": model.file, "path": path})
         return
-    screen.data(f"{model.name}  {model.handle}")
+    output.print_line(f"{model.name}  {model.handle}")
     if model.sha256:
-        screen.data(f"  sha256 {model.sha256}, {format_size(model.size_bytes or 0)}")
+        output.print_line(f"  sha256 {model.sha256}, {format_size(model.size_bytes or 0)}")
     else:
-        screen.data("  not pinned: it is no archive")
-    screen.data(f"  in {model.file}")
+        output.print_line("  not pinned: it is not an archive")
+    output.print_line(f"  in {model.file}")

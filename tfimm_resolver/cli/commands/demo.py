@@ -1,4 +1,4 @@
-"""``tfimm-resolver demo``: the main job, told."""
+"""``tfimm-resolver demo``: a demonstration that needs no network."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import click
 from tfimm_resolver._util.text import truncate_middle
 from tfimm_resolver.cli import demo
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, suppress_native_stderr, table
+from tfimm_resolver.cli.output import Output, format_table, suppress_native_stderr
 
 
-@click.command(short_help="Resolve, load and run a small model on loopback.")
+@click.command(short_help="Serve, resolve, load and run a small example model.")
 @common
 @click.pass_obj
-def command(screen: Output) -> int:
-    """Serve a small SavedModel on loopback, resolve, load and run it; nothing of it stays."""
+def command(output: Output) -> int:
+    """Serve a small SavedModel on loopback, resolve, load and run it, and remove everything again."""
     with suppress_native_stderr():
         steps = demo.run()
-    if screen.as_json:
-        screen.facts({"steps": [step.facts() for step in steps]})
+    if output.as_json:
+        output.print_json({"steps": [step.facts() for step in steps]})
         return 0
-    columns = screen.columns()
+    columns = output.get_width()
     width = columns and columns - 42
     head = [click.style(cell, bold=True) for cell in ("STEP", "RESULT", "BYTES", "        TIME")]
-    for line in table(
+    for line in format_table(
         [
             head,
             *(
-                [step.name, truncate_middle(step.result, width), step.bytes_in_words(), f"{step.seconds * 1000:9.2f} ms"]
+                [step.name, truncate_middle(step.result, width), step.format_download(), f"{step.seconds * 1000:9.2f} ms"]
                 for step in steps
             ),
         ]
     ):
-        screen.data(line)
+        output.print_line(line)
     return 0

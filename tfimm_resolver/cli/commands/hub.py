@@ -1,4 +1,4 @@
-"""``tfimm-resolver hub``: the entry points of a repository's hubconf.py, listed, explained and called."""
+"""``tfimm-resolver hub``: lists, explains and calls the entry points of a repository's hubconf.py."""
 
 from __future__ import annotations
 
@@ -19,30 +19,28 @@ from tfimm_resolver.loading import loader
 
 _OPTIONS = (
     click.argument("repo", metavar="OWNER/REPO[:REF]"),
-    click.option("--trust", is_flag=True, help="Run its code without a question, and write down that it is trusted."),
-    click.option("--force-reload", is_flag=True, help="Fetch anew; the old copy stays if that fails."),
-    click.option(
-        "--skip-validation", is_flag=True, help="Take a ref that is neither a branch nor a tag, nor at the tip of one."
-    ),
-    click.option("--local", is_flag=True, help="OWNER/REPO is a directory that holds a hubconf.py."),
+    click.option("--trust", is_flag=True, help="Trust the repository: run its code without asking, now and in the future."),
+    click.option("--force-reload", is_flag=True, help="Download again; the cached copy is kept if that fails."),
+    click.option("--skip-validation", is_flag=True, help="Accept a commit that no branch or tag points to."),
+    click.option("--local", is_flag=True, help="OWNER/REPO is a local directory with a hubconf.py."),
     common,
     click.pass_obj,
 )
 
 
-@click.group(short_help="List, explain and call the models of a repository's hubconf.py.")
+@click.group(short_help="List, explain and load the models of a GitHub repository.")
 @common
 def command() -> None:
-    """Models that a repository on GitHub publishes by its hubconf.py, as torch.hub has it."""
+    """Use models that a GitHub repository publishes as functions of its hubconf.py, as torch.hub does."""
 
 
-def _with_repository(wrapped: Command) -> Command:
+def _add_repository_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+        command = option(command)
+    return command
 
 
-def _directory(repo: str, trust: bool, force_reload: bool, skip_validation: bool, local: bool) -> str:
+def _ensure_directory(repo: str, trust: bool, force_reload: bool, skip_validation: bool, local: bool) -> str:
     return repository.ensure_directory(
         repo,
         source="local" if local else "github",
@@ -53,55 +51,60 @@ def _directory(repo: str, trust: bool, force_reload: bool, skip_validation: bool
 
 
 @command.command("list", short_help="List the entry points.")
-@_with_repository
-def _list(screen: Output, repo: str, **how: bool) -> None:
-    """List the entry points of a repository."""
-    names = Hubconf(_directory(repo, **how)).names()
-    if screen.as_json:
-        screen.facts({"repository": repo, "entries": names})
-    for name in () if screen.as_json else names:
-        screen.data(name)
+@_add_repository_options
+def _list(output: Output, repo: str, **options: bool) -> None:
+    """List the entry points of a repository; REF is a branch, a tag or a commit, by default the default branch."""
+    names = Hubconf(_ensure_directory(repo, **options)).list_names()
+    if output.as_json:
+        output.print_json({"repository": repo, "entries": names})
+    for name in () if output.as_json else names:
+        output.print_line(name)
 
 
-@command.command("help", short_help="Explain one of them.")
-@_with_repository
+@command.command("help", short_help="Print the docstring of an entry point.")
+@_add_repository_options
 @click.argument("entry")
-def _help(screen: Output, repo: str, entry: str, **how: bool) -> None:
+def _help(output: Output, repo: str, entry: str, **options: bool) -> None:
     """Print the docstring of an entry point."""
-    text = Hubconf(_directory(repo, **how)).entry(entry).__doc__
-    if screen.as_json:
-        screen.facts({"repository": repo, "entry": entry, "help": text})
+    text = Hubconf(_ensure_directory(repo, **options)).get_entry(entry).__doc__
+    if output.as_json:
+        output.print_json({"repository": repo, "entry": entry, "help": text})
     elif text is None:
-        screen.say(f"{entry} has no docstring")
+        output.print_message(f"{entry} has no docstring")
     else:
-        screen.data(text)
+        output.print_line(text)
 
 
-@command.command("load", short_help="Call one of them, and tell what it gives.")
-@_with_repository
+@command.command("load", short_help="Call an entry point, and describe the model.")
+@_add_repository_options
 @click.argument("entry")
 @click.option(
-    "--arg", "-a", "said", multiple=True, metavar="NAME=VALUE", help="For the entry point; VALUE is JSON, else a text."
+    "--arg",
+    "-a",
+    "texts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Keyword argument of the entry point; VALUE is JSON, or else a string. Can be repeated.",
 )
-def _load(screen: Output, repo: str, entry: str, said: Sequence[str], **how: bool) -> None:
-    """Call an entry point; print what kind of model it gives, and where its variables live."""
-    arguments = dict(map(_argument, said))
-    folder = _directory(repo, **how)  # with its question and its progress, before native code is hushed
-    with _beside(), downloads.force_reload_scope(how["force_reload"]):
+def _load(output: Output, repo: str, entry: str, texts: Sequence[str], **options: bool) -> None:
+    """Call an entry point; print the type of the model, and the devices that hold its variables."""
+    arguments = dict(map(_parse_argument, texts))
+    folder = _ensure_directory(repo, **options)  # asks and shows progress, so stderr must not be redirected yet
+    with _redirect_output(), downloads.force_reload_scope(options["force_reload"]):
         model = Hubconf(folder).call(entry, **arguments)
-        places = loader.variables_by_device(model)
+        devices = loader.count_variables_by_device(model)
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
-    if screen.as_json:
-        screen.facts({"repository": repo, "entry": entry, "path": folder, "type": kind, "variables": places})
+    if output.as_json:
+        output.print_json({"repository": repo, "entry": entry, "path": folder, "type": kind, "variables": devices})
         return
-    screen.data(kind)
-    for place in places:
-        screen.data(format_device(place))
+    output.print_line(kind)
+    for device in devices:
+        output.print_line(format_device(device))
 
 
 @contextlib.contextmanager
-def _beside() -> Iterator[None]:
-    """What is printed meanwhile is no data: it goes to stderr, as progress does; what native code says goes nowhere."""
+def _redirect_output() -> Iterator[None]:
+    """Send what the repository's code prints to stderr, as it is not data, and hide what native code prints."""
     with (
         os.fdopen(os.dup(2), "w") as stderr,
         contextlib.redirect_stderr(stderr),
@@ -111,10 +114,10 @@ def _beside() -> Iterator[None]:
         yield
 
 
-def _argument(said: str) -> tuple[str, Any]:
-    name, mark, value = said.partition("=")
-    if not mark or not name.isidentifier():
-        raise HandleError(f"--arg {said!r} is not NAME=VALUE", fix="Such as --arg pretrained=true.")
+def _parse_argument(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name.isidentifier():
+        raise HandleError(f"--arg {text!r} is not of the form NAME=VALUE", fix="For example: --arg pretrained=true.")
     try:
         return name, json.loads(value)
     except ValueError:

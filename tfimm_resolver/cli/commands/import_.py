@@ -1,4 +1,4 @@
-"""``tfimm-resolver import``: takes the models of a bundle into the cache."""
+"""``tfimm-resolver import``: imports the models of a bundle into the cache."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ import click
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.bundles import reader
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, count, table
+from tfimm_resolver.cli.output import Output, format_count, format_table
 
 
-@click.command(short_help="Take the models of a bundle into the cache.")
+@click.command(short_help="Import the models of a bundle into the cache.")
 @click.argument("bundle", metavar="FILE")
-@click.option("--refresh", is_flag=True, help="Also in place of copies that were fetched later than the bundle's.")
-@click.option("--sha256", metavar="HEX", help="What the bundle must hash to, as export printed it.")
+@click.option("--refresh", is_flag=True, help="Replace cached copies that are newer than those in the bundle, too.")
+@click.option("--sha256", metavar="HEX", help="Expected sha256 of the bundle, as printed by export.")
 @common
 @click.pass_obj
-def command(screen: Output, bundle: str, refresh: bool, sha256: str | None) -> int:
-    """Take every model of a bundle (- for stdin) into the cache, verified; none of them if anything in it is not right."""
-    taken = reader.read(sys.stdin.buffer if bundle == "-" else bundle, refresh=refresh, sha256=sha256)
-    if screen.as_json:
-        screen.facts({"models": [one.facts() for one in taken]})
+def command(output: Output, bundle: str, refresh: bool, sha256: str | None) -> int:
+    """Import all models of the bundle FILE (- for stdin) into the cache; import none if one of them fails verification."""
+    models = reader.read(sys.stdin.buffer if bundle == "-" else bundle, refresh=refresh, sha256=sha256)
+    if output.as_json:
+        output.print_json({"models": [model.facts() for model in models]})
         return 0
     rows = [
-        [one.state, one.record.handle, f"{count(len(one.record.files or ()), 'file')}  {format_size(one.record.size_bytes)}"]
-        for one in taken
+        [
+            model.state,
+            model.record.handle,
+            f"{format_count(len(model.record.files or ()), 'file')}  {format_size(model.record.size_bytes)}",
+        ]
+        for model in models
     ]
-    for line in table(rows):
-        screen.data(line)
-    if any(one.state == "kept" for one in taken):
-        screen.say("kept: what is here was fetched later than the bundle's; --refresh takes the bundle's")
+    for line in format_table(rows):
+        output.print_line(line)
+    if any(model.state == "kept" for model in models):
+        output.print_message(
+            "kept: the cached copy is newer than the one in the bundle; --refresh imports the one in the bundle"
+        )
     return 0

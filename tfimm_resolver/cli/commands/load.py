@@ -1,43 +1,43 @@
-"""``tfimm-resolver load``: what a model takes and gives, and where its variables live."""
+"""``tfimm-resolver load``: loads a model and describes it."""
 
 from __future__ import annotations
 
 import click
 
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, format_device, suppress_native_stderr, table
+from tfimm_resolver.cli.output import Output, format_device, format_table, suppress_native_stderr
 from tfimm_resolver.loading import loader
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution.resolver import resolve
 
 
-@click.command()
+@click.command(short_help="Load a model and print its signatures.")
 @click.argument("handle")
 @common
 @click.pass_obj
-def command(screen: Output, handle: str) -> int:
-    """Load a model; print its signatures, and where its variables live."""
-    path = resolve(inventory.handle_of(handle))  # with its progress, before stderr is hushed
+def command(output: Output, handle: str) -> int:
+    """Load a model with TensorFlow; print its signatures, and the devices that hold its variables."""
+    path = resolve(inventory.expand_handle(handle))  # shows progress, so stderr must not be redirected yet
     with suppress_native_stderr():
         facts = loader.describe(loader.load(path))
-    if screen.as_json:
-        screen.facts({"handle": handle, "path": path, **facts})
+    if output.as_json:
+        output.print_json({"handle": handle, "path": path, **facts})
         return 0
     for name, signature in facts["signatures"].items():
-        screen.data(click.style(name, bold=True))
+        output.print_line(click.style(name, bold=True))
         rows = [
-            [f"  {side}", tensor["name"], tensor["dtype"], _shape(tensor["shape"])]
+            [f"  {side}", tensor["name"], tensor["dtype"], _format_shape(tensor["shape"])]
             for side in signature
             for tensor in signature[side]
         ]
-        for line in table(rows) if rows else ():
-            screen.data(line)
+        for line in format_table(rows) if rows else ():
+            output.print_line(line)
     if not facts["signatures"]:
-        screen.say("it has no signatures")
-    for place in facts["variables"]:
-        screen.data(format_device(place))
+        output.print_message("the model has no signatures")
+    for device in facts["variables"]:
+        output.print_line(format_device(device))
     return 0
 
 
-def _shape(shape: list[int | None] | None) -> str:
+def _format_shape(shape: list[int | None] | None) -> str:
     return "<unknown>" if shape is None else f"({', '.join('None' if size is None else str(size) for size in shape)})"

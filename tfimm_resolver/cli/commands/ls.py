@@ -1,4 +1,4 @@
-"""``tfimm-resolver ls``: what is cached."""
+"""``tfimm-resolver ls``: lists the cached models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_size, truncate_middle
 from tfimm_resolver.cli.commands import common, format_command
-from tfimm_resolver.cli.output import Output, count, format_age, format_bar, state, table
+from tfimm_resolver.cli.output import Output, format_age, format_bar, format_count, format_table, style_state
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 
@@ -17,28 +17,32 @@ _EXTRA, _BUCKET = " (extra)", " (bucket)"
 _PLAIN_COLUMNS, _USE_COLUMNS, _BAR_COLUMNS = 23, 12, 14
 
 
-@click.command()
+@click.command(short_help="List the cached models and their state.")
 @common
 @click.pass_obj
-def command(screen: Output) -> int:
-    """List what is cached, and whether its files are there."""
+def command(output: Output) -> int:
+    """List the cached models: size, last use and state.
+
+    The state is `ok` if every file has its recorded size, `damaged` if not, and `unverified` if no sizes were recorded.
+    The command `verify` compares hashes as well.
+    """
     models = inventory.list_models()
-    if screen.as_json:
-        screen.facts({"models": [model.facts() for model in models]})
-    elif screen.is_quiet:
+    if output.as_json:
+        output.print_json({"models": [model.facts() for model in models]})
+    elif output.is_quiet:
         for model in models:
-            screen.data(model.name)
+            output.print_line(model.name)
     else:
-        for line in table(_rows(models, screen.columns())):
-            screen.data(line)
-        _sum_up(screen, models)
+        for line in format_table(_format_rows(models, output.get_width())):
+            output.print_line(line)
+        _print_summary(output, models)
     return 0
 
 
-def _rows(models: Sequence[CachedModel], columns: int | None) -> list[list[str]]:
-    """Where a terminal is narrow the bar goes first, then the time of use; then names are cut, there only."""
+def _format_rows(models: Sequence[CachedModel], columns: int | None) -> list[list[str]]:
+    """Return the rows of the table; a narrow terminal loses the bar first, then the last use, then parts of the names."""
     longest = max((len(model.name) for model in models), default=0)
-    plain = _PLAIN_COLUMNS + max((len(_mark(model)) for model in models), default=0)
+    plain = _PLAIN_COLUMNS + max((len(_format_root_mark(model)) for model in models), default=0)
     has_bar = columns is not None and columns >= longest + plain + _USE_COLUMNS + _BAR_COLUMNS
     has_use = columns is None or columns >= longest + plain + _USE_COLUMNS
     width = columns and max(12, columns - plain - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
@@ -52,22 +56,24 @@ def _rows(models: Sequence[CachedModel], columns: int | None) -> list[list[str]]
                 f"{format_size(model.size_bytes):>7}",
                 *[format_bar(model.size_bytes, largest)] * has_bar,
                 *[click.style(format_age(model.used_s), dim=True)] * has_use,
-                state(model.state) + click.style(_mark(model), dim=True),
+                style_state(model.state) + click.style(_format_root_mark(model), dim=True),
             ]
         )
     return rows
 
 
-def _sum_up(screen: Output, models: Sequence[CachedModel]) -> None:
-    ours = [model for model in models if not model.lender]
-    damaged = sum(model.state == "damaged" for model in ours)
-    size_bytes = sum(model.size_bytes for model in ours)
-    extra = sum(model.is_only_read for model in models)
-    behind = len(models) - len(ours) - extra
-    more = f"; {extra} in extra roots" * bool(extra) + f"; {behind} in {settings.urls_root().value}" * bool(behind)
-    mend = f"; {damaged} damaged: {format_command('verify --repair')}" if damaged else ""
-    screen.sum(f"{count(len(ours), 'model')}, {format_size(size_bytes)} in {settings.cache_root().value}{more}{mend}")
+def _print_summary(output: Output, models: Sequence[CachedModel]) -> None:
+    cached = [model for model in models if not model.other_root]
+    damaged = sum(model.state == "damaged" for model in cached)
+    size_bytes = sum(model.size_bytes for model in cached)
+    extra = sum(model.is_read_only for model in models)
+    in_bucket = len(models) - len(cached) - extra
+    elsewhere = f"; {extra} in extra roots" * bool(extra) + f"; {in_bucket} in {settings.urls_root().value}" * bool(in_bucket)
+    repair = f"; {damaged} damaged: {format_command('verify --repair')}" if damaged else ""
+    output.print_summary(
+        f"{format_count(len(cached), 'model')}, {format_size(size_bytes)} in {settings.cache_root().value}{elsewhere}{repair}"
+    )
 
 
-def _mark(model: CachedModel) -> str:
-    return "" if not model.lender else _EXTRA if model.is_only_read else _BUCKET
+def _format_root_mark(model: CachedModel) -> str:
+    return "" if not model.other_root else _EXTRA if model.is_read_only else _BUCKET

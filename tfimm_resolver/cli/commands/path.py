@@ -1,4 +1,4 @@
-"""``tfimm-resolver path``: where models are kept."""
+"""``tfimm-resolver path``: prints the directories in use."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ import click
 
 from tfimm_resolver import settings
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, table
+from tfimm_resolver.cli.output import Output, format_table
 from tfimm_resolver.hub import layout
 from tfimm_resolver.models_file import discovery
 
 
-@click.command()
+@click.command(short_help="Print the cache directories and the models file in use.")
 @common
 @click.pass_obj
-def command(screen: Output) -> int:
-    """Print where models are kept, and the models file, and which setting says so."""
+def command(output: Output) -> int:
+    """Print the cache directories and the models files in use, each with the setting that chose it."""
     extra = settings.extra_roots()
-    roots = {"urls": settings.urls_root(), "names": settings.names_root(), "hub": layout.root()}
+    roots = {"urls": settings.urls_root(), "names": settings.names_root(), "hub": layout.get_root()}
     if settings.uses_local_copy():
         roots["copies"] = settings.local_root()
-    files, said_by = discovery.files(), f"${settings.MODELS_FILE}" if settings.models_files() else "the nearest upwards"
-    if screen.as_json:
+    files = discovery.find_files()
+    source = f"${settings.MODELS_FILE}" if settings.models_files() else "nearest in this directory or above"
+    if output.as_json:
         facts: dict[str, Any] = {
-            kind: {"path": root.value, "source": root.source, "free_bytes": _free_bytes(root.value)}
+            kind: {"path": root.value, "source": root.source, "free_bytes": _get_free_bytes(root.value)}
             for kind, root in roots.items()
         }
-        facts["models_files"] = [{"path": file, "source": said_by} for file in files]
-        screen.facts({**facts, "extra": [{"path": place, "is_there": os.path.isdir(place)} for place in extra]})
-    elif screen.is_quiet:
-        screen.data(roots["urls"].value)
+        facts["models_files"] = [{"path": file, "source": source} for file in files]
+        output.print_json({**facts, "extra": [{"path": path, "is_there": os.path.isdir(path)} for path in extra]})
+    elif output.is_quiet:
+        output.print_line(roots["urls"].value)
     else:
         rows = [[f"{kind:<6}", root.value, root.source] for kind, root in roots.items()]
-        rows += [["extra ", place, f"${settings.EXTRA_ROOTS}, only read"] for place in extra]
-        for line in table([*rows, *(["models", file, said_by] for file in files)]):
-            screen.data(line)
+        rows += [["extra ", path, f"${settings.EXTRA_ROOTS}, read-only"] for path in extra]
+        for line in format_table([*rows, *(["models", file, source] for file in files)]):
+            output.print_line(line)
     return 0
 
 
-def _free_bytes(place: str) -> int | None:
-    while not os.path.isdir(place) and place != os.path.dirname(place):
-        place = os.path.dirname(place)
-    return shutil.disk_usage(place).free if os.path.isdir(place) else None
+def _get_free_bytes(path: str) -> int | None:
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free if os.path.isdir(path) else None

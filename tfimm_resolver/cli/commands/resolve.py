@@ -1,4 +1,4 @@
-"""``tfimm-resolver resolve``: from handles to paths."""
+"""``tfimm-resolver resolve``: prints the paths of models."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution.resolver import resolve
 
 
-@click.command()
+@click.command(short_help="Print the path of each model, fetching it if needed.")
 @click.argument("handles", nargs=-1, required=True, metavar="HANDLE...")
-@click.option("--refresh", is_flag=True, help="Fetch anew; the old copy stays if that fails.")
-@click.option("--sha256", metavar="HEX", help="What the archive must hash to; for one HANDLE.")
+@click.option("--refresh", is_flag=True, help="Download again; the cached copy is kept if that fails.")
+@click.option("--sha256", metavar="HEX", help="Expected sha256 of the archive; only with one HANDLE.")
 @common
 @click.pass_obj
-def command(screen: Output, handles: Sequence[str], refresh: bool, sha256: str | None) -> int:
-    """Print the path of each model; what is not there is fetched."""
+def command(output: Output, handles: Sequence[str], refresh: bool, sha256: str | None) -> int:
+    """Print the path of each model; a model that is not cached is fetched first.
+
+    HANDLE is a URL, a path, or a model name, for example of the models file; the command `why` explains how it is resolved.
+    """
     if sha256 and len(handles) > 1:
-        raise click.UsageError("--sha256 goes with one HANDLE")
+        raise click.UsageError("--sha256 can only be used with one HANDLE")
     rows: list[dict[str, Any]] = []
     errors: list[ResolverError] = []
     for handle in handles:
         try:
-            path = resolve(inventory.handle_of(handle), refresh=refresh, sha256=sha256)
+            path = resolve(inventory.expand_handle(handle), refresh=refresh, sha256=sha256)
         except ResolverError as error:
             errors.append(error)
-            rows.append({"handle": inventory.public(handle), "path": None, "error": error_to_json(error)})
-            if not screen.as_json:
-                screen.error(error)
+            rows.append({"handle": inventory.redact(handle), "path": None, "error": error_to_json(error)})
+            if not output.as_json:
+                output.print_error(error)
         else:
-            rows.append({"handle": inventory.public(handle), "path": path})
-            if not screen.as_json:
-                screen.data(path)
-    if screen.as_json:
-        screen.facts({"models": rows, **({"error": error_to_json(errors[0])} if errors else {})})
+            rows.append({"handle": inventory.redact(handle), "path": path})
+            if not output.as_json:
+                output.print_line(path)
+    if output.as_json:
+        output.print_json({"models": rows, **({"error": error_to_json(errors[0])} if errors else {})})
     return errors[0].exit_code if errors else 0

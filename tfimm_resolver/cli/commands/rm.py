@@ -17,22 +17,29 @@ from tfimm_resolver.maintenance import inventory
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @common
 @click.pass_obj
-def command(screen: Output, models: Sequence[str]) -> int:
-    """Remove models from the cache; MODEL is what ls shows, a handle, or six digits of its sha1."""
-    chosen = inventory.select(models)
-    ours = [model for model in chosen if not model.is_only_read]
-    for model in chosen:
+def command(output: Output, models: Sequence[str]) -> int:
+    """Remove models from the cache.
+
+    MODEL is a name that the command `ls` prints, a handle, or the first six or more digits of the sha1 of its directory.
+    """
+    selected = inventory.select(models)
+    removable = [model for model in selected if not model.is_read_only]
+    for model in selected:
         if model.entry is None:
-            raise CacheError(f"{model.path} was not fetched by this command, but put there by hand", fix="Remove it by hand.")
-        if model.entry.name not in [other.entry.name for other in ours if other.entry]:
             raise CacheError(
-                f"{model.name} lies in {model.lender}, an extra root, which is only read",
-                fix="Whoever keeps that root may remove it. TFIMM_RESOLVER_EXTRA_ROOTS names the extra roots.",
+                f"{model.path} was not created by tfimm-resolver, so it is not removed", fix="Remove the directory yourself."
             )
-    for model in {model.name: model for model in reversed(ours)}.values():  # it may lie here and in the bucket behind
+        if model.entry.name not in [other.entry.name for other in removable if other.entry]:
+            raise CacheError(
+                f"{model.name} is in {model.other_root}, an extra root, which is read-only",
+                fix="Ask the owner of that root to remove it. TFIMM_RESOLVER_EXTRA_ROOTS lists the extra roots.",
+            )
+    for model in {
+        model.name: model for model in reversed(removable)
+    }.values():  # a model may be in the local cache and in the bucket
         inventory.remove(model)
-        if not screen.as_json:
-            screen.say(f"removed {model.name}, {format_size(model.size_bytes)}")
-    if screen.as_json:
-        screen.facts({"removed": [model.facts() for model in ours]})
+        if not output.as_json:
+            output.print_message(f"removed {model.name}, {format_size(model.size_bytes)}")
+    if output.as_json:
+        output.print_json({"removed": [model.facts() for model in removable]})
     return 0

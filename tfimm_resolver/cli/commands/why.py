@@ -1,4 +1,4 @@
-"""``tfimm-resolver why``: which rule answers to a name or a handle, and what was not used."""
+"""``tfimm-resolver why``: explains how a name or a handle is resolved."""
 
 from __future__ import annotations
 
@@ -11,42 +11,53 @@ from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution import explain
 
 
-@click.command(short_help="Say which rule answers to a name or a handle.")
+@click.command(short_help="Explain how a name or a handle is resolved.")
 @click.argument("name")
 @common
 @click.pass_obj
-def command(screen: Output, name: str) -> int:
-    """Say where NAME, or any handle, leads, by which rule, and what was not used and why. Fetches nothing."""
-    why = explain.explain(inventory.handle_of(name))
-    name = inventory.public(name)
-    if screen.as_json:
-        answer = why.answer
-        facts = {"asked": name, "path": why.path, "rule": answer.rule, "said_by": why.said_by, "handle": str(answer.handle)}
-        pin = {"sha256": answer.handle.sha256, "size_bytes": why.size_bytes}
-        not_used = [{"place": place, "reason": reason} for place, reason in why.not_used]
-        error = {"error": error_to_json(why.fault)} if why.fault else {}
-        screen.facts({**facts, **pin, "not_used": not_used, **error})
+def command(output: Output, name: str) -> int:
+    """Explain how NAME, which may be any handle, is resolved: the path, the rule, and the locations that are not used.
+
+    Downloads nothing.
+    """
+    why = explain.explain(inventory.expand_handle(name))
+    name = inventory.redact(name)
+    if output.as_json:
+        resolved = why.resolved
+        facts = {
+            "asked": name,
+            "path": why.path,
+            "rule": resolved.rule,
+            "said_by": why.decided_by,
+            "handle": str(resolved.handle),
+        }
+        pin = {"sha256": resolved.handle.sha256, "size_bytes": why.size_bytes}
+        not_used = [{"place": location, "reason": reason} for location, reason in why.rejected]
+        error = {"error": error_to_json(why.error)} if why.error else {}
+        output.print_json({**facts, **pin, "not_used": not_used, **error})
     else:
-        _print(screen, name, why)
-    return why.fault.exit_code if why.fault else 0
+        _print(output, name, why)
+    return why.error.exit_code if why.error else 0
 
 
-def _no_path(why: explain.Explanation) -> str:
-    if why.fault:
-        return "not here: it is not as pinned"
-    return "not known: resolve asks the place where it lies" if why.is_asked else "not here yet: resolve fetches it"
+def _explain_missing_path(why: explain.Explanation) -> str:
+    if why.error:
+        return "no path: the cached copy does not match the pin"
+    return "unknown: resolve asks the server for the location" if why.needs_network else "not cached: resolve fetches it"
 
 
-def _print(screen: Output, name: str, why: explain.Explanation) -> None:
-    handle, size_bytes = why.answer.handle, why.size_bytes
-    screen.data(why.path or _no_path(why))
-    rows = [("asked", name), ("rule", f"{why.answer.rule}, {why.said_by}")]
+def _print(output: Output, name: str, why: explain.Explanation) -> None:
+    handle, size_bytes = why.resolved.handle, why.size_bytes
+    output.print_line(why.path or _explain_missing_path(why))
+    rows = [("asked", name), ("rule", f"{why.resolved.rule}, {why.decided_by}")]
     if str(handle) != name:
         rows.append(("handle", str(handle)))
     if handle.sha256:
         rows.append(("pin", f"sha256 {handle.sha256}{'' if size_bytes is None else f', {format_size(size_bytes)}'}"))
-    rows += [("" if number else "not used", f"{place} ({reason})") for number, (place, reason) in enumerate(why.not_used)]
-    for word, text in rows:
-        screen.data(f"  {word:<9}  {text}")
-    if why.fault:
-        screen.error(why.fault)
+    rows += [
+        ("" if number else "not used", f"{location} ({reason})") for number, (location, reason) in enumerate(why.rejected)
+    ]
+    for label, text in rows:
+        output.print_line(f"  {label:<9}  {text}")
+    if why.error:
+        output.print_error(why.error)

@@ -27,18 +27,18 @@ PRIVATE = "gs://private/m.tar.gz"
 
 
 class Metadata:
-    """The metadata server of a machine at Google's."""
+    """The metadata server of a machine at Google."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         metadata = self
 
-        class Answers(BaseHTTPRequestHandler):
+        class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                metadata.asked.append(self.path)
-                about = {"email": "a@b", "scopes": [], "aliases": ["default"]}
+                metadata.requests.append(self.path)
+                account = {"email": "a@b", "scopes": [], "aliases": ["default"]}
                 token = {"access_token": "granted", "expires_in": 3600, "token_type": "Bearer"}
-                body = json.dumps(token if "/token" in self.path else about).encode()
+                body = json.dumps(token if "/token" in self.path else account).encode()
                 self.send_response(200)
                 for name, value in (("Metadata-Flavor", "Google"), ("Content-Type", "application/json")):
                     self.send_header(name, value)
@@ -49,8 +49,8 @@ class Metadata:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-        self.place = f"127.0.0.1:{self.server.server_port}"
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_port}"
         self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -62,27 +62,27 @@ class Metadata:
 
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
-    """A machine that has credentials of its own."""
+    """A machine at Google with credentials of its own."""
     server = Metadata()
-    monkeypatch.setenv("GCE_METADATA_HOST", server.place)
+    monkeypatch.setenv("GCE_METADATA_HOST", server.address)
     yield server
     server.close()
 
 
 @pytest.fixture
 def black_hole(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Metadata servers that take connections and never answer."""
+    """Metadata servers that accept connections and never answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
-        place = f"127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setenv("GCE_METADATA_HOST", place)
-        monkeypatch.setenv("GCE_METADATA_IP", place)
-        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://{place}")
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("GCE_METADATA_HOST", address)
+        monkeypatch.setenv("GCE_METADATA_IP", address)
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://{address}")
         yield
 
 
 @pytest.fixture
 def google(gcs: Gcs, front: Front, monkeypatch: pytest.MonkeyPatch) -> Gcs:
-    """Google's own hosts, where an archive lies in a bucket that wants the token that their authorization server grants."""
+    """Google's own hosts, with an archive in a bucket that requires the token granted by their authorization server."""
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")
     monkeypatch.setenv("https_proxy", front.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -94,7 +94,7 @@ def google(gcs: Gcs, front: Front, monkeypatch: pytest.MonkeyPatch) -> Gcs:
 
 @pytest.fixture
 def amazon(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> Gcs:
-    """A store that speaks Amazon's protocol and notes who asked; a model lies in its bucket."""
+    """A store that speaks Amazon's protocol and logs credentials, with a model in its bucket."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", gcs.url)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name, data in MODEL.items():
@@ -102,14 +102,14 @@ def amazon(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> Gcs:
     return gcs
 
 
-def gcloud_login(**other: str) -> str:
-    """What ``gcloud auth application-default login`` writes."""
+def make_gcloud_login(**other: str) -> str:
+    """Return what ``gcloud auth application-default login`` writes."""
     secrets = {"client_secret": "client-secret", "refresh_token": "refresh-secret"}
     return json.dumps({"type": "authorized_user", "client_id": GCLOUD, **secrets, **other})
 
 
-def service_account(gcs: Gcs) -> str:
-    """A key that an administrator gave out."""
+def make_service_account(gcs: Gcs) -> str:
+    """Return the key file of a service account."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -117,53 +117,53 @@ def service_account(gcs: Gcs) -> str:
     return json.dumps({"type": "service_account", **facts})
 
 
-def resolved(handle: str, **environment: str) -> str:
-    """What is said of a handle, which is no secret: a path, or an error."""
+def resolve_to_text(handle: str, **environment: str) -> str:
+    """Resolve a handle; return the path or the text of the error, and check that it contains no secret."""
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in environment.items():
             patch.setenv(variable, value)
         try:
-            said = resolve(handle)
+            result = resolve(handle)
         except ResolverError as error:
-            said = f"{type(error).__name__} {error}"
-    assert [secret for secret in SECRETS if secret in said] == [], said
-    return said
+            result = f"{type(error).__name__} {error}"
+    assert [secret for secret in SECRETS if secret in result] == [], result
+    return result
 
 
-def resolved_by_itself(handle: str) -> str:
-    """The same by a process of its own: google-auth notes when it is imported where the metadata server is."""
-    code = "import sys; from tests.test_bucket_access import resolved; print(resolved(sys.argv[1]))"
+def resolve_in_subprocess(handle: str) -> str:
+    """Do the same in another process: google-auth reads the metadata server's address when it is imported."""
+    code = "import sys; from tests.test_bucket_credentials import resolve_to_text; print(resolve_to_text(sys.argv[1]))"
     return run(code, handle)
 
 
-def put(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
-def in_variable(home: Path, text: str) -> dict[str, str]:
-    return {"GOOGLE_APPLICATION_CREDENTIALS": str(put(home / "key.json", text))}
+def write_key_file(home: Path, text: str) -> dict[str, str]:
+    return {"GOOGLE_APPLICATION_CREDENTIALS": str(write_text(home / "key.json", text))}
 
 
-def in_home(home: Path, text: str) -> dict[str, str]:
-    put(home / ".config/gcloud/application_default_credentials.json", text)
+def write_to_home(home: Path, text: str) -> dict[str, str]:
+    write_text(home / ".config/gcloud/application_default_credentials.json", text)
     return {}
 
 
-def in_named_folder(home: Path, text: str) -> dict[str, str]:
-    put(home / "elsewhere/application_default_credentials.json", text)
+def write_to_named_folder(home: Path, text: str) -> dict[str, str]:
+    write_text(home / "elsewhere/application_default_credentials.json", text)
     return {"CLOUDSDK_CONFIG": str(home / "elsewhere")}
 
 
-@pytest.mark.parametrize("place", [in_variable, in_home, in_named_folder])
+@pytest.mark.parametrize("write_file", [write_key_file, write_to_home, write_to_named_folder])
 def test_google_s_credentials_are_found_where_its_clients_find_them(
-    place: Callable[[Path, str], dict[str, str]], google: Gcs, tmp_path: Path, cache_dir: Path
+    write_file: Callable[[Path, str], dict[str, str]], google: Gcs, tmp_path: Path, cache_dir: Path
 ) -> None:
-    environment = place(tmp_path / "home", gcloud_login())
-    assert files_in(resolved(PRIVATE, **environment)) == MODEL
+    environment = write_file(tmp_path / "home", make_gcloud_login())
+    assert files_in(resolve_to_text(PRIVATE, **environment)) == MODEL
     assert [(one.kind, one.status, one.authorization) for one in google.log] == [
-        ("get", 403, None),  # as everybody may
+        ("get", 403, None),  # first without credentials
         ("token", 200, None),
         ("head", 200, "Bearer granted"),
         ("get", 206, "Bearer granted"),
@@ -173,45 +173,45 @@ def test_google_s_credentials_are_found_where_its_clients_find_them(
 
 
 def test_a_service_account_s_key_works(google: Gcs, tmp_path: Path) -> None:
-    assert files_in(resolved(PRIVATE, **in_variable(tmp_path, service_account(google)))) == MODEL
+    assert files_in(resolve_to_text(PRIVATE, **write_key_file(tmp_path, make_service_account(google)))) == MODEL
     assert google.log[-1].authorization == "Bearer granted"
 
 
 def test_the_machine_s_own_credentials_work(google: Gcs, metadata: Metadata) -> None:
-    assert files_in(resolved_by_itself(PRIVATE)) == MODEL
-    assert google.log[-1].authorization == "Bearer granted" and metadata.asked[0] == "/"
+    assert files_in(resolve_in_subprocess(PRIVATE)) == MODEL
+    assert google.log[-1].authorization == "Bearer granted" and metadata.requests[0] == "/"
 
 
-def test_a_public_archive_is_asked_for_without_any(google: Gcs, metadata: Metadata, tmp_path: Path) -> None:
+def test_a_public_archive_is_requested_without_credentials(google: Gcs, metadata: Metadata, tmp_path: Path) -> None:
     google.bucket("private", token="granted", public=True).put("m.tar.gz", tar_gz())
-    assert files_in(resolved(PRIVATE, **in_variable(tmp_path, gcloud_login()))) == MODEL
-    assert [(one.kind, one.authorization) for one in google.log] == [("get", None)] and metadata.asked == []
+    assert files_in(resolve_to_text(PRIVATE, **write_key_file(tmp_path, make_gcloud_login()))) == MODEL
+    assert [(one.kind, one.authorization) for one in google.log] == [("get", None)] and metadata.requests == []
 
 
-def test_without_credentials_a_private_archive_is_refused_with_what_to_do(google: Gcs) -> None:
-    said = resolved(PRIVATE)
-    assert said.startswith("AccessError") and "403" in said and "gcloud auth application-default login" in said
+def test_without_credentials_the_error_for_a_private_archive_says_what_to_do(google: Gcs) -> None:
+    result = resolve_to_text(PRIVATE)
+    assert result.startswith("AccessError") and "403" in result and "gcloud auth application-default login" in result
     assert [one.authorization for one in google.log] == [None]
 
 
-def test_who_may_not_read_is_told_with_which_credentials(google: Gcs, metadata: Metadata, tmp_path: Path) -> None:
+def test_the_error_for_a_denied_read_names_the_credentials(google: Gcs, metadata: Metadata, tmp_path: Path) -> None:
     google.token = "other-token"
-    said = resolved(PRIVATE, **in_variable(tmp_path, gcloud_login()))
-    assert said.startswith(f"AccessError {PRIVATE} may not be read with the credentials of $GOOGLE_APPLICATION_CREDENTIALS")
-    assert "(HTTP 401)" in said
+    result = resolve_to_text(PRIVATE, **write_key_file(tmp_path, make_gcloud_login()))
+    assert result.startswith(f"AccessError {PRIVATE} cannot be read with the credentials of $GOOGLE_APPLICATION_CREDENTIALS")
+    assert "(HTTP 401)" in result
     google.on("head", times=None).answer(403)
-    assert "with the credentials of this machine (HTTP 403)" in resolved_by_itself(PRIVATE)
+    assert "with the credentials of this machine (HTTP 403)" in resolve_in_subprocess(PRIVATE)
     google.forget()
     google.token = "granted"
     google.buckets["private"].delete("m.tar.gz")
-    assert resolved_by_itself(PRIVATE).startswith(f"NotFoundError {PRIVATE} is not there")
+    assert resolve_in_subprocess(PRIVATE).startswith(f"NotFoundError {PRIVATE} does not exist")
 
 
-def test_a_login_that_has_run_out_is_told_as_one(google: Gcs, tmp_path: Path) -> None:
+def test_an_expired_login_is_reported_as_one(google: Gcs, tmp_path: Path) -> None:
     google.on("token", times=None).answer(400)
-    said = resolved(PRIVATE, **in_home(tmp_path / "home", gcloud_login()))
-    assert said.startswith("AccessError") and "application_default_credentials.json (RefreshError" in said
-    assert "gcloud auth application-default login" in said
+    result = resolve_to_text(PRIVATE, **write_to_home(tmp_path / "home", make_gcloud_login()))
+    assert result.startswith("AccessError") and "application_default_credentials.json (RefreshError" in result
+    assert "gcloud auth application-default login" in result
 
 
 @pytest.mark.parametrize(
@@ -223,39 +223,41 @@ def test_a_login_that_has_run_out_is_told_as_one(google: Gcs, tmp_path: Path) ->
         ('{"type": "service_account"}', "missing fields"),
     ],
 )
-def test_a_file_of_no_use_is_told(text: str | None, words: str, google: Gcs, tmp_path: Path) -> None:
+def test_an_unusable_credentials_file_is_an_error(text: str | None, words: str, google: Gcs, tmp_path: Path) -> None:
     path = tmp_path / "key.json"
     if text is not None:
         path.write_text(text)
-    said = resolved(PRIVATE, GOOGLE_APPLICATION_CREDENTIALS=str(path))
-    assert said.startswith("AccessError the credentials of $GOOGLE_APPLICATION_CREDENTIALS are of no use") and words in said
+    result = resolve_to_text(PRIVATE, GOOGLE_APPLICATION_CREDENTIALS=str(path))
+    assert (
+        result.startswith("AccessError the credentials of $GOOGLE_APPLICATION_CREDENTIALS cannot be used") and words in result
+    )
 
 
-def test_a_login_that_is_made_meanwhile_counts(google: Gcs, tmp_path: Path) -> None:
+def test_a_login_made_meanwhile_is_used(google: Gcs, tmp_path: Path) -> None:
     code = """
         import os, sys
         from tfimm_resolver import errors
         from tfimm_resolver.object_store.client import ObjectStoreClient
         for _ in range(2):
             try:
-                print(ObjectStoreClient("gs://private").find("m.tar.gz").name)
+                print(ObjectStoreClient("gs://private").get_info("m.tar.gz").name)
             except errors.AccessError:
                 os.makedirs(os.path.dirname(sys.argv[1]))
                 open(sys.argv[1], "w").write(sys.argv[2])
     """
     path = tmp_path / "home/.config/gcloud/application_default_credentials.json"
-    assert run(code, str(path), gcloud_login()) == "m.tar.gz"
+    assert run(code, str(path), make_gcloud_login()) == "m.tar.gz"
 
 
-def test_an_emulator_is_asked_without_credentials(gcs: Gcs, tmp_path: Path) -> None:
+def test_an_emulator_gets_no_credentials(gcs: Gcs, tmp_path: Path) -> None:
     gcs.bucket("private", token=gcs.token).put("m.tar.gz", tar_gz())
-    said = resolved(PRIVATE, **in_variable(tmp_path, gcloud_login()))
-    assert said.startswith("AccessError") and "with the credentials" not in said
-    assert {one.authorization for one in gcs.log} == {None} and gcs.asked("token") == []
+    result = resolve_to_text(PRIVATE, **write_key_file(tmp_path, make_gcloud_login()))
+    assert result.startswith("AccessError") and "with the credentials" not in result
+    assert {one.authorization for one in gcs.log} == {None} and gcs.find_operations("token") == []
 
 
-def key_of(gcs: Gcs) -> set[str]:
-    """The ids of the keys by which a store was asked; empty for nobody's."""
+def get_key_ids(gcs: Gcs) -> set[str]:
+    """Return the ids of the access keys in requests to a store; an empty one for anonymous requests."""
     return {(one.authorization or "").partition("Credential=")[2].partition("/")[0] for one in gcs.log}
 
 
@@ -283,54 +285,56 @@ def test_amazon_s_credentials_are_found_where_its_clients_find_them(
     files: dict[str, str], environment: dict[str, str], key: str, region: str, amazon: Gcs, tmp_path: Path
 ) -> None:
     for name, text in files.items():
-        put(tmp_path / "home" / name, text)
-    assert files_in(resolved("s3://bucket/m", **environment)) == MODEL
-    assert key_of(amazon) == {key}
+        write_text(tmp_path / "home" / name, text)
+    assert files_in(resolve_to_text("s3://bucket/m", **environment)) == MODEL
+    assert get_key_ids(amazon) == {key}
     assert all(f"/{region}/s3/" in (one.authorization or "//s3/") for one in amazon.log)
     tokens = {one.headers.get("x-amz-security-token") for one in amazon.log}
     assert tokens == {environment.get("AWS_SESSION_TOKEN")}
 
 
 @pytest.mark.parametrize(
-    ("environment", "who"),
+    ("environment", "used_credentials"),
     [
         ({}, "without credentials"),
         (KEYS, "with the credentials of env"),
         ({"AWS_PROFILE": "work"}, "of shared-credentials-file"),
     ],
 )
-def test_who_may_not_read_at_amazon_s_is_told_with_which_credentials(
-    environment: dict[str, str], who: str, amazon: Gcs, tmp_path: Path
+def test_the_error_for_a_denied_read_at_amazon_names_the_credentials(
+    environment: dict[str, str], used_credentials: str, amazon: Gcs, tmp_path: Path
 ) -> None:
     if "AWS_PROFILE" in environment:
-        put(tmp_path / "home/.aws/credentials", AWS_FILES[".aws/credentials"])
+        write_text(tmp_path / "home/.aws/credentials", AWS_FILES[".aws/credentials"])
     amazon.on(times=None).answer(403)
     for handle in ("s3://bucket/m", "s3://bucket/m.tar.gz"):
-        said = resolved(handle, **environment)
-        assert said.startswith(f"AccessError {handle} may not be read ") and f"{who} (HTTP 403)" in said
-        assert "AWS_PROFILE" in said
+        result = resolve_to_text(handle, **environment)
+        assert result.startswith(f"AccessError {handle} cannot be read ") and f"{used_credentials} (HTTP 403)" in result
+        assert "AWS_PROFILE" in result
 
 
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"AWS_PROFILE": "nobody"}, "(nobody) could not be found"),
+        ({"AWS_PROFILE": "missing"}, "(missing) could not be found"),
         ({"AWS_ACCESS_KEY_ID": "GIVEN"}, "missing: AWS_SECRET_ACCESS_KEY"),
         ({"AWS_CONFIG_FILE": "/dev/null/x", "AWS_PROFILE": "x"}, "(x) could not be found"),
     ],
 )
-def test_settings_of_amazon_s_client_that_are_of_no_use_are_told(environment: dict[str, str], words: str, amazon: Gcs) -> None:
-    said = resolved("s3://bucket/m", **environment)
-    assert said.startswith("AccessError the settings for s3:// are of no use: ") and words in said and amazon.log == []
+def test_unusable_settings_of_amazon_s_client_are_an_error(environment: dict[str, str], words: str, amazon: Gcs) -> None:
+    result = resolve_to_text("s3://bucket/m", **environment)
+    assert result.startswith("AccessError the settings for s3:// cannot be used: ") and words in result and amazon.log == []
 
 
 @pytest.mark.parametrize("handle", [PRIVATE, "s3://bucket/m"])
-def test_a_metadata_server_that_never_answers_costs_a_moment(handle: str, google: Gcs, amazon: Gcs, black_hole: None) -> None:
+def test_a_metadata_server_that_never_answers_costs_little_time(
+    handle: str, google: Gcs, amazon: Gcs, black_hole: None
+) -> None:
     for disabled in ({}, {"NO_GCE_CHECK": "true", "AWS_EC2_METADATA_DISABLED": "true"}):
         began_s = time.monotonic()
-        said = resolved(handle, **({"AWS_EC2_METADATA_DISABLED": "false"} | disabled))
+        result = resolve_to_text(handle, **({"AWS_EC2_METADATA_DISABLED": "false"} | disabled))
         assert time.monotonic() - began_s < 10
-        assert said.startswith("AccessError") if handle == PRIVATE else files_in(said) == MODEL
+        assert result.startswith("AccessError") if handle == PRIVATE else files_in(result) == MODEL
 
 
 MISSING = """
@@ -355,13 +359,13 @@ MISSING = """
         (PRIVATE, "google.auth", "key.json"),
     ],
 )
-def test_a_library_that_is_missing_is_told_with_the_extra_that_brings_it(
+def test_the_error_for_a_missing_library_names_the_extra_to_install(
     handle: str, missing: str, words: str, google: Gcs, amazon: Gcs, tmp_path: Path
 ) -> None:
-    said = run(MISSING, handle, missing, **in_variable(tmp_path, gcloud_login()))
+    result = run(MISSING, handle, missing, **write_key_file(tmp_path, make_gcloud_login()))
     words = "the credentials of $GOOGLE_APPLICATION_CREDENTIALS need google-auth" if missing == "google.auth" else words
     extra = "s3" if handle.startswith("s3") else "gs"
-    assert said.startswith(f"FetchError {words}") and said.endswith(f"pip install 'tfimm_resolver[{extra}]'")
+    assert result.startswith(f"FetchError {words}") and result.endswith(f"pip install 'tfimm_resolver[{extra}]'")
 
 
 def test_a_public_archive_needs_no_library_at_all(google: Gcs) -> None:
@@ -370,6 +374,6 @@ def test_a_public_archive_needs_no_library_at_all(google: Gcs) -> None:
 
 
 @pytest.mark.parametrize("root", ["gs://bucket/cache", "s3://bucket/cache"])
-def test_a_root_whose_library_is_missing_is_told(root: str, gcs: Gcs) -> None:
-    said = run(MISSING, "http://127.0.0.1:1/m.tar.gz", "obstore", TFHUB_CACHE_DIR=root)
-    assert said.startswith("CacheError ") and f"{root} needs obstore" in said and f"tfimm_resolver[{root[:2]}]" in said
+def test_a_cache_root_whose_library_is_missing_is_an_error(root: str, gcs: Gcs) -> None:
+    result = run(MISSING, "http://127.0.0.1:1/m.tar.gz", "obstore", TFHUB_CACHE_DIR=root)
+    assert result.startswith("CacheError ") and f"{root} needs obstore" in result and f"tfimm_resolver[{root[:2]}]" in result

@@ -1,4 +1,4 @@
-"""What a process that was killed, or failed, may leave in a cache root, and what the next one makes of it."""
+"""What a killed or failed process may leave in a cache root, and how the next one recovers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tfimm_resolver.handles.handle import Handle
 Files = dict[str, bytes]
 
 
-def left_in(root: Path) -> list[str]:
-    """What lies in a root beside trees and their records."""
+def list_leftovers(root: Path) -> list[str]:
+    """List the names in a root that are neither trees nor their records."""
     names = os.listdir(root) if root.is_dir() else []
     return sorted(name for name in names if not is_tree(name.removesuffix(".descriptor.txt")))
 
 
-def served(root: Path, url: str) -> Files | None:
-    """The model that the cache would serve from now on, without a fetch; its record must be of these very files."""
+def read_cached_model(root: Path, url: str) -> Files | None:
+    """Return the files that the cache serves without a download, checked against their record; None for a miss."""
     cache = Cache(open_root(str(root)))
     record = cache.find(Handle.parse(url).key)
     if record is None:
@@ -31,17 +31,17 @@ def served(root: Path, url: str) -> Files | None:
     return files_in(cache.path(record))
 
 
-def served_by_hub(root: Path, url: str) -> Files | None:
-    """What plain tensorflow_hub would take for the model: whatever lies in the directory of its name."""
+def read_as_plain_hub(root: Path, url: str) -> Files | None:
+    """Return what tensorflow_hub alone would load: the files in the directory of the model's name; None if there is none."""
     tree = root / entry_name_for_key(Handle.parse(url).key)
     return files_in(tree) if tree.exists() else None
 
 
-def assert_next_one_mends(root: Path, url: str, files: Files, other: str, *, refresh: bool = False) -> None:
-    """The next resolve succeeds, and nothing is left over: by it, or if it had nothing to fetch, by the next fetch."""
-    is_hit = served(root, url) is not None and not refresh
+def assert_next_resolve_recovers(root: Path, url: str, files: Files, other: str, *, refresh: bool = False) -> None:
+    """Check that the next resolve succeeds, and that it, or on a hit the next download, removes all leftovers."""
+    is_hit = read_cached_model(root, url) is not None and not refresh
     settings.set_dir(root)
     assert files_in(resolve(url, refresh=refresh)) == files
     if is_hit:
         resolve(other)
-    assert left_in(root) == [], left_in(root)
+    assert list_leftovers(root) == [], list_leftovers(root)

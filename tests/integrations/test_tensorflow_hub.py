@@ -1,4 +1,4 @@
-"""tensorflow_hub asks this package first, gets its caches and errors as it knows them, and can be imported again."""
+"""tensorflow_hub tries this package first, gets the caches and errors that it expects, and can be imported again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 
 @pytest.fixture
 def hub() -> Iterator[Any]:
-    """tensorflow_hub with our resolver, as every test finds and leaves it."""
+    """tensorflow_hub with our resolver registered, before and after each test."""
     import tensorflow_hub
 
     tfimm_resolver.register()
@@ -41,19 +41,19 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that is installed but setuptools, as in a fresh environment of these days."""
+def site_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that is installed except setuptools, as in a new environment today."""
     import tensorflow
 
     folder = tmp_path_factory.mktemp("bare")
-    for place in Path(tensorflow.__file__).parents[1].iterdir():
-        if not re.match(r"pkg_resources|setuptools|_distutils_hack|__editable__|.*\.pth$", place.name):
-            (folder / place.name).symlink_to(place)
+    for location in Path(tensorflow.__file__).parents[1].iterdir():
+        if not re.match(r"pkg_resources|setuptools|_distutils_hack|__editable__|.*\.pth$", location.name):
+            (folder / location.name).symlink_to(location)
     return folder
 
 
 def _run_in(*path: Path, code: str) -> subprocess.CompletedProcess[str]:
-    """Run a snippet that finds only what lies below ``path``, and this package."""
+    """Run a snippet that can import only from ``path``, and this package."""
     return subprocess.run(
         [sys.executable, "-S", "-c", textwrap.dedent(code)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, Path(tfimm_resolver.__file__).parents[1]]))},
@@ -64,48 +64,48 @@ def _run_in(*path: Path, code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _ours(hub: Any) -> list[int]:
-    """Where in the order of being asked our resolvers stand."""
-    asked = reversed(hub.registry.resolver._impls)
-    return [place for place, resolver in enumerate(asked) if type(resolver).__name__ == "HubResolver"]
+def _get_positions(hub: Any) -> list[int]:
+    """Return the positions of our resolvers in the order in which tensorflow_hub tries them."""
+    resolvers = reversed(hub.registry.resolver._impls)
+    return [position for position, resolver in enumerate(resolvers) if type(resolver).__name__ == "HubResolver"]
 
 
-def _facts(cache_dir: Path, handle: str) -> dict[str, Any]:
-    """What our record in the cache says; there is none if somebody else brought the model."""
+def _read_record(cache_dir: Path, handle: str) -> dict[str, Any]:
+    """Read our record in the cache; raises JSONDecodeError if tensorflow_hub itself fetched the model."""
     descriptor = cache_dir / f"{hashlib.sha1(handle.encode()).hexdigest()}.descriptor.txt"
     facts: dict[str, Any] = json.loads(descriptor.read_text().partition("\n\n")[2])
     return facts
 
 
 @pytest.mark.parametrize("imports", ["import tfimm_resolver, tensorflow_hub", "import tensorflow_hub, tfimm_resolver"])
-def test_is_asked_first_and_once_however_often_either_package_is_imported(imports: str) -> None:
-    said = run(f"""
+def test_is_registered_first_and_once_however_often_either_package_is_imported(imports: str) -> None:
+    output = run(f"""
         import importlib, os, sys
         {imports}
-        def ours():
-            asked = [type(resolver).__name__ for resolver in reversed(tensorflow_hub.registry.resolver._impls)]
-            return [place for place, name in enumerate(asked) if name == "HubResolver"]
-        print("imported", ours())
+        def get_positions():
+            names = [type(resolver).__name__ for resolver in reversed(tensorflow_hub.registry.resolver._impls)]
+            return [position for position, name in enumerate(names) if name == "HubResolver"]
+        print("imported", get_positions())
         importlib.reload(tensorflow_hub)
-        print("hub reloaded", ours())
+        print("hub reloaded", get_positions())
         importlib.reload(tfimm_resolver)
-        print("ours reloaded", ours())
+        print("package reloaded", get_positions())
         importlib.reload(sys.modules["tfimm_resolver.integrations.tensorflow_hub"])
         importlib.reload(tfimm_resolver)
-        print("adapter reloaded", ours())
+        print("integration reloaded", get_positions())
         for name in [name for name in sys.modules if name.partition(".")[0] == "tfimm_resolver"]:
             del sys.modules[name]
         import tfimm_resolver
-        print("ours imported anew", ours())
+        print("package imported again", get_positions())
         importlib.reload(tensorflow_hub)
-        print("hub reloaded", ours())
+        print("hub reloaded", get_positions())
         """)
-    steps = ["imported", "hub reloaded", "ours reloaded", "adapter reloaded", "ours imported anew", "hub reloaded"]
-    assert said.splitlines() == [f"{step} [0]" for step in steps]
+    steps = ["imported", "hub reloaded", "package reloaded", "integration reloaded", "package imported again", "hub reloaded"]
+    assert output.splitlines() == [f"{step} [0]" for step in steps]
 
 
-def test_leaves_to_its_user_when_and_how_tensorflow_is_imported() -> None:
-    said = run("""
+def test_does_not_import_tensorflow() -> None:
+    output = run("""
         import os, sys
         import tfimm_resolver
         assert not {"tensorflow", "tensorflow_hub", "keras", "absl"} & set(sys.modules)
@@ -114,32 +114,32 @@ def test_leaves_to_its_user_when_and_how_tensorflow_is_imported() -> None:
         assert "tensorflow_hub" not in sys.modules
         print(tensorflow.keras.layers.Layer.__module__.partition(".")[0])
         """)
-    assert said == "tf_keras"
+    assert output == "tf_keras"
 
 
-def test_registers_and_leaves_on_request(hub: Any, origin: Origin, cache_dir: Path) -> None:
+def test_registers_and_unregisters_on_request(hub: Any, origin: Origin, cache_dir: Path) -> None:
     url = origin.put_model("/model/1", REAL.read_bytes())
     for _ in range(2):
         tfimm_resolver.unregister()
-        assert _ours(hub) == []
-    assert len(hub.registry.resolver._impls) >= 4, "tensorflow_hub's own resolvers are gone, too"
+        assert _get_positions(hub) == []
+    assert len(hub.registry.resolver._impls) >= 4, "tensorflow_hub's own resolvers are gone as well"
     hub.resolve(url)
     with pytest.raises(json.JSONDecodeError):
-        _facts(cache_dir, url)
+        _read_record(cache_dir, url)
     for _ in range(2):
         tfimm_resolver.register()
-        assert _ours(hub) == [0]
+        assert _get_positions(hub) == [0]
 
 
-def test_stays_away_if_told_so_before_tensorflow_hub_is_imported() -> None:
-    said = run("""
+def test_stays_unregistered_if_unregistered_before_tensorflow_hub_is_imported() -> None:
+    output = run("""
         import tfimm_resolver
         tfimm_resolver.unregister()
         import tensorflow_hub
         print([type(resolver).__module__ for resolver in tensorflow_hub.registry.resolver._impls].count(
             "tfimm_resolver.integrations.tensorflow_hub"))
         """)
-    assert said == "0"
+    assert output == "0"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_stays_away_if_told_so_before_tensorflow_hub_is_imported() -> None:
     [None, b"https://tfhub.dev/m/1", 7, 2.5, ["https://tfhub.dev/m/1"], {}, Path("/tmp"), object()],
     ids=lambda handle: type(handle).__name__,
 )
-def test_does_not_support_what_is_no_text(handle: object) -> None:
+def test_does_not_support_objects_that_are_not_strings(handle: object) -> None:
     assert HubResolver().is_supported(handle) is False
 
 
@@ -183,41 +183,39 @@ def test_survives_handles_that_fail_when_looked_at() -> None:
         "://",
         "file://",
         "file://host/path.tar",
-        "nobody://knows/this",
+        "unknown://model/1",
         "model#sha256=xyz",
-        "~nobody_of_that_name/m.tar.gz",
+        "~no_such_user/m.tar.gz",
         ".",
         "..",
         "\\",
     ],
     ids=lambda handle: repr(handle[:24]),
 )
-def test_does_not_support_what_cannot_be_read(handle: str) -> None:
+def test_does_not_support_invalid_handles(handle: str) -> None:
     assert HubResolver().is_supported(handle) is False
 
 
-def test_supports_urls_overrides_archives_and_names_that_are_there(tmp_path: Path) -> None:
-    asked = HubResolver().is_supported
+def test_supports_urls_overrides_archives_and_existing_names(tmp_path: Path) -> None:
+    is_supported = HubResolver().is_supported
     for url in ("https://tfhub.dev/google/model/1", "http://host/m.tar.gz", "gs://bucket/model", "gs://bucket/m.tgz"):
-        assert asked(url) is True
+        assert is_supported(url) is True
     archive = tmp_path / "model.tar.gz"
-    assert asked(str(archive)) is False
+    assert is_supported(str(archive)) is False
     archive.write_bytes(tar_gz())
-    assert asked(str(archive)) is True
-    assert asked(archive) is False, "hub.load takes texts alone"
-    assert asked(archive.as_uri()) is True
-    assert asked("mapped") is asked("resnet18") is asked("half_written") is False
+    assert is_supported(str(archive)) is True
+    assert is_supported(archive) is False, "hub.load accepts strings only"
+    assert is_supported(archive.as_uri()) is True
+    assert is_supported("mapped") is is_supported("resnet18") is is_supported("half_written") is False
     tfimm_resolver.set_model_cache("mapped", tmp_path / "anywhere")
     for name, file in (("resnet18", "saved_model.pb"), ("half_written", "keras_metadata.pb")):
         (Path(tfimm_resolver.get_dir()) / name).mkdir(parents=True)
         (Path(tfimm_resolver.get_dir()) / name / file).write_bytes(b"a graph")
-    assert asked("mapped") is asked("resnet18") is True
-    assert asked("half_written") is False
+    assert is_supported("mapped") is is_supported("resnet18") is True
+    assert is_supported("half_written") is False
 
 
-def test_leaves_urls_to_tensorflow_hub_where_its_cache_is_in_a_bucket_that_we_cannot_reach(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_leaves_urls_to_tensorflow_hub_if_we_cannot_use_its_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", "gs://bucket/cache")
     assert HubResolver().is_supported("https://tfhub.dev/google/model/1") is True
     monkeypatch.setitem(sys.modules, "obstore", None)  # as if the extra were not installed
@@ -226,7 +224,7 @@ def test_leaves_urls_to_tensorflow_hub_where_its_cache_is_in_a_bucket_that_we_ca
     assert HubResolver().is_supported("mapped") is True
 
 
-def test_paths_stay_tensorflow_hubs_own(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaves_paths_to_tensorflow_hub(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     missing = (f"{tmp_path}/x", "./foo/", "foo/bar", "no_such_name", "./missing.tar.gz")
     for handle in missing:
@@ -241,9 +239,9 @@ def test_paths_stay_tensorflow_hubs_own(hub: Any, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>no model here</html>", tar_gz()[:150], tar_gz()[:-40] + b"\0" * 40],
-    ids=["empty", "a page", "cut short", "spoilt"],
+    ids=["empty", "a page", "truncated", "corrupt"],
 )
-def test_names_a_corrupt_archive_as_tensorflow_hub_does(body: bytes, hub: Any, origin: Origin, tmp_path: Path) -> None:
+def test_reports_a_corrupt_archive_as_tensorflow_hub_does(body: bytes, hub: Any, origin: Origin, tmp_path: Path) -> None:
     archive = tmp_path / "model.tar.gz"
     archive.write_bytes(body)
     for handle in (origin.put_model("/broken/1", body), str(archive)):
@@ -262,14 +260,14 @@ def test_shows_no_secret_of_a_handle_with_a_corrupt_archive(hub: Any, origin: Or
     assert secret not in "".join(traceback.format_exception(caught.value))
 
 
-def test_lets_other_errors_through_as_they_are(hub: Any, origin: Origin) -> None:
+def test_raises_other_errors_unchanged(hub: Any, origin: Origin) -> None:
     with pytest.raises(tfimm_resolver.errors.NotFoundError, match="404") as caught:
         hub.resolve(f"{origin.url}/missing/1")
     assert "valid module" not in str(caught.value)
 
 
-def test_resolves_what_is_no_saved_model(hub: Any, origin: Origin) -> None:
-    """tensorflow_hub never insisted on one: some people ship vocabularies that way."""
+def test_resolves_archives_that_are_not_saved_models(hub: Any, origin: Origin) -> None:
+    """tensorflow_hub accepts them too: some publishers distribute vocabularies that way."""
     path = hub.resolve(origin.put_model("/words/1", tar_gz({"vocabulary.txt": b"a\nb\n"})))
     assert files_in(path) == {"vocabulary.txt": b"a\nb\n"}
 
@@ -281,7 +279,7 @@ def test_resolves_overrides_and_names_for_tensorflow_hub(hub: Any, origin: Origi
     assert hub.resolve("resnet18") == str(by_name)
     tfimm_resolver.set_model_cache(f"{origin.url}/m/1", by_name)
     assert hub.resolve(f"{origin.url}/m/1/") == str(by_name)
-    assert origin.asked == []
+    assert origin.requests == []
 
 
 def test_serves_resolve_load_and_keras_layer(hub: Any, origin: Origin, cache_dir: Path, line: bytes) -> None:
@@ -291,19 +289,19 @@ def test_serves_resolve_load_and_keras_layer(hub: Any, origin: Origin, cache_dir
     url = origin.put_model("/line/1", line)
     path = hub.resolve(url)
     assert path == str(cache_dir / hashlib.sha1(url.encode()).hexdigest())
-    assert {file["path"] for file in _facts(cache_dir, url)["files"]} == set(files_in(path))
+    assert {file["path"] for file in _read_record(cache_dir, url)["files"]} == set(files_in(path))
 
     url = origin.put_model("/line/2", line)
     assert hub.load(url)(tf.constant([1.0, 2.0])).numpy().tolist() == [3.0, 5.0]
-    assert _facts(cache_dir, url)["handle"] == url
+    assert _read_record(cache_dir, url)["handle"] == url
 
     url = origin.put_model("/line/3", line)
     model = tf_keras.Sequential([hub.KerasLayer(url, load_options=tfimm_resolver.load_options(url))])
     assert model(tf.constant([1.0, 2.0])).numpy().tolist() == [3.0, 5.0]
-    assert _facts(cache_dir, url)["handle"] == url
+    assert _read_record(cache_dir, url)["handle"] == url
 
 
-def test_brings_a_module_of_2019_and_runs_it(hub: Any, origin: Origin, cache_dir: Path) -> None:
+def test_fetches_and_runs_a_module_of_2019(hub: Any, origin: Origin, cache_dir: Path) -> None:
     import tensorflow as tf
 
     packed = REAL.read_bytes()
@@ -314,49 +312,49 @@ def test_brings_a_module_of_2019_and_runs_it(hub: Any, origin: Origin, cache_dir
         model = hub.load(handle)
         assert model._is_hub_module_v1
         assert model.signatures["default"](tf.constant([1.0, 2.0, 3.0]))["default"].numpy().tolist() == [2.5, 3.0, 3.5]
-    assert origin.asked == ["/half_plus_two/1?tf-hub-format=compressed", "/half.tar.gz"]
+    assert origin.requests == ["/half_plus_two/1?tf-hub-format=compressed", "/half.tar.gz"]
 
 
 @pytest.mark.parametrize("path", ["/half_plus_two/1", "/half_plus_two.tar.gz"])
-def test_finds_warm_what_plain_tensorflow_hub_has_cached(path: str, hub: Any, origin: Origin, cache_dir: Path) -> None:
+def test_uses_models_cached_by_plain_tensorflow_hub(path: str, hub: Any, origin: Origin, cache_dir: Path) -> None:
     url = origin.put_model(path, REAL.read_bytes())
     origin.put(path, REAL.read_bytes())
     tfimm_resolver.unregister()
-    theirs = hub.resolve(url)
-    assert len(origin.asked) == 1
+    original = hub.resolve(url)
+    assert len(origin.requests) == 1
     tfimm_resolver.register()
-    assert hub.resolve(url) == tfimm_resolver.resolve(url) == tfimm_resolver.resolve(f"{url}/") == theirs
-    assert len(origin.asked) == 1
+    assert hub.resolve(url) == tfimm_resolver.resolve(url) == tfimm_resolver.resolve(f"{url}/") == original
+    assert len(origin.requests) == 1
     assert len(list(cache_dir.glob("*/saved_model.pb"))) == 1
 
 
 @pytest.mark.parametrize("path", ["/half_plus_two/1", "/half_plus_two.tar.gz"])
-def test_plain_tensorflow_hub_finds_warm_what_we_have_cached(path: str, hub: Any, origin: Origin, cache_dir: Path) -> None:
+def test_plain_tensorflow_hub_uses_models_that_we_cached(path: str, hub: Any, origin: Origin, cache_dir: Path) -> None:
     url = origin.put_model(path, REAL.read_bytes())
     origin.put(path, REAL.read_bytes())
-    ours = hub.resolve(url)
-    assert _facts(cache_dir, url)["handle"] == url
-    assert len(origin.asked) == 1
+    cached = hub.resolve(url)
+    assert _read_record(cache_dir, url)["handle"] == url
+    assert len(origin.requests) == 1
     tfimm_resolver.unregister()
-    assert hub.resolve(url) == ours
-    assert len(origin.asked) == 1
+    assert hub.resolve(url) == cached
+    assert len(origin.requests) == 1
 
 
 @pytest.fixture
 def uncompressed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a user sets to read models from their bucket."""
+    """Set the load format in which models are read from their bucket."""
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
 
 
 @pytest.mark.usefixtures("uncompressed")
 @pytest.mark.parametrize("space", ["", "\n", " \r\n\t"])
-def test_takes_a_place_in_a_bucket_as_it_is(
+def test_returns_a_location_in_a_bucket_unchanged(
     space: str, hub: Any, origin: Origin, cache_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = "gs://bucket/google/model/1"
-    origin.put("/model/1?tf-hub-format=uncompressed", (space + place + space).encode(), status=303)
-    assert hub.resolve(f"{origin.url}/model/1") == place
-    assert origin.asked == ["/model/1?tf-hub-format=uncompressed"]
+    location = "gs://bucket/google/model/1"
+    origin.put("/model/1?tf-hub-format=uncompressed", (space + location + space).encode(), status=303)
+    assert hub.resolve(f"{origin.url}/model/1") == location
+    assert origin.requests == ["/model/1?tf-hub-format=uncompressed"]
     assert not cache_dir.exists()
     assert caplog.records == []
 
@@ -374,7 +372,7 @@ def test_takes_a_place_in_a_bucket_as_it_is(
         (500, b"", {}),
     ],
 )
-def test_downloads_with_one_warning_where_no_bucket_is_named(
+def test_downloads_with_one_warning_if_the_response_names_no_bucket(
     status: int,
     body: bytes,
     headers: dict[str, str],
@@ -393,15 +391,15 @@ def test_downloads_with_one_warning_where_no_bucket_is_named(
     assert warning.name == "tfimm_resolver"
 
 
-def test_the_real_pkg_resources_is_the_one_that_tensorflow_hub_gets() -> None:
+def test_tensorflow_hub_gets_the_real_pkg_resources_if_it_is_installed() -> None:
     run("""
         import sys
         import tfimm_resolver
         assert "pkg_resources" not in sys.modules
         import tensorflow_hub
-        theirs = sys.modules["pkg_resources"]
+        original = sys.modules["pkg_resources"]
         import pkg_resources
-        assert pkg_resources is theirs
+        assert pkg_resources is original
         assert pkg_resources.__file__ and pkg_resources.working_set
         """)
 
@@ -411,45 +409,47 @@ import importlib.util, sys
 assert importlib.util.find_spec("pkg_resources") is None
 import tfimm_resolver, tensorflow_hub
 
-def ours():
+def get_position():
     return [type(resolver).__name__ for resolver in tensorflow_hub.registry.resolver._impls].index("HubResolver") + 1
 
-def nothing_is_left():
+def assert_nothing_is_left():
     assert "pkg_resources" not in sys.modules
     try:
         import pkg_resources
     except ModuleNotFoundError:
         return
-    raise AssertionError("the stand-in can still be imported")
+    raise AssertionError("the substitute can still be imported")
 
-assert ours() == len(tensorflow_hub.registry.resolver._impls)
-nothing_is_left()
+assert get_position() == len(tensorflow_hub.registry.resolver._impls)
+assert_nothing_is_left()
 importlib.reload(tensorflow_hub)
-assert ours() == len(tensorflow_hub.registry.resolver._impls)
-nothing_is_left()
+assert get_position() == len(tensorflow_hub.registry.resolver._impls)
+assert_nothing_is_left()
 importlib.reload(tfimm_resolver)
-nothing_is_left()
+assert_nothing_is_left()
 """
 
 
-def test_tensorflow_hub_can_be_imported_where_pkg_resources_is_missing(bare: Path) -> None:
-    alone = _run_in(bare, code="import tensorflow_hub")
+def test_tensorflow_hub_can_be_imported_if_pkg_resources_is_missing(site_packages: Path) -> None:
+    alone = _run_in(site_packages, code="import tensorflow_hub")
     assert alone.returncode == 1
-    assert "ModuleNotFoundError: No module named 'pkg_resources'" in alone.stderr, "this environment proves nothing"
-    both = _run_in(bare, code=_IMPORT_BOTH)
+    assert "ModuleNotFoundError: No module named 'pkg_resources'" in alone.stderr, (
+        "pkg_resources is not missing in this environment"
+    )
+    both = _run_in(site_packages, code=_IMPORT_BOTH)
     assert both.returncode == 0, both.stderr
 
 
-def test_tensorflow_hub_can_be_imported_beside_a_setuptools_without_pkg_resources(bare: Path) -> None:
+def test_tensorflow_hub_can_be_imported_beside_a_setuptools_without_pkg_resources(site_packages: Path) -> None:
     setuptools = Path(sys.prefix) / "setuptools-84"
     if not setuptools.is_dir():
-        pytest.skip(f"there is no setuptools at {setuptools}: pip install --target {setuptools} 'setuptools>=84'")
-    both = _run_in(bare, setuptools, code=f"import setuptools\n{_IMPORT_BOTH}\nassert setuptools.__version__ >= '84'")
+        pytest.skip(f"setuptools is not installed at {setuptools}: pip install --target {setuptools} 'setuptools>=84'")
+    both = _run_in(site_packages, setuptools, code=f"import setuptools\n{_IMPORT_BOTH}\nassert setuptools.__version__ >= '84'")
     assert both.returncode == 0, both.stderr
 
 
-def test_who_can_do_without_pkg_resources_is_not_misled_by_the_stand_in(bare: Path, tmp_path: Path) -> None:
-    """TensorFlow's imports run inside tensorflow_hub's, and google-auth before 2.17 asked in this way."""
+def test_packages_that_work_without_pkg_resources_do_not_get_the_substitute(site_packages: Path, tmp_path: Path) -> None:
+    """TensorFlow is imported while tensorflow_hub is; google-auth before 2.17 looked for pkg_resources like this."""
     (tmp_path / "google").mkdir()
     (tmp_path / "google" / "__init__.py").write_text(
         textwrap.dedent("""
@@ -462,31 +462,31 @@ def test_who_can_do_without_pkg_resources_is_not_misled_by_the_stand_in(bare: Pa
             fell_back = True
             """)
     )
-    both = _run_in(tmp_path, bare, code=f"{_IMPORT_BOTH}\nimport google\nassert google.fell_back")
+    both = _run_in(tmp_path, site_packages, code=f"{_IMPORT_BOTH}\nimport google\nassert google.fell_back")
     assert both.returncode == 0, both.stderr
 
 
-def test_respects_the_stand_in_of_somebody_else(bare: Path) -> None:
+def test_keeps_the_substitute_of_another_package(site_packages: Path) -> None:
     both = _run_in(
-        bare,
+        site_packages,
         code="""
         import sys, types
-        theirs = types.ModuleType("pkg_resources")
-        theirs.parse_version = lambda text: [int(part) for part in text.split(".")]
-        sys.modules["pkg_resources"] = theirs
+        original = types.ModuleType("pkg_resources")
+        original.parse_version = lambda text: [int(part) for part in text.split(".")]
+        sys.modules["pkg_resources"] = original
         import warnings
         warnings.simplefilter("error", RuntimeWarning)
         import tfimm_resolver, tensorflow_hub
-        assert sys.modules["pkg_resources"] is theirs
+        assert sys.modules["pkg_resources"] is original
         assert type(tensorflow_hub.registry.resolver._impls[-1]).__name__ == "HubResolver"
         """,
     )
     assert both.returncode == 0, both.stderr
 
 
-def test_a_missing_tensorflow_is_told_as_tensorflow_hub_tells_it(bare: Path, tmp_path: Path) -> None:
+def test_a_missing_tensorflow_is_reported_as_by_tensorflow_hub(site_packages: Path, tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text("raise ImportError('no TensorFlow here')")
-    alone = _run_in(tmp_path, bare, code="import tfimm_resolver, tensorflow_hub")
+    alone = _run_in(tmp_path, site_packages, code="import tfimm_resolver, tensorflow_hub")
     assert alone.returncode == 1
     assert alone.stderr.splitlines()[-1] == "ImportError: no TensorFlow here"
     assert "could not attach" not in alone.stderr

@@ -1,4 +1,4 @@
-"""The two flags are tensorflow_hub's own, whichever package is imported first, and they decide."""
+"""The two absl flags are shared with tensorflow_hub, whichever package is imported first, and they take effect."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def agreed():
 
 
 def _run(*parts: str) -> None:
-    """Run snippets of different indentation as one."""
+    """Run snippets, each with its own indentation, as one program."""
     run("\n".join(map(textwrap.dedent, parts)))
 
 
 @pytest.fixture(autouse=True)
 def _nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The flags speak only where the environment is silent; empty counts as silent."""
+    """Empty the variables that override the flags; an empty variable counts as unset."""
     monkeypatch.setenv("TFHUB_CACHE_DIR", "")
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "")
 
@@ -45,21 +45,21 @@ def test_importing_the_package_does_not_import_absl() -> None:
 
 @pytest.mark.parametrize("imports", ["import tfimm_resolver, absl.flags", "import absl.flags, tfimm_resolver"])
 def test_defines_both_flags_as_soon_as_absl_is_there(imports: str) -> None:
-    said = run(f"""
+    printed = run(f"""
         {imports}
         from absl.flags import FLAGS
         for name in ("tfhub_cache_dir", "tfhub_model_load_format"):
             flag = FLAGS[name]
             print(flag.flag_type(), flag.default, flag.value, flag.allow_override, *getattr(flag.parser, "enum_values", ()))
         """)
-    assert said.splitlines() == [
+    assert printed.splitlines() == [
         "string None None True",
         "string enum AUTO AUTO True COMPRESSED UNCOMPRESSED AUTO",
     ]
 
 
-def test_has_no_say_where_absl_is_not_in_use(tmp_path: Path) -> None:
-    said = run(
+def test_has_no_effect_if_absl_is_not_in_use(tmp_path: Path) -> None:
+    printed = run(
         """
         import sys
         sys.argv = ["program", "--tfhub_cache_dir=/from/the/flag"]
@@ -69,7 +69,7 @@ def test_has_no_say_where_absl_is_not_in_use(tmp_path: Path) -> None:
         """,
         XDG_CACHE_HOME=str(tmp_path),
     )
-    assert said == "['', '$XDG_CACHE_HOME', 'AUTO']"
+    assert printed == "['', '$XDG_CACHE_HOME', 'AUTO']"
 
 
 @BOTH_ORDERS
@@ -101,9 +101,9 @@ def test_is_what_tensorflow_hub_reads_too(imports: str) -> None:
         except absl.flags.IllegalFlagValueError:
             pass
         else:
-            raise AssertionError("an unknown format was taken")
+            raise AssertionError("an unknown format was accepted")
 
-        # The environment is stronger.
+        # The environment overrides the flags.
         import os
         os.environ["TFHUB_CACHE_DIR"], os.environ["TFHUB_MODEL_LOAD_FORMAT"] = "/environment", "COMPRESSED"
         assert agreed() == ("/environment", "$TFHUB_CACHE_DIR", "COMPRESSED")
@@ -127,7 +127,7 @@ _SETTINGS = {
 
 @BOTH_ORDERS
 @pytest.mark.parametrize("how", _SETTINGS)
-def test_keeps_what_was_set_before_the_other_package_came(imports: str, how: str) -> None:
+def test_keeps_what_was_set_before_the_other_package_was_imported(imports: str, how: str) -> None:
     first, second = imports.removeprefix("import ").split(", ")
     _run(
         f"import {first}",
@@ -138,7 +138,7 @@ def test_keeps_what_was_set_before_the_other_package_came(imports: str, how: str
         """
         assert agreed() == ("/kept", "--tfhub_cache_dir", "UNCOMPRESSED"), agreed()
         FLAGS(["program"])
-        assert agreed() == ("/kept", "--tfhub_cache_dir", "UNCOMPRESSED"), "parsing an empty command line took it back"
+        assert agreed() == ("/kept", "--tfhub_cache_dir", "UNCOMPRESSED"), "parsing an empty command line reset it"
         assert FLAGS.tfhub_cache_dir == "/kept"
         FLAGS(["program", "--tfhub_cache_dir=/given", "--tfhub_model_load_format=COMPRESSED"])
         assert agreed() == ("/given", "--tfhub_cache_dir", "COMPRESSED")
@@ -146,7 +146,7 @@ def test_keeps_what_was_set_before_the_other_package_came(imports: str, how: str
     )
 
 
-def test_both_a_default_and_a_value_survive_the_arrival_of_tensorflow_hub() -> None:
+def test_a_default_and_a_value_survive_the_import_of_tensorflow_hub() -> None:
     _run(
         """
         import tfimm_resolver
@@ -171,8 +171,8 @@ def test_both_a_default_and_a_value_survive_the_arrival_of_tensorflow_hub() -> N
     )
 
 
-def test_survives_a_flagsaver_that_takes_the_flags_away() -> None:
-    said = run("""
+def test_survives_a_flagsaver_that_removes_the_flags() -> None:
+    printed = run("""
         from absl.testing import flagsaver
         from absl.flags import FLAGS
         with flagsaver.flagsaver():
@@ -182,7 +182,7 @@ def test_survives_a_flagsaver_that_takes_the_flags_away() -> None:
         assert "tfhub_cache_dir" not in FLAGS
         print(settings.urls_root().source, settings.load_format(), sep=" | ")
         """)
-    assert said == "default, temporary | AUTO"
+    assert printed == "default, temporary | AUTO"
 
 
 _APP = """
@@ -215,7 +215,7 @@ def test_is_parsed_by_app_run(before: str, inside: str) -> None:
     assert run(_APP.format(before=before, inside=inside)) == "/run | UNCOMPRESSED | /run"
 
 
-def test_the_flag_decides_where_a_model_is_put(origin: Origin, tmp_path: Path) -> None:
+def test_the_flag_sets_the_cache_directory(origin: Origin, tmp_path: Path) -> None:
     url = origin.put_model("/model/1", tar_gz())
     code = """
         import sys
@@ -232,7 +232,7 @@ def test_the_flag_decides_where_a_model_is_put(origin: Origin, tmp_path: Path) -
     assert (path / "saved_model.pb").is_file()
 
 
-def test_the_flag_decides_that_a_model_is_read_where_it_lies(origin: Origin, tmp_path: Path) -> None:
+def test_the_flag_makes_resolve_return_the_remote_location(origin: Origin, tmp_path: Path) -> None:
     url = origin.put_model("/model/1", tar_gz())
     origin.put("/model/1?tf-hub-format=uncompressed", b"gs://bucket/model/1", status=303)
     code = """
@@ -244,8 +244,8 @@ def test_the_flag_decides_that_a_model_is_read_where_it_lies(origin: Origin, tmp
         """
     cache = f"--tfhub_cache_dir={tmp_path / 'by flag'}"
     assert run(code, cache, "--tfhub_model_load_format=UNCOMPRESSED", url) == "gs://bucket/model/1"
-    assert origin.asked == ["/model/1?tf-hub-format=uncompressed"]
+    assert origin.requests == ["/model/1?tf-hub-format=uncompressed"]
     assert not (tmp_path / "by flag").exists()
     for load_format in ("COMPRESSED", "AUTO"):
         assert run(code, cache, f"--tfhub_model_load_format={load_format}", url).startswith(str(tmp_path / "by flag"))
-    assert origin.asked[1:] == ["/model/1?tf-hub-format=compressed"]
+    assert origin.requests[1:] == ["/model/1?tf-hub-format=compressed"]

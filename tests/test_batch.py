@@ -1,4 +1,4 @@
-"""Several models at once, told as one."""
+"""Several downloads in parallel, with one progress display."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfimm_resolver.progress.stats import TransferStats
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time of every meter, to be set; half a second later than it is when they are made."""
+    """Set the time of every reporter; at first it is half a second ahead."""
     now_s = [stats.time.monotonic() + 0.5]
     monkeypatch.setattr(stats.time, "monotonic", lambda: now_s[0])
     return now_s
@@ -24,23 +24,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What is told without a terminal."""
+    """Capture the lines that are logged without a terminal."""
     with caplog.at_level(logging.INFO, "tfimm_resolver.progress"):
         yield caplog
 
 
-def test_results_have_the_order_of_the_things_and_all_work_at_once() -> None:
-    together_ = threading.Barrier(4)
+def test_results_have_the_order_of_the_items_and_all_run_at_once() -> None:
+    barrier = threading.Barrier(4)
 
     def work(number: int) -> int:
-        together_.wait(30)
+        barrier.wait(30)
         return number * number
 
     assert map_parallel(work, range(4), jobs=4) == [0, 1, 4, 9]
     assert map_parallel(lambda number: number, [], jobs=4) == []
 
 
-def test_no_more_work_at_once_than_was_said() -> None:
+def test_no_more_than_the_given_number_of_jobs_run_at_once() -> None:
     lock, now, most = threading.Lock(), [0], [0]
 
     def work(_: int) -> None:
@@ -55,11 +55,11 @@ def test_no_more_work_at_once_than_was_said() -> None:
     assert most[0] <= 3
 
 
-def test_when_one_fails_the_others_end_when_their_next_bytes_come() -> None:
+def test_when_one_fails_the_others_stop_at_their_next_bytes() -> None:
     begun, ended = threading.Event(), []
 
     def work(number: int) -> None:
-        with reporters.report_progress("m", None, quiet=True) as meter:
+        with reporters.report_progress("m", None, quiet=True) as reporter:
             if number:
                 assert begun.wait(30)
                 raise LookupError("its own fault")
@@ -67,7 +67,7 @@ def test_when_one_fails_the_others_end_when_their_next_bytes_come() -> None:
             try:
                 while True:
                     threading.Event().wait(0.01)
-                    meter.advance(1)
+                    reporter.advance(1)
             except KeyboardInterrupt:
                 ended.append(number)
                 raise
@@ -77,18 +77,18 @@ def test_when_one_fails_the_others_end_when_their_next_bytes_come() -> None:
     assert ended == [0]
 
 
-def test_without_a_terminal_a_line_tells_each_finished_model_and_one_every_30_seconds_the_sum(
+def test_without_a_terminal_each_finished_model_has_a_line_and_every_30_seconds_the_sum(
     clock: list[float], lines: pytest.LogCaptureFixture
 ) -> None:
     def work(name: str) -> None:
-        with reporters.report_progress(name, 50_000_000, quiet=False) as meter:
+        with reporters.report_progress(name, 50_000_000, quiet=False) as reporter:
             for _ in range(50):
                 clock[0] += 1
-                meter.advance(1_000_000)
+                reporter.advance(1_000_000)
 
     map_parallel(work, ["a", "b"], jobs=1, label="2 models", total_bytes=100_000_000)
-    told = [record.message.partition(" in ")[0] for record in lines.records]
-    assert told == [
+    messages = [record.message.partition(" in ")[0] for record in lines.records]
+    assert messages == [
         "2 models   30%  30 MB/100 MB  1.0 MB/s  70 s left",
         "a  50 MB",
         "2 models   60%  60 MB/100 MB  1.0 MB/s  40 s left",
@@ -97,59 +97,59 @@ def test_without_a_terminal_a_line_tells_each_finished_model_and_one_every_30_se
     ]
 
 
-def test_the_rate_is_that_of_the_sum_and_knows_nothing_of_what_came_earlier_or_in_vain(clock: list[float]) -> None:
+def test_the_rate_is_that_of_the_sum_without_resumed_bytes_and_failed_downloads(clock: list[float]) -> None:
     total = TransferStats("all", 1_000_000_000, started_s=clock[0])
-    told = batch.AggregateProgress(total, quiet=True)
+    total_progress = batch.AggregateProgress(total, quiet=True)
 
-    class Drawn:
-        """Counts, and is seen by nobody."""
+    class CountingDisplay:
+        """Counts, and shows nothing."""
 
         def advance(self, size_bytes: int) -> None:
             total.advance(size_bytes)
 
-        def note(self, line: str) -> None: ...
+        def print_above(self, line: str) -> None: ...
 
-        def finish(self, is_whole: bool) -> None: ...
+        def finish(self, succeeded: bool) -> None: ...
 
-    told._drawing = Drawn()
-    first = told.part(TransferStats("a", None))
+    total_progress._display = CountingDisplay()
+    first = total_progress.add_child(TransferStats("a", None))
     for _ in range(3):
         clock[0] += 1
         first.advance(1_000_000)
-    second = told.part(TransferStats("b", None, 300_000_000))
+    second = total_progress.add_child(TransferStats("b", None, 300_000_000))
     for _ in range(4):
         clock[0] += 1
         second.advance(1_000_000)
-    assert total.words() == "all   30%  307 MB/1.0 GB  1.0 MB/s  693 s left"
-    assert total.closing_words() == "all  307 MB in 7.0 s, 300 MB of it earlier"
+    assert total.format_line() == "all   30%  307 MB/1.0 GB  1.0 MB/s  693 s left"
+    assert total.format_summary() == "all  307 MB in 7.0 s, including 300 MB resumed"
     second.finish(False)
-    assert total.words() == "all    0%  3.0 MB/1.0 GB  1.0 MB/s  997 s left"
-    assert "earlier" not in total.closing_words()
+    assert total.format_line() == "all    0%  3.0 MB/1.0 GB  1.0 MB/s  997 s left"
+    assert "resumed" not in total.format_summary()
     first.finish(True)
     assert total.done_bytes == 3_000_000
 
 
 def test_more_than_was_expected_is_not_over_100_percent(clock: list[float]) -> None:
-    course = TransferStats("all", 100, started_s=clock[0])
+    transfer = TransferStats("all", 100, started_s=clock[0])
     for _ in range(5):
         clock[0] += 1
-        course.advance(50)
-    assert course.words() == "all  100%  250 B/100 B  50 B/s  0 s left"
+        transfer.advance(50)
+    assert transfer.format_line() == "all  100%  250 B/100 B  50 B/s  0 s left"
 
 
-def test_nothing_is_drawn_where_nothing_is_downloaded_or_all_is_to_be_quiet(
+def test_shows_nothing_without_a_download_or_if_quiet(
     lines: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     map_parallel(lambda _: None, range(3), jobs=2, label="3 models")
 
     def work(_: int) -> None:
-        with reporters.report_progress("m", 10, quiet=False) as meter:
-            meter.advance(10)
+        with reporters.report_progress("m", 10, quiet=False) as reporter:
+            reporter.advance(10)
 
     map_parallel(work, range(3), jobs=2, label="3 models", quiet=True)
     assert lines.records == [] and capsys.readouterr() == ("", "")
     work(0)
-    assert len(lines.records) == 1, "a download afterwards tells of itself again"
+    assert len(lines.records) == 1, "a later download has its own display again"
 
 
 def test_a_notebook_has_one_output_with_the_finished_models_above_the_sum() -> None:
@@ -163,10 +163,10 @@ def test_a_notebook_has_one_output_with_the_finished_models_above_the_sum() -> N
         from tfimm_resolver.progress import reporters, stats
         from tfimm_resolver.progress.batch import map_parallel
         def work(name):
-            with reporters.report_progress(name, 1000, quiet=False) as meter:
-                meter.advance(1000)
+            with reporters.report_progress(name, 1000, quiet=False) as reporter:
+                reporter.advance(1000)
         map_parallel(work, ["a", "b"], jobs=1, label="2 models", total_bytes=2000)
         print(updates[-1])
     """
-    told = run(code).splitlines()
-    assert [line.partition(" in ")[0] for line in told] == ["a  1.0 kB", "b  1.0 kB", "2 models  100%  2.0 kB/2.0 kB"]
+    output = run(code).splitlines()
+    assert [line.partition(" in ")[0] for line in output] == ["a  1.0 kB", "b  1.0 kB", "2 models  100%  2.0 kB/2.0 kB"]

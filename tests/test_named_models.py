@@ -1,4 +1,4 @@
-"""Models by name: tfimm's promises, and where this package keeps them better."""
+"""Models by name: what tfimm documents, and where this package goes further."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfimm_resolver.resolution import overrides
 
 
 def put_model(folder: Path, files: dict[str, bytes] | None = None) -> Path:
-    """A directory with the files of a model."""
+    """Create a directory with the files of a model."""
     for name, data in (MODEL if files is None else files).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -25,7 +25,7 @@ def put_model(folder: Path, files: dict[str, bytes] | None = None) -> Path:
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory that ``get_dir`` names."""
+    """The directory that ``get_dir`` returns."""
     monkeypatch.setenv("TFIMM_HOME", str(tmp_path / "models"))
     return tmp_path / "models"
 
@@ -45,14 +45,14 @@ def test_the_documented_example_works() -> None:
     assert tfimm_resolver.cached_model_path("resnet18") == f"{Path.home()}/resnet18_saved"
 
 
-def test_a_list_shows_only_what_was_set_sorted(models: Path) -> None:
+def test_the_list_shows_only_names_that_were_set_sorted(models: Path) -> None:
     put_model(models / "resnet18")
     tfimm_resolver.set_model_cache("b", "/b")
     tfimm_resolver.set_model_cache("a", "/a")
     assert tfimm_resolver.list_cached_models() == ["a", "b"]
 
 
-def test_clearing_is_silent_where_nothing_was_set_and_deletes_nothing(tmp_path: Path) -> None:
+def test_clearing_is_silent_if_nothing_was_set_and_deletes_nothing(tmp_path: Path) -> None:
     mine = put_model(tmp_path / "mine")
     tfimm_resolver.clear_model_cache("resnet18")
     tfimm_resolver.set_model_cache("resnet18", mine)
@@ -60,7 +60,7 @@ def test_clearing_is_silent_where_nothing_was_set_and_deletes_nothing(tmp_path: 
     assert tfimm_resolver.list_cached_models() == [] and (mine / "saved_model.pb").exists()
 
 
-def test_an_empty_or_half_written_directory_and_a_file_are_no_models(models: Path) -> None:
+def test_incomplete_directories_and_files_are_not_models(models: Path) -> None:
     (models / "empty").mkdir(parents=True)
     (models / "file").write_bytes(b"x")
     put_model(models / "half", {name: data for name, data in MODEL.items() if "data" not in name})
@@ -71,7 +71,7 @@ def test_an_empty_or_half_written_directory_and_a_file_are_no_models(models: Pat
             tfimm_resolver.resolve(name)
 
 
-def test_one_missing_shard_of_several_is_noticed(models: Path) -> None:
+def test_one_missing_shard_of_several_is_detected(models: Path) -> None:
     files = {"saved_model.pb": b"g", "variables/variables.index": b"i", "variables/variables.data-00000-of-00002": b"w"}
     put_model(models / "m", files)
     assert tfimm_resolver.cached_model_path("m") is None
@@ -79,14 +79,16 @@ def test_one_missing_shard_of_several_is_noticed(models: Path) -> None:
     assert tfimm_resolver.cached_model_path("m") == f"{models}/m"
 
 
-def test_both_readings_of_the_default_directory_are_honoured(tmp_path: Path) -> None:
+def test_the_coded_and_the_documented_default_directories_are_used(tmp_path: Path) -> None:
     documented = put_model(Path.home() / ".cache/resnet18")
     assert tfimm_resolver.resolve("resnet18") == str(documented)
     coded = put_model(Path.home() / ".cache/tfimm/resnet18")
     assert tfimm_resolver.resolve("resnet18") == str(coded)
 
 
-def test_a_directory_of_that_name_here_comes_last(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_of_that_name_in_the_working_directory_comes_last(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = put_model(tmp_path / "here/resnet18")
     monkeypatch.chdir(here.parent)
     assert tfimm_resolver.resolve("resnet18") == str(here)
@@ -107,7 +109,7 @@ def test_an_override_whose_path_is_missing_is_an_error_and_never_a_fall_through(
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a\\b", "..", ".", "a\0b"])
-def test_refuses_what_is_no_name(name: str) -> None:
+def test_invalid_names_are_errors(name: str) -> None:
     for call in (tfimm_resolver.cached_model_path, tfimm_resolver.clear_model_cache):
         with pytest.raises(HandleError):
             call(name)
@@ -128,7 +130,7 @@ def test_an_override_may_be_an_archive_or_a_bucket() -> None:
     assert tfimm_resolver.resolve("far") == tfimm_resolver.cached_model_path("far") == "gs://bucket/model"
 
 
-def test_an_unknown_name_lists_the_places_and_the_closest_names(models: Path) -> None:
+def test_an_unknown_name_lists_the_paths_and_the_closest_names(models: Path) -> None:
     put_model(models / "resnet18")
     tfimm_resolver.set_model_cache("resnet34", "/x")
     with pytest.raises(UnknownHandleError) as caught:
@@ -136,28 +138,32 @@ def test_an_unknown_name_lists_the_places_and_the_closest_names(models: Path) ->
     assert f"{models}/resnet19" in str(caught.value) and "resnet18" in str(caught.value)
 
 
-def test_using_holds_for_a_while_and_then_all_is_as_it_was(tmp_path: Path) -> None:
+def test_using_restores_everything_at_its_end(tmp_path: Path) -> None:
     tfimm_resolver.set_dir("/before")
     tfimm_resolver.set_model_cache("a", "/a")
     with tfimm_resolver.using(dir=tmp_path, models={"a": "/other", "b": "/b"}):
         assert tfimm_resolver.get_dir() == str(tmp_path)
         assert tfimm_resolver.list_cached_models() == ["a", "b"]
         tfimm_resolver.set_model_cache("c", "/c")
-    assert (tfimm_resolver.get_dir(), tfimm_resolver.list_cached_models(), overrides.override("a")) == ("/before", ["a"], "/a")
+    assert (tfimm_resolver.get_dir(), tfimm_resolver.list_cached_models(), overrides.get_override("a")) == (
+        "/before",
+        ["a"],
+        "/a",
+    )
 
 
-def test_using_puts_all_back_after_an_error(tmp_path: Path) -> None:
+def test_using_restores_everything_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(HandleError), tfimm_resolver.using(dir=tmp_path, models={"a": "/a", "b/c": "/b"}):
         raise AssertionError("never reached")
     assert tfimm_resolver.list_cached_models() == [] and tfimm_resolver.get_dir() != str(tmp_path)
 
 
-def test_threads_that_set_and_clear_at_once_never_break_a_listing() -> None:
+def test_threads_can_set_clear_and_list_in_parallel() -> None:
     errors: list[Exception] = []
-    together = threading.Barrier(8)
+    barrier = threading.Barrier(8)
 
     def work(number: int) -> None:
-        together.wait()
+        barrier.wait()
         try:
             for turn in range(300):
                 tfimm_resolver.set_model_cache(f"m{number}-{turn % 7}", "/x")

@@ -1,0 +1,98 @@
+"""The exceptions that the package raises, as one tree:
+
+* ResolverError
+  x HandleError                (also a ValueError)
+    + UnknownHandleError       (also a FileNotFoundError)
+    + ModelsFileError
+  x FetchError                 (also an OSError)
+    + NotFoundError            (also a FileNotFoundError)
+      - UnknownRefError        (also a ValueError)
+    + AccessError              (also a PermissionError)
+    + OfflineError
+    + TransferTimeoutError     (also a TimeoutError)
+    + IntegrityError
+      - HashError              (also a RuntimeError)
+    + ArchiveError
+    + SourceError
+  x CacheError                 (also an OSError)
+    + LockTimeoutError         (also a TimeoutError)
+  x LoadError
+    + NotASavedModelError      (also a ValueError)
+    + MissingOpError           (also a NotImplementedError)
+    + UnseenFilesError         (also a FileNotFoundError)
+    + TensorTooLargeError      (also a ValueError)
+    + TensorFlowMissingError   (also an ImportError)
+    + EntryPointError          (also a RuntimeError)
+    + MissingDependencyError   (also a RuntimeError)
+    + UntrustedError           (also a PermissionError)
+    + WeightsError             (also a ValueError)
+"""
+
+from __future__ import annotations
+
+from tfimm_resolver.errors.base import (
+    AccessError,
+    ArchiveError,
+    CacheError,
+    FetchError,
+    HandleError,
+    HashError,
+    IntegrityError,
+    LockTimeoutError,
+    ModelsFileError,
+    NotFoundError,
+    OfflineError,
+    ResolverError,
+    SourceError,
+    TransferTimeoutError,
+    UnknownHandleError,
+    UnknownRefError,
+)
+from tfimm_resolver.errors.loading import (
+    EntryPointError,
+    LoadError,
+    MissingDependencyError,
+    MissingOpError,
+    NotASavedModelError,
+    TensorFlowMissingError,
+    TensorTooLargeError,
+    UnseenFilesError,
+    UntrustedError,
+    WeightsError,
+)
+
+__all__ = [
+    "AccessError",
+    "ArchiveError",
+    "CacheError",
+    "EntryPointError",
+    "FetchError",
+    "HandleError",
+    "HashError",
+    "IntegrityError",
+    "LoadError",
+    "LockTimeoutError",
+    "MissingDependencyError",
+    "MissingOpError",
+    "ModelsFileError",
+    "NotASavedModelError",
+    "NotFoundError",
+    "OfflineError",
+    "ResolverError",
+    "SourceError",
+    "TensorFlowMissingError",
+    "TensorTooLargeError",
+    "TransferTimeoutError",
+    "UnknownHandleError",
+    "UnknownRefError",
+    "UnseenFilesError",
+    "UntrustedError",
+    "WeightsError",
+]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__  # the public path, in tracebacks and pickles
+
+
+def __dir__() -> list[str]:
+    return __all__

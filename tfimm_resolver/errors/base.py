@@ -1,0 +1,229 @@
+"""Base class of all errors, and the errors of handles, of fetching and of the cache."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+
+class ResolverError(Exception):
+    """Base class of every error that this package raises on purpose.
+
+    Attributes:
+        text: what was asked for, what happened and where the package looked.
+        fix: what to do next; empty if no remedy is known.
+        exit_code: the exit code of the command line.
+
+    Example:
+        >>> try:
+        ...     tfimm_resolver.resolve("no_such_model")
+        ... except tfimm_resolver.errors.ResolverError as error:
+        ...     print(error.code, error.exit_code)
+        unknown-handle 2
+    """
+
+    exit_code = 1
+
+    def __init__(self, text: str, *, fix: str = "") -> None:
+        super().__init__(f"{text}\n  {fix}" if fix else text)
+        self.text = text
+        self.fix = fix
+
+    @property
+    def code(self) -> str:
+        """The kind of error as ``--json`` names it: ``not-found`` for a NotFoundError."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(self).__name__.removesuffix("Error")).lower()
+
+
+class HandleError(ResolverError, ValueError):
+    """The handle is not well-formed.
+
+    Example:
+        >>> tfimm_resolver.resolve("ftp://host/model")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.UnknownHandleError: ...
+        >>> tfimm_resolver.resolve("https://models.example/m.tar.gz", sha256="abc")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.HandleError: ...
+    """
+
+    exit_code = 2
+
+
+class UnknownHandleError(HandleError, FileNotFoundError):
+    """The handle is not an override, a model name, an existing path or a URL of a known source.
+
+    Example:
+        >>> try:
+        ...     tfimm_resolver.resolve("no_such_model")
+        ... except FileNotFoundError as error:
+        ...     print(type(error).__name__)
+        UnknownHandleError
+    """
+
+
+class ModelsFileError(HandleError):
+    """A models file cannot be read or written, or its content is not valid.
+
+    Example:
+        >>> with open("tfimm-models.toml", "w") as file:
+        ...     _ = file.write('[models.lion]')
+        >>> tfimm_resolver.resolve("lion")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.ModelsFileError: ...
+    """
+
+
+_FetchError = TypeVar("_FetchError", bound="FetchError")
+
+
+class FetchError(ResolverError, OSError):
+    """The model could not be fetched.
+
+    Attributes:
+        is_passing: whether the error is transient, so that a retry may succeed.
+        status: the status of the HTTP response; None without a response.
+        retry_after_s: the delay in seconds that the Retry-After header asked for; None without one.
+
+    Example:
+        >>> try:
+        ...     tfimm_resolver.resolve("https://models.example/missing/1.tar.gz")
+        ... except tfimm_resolver.errors.FetchError as error:
+        ...     print(error.status, error.is_passing)
+        404 False
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        fix: str = "",
+        is_passing: bool = False,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(text, fix=fix)
+        self.is_passing, self.status, self.retry_after_s = is_passing, status, retry_after_s
+
+    def with_message(self: _FetchError, text: str, fix: str | None = None) -> _FetchError:
+        """Return the same error with another text and, unless it is None, another fix."""
+        fix = self.fix if fix is None else fix
+        return type(self)(text, fix=fix, is_passing=self.is_passing, status=self.status, retry_after_s=self.retry_after_s)
+
+
+class NotFoundError(FetchError, FileNotFoundError):
+    """The server, bucket or directory was reached and does not have the model.
+
+    Example:
+        >>> tfimm_resolver.resolve("https://models.example/missing/1.tar.gz")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.NotFoundError: ...
+        >>> issubclass(tfimm_resolver.errors.NotFoundError, FileNotFoundError)
+        True
+    """
+
+
+class UnknownRefError(NotFoundError, ValueError):
+    """The repository has no such branch or tag, and no branch or tag points to such a commit.
+
+    Example:
+        >>> issubclass(tfimm_resolver.errors.UnknownRefError, tfimm_resolver.errors.NotFoundError)
+        True
+    """
+
+
+class AccessError(FetchError, PermissionError):
+    """The server or bucket was reached and requires credentials or consent to a licence.
+
+    Example:
+        >>> issubclass(tfimm_resolver.errors.AccessError, PermissionError)
+        True
+    """
+
+
+class OfflineError(FetchError):
+    """The network is needed and is switched off or unreachable.
+
+    Example:
+        >>> import os
+        >>> os.environ["TFIMM_RESOLVER_OFFLINE"] = "1"
+        >>> tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.OfflineError: ...
+        >>> del os.environ["TFIMM_RESOLVER_OFFLINE"]
+    """
+
+
+class TransferTimeoutError(FetchError, TimeoutError):
+    """The server took too long to respond or to send more data.
+
+    Example:
+        >>> issubclass(tfimm_resolver.errors.TransferTimeoutError, TimeoutError)
+        True
+    """
+
+
+class IntegrityError(FetchError):
+    """Downloaded or cached bytes do not match the expected hash or size.
+
+    Example:
+        >>> tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz", sha256="0" * 64)
+        Traceback (most recent call last):
+        tfimm_resolver.errors.IntegrityError: ...
+    """
+
+
+class HashError(IntegrityError, RuntimeError):
+    """A file does not have the sha256 that its name or the caller gives.
+
+    Example:
+        >>> url = "https://models.example/half_plus_two/1.tar.gz"
+        >>> tfimm_resolver.hub.download_url_to_file(url, "1.tar.gz", hash_prefix="00000000")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.HashError: ...
+    """
+
+
+class ArchiveError(FetchError):
+    """The archive is damaged or contains a member that must not be unpacked.
+
+    Example:
+        >>> with open("model.tar.gz", "wb") as file:
+        ...     _ = file.write(b"not an archive")
+        >>> tfimm_resolver.resolve("model.tar.gz")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.ArchiveError: ...
+    """
+
+
+class SourceError(FetchError):
+    """A source from another package cannot be loaded or does not follow the protocol of a source.
+
+    Example:
+        >>> issubclass(tfimm_resolver.errors.SourceError, tfimm_resolver.errors.FetchError)
+        True
+    """
+
+
+class CacheError(ResolverError, OSError):
+    """The cache directory or bucket cannot be read or written.
+
+    Example:
+        >>> with open("a_file", "w"), tfimm_resolver.using(dir="a_file"):
+        ...     tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.CacheError: ...
+    """
+
+    exit_code = 4
+
+
+class LockTimeoutError(CacheError, TimeoutError):
+    """Another process held the lock of the model for longer than TFIMM_RESOLVER_LOCK_TIMEOUT_S.
+
+    Example:
+        >>> issubclass(tfimm_resolver.errors.LockTimeoutError, TimeoutError)
+        True
+    """
