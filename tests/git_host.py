@@ -42,9 +42,11 @@ class Repo:
     def git(self, *arguments: str) -> str:
         """Run git in the working copy; return its output."""
         environment = {**os.environ, **_GIT}
-        return subprocess.run(
-            ["git", *arguments], cwd=self._work, env=environment, check=True, capture_output=True, text=True
-        ).stdout.strip()
+        done = subprocess.run(
+            ["git", *arguments], cwd=self._work, env=environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def commit(self, files: dict[str, str], *, links: dict[str, str] | None = None, push: bool = True) -> str:
         """Write files and commit all changes; return the commit's hash."""
