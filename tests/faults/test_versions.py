@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -275,3 +276,25 @@ def test_a_server_that_shortens_ranges_gets_a_request_without_a_range(host: Host
 
     assert files_in(resolve(host.put("/m.tar", make_tar(files()), cap_range))) == files()
     assert [request.headers.get("range") for request in host.requests] == ["bytes=0-", None]
+
+
+def pack_in_members(files: dict[str, bytes]) -> bytes:
+    """Return a .tar.gz of many gzip members, each stored with a checksum of its own, as parallel packers write them."""
+    tar = make_tar(files)
+    return b"".join(gzip.compress(tar[i : i + 65536], 0, mtime=0) for i in range(0, len(tar), 65536))
+
+
+def test_a_gzip_of_several_members_that_is_replaced_meanwhile_comes_from_one_response(host: Host) -> None:
+    """Its checksums cover one member each, so a mixture of members would pass them all."""
+    same = {"saved_model.pb": b"a graph", "m": bytes(1 << 20)}  # the borders of all ranges lie in m
+    old, new = ({"a": letter * 40_000, **same, "z": letter * 40_000} for letter in (b"A", b"B"))
+    assert len(pack_in_members(old)) == len(pack_in_members(new))
+    handle = put(host, "/m.tar.gz", pack_in_members(old), after_request(1, change_page(body=pack_in_members(new))))
+    assert files_in(resolve(handle)) in (old, new)
+
+
+def test_a_gzip_of_several_members_with_a_pin_is_downloaded_in_ranges(host: Host) -> None:
+    files = {"saved_model.pb": b"a graph", "a": bytes(1 << 20)}
+    body = pack_in_members(files)
+    assert files_in(resolve(put(host, "/m.tar.gz", body), sha256=hashlib.sha256(body).hexdigest())) == files
+    assert all(request.status == 206 for request in host.requests) and len(host.requests) > 2

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import json
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -359,24 +363,27 @@ LOAD = """
 """
 
 
-@pytest.mark.parametrize("legacy", ["", "1"])
-def test_ordinary_models_of_both_kerases_load_and_code_does_not_run(legacy: str, tmp_path: Path) -> None:
-    import functools
-    import threading
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
 
-    (tmp_path / "served").mkdir()
-    handler = functools.partial(Quiet, directory=str(tmp_path / "served"))
-    code = MAKE + '    COMPILED = ("sequential", "functional", "registered")\n' + LOAD
+@contextlib.contextmanager
+def serve_directory(folder: Path) -> Iterator[str]:
+    """Serve the new directory ``served`` in ``folder``; yield its URL."""
+    (folder / "served").mkdir()
+    handler = functools.partial(_QuietHandler, directory=str(folder / "served"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        out = run(code, str(tmp_path / "served"), url, timeout_s=240, **({"TF_USE_LEGACY_KERAS": legacy} if legacy else {}))
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize("legacy", ["", "1"])
+def test_ordinary_models_of_both_kerases_load_and_code_does_not_run(legacy: str, tmp_path: Path) -> None:
+    code = MAKE + '    COMPILED = ("sequential", "functional", "registered")\n' + LOAD
+    with serve_directory(tmp_path) as url:
+        out = run(code, str(tmp_path / "served"), url, timeout_s=240, **({"TF_USE_LEGACY_KERAS": legacy} if legacy else {}))
     assert out.splitlines()[-1] == "done"
 
 
@@ -386,3 +393,48 @@ def test_a_file_that_is_refused_names_the_way_out(origin: Origin) -> None:
     with pytest.raises(LoadError, match="HDF5") as caught:
         load_saved_model_from_url(origin.put("/m.keras", make_weights()))
     assert "tf.keras.models.load_model" in caught.value.fix
+
+
+BOTH = """
+    import io, os, sys, zipfile
+    import h5py, tensorflow as tf
+    folder, url = sys.argv[1:]
+    mark, K = f"{folder}/ran", tf.keras
+    evil = K.Sequential([K.layers.InputLayer((1,)), K.layers.Lambda(eval(f"lambda x: (open({mark!r}, 'w'), x)[1]"))])
+    evil.save(f"{folder}/evil.h5")
+    # HDF5 may begin at byte 512, behind what looks like the first member of a zip.
+    with h5py.File(f"{folder}/moved.h5", "w", userblock_size=512) as moved, h5py.File(f"{folder}/evil.h5") as file:
+        for key in file:
+            file.copy(key, moved)
+        moved.attrs.update(file.attrs)
+    hdf5 = open(f"{folder}/moved.h5", "rb").read()
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        file["x"] = [1.0]
+    for name in ("m.KERAS", "m.\u212aeras"):
+        with zipfile.ZipFile(f"{folder}/{name}", "w") as archive:
+            pad = zipfile.ZipInfo("assets/pad")
+            archive.writestr(pad, bytes(512 - 30 - len(pad.filename)) + hdf5[512:])
+            config = '{"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": []}}'
+            archive.writestr("config.json", config)
+            archive.writestr("metadata.json", "{}")
+            archive.writestr("model.weights.h5", weights.getvalue())
+        assert zipfile.is_zipfile(f"{folder}/{name}") and h5py.is_hdf5(f"{folder}/{name}")
+    os.path.exists(mark) and os.unlink(mark)
+    from urllib.parse import quote
+    from tfimm_resolver.errors import LoadError
+    from tfimm_resolver.hub import load_saved_model_from_url
+    for name in ("m.KERAS", "m.\u212aeras"):
+        try:
+            load_saved_model_from_url(f"{url}/{quote(name)}")(tf.zeros((1, 1)))
+        except (LoadError, ValueError) as error:
+            print(type(error).__name__)
+        assert not os.path.exists(mark), name
+    print("done")
+"""
+
+
+def test_a_file_that_is_a_zip_and_hdf5_is_read_only_as_the_zip_that_was_checked(origin: Origin, tmp_path: Path) -> None:
+    """tf_keras picks its loader by the ending, and takes the one without a safe mode for any but ``.keras``."""
+    with serve_directory(tmp_path) as url:
+        assert run(BOTH, str(tmp_path / "served"), url, timeout_s=240, TF_USE_LEGACY_KERAS="1").splitlines()[-1] == "done"

@@ -56,6 +56,7 @@ class ArchiveInput:
     Attributes:
         total_bytes: the length of the stream, or None if it is not known.
         read_bytes: how much of it ``chunks`` has yielded.
+        tail: the last few bytes that it has yielded, four at least at the end of a gzip.
     """
 
     def __init__(self, stream: Stream, total_bytes: int | None) -> None:
@@ -63,6 +64,7 @@ class ArchiveInput:
         self._head = b""
         self.total_bytes = total_bytes
         self.read_bytes = 0
+        self.tail = b""
 
     def peek(self, size_bytes: int) -> bytes:
         """Return the first bytes without consuming them; call it once, before ``chunks``."""
@@ -75,6 +77,7 @@ class ArchiveInput:
         chunk = self._head
         while chunk:
             self.read_bytes += len(chunk)
+            self.tail = (self.tail + chunk[-4:])[-4:]
             yield chunk
             chunk = self._stream.read(CHUNK_BYTES)
 

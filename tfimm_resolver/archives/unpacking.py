@@ -37,10 +37,12 @@ class ArchiveLayout:
     Attributes:
         strip_top_level: the archive must consist of one top-level directory, which is stripped from every path.
         on_comment: called with a zip's comment before anything is unpacked; may raise.
+        on_several_members: called if a gzip has several members, each with a checksum of its own bytes only; may raise.
     """
 
     strip_top_level: bool = False
     on_comment: Callable[[str], None] | None = None
+    on_several_members: Callable[[], None] | None = None
 
 
 PLAIN = ArchiveLayout()
@@ -74,7 +76,7 @@ def unpack(
     with Extractor(into, packed, limits or Limits()) as extractor:
         extractor.check_disk_space(packed_bytes or 0)  # unpacked data is usually larger than the archive
         if head.startswith(b"\x1f\x8b"):
-            extractor.extract(tar_reader.read_members(extractor.enforce_limits(_gunzip(packed))), last_wins=True)
+            extractor.extract(tar_reader.read_members(extractor.enforce_limits(_gunzip(packed, layout))), last_wins=True)
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             _unzip(extractor, layout.on_comment)
         elif tar_reader.is_header(head):
@@ -92,17 +94,22 @@ def unpack(
     return sorted(files, key=lambda file: file.path)
 
 
-def _gunzip(packed: ArchiveInput) -> Iterator[memoryview]:
+def _gunzip(packed: ArchiveInput, layout: ArchiveLayout) -> Iterator[memoryview]:
     """Decompress all gzip members, comparing each one's CRC and length with its trailer; zeros after them are padding."""
+    unpacked_bytes = 0
     try:
         with GzipFile(fileobj=_IteratorReader(packed.chunks()), mode="rb") as file:
             buffers: deque[bytearray] = deque()
             while count := file.readinto(buffer := _reuse_buffer(buffers)):
+                unpacked_bytes += count
                 yield memoryview(buffer)[:count]
     except EOFError as error:
         raise ArchiveError("it is truncated: its gzip trailer is missing") from error
     except (zip_reader.zlib.error, zlib.error, gzip.BadGzipFile) as error:
         raise ArchiveError(f"its gzip stream is damaged: {error}") from error
+    # A gzip ends with the length of its last member, modulo 2**32 (RFC 1952, 2.3.1).
+    if layout.on_several_members and unpacked_bytes % (1 << 32) != int.from_bytes(packed.tail, "little"):
+        layout.on_several_members()
 
 
 def _reuse_buffer(buffers: deque[bytearray]) -> bytearray:

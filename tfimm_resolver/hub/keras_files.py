@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -69,6 +71,22 @@ _PURE_OPS = re.compile(
 """Functions of TensorFlow that only compute, without reading or writing files."""
 
 _FILE_KEYS = ("vocabulary", "initial_vocabulary", "vocabulary_file", "filepath", "file_path", "filename")
+
+
+@contextlib.contextmanager
+def name_for_keras(path: str) -> Iterator[str]:
+    """Give a path of the file that ends in ``.keras``, in small letters.
+
+    By any other ending, such as ``.KERAS``, tf_keras takes its loader for HDF5, which has no safe mode and would also read
+    a zip that contains an HDF5 file.
+    """
+    if path.endswith(".keras"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "model.keras")
+        os.symlink(os.path.abspath(path), link)
+        yield link
 
 
 def check(path: str, take_room: Callable[[int], None], is_registered: Callable[[str], bool]) -> None:

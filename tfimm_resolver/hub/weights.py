@@ -107,8 +107,9 @@ def load_saved_model_from_url(
     tf = loader.import_tensorflow()
     with _map_errors(path, LoadError):
         registered = tf.keras.utils.get_registered_object
-        keras_files.check(path, _SizeBudget(path).add, lambda name: registered(name) is not None)
-        return tf.keras.models.load_model(path, safe_mode=True)
+        with keras_files.name_for_keras(path) as keras_path:
+            keras_files.check(keras_path, _SizeBudget(path).add, lambda name: registered(name) is not None)
+            return tf.keras.models.load_model(keras_path, safe_mode=True)
 
 
 def _read(path: str) -> Arrays:

@@ -46,6 +46,7 @@ class Downloader:
         """``is_hash_known``: the caller compares the sha256 of what is downloaded, as this class does for a pinned handle."""
         self._handle, self.parts = handle, parts
         self._is_hash_known = is_hash_known or handle.sha256 is not None
+        self._is_checked_by_member = False
         self._is_quiet = is_quiet or settings.is_quiet()
         self.origin = Origin()
         self.files: tuple[FileEntry, ...] | None = None
@@ -61,7 +62,8 @@ class Downloader:
             IntegrityError: if the sha256 differs from the handle's pin, or a digest from the one that the server stated.
             CacheError: if ``into`` cannot be written.
         """
-        self._fetch(url, into, make_unpack_sink(layout), authorization)
+        sink = make_unpack_sink(replace(layout, on_several_members=self._reject_mixed_members))
+        self._fetch(url, into, sink, authorization)
 
     def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
         """Download ``url`` as the file ``name`` of the empty directory ``into``; otherwise like ``archive``."""
@@ -246,6 +248,7 @@ class Downloader:
             handle = str(self._handle)
             body = open_download(handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges)
             stack.callback(body.close)
+            self._is_checked_by_member = body.is_checked_by_member
             headers, is_complete = body.response.headers, body.response.status_code == 200
             self.origin = Origin(redact_url(body.response.url), headers.get("ETag", ""))
             meter = stack.enter_context(self._report_progress(body.size_bytes, body.resumed_bytes))
@@ -276,10 +279,17 @@ class Downloader:
             )
         self.files = tuple(files)
 
+    def _reject_mixed_members(self) -> None:
+        """Start over as one stream: in ranges, members of two versions would all match their checksums."""
+        if self._is_checked_by_member:
+            raise RestartDownloadError(
+                f"{self._handle} is a gzip of several members without a known hash", without_ranges=True
+            )
+
     def _report_progress(
-        self, size_bytes: int | None, resumed_bytes: int = 0
+        self, size_bytes: int | None, resumed: int = 0
     ) -> contextlib.AbstractContextManager[ProgressReporter]:
-        return report_progress(self._handle.redacted, size_bytes, resumed_bytes, quiet=self._is_quiet)
+        return report_progress(self._handle.redacted, size_bytes, resumed, quiet=self._is_quiet)
 
     def _raise_if_local(self, url: str) -> None:
         if mirrors.is_local(url):

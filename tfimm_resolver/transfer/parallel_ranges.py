@@ -49,7 +49,7 @@ class RangedDownload:
     ) -> None:
         """Continue with the first response, which holds the first missing range."""
         self._handle, self._url, self._info, self._parts = handle, url, info, parts
-        self._checksums = checksums
+        self._checksums, self.is_checked_by_member = checksums, not checksums.is_hash_known
         self._resolved = ResolvedUrl.from_response(response)
         self._refreshed_at_bytes = -1
         self._interrupted = threading.Event()

@@ -18,9 +18,11 @@ class SingleStreamDownload:
         size_bytes: the length of the body; None if the server did not state it.
         received_bytes: how much has been received.
         resumed_bytes: how much an earlier process downloaded: always 0.
+        is_checked_by_member: never, since one response holds one version.
     """
 
     resumed_bytes = 0
+    is_checked_by_member = False
 
     def __init__(self, session: Session, response: requests.Response, size_bytes: int | None) -> None:
         self._session = session
