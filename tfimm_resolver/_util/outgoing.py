@@ -16,7 +16,7 @@ OWN_BREAK = "\n  "
 
 _SLASH, _AT, _COLON = (rf"(?:{raw}|%(?:25)*{code})" for raw, code in (("/", "2[fF]"), ("@", "40"), (":", "3[aA]")))
 _NOT_PORT = r"(?!\d{1,5}(?![^\s/?#,;:'\")\]}]))"
-_WORD_START = r"(?<![^\s/'\"(=,<])"
+_WORD_START = r"(?<![^\s/'\"(\[=,<])"
 _PATTERNS: tuple[tuple[str, str, str], ...] = (
     # User info behind two slashes, also percent-encoded, also with spaces in it.
     ("", rf"({_SLASH}{{2}})(?:(?!\n  |{_SLASH})[^/?#\"])*{_AT}", r"\1"),
@@ -26,10 +26,10 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     ("//", rf"(//[^\s/?#@:\[\]\"'{{}}]+):{_NOT_PORT}[^\s/?#\"',;)\]}}{{…]{{6,}}", rf"\1:{MASK}"),
     # User info of a URL without its scheme, and a token as user.
     ("", rf"{_WORD_START}[^\s/'\"@:(=,<%]+{_COLON}[^\s/'\"]*{_AT}(?=[\w\[%])", ""),
-    ("@", r"(?<![^\s'\"(=,<])[\w.~%+-]{16,}@(?=[\w-]+(?:\.[\w-]+)+[/:])", ""),
+    ("@", r"(?<![^\s'\"(\[=,<])[\w.~%+-]{16,}@(?=[\w-]+(?:\.[\w-]+)+[/:])", ""),
     ("", r"(?i)((?:(?<![a-z])sig|token|secret|passw(?:or)?d|credential|access-?_?key|api-?_?key)[\w.-]{0,40}(?:=|%(?:25)*3d))"
          r"[^\s&\"',;)]+", rf"\1{MASK}"),
-    (" ", r"(?i)\b(bearer|authorization['\"]?:\s*\w+)\s+[\w.~+/=-]{6,}", rf"\1 {MASK}"),
+    (" ", r"(?i)\b(bearer|authorization['\"]?:\s*['\"]?\w+)\s+[\w.~+/=-]{6,}", rf"\1 {MASK}"),
     ("_", r"\b(gh[pousr]_|github_pat_|hf_|glpat-|KGAT_)[A-Za-z0-9_-]{20,}", rf"\1{MASK}"),
 )  # fmt: skip
 _MARKS = frozenset("@=%")
