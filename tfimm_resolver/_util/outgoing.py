@@ -26,15 +26,26 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     ("//", rf"(//[^\s/?#@:\[\]\"'{{}}]+):{_NOT_PORT}[^\s/?#\"',;)\]}}{{…]{{6,}}", rf"\1:{MASK}"),
     # User info of a URL without its scheme, and a token as user.
     ("", rf"{_WORD_START}[^\s/'\"@:(=,<%]+{_COLON}[^\s/'\"]*{_AT}(?=[\w\[%])", ""),
-    ("@", r"(?<![^\s'\"(\[=,<])[\w.~%+-]{16,}@(?=[\w-]+(?:\.[\w-]+)+[/:])", ""),
+    ("@", r"(?<![\w.~%+@-])[\w.~%+-]{16,}@(?=[\w-]+(?:\.[\w-]+)+[/:])", ""),
     ("", r"(?i)((?:(?<![a-z])sig|token|secret|passw(?:or)?d|credential|access-?_?key|api-?_?key)[\w.-]{0,40}(?:=|%(?:25)*3d))"
          r"[^\s&\"',;)]+", rf"\1{MASK}"),
     (" ", r"(?i)\b(bearer|authorization['\"]?:\s*['\"]?\w+)\s+[\w.~+/=-]{6,}", rf"\1 {MASK}"),
     ("_", r"\b(gh[pousr]_|github_pat_|hf_|glpat-|KGAT_)[A-Za-z0-9_-]{20,}", rf"\1{MASK}"),
 )  # fmt: skip
+_SECRET_CHARACTERS_MIN, _CAUSES_MAX = 8, 20
+_secrets: set[str] = set()
 _MARKS = frozenset("@=%")
 _SPACES = frozenset("\xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0" + "".join(map(chr, range(0xE0100, 0xE01F0))))
+
+
+def register_secret(value: str) -> None:
+    """Mask a credential from now on wherever it occurs, as it is and encoded for URLs; a short one could be any word."""
+    from urllib.parse import quote, unquote
+
+    for form in (value, unquote(value), quote(value, safe="")):
+        if len(form) >= _SECRET_CHARACTERS_MIN:
+            _secrets.add(form)
 
 
 def clean_text(text: str) -> str:
@@ -60,6 +71,8 @@ def mask_value(text: str) -> str:
 
 def mask_secrets(text: str) -> str:
     """Mask user info of URLs, values of queries, tokens and signatures, each also in percent-encoded form."""
+    for secret in _secrets:
+        text = text.replace(secret, MASK)
     if text.isalnum():
         return text
     for mark, pattern, replacement in _PATTERNS:
@@ -78,7 +91,7 @@ def escape_controls(text: str) -> str:
 def find_safe_cause(error: BaseException) -> BaseException | None:
     """Return a foreign exception if a traceback may show it and its causes, else None: for ``raise ... from``."""
     seen: BaseException | None = error
-    for _ in range(20):
+    for _ in range(_CAUSES_MAX):
         if seen is None:
             return error
         texts = (str(seen), *(arg for arg in seen.args if isinstance(arg, str)))
@@ -88,6 +101,30 @@ def find_safe_cause(error: BaseException) -> BaseException | None:
     return None
 
 
+def clean_exceptions(error: BaseException | None) -> None:
+    """Clean the texts of a foreign exception that is being handled, and of its causes: a traceback will show them."""
+    for _ in range(_CAUSES_MAX):
+        if error is None:
+            return
+        _clean_arguments(error)
+        error = error.__cause__ or error.__context__
+
+
+def _clean_arguments(error: BaseException, depth: int = 0) -> None:
+    """Clean the arguments and file names of an exception, also where an argument is an exception, as in urllib3."""
+    for argument in error.args:
+        if isinstance(argument, BaseException) and depth < _CAUSES_MAX:
+            _clean_arguments(argument, depth + 1)
+    arguments = tuple(clean_text(argument) if isinstance(argument, str) else argument for argument in error.args)
+    if arguments != error.args:
+        error.args = arguments
+    if isinstance(error, OSError):
+        for name in ("strerror", "filename", "filename2"):
+            value = getattr(error, name, None)
+            if isinstance(value, str) and clean_text(value) != value:
+                setattr(error, name, clean_text(value))
+
+
 def install_log_filter() -> None:
     """Clean every record of this package's loggers; repeated calls have no effect."""
     for name in LOGGERS:
@@ -95,7 +132,11 @@ def install_log_filter() -> None:
 
 
 def _clean_record(record: logging.LogRecord) -> bool:
-    record.msg, record.args = clean_text(record.getMessage()), ()
+    try:
+        text = record.getMessage()
+    except (TypeError, ValueError, KeyError):  # the wrong number of arguments, which logging only reports
+        text = f"{record.msg} {record.args!r}"
+    record.msg, record.args = clean_text(text), ()
     return True
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TypeVar
 
-from tfimm_resolver._util.outgoing import clean_text
+from tfimm_resolver._util.outgoing import clean_exceptions, clean_text
 
 
 class ResolverError(Exception):
@@ -27,6 +28,7 @@ class ResolverError(Exception):
     exit_code = 1
 
     def __init__(self, text: str, *, fix: str = "") -> None:
+        clean_exceptions(sys.exc_info()[1])
         text, fix = clean_text(text), clean_text(fix)
         super().__init__(f"{text}\n  {fix}" if fix else text)
         self.text = text

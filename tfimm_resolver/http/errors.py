@@ -7,7 +7,7 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
@@ -18,7 +18,7 @@ import requests.auth
 import urllib3
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value
+from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value, register_secret
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, OfflineError, ResolverError, TransferTimeoutError
 from tfimm_resolver.http import hosts
@@ -41,7 +41,10 @@ def raise_for_status(response: requests.Response, handle: str) -> NoReturn:
     """Raise the error for an unexpected HTTP status; the message names the handle and quotes the start of the body."""
     start = "an unreadable body"
     with response, contextlib.suppress(FetchError), map_http_errors(response.url):
-        start = describe_prefix(response.raw.read(_BODY_START_BYTES, decode_content=True))
+        body = response.raw.read(_BODY_START_BYTES, decode_content=True)
+        text = body.decode("utf-8", "replace")
+        redacted = _redact_answer(text, response)  # before it is quoted, to see where it ends
+        start = describe_prefix(body if redacted == text else redacted.encode())
     url = redact_url(response.url)
     where = "" if url == handle else f"{handle}: "
     answer = _redact_answer(f"{response.status_code} {clean_value(response.reason or '')}: {start}", response)
@@ -72,7 +75,9 @@ def map_http_errors(url: str) -> Iterator[None]:
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         # The library's own messages show the query, which may be a signature, also that of a URL that it was redirected to.
-        raise _translate(error, redact_url(url)) from (None if "?" in url else find_safe_cause(error))
+        raise _translate(error, redact_url(url)) from (
+            None if "?" in url or isinstance(error, ValueError) else find_safe_cause(error)
+        )
 
 
 def _translate(error: Exception, url: str) -> ResolverError:
@@ -176,6 +181,14 @@ def _list_secret_forms(response: requests.Response) -> set[str]:
     return {
         form for value in values for form in (value, quote(value), quote(value, safe=""), quote_plus(value), escape(value))
     }
+
+
+def register_credentials(headers: Mapping[str, str]) -> None:
+    """Mask the credentials of a request in all texts, also those of answers that other libraries read."""
+    for name in _SECRET_HEADERS:
+        for word in str(headers.get(name, "")).split()[1:]:
+            for secret in (word, *_decode_basic(word)):
+                register_secret(secret)
 
 
 def _decode_basic(value: str) -> set[str]:
