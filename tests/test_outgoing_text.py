@@ -26,6 +26,8 @@ from tests.origin import Origin
 from tfimm_resolver import hub
 from tfimm_resolver._util import outgoing
 from tfimm_resolver.cli import main
+from tfimm_resolver.cli import output as output_module
+from tfimm_resolver.cli.output import Output, format_table, style
 from tfimm_resolver.errors import FetchError, ResolverError
 from tfimm_resolver.progress.renderers import LogDisplay, NotebookDisplay
 from tfimm_resolver.progress.stats import TransferStats
@@ -54,7 +56,14 @@ USER_INFO = [
         "https:\\\\u:{}@h",
     ),
     *("https%3A%2F%2Fu%3A{}%40h%2Fx", "https%253A%252F%252Fu%253A{}%2540h", "u%3A{}%40h/x", "https://u%3A{}@h/x"),
-    *("foo://u:{}@h/x", "gs://u:{}@b/x.tar.gz", "github://u:{}@h.x/a/b", "ftp://u:{}@h", "git+ssh://git:{}@h/x.git"),
+    *(
+        "foo://u:{}@h/x",
+        "hf://u:{}@h/x",
+        "gs://u:{}@b/x.tar.gz",
+        "github://u:{}@h.x/a/b",
+        "ftp://u:{}@h",
+        "git+ssh://git:{}@h/x.git",
+    ),
     *("https://u:{}@[bad/x", "https://h:{}/x", "https://u:{}@h:99999/x", "http://u:{}@[::1]:1/x", "https://u:a/{}@h/x"),
     *("https://u:p@{}@h/x", "https://u:#{}@h/x", "https://u:?{}@h/x", "https://u:{}@h/x#sha256=zz", "{}@h.example/m"),
 ]
@@ -366,3 +375,15 @@ def test_owners_of_locks(observe: Observe, tmp_path: Path) -> None:
         lock.write_text(f"{text}.{os.getpid()}.{text}")
         os.environ["TFIMM_RESOLVER_LOCK_TIMEOUT_S"] = "0.01"
         observe(lambda: hub.download_url_to_file("http://127.0.0.1:1/x.h5", "x.h5"))
+
+
+def test_every_kind_of_output(observe: Observe) -> None:
+    output = Output(colour="always")
+    for text in PAYLOADS:
+        observe(lambda text=text: output.print_line(text))  # type: ignore[misc]
+        observe(lambda text=text: output.print_message(text))  # type: ignore[misc]
+        observe(lambda text=text: output.print_message(style(text, bold=True)))  # type: ignore[misc]
+        observe(lambda text=text: output.print_json({text: {"name": [text, None, 1]}}))  # type: ignore[misc]
+        lines = format_table([[text, "x"], [style(text, fg="red"), "y"]])
+        assert not any(find_fault(line.replace(output_module._ESCAPE, "")) for line in lines)
+        assert not any("\n" in line for line in lines)

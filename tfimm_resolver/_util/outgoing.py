@@ -18,8 +18,8 @@ _SLASH, _AT, _COLON = (rf"(?:{raw}|%(?:25)*{code})" for raw, code in (("/", "2[f
 _NOT_PORT = r"(?!\d{1,5}(?![^\s/?#,;:'\")\]}]))"
 _WORD_START = r"(?<![^\s/'\"(\[=,<])"
 _PATTERNS: tuple[tuple[str, str, str], ...] = (
-    # User info behind two slashes, also percent-encoded, also with spaces in it.
-    ("", rf"({_SLASH}{{2}})(?:(?!\n  |{_SLASH})[^/?#\"])*{_AT}", r"\1"),
+    # User info behind two slashes, also percent-encoded, also with spaces in it; in hf://OWNER@REVISION it is none.
+    ("", rf"(?<!hf:)({_SLASH}{{2}})(?:(?!\n  |{_SLASH})[^/?#\"])*{_AT}", r"\1"),
     # A password with a slash in it: what follows the colon is not a port.
     ("@", rf"(//)[^\s/?#@:\[\]\"']+:{_NOT_PORT}[^\s\"']*@", r"\1"),
     # Something that is not a port, in its place: the @ of a password may be missing.
@@ -65,7 +65,7 @@ def mask_value(text: str) -> str:
     """
     text, mark, rest = text.partition("#sha256=")
     text = re.split(r"[?#]|%(?:25)*3[fF]", text, maxsplit=1)[0]
-    slashes, at = rf"(?:{_SLASH}{{2}}|^\s*(?!/))", rf"[^/?#]*{_AT}"
+    slashes, at = rf"(?:(?<!hf:){_SLASH}{{2}}|^\s*(?!/))", rf"[^/?#]*{_AT}"
     return mask_secrets(re.sub(f"({slashes}){at}", r"\1", text) + mark + rest)
 
 
