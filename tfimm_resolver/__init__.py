@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import errors
 from tfimm_resolver._util.lazy import export_lazily
+from tfimm_resolver._util.outgoing import install_log_filter
 from tfimm_resolver.integrations.tensorflow_hub import register, unregister
 from tfimm_resolver.resolution.overrides import clear_model_cache, list_cached_models, set_model_cache, using
 from tfimm_resolver.resolution.resolver import cached_model_path, resolve
@@ -62,5 +63,6 @@ if not TYPE_CHECKING:
         return __all__
 
 
+install_log_filter()
 install_absl_hooks()
 register()

@@ -12,6 +12,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from tfimm_resolver._util.outgoing import clean_value
+
 ImportHook = Callable[[], AbstractContextManager[None]]
 """Returns a context that is entered before the module's code runs and left after it, also if that code raises."""
 
@@ -58,7 +60,7 @@ def _warn_on_error(name: str, step: Callable[[], object]) -> None:
     try:
         step()
     except Exception as error:
-        warnings.warn(f"tfimm_resolver could not attach to {name}: {error!r}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"tfimm_resolver could not attach to {name}: {clean_value(repr(error))}", RuntimeWarning, stacklevel=2)
 
 
 class _Finder:

@@ -9,12 +9,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import click
 
+from tfimm_resolver._util.outgoing import clean_text, clean_value, escape_controls, mask_secrets
 from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.errors import ResolverError
@@ -22,6 +23,9 @@ from tfimm_resolver.errors import ResolverError
 _GOOD = ("ok", "cached", "fetched", "pinned", "updated")
 _BAD = ("damaged", "missing", "changed", "unpinned", "failed")
 _COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
+_PATH_KEYS = ("path", "file", "bundle", "extra_root", "bucket")
+_ESCAPE, _STYLED = f"\ufdd0{os.urandom(8).hex()}", "TEXT"
+"""Stands for the escape character of a style until the line is printed: a text from outside cannot contain it."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -35,15 +39,19 @@ class Output:
 
     def print_line(self, line: str) -> None:
         """Print one line of data on stdout."""
-        click.echo(line, color=self._is_colourful(sys.stdout))
+        click.echo(_clean(line, clean_value), color=self._is_colourful(sys.stdout))
+
+    def print_path(self, path: str) -> None:
+        """Print a path on stdout: escaped, but not masked, since a program may open it."""
+        click.echo(escape_controls(path), color=False)
 
     def print_json(self, facts: dict[str, Any]) -> None:
         """Print the data as one JSON object on stdout."""
-        click.echo(json.dumps(facts, indent=1))
+        click.echo(json.dumps(_mask_facts(facts), indent=1).replace("\x7f", "\\u007f"))
 
     def print_message(self, line: str) -> None:
-        """Print one line on stderr."""
-        click.echo(line, err=True, color=self._is_colourful(sys.stderr))
+        """Print one message on stderr, which may have further lines."""
+        click.echo(_clean(line, clean_text), err=True, color=self._is_colourful(sys.stderr))
 
     def print_summary(self, line: str) -> None:
         """Print a summary line below a table, on a terminal only: a program that parses the table should not see it."""
@@ -55,7 +63,7 @@ class Output:
         if self.as_json:
             self.print_json({"error": error_to_json(error)})
         else:
-            self.print_message(f"{click.style('error:', fg='red')} {error}")
+            self.print_message(f"{style('error:', fg='red')} {error}")
 
     def get_width(self) -> int | None:
         """Return the width of the terminal in columns; None if stdout is not a terminal."""
@@ -94,9 +102,15 @@ def error_to_json(error: ResolverError) -> dict[str, str]:
     return {"code": error.code, "text": error.text, "fix": error.fix}
 
 
+def style(text: str, *, fg: str | None = None, bold: bool = False, dim: bool = False) -> str:
+    """Return a text with styles for a line that is printed; its own escape sequences are escaped."""
+    styled = click.style(_STYLED, fg=fg, bold=bold or None, dim=dim or None)
+    return styled.replace("\x1b", _ESCAPE).replace(_STYLED, clean_value(text))
+
+
 def style_state(state: str) -> str:
     """Return a state word in its colour."""
-    return click.style(state, fg=_COLOURS.get(state))
+    return style(state, fg=_COLOURS.get(state))
 
 
 def format_age(when_s: float) -> str:
@@ -128,9 +142,28 @@ def format_bar(value: int, maximum: int, cells: int = 12) -> str:
 
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return one line per row, with aligned columns; colour codes do not count as width."""
-    widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    cleaned = [[_clean(cell, clean_value, _ESCAPE) for cell in row] for row in rows]
+    widths = [max(map(_measure, column)) for column in zip(*cleaned, strict=True)]
     lines = []
-    for row in rows:
-        padded = (cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True))
+    for row in cleaned:
+        padded = (cell + " " * (width - _measure(cell)) for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def _clean(text: str, clean: Callable[[str], str], escape: str = "\x1b") -> str:
+    """Clean a text between the styles that ``style`` put there, and write these with the character ``escape``."""
+    return escape.join(map(clean, text.split(_ESCAPE)))
+
+
+def _measure(cell: str) -> int:
+    return len(click.unstyle(cell.replace(_ESCAPE, "\x1b")))
+
+
+def _mask_facts(value: Any, key: str = "") -> Any:
+    """Mask the secrets in the texts of an object for JSON, which escapes control characters itself; paths stay exact."""
+    if isinstance(value, dict):
+        return {clean_value(name): _mask_facts(each, name) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_mask_facts(each, key) for each in value]
+    return mask_secrets(value) if isinstance(value, str) and key not in _PATH_KEYS else value

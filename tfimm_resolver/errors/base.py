@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TypeVar
+
+from tfimm_resolver._util.outgoing import clean_exceptions, clean_text
 
 
 class ResolverError(Exception):
-    """Base class of every error that this package raises on purpose.
+    """Base class of every error that this package raises on purpose; its texts hold no secrets and no control characters.
 
     Attributes:
         text: what was asked for, what happened and where the package looked.
@@ -25,6 +28,8 @@ class ResolverError(Exception):
     exit_code = 1
 
     def __init__(self, text: str, *, fix: str = "") -> None:
+        clean_exceptions(sys.exc_info()[1])
+        text, fix = clean_text(text), clean_text(fix)
         super().__init__(f"{text}\n  {fix}" if fix else text)
         self.text = text
         self.fix = fix

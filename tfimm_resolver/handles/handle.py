@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
+from tfimm_resolver._util.outgoing import mask_value
 from tfimm_resolver.errors import HandleError
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -99,20 +100,20 @@ def _parse(text: str) -> Handle:
     if not text.strip():
         raise HandleError("the handle is empty", fix="Give a URL, a path or a model name.")
     if found := _CONTROL_CHARACTER.search(text):
-        raise HandleError(f"the handle {_redact(text)!r} contains the character {found[0]!r}")
+        raise HandleError(f"the handle {mask_value(text)!r} contains the character {found[0]!r}")
     text, pin = _split_pin(text)
     if _SCHEME.match(text) is None:
         return Handle(text, text, "", "", text, "", pin)
     try:
         parts = urlsplit(text)
     except ValueError as error:
-        raise HandleError(f"{_redact(text)!r} is not a valid URL: {error}") from error
+        raise HandleError(f"{mask_value(text)!r} is not a valid URL: {error}") from None  # it may quote a password
     if parts.scheme == "file":
         return _make_file_handle(text, parts.netloc, unquote(parts.path), pin)
     if not parts.netloc:
-        raise HandleError(f"{_redact(text)!r} has a scheme but no host", fix=f"Write {parts.scheme}://HOST/PATH.")
+        raise HandleError(f"{mask_value(text)!r} has a scheme but no host", fix=f"Write {parts.scheme}://HOST/PATH.")
     if parts.fragment:
-        raise HandleError(f"{_redact(text)!r} has a fragment", fix="Only #sha256=<64 digits> may follow a handle.")
+        raise HandleError(f"{mask_value(text)!r} has a fragment", fix="Only #sha256=<64 digits> may follow a handle.")
     host, path = parts.netloc, parts.path.rstrip("/")
     if parts.scheme in ("http", "https"):  # elsewhere it is a bucket's or an owner's name, which is case-sensitive
         userinfo, at, name = host.rpartition("@")
@@ -131,11 +132,6 @@ def _find_canonical_key(scheme: str, host: str, path: str) -> str | None:
     from tfimm_resolver.handles import canonical  # 1 ms that other handles do not pay
 
     return canonical.canonical_key(scheme, host, path)
-
-
-def _redact(text: str) -> str:
-    """Return a text that could not be parsed without anything that may be credentials or a signature."""
-    return re.sub(r"://[^/?#]*@", "://", text).partition("?")[0] if "://" in text else text
 
 
 def _make_file_handle(text: str, host: str, path: str, pin: str | None) -> Handle:

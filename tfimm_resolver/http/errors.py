@@ -7,9 +7,10 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from html import escape
 from typing import Any, NoReturn
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
 import certifi
 import requests
@@ -17,11 +18,13 @@ import requests.auth
 import urllib3
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value, register_secret
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, OfflineError, ResolverError, TransferTimeoutError
 from tfimm_resolver.http import hosts
 
 _BODY_START_BYTES = 300
+_SECRET_CHARACTERS_MIN, _TOKEN_CHARACTERS_MIN = 6, 12
 _SECRET_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie")
 _RETRYABLE_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
@@ -38,11 +41,15 @@ def raise_for_status(response: requests.Response, handle: str) -> NoReturn:
     """Raise the error for an unexpected HTTP status; the message names the handle and quotes the start of the body."""
     start = "an unreadable body"
     with response, contextlib.suppress(FetchError), map_http_errors(response.url):
-        start = describe_prefix(response.raw.read(_BODY_START_BYTES, decode_content=True))
+        body = response.raw.read(_BODY_START_BYTES, decode_content=True)
+        text = body.decode("utf-8", "replace")
+        redacted = _redact_answer(text, response)  # before it is quoted, to see where it ends
+        start = describe_prefix(body if redacted == text else redacted.encode())
     url = redact_url(response.url)
+    where = "" if url == handle else f"{handle}: "
+    answer = _redact_answer(f"{response.status_code} {clean_value(response.reason or '')}: {start}", response)
     raise _ERROR_BY_STATUS.get(response.status_code, FetchError)(
-        f"{f'{handle}: ' if url != handle else ''}{url} answered {response.status_code} {_make_printable(response.reason)}: "
-        + _redact_body(start, response),
+        f"{where}{_redact_answer(url, response) if where else url} answered {answer}",
         fix=_FIXES.get(response.status_code, "Server error: try again later."),
         is_passing=response.status_code in _RETRYABLE_STATUS,
         status=response.status_code,
@@ -52,7 +59,10 @@ def raise_for_status(response: requests.Response, handle: str) -> NoReturn:
 
 def redact_url(url: str) -> str:
     """Return a URL without userinfo, query and fragment."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as that of a redirect
+        return mask_value(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
@@ -64,8 +74,10 @@ def map_http_errors(url: str) -> Iterator[None]:
     except ResolverError:
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        # The library's own messages show the query, which may be a signature.
-        raise _translate(error, redact_url(url)) from (None if "?" in url else error)
+        # The library's own messages show the query, which may be a signature, also that of a URL that it was redirected to.
+        raise _translate(error, redact_url(url)) from (
+            None if "?" in url or isinstance(error, ValueError) else find_safe_cause(error)
+        )
 
 
 def _translate(error: Exception, url: str) -> ResolverError:
@@ -145,24 +157,49 @@ def choose_ca_bundle() -> tuple[Any, str]:
     return True, f"the bundle of certifi ({certifi.where()})"
 
 
-def _redact_body(text: str, response: requests.Response) -> str:
-    """Remove the values of queries and secret headers from the text of a body: some servers echo them."""
-    for hop in (response, *response.history):
-        values = [value for _, value in parse_qsl(urlsplit(hop.url).query)]
-        for name in (*hosts.get_headers(hop.url), *_SECRET_HEADERS):
-            values += str(hop.request.headers.get(name, "")).split()
-        for value in (*values, *filter(None, map(_decode_password, values))):
-            text = text.replace(value, "…") if len(value) > 5 else text
+def _redact_answer(text: str, response: requests.Response) -> str:
+    """Remove what was secret in the requests from the text of their answer: some servers echo it, in any encoding."""
+    for form in sorted(_list_secret_forms(response), key=len, reverse=True):
+        text = re.sub(re.escape(form), "…", text, flags=re.IGNORECASE)
+        cut = next((end for end in range(len(form) - 1, 3, -1) if text.lower().endswith(form[:end].lower())), 0)
+        text = text[:-cut] + "…" if cut else text  # the quotation ends within the secret
     return text
 
 
-def _decode_password(value: str) -> str:
-    """Return the password of a Basic authorization, which some servers echo decoded."""
+def _list_secret_forms(response: requests.Response) -> set[str]:
+    """Return the values of queries, of secret headers and of user info, as sent, decoded, and encoded for URLs and HTML."""
+    values: set[str] = set()
+    for hop in (response, *response.history):
+        parts = urlsplit(hop.url)
+        values |= {field.partition("=")[2] or field for field in parts.query.split("&")}
+        for name in (*hosts.get_headers(hop.url), *_SECRET_HEADERS):
+            for word in str(hop.request.headers.get(name, "")).split():
+                values |= {word, *_decode_basic(word)}
+        values |= _select_secrets(*parts.netloc.rpartition("@")[0].partition(":")[::2])
+    values |= {decoded for value in values for decoded in (unquote(value), unquote_plus(value))}
+    values = {value for value in values if len(value) >= _SECRET_CHARACTERS_MIN}
+    return {
+        form for value in values for form in (value, quote(value), quote(value, safe=""), quote_plus(value), escape(value))
+    }
+
+
+def register_credentials(headers: Mapping[str, str]) -> None:
+    """Mask the credentials of a request in all texts, also those of answers that other libraries read."""
+    for name in _SECRET_HEADERS:
+        for word in str(headers.get(name, "")).split()[1:]:
+            for secret in (word, *_decode_basic(word)):
+                register_secret(secret)
+
+
+def _decode_basic(value: str) -> set[str]:
+    """Return the secrets of a Basic authorization, which some servers echo decoded."""
     try:
-        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        return _select_secrets(*base64.b64decode(value, validate=True).decode().partition(":")[::2])
     except ValueError:
-        return ""
+        return set()
 
 
-def _make_printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text or "")
+def _select_secrets(user: str, password: str) -> set[str]:
+    """Return the password, and the user if it may be a token: then the password is missing, or the user is long."""
+    is_token = password in ("", "x-oauth-basic", "x") or len(user) >= _TOKEN_CHARACTERS_MIN
+    return {password, *([user] if is_token else [])}

@@ -10,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import mask_value
 from tfimm_resolver.errors import FetchError, HandleError, NotFoundError, OfflineError
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 
@@ -51,7 +52,7 @@ class Mirror:
         host, path = parts.netloc.rpartition("@")[2], parts.path.lstrip("/")
         names = re.split(r"[/\\]", unquote(f"{host}/{path}"))
         if not {".", ".."}.isdisjoint(names) or any(not name.isprintable() for name in names):
-            raise HandleError(f"{_redact(url)!r} has a path that would leave the mirror's directory")
+            raise HandleError(f"{mask_value(url)!r} has a path that would leave the mirror's directory")
         if self.is_local and is_archive and not path.lower().endswith(ARCHIVE_SUFFIXES):
             path += ".tar.gz"  # a handle google/nnlm/2 may exist beside google/nnlm/2/...; a file may not
         mirrored = self.template.replace("{host}", host).replace("{path}", path)
@@ -84,9 +85,9 @@ def try_each(url: str, fetch: Callable[[str], _Result], *, is_archive: bool = Tr
         mirrored = mirror.rewrite(url, is_archive=is_archive)
         try:
             if mirror.template == OFF:
-                raise OfflineError(f"{_redact(url)} may not be downloaded: {settings.MIRRORS} ends in off", fix=_OFF_FIX)
+                raise OfflineError(f"{mask_value(url)} may not be downloaded: {settings.MIRRORS} ends in off", fix=_OFF_FIX)
             if mirror.is_local and _has_extra_query(url):  # the query may select the model, and a directory has only one
-                raise NotFoundError(f"{_redact(url)} has a query, which a directory of archives cannot answer")
+                raise NotFoundError(f"{mask_value(url)} has a query, which a directory of archives cannot answer")
             return fetch(mirrored)
         except FetchError as error:
             failures.append((mirror, _add_mirror(mirrored, error) if mirror.template not in (DIRECT, OFF) else error))
@@ -171,7 +172,7 @@ def _make_template(url: str) -> str:
     unknown = {*_PLACEHOLDER.findall(url)} - {"host", "path"}
     if not is_valid or unknown or parts.fragment:
         reason = f" (unknown placeholder: {', '.join(sorted(unknown))})" if unknown else ""
-        raise HandleError(f"{settings.MIRRORS} contains {_redact(url)!r}, which is not a valid mirror{reason}", fix=_FIX)
+        raise HandleError(f"{settings.MIRRORS} contains {mask_value(url)!r}, which is not a valid mirror{reason}", fix=_FIX)
     if "{path}" in url:
         return url
     return url.rstrip("/") + ("/{path}" if "{host}" in url else "/{host}/{path}")
@@ -179,7 +180,7 @@ def _make_template(url: str) -> str:
 
 def _add_mirror(mirrored: str, error: FetchError) -> FetchError:
     """Add the URL at the mirror to an error: the handle alone does not tell which server sent a page instead of a model."""
-    source = get_local_path(mirrored) if is_local(mirrored) else _redact(mirrored)
+    source = get_local_path(mirrored) if is_local(mirrored) else mask_value(mirrored)
     return error if source in error.text else error.with_message(f"{source}: {error.text}")
 
 
@@ -201,8 +202,3 @@ def _has_extra_query(url: str) -> bool:
     parts = urlsplit(url)
     extra = [part for part in parts.query.split("&") if part and not part.startswith("tf-hub-format=")]
     return bool(extra) and not parts.path.lower().endswith(ARCHIVE_SUFFIXES)
-
-
-def _redact(url: str) -> str:
-    """Remove userinfo and query from any text that may be a URL."""
-    return re.sub(r"://[^/?#]*@", "://", url).partition("?")[0]

@@ -13,7 +13,7 @@ import requests.auth
 from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http import hosts
-from tfimm_resolver.http.errors import choose_ca_bundle, map_http_errors, redact_url
+from tfimm_resolver.http.errors import choose_ca_bundle, map_http_errors, redact_url, register_credentials
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -47,6 +47,7 @@ class Session(requests.Session):
         """Add the headers that hosts.toml has for the host of the request."""
         prepared = super().prepare_request(request)
         prepared.headers.update(hosts.get_headers(prepared.url or ""))
+        register_credentials(prepared.headers)
         return prepared
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
@@ -57,6 +58,7 @@ class Session(requests.Session):
         if self.authorization is not None:  # the call above has just replaced it by that of netrc
             self.authorization(prepared_request)
         prepared_request.headers.update(hosts.get_headers(prepared_request.url or ""))
+        register_credentials(prepared_request.headers)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where a response redirects to, if that is to be followed; requests calls this before it reads the body."""

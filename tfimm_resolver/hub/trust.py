@@ -8,6 +8,7 @@ import os
 import sys
 
 from tfimm_resolver._util import fs, terminal
+from tfimm_resolver._util.outgoing import clean_text, clean_value
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
@@ -114,8 +115,8 @@ def _prompt(repository: Repository, commit: str) -> None:
             fix=fix,
         )
     sys.stderr.write(
-        f"The repository {name} does not belong to the list of trusted repositories and as such cannot be run.\n"
-        f"{facts}\nDo you trust this repository and wish to add it to the trusted list of repositories (y/N)? "
+        f"The repository {clean_value(name)} does not belong to the list of trusted repositories and as such cannot be run.\n"
+        f"{clean_text(facts)}\nDo you trust this repository and wish to add it to the trusted list of repositories (y/N)? "
     )
     sys.stderr.flush()
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import mask_value
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.cache.roots import open_root
@@ -170,9 +171,10 @@ def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
 def redact(text: str) -> str:
     """Return a handle, or other text, without credentials and query, so that it can be printed."""
     try:
-        return str(Handle.parse(text))
+        handle = Handle.parse(text)
     except HandleError:
-        return text.rpartition("@")[2].partition("?")[0]
+        return mask_value(text)
+    return str(handle) if handle.scheme else mask_value(text) if "?" in text or "@" in text else text
 
 
 def _get_key(text: str) -> str:

@@ -9,6 +9,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver._util.text import truncate_middle
 from tfimm_resolver.progress.stats import TransferStats
 
@@ -51,7 +52,7 @@ class LogDisplay:
         """Log a line; here nothing moves below it."""
         is_requested = os.environ.get("TFHUB_DOWNLOAD_PROGRESS") and sys.stderr is not None
         if is_requested and not log.isEnabledFor(logging.INFO):
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(clean_value(line) + "\n")
         log.info(line)
 
     def finish(self, succeeded: bool) -> None:
@@ -90,7 +91,7 @@ class NotebookDisplay:
 
     def _make_bundle(self, line: str) -> dict[str, str]:
         """Return the MIME bundle that IPython displays."""
-        return {"text/plain": "\n".join([*self._lines_above, line])}
+        return {"text/plain": "\n".join(map(clean_value, [*self._lines_above, line]))}
 
 
 class TerminalDisplay:
@@ -123,7 +124,7 @@ class TerminalDisplay:
         self._progress.update(self._task, completed=self._stats.done_bytes, counts=self._format_counts())
 
     def print_above(self, line: str) -> None:
-        self._progress.console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(f"  {clean_value(line)}", markup=False, highlight=False, soft_wrap=True)
 
     def finish(self, succeeded: bool) -> None:
         with self._lock:

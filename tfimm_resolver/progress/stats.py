@@ -6,6 +6,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver._util.text import format_size
 
 _LINE_INTERVAL_S = 5.0
@@ -34,6 +35,7 @@ class TransferStats:
 
     def __post_init__(self) -> None:
         self.done_bytes = self.resumed_bytes
+        self.label = clean_value(self.label)
 
     def advance(self, size_bytes: int) -> float:
         """Count received bytes, and return the current time in seconds."""

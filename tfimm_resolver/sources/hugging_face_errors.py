@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import find_safe_cause, register_secret
 from tfimm_resolver.errors import (
     AccessError,
     CacheError,
@@ -51,6 +52,7 @@ def import_huggingface_hub(handle: str) -> Any:
         import huggingface_hub
     except ImportError as error:
         raise FetchError(f"{handle} needs huggingface_hub: {error}", fix="pip install 'tfimm_resolver[hf]'") from error
+    register_secret(huggingface_hub.get_token() or "")
     return huggingface_hub
 
 
@@ -66,7 +68,8 @@ def map_hf_errors(model: HuggingFaceModel) -> Iterator[None]:
         while isinstance(found.__cause__, Exception) and _get_class_names(found) & {"LocalEntryNotFoundError"}:
             found = found.__cause__  # the network error behind it
         # A signed URL, in the error's own text or in that of a cause, is a secret.
-        raise _translate_error(found, model) from (None if _QUERY.search(_collect_texts(error)) else error)
+        safe = None if _QUERY.search(_collect_texts(error)) else find_safe_cause(error)
+        raise _translate_error(found, model) from safe
 
 
 def _translate_error(error: Exception, model: HuggingFaceModel) -> ResolverError:

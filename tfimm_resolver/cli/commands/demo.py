@@ -7,7 +7,7 @@ import click
 from tfimm_resolver._util.text import truncate_middle
 from tfimm_resolver.cli import demo
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, format_table, suppress_native_stderr
+from tfimm_resolver.cli.output import Output, format_table, style, suppress_native_stderr
 
 
 @click.command(short_help="Serve, resolve, load and run a small example model.")
@@ -22,7 +22,7 @@ def command(output: Output) -> int:
         return 0
     columns = output.get_width()
     width = columns and columns - 42
-    head = [click.style(cell, bold=True) for cell in ("STEP", "RESULT", "BYTES", "        TIME")]
+    head = [style(cell, bold=True) for cell in ("STEP", "RESULT", "BYTES", "        TIME")]
     for line in format_table(
         [
             head,

@@ -35,7 +35,7 @@ def command(output: Output, handles: Sequence[str], bundle: str) -> int:
         models = [model.facts() for model in written.models]
         output.print_json({"bundle": bundle, "sha256": written.sha256, "size_bytes": written.size_bytes, "models": models})
         return 0
-    print_line = output.print_message if bundle == "-" else output.print_line
+    print_line = output.print_message if bundle == "-" else output.print_path
     print_line(f"{written.sha256}  {bundle}")  # in the format of sha256sum -c
     output.print_summary(f"{format_count(len(written.models), 'model')}, {format_size(written.size_bytes)}")
     return 0

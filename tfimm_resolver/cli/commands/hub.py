@@ -72,7 +72,8 @@ def _help(output: Output, repo: str, entry: str, **options: bool) -> None:
     elif text is None:
         output.print_message(f"{entry} has no docstring")
     else:
-        output.print_line(text)
+        for line in text.expandtabs().split("\n"):
+            output.print_line(line)
 
 
 @command.command("load", short_help="Call an entry point, and describe the model.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, format_device, format_table, suppress_native_stderr
+from tfimm_resolver.cli.output import Output, format_device, format_table, style, suppress_native_stderr
 from tfimm_resolver.loading import loader
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution.resolver import resolve
@@ -24,7 +24,7 @@ def command(output: Output, handle: str) -> int:
         output.print_json({"handle": handle, "path": path, **facts})
         return 0
     for name, signature in facts["signatures"].items():
-        output.print_line(click.style(name, bold=True))
+        output.print_line(style(name, bold=True))
         rows = [
             [f"  {side}", tensor["name"], tensor["dtype"], _format_shape(tensor["shape"])]
             for side in signature

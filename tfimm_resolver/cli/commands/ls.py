@@ -9,7 +9,7 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_size, truncate_middle
 from tfimm_resolver.cli.commands import common, format_command
-from tfimm_resolver.cli.output import Output, format_age, format_bar, format_count, format_table, style_state
+from tfimm_resolver.cli.output import Output, format_age, format_bar, format_count, format_table, style, style_state
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 
@@ -48,15 +48,15 @@ def _format_rows(models: Sequence[CachedModel], columns: int | None) -> list[lis
     width = columns and max(12, columns - plain - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
     largest = max((model.size_bytes for model in models), default=0)
     head = ["MODEL", "   SIZE", *[""] * has_bar, *["USED"] * has_use, "STATE"]
-    rows = [[click.style(cell, bold=True) if cell else "" for cell in head]]
+    rows = [[style(cell, bold=True) if cell else "" for cell in head]]
     for model in models:
         rows.append(
             [
                 truncate_middle(model.name, width),
                 f"{format_size(model.size_bytes):>7}",
                 *[format_bar(model.size_bytes, largest)] * has_bar,
-                *[click.style(format_age(model.used_s), dim=True)] * has_use,
-                style_state(model.state) + click.style(_format_root_mark(model), dim=True),
+                *[style(format_age(model.used_s), dim=True)] * has_use,
+                style_state(model.state) + style(_format_root_mark(model), dim=True),
             ]
         )
     return rows

@@ -34,7 +34,7 @@ def command(output: Output) -> int:
         facts["models_files"] = [{"path": file, "source": source} for file in files]
         output.print_json({**facts, "extra": [{"path": path, "is_there": os.path.isdir(path)} for path in extra]})
     elif output.is_quiet:
-        output.print_line(roots["urls"].value)
+        output.print_path(roots["urls"].value)
     else:
         rows = [[f"{kind:<6}", root.value, root.source] for kind, root in roots.items()]
         rows += [["extra ", path, f"${settings.EXTRA_ROOTS}, read-only"] for path in extra]

@@ -40,7 +40,7 @@ def command(output: Output, handles: Sequence[str], refresh: bool, sha256: str |
         else:
             rows.append({"handle": inventory.redact(handle), "path": path})
             if not output.as_json:
-                output.print_line(path)
+                output.print_path(path)
     if output.as_json:
         output.print_json({"models": rows, **({"error": error_to_json(errors[0])} if errors else {})})
     return errors[0].exit_code if errors else 0

@@ -48,7 +48,7 @@ def _explain_missing_path(why: explain.Explanation) -> str:
 
 def _print(output: Output, name: str, why: explain.Explanation) -> None:
     handle, size_bytes = why.resolved.handle, why.size_bytes
-    output.print_line(why.path or _explain_missing_path(why))
+    output.print_path(why.path or _explain_missing_path(why))
     rows = [("asked", name), ("rule", f"{why.resolved.rule}, {why.decided_by}")]
     if str(handle) != name:
         rows.append(("handle", str(handle)))
