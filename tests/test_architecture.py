@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import graphlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ IMPORT_TENSORFLOW = {
     "loading.loader",
     "loading.remote",
 }
+TRANSLATE_OS_ERRORS = {
+    "archives.extractor": "names that collide, or that a file system does not allow, are the archive's fault",
+    "errors.os_errors": "the one place",
+    "http.errors": "errors of the network, which requests derives from OSError",
+    "hub.hubconf": "any reason why a file of code cannot be compiled",
+    "transfer.partial_store": "a full disk that holds a partial download",
+}
+"""Modules that may turn an OSError into another error themselves, and why."""
 FUNCTION_LINES_MAX, FILE_LINES_MAX = 50, 300
 
 
@@ -165,6 +174,20 @@ def find_status_lists(trees: Trees) -> list[str]:
     return found
 
 
+def find_os_error_translations(trees: Trees) -> list[str]:
+    """Return handlers of OSError that raise an error of this package themselves, instead of using ``map_os_errors``."""
+    found = []
+    for module, tree in trees.items():
+        for handler in (node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type is not None):
+            kinds = {node.id for node in ast.walk(handler.type or handler) if isinstance(node, ast.Name)}
+            raised = [node.exc for node in ast.walk(handler) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
+            called = {ast.unparse(call.func).rpartition(".")[2] for call in raised if isinstance(call, ast.Call)}
+            is_ours = any(not hasattr(builtins, name) for name in called)
+            if kinds & {"OSError", "IOError", "EnvironmentError"} and is_ours and module not in TRANSLATE_OS_ERRORS:
+                found.append(f"{module}:{handler.lineno}")
+    return found
+
+
 def find_tensorflow_imports(imports: Imports) -> list[str]:
     """Return imports of TensorFlow in modules that may not import it, or that run when a module is imported."""
     return sorted(
@@ -225,6 +248,24 @@ def test_only_one_table_lists_retryable_statuses(trees: Trees) -> None:
 )
 def test_a_second_list_of_retryable_statuses_is_noticed(code: str, trees: Trees) -> None:
     assert find_status_lists({**trees, "http.errors": ast.parse(code)}) != []
+
+
+def test_only_one_function_translates_os_errors(trees: Trees) -> None:
+    assert find_os_error_translations(trees) == []
+    assert TRANSLATE_OS_ERRORS.keys() <= trees.keys()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "try:\n    f()\nexcept OSError as error:\n    raise CacheError('no') from error",
+        "try:\n    f()\nexcept (ValueError, OSError):\n    if True:\n        raise errors.FetchError('no')",
+        "try:\n    f()\nexcept OSError as error:\n    raise self._make_error(error) from error",
+        "try:\n    f()\nexcept OSError as error:\n    kind = g(error)\n    raise kind('no') from error",
+    ],
+)
+def test_another_translation_of_os_errors_is_noticed(code: str, trees: Trees) -> None:
+    assert find_os_error_translations({**trees, "cache.cache": ast.parse(code)}) != []
 
 
 def test_the_top_of_the_package_is_small() -> None:

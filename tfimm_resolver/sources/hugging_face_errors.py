@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from tfimm_resolver.errors import (
     ResolverError,
     TransferTimeoutError,
 )
+from tfimm_resolver.errors.os_errors import suggest_disk_fix
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 from tfimm_resolver.http import mirrors
 
@@ -87,9 +87,8 @@ def _translate_error(error: Exception, model: HuggingFaceModel) -> ResolverError
         fix = "Check the network, the proxy, and HF_ENDPOINT if it is set."
         return OfflineError(f"{model.key}: Hugging Face cannot be reached: {reason}", fix=fix, is_passing=True)
     if failure is None and isinstance(error, OSError) and error.errno is not None:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "Free some space there, or set TFHUB_CACHE_DIR to another disk." if is_full else ""
-        return CacheError(f"{model.key} cannot be written: {error.strerror}: {error.filename or 'its files'}", fix=fix)
+        text = f"{model.key} cannot be written: {error.strerror}: {error.filename or 'its files'}"
+        return CacheError(text, fix=suggest_disk_fix(error))
     if failure is Failure.BROKEN or isinstance(error, OSError):
         return FetchError(f"{model.key}: the connection broke off: {reason}", fix="Try again.", is_passing=True)
     return FetchError(
