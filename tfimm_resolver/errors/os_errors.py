@@ -11,6 +11,7 @@ from tfimm_resolver.errors.base import ResolverError
 
 DISK_FULL_FIX = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
 _DISK_FAILING_FIX = "The disk is failing: set TFHUB_CACHE_DIR to a directory on another disk."
+_NO_MEMORY = "this process does not have enough memory for it"
 _MEMORY_FIX = "Check the file: it may be damaged, or built to do harm. Otherwise allow this process more memory."
 
 Fix = Union[str, Callable[[OSError], str]]
@@ -26,7 +27,9 @@ def map_os_errors(
     missing: type[ResolverError] | None = None,
     show_path: bool = False,
 ) -> Iterator[None]:
-    """Raise an OSError of the block as ``kind``, with the text ``action: reason``; errors of this package pass unchanged.
+    """Raise an OSError or MemoryError of the block as ``kind``, with the text ``action: reason``.
+
+    Errors of this package pass unchanged.
 
     Args:
         kind: the class of the error to raise.
@@ -45,6 +48,8 @@ def map_os_errors(
         reason = error.strerror or str(error) or type(error).__name__
         path = f": {error.filename}" if show_path and error.filename else ""
         raise chosen(f"{action}: {reason}{path}", fix=fix(error) if callable(fix) else fix) from error
+    except MemoryError as error:
+        raise kind(f"{action}: {_NO_MEMORY}", fix=_MEMORY_FIX) from error
 
 
 @contextlib.contextmanager
@@ -53,7 +58,7 @@ def map_resource_errors(kind: type[ResolverError], action: str, fix: str = _MEMO
     try:
         yield
     except MemoryError as error:
-        raise kind(f"{action}: this process has not enough memory for it", fix=fix) from error
+        raise kind(f"{action}: {_NO_MEMORY}", fix=fix) from error
     except RecursionError as error:
         raise kind(f"{action}: it is nested too deeply", fix=fix) from error
 

@@ -195,7 +195,9 @@ class Downloader:
                 parts.clear()
                 raise
             except CacheError as error:
-                had_parts = parts.load() is not None
+                if not into.is_dir():  # another program removed it; the next try resumes from the parts
+                    raise
+                had_parts = parts.load() is not None or isinstance(error.__cause__, FileNotFoundError)
                 parts.clear()
                 if without_ranges or not had_parts:
                     raise
