@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,12 @@ from tfimm_resolver.models_file.edit import edit_models_file
 _FILE_BYTES = 1 << 30
 _LIMITED = """
     import resource, sys, tfimm_resolver, tfimm_resolver.cli
-    import requests, tfimm_resolver.cache.cache, tfimm_resolver.transfer.downloader, tfimm_resolver.models_file.schema
+    import requests, tfimm_resolver.bundles.reader, tfimm_resolver.cache.cache, tfimm_resolver.models_file.schema
+    import tfimm_resolver.transfer.downloader
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)
     try:
-        print(tfimm_resolver.resolve(sys.argv[1]))
+        print(eval(sys.argv[2] if sys.argv[2:] else "tfimm_resolver.resolve")(sys.argv[1]))
     except tfimm_resolver.errors.ResolverError as error:
         print(type(error).__name__, error.text)
 """
@@ -44,6 +47,23 @@ def test_a_huge_record_is_an_error(origin: Origin, cache_dir: Path) -> None:
     _make_sparse(Path(f"{resolve(handle)}.descriptor.txt"))
     out = run(_LIMITED, handle)
     assert out.startswith(f"CacheError cannot read the cache at {cache_dir}: ") and "memory" in out
+
+
+def test_a_record_with_a_huge_list_is_an_error(origin: Origin) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    record = Path(f"{resolve(handle)}.descriptor.txt")
+    record.write_text(f'Module: m\n\n{{"version": 1, "files": [{"0," * (40 << 20)}0]}}')
+    out = run(_LIMITED, handle)
+    assert out.startswith("CacheError cannot read the record of ") and "memory" in out
+
+
+def test_a_bundle_with_a_huge_record_is_an_error(tmp_path: Path, cache_dir: Path) -> None:
+    path, member = tmp_path / "models.tar", tarfile.TarInfo(f"{'1' * 40}.descriptor.txt")
+    member.size = 250 << 20
+    path.write_bytes(member.tobuf())
+    os.truncate(path, member.size + (1 << 20))
+    out = run(_LIMITED, str(path), "tfimm_resolver.bundles.read")
+    assert out.startswith(f"ArchiveError the bundle {path}: it cannot be read: ") and "memory" in out
 
 
 def test_a_huge_directory_of_a_zip_is_an_error(tmp_path: Path, cache_dir: Path) -> None:

@@ -21,7 +21,6 @@ from tfimm_resolver.archives import tar_reader, zip_reader
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits, Stream
 from tfimm_resolver.archives.member_policy import quote_name
 from tfimm_resolver.errors import ArchiveError
-from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.manifest import SAVED_MODEL_FILES, FileEntry
 
 GzipFile: Any = gzip.GzipFile
@@ -47,7 +46,6 @@ class ArchiveLayout:
 PLAIN = ArchiveLayout()
 
 
-@map_resource_errors(ArchiveError, "it cannot be unpacked")
 def unpack(
     stream: Stream,
     into: Path,

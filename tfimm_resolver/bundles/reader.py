@@ -19,7 +19,7 @@ from tfimm_resolver.bundles.writer import derive_entry_name
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
-from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.manifest import FetchResult
@@ -112,7 +112,8 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
         stream = stack.enter_context(_HashingReader.open_with_progress(source, name))
         transaction = ImportTransaction(inventory.open_cache(), stack, refresh, is_pinned=is_pinned)
         try:
-            transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
+            with map_resource_errors(ArchiveError, "it cannot be read"):
+                transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
         except (ArchiveError, IntegrityError) as error:
             raise type(error)(f"the bundle {name}: {error.text}", fix=error.fix or _FIX) from error
         stream.check(sha256)

@@ -44,10 +44,10 @@ def map_os_errors(
         raise
     except OSError as error:
         is_missing = missing is not None and isinstance(error, (FileNotFoundError, NotADirectoryError))
-        chosen = missing if is_missing and missing is not None else kind
+        raised = missing if is_missing and missing is not None else kind
         reason = error.strerror or str(error) or type(error).__name__
         path = f": {error.filename}" if show_path and error.filename else ""
-        raise chosen(f"{action}: {reason}{path}", fix=fix(error) if callable(fix) else fix) from error
+        raise raised(f"{action}: {reason}{path}", fix=fix(error) if callable(fix) else fix) from error
     except MemoryError as error:
         raise kind(f"{action}: {_NO_MEMORY}", fix=_MEMORY_FIX) from error
 

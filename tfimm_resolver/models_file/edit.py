@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from tfimm_resolver._util import fs
 from tfimm_resolver.errors import ModelsFileError
-from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.locking import lock
 from tfimm_resolver.models_file.schema import ModelEntry, parse
 
@@ -29,9 +29,7 @@ def edit_models_file(path: str, decide_changes: Callable[[dict[str, ModelEntry]]
     real = os.path.realpath(path)  # a symbolic link is kept
     with _lock(real):
         before = _read_text(real)
-        changes = decide_changes(parse(before, path))
-        with map_resource_errors(ModelsFileError, f"{path} cannot be changed"):
-            after = _apply_changes(before, changes)
+        after = _apply_changes(before, decide_changes(parse(before, path)))
         parse(after, path)
         if after != before:
             _write(real, after)
