@@ -182,8 +182,8 @@ def find_os_error_translations(trees: Trees) -> list[str]:
             kinds = {node.id for node in ast.walk(handler.type or handler) if isinstance(node, ast.Name)}
             raised = [node.exc for node in ast.walk(handler) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
             called = {ast.unparse(call.func).rpartition(".")[2] for call in raised if isinstance(call, ast.Call)}
-            is_ours = any(not hasattr(builtins, name) for name in called)
-            if kinds & {"OSError", "IOError", "EnvironmentError"} and is_ours and module not in TRANSLATE_OS_ERRORS:
+            is_translated = any(not hasattr(builtins, name) for name in called)
+            if kinds & {"OSError", "IOError", "EnvironmentError"} and is_translated and module not in TRANSLATE_OS_ERRORS:
                 found.append(f"{module}:{handler.lineno}")
     return found
 
