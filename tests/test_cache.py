@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from tfimm_resolver.cache.cache import Cache, entry_name_for_key
 from tfimm_resolver.cache.local_root import REPLACED_TTL_S
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.roots import LocalRoot, open_root
-from tfimm_resolver.errors import ArchiveError, IntegrityError, NotFoundError, OfflineError
+from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError, OfflineError, SourceError
 from tfimm_resolver.locking.owner import new_token
 from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
 
@@ -300,6 +301,68 @@ def test_files_that_another_program_removes_are_noticed(cache: Cache, root: Path
 
     with pytest.raises(IntegrityError, match="unpacked 3 files"):
         ensure(cache, fetch)
+    assert os.listdir(root) == []
+
+
+def _raise_after_removal(error: Exception | None) -> Callable[[Path, Path], FetchResult]:
+    """Return a ``fetch`` callback whose directory another program removes; then it fails, or succeeds if ``error`` is None."""
+
+    def fetch(into: Path, parts: Path) -> FetchResult:
+        fetched = make_fetch()(into, parts)
+        shutil.rmtree(into)
+        if error is not None:
+            raise error from FileNotFoundError(errno.ENOENT, "No such file or directory", str(into))
+        return fetched
+
+    return fetch
+
+
+def _call_in_turn(calls: list[Callable[[Path, Path], FetchResult]]) -> Callable[[Path, Path], FetchResult]:
+    """Return a ``fetch`` callback that calls the first of these, and removes it from the list; each may be called once."""
+
+    def fetch(into: Path, parts: Path) -> FetchResult:
+        return calls.pop(0)(into, parts)
+
+    return fetch
+
+
+_REMOVED = FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+
+@pytest.mark.parametrize("error", [None, _REMOVED, CacheError("cannot write"), SourceError("it failed")], ids=repr)
+def test_a_directory_that_another_program_removes_midway_is_fetched_again_once(
+    cache: Cache, root: Path, error: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = [_raise_after_removal(error), make_fetch()]
+    assert files_in(ensure(cache, _call_in_turn(calls))) == MODEL
+    assert "another program removed" in caplog.text and calls == []
+    assert sorted(os.listdir(root)) == [NAME, f"{NAME}.descriptor.txt"]
+
+
+def test_a_directory_that_another_program_removes_twice_is_an_error_that_names_it(cache: Cache, root: Path) -> None:
+    calls = [_raise_after_removal(None), _raise_after_removal(None)]
+    with pytest.raises(CacheError, match=rf"another program removed {root}/{NAME}\..*\.tmp .*\n  Exclude that directory"):
+        ensure(cache, _call_in_turn(calls))
+    assert calls == [] and os.listdir(root) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (_REMOVED, "No such file or directory"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "The disk is failing"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "Free some disk space"),
+        (MemoryError(), "does not have enough memory"),
+        (RecursionError(), "nested too deeply"),
+    ],
+    ids=repr,
+)
+def test_any_error_of_the_system_in_a_fetch_is_a_cache_error(cache: Cache, root: Path, error: Exception, text: str) -> None:
+    def fetch(into: Path, parts: Path) -> FetchResult:
+        raise error
+
+    with pytest.raises(CacheError, match=text):
+        ensure(cache, _call_in_turn([fetch]))
     assert os.listdir(root) == []
 
 

@@ -17,6 +17,7 @@ from tfimm_resolver._util.threads import BackgroundWriter
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.member_policy import MemberNamePolicy, quote_name
 from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
+from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
 from tfimm_resolver.manifest import FileEntry
 
 AnyBytes = TypeVar("AnyBytes", bytes, memoryview)
@@ -228,18 +229,19 @@ class Extractor:
 
     @contextlib.contextmanager
     def _map_os_errors(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except ResolverError:  # from the stream that is being read
-            raise
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self._make_disk_full_error() from error
-            if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-                raise ArchiveError(f"member {quote_name(name)} collides with another member") from error
-            if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
-                raise ArchiveError(f"member {quote_name(name)} has a name that this file system does not allow") from error
-            raise CacheError(f"cannot write {error.filename or self._into}: {error.strerror}") from error
+        with map_os_errors(CacheError, f"cannot write {self._into}", suggest_disk_fix, show_path=True):
+            try:
+                yield
+            except ResolverError:  # from the stream that is being read
+                raise
+            except OSError as error:
+                if is_disk_full(error):
+                    raise self._make_disk_full_error() from error
+                if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+                    raise ArchiveError(f"member {quote_name(name)} collides with another member") from error
+                if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
+                    raise ArchiveError(f"member {quote_name(name)} has a name that this file system does not allow") from error
+                raise
 
     def _make_member_count_error(self) -> ArchiveError:
         return ArchiveError(
@@ -263,7 +265,7 @@ class Extractor:
         needed = f"about {estimate}" if estimate > known else f"over {known}"
         return CacheError(
             f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {available} are free",
-            fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",
+            fix=DISK_FULL_FIX,
         )
 
 

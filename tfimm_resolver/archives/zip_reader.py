@@ -15,6 +15,7 @@ from typing import IO, Any
 from tfimm_resolver.archives.member_policy import quote_name
 from tfimm_resolver.archives.tar_reader import Member
 from tfimm_resolver.errors import ArchiveError, ResolverError
+from tfimm_resolver.errors.os_errors import map_resource_errors
 
 zlib: Any = stdlib_zlib
 with contextlib.suppress(ImportError):  # isal has no wheel for this platform
@@ -180,7 +181,8 @@ def _inflate(engine: Any, chunk: bytes, info: zipfile.ZipInfo) -> Iterator[bytes
 @contextlib.contextmanager
 def _translate_zip_errors() -> Iterator[None]:
     try:
-        yield
+        with map_resource_errors(ArchiveError, "the zip cannot be read"):
+            yield
     except ResolverError:
         raise
     # What zipfile and struct raise for nonsensical fields. OSError, of a seek before the start or of a full or broken disk,

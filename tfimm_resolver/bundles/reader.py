@@ -19,6 +19,7 @@ from tfimm_resolver.bundles.writer import derive_entry_name
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
+from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.manifest import FetchResult
@@ -96,10 +97,8 @@ def read(
         'imported'
     """
     if isinstance(source, (str, os.PathLike)):
-        try:
+        with map_os_errors(FetchError, f"the bundle {os.fspath(source)} cannot be read"):
             file = open(source, "rb", buffering=0)  # noqa: SIM115  # closed below
-        except OSError as error:
-            raise FetchError(f"the bundle {os.fspath(source)} cannot be read: {error.strerror}") from error
         with file:
             return _read_stream(file, refresh, sha256)
     return _read_stream(source, refresh, sha256)
@@ -113,7 +112,8 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
         stream = stack.enter_context(_HashingReader.open_with_progress(source, name))
         transaction = ImportTransaction(inventory.open_cache(), stack, refresh, is_pinned=is_pinned)
         try:
-            transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
+            with map_resource_errors(ArchiveError, "it cannot be read"):
+                transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
         except (ArchiveError, IntegrityError) as error:
             raise type(error)(f"the bundle {name}: {error.text}", fix=error.fix or _FIX) from error
         stream.check(sha256)
@@ -223,10 +223,8 @@ class _HashingReader:
 
     def _read_chunk(self) -> bytes:
         read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
-        try:
+        with map_os_errors(FetchError, f"the bundle {self._name} cannot be read"):
             chunk: bytes = read(CHUNK_BYTES)
-        except OSError as error:
-            raise FetchError(f"the bundle {self._name} cannot be read: {error.strerror}") from error
         return chunk
 
 

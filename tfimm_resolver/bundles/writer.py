@@ -19,7 +19,8 @@ from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
-from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, ResolverError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
@@ -73,17 +74,12 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
         return _write_models(models, into)
     partial = f"{os.fspath(into)}.{os.urandom(4).hex()}.half"
     try:
-        with open(partial, "xb") as file:
-            result = _write_models(models, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, into)
-    except OSError as error:
-        if isinstance(error, ResolverError):
-            raise
-        raise CacheError(
-            f"cannot write {os.fspath(into)}: {error.strerror}", fix="Choose another path for the bundle."
-        ) from error
+        with map_os_errors(CacheError, f"cannot write {os.fspath(into)}", "Choose another path for the bundle."):
+            with open(partial, "xb") as file:
+                result = _write_models(models, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, into)
     finally:
         with contextlib.suppress(OSError):  # renamed already, or never created
             os.unlink(partial)
@@ -156,16 +152,14 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
         IntegrityError: after the last chunk at the latest, if the bytes do not match the recorded hash.
     """
     digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
-    try:
-        with open(f"{model.path}/{file.path}", "rb", buffering=0) as source:
-            while count := source.readinto(buffer[: left_bytes or 1]):
-                if not left_bytes:
-                    break
-                digest.update(buffer[:count])
-                left_bytes -= count
-                yield buffer[:count]
-    except OSError as error:
-        raise CacheError(f"{model.path}/{file.path} cannot be read: {error.strerror}", fix=_suggest_repair(model)) from error
+    path = f"{model.path}/{file.path}"
+    with map_os_errors(CacheError, f"{path} cannot be read", _suggest_repair(model)), open(path, "rb", buffering=0) as source:
+        while count := source.readinto(buffer[: left_bytes or 1]):
+            if not left_bytes:
+                break
+            digest.update(buffer[:count])
+            left_bytes -= count
+            yield buffer[:count]
     if count or left_bytes or digest.hexdigest() != file.sha256:
         raise IntegrityError(
             f"{model.name} is damaged: {file.path} does not match its recorded sha256", fix=_suggest_repair(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 from tfimm_resolver._util.fs import walk
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, hash_tree
 from tfimm_resolver.cache.roots import Root
-from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError
+from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
+from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
 from tfimm_resolver.manifest import FetchResult, FileEntry
 
 if TYPE_CHECKING:
@@ -74,14 +76,30 @@ class Cache:
     ) -> Record:
         """Return the record of the model ``key``; fetch the model if it is missing, damaged or to be refreshed.
 
-        ``fetch`` is called at most once, with an empty local directory to fill, and the path of a directory for partial
-        downloads, which ``fetch`` may create and which survives a failure. ``handle`` goes into the record.
+        ``fetch`` is called with an empty local directory to fill, and the path of a directory for partial downloads, which
+        ``fetch`` may create and which survives a failure. It is called a second time only if another program, such as one
+        that cleans temporary directories, removes the first directory meanwhile. ``handle`` goes into the record.
         Readers never see an incomplete model; a ``fetch`` that fails leaves the cached copy unchanged.
 
         Raises:
             IntegrityError: if the cached model's archive had a different sha256 than is pinned.
-            CacheError: if the root cannot be used.
+            CacheError: if the root cannot be used, or another program keeps removing what is fetched.
         """
+        try:
+            return self._ensure_once(handle, key, fetch, refresh, sha256)
+        except _StagingRemovedError as removed:
+            log.warning("another program removed %s while %s was fetched into it; trying again", removed, handle)
+        try:
+            return self._ensure_once(handle, key, fetch, refresh, sha256)
+        except _StagingRemovedError as removed:
+            raise CacheError(
+                f"cannot fetch {handle}: another program removed {removed} while files were written to it, twice in a row",
+                fix="Exclude that directory from what cleans it, or set TFHUB_CACHE_DIR to another directory.",
+            ) from removed
+
+    def _ensure_once(
+        self, handle: str, key: str, fetch: Callable[[Path, Path], FetchResult], refresh: bool, sha256: str | None
+    ) -> Record:
         before = self.find(key)
         if before is not None and not refresh and _satisfies(before, sha256):
             return before
@@ -98,11 +116,14 @@ class Cache:
                 return now
             if staged is None:  # completed by another process, but removed since
                 return self.ensure(handle, key, fetch, refresh=refresh, sha256=sha256)
-            return self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
+            with _detect_removal(staged):
+                return self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
 
     def publish(self, name: str, handle: str, staged: Path, fetched: FetchResult) -> Record:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
-        record = Record(handle, name, fetched.fetched_at or _now(), fetched.origin, _verify_staged(staged, fetched))
+        with map_os_errors(CacheError, f"cannot read the files in {staged}", suggest_disk_fix, show_path=True):
+            files = _verify_staged(staged, fetched)
+        record = Record(handle, name, fetched.fetched_at or _now(), fetched.origin, files)
         known = self._read(name)
         _warn_if_changed(record, known.origin.sha256)
         record = self.root.publish(staged, record, known)
@@ -148,13 +169,43 @@ class Cache:
         return error.with_message(f"{error.text}\n  the cached copy is unchanged")
 
     def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult], staged: Path, key: str) -> FetchResult:
+        failed = f"cannot fetch files into {staged}"
         try:
-            return fetch(staged, self.root.parts_dir(self.entry_name(key)))
+            with (
+                map_resource_errors(CacheError, failed),
+                map_os_errors(CacheError, failed, suggest_disk_fix, show_path=True),
+            ):
+                return fetch(staged, self.root.parts_dir(self.entry_name(key)))
         except FetchError as error:
             explained = self.explain_failure(key, error)
             if explained is error:
                 raise
             raise explained from error
+
+
+class _StagingRemovedError(Exception):
+    """Another program removed the directory, named in the text, into which a model was fetched."""
+
+
+@contextlib.contextmanager
+def _detect_removal(staged: Path) -> Iterator[None]:
+    """Raise _StagingRemovedError for an error whose cause is that the staging directory does not exist any more."""
+    try:
+        yield
+    except ResolverError as error:
+        if not _has_missing_file(error) or staged.is_dir():
+            raise
+        raise _StagingRemovedError(staged) from error
+
+
+def _has_missing_file(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, is that of the system for a path that does not exist."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, FileNotFoundError) and not isinstance(found, ResolverError):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _warn_if_changed(record: Record, sha256: str) -> None:
@@ -170,7 +221,9 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     Raises:
         ArchiveError: if the archive was empty.
         IntegrityError: if another program removed or changed files that were just unpacked.
+        FileNotFoundError: if it removed the directory.
     """
+    os.stat(staged)
     files = hash_tree(str(staged)) if fetched.files is None else fetched.files
     if not files:
         raise ArchiveError("the archive contains no files")

@@ -16,6 +16,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.os_errors import map_os_errors, suggest_disk_fix
 from tfimm_resolver.locking.lock import CLAIM_PREFIX, acquire, try_acquire
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, is_token_alive, new_token
 from tfimm_resolver.manifest import FileEntry
@@ -33,6 +34,7 @@ PARTIAL_TTL_S = 24 * 3600.0
 _UNGUARDED = contextlib.nullcontext(True)
 """Stands in for ``Guard.reading()`` in a root that several users may share."""
 
+_OTHER_ROOT_FIX = "Use a directory that you can write: set TFHUB_CACHE_DIR (TFIMM_HOME for names), or pass --cache-dir."
 _GUARD_FIX = "Set TFHUB_CACHE_DIR to a directory of your own."
 
 
@@ -71,18 +73,13 @@ class LocalRoot:
 
     def read(self, name: str) -> str | None:
         opener = fs.open_regular_target if self._guard is None else fs.open_regular
-        try:
-            with self._reading() as is_there:
-                if not is_there:
-                    return None
+        # A pipe, for instance, counts as missing and may be replaced.
+        ignore_missing = contextlib.suppress(FileNotFoundError, fs.NotRegularError)
+        with self._map_errors("read"), ignore_missing, self._reading() as is_there:
+            if is_there:
                 with open(self.path_of(name), encoding="utf-8", errors="replace", opener=opener) as file:
                     return file.read()
-        except (FileNotFoundError, fs.NotRegularError):  # a pipe, for instance, counts as missing and may be replaced
-            return None
-        except CacheError:
-            raise
-        except OSError as error:
-            raise self._error("read", error) from error
+        return None
 
     def write(self, name: str, text: str) -> None:
         temp_path = self.path_of(f"{name.partition('.')[0]}.{new_token()}.txt")
@@ -188,16 +185,17 @@ class LocalRoot:
 
     def _rename_staged(self, staged: Path, tree: str) -> bool:
         """Rename a staged directory to ``tree``; return False if another process has created ``tree`` meanwhile."""
-        try:
-            os.utime(staged)  # its age counts from now on
-            if self._guard is not None:
-                ownership.restrict_tree(str(staged), self.mode & os.stat(self.path).st_mode)
-            fs.fsync_tree(str(staged))
-            fs.durable_rename(staged, self.path_of(tree))
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                return False
-            raise self._error("write", error) from error
+        with self._map_errors("write"):
+            try:
+                os.utime(staged)  # its age counts from now on
+                if self._guard is not None:
+                    ownership.restrict_tree(str(staged), self.mode & os.stat(self.path).st_mode)
+                fs.fsync_tree(str(staged))
+                fs.durable_rename(staged, self.path_of(tree))
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return False
+                raise
         return True
 
     def _remove(self, name: str) -> None:
@@ -271,24 +269,16 @@ class LocalRoot:
             finally:
                 lock.release()
 
-    @contextlib.contextmanager
-    def _map_errors(self, action: str) -> Iterator[None]:
-        try:
-            yield
-        except CacheError:
-            raise
-        except OSError as error:
-            raise self._error(action, error) from error
+    def _map_errors(self, action: str) -> AbstractContextManager[None]:
+        fix = _suggest_write_fix if action == "write" else _suggest_read_fix
+        return map_os_errors(CacheError, f"cannot {action} the cache at {self.path}", fix, show_path=True)
 
-    def _error(self, action: str, error: OSError) -> CacheError:
-        fix = "Use a directory that you can write: set TFHUB_CACHE_DIR (TFIMM_HOME for names), or pass --cache-dir."
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            fix = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
-        elif error.errno == errno.EIO:
-            fix = "The disk is failing: set TFHUB_CACHE_DIR to a directory on another disk."
-        elif action == "write" and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            fix += " To keep reading the models in this one, add it to TFIMM_RESOLVER_EXTRA_ROOTS."
-        return CacheError(
-            f"cannot {action} the cache at {self.path}: {error.strerror}{f': {error.filename}' if error.filename else ''}",
-            fix=fix,
-        )
+
+def _suggest_read_fix(error: OSError) -> str:
+    return suggest_disk_fix(error, _OTHER_ROOT_FIX)
+
+
+def _suggest_write_fix(error: OSError) -> str:
+    is_denied = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    extra = " To keep reading the models in this one, add it to TFIMM_RESOLVER_EXTRA_ROOTS." if is_denied else ""
+    return suggest_disk_fix(error, f"{_OTHER_ROOT_FIX}{extra}")

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfimm_resolver._util.fs import open_regular_target, walk
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.manifest import FileEntry, Origin, parse_size
 from tfimm_resolver.saved_model.completeness import find_defect
 
@@ -68,6 +70,11 @@ class Record:
 
 @functools.lru_cache(maxsize=256)
 def _parse(text: str, tree: str) -> Record:
+    with map_resource_errors(CacheError, f"cannot read the record of {tree}"):
+        return _parse_text(text, tree)
+
+
+def _parse_text(text: str, tree: str) -> Record:
     head, _, body = text.partition("\n\n")
     try:
         facts: dict[str, Any] = json.loads(body)

@@ -19,6 +19,7 @@ import urllib3
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value, register_secret
+from tfimm_resolver._util.retry import Failure, classify_failure, is_retryable_status
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, OfflineError, ResolverError, TransferTimeoutError
 from tfimm_resolver.http import hosts
@@ -26,7 +27,6 @@ from tfimm_resolver.http import hosts
 _BODY_START_BYTES = 300
 _SECRET_CHARACTERS_MIN, _TOKEN_CHARACTERS_MIN = 6, 12
 _SECRET_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie")
-_RETRYABLE_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 _FIXES = {
     401: "The server requires credentials: check the handle, and netrc or the token for that host.",
@@ -51,7 +51,7 @@ def raise_for_status(response: requests.Response, handle: str) -> NoReturn:
     raise _ERROR_BY_STATUS.get(response.status_code, FetchError)(
         f"{where}{_redact_answer(url, response) if where else url} answered {answer}",
         fix=_FIXES.get(response.status_code, "Server error: try again later."),
-        is_passing=response.status_code in _RETRYABLE_STATUS,
+        is_passing=is_retryable_status(response.status_code),
         status=response.status_code,
         retry_after_s=_parse_retry_after(response),
     )
@@ -81,7 +81,8 @@ def map_http_errors(url: str) -> Iterator[None]:
 
 
 def _translate(error: Exception, url: str) -> ResolverError:
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+    failure = classify_failure(error)
+    if failure is Failure.TIMEOUT:
         connect_s, read_s = settings.timeouts_s()
         if isinstance(error, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
             text, variable = f"{url} accepted no connection within {connect_s:g} s", "TFIMM_RESOLVER_CONNECT_TIMEOUT_S"
@@ -99,7 +100,7 @@ def _translate(error: Exception, url: str) -> ResolverError:
             f"{url} has no certificate that is trusted by {choose_ca_bundle()[1]}: {_reason(error)}",
             fix="Set REQUESTS_CA_BUNDLE to the right CA bundle.",
         )
-    if isinstance(error, (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)) or _is_reset(error):
+    if failure is Failure.BROKEN or classify_failure(_find_innermost(error)) is Failure.BROKEN:
         return FetchError(f"{url}: the connection broke: {_reason(error)}", fix="Try again.", is_passing=True)
     if isinstance(error, requests.exceptions.ProxyError):
         return OfflineError(
@@ -111,19 +112,15 @@ def _translate(error: Exception, url: str) -> ResolverError:
         return FetchError(
             f"{url} cannot be requested: {choose_ca_bundle()[1]} cannot be read: {_reason(error)}", fix="Correct or unset it."
         )
-    if isinstance(error, requests.ConnectionError):
+    if failure is Failure.UNREACHABLE:
         return OfflineError(
             f"{url} cannot be reached: {_reason(error)}", fix="Check the network and the proxy.", is_passing=True
         )
     return FetchError(f"{url} could not be read: {_reason(error)}")
 
 
-def _is_reset(error: BaseException) -> bool:
-    """Whether the server, or a proxy, accepted the connection and dropped it before it responded."""
-    return isinstance(_find_innermost(error), ConnectionResetError)  # http.client.RemoteDisconnected is one
-
-
 def _find_innermost(error: BaseException) -> BaseException:
+    """Return the innermost error: requests reports a connection that was dropped before a response as one never made."""
     while inner := next((arg for arg in (getattr(error, "reason", None), *error.args) if isinstance(arg, Exception)), None):
         error = inner
     return error

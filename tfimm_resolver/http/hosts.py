@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import HandleError
+from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -39,14 +41,12 @@ def get_headers(url: str) -> dict[str, str]:
         HandleError: if the file cannot be read, or its entry is not valid.
     """
     path, is_explicit = settings.hosts_file()
-    try:
+    # After su or sudo, HOME may name another user's home, which is not readable.
+    ignore = contextlib.suppress(*(() if is_explicit else (FileNotFoundError, NotADirectoryError, PermissionError)))
+    status = None
+    with map_os_errors(HandleError, f"{path} cannot be read", f"Correct or unset {settings.HOSTS_FILE}."), ignore:
         status = os.stat(path)
-    except OSError as error:
-        # After su or sudo, HOME may name another user's home, which is not readable.
-        if is_explicit or not isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
-            raise HandleError(
-                f"{path} cannot be read: {error.strerror}", fix=f"Correct or unset {settings.HOSTS_FILE}."
-            ) from error
+    if status is None:
         return {}
     entries = _read(path, status.st_mtime_ns, status.st_size, status.st_mode)
     parts = urlsplit(url)
@@ -62,10 +62,14 @@ def get_headers(url: str) -> dict[str, str]:
 def _read(path: str, _: int, __: int, mode: int) -> dict[str, Headers]:
     """Parse the file; cached until its size, mode or time of change differs."""
     try:
-        with open(path, "rb") as file:
+        with (
+            map_resource_errors(HandleError, f"{path} is not valid", _FIX),
+            map_os_errors(HandleError, f"{path} cannot be read", "Correct its permissions."),
+            open(path, "rb") as file,
+        ):
             tables = tomllib.load(file)
-    except OSError as error:
-        raise HandleError(f"{path} cannot be read: {error.strerror}", fix="Correct its permissions.") from error
+    except HandleError:
+        raise
     except ValueError as error:  # not TOML, or not UTF-8; the message has a line number, and no content of the file
         raise HandleError(f"{path} is not valid TOML: {error}", fix=_FIX) from error
     entries = {host.lower(): _parse_host_entry(path, host, table) for host, table in tables.items()}

@@ -14,7 +14,8 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
-from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError, ResolverError
+from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
@@ -73,24 +74,19 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
             f"cannot write {path}: {'it is a directory' if os.path.isdir(path) else 'its directory does not exist'}"
         )
     settings.validate()
-    with contextlib.ExitStack() as after:
-        try:
-            path_prefix = path + _SUFFIX_BESIDE
-            lock = locks.acquire(f"{path_prefix}.lock", str(handle))
-            assert lock is not None
-            after.callback(lock.release)
-            _remove_unfinished(path_prefix)
-            staged = Path(f"{path_prefix}.{lock.owner.token}.tmp")
-            after.callback(fs.remove_tree, str(staged), ignore_errors=True)
-            staged.mkdir(mode=0o700)
-            result = _download(handle, staged, Path(f"{path_prefix}.parts"), _FILE, prefix, is_quiet=not progress)
-            _check_hash(result.origin.sha256, prefix, str(handle))
-            fs.fsync_tree(str(staged))
-            fs.durable_replace(str(staged / _FILE), path)
-        except ResolverError:
-            raise
-        except OSError as error:
-            raise CacheError(f"cannot write {path}: {error.strerror}") from error
+    with contextlib.ExitStack() as after, map_os_errors(CacheError, f"cannot write {path}"):
+        path_prefix = path + _SUFFIX_BESIDE
+        lock = locks.acquire(f"{path_prefix}.lock", str(handle))
+        assert lock is not None
+        after.callback(lock.release)
+        _remove_unfinished(path_prefix)
+        staged = Path(f"{path_prefix}.{lock.owner.token}.tmp")
+        after.callback(fs.remove_tree, str(staged), ignore_errors=True)
+        staged.mkdir(mode=0o700)
+        result = _download(handle, staged, Path(f"{path_prefix}.parts"), _FILE, prefix, is_quiet=not progress)
+        _check_hash(result.origin.sha256, prefix, str(handle))
+        fs.fsync_tree(str(staged))
+        fs.durable_replace(str(staged / _FILE), path)
 
 
 def fetch_weights(

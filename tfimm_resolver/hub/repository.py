@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import CacheError, HandleError, NotFoundError
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.hub import layout, refs, trust
 from tfimm_resolver.manifest import FetchResult
@@ -77,13 +78,8 @@ def _check_owners(tree: str) -> None:
         CacheError: if one can, or the tree contains anything but directories and regular files.
     """
     fix = f"Remove {tree} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {tree}."
-    try:
-        with layout.get_guard().reading():
-            ownership.check_tree(tree, fix)
-    except CacheError:
-        raise
-    except OSError as error:
-        raise CacheError(f"cannot check the owners of {tree}: {error}", fix=fix) from error
+    with map_os_errors(CacheError, f"cannot check the owners of {tree}", fix, show_path=True), layout.get_guard().reading():
+        ownership.check_tree(tree, fix)
 
 
 def _make_fill(repository: Repository, tip: Tip) -> Callable[[Path, Path], FetchResult]:

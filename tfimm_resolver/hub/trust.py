@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -10,6 +11,7 @@ import sys
 from tfimm_resolver._util import fs, terminal
 from tfimm_resolver._util.outgoing import clean_text, clean_value
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
 from tfimm_resolver.settings import ownership
@@ -84,24 +86,24 @@ def _get_path() -> str:
 def _read_list() -> set[str]:
     """Return the list of trusted repositories; empty if a user other than this one or root can write to it."""
     path = _get_path()
-    try:
-        with layout.get_guard().reading() as is_there:
-            if not is_there:
-                return set()
-            with open(path, encoding="utf-8", errors="replace", opener=fs.open_regular) as file:
-                status = os.fstat(file.fileno())
-                if ownership.is_trusted(path, status):
-                    return {line.strip() for line in file}
-        log.warning("%s, so another user can write to it: the list is ignored", ownership.describe(path, status))
-    except FileNotFoundError:
-        pass
-    except CacheError:
-        raise
-    except OSError as error:
-        if error.errno != errno.ELOOP and not isinstance(error, fs.NotRegularError):
-            raise CacheError(f"cannot read {path}: {error.strerror}") from error
-        # A link may lead to any text that contains the line; reading a pipe may block for ever.
-        log.warning("%s is not a regular file: the list is ignored", path)
+    with map_os_errors(CacheError, f"cannot read {path}"), contextlib.suppress(FileNotFoundError):
+        try:
+            with layout.get_guard().reading() as is_there:
+                return _read_trusted_list(path) if is_there else set()
+        except OSError as error:
+            if error.errno != errno.ELOOP and not isinstance(error, fs.NotRegularError):
+                raise
+            # A link may lead to any text that contains the line; reading a pipe may block for ever.
+            log.warning("%s is not a regular file: the list is ignored", path)
+    return set()
+
+
+def _read_trusted_list(path: str) -> set[str]:
+    with open(path, encoding="utf-8", errors="replace", opener=fs.open_regular) as file:
+        status = os.fstat(file.fileno())
+        if ownership.is_trusted(path, status):
+            return {line.strip() for line in file}
+    log.warning("%s, so another user can write to it: the list is ignored", ownership.describe(path, status))
     return set()
 
 

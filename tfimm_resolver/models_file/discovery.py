@@ -7,10 +7,12 @@ import logging
 import os
 import stat
 import time
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import ModelsFileError
+from tfimm_resolver.errors.os_errors import map_os_errors
 
 if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
@@ -54,10 +56,8 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
     Raises:
         ModelsFileError: if the file cannot be read, or is not valid; the message names the line.
     """
-    try:
+    with _map_read_errors(path):
         status = os.stat(path)
-    except OSError as error:
-        raise _make_read_error(path, error) from error
     # A file that was changed a moment ago can change once more and keep its time stamp and size.
     is_settled = time.time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
     read = _read_cached if is_settled else _read_cached.__wrapped__
@@ -95,11 +95,8 @@ def _is_trusted(path: str) -> bool:
 def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
     from tfimm_resolver.models_file.schema import parse  # 1 ms that a project without a models file does not pay
 
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise _make_read_error(path, error) from error
+    with _map_read_errors(path), open(path, "rb") as file:
+        data = file.read()
     try:
         return parse(data.decode(), path)
     except UnicodeDecodeError as error:
@@ -107,7 +104,7 @@ def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
         raise ModelsFileError(f"{path}:{line}: this is not UTF-8", fix="Save it as UTF-8.") from error
 
 
-def _make_read_error(path: str, error: OSError) -> ModelsFileError:
+def _map_read_errors(path: str) -> AbstractContextManager[None]:
     subject = f"${settings.MODELS_FILE} names {path}, which" if settings.models_files() else path
     fix = f"Correct its path or its permissions, or set {settings.MODELS_FILE} to another file."
-    return ModelsFileError(f"{subject} cannot be read: {error.strerror}", fix=fix)
+    return map_os_errors(ModelsFileError, f"{subject} cannot be read", fix)

@@ -9,6 +9,7 @@ from typing import Any, Union
 
 from tfimm_resolver._util import fs
 from tfimm_resolver.errors import ModelsFileError
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.locking import lock
 from tfimm_resolver.models_file.schema import ModelEntry, parse
 
@@ -70,18 +71,19 @@ def _set_key(table: Any, key: str, value: Value | None) -> None:
 
 
 def _read_text(path: str) -> str:
+    data = b""
+    ignore_missing = contextlib.suppress(FileNotFoundError)
+    with map_os_errors(ModelsFileError, f"{path} cannot be read"), ignore_missing, open(path, "rb") as file:
+        data = file.read()
     try:
-        with open(path, "rb") as file:
-            return file.read().decode()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelsFileError(f"{path} cannot be read: {getattr(error, 'strerror', 'it is not UTF-8')}") from error
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ModelsFileError(f"{path} cannot be read: it is not UTF-8") from error
 
 
 def _write(path: str, text: str) -> None:
     temp_path = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
-    with _map_os_errors(path):
+    with _map_write_errors(path):
         try:
             with open(temp_path, "xb") as file:
                 file.write(text.encode())
@@ -97,7 +99,7 @@ def _write(path: str, text: str) -> None:
 @contextlib.contextmanager
 def _lock(path: str) -> Iterator[None]:
     """Hold the lock of the file."""
-    with _map_os_errors(path):
+    with _map_write_errors(path):
         held = lock.acquire(f"{path}.lock", f"a change of {path}")
     try:
         yield
@@ -106,13 +108,6 @@ def _lock(path: str) -> Iterator[None]:
             held.release()
 
 
-@contextlib.contextmanager
-def _map_os_errors(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, ModelsFileError) or not error.strerror:
-            raise
-        raise ModelsFileError(
-            f"{path} cannot be written: {error.strerror}", fix="Name a models file that you may write: TFIMM_MODELS_FILE."
-        ) from error
+def _map_write_errors(path: str) -> contextlib.AbstractContextManager[None]:
+    fix = "Name a models file that you may write: TFIMM_MODELS_FILE."
+    return map_os_errors(ModelsFileError, f"{path} cannot be written", fix)

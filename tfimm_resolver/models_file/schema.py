@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tfimm_resolver.errors import HandleError, ModelsFileError
+from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 
 KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors")
@@ -48,7 +49,7 @@ class ModelEntry:
         try:
             with open(self.file, encoding="utf-8", newline="") as file:
                 return f"{self.file}:{_find_line(file.read(), ('models', self.name))}"
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return self.file
 
 
@@ -58,7 +59,8 @@ def parse(text: str, path: str) -> dict[str, ModelEntry]:
     Raises:
         ModelsFileError: if it is not TOML, or not valid as a models file; the message names the line.
     """
-    return _Reader(path, text).read_entries()
+    with map_resource_errors(ModelsFileError, f"{path} cannot be read"):
+        return _Reader(path, text).read_entries()
 
 
 def check_name(name: object) -> str:
@@ -140,8 +142,9 @@ class _Reader:
             raise self._make_error(keys, error.text, error.fix) from error
 
     def _read_handle(self, keys: tuple[str, ...], value: object) -> str:
+        text = self._expect_type(keys, value, str, "a text")
         try:
-            handle = Handle.parse(self._expect_type(keys, value, str, "a text"))
+            handle = Handle.parse(text)
         except HandleError as error:
             raise self._make_error(keys, error.text, error.fix) from error
         if handle.sha256 is not None:

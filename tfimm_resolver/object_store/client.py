@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tfimm_resolver._util.retry import CONFLICT_STATUSES, is_retryable_status
 from tfimm_resolver._util.threads import DaemonThreadPool
 from tfimm_resolver.errors import (
     AccessError,
@@ -44,7 +45,6 @@ _SMALL_BYTES = 1 << 20
 _REASON_CHARACTERS = 300
 _STATUS = re.compile(r"status code: (\d{3})")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
-_RETRYABLE_STATUS = (408, 409, 412, 425, 429)
 _NOT_FOUND_FIX = "Check the bucket's name and the path."
 _OFFLINE_FIX = "Check the network and the proxy variables (https_proxy, no_proxy)."
 _CERTIFICATE_FIX = "Behind a proxy that intercepts TLS, set SSL_CERT_FILE to the file of its CA certificate."
@@ -266,7 +266,8 @@ class ObjectStoreClient:
             return FetchError(f"{url} could not be {action}: its TLS certificate is not trusted", fix=_CERTIFICATE_FIX)
         if status is None and "kind: Connect," in details:  # and not ConnectionReset
             return OfflineError(f"{url} cannot be reached: no connection", fix=_OFFLINE_FIX, is_passing=True)
-        fix, is_passing = "Try again later.", not status or status in _RETRYABLE_STATUS or status >= 500
+        fix = "Try again later."
+        is_passing = status is None or is_retryable_status(status) or status in CONFLICT_STATUSES
         if "redirect without LOCATION" in text or (self._scheme == "s3" and status == 400):
             fix, is_passing = "If the bucket is in another region, set AWS_DEFAULT_REGION to that region.", False
         message = _MESSAGE.search(text)

@@ -216,6 +216,6 @@ def _find_tip_by_api(repository: Repository, fetcher: Fetcher) -> Tip | None:
                 target = found["object"]
                 is_tag = target["type"] == "tag" and found["ref"] == f"refs/{kind}/{requested}"
                 commits[found["ref"]] = get_json(f"/git/tags/{target['sha']}")["object"]["sha"] if is_tag else target["sha"]
-    except (FetchError, ValueError, LookupError, TypeError):  # the error of git's own protocol is reported instead
-        return None
+    except (FetchError, ValueError, LookupError, TypeError, RecursionError):
+        return None  # the error of git's own protocol is reported instead
     return Refs(commits, default).find_tip(repository.ref, repository.url)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import find_safe_cause, register_secret
+from tfimm_resolver._util.retry import Failure, classify_failure, is_retryable_status
 from tfimm_resolver.errors import (
     AccessError,
     CacheError,
@@ -21,6 +20,7 @@ from tfimm_resolver.errors import (
     ResolverError,
     TransferTimeoutError,
 )
+from tfimm_resolver.errors.os_errors import suggest_disk_fix
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 from tfimm_resolver.http import mirrors
 
@@ -29,7 +29,6 @@ ENDPOINT_FIX = "Check HF_ENDPOINT if it is set, and whether a proxy puts pages o
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _TRUE = ("1", "ON", "YES", "TRUE")
-_RETRYABLE_STATUS = (408, 425, 429)
 _REASON_CHARACTERS = 300
 _QUERY = re.compile(r"\?[^\s'\"]+")
 
@@ -80,20 +79,20 @@ def _translate_error(error: Exception, model: HuggingFaceModel) -> ResolverError
     if status is not None:
         return _translate_status(error, kinds, status, model)
     reason = _QUERY.sub("?…", " ".join(str(error).split()))[:_REASON_CHARACTERS] or type(error).__name__
-    if kinds & {"TimeoutException", "TimeoutError"} or isinstance(error, concurrent.futures.TimeoutError):
+    failure = classify_failure(error)
+    if failure is Failure.TIMEOUT:
         return TransferTimeoutError(
             f"{model.key}: Hugging Face did not answer in time",
             fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S higher.",
             is_passing=True,
         )
-    if kinds & {"ConnectError", "ProxyError", "UnsupportedProtocol", "ConnectionError"}:
+    if failure is Failure.UNREACHABLE:
         fix = "Check the network, the proxy, and HF_ENDPOINT if it is set."
         return OfflineError(f"{model.key}: Hugging Face cannot be reached: {reason}", fix=fix, is_passing=True)
-    if isinstance(error, OSError) and error.errno is not None:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "Free some space there, or set TFHUB_CACHE_DIR to another disk." if is_full else ""
-        return CacheError(f"{model.key} cannot be written: {error.strerror}: {error.filename or 'its files'}", fix=fix)
-    if kinds & {"TransportError", "OSError"}:
+    if failure is None and isinstance(error, OSError) and error.errno is not None:
+        text = f"{model.key} cannot be written: {error.strerror}: {error.filename or 'its files'}"
+        return CacheError(text, fix=suggest_disk_fix(error))
+    if failure is Failure.BROKEN or isinstance(error, OSError):
         return FetchError(f"{model.key}: the connection broke off: {reason}", fix="Try again.", is_passing=True)
     return FetchError(
         f"{model.key}: the response is not Hugging Face's: {type(error).__name__}: {reason}",
@@ -124,7 +123,7 @@ def _translate_status(error: Exception, kinds: set[str], status: int, model: Hug
         return AccessError(f"{answered}{used}", fix=f"Open {page}. {token}", status=status)
     if status in (404, 410):
         return NotFoundError(answered, fix="Check the spelling.", status=status)
-    is_passing = status in _RETRYABLE_STATUS or status >= 500
+    is_passing = is_retryable_status(status)
     return FetchError(answered, fix="Server error: try again later.", is_passing=is_passing, status=status)
 
 

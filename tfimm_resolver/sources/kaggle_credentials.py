@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfimm_resolver.errors import AccessError
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.http.credentials import Credentials, base_url_from_env
 
 URL = "TFIMM_KAGGLE_URL"
@@ -68,17 +69,18 @@ def _read_token(path: str) -> Iterator[tuple[str, str]]:
 
 def _read_text(path: str) -> str | None:
     """Return the text of a file; None if it does not exist."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read(_FILE_BYTES_MAX)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    except UnicodeDecodeError as error:
-        raise AccessError(f"{path} does not hold credentials for Kaggle: it is not a text file", fix=TOKEN_FIX) from error
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # a token, not a path
+    with map_os_errors(AccessError, f"{path} cannot be read", "Correct its permissions, or remove it."):
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read(_FILE_BYTES_MAX)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
-        raise AccessError(f"{path} cannot be read: {error.strerror}", fix="Correct its permissions, or remove it.") from error
+        except UnicodeDecodeError as error:
+            raise AccessError(f"{path} does not hold credentials for Kaggle: it is not a text file", fix=TOKEN_FIX) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # a token, not a path
+                raise
+    return None
 
 
 def _parse_name_and_key(source: str, text: str) -> tuple[str, str]:

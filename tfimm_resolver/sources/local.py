@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.sources.plan import Fetch, InPlace
 
@@ -47,10 +48,7 @@ def _sha256(path: str) -> str:
     import hashlib  # 6 ms that the import of the package does not pay
 
     digest = hashlib.sha256()
-    try:
-        with open(path, "rb", buffering=0) as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise FetchError(f"{path} cannot be read: {error.strerror}") from error
+    with map_os_errors(FetchError, f"{path} cannot be read"), open(path, "rb", buffering=0) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()

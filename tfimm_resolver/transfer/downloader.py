@@ -13,7 +13,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.threads import PrefetchReader
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.unpacking import PLAIN, ArchiveLayout
-from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError, OfflineError
+from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.http import mirrors
 from tfimm_resolver.http.digest_headers import ServerDigests
@@ -23,6 +23,7 @@ from tfimm_resolver.object_store.client import ObjectInfo, ObjectStoreClient
 from tfimm_resolver.progress.reporters import ProgressReporter, report_progress
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartStore
+from tfimm_resolver.transfer.preconditions import raise_if_local, raise_if_offline
 from tfimm_resolver.transfer.sinks import Sink, make_file_sink, make_unpack_sink
 from tfimm_resolver.transfer.streams import ChunkReader, HashingReader, LocalFile, report_chunks
 
@@ -162,8 +163,8 @@ class Downloader:
         """
 
         def request(mirrored: str) -> str | None:
-            self._raise_if_local(mirrored)
-            self._raise_if_offline()
+            raise_if_local(self._handle, mirrored)
+            raise_if_offline(self._handle)
             from tfimm_resolver.http.errors import map_http_errors, raise_for_status
             from tfimm_resolver.http.session import Session, get
 
@@ -180,7 +181,7 @@ class Downloader:
     def _fetch_with_retry(
         self, url: str, into: Path, sink: Sink, parts: PartStore, checksums: Checksums, authorization: str
     ) -> None:
-        self._raise_if_offline()
+        raise_if_offline(self._handle)
         policy, without_ranges, changes = RetryPolicy(), False, 0
         while True:
             try:
@@ -197,7 +198,9 @@ class Downloader:
                 parts.clear()
                 raise
             except CacheError as error:
-                had_parts = parts.load() is not None
+                if not into.is_dir():  # another program removed it; the next try resumes from the parts
+                    raise
+                had_parts = parts.load() is not None or isinstance(error.__cause__, FileNotFoundError)
                 parts.clear()
                 if without_ranges or not had_parts:
                     raise
@@ -214,8 +217,8 @@ class Downloader:
         """
 
         def request(mirrored: str) -> bytes:
-            self._raise_if_local(mirrored)
-            self._raise_if_offline()
+            raise_if_local(self._handle, mirrored)
+            raise_if_offline(self._handle)
             from tfimm_resolver.http.body import read_small_body
             from tfimm_resolver.http.session import OriginBoundAuth, Session, warn_if_tls_verification_disabled
 
@@ -290,15 +293,3 @@ class Downloader:
         self, size_bytes: int | None, resumed: int = 0
     ) -> contextlib.AbstractContextManager[ProgressReporter]:
         return report_progress(self._handle.redacted, size_bytes, resumed, quiet=self._is_quiet)
-
-    def _raise_if_local(self, url: str) -> None:
-        if mirrors.is_local(url):
-            raise NotFoundError(f"{self._handle}: a mirror that is a directory holds only archives")
-
-    def _raise_if_offline(self) -> None:
-        if settings.is_offline():
-            root = settings.urls_root().value
-            raise OfflineError(
-                f"{self._handle} cannot be downloaded into the cache at {root}: TFIMM_RESOLVER_OFFLINE is set",
-                fix="Unset it, or register a local copy: set_model_cache(handle, path).",
-            )

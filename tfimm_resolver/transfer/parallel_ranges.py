@@ -11,6 +11,7 @@ from typing import IO
 import requests
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.retry import THROTTLING_STATUSES
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import AccessError, FetchError
 from tfimm_resolver.http.body import ResponseBody, abort_response
@@ -22,7 +23,6 @@ from tfimm_resolver.transfer.checksums import HEAD_BYTES, Checksums
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore
 from tfimm_resolver.transfer.ranges import Range, ResolvedUrl
 
-_THROTTLED_STATUS = (429, 503)
 _SLOW_READ_S = 0.02
 _JOIN_TIMEOUT_S = 2.0
 
@@ -211,7 +211,7 @@ class RangedDownload:
                 if not self._refresh_url(resolved, error):
                     raise
             except FetchError as error:
-                if error.status in _THROTTLED_STATUS and self._release(range_):
+                if error.status in THROTTLING_STATUSES and self._release(range_):
                     return False
                 policy.sleep_or_raise(error, range_.done_bytes - before)
             response = None

@@ -15,6 +15,7 @@ from typing import IO
 
 from tfimm_resolver._util import fs
 from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
 from tfimm_resolver.settings import ownership
 
 _METADATA_FILE = "of.json"
@@ -178,17 +179,18 @@ class PartStore:
 
     @contextlib.contextmanager
     def _map_os_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except ResolverError:
-            raise
-        except OSError as error:
-            full = f"the disk of {self._folder.parent} is full (it holds a partial download)"
-            other = f"cannot write the partial download in {self._folder}: {error.strerror}"
-            raise CacheError(
-                full if error.errno in (errno.ENOSPC, errno.EDQUOT) else other,
-                fix="Free some space there, or set TFHUB_CACHE_DIR to another disk.",
-            ) from error
+        with map_os_errors(CacheError, f"cannot write the partial download in {self._folder}", _suggest_fix):
+            try:
+                yield
+            except OSError as error:
+                if isinstance(error, ResolverError) or not is_disk_full(error):
+                    raise
+                text = f"the disk of {self._folder.parent} is full (it holds a partial download)"
+                raise CacheError(text, fix=DISK_FULL_FIX) from error
+
+
+def _suggest_fix(error: OSError) -> str:
+    return suggest_disk_fix(error, "Set TFHUB_CACHE_DIR to another directory.")
 
 
 def _open_private(path: Path, mode: str) -> IO[bytes]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import FetchError, NotFoundError
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.http.digest_headers import ServerDigests
 from tfimm_resolver.progress.reporters import ProgressReporter
 
@@ -18,7 +19,7 @@ class LocalFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        with self._map_os_errors():
+        with self._map_read_errors():
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by __exit__
             self.size_bytes = os.fstat(self._file.fileno()).st_size
 
@@ -30,16 +31,11 @@ class LocalFile:
 
     def read(self, size: int, /) -> bytes:
         """Read at most ``size`` bytes; empty at the end."""
-        with self._map_os_errors():
+        with self._map_read_errors():
             return self._file.read(size)
 
-    @contextlib.contextmanager
-    def _map_os_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            kind = NotFoundError if isinstance(error, (FileNotFoundError, NotADirectoryError)) else FetchError
-            raise kind(f"{self._path} cannot be read: {error.strerror}") from error
+    def _map_read_errors(self) -> contextlib.AbstractContextManager[None]:
+        return map_os_errors(FetchError, f"{self._path} cannot be read", missing=NotFoundError)
 
 
 def report_chunks(chunks: Iterator[bytes], meter: ProgressReporter) -> Iterator[bytes]:

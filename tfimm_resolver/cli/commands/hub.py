@@ -121,5 +121,5 @@ def _parse_argument(text: str) -> tuple[str, Any]:
         raise HandleError(f"--arg {text!r} is not of the form NAME=VALUE", fix="For example: --arg pretrained=true.")
     try:
         return name, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value

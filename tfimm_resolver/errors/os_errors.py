@@ -1,0 +1,75 @@
+"""Turns errors of the operating system and of the interpreter into errors of this package, and advises on failing disks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterator
+from typing import Union
+
+from tfimm_resolver.errors.base import ResolverError
+
+DISK_FULL_FIX = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
+_DISK_FAILING_FIX = "The disk is failing: set TFHUB_CACHE_DIR to a directory on another disk."
+_NO_MEMORY = "this process does not have enough memory for it"
+_MEMORY_FIX = "Check the file: it may be damaged, or built to do harm. Otherwise allow this process more memory."
+
+Fix = Union[str, Callable[[OSError], str]]
+"""What to do next; as a function, it depends on the error."""
+
+
+@contextlib.contextmanager
+def map_os_errors(
+    kind: type[ResolverError],
+    action: str,
+    fix: Fix = "",
+    *,
+    missing: type[ResolverError] | None = None,
+    show_path: bool = False,
+) -> Iterator[None]:
+    """Raise an OSError or MemoryError of the block as ``kind``, with the text ``action: reason``.
+
+    Errors of this package pass unchanged.
+
+    Args:
+        kind: the class of the error to raise.
+        action: what could not be done, such as ``models.toml cannot be read``.
+        fix: the advice.
+        missing: the class to raise instead if the path does not exist.
+        show_path: also name the path that the system reported, if ``action`` does not name it.
+    """
+    try:
+        yield
+    except ResolverError:
+        raise
+    except OSError as error:
+        is_missing = missing is not None and isinstance(error, (FileNotFoundError, NotADirectoryError))
+        raised = missing if is_missing and missing is not None else kind
+        reason = error.strerror or str(error) or type(error).__name__
+        path = f": {error.filename}" if show_path and error.filename else ""
+        raise raised(f"{action}: {reason}{path}", fix=fix(error) if callable(fix) else fix) from error
+    except MemoryError as error:
+        raise kind(f"{action}: {_NO_MEMORY}", fix=_MEMORY_FIX) from error
+
+
+@contextlib.contextmanager
+def map_resource_errors(kind: type[ResolverError], action: str, fix: str = _MEMORY_FIX) -> Iterator[None]:
+    """Raise a MemoryError or RecursionError of the block, which untrusted input can cause, as ``kind``."""
+    try:
+        yield
+    except MemoryError as error:
+        raise kind(f"{action}: {_NO_MEMORY}", fix=fix) from error
+    except RecursionError as error:
+        raise kind(f"{action}: it is nested too deeply", fix=fix) from error
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the disk, or the user's quota on it, is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def suggest_disk_fix(error: OSError, otherwise: str = "") -> str:
+    """Return what to do about a full or failing disk; ``otherwise`` for any other error."""
+    if is_disk_full(error):
+        return DISK_FULL_FIX
+    return _DISK_FAILING_FIX if error.errno == errno.EIO else otherwise

@@ -1,0 +1,24 @@
+"""Raises the errors for requests that may not be made at all."""
+
+from __future__ import annotations
+
+from tfimm_resolver import settings
+from tfimm_resolver.errors import NotFoundError, OfflineError
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.http import mirrors
+
+
+def raise_if_local(handle: Handle, url: str) -> None:
+    """Raise NotFoundError for a question to a mirror that is a directory, which can only answer with archives."""
+    if mirrors.is_local(url):
+        raise NotFoundError(f"{handle}: a mirror that is a directory holds only archives")
+
+
+def raise_if_offline(handle: Handle) -> None:
+    """Raise OfflineError if the user has forbidden every request."""
+    if settings.is_offline():
+        root = settings.urls_root().value
+        raise OfflineError(
+            f"{handle} cannot be downloaded into the cache at {root}: TFIMM_RESOLVER_OFFLINE is set",
+            fix="Unset it, or register a local copy: set_model_cache(handle, path).",
+        )
