@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from tfimm_resolver._util.lazy import forward
 
-__getattr__ = forward(__name__, "tfimm_resolver.bundles.writer", {"Written": "ExportResult"})
+__getattr__ = forward(__name__, "tfimm_resolver.bundles.writer", {"Written": "ExportResult"}, public="tfimm_resolver.bundles")

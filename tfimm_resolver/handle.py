@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from tfimm_resolver._util.lazy import forward
 
-__getattr__ = forward(__name__, "tfimm_resolver.handles.handle")
+__getattr__ = forward(__name__, "tfimm_resolver.handles.handle", public="tfimm_resolver.sources")

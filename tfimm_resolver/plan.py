@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from tfimm_resolver._util.lazy import forward
 
-__getattr__ = forward(__name__, "tfimm_resolver.sources.plan", {"Ask": "RemoteLocation", "Latest": "MutableRef"})
+__getattr__ = forward(
+    __name__, "tfimm_resolver.sources.plan", {"Ask": "RemoteLocation", "Latest": "MutableRef"}, public="tfimm_resolver.sources"
+)

@@ -4,4 +4,9 @@ from __future__ import annotations
 
 from tfimm_resolver._util.lazy import forward
 
-__getattr__ = forward(__name__, "tfimm_resolver.bundles.reader", {"Taken": "ImportedModel", "Intake": "ImportTransaction"})
+__getattr__ = forward(
+    __name__,
+    "tfimm_resolver.bundles.reader",
+    {"Taken": "ImportedModel", "Intake": "ImportTransaction"},
+    public="tfimm_resolver.bundles",
+)

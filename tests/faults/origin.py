@@ -163,7 +163,7 @@ class Host:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-        assert self.errors == [], "the test server itself failed"
+        assert self.errors == [], f"the test server itself failed: {self.errors!r}"
 
     def put(self, path: str, body: bytes = b"", *faults: Fault, **page: Any) -> str:
         """Serve ``body`` at ``path``, and return the URL."""

@@ -29,21 +29,34 @@ def export_lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str
     return get, lambda: sorted(names)
 
 
-def forward(old: str, new: str, renamed: Mapping[str, str] | None = None) -> Callable[[str], Any]:
+def forward(
+    old: str,
+    new: str,
+    renamed: Mapping[str, str] | None = None,
+    *,
+    public: str = "",
+    others: Callable[[str], Any] | None = None,
+) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a module that has moved: it warns, and returns the attribute of the new module.
 
     Args:
         old: the name of the module that has moved.
         new: the name of the module that replaces it.
         renamed: maps names of the old module to those of the new one, where they differ.
+        public: the package that lists the names, for the warning, if it is another one than ``new``.
+        others: returns every name that is not in ``renamed``, for a module that still has names of its own.
     """
 
     def get(name: str) -> Any:
+        if others is not None and name not in (renamed or {}):
+            return others(name)
         target = (renamed or {}).get(name, name)
         module = importlib.import_module(new)
         if name.startswith("__") or not hasattr(module, target):
             raise AttributeError(f"module {old!r} has no attribute {name!r}")
-        text = f"{old}.{name} is now {new}.{target}; the old name works until version 1.0"
+        is_public = target in getattr(importlib.import_module(public or new), "__all__", ())
+        where = public if public and is_public else new
+        text = f"{old}.{name} is now {where}.{target}; the old name works until version 1.0"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return getattr(module, target)
 

@@ -10,10 +10,9 @@ else:
     from tfimm_resolver._util.lazy import export_lazily, forward
 
     _get, __dir__ = export_lazily(__name__, {"Downloader": "tfimm_resolver.transfer.downloader"})
-    _get_moved = forward(__name__, "tfimm_resolver.transfer.downloader", {"Transfer": "Downloader"})
-
-    def __getattr__(name):
-        return _get_moved(name) if name == "Transfer" else _get(name)
+    __getattr__ = forward(
+        __name__, "tfimm_resolver.transfer.downloader", {"Transfer": "Downloader"}, public=__name__, others=_get
+    )
 
 
 __all__ = [

@@ -34,7 +34,7 @@ def kaggle_versions(stage: Stage) -> None:
 @scenario
 def kaggle_failures(stage: Stage) -> None:
     """A model that is missing, one that wants consent, wrong credentials, and a handle at fault."""
-    stage.kaggle.publish(KAGGLE, 1, tar_gz(), wants_consent=True)
+    stage.kaggle.publish(KAGGLE, 1, tar_gz(), requires_consent=True)
     stage.cli("resolve", f"kaggle://{KAGGLE}/1")
     stage.cli("resolve", f"kaggle://{KAGGLE}/1", KAGGLE_USERNAME="ada", KAGGLE_KEY="secret0123")
     stage.cli("resolve", "kaggle://google/missing/tensorFlow2/x/1")
