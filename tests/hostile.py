@@ -169,7 +169,7 @@ NAMES: dict[str, tuple[str, str]] = {
     **{f"has the control character {ord(one):#x}": (f"a{one}b", CLIMBS) for one in "\0\t\n\r\x1b\x7f"},
     **{f"has the mark {ord(one):#x}": (f"a{one}b", INVISIBLE) for one in "\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e"},
     **{f"has the mark {mark:#x}": (f"d/a{chr(mark)}gpj.exe", INVISIBLE) for mark in range(0x2066, 0x206A)},
-    **{f"has the character {one}": (f"d/a{one}b", WINDOWS) for one in '<>"|?*'},
+    **{f"has the character {one}": (f"d/ab{one}", WINDOWS) for one in '<>"|?*'},
     "has a stream of its own": ("file:stream", WINDOWS),
     **{
         f"is the device {one}": (one, WINDOWS)
