@@ -70,14 +70,14 @@ class LocalRoot:
                 yield "its directory is missing"
 
     def read(self, name: str) -> str | None:
-        opener = fs.open_regular_target if self._guard is None else fs.open_regular
+        opener = fs.open_regular_target if self._guard is None else self._guard.open
         try:
             with self._reading() as is_there:
                 if not is_there:
                     return None
                 with open(self.path_of(name), encoding="utf-8", errors="replace", opener=opener) as file:
                     return file.read()
-        except (FileNotFoundError, fs.NotRegularError):  # a pipe, for instance, counts as missing and may be replaced
+        except (FileNotFoundError, fs.NotRegularError, ownership.UntrustedFileError):  # it may be replaced, as if missing
             return None
         except CacheError:
             raise
