@@ -111,7 +111,7 @@ def _check_target(path: str) -> None:
 
 def _explain_write_error(path: str, error: OSError) -> CacheError:
     """Return the error for a download that cannot be written, which names the file beside it that caused it, if one did."""
-    if error.filename in (None, path):
+    if error.filename in (None, path) or error.filename2 == path:  # the last step, which replaces the target
         return CacheError(f"cannot write {path}: {error.strerror}")
     is_lock = error.filename == f"{path}{_SUFFIX_BESIDE}.lock"
     fix = f"Remove {error.filename}, or write to a directory in which no other user can create files." if is_lock else ""
