@@ -50,6 +50,7 @@ TRANSLATE_OS_ERRORS = {
     "archives.extractor": "names that collide, or that a file system does not allow, are the archive's fault",
     "errors.os_errors": "the one place",
     "http.errors": "errors of the network, which requests derives from OSError",
+    "settings.ownership": "a file that is not trusted, as an OSError of its own for the built-in open",
     "hub.hubconf": "any reason why a file of code cannot be compiled",
     "transfer.partial_store": "a full disk that holds a partial download",
 }

@@ -6,7 +6,11 @@ import hashlib
 import io
 import os
 import random
+import re
+import socket
+import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +112,73 @@ def test_where_nothing_can_be_written_nothing_is_asked(path: str, origin: Origin
     with pytest.raises(CacheError, match="cannot write"):
         download_url_to_file(origin.put("/w.bin", BODY), tmp_path / path)
     assert origin.requests == []
+
+
+def make_device(path: Path) -> None:
+    """Create a device node that is the same as /dev/null."""
+    os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+
+
+def make_socket(path: Path) -> None:
+    """Create the name of a socket."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a device")
+SPECIAL = {
+    "device": pytest.param(make_device, marks=as_root),
+    "pipe": os.mkfifo,
+    "socket": make_socket,
+    "link to a device": lambda path: path.symlink_to("/dev/null"),
+    "link to a directory": lambda path: path.symlink_to(path.parent),
+    "link to a descriptor": lambda path: path.symlink_to(f"/proc/self/fd/{os.open(path.with_name('log'), os.O_CREAT)}"),
+}
+
+
+@pytest.mark.parametrize("create", SPECIAL.values(), ids=SPECIAL)
+def test_a_target_that_is_not_a_file_is_not_replaced(create: Callable[[Path], object], origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out/w.bin"
+    create(path)
+    names, before = {*os.listdir(path.parent)}, os.lstat(path)
+    with pytest.raises(CacheError, match=f"cannot write {path}: it is (not a regular file|a directory)"):
+        download_url_to_file(origin.put("/w.bin", BODY), path, progress=False)
+    assert os.path.samestat(before, os.lstat(path)) and {*os.listdir(path.parent)} == names and origin.requests == []
+
+
+@pytest.mark.parametrize("target", ["theirs.bin", "nowhere", "w.bin"])
+def test_a_link_to_a_file_is_replaced_as_in_torch_hub(target: str, origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "theirs.bin").write_bytes(b"old")
+    (tmp_path / "w.bin").symlink_to(target)
+    download_url_to_file(origin.put("/w.bin", BODY), tmp_path / "w.bin", progress=False)
+    assert not (tmp_path / "w.bin").is_symlink() and (tmp_path / "w.bin").read_bytes() == BODY
+    assert (tmp_path / "theirs.bin").read_bytes() == b"old" and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("create", [os.mkdir, make_socket, lambda path: path.symlink_to("nowhere")])
+def test_an_error_names_the_lock_file_that_cannot_be_used(
+    create: Callable[[Path], object], origin: Origin, tmp_path: Path
+) -> None:
+    lock = tmp_path / "w.bin.tfimm_resolver.lock"
+    create(lock)
+    with pytest.raises(CacheError, match=f"cannot write {tmp_path}/w.bin: ") as caught:
+        download_url_to_file(origin.put("/w.bin", BODY), tmp_path / "w.bin", progress=False)
+    assert f"Remove {lock}" in caught.value.fix and origin.requests == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("check_hash", [False, True])
+def test_a_pipe_in_a_directory_of_the_caller_does_not_block(check_hash: bool, origin: Origin, tmp_path: Path) -> None:
+    url = origin.put(f"/w-{DIGEST[:8]}.npz", make_weights())
+    assert load_value(url, model_dir=tmp_path / "mine") == 1
+    (path,), (record,) = tmp_path.glob("mine/*/*.npz"), tmp_path.glob("mine/*.descriptor.txt")
+    path.unlink()
+    os.mkfifo(path)
+    record.write_text(re.sub(r'"size_bytes": \d+', '"size_bytes": 0', record.read_text()))
+    with pytest.raises(CacheError, match="is neither a file nor a directory") as caught:
+        load_state_dict_from_url(url, model_dir=tmp_path / "mine", check_hash=check_hash)
+    assert f"Remove {path.parent}" in caught.value.fix
 
 
 @pytest.mark.parametrize("prefix", ["", "xyz", "-", "0" * 65])

@@ -175,7 +175,12 @@ def test_on_a_network_failure_the_remembered_branch_serves_with_a_warning(
     assert "one" in hub.list("ada/models") and len(get_warnings(caplog)) == 1, "the warning is logged once a day"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"ref": "refs/heads/x"}', '{"ref": "x", "asked_s": "?"}', "\x00"])
+HUGE = json.dumps({"ref": "refs/heads/x", "asked_s": 10**400})  # too large for a float
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"ref": "refs/heads/x"}', '{"ref": "x", "asked_s": "?"}', "\x00", "[" * 100_000, HUGE]
+)
 def test_a_note_that_says_nothing_is_no_obstacle(text: str, repo: Repo, host: GitHost, hub_dir: Path) -> None:
     hub.list("ada/models", trust_repo=True)
     (note,) = hub_dir.glob("*.default.json")

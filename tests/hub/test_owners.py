@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -13,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.archives import files_in
+from tests.archives import files_in, tar_gz
 from tests.git_host import GitHost, Repo
 from tests.origin import Origin
 from tests.processes import run
 from tfimm_resolver import hub
 from tfimm_resolver.errors import CacheError, UntrustedError
+from tfimm_resolver.hub import downloads
 
 ANOTHER = 54321
 HUBCONF = "def one():\n    return 'ran'\n"
@@ -190,6 +193,100 @@ def test_weights_that_another_user_put_there_are_not_read(origin: Origin, hub_di
     (tmp_path / "theirs").chmod(0o1777)
     assert hub.load_state_dict_from_url(url, model_dir=tmp_path / "theirs")["w"] == [1], "a directory that the caller names"
     assert len(origin.requests) == 2
+
+
+def plant_pipe(path: Path) -> None:
+    """Replace a file with a pipe, and make the record say that it is empty, so that its size does not show the difference."""
+    replace_with_pipe(path)
+    record = path.parent.with_name(f"{path.parent.name}.descriptor.txt")
+    record.write_text(re.sub(r'"size_bytes": \d+', '"size_bytes": 0', record.read_text()))
+
+
+def plant_hard_link(path: Path) -> None:
+    """Replace a file with a hard link to a file of another user."""
+    other = path.parents[2] / "other"
+    shutil.copy(path, other)
+    chown_tree(other)
+    path.unlink()
+    os.link(other, path)
+
+
+PLANTED_WEIGHTS: dict[str, Callable[[Path], object]] = {
+    **{key: LISTS[key] for key in ("another user's", "open to a group", "open to all", "a link")},
+    "a pipe": plant_pipe,
+    "a hard link": plant_hard_link,
+    "another file": lambda path: chown_tree(shutil.copy(path, path.with_name("more"))),
+    "another pipe": lambda path: os.mkfifo(path.with_name("more")),
+    "another user's tree": lambda path: chown_tree(path.parent),
+    "a tree open to all": lambda path: path.parent.chmod(0o777),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED_WEIGHTS)
+@pytest.mark.parametrize("check_hash", [False, True])
+def test_weights_that_another_user_can_write_are_not_read(what: str, check_hash: bool, origin: Origin, hub_dir: Path) -> None:
+    out = io.BytesIO()
+    np.savez(out, w=np.array([1]))
+    url = origin.put(f"/w-{hashlib.sha256(out.getvalue()).hexdigest()[:8]}.npz", out.getvalue())
+    hub.load_state_dict_from_url(url, check_hash=check_hash)
+    (path,) = hub_dir.glob("checkpoints/*/*.npz")
+    PLANTED_WEIGHTS[what](path)
+    with pytest.raises(CacheError, match="it is not used") as caught:
+        hub.load_state_dict_from_url(url, check_hash=check_hash)
+    assert f"Remove {path.parent}" in caught.value.fix and len(origin.requests) == 1
+    shutil.rmtree(path.parent)
+    path.parent.with_name(f"{path.parent.name}.descriptor.txt").unlink()
+    assert hub.load_state_dict_from_url(url, check_hash=check_hash)["w"] == [1], "the advice of the error helps"
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.tar.gz"])
+def test_models_that_another_user_can_write_are_not_loaded(name: str, origin: Origin, hub_dir: Path) -> None:
+    url = origin.put(f"/{name}", tar_gz())
+    path = Path(downloads.fetch_weights(url, None, None, check_hash=False, progress=False))
+    assert downloads.fetch_weights(url, None, None, check_hash=False, progress=False) == str(path)
+    chown_tree(path / "variables" if path.is_dir() else path)
+    with pytest.raises(CacheError, match="it is not used"):
+        hub.load_saved_model_from_url(url, progress=False)
+
+
+def test_weights_of_another_user_are_not_taken_over_by_a_fetch(origin: Origin, hub_dir: Path) -> None:
+    """A fetch that finds the same files in the cache keeps them."""
+    url = origin.put("/m.tar.gz", tar_gz())
+    path = Path(downloads.fetch_weights(url, None, None, check_hash=False, progress=False))
+    chown_tree(path)
+    with downloads.force_reload_scope(True), pytest.raises(CacheError, match="it is not used"):
+        downloads.fetch_weights(url, None, None, check_hash=False, progress=False)
+    assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_a_note_that_another_user_can_have_written_does_not_choose_the_branch(
+    what: str, repo: Repo, host: GitHost, hub_dir: Path
+) -> None:
+    repo.git("checkout", "-q", "-b", "evil")
+    repo.commit({"hubconf.py": EVIL})
+    assert hub.load("ada/models:evil", "one", trust_repo=True) == "EVL"
+    assert hub.load("ada/models", "one") == "ran"
+    (note,) = hub_dir.glob("*.default.json")
+    text = note.read_text()
+    note.write_text(text.replace("refs/heads/main", "refs/heads/evil"))
+    assert hub.load("ada/models", "one") == "EVL", "the note chooses the branch"
+    LISTS[what](note)
+    assert hub.load("ada/models", "one") == "ran"
+    assert note.is_file() and not note.is_symlink() and '"refs/heads/main"' in note.read_text(), "it is written again"
+    host.stop()
+    assert hub.load("ada/models", "one") == "ran", "the new note is used"
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_a_record_that_another_user_can_have_written_is_ignored(what: str, repo: Repo, host: GitHost, hub_dir: Path) -> None:
+    load_tree(hub_dir)
+    (record,) = hub_dir.glob("*.descriptor.txt")
+    LISTS[what](record)
+    host.requests.clear()
+    assert hub.load("ada/models:main", "one") == "ran"
+    assert len(host.list_zips()) == 1 and record.is_file() and not record.is_symlink(), "it was downloaded again"
+    assert record.stat().st_uid == 0 and not record.stat().st_mode & 0o022
 
 
 @pytest.fixture

@@ -72,9 +72,9 @@ class LocalRoot:
                 yield "its directory is missing"
 
     def read(self, name: str) -> str | None:
-        opener = fs.open_regular_target if self._guard is None else fs.open_regular
-        # A pipe, for instance, counts as missing and may be replaced.
-        ignore_missing = contextlib.suppress(FileNotFoundError, fs.NotRegularError)
+        opener = fs.open_regular_target if self._guard is None else self._guard.open
+        # A pipe, or a file that another user can write, counts as missing and may be replaced.
+        ignore_missing = contextlib.suppress(FileNotFoundError, fs.NotRegularError, ownership.UntrustedFileError)
         with self._map_errors("read"), ignore_missing, self._reading() as is_there:
             if is_there:
                 with open(self.path_of(name), encoding="utf-8", errors="replace", opener=opener) as file:

@@ -69,12 +69,9 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
     handle = _parse_url(url)
     path = settings.expand_path(os.fspath(dst))
     prefix = _normalize_prefix(hash_prefix)
-    if not os.path.isdir(os.path.dirname(path)) or os.path.isdir(path):
-        raise CacheError(
-            f"cannot write {path}: {'it is a directory' if os.path.isdir(path) else 'its directory does not exist'}"
-        )
+    _check_target(path)
     settings.validate()
-    with contextlib.ExitStack() as after, map_os_errors(CacheError, f"cannot write {path}"):
+    with contextlib.ExitStack() as after, map_os_errors(CacheError, f"cannot write {path}", _suggest_lock_fix):
         path_prefix = path + _SUFFIX_BESIDE
         lock = locks.acquire(f"{path_prefix}.lock", str(handle))
         assert lock is not None
@@ -89,6 +86,33 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
         fs.durable_replace(str(staged / _FILE), path)
 
 
+def _check_target(path: str) -> None:
+    """Check that a download may be renamed to ``path``: as in torch.hub, it replaces a file, or a link to one.
+
+    Raises:
+        CacheError: if the directory does not exist, or ``path`` is a directory, a device, a pipe or a socket, or leads to one.
+    """
+    if not os.path.isdir(os.path.dirname(path)):
+        raise CacheError(f"cannot write {path}: its directory does not exist")
+    if os.path.isdir(path):
+        raise CacheError(f"cannot write {path}: it is a directory")
+    # /dev/stdout may lead to a regular file, too, but replacing it would break every program that uses it.
+    is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
+    if is_descriptor or (os.path.exists(path) and not os.path.isfile(path)):
+        raise CacheError(
+            f"cannot write {path}: it is not a regular file, and a download would replace it",
+            fix="Pass the path of a file that does not exist yet, or that may be replaced.",
+        )
+
+
+def _suggest_lock_fix(error: OSError) -> str:
+    """Return what to do about a lock file beside the target that cannot be used, which another user can have put there."""
+    path = str(error.filename or "")
+    if not path.endswith(f"{_SUFFIX_BESIDE}.lock"):
+        return ""
+    return f"Remove {path}, or write to a directory in which no other user can create files."
+
+
 def fetch_weights(
     url: str, model_dir: str | os.PathLike[str] | None, file_name: str | None, *, check_hash: bool, progress: bool
 ) -> str:
@@ -97,7 +121,7 @@ def fetch_weights(
     Raises:
         HandleError: if the URL is malformed, or ``check_hash`` is set and the file name contains no hash.
         FetchError: if the download fails; HashError if the sha256 does not match the file name.
-        CacheError: if the cache cannot be used.
+        CacheError: if the cache cannot be used; without ``model_dir``, also if another user can have written the copy.
     """
     handle = _parse_url(url)
     name = filename_from_url(url, file_name)
@@ -115,10 +139,12 @@ def fetch_weights(
     must_reload = reloaded is not None and key not in reloaded
     known = cache.find(key)
     if prefix is not None and known is not None and not must_reload:
+        _check_tree(cache.path(known), model_dir)
         must_reload = _is_damaged(cache, known)
     record = cache.ensure(handle.redacted, key, fill, refresh=must_reload, sha256=handle.sha256)
     if reloaded is not None:
         reloaded.add(key)
+    _check_tree(cache.path(record), model_dir)
     _check_hash(record.origin.sha256, prefix, f"{handle}, cached in {cache.path(record)}")
     return cache.path(record) if is_archive else f"{cache.path(record)}/{name}"
 
@@ -169,6 +195,24 @@ def _remove_unfinished(path: str) -> None:
         is_staged = other.startswith(f"{name}.") and kind in ("tmp", "parts") and token.startswith(TOKEN_PREFIXES)
         if is_staged and not is_token_alive(token, assume_own_alive=False):
             fs.remove_tree(f"{folder}/{other}", ignore_errors=True)
+
+
+def _check_tree(tree: str, model_dir: str | os.PathLike[str] | None) -> None:
+    """Check a cached copy before it is read: its owners, and that no file is one that blocks its reader, such as a pipe.
+
+    Owners and links are not checked in a ``model_dir``, which the caller chose.
+
+    Raises:
+        CacheError: if the copy is not to be read.
+    """
+    if model_dir is None:
+        return layout.check_owners(tree)
+    for name in fs.walk(tree):
+        if os.path.exists(path := f"{tree}/{name}") and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise CacheError(
+                f"{path} is neither a file nor a directory: it is not used",
+                fix=f"Remove {tree} and the record beside it, to download it again.",
+            )
 
 
 def _is_damaged(cache: Cache, known: Record) -> bool:

@@ -11,6 +11,8 @@ from tfimm_resolver import settings
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.roots import LocalRoot
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.settings import ownership
 from tfimm_resolver.settings.cache_dirs import Setting
 from tfimm_resolver.settings.ownership import Guard
 
@@ -95,9 +97,21 @@ def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
 def get_guard(*below: str) -> Guard:
     """Return a guard which checks that only this user or root owns, and can write to, ``get_dir()`` and directories in it.
 
+    It also checks each file that is opened through it, as another user may have written it while a directory was open to all.
     The directory above may be shared, such as a ``$TFIMM_HOME`` of several users.
     """
-    return Guard(get_dir(), *below, fix=OWN_DIRECTORY, trust_root_user=True)
+    return Guard(get_dir(), *below, fix=OWN_DIRECTORY, trust_root_user=True, check_files=True)
+
+
+def check_owners(tree: str) -> None:
+    """Check that no other user can have written to the tree, as was possible while the hub directory had open permissions.
+
+    Raises:
+        CacheError: if one can, or the tree contains anything but directories and regular files.
+    """
+    fix = f"Remove {tree} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {tree}."
+    with map_os_errors(CacheError, f"cannot check the owners of {tree}", fix, show_path=True), get_guard().reading():
+        ownership.check_tree(tree, fix)
 
 
 def get_note_filename(identity: str) -> str:

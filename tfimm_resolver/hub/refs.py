@@ -111,7 +111,7 @@ def _load_default_branch(text: str | None, requested: Repository) -> tuple[Repos
     try:
         facts = json.loads(text or "")
         return replace(requested, ref=Tip(str(facts["ref"]), "").name), float(facts["asked_s"])
-    except (ValueError, LookupError, TypeError, RecursionError):  # no note, or not a valid one
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):  # no note, or not a valid one
         return None, 0
 
 

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import CacheError, HandleError, NotFoundError
-from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.hub import layout, refs, trust
 from tfimm_resolver.manifest import FetchResult
-from tfimm_resolver.settings import ownership
 from tfimm_resolver.sources import github
 from tfimm_resolver.sources.github import Repository
 from tfimm_resolver.sources.github_refs import Tip
@@ -63,23 +61,12 @@ def ensure_directory(
         )
     if tip is None and verbose:
         log.info("Using cache found in %s", cache.path(record))
-    _check_owners(cache.path(record))
+    layout.check_owners(cache.path(record))
     if resolved.default is not None:
         refs.save_default_branch(cache, repository, resolved.default)
     if is_new:
         trust.remember_trust(repository)
     return cache.path(record)
-
-
-def _check_owners(tree: str) -> None:
-    """Check that no other user can have put code into the tree, as was possible while the hub directory had open permissions.
-
-    Raises:
-        CacheError: if one can, or the tree contains anything but directories and regular files.
-    """
-    fix = f"Remove {tree} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {tree}."
-    with map_os_errors(CacheError, f"cannot check the owners of {tree}", fix, show_path=True), layout.get_guard().reading():
-        ownership.check_tree(tree, fix)
 
 
 def _make_fill(repository: Repository, tip: Tip) -> Callable[[Path, Path], FetchResult]:

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from tfimm_resolver._util.fs import find_status
+from tfimm_resolver._util.fs import find_status, open_regular
 from tfimm_resolver.errors import CacheError
 
 _HAS_OWNERS = hasattr(os, "geteuid")
@@ -43,6 +43,10 @@ def is_trusted(path: str, status: os.stat_result) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return False
     return not _HAS_OWNERS or (status.st_uid in (0, os.geteuid()) and not _others_write(path, status))
+
+
+class UntrustedFileError(OSError):
+    """The file is a link, or a user other than this one and root can write it."""
 
 
 def describe(path: str, status: os.stat_result) -> str:
@@ -93,11 +97,15 @@ class Guard:
     that takes a parent that is sticky or belongs to the user.
     """
 
-    __slots__ = ("_directories", "_fix", "_trust_root_user")
+    __slots__ = ("_check_files", "_directories", "_fix", "_trust_root_user")
 
-    def __init__(self, *directories: str, fix: str, trust_root_user: bool = False) -> None:
-        """``trust_root_user`` also accepts directories of root and of the user's own group; ``fix`` is advice in errors."""
+    def __init__(self, *directories: str, fix: str, trust_root_user: bool = False, check_files: bool = False) -> None:
+        """``trust_root_user`` also accepts directories of root and of the user's own group; ``fix`` is advice in errors.
+
+        ``check_files`` makes ``open`` reject files that are not trusted.
+        """
         self._directories, self._fix, self._trust_root_user = directories, fix, trust_root_user
+        self._check_files = check_files
 
     def check(self) -> tuple[int, int] | None:
         """Return device and inode of the innermost directory, or None if any of the directories is missing.
@@ -130,6 +138,25 @@ class Guard:
                 f"{self._directories[-1]} was replaced by another directory while it was being read",
                 fix=f"Try again. {self._fix}",
             )
+
+    def open(self, path: str, flags: int) -> int:
+        """Open a regular file in the directories, as an ``opener`` of the built-in ``open``.
+
+        Raises:
+            UntrustedFileError: if files are checked and it is not trusted, even if it cannot be opened.
+            OSError: as ``open_regular`` does.
+        """
+        try:
+            descriptor = open_regular(path, flags)
+        except OSError as error:
+            status = find_status(path)
+            if self._check_files and status is not None and not is_trusted(path, status):
+                raise UntrustedFileError(error.errno, "Not trusted", path) from error
+            raise
+        if self._check_files and not is_trusted(path, os.fstat(descriptor)):
+            os.close(descriptor)
+            raise UntrustedFileError(errno.EPERM, "Not trusted", path)
+        return descriptor
 
     def create(self, mode: int) -> None:
         """Create the missing directories with ``mode``, less what the umask takes away.
@@ -198,9 +225,9 @@ def _has_acl(path: str) -> bool:
 def _check_entry(path: str, fix: str) -> None:
     status = os.lstat(path)
     if not is_trusted(path, status):
-        raise CacheError(f"{describe(path, status)}: code from it is not run", fix=fix)
+        raise CacheError(f"{describe(path, status)}: it is not used", fix=fix)
     if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
-        raise CacheError(f"{path} is neither a file nor a directory: code from it is not run", fix=fix)
+        raise CacheError(f"{path} is neither a file nor a directory: it is not used", fix=fix)
 
 
 def _raise(error: OSError) -> None:
