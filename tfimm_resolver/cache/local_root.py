@@ -61,8 +61,12 @@ class LocalRoot:
         return f"{self.path}/{name}"
 
     def find_defect(self, known: Record) -> str | None:
-        with self._map_errors("read"), self._reading() as is_there:
-            return record.find_tree_defect(self.path_of(known.tree), known) if is_there else "its directory is missing"
+        try:
+            with self._reading() as is_there:
+                return record.find_tree_defect(self.path_of(known.tree), known) if is_there else "its directory is missing"
+        except (OSError, MemoryError):  # only now, since each hit comes here
+            with self._map_errors("read"):
+                raise
 
     def verify_hashes(self, known: Record) -> Iterator[str]:
         with self._map_errors("read"), self._reading() as is_there:
@@ -73,12 +77,16 @@ class LocalRoot:
 
     def read(self, name: str) -> str | None:
         opener = fs.open_regular_target if self._guard is None else self._guard.open
-        # A pipe, or a file that another user can write, counts as missing and may be replaced.
-        ignore_missing = contextlib.suppress(FileNotFoundError, fs.NotRegularError, ownership.UntrustedFileError)
-        with self._map_errors("read"), ignore_missing, self._reading() as is_there:
-            if is_there:
-                with open(self.path_of(name), encoding="utf-8", errors="replace", opener=opener) as file:
-                    return file.read()
+        try:
+            with self._reading() as is_there:
+                if is_there:
+                    with open(self.path_of(name), encoding="utf-8", errors="replace", opener=opener) as file:
+                        return file.read()
+        except (FileNotFoundError, fs.NotRegularError, ownership.UntrustedFileError):
+            return None  # a pipe, or a file that another user can write, counts as missing and may be replaced
+        except (OSError, MemoryError):  # only now, since each hit reads a text
+            with self._map_errors("read"):
+                raise
         return None
 
     def write(self, name: str, text: str) -> None:
