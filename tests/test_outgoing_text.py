@@ -90,7 +90,7 @@ OWN_STYLES = re.compile("\x1b\\[(0|1|2|31|32)m")
 
 
 def find_fault(text: str) -> str:
-    """Return why a text may not be shown; an empty string if it may."""
+    """Return why a text may not be message; an empty string if it may."""
     text = OWN_STYLES.sub("", text)
     hidden = [character for character in CONTROLS if character in text]
     return f"{hidden!a}" if hidden else "secret" if SECRET.lower() in text.lower() else ""
@@ -383,8 +383,8 @@ def test_messages_of_hugging_face(code: str, observe: Observe, monkeypatch: pyte
     with HuggingFace() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         for text in PAYLOADS:
-            shown = re.sub(r"[^\x20-\x7e]", "\x1b", text)
-            monkeypatch.setattr(server.hub, "answer", lambda handler, shown=shown: handler.reject(403, code, shown))
+            message = re.sub(r"[^\x20-\x7e]", "\x1b", text)
+            monkeypatch.setattr(server.hub, "answer", lambda handler, message=message: handler.reject(403, code, message))
             observe(lambda: tfimm_resolver.resolve("hf://o/m"))
 
 
