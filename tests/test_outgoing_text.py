@@ -29,8 +29,10 @@ from tfimm_resolver.cli import main
 from tfimm_resolver.cli import output as output_module
 from tfimm_resolver.cli.output import Output, format_table, style
 from tfimm_resolver.errors import FetchError, ResolverError
+from tfimm_resolver.hub.trust import confirm_trust
 from tfimm_resolver.progress.renderers import LogDisplay, NotebookDisplay
 from tfimm_resolver.progress.stats import TransferStats
+from tfimm_resolver.sources.github import Repository
 
 SECRET = "SECRETsecret4711"
 CONTROLS = [
@@ -59,6 +61,7 @@ USER_INFO = [
     *(
         "foo://u:{}@h/x",
         "hf://u:{}@h/x",
+        "https://u:[{}]@h/x",
         "gs://u:{}@b/x.tar.gz",
         "github://u:{}@h.x/a/b",
         "ftp://u:{}@h",
@@ -73,12 +76,21 @@ QUERIES = [
     *("https://h/x?sig={}#frag", "https://h/x%3Fsig%3D{}", "https://h/x;token={}", "https://h/x#access_token={}"),
     *("?sig={}", "/x?sig={}", "https://h/x&X-Amz-Signature={}", "https://h/x?a=1,{}", "https://h/x?a=({})"),
 ]  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    """A stream that counts as a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 PAYLOADS = [*ESCAPES, *(spelling.format(SECRET) for spelling in USER_INFO + QUERIES)]
 OWN_STYLES = re.compile("\x1b\\[(0|1|2|31|32)m")
 
 
 def find_fault(text: str) -> str:
-    """Return why a text may not be shown; an empty string if it may."""
+    """Return why a text may not be message; an empty string if it may."""
     text = OWN_STYLES.sub("", text)
     hidden = [character for character in CONTROLS if character in text]
     return f"{hidden!a}" if hidden else "secret" if SECRET.lower() in text.lower() else ""
@@ -97,6 +109,7 @@ def observe() -> Iterator[Callable[[Callable[[], object]], None]]:
 
     def run(action: Callable[[], object]) -> None:
         records.clear()
+        outgoing._secrets.clear()  # one that another action sent would hide that it is not masked
         seen: dict[str, str] = {}
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -277,11 +290,29 @@ def test_a_server_that_echoes_the_secrets_of_a_request(
     assert not secret or body not in str(caught.value)
 
 
-def test_a_token_is_masked_in_any_text_once_it_was_sent(observe: Observe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "_secrets", set())
-    outgoing.register_secret(f"{SECRET}/+")
+def test_a_token_is_masked_in_any_text_once_it_was_sent(observe: Observe) -> None:
+    def log(text: str) -> None:
+        outgoing.register_secret(f"{SECRET}/+")
+        logging.getLogger("tfimm_resolver").warning("%s", text)
+
     for text in (f"{SECRET}/+", quote(f"{SECRET}/+", safe="")):
-        observe(lambda text=text: logging.getLogger("tfimm_resolver").warning("%s", text))  # type: ignore[misc]
+        observe(lambda text=text: log(text))  # type: ignore[misc]
+
+
+def test_the_token_of_hugging_face_that_its_hub_echoes(observe: Observe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFIMM_RESOLVER_OFFLINE")
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    with HuggingFace() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setattr(server.hub, "answer", lambda handler: handler.reject(403, "GatedRepo", f"no: {SECRET}"))
+        observe(lambda: tfimm_resolver.resolve("hf://o/m"))
+
+
+def test_the_question_whether_a_repository_is_trusted(observe: Observe, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in PAYLOADS:
+        monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+        repository = Repository(f"http://{text}", text, text, text)
+        observe(lambda repository=repository: confirm_trust(repository, repository.ref, False))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", outgoing.LOGGERS)
@@ -314,10 +345,9 @@ def test_progress_of_a_download(observe: Observe, monkeypatch: pytest.MonkeyPatc
         stats = TransferStats(text, 10)
         assert not find_fault(stats.label)
         observe(lambda stats=stats: LogDisplay(stats).finish(True))  # type: ignore[misc]
-        observe(lambda text=text: LogDisplay(TransferStats("x", 10)).print_above(text))  # type: ignore[misc]
-        logging.getLogger("tfimm_resolver").setLevel(logging.WARNING)
-        observe(lambda text=text: LogDisplay(TransferStats("x", 10)).print_above(text))  # type: ignore[misc]
-        logging.getLogger("tfimm_resolver").setLevel(logging.INFO)
+        for level in (logging.WARNING, logging.INFO):
+            logging.getLogger("tfimm_resolver.progress").setLevel(level)
+            observe(lambda text=text: LogDisplay(TransferStats("x", 10)).print_above(text))  # type: ignore[misc]
         notebook = NotebookDisplay.__new__(NotebookDisplay)
         notebook._lines_above = [text]
         assert not find_fault(notebook._make_bundle(text)["text/plain"])
@@ -353,8 +383,8 @@ def test_messages_of_hugging_face(code: str, observe: Observe, monkeypatch: pyte
     with HuggingFace() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         for text in PAYLOADS:
-            shown = re.sub(r"[^\x20-\x7e]", "\x1b", text)
-            monkeypatch.setattr(server.hub, "answer", lambda handler, shown=shown: handler.reject(403, code, shown))
+            message = re.sub(r"[^\x20-\x7e]", "\x1b", text)
+            monkeypatch.setattr(server.hub, "answer", lambda handler, message=message: handler.reject(403, code, message))
             observe(lambda: tfimm_resolver.resolve("hf://o/m"))
 
 

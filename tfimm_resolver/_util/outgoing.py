@@ -25,7 +25,7 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
     # Something that is not a port, in its place: the @ of a password may be missing.
     ("//", rf"(//[^\s/?#@:\[\]\"'{{}}]+):{_NOT_PORT}[^\s/?#\"',;)\]}}{{…]{{6,}}", rf"\1:{MASK}"),
     # User info of a URL without its scheme, and a token as user.
-    ("", rf"{_WORD_START}[^\s/'\"@:(=,<%]+{_COLON}[^\s/'\"]*{_AT}(?=[\w\[%])", ""),
+    ("", rf"{_WORD_START}[^\s/'\"@:(=,<]{{1,200}}?{_COLON}[^\s/'\"]{{0,1000}}{_AT}(?=[\w\[%])", ""),
     ("@", r"(?<![\w.~%+@-])[\w.~%+-]{16,}@(?=[\w-]+(?:\.[\w-]+)+[/:])", ""),
     ("", r"(?i)((?:(?<![a-z])sig|token|secret|passw(?:or)?d|credential|access-?_?key|api-?_?key)[\w.-]{0,40}(?:=|%(?:25)*3d))"
          r"[^\s&\"',;)]+", rf"\1{MASK}"),

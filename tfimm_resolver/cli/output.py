@@ -47,7 +47,7 @@ class Output:
 
     def print_json(self, facts: dict[str, Any]) -> None:
         """Print the data as one JSON object on stdout."""
-        click.echo(json.dumps(_mask_facts(facts), indent=1).replace("\x7f", "\\u007f"))
+        click.echo(json.dumps(_mask_facts(facts), indent=1))
 
     def print_message(self, line: str) -> None:
         """Print one message on stderr, which may have further lines."""

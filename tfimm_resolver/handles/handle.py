@@ -106,8 +106,8 @@ def _parse(text: str) -> Handle:
         return Handle(text, text, "", "", text, "", pin)
     try:
         parts = urlsplit(text)
-    except ValueError as error:
-        raise HandleError(f"{mask_value(text)!r} is not a valid URL: {error}") from None  # it may quote a password
+    except ValueError:  # its text and its traceback may quote a password that has a bracket
+        raise HandleError(f"{mask_value(text)!r} is not a valid URL: check its host and port, and brackets") from None
     if parts.scheme == "file":
         return _make_file_handle(text, parts.netloc, unquote(parts.path), pin)
     if not parts.netloc:
