@@ -94,7 +94,7 @@ def remove_record(cache_dir: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (corrupt, ("saved_model.pb does not match its recorded sha256", "tfimm-resolver verify --repair")),
+        (corrupt, ("saved_model.pb does not match its recorded sha256", "refresh=True")),
         (truncate, ("saved_model.pb has 1 bytes, should have 7", "tfimm-resolver verify --repair")),
         (remove_record, ("no recorded hashes", "tfimm-resolver resolve --refresh")),
     ],

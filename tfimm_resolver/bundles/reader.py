@@ -19,6 +19,7 @@ from tfimm_resolver.bundles.writer import derive_entry_name
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
@@ -27,7 +28,8 @@ from tfimm_resolver.progress import reporters
 
 _MAX_RECORD_BYTES = 256 << 20
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
-_FIX = "Nothing was imported. Export it again, and compare its sha256 on both machines with the one that export prints."
+_EXPORT_AGAIN = "Nothing was imported. Export it again, and compare its sha256 on both machines with the one that"
+_FIX = Advice(python=f"{_EXPORT_AGAIN} bundles.write() returns.", command=f"{_EXPORT_AGAIN} export prints.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
             with map_resource_errors(ArchiveError, "it cannot be read"):
                 transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
         except (ArchiveError, IntegrityError) as error:
-            raise type(error)(f"the bundle {name}: {error.text}", fix=error.fix or _FIX) from error
+            raise type(error)(f"the bundle {name}: {error.text}", fix=error.advice or _FIX) from error
         stream.check(sha256)
         return transaction.commit()
 
@@ -259,7 +261,8 @@ def _check_entry_name(record: Record, cached: Record | None, *, is_pinned: bool)
     except HandleError as error:
         raise IntegrityError(f"{text}is another model's name, or not a valid one: {error.text}") from error
     if name is None and not is_pinned:
-        fix = "Nothing was imported. If you trust its author, import it with the --sha256 that export printed."
+        trust = "Nothing was imported. If you trust its author, import it with the"
+        fix = Advice(python=f"{trust} sha256 that bundles.write() returned.", command=f"{trust} --sha256 that export printed.")
         raise IntegrityError(f"{text}cannot be derived from that handle: it may be another model's name", fix=fix)
     if name != record.tree:
         raise IntegrityError(f"{text}is another model's name")

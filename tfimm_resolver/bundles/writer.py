@@ -20,6 +20,7 @@ from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
@@ -251,14 +252,14 @@ def _get_fetched_at(model: CachedModel) -> str:
 
 
 def _check_entry_name(model: CachedModel) -> None:
-    """Log a warning if the import will need --sha256, and raise CacheError if it would reject the model."""
+    """Log a warning if the import will need the sha256 of the bundle, and raise CacheError if it would reject the model."""
     assert model.entry is not None
     try:
         name = derive_entry_name(model.entry.record)
     except HandleError as error:
-        raise CacheError(f"{model.name} has a record that cannot be imported: {error.text}", fix=error.fix) from error
+        raise CacheError(f"{model.name} has a record that cannot be imported: {error.text}", fix=error.advice) from error
     if name is None:
-        log.warning("%s has an incomplete handle: its import requires the --sha256 of this bundle", model.name)
+        log.warning("%s has an incomplete handle: its import requires the sha256 of this bundle", model.name)
     elif name != model.entry.name:
         raise CacheError(
             f"{model.name} is cached as {model.entry.name}, which is not the entry name of its handle",
@@ -273,11 +274,23 @@ def _make_export_error(model: CachedModel) -> CacheError | IntegrityError:
     if model.state == "damaged":
         return IntegrityError(f"{model.name} is damaged: {model.entry.defect}", fix=_suggest_repair(model))
     if model.state == "unverified":
-        fix = f"Fetch it again: tfimm-resolver resolve --refresh {model.entry.record.handle or 'HANDLE'}"
+        handle = model.entry.record.handle
+        fix = Advice(
+            python=f"Fetch it again: tfimm_resolver.resolve({handle or 'HANDLE'!r}, refresh=True)",
+            command=f"Fetch it again: tfimm-resolver resolve --refresh {handle or 'HANDLE'}",
+        )
         return IntegrityError(f"{model.name} has no recorded hashes to verify its files with", fix=fix)
-    fix = "Copy it to this machine's disk first: tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1."
+    copy = "Copy it to this machine's disk first:"
+    fix = Advice(
+        python=f"{copy} tfimm_resolver.resolve(handle), for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1.",
+        command=f"{copy} tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1.",
+    )
     return CacheError(f"{model.name} is in a bucket, at {model.path}", fix=fix)
 
 
-def _suggest_repair(model: CachedModel) -> str:
-    return f"Repair it: tfimm-resolver verify --repair {model.name}"
+def _suggest_repair(model: CachedModel) -> Advice:
+    handle = model.entry.record.handle if model.entry else model.name
+    return Advice(
+        python=f"Fetch it again: tfimm_resolver.resolve({handle!r}, refresh=True)",
+        command=f"Repair it: tfimm-resolver verify --repair {model.name}",
+    )

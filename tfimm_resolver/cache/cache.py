@@ -15,6 +15,7 @@ from tfimm_resolver._util.fs import walk
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
+from tfimm_resolver.errors.advice import join_advice, suggest_refresh
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
 from tfimm_resolver.manifest import FetchResult, FileEntry
 
@@ -262,7 +263,7 @@ def _satisfies(record: Record, sha256: str | None) -> bool:
     if record.origin.sha256 and record.origin.sha256 != sha256:
         raise IntegrityError(
             f"{record.handle} is cached with a different sha256:\n  cached {record.origin.sha256}\n  pinned {sha256}",
-            fix="Download it again with refresh=True (--refresh on the command line), or correct the pin.",
+            fix=join_advice([suggest_refresh("it"), "Or correct the pin."], " "),
         )
     return bool(record.origin.sha256)
 

@@ -15,6 +15,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.hub import layout
@@ -157,7 +158,11 @@ def filename_from_url(url: str, file_name: str | None = None) -> str:
     """
     name = unquote(_parse_url(url).path.rpartition("/")[2]) if file_name is None else file_name
     if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", name):
-        raise HandleError(f"{name!r} is not a file name", fix='Pass one, as file_name="model.weights.h5".')
+        fix = Advice(
+            python='Pass one, as file_name="model.weights.h5".',
+            command="Ask the author of the repository to name the file, or use a URL that ends in its name.",
+        )
+        raise HandleError(f"{name!r} is not a file name", fix=fix)
     return name
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, ResolverError, TensorFlowMissingError
+from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.loading import devices
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.resolution.resolver import resolve
@@ -209,11 +210,18 @@ def _local_file_in_message(tf: Any, path: str, text: str) -> str | None:
     )  # errors name a checkpoint without .index
 
 
-def _suggest_package(op: str) -> str:
+def _suggest_package(op: str) -> Fix:
     package = next((name for pattern, name in _OP_PACKAGES if pattern.search(op)), None)
     if package is None:
-        return "Import the package that provides this op before loading; the model's documentation should name it."
-    return f"pip install {package.replace('_', '-')}, then import {package} before loading."
+        known = "the model's documentation should name it."
+        return Advice(
+            python=f"Import the package that provides this op before loading; {known}",
+            command=f"Load the model in Python, after importing the package that provides this op; {known}",
+        )
+    install = f"pip install {package.replace('_', '-')}, then"
+    return Advice(
+        python=f"{install} import {package} before loading.", command=f"{install} import it and load the model in Python."
+    )
 
 
 def describe(model: Any) -> dict[str, Any]:

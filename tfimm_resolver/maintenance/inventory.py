@@ -17,12 +17,18 @@ from tfimm_resolver.cache import record
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 
 log = logging.getLogger("tfimm_resolver")
 
 _TFHUB = "https://tfhub.dev/"
+_DIGITS = "to list the cache; abbreviate a sha1 to at least six digits."
+_LIST_FIX = Advice(
+    python=f"Nothing was changed. Call maintenance.list_models() {_DIGITS}",
+    command=f"Nothing was changed. Run `tfimm-resolver ls` {_DIGITS}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +168,7 @@ def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
     if not found:
         raise UnknownHandleError(
             f'"{redact(text)}" is not cached',
-            fix="Nothing was changed. Run `tfimm-resolver ls` to list the cache; abbreviate a sha1 to at least six digits.",
+            fix=_LIST_FIX,
         )
     names = ", ".join(dict.fromkeys(model.entry.name[:12] for model in found if model.entry))
     raise UnknownHandleError(f'"{redact(text)}" matches several models', fix=f"Use the sha1 of one of them: {names}.")

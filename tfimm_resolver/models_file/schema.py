@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tfimm_resolver.errors import HandleError, ModelsFileError
+from tfimm_resolver.errors.advice import Fix, suggest_command
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 
@@ -115,7 +116,7 @@ class _Reader:
         sha256 = self._read_value(keys, table, "sha256", self._read_sha256, None)
         size_bytes = self._read_value(keys, table, "size_bytes", self._read_size_bytes, None)
         if size_bytes is not None and sha256 is None:
-            fix = f"tfimm-resolver lock {name} adds the sha256."
+            fix = suggest_command("Add the sha256", f"tfimm-resolver lock {name}")
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         return ModelEntry(
             name=name,
@@ -139,14 +140,14 @@ class _Reader:
         try:
             return check_name(value)
         except HandleError as error:
-            raise self._make_error(keys, error.text, error.fix) from error
+            raise self._make_error(keys, error.text, error.advice) from error
 
     def _read_handle(self, keys: tuple[str, ...], value: object) -> str:
         text = self._expect_type(keys, value, str, "a text")
         try:
             handle = Handle.parse(text)
         except HandleError as error:
-            raise self._make_error(keys, error.text, error.fix) from error
+            raise self._make_error(keys, error.text, error.advice) from error
         if handle.sha256 is not None:
             raise self._make_error(keys, f"{handle} ends in a pin", 'Write sha256 = "..." beside it.')
         if handle.is_name:
@@ -159,7 +160,7 @@ class _Reader:
         text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
             message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
-            raise self._make_error(keys, message, "tfimm-resolver lock writes it.")
+            raise self._make_error(keys, message, suggest_command("Remove it, then pin the model", "tfimm-resolver lock"))
         return text
 
     def _read_size_bytes(self, keys: tuple[str, ...], value: object) -> int:
@@ -186,7 +187,7 @@ class _Reader:
                 fix = f"{suggestion}Known: {', '.join(known)}."
                 raise self._make_error((*keys, key), f'{where} an unknown key "{key}"', fix)
 
-    def _make_error(self, keys: tuple[str, ...], text: str, fix: str) -> ModelsFileError:
+    def _make_error(self, keys: tuple[str, ...], text: str, fix: Fix) -> ModelsFileError:
         return ModelsFileError(f"{self._path}:{_find_line(self._text, keys)}: {text}", fix=fix)
 
 

@@ -10,6 +10,7 @@ from tfimm_resolver import settings
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
+from tfimm_resolver.errors.advice import Advice, suggest_command
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.models_file import discovery, edit
@@ -32,7 +33,7 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
     if not files:
         raise ModelsFileError(
             f"there is no {discovery.FILE_NAME} in this directory or its parents",
-            fix="Create one: tfimm-resolver add NAME HANDLE",
+            fix=suggest_command("Create one", "tfimm-resolver add NAME HANDLE"),
         )
     if not names:
         return discovery.list_entries()
@@ -41,7 +42,11 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
         model = discovery.find_entry(name)
         if model is None:
             similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])
-            fix = f"Did you mean {' or '.join(similar)}?" if similar else "Add it: tfimm-resolver add NAME HANDLE"
+            fix = (
+                f"Did you mean {' or '.join(similar)}?"
+                if similar
+                else suggest_command("Add it", "tfimm-resolver add NAME HANDLE")
+            )
             raise UnknownHandleError(f'no model "{name}" in {", ".join(files)}', fix=fix)
         found[model.name] = model
     return list(found.values())
@@ -133,7 +138,8 @@ def check_new(known: dict[str, ModelEntry], name: str, *, replaces: bool) -> Non
     """Raise ModelsFileError if a name is in use already."""
     if name in known and (known[name].name != name or not replaces):
         alias = "" if known[name].name == name else f", an alias of {known[name].name}"
-        fix = "Choose another name." if alias else "Use --replace to overwrite it."
+        overwrite = Advice(python="Pass replaces=True to overwrite it.", command="Use --replace to overwrite it.")
+        fix = "Choose another name." if alias else overwrite
         raise ModelsFileError(f"{known[name].location}: {name} already exists{alias}", fix=fix)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
-from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
+from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, MissingOverrideError, NotFoundError, OfflineError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.resolution import fallback, overrides, rules
 from tfimm_resolver.resolution.locations import ModelLocation, find_in_extra_roots
@@ -73,7 +73,7 @@ def cached_model_path(model_name: str) -> str | None:
             if resolved is not None:
                 found = find_cached(resolved)
                 return found.path if found else None
-        except (IntegrityError, rules.MissingOverrideError) as error:
+        except (IntegrityError, MissingOverrideError) as error:
             log.warning("%s", error.text)
             return None
     return overrides.find_path(model_name)
@@ -230,7 +230,7 @@ def _ensure_cached(resolved: ResolvedPlan, plan: Fetch, refresh: bool) -> ModelL
     except OfflineError as error:
         if refresh or not (extra := settings.extra_roots()):
             raise
-        raise OfflineError(f"{error.text}\n  also looked in {', '.join(extra)}", fix=error.fix) from error
+        raise OfflineError(f"{error.text}\n  also looked in {', '.join(extra)}", fix=error.advice) from error
 
 
 def _fetch_with_mirrors(resolved: ResolvedPlan, plan: Fetch, into: Path, parts: Path) -> FetchResult:

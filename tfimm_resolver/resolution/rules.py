@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, NotFoundError, UnknownHandleError
+from tfimm_resolver.errors import (
+    CacheError,
+    FetchError,
+    HandleError,
+    MissingOverrideError,
+    ModelsFileError,
+    NotFoundError,
+    UnknownHandleError,
+)
+from tfimm_resolver.errors.advice import Advice, Fix, suggest_command
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
@@ -19,6 +28,11 @@ if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
 
 log = logging.getLogger("tfimm_resolver")
+
+_NAME_FIX = Advice(
+    python="Use a URL or a path, or set the path for this name: set_model_cache(name, path).",
+    command="Use a URL or a path, or add this name to the models file: tfimm-resolver add NAME HANDLE",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +62,6 @@ class ResolvedPlan:
         if self.model is None or Handle.parse(self.model.handle).key != self.handle.key:
             return ()
         return tuple(Handle.parse(mirror, sha256=self.handle.sha256) for mirror in self.model.mirrors)
-
-
-class MissingOverrideError(UnknownHandleError):
-    """The path given to ``set_model_cache`` does not exist; reported as an ordinary UnknownHandleError."""
-
-    @property
-    def code(self) -> str:
-        return "unknown-handle"
 
 
 def match_rule(handle: Handle) -> ResolvedPlan:
@@ -111,15 +117,20 @@ def match_override(handle: Handle) -> ResolvedPlan | None:
     if not named_models.exists(path):
         raise MissingOverrideError(
             f"set_model_cache() maps {handle} to {path}, which does not exist or is empty",
-            fix="Put the model there, or remove the override with clear_model_cache().",
+            fix=Advice(
+                python="Put the model there, or remove the override with clear_model_cache().", command="Put the model there."
+            ),
         )
     target = Handle.parse(path, sha256=handle.sha256)
     plan = find_source_plan(target) or InPlace(path)
     if isinstance(plan, InPlace) and handle.sha256 is not None:
         raise HandleError(
             f"set_model_cache() maps {handle} to {path}, which is a directory: only an archive can be pinned by sha256",
-            fix="Map it to the archive, or override the name in the models file instead of its handle, "
-            "which ignores the pin: set_model_cache(name, path).",
+            fix=Advice(
+                python="Map it to the archive, or override the name in the models file instead of its handle, "
+                "which ignores the pin: set_model_cache(name, path).",
+                command="Use the handle without its pin.",
+            ),
         )
     return ResolvedPlan("override", target, plan)
 
@@ -136,18 +147,18 @@ def match_models_file(handle: Handle) -> ResolvedPlan | None:
     if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(
             f"{model.location}: {model.name} has mirrors, but no sha256 to verify their archives with",
-            fix=f"Pin it: tfimm-resolver lock {model.name}",
+            fix=suggest_command("Pin it", f"tfimm-resolver lock {model.name}"),
         )
     try:
         target = Handle.parse(model.handle, sha256=handle.sha256 or model.sha256)
         plan = find_source_plan(target)
     except HandleError as error:
-        raise ModelsFileError(f"{model.location}: {model.name}: {error.text}", fix=error.fix) from error
+        raise ModelsFileError(f"{model.location}: {model.name}: {error.text}", fix=error.advice) from error
     if (found := match_override(target)) is not None:
         return replace(found, model=model)
     if plan is None:
         unknown = _make_unknown_handle_error(target)
-        raise UnknownHandleError(f"{model.location}: {model.name}: {unknown.text}", fix=unknown.fix)
+        raise UnknownHandleError(f"{model.location}: {model.name}: {unknown.text}", fix=unknown.advice)
     return ResolvedPlan("models file", target, plan, model)
 
 
@@ -189,7 +200,7 @@ def _make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if handle.is_name:
         looked = [*discovery.find_files(), *named_models.list_candidate_paths(handle.text), *looked]
     similar = overrides.suggest(handle.text, _list_project_names()) if handle.is_name else []
-    fix = "Use a URL or a path, or set the path for this name: set_model_cache(name, path)."
+    fix: Fix = _NAME_FIX
     if similar:
         fix = f"Did you mean {' or '.join(similar)}?"
     kind = "named" if handle.is_name else "at path"

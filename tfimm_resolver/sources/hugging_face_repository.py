@@ -144,7 +144,7 @@ class Repository:
                 try:
                     path = names.validate_listed_file(entry.path)
                 except ArchiveError as error:
-                    raise ArchiveError(f"{model.key}: {error.text}", fix=error.fix) from error
+                    raise ArchiveError(f"{model.key}: {error.text}", fix=error.advice) from error
                 file = RepoFile(path, path.removeprefix(prefix), entry.size, _get_digest(entry))
                 if not path.startswith(prefix) or len(files) == members_max:
                     raise FetchError(

@@ -15,6 +15,7 @@ from typing import IO
 
 from tfimm_resolver._util import fs
 from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
 from tfimm_resolver.settings import ownership
 
@@ -189,7 +190,7 @@ class PartStore:
                 raise CacheError(text, fix=DISK_FULL_FIX) from error
 
 
-def _suggest_fix(error: OSError) -> str:
+def _suggest_fix(error: OSError) -> Fix:
     return suggest_disk_fix(error, "Set TFHUB_CACHE_DIR to another directory.")
 
 
