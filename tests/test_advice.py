@@ -110,6 +110,13 @@ def test_every_text_that_names_a_function_or_a_command_has_a_form_for_each_calle
     assert not faults, "\n".join(faults)
 
 
+def test_an_error_passes_on_both_forms_of_another_errors_advice() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "fix":
+                assert ".fix" not in ast.unparse(node.value), f"{path}:{node.value.lineno}: pass advice, not fix"
+
+
 def test_an_advice_that_names_the_other_caller_is_found() -> None:
     assert find_fault("Use --refresh.", "")
     assert find_fault("Run tfimm-resolver ls.", "")

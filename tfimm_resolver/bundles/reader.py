@@ -16,13 +16,13 @@ from tfimm_resolver import settings
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits
 from tfimm_resolver.bundles.writer import derive_entry_name
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.manifest import FetchResult
 from tfimm_resolver.progress import reporters
 
@@ -99,10 +99,13 @@ def read(
         'imported'
     """
     if isinstance(source, (str, os.PathLike)):
-        with map_os_errors(FetchError, f"the bundle {os.fspath(source)} cannot be read"):
+        source = settings.check_path(source)
+        with map_os_errors(FetchError, f"the bundle {source} cannot be read"):
             file = open(source, "rb", buffering=0)  # noqa: SIM115  # closed below
         with file:
             return _read_stream(file, refresh, sha256)
+    if not hasattr(source, "read"):
+        raise HandleError(f"a bundle is a path or a stream, not {type(source).__name__}: {source!r:.80}")
     return _read_stream(source, refresh, sha256)
 
 
@@ -112,7 +115,7 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
     sha256 = Handle.parse(name, sha256=sha256).sha256
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(_HashingReader.open_with_progress(source, name))
-        transaction = ImportTransaction(inventory.open_cache(), stack, refresh, is_pinned=is_pinned)
+        transaction = ImportTransaction(tiers.open_cache(), stack, refresh, is_pinned=is_pinned)
         try:
             with map_resource_errors(ArchiveError, "it cannot be read"):
                 transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
@@ -227,6 +230,8 @@ class _HashingReader:
         read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
         with map_os_errors(FetchError, f"the bundle {self._name} cannot be read"):
             chunk: bytes = read(CHUNK_BYTES)
+        if not isinstance(chunk, bytes):
+            raise HandleError(f"the bundle {self._name} is a stream of {type(chunk).__name__}, not of bytes")
         return chunk
 
 

@@ -9,7 +9,7 @@ import threading
 
 from tfimm_resolver import settings
 from tfimm_resolver.cache.cache import Cache
-from tfimm_resolver.cache.roots import LocalRoot
+from tfimm_resolver.cache.tiers import open_store
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import ownership
@@ -55,7 +55,7 @@ def set_dir(d: str | os.PathLike[str] | None) -> None:
     """
     global _override  # noqa: PLW0603  # one of the few process-wide values, behind its lock
     with _lock:
-        _override = Setting(settings.expand_path(os.fspath(d)), "hub.set_dir()") if d else None
+        _override = Setting(settings.expand_path(d), "hub.set_dir()") if d else None
 
 
 def get_root() -> Setting:
@@ -75,8 +75,9 @@ def open_repositories() -> Cache:
         CacheError: if the directory is not on this machine, or another user may have put code into it.
     """
     path, guard = _require_local(get_dir()), get_guard()
-    guard.check()
-    return Cache(LocalRoot(path, _MODE, _REPOSITORY_TREES, guard), _make_repository_name)
+    with map_os_errors(CacheError, f"cannot use the directory of the hub, {path}", OWN_DIRECTORY):
+        guard.check()
+    return open_store(path, _make_repository_name, mode=_MODE, entry_pattern=_REPOSITORY_TREES, guard=guard)
 
 
 def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
@@ -86,12 +87,10 @@ def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
     because the caller chose it.
     """
     if model_dir is not None:
-        return Cache(
-            LocalRoot(_require_local(settings.expand_path(os.fspath(model_dir))), entry_pattern=_WEIGHTS_TREES),
-            _make_weights_name,
-        )
+        own = _require_local(settings.expand_path(model_dir))
+        return open_store(own, _make_weights_name, entry_pattern=_WEIGHTS_TREES)
     path = f"{_require_local(get_dir())}/checkpoints"
-    return Cache(LocalRoot(path, _MODE, _WEIGHTS_TREES, get_guard(path)), _make_weights_name)
+    return open_store(path, _make_weights_name, mode=_MODE, entry_pattern=_WEIGHTS_TREES, guard=get_guard(path))
 
 
 def get_guard(*below: str) -> Guard:

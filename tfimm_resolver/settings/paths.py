@@ -12,21 +12,37 @@ def is_bucket(path: str) -> bool:
     return "://" in path
 
 
-def expand_path(path: str) -> str:
+def check_path(path: str | os.PathLike[str]) -> str:
+    """Return a path as a text that the system accepts.
+
+    Raises:
+        HandleError: if it is neither a str nor an os.PathLike of one, or has a character that no path can have.
+    """
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(text, str):
+        raise HandleError(f"a path is a str or an os.PathLike, not {type(path).__name__}: {path!r:.80}")
+    if "\0" in text:
+        raise HandleError(f"the path {text!r} contains a NUL character")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise HandleError(f"the path {text!r} contains a character that no path can have") from None
+    return text
+
+
+def expand_path(path: str | os.PathLike[str]) -> str:
     """Return a path with ``~`` and ``$VAR`` expanded, made absolute; ``file://`` as its path, other URLs unchanged.
 
     Raises:
-        HandleError: if it contains a NUL character.
+        HandleError: as ``check_path`` does.
         CacheError: if it begins with ``~`` and the user has no home directory, if it is relative and the working directory
             was removed, or if it is an object store URL with credentials or without a bucket.
     """
-    if "\0" in path:
-        raise HandleError(f"the path {path!r} contains a NUL character")
-    path = os.path.expandvars(path)
+    path = os.path.expandvars(check_path(path))
     if path.startswith("file://"):
         from urllib.parse import unquote, urlsplit
 
-        path = unquote(urlsplit(path).path)
+        path = check_path(unquote(urlsplit(path).path))
     elif "://" in path:
         scheme, _, rest = path.partition("://")
         bucket = rest.partition("/")[0]
