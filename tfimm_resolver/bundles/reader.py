@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from tfimm_resolver import settings
 from tfimm_resolver.archives import tar_reader
-from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits
+from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
+from tfimm_resolver.bundles.streams import find_path, read_chunk
 from tfimm_resolver.bundles.writer import derive_entry_name
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
@@ -98,15 +99,13 @@ def read(
         >>> model.state
         'imported'
     """
-    if isinstance(source, (str, os.PathLike)):
-        source = settings.check_path(source)
-        with map_os_errors(FetchError, f"the bundle {source} cannot be read"):
-            file = open(source, "rb", buffering=0)  # noqa: SIM115  # closed below
-        with file:
-            return _read_stream(file, refresh, sha256)
-    if not hasattr(source, "read"):
-        raise HandleError(f"a bundle is a path or a stream, not {type(source).__name__}: {source!r:.80}")
-    return _read_stream(source, refresh, sha256)
+    path = find_path(source, "read")
+    if path is None:
+        return _read_stream(cast(IO[bytes], source), refresh, sha256)
+    with map_os_errors(FetchError, f"the bundle {path} cannot be read"):
+        file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below
+    with file:
+        return _read_stream(file, refresh, sha256)
 
 
 def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[ImportedModel]:
@@ -211,7 +210,7 @@ class _HashingReader:
 
     def iterate_chunks(self) -> Iterator[bytes]:
         """Yield the bundle in chunks."""
-        while chunk := self._read_chunk():
+        while chunk := read_chunk(self._source, self._name):
             self._digest.update(chunk)
             self._meter.advance(len(chunk))
             yield chunk
@@ -225,14 +224,6 @@ class _HashingReader:
         if sha256 is not None and self._digest.hexdigest() != sha256.lower():
             hashes = f"  received {self._digest.hexdigest()}\n  pinned   {sha256.lower()}"
             raise IntegrityError(f"the bundle {self._name} has a different sha256:\n{hashes}", fix="Nothing was imported.")
-
-    def _read_chunk(self) -> bytes:
-        read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
-        with map_os_errors(FetchError, f"the bundle {self._name} cannot be read"):
-            chunk: bytes = read(CHUNK_BYTES)
-        if not isinstance(chunk, bytes):
-            raise HandleError(f"the bundle {self._name} is a stream of {type(chunk).__name__}, not of bytes")
-        return chunk
 
 
 def _read_record(member: tar_reader.Member) -> Record:

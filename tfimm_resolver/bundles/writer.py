@@ -12,11 +12,12 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, cast
 
 from tfimm_resolver import settings
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
+from tfimm_resolver.bundles.streams import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
@@ -71,21 +72,17 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
         >>> len(exported.models)
         1
     """
-    if isinstance(into, (str, os.PathLike)):
-        into = settings.check_path(into)
-    elif not hasattr(into, "write"):
-        raise HandleError(f"a bundle is a path or a stream, not {type(into).__name__}: {into!r:.80}")
-    models = _select_models(handles)
-    if not isinstance(into, str):
-        return _write_models(models, into)
-    partial = f"{into}.{os.urandom(4).hex()}.half"
+    path, models = find_path(into, "write"), _select_models(handles)
+    if path is None:
+        return _write_models(models, cast(IO[bytes], into))
+    partial = f"{path}.{os.urandom(4).hex()}.half"
     try:
-        with map_os_errors(CacheError, f"cannot write {into}", "Choose another path for the bundle."):
+        with map_os_errors(CacheError, f"cannot write {path}", "Choose another path for the bundle."):
             with open(partial, "xb") as file:
                 result = _write_models(models, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, into)
+            os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):  # renamed already, or never created
             os.unlink(partial)
@@ -173,7 +170,9 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
 
 def _select_models(handles: Sequence[str]) -> list[CachedModel]:
     """Return the models, each once, in the order of their entry names."""
-    models = [_find_copy(handle) for handle in handles]
+    if isinstance(handles, str):
+        raise HandleError(f"the handles of a bundle are a list, not one str: {handles!r:.80}")
+    models = [_find_copy(os.fspath(handle) if isinstance(handle, os.PathLike) else handle) for handle in handles]
     by_name = {model.entry.name: model for model in models if model.entry}
     for model in by_name.values():
         _check_entry_name(model)

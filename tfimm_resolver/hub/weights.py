@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import HandleError, LoadError, ResolverError, WeightsError
+from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 from tfimm_resolver.hub import downloads
 from tfimm_resolver.hub.safetensors import read as read_safetensors
@@ -205,8 +206,9 @@ def _get_extra_dtype(name: str) -> Any:
 @contextlib.contextmanager
 def _map_errors(path: str, kind: type[LoadError]) -> Iterator[None]:
     try:
-        yield
-    except (ResolverError, MemoryError):
+        with map_resource_errors(kind, f"{path} cannot be read"):
+            yield
+    except ResolverError:
         raise
     except ImportError as error:
         raise kind(f"{path} cannot be read: {error}", fix="Run: pip install tensorflow.") from error

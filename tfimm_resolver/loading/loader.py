@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, ResolverError, TensorFlowMissingError
 from tfimm_resolver.errors.advice import Advice, Fix
+from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.loading import devices
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.resolution.resolver import resolve
@@ -167,7 +168,8 @@ def _map_errors(tf: Any, path: str, reader: str | None) -> Iterator[None]:
     try:
         yield
     except MemoryError:
-        raise
+        with map_resource_errors(LoadError, f"TensorFlow cannot load {path}"):
+            raise
     except Exception as error:  # TF2 models: a RuntimeError or a FileNotFoundError; TF1 models: a NotFoundError
         mapped = error if isinstance(error, ResolverError) else _translate_error(tf, path, reader, error)
         with contextlib.suppress(tf.errors.OpError):  # a worker may report it twice; the next call would raise the second

@@ -17,6 +17,7 @@ from tfimm_resolver.cache import record, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle, get_key
 from tfimm_resolver.handles.pin import NO_PIN
 from tfimm_resolver.models_file import discovery
@@ -103,6 +104,10 @@ def find_damaged_files(model: CachedModel) -> Iterator[str]:
 def remove(model: CachedModel) -> None:
     """Remove a model from the cache, and from the bucket behind it, which would otherwise restore it.
 
+    Raises:
+        CacheError: if it was not created by this package, or cannot be removed.
+        HandleError: if it is not a CachedModel.
+
     Example:
         >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
         >>> (model,) = tfimm_resolver.maintenance.select(["https://models.example/half_plus_two/1.tar.gz"])
@@ -110,7 +115,12 @@ def remove(model: CachedModel) -> None:
         >>> tfimm_resolver.maintenance.list_models()
         []
     """
-    assert model.entry is not None
+    if not isinstance(model, CachedModel):
+        raise HandleError(f"a model to remove is a CachedModel, not {type(model).__name__}: {model!r:.80}")
+    if model.entry is None:
+        raise CacheError(
+            f"{model.path} was not created by tfimm-resolver, so it is not removed", fix="Remove the directory yourself."
+        )
     for tier in tiers.list_tiers():
         if not tier.is_read_only:
             tier.open().remove(model.entry.name)
@@ -124,6 +134,8 @@ def select(names: Sequence[str]) -> list[CachedModel]:
 
     Raises:
         UnknownHandleError: if a name matches no cached model, or more than one.
+        HandleError: if the names are one str, or a name is not a str.
+        CacheError: if a directory cannot be listed.
         ModelsFileError: if the models file cannot be read.
 
     Example:
@@ -134,6 +146,8 @@ def select(names: Sequence[str]) -> list[CachedModel]:
         Traceback (most recent call last):
         tfimm_resolver.errors.UnknownHandleError: "no_such_model" is not cached
     """
+    if isinstance(names, str):
+        raise HandleError(f"the names of cached models are a list, not one str: {names!r:.80}")
     models = list_models()
     return [model for name in names for model in _match_one(models, name)] if names else models
 
@@ -150,9 +164,13 @@ def expand_handle(text: str) -> str:
 
 
 def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    if not isinstance(text, str):
+        raise HandleError(f"a name of a cached model is a str, not {type(text).__name__}: {text!r:.80}")
     named = discovery.find_entry(text)
     handle = named.handle if named else expand_handle(text)
-    texts, key_name = {text, get_key(handle), os.path.abspath(get_key(handle))}, entry_name_for_key(get_key(handle))
+    texts, key_name = {text, get_key(handle)}, entry_name_for_key(get_key(handle))
+    with contextlib.suppress(FileNotFoundError):  # the working directory was removed
+        texts.add(os.path.abspath(get_key(handle)))
     found = [model for model in models if model.entry and model.entry.name == key_name]
     found = found or [model for model in models if model.name in texts]
     if not found and len(text) >= 6:
@@ -203,14 +221,29 @@ def _list_named_models() -> Iterator[CachedModel]:
     folder = ""
     with contextlib.suppress(CacheError):  # no home directory
         folder = settings.get_dir()
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+    with map_os_errors(CacheError, f"cannot list {folder}"):
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    for name in names:
         path = f"{folder}/{name}"
-        if not is_tree(name.partition(".")[0]) and record.find_tree_defect(path, record.Record(name, name)) is None:
+        if not is_tree(name.partition(".")[0]) and _has_model(path):
             yield CachedModel(name, path, _measure_size_bytes(path), "unverified", _get_used_s(path))
 
 
+def _has_model(path: str) -> bool:
+    try:
+        return record.find_tree_defect(path, record.Record("", "")) is None
+    except OSError as error:
+        log.warning("skipped: %s cannot be read: %s", path, error.strerror)
+        return False
+
+
 def _measure_size_bytes(path: str) -> int:
-    return sum(os.lstat(f"{path}/{file}").st_size for file in fs.walk(path))
+    """Return the total size of the files that are still there and can be read."""
+    size_bytes = 0
+    for file in fs.walk(path):
+        with contextlib.suppress(OSError):
+            size_bytes += os.lstat(f"{path}/{file}").st_size
+    return size_bytes
 
 
 def _get_used_s(path: str) -> float:
