@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.bundles.streams import find_path, read_chunk
@@ -54,6 +55,8 @@ class ImportedModel:
     record: Record
     path: str
     state: str
+
+    __repr__ = repr_fields
 
     def facts(self) -> dict[str, Any]:
         """Return the fields of ``import --json``."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.fs import walk
+from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
@@ -36,6 +37,8 @@ class Entry:
     path: str
     record: Record
     defect: str | None
+
+    __repr__ = repr_fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfimm_resolver._util.fs import open_regular_target, walk
+from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.manifest import FileEntry, Origin, parse_size
@@ -42,6 +43,8 @@ class Record:
     fetched_at: str = ""
     origin: Origin = field(default_factory=Origin)
     files: tuple[FileEntry, ...] | None = None
+
+    __repr__ = repr_fields
 
     @property
     def size_bytes(self) -> int:

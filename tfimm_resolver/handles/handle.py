@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
-from tfimm_resolver._util.outgoing import mask_value
+from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver.errors import HandleError
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -19,7 +19,7 @@ KAGGLE_HOSTS = ("www.kaggle.com", "kaggle.com")
 HUGGING_FACE_HOSTS = ("huggingface.co", "hf.co")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Handle:
     """The parsed handle of a model.
 
@@ -68,6 +68,11 @@ class Handle:
             text = f"{handle} pins another sha256 than requested:\n  pinned     {handle.sha256}\n  requested  {pin}"
             raise HandleError(text)
         return replace(handle, sha256=pin)
+
+    def __repr__(self) -> str:
+        """Return the handle as messages show it, since a debugger or a log shows this, too."""
+        pin = "" if self.sha256 is None else f", sha256={self.sha256!r}"
+        return f"Handle({clean_value(repr(str(self)))}{pin})"
 
     @property
     def is_name(self) -> bool:

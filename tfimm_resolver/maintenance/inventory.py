@@ -12,7 +12,7 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.outgoing import mask_value
+from tfimm_resolver._util.outgoing import mask_value, repr_fields
 from tfimm_resolver.cache import record, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
@@ -59,6 +59,8 @@ class CachedModel:
     used_s: float
     entry: Entry | None = None
     other_root: str = ""
+
+    __repr__ = repr_fields
 
     @property
     def is_read_only(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.errors import HandleError, ModelsFileError
 from tfimm_resolver.errors.advice import Fix, suggest_command
 from tfimm_resolver.errors.os_errors import map_resource_errors
@@ -38,6 +39,8 @@ class ModelEntry:
     size_bytes: int | None = None
     aliases: tuple[str, ...] = ()
     mirrors: tuple[str, ...] = ()
+
+    __repr__ = repr_fields
 
     @property
     def redacted_handle(self) -> str:
