@@ -12,6 +12,7 @@ import zlib as stdlib_zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import quote_name
 from tfimm_resolver.archives.tar_reader import Member
 from tfimm_resolver.errors import ArchiveError, ResolverError
@@ -172,7 +173,7 @@ def _inflate(engine: Any, chunk: bytes, info: zipfile.ZipInfo) -> Iterator[bytes
         try:
             inflated = engine.decompress(chunk, _CHUNK_BYTES)
         except zlib.error as error:
-            raise ArchiveError(f"the zip is damaged: member {quote_name(info.orig_filename)}: {error}") from error
+            raise ArchiveError(f"the zip is damaged: member {quote_name(info.orig_filename)}: {show(error)}") from error
         yield inflated
         chunk = engine.unconsumed_tail
         is_more = bool(chunk) or len(inflated) == _CHUNK_BYTES
@@ -188,4 +189,4 @@ def _translate_zip_errors() -> Iterator[None]:
     # What zipfile and struct raise for nonsensical fields. OSError, of a seek before the start or of a full or broken disk,
     # is mapped by ``Extractor``.
     except (zipfile.BadZipFile, EOFError, ValueError, struct.error, OverflowError, NotImplementedError) as error:
-        raise ArchiveError(f"the zip is damaged: {error}") from error
+        raise ArchiveError(f"the zip is damaged: {show(error)}") from error

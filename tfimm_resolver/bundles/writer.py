@@ -15,7 +15,10 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
+from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
@@ -131,7 +134,7 @@ def _write_model(
     text = replace(record, tree=name).to_text(DOWNLOADER).encode("utf-8", "backslashreplace")
     write_bytes(_make_header(name + DESCRIPTOR_SUFFIX, len(text)) + text + bytes(-len(text) % BLOCK_BYTES))
     for file in record.files or ():
-        write_bytes(_make_header(f"{name}/{file.path}", file.size_bytes))
+        write_bytes(_make_header(join_safely(name, file.path), file.size_bytes))
         for chunk in _read_chunks(model, file):
             write_bytes(chunk)
             meter.advance(len(chunk))
@@ -152,8 +155,11 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
         IntegrityError: after the last chunk at the latest, if the bytes do not match the recorded hash.
     """
     digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
-    path = f"{model.path}/{file.path}"
-    with map_os_errors(CacheError, f"{path} cannot be read", _suggest_repair(model)), open(path, "rb", buffering=0) as source:
+    path, opener = join_safely(model.path, file.path), fs.open_regular_target
+    with (
+        map_os_errors(CacheError, f"{path} cannot be read", _suggest_repair(model)),
+        open(path, "rb", buffering=0, opener=opener) as source,
+    ):
         while count := source.readinto(buffer[: left_bytes or 1]):
             if not left_bytes:
                 break
@@ -162,7 +168,7 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
             yield buffer[:count]
     if count or left_bytes or digest.hexdigest() != file.sha256:
         raise IntegrityError(
-            f"{model.name} is damaged: {file.path} does not match its recorded sha256", fix=_suggest_repair(model)
+            f"{model.name} is damaged: {show(file.path)} does not match its recorded sha256", fix=_suggest_repair(model)
         )
 
 
@@ -261,7 +267,7 @@ def _check_entry_name(model: CachedModel) -> None:
         log.warning("%s has an incomplete handle: its import requires the --sha256 of this bundle", model.name)
     elif name != model.entry.name:
         raise CacheError(
-            f"{model.name} is cached as {model.entry.name}, which is not the entry name of its handle",
+            f"{model.name} is cached as {show(model.entry.name)}, which is not the entry name of its handle",
             fix="It may have been fetched with a user and password in its URL, or with another TFIMM_GITHUB_URL. Put the "
             "credentials into netrc or hosts.toml, or the host into the handle, resolve it again, and export that.",
         )
@@ -271,7 +277,7 @@ def _make_export_error(model: CachedModel) -> CacheError | IntegrityError:
     if model.entry is None:
         return CacheError(f"{model.path} was created by hand, and has no record", fix="Copy that directory instead.")
     if model.state == "damaged":
-        return IntegrityError(f"{model.name} is damaged: {model.entry.defect}", fix=_suggest_repair(model))
+        return IntegrityError(f"{model.name} is damaged: {show(model.entry.defect)}", fix=_suggest_repair(model))
     if model.state == "unverified":
         fix = f"Fetch it again: tfimm-resolver resolve --refresh {model.entry.record.handle or 'HANDLE'}"
         return IntegrityError(f"{model.name} has no recorded hashes to verify its files with", fix=fix)

@@ -12,9 +12,10 @@ from urllib.parse import unquote
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
-from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError
+from tfimm_resolver.errors import ArchiveError, CacheError, HandleError, HashError, OfflineError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.hub import layout
@@ -156,9 +157,10 @@ def filename_from_url(url: str, file_name: str | None = None) -> str:
         HandleError: if that is not a file name.
     """
     name = unquote(_parse_url(url).path.rpartition("/")[2]) if file_name is None else file_name
-    if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", name):
-        raise HandleError(f"{name!r} is not a file name", fix='Pass one, as file_name="model.weights.h5".')
-    return name
+    with contextlib.suppress(ArchiveError):
+        if isinstance(name, str) and safe_parts(name, is_canonical=True) == (name,):
+            return name
+    raise HandleError(f"{name!r:.200} is not a file name", fix='Pass one, as file_name="model.weights.h5".')
 
 
 def _parse_url(url: str) -> Handle:

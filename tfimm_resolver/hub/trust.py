@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ from tfimm_resolver.sources.github import Repository
 log = logging.getLogger("tfimm_resolver")
 
 _LIST = "trusted_list"
+_BYTES_MAX = 16 << 20
 
 
 def check_choice(trust_repo: bool | str) -> None:
@@ -68,7 +70,7 @@ def _append(path: str, name: str) -> None:
     Raises:
         OSError: if the list cannot be written, or other users can write to it, so that it would be ignored.
     """
-    file = fs.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    file = fs.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644, max_bytes=_BYTES_MAX)
     try:
         status = os.fstat(file)
         if not ownership.is_trusted(path, status):
@@ -99,10 +101,10 @@ def _read_list() -> set[str]:
 
 
 def _read_trusted_list(path: str) -> set[str]:
-    with open(path, encoding="utf-8", errors="replace", opener=fs.open_regular) as file:
+    with open(path, "rb", opener=functools.partial(fs.open_regular, max_bytes=_BYTES_MAX)) as file:
         status = os.fstat(file.fileno())
         if ownership.is_trusted(path, status):
-            return {line.strip() for line in file}
+            return {line.strip() for line in file.read(_BYTES_MAX).decode("utf-8", "replace").splitlines()}
     log.warning("%s, so another user can write to it: the list is ignored", ownership.describe(path, status))
     return set()
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, LoadError, ResolverError, WeightsError
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 from tfimm_resolver.hub import downloads
@@ -162,10 +164,12 @@ def _read_npz(path: str) -> Arrays:
     import numpy as np
 
     budget = _SizeBudget(path)
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            budget.add(info.file_size)
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb", opener=fs.open_regular_target) as file:
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                budget.add(info.file_size)
+        file.seek(0)
+        arrays = np.load(file, allow_pickle=False)
         return {name: arrays[name] for name in arrays.files if arrays[name].dtype.kind in _NUMBERS}
 
 
@@ -209,7 +213,7 @@ def _map_errors(path: str, kind: type[LoadError]) -> Iterator[None]:
     except (ResolverError, MemoryError):
         raise
     except ImportError as error:
-        raise kind(f"{path} cannot be read: {error}", fix="Run: pip install tensorflow.") from error
+        raise kind(f"{path} cannot be read: {show(error)}", fix="Run: pip install tensorflow.") from error
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        raise kind(f"{path} cannot be read: {type(error).__name__}: {reason}") from error
+        raise kind(f"{path} cannot be read: {type(error).__name__}: {show(reason)}") from error

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, ResolverError, TensorFlowMissingError
 from tfimm_resolver.loading import devices
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
@@ -157,7 +158,9 @@ def import_tensorflow() -> Any:
     try:
         import tensorflow
     except ImportError as error:
-        raise TensorFlowMissingError(f"loading a model needs TensorFlow: {error}", fix="pip install tensorflow") from error
+        raise TensorFlowMissingError(
+            f"loading a model needs TensorFlow: {show(error)}", fix="pip install tensorflow"
+        ) from error
     return tensorflow
 
 
@@ -189,7 +192,7 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
             return remote.make_tensor_too_large_error(path, f"TensorFlow says {reason}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
             return remote.make_unseen_files_error(file, reason)
-    return LoadError(f"TensorFlow cannot load {path}: {reason}")
+    return LoadError(f"TensorFlow cannot load {path}: {show(reason)}")
 
 
 def _summarize_error(error: Exception) -> str:

@@ -8,6 +8,8 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from tfimm_resolver._util.fs import open_regular
+
 FLOCK_PREFIX = "flock-"
 """Prefix of the token in a lock file whose writer holds a kernel lock, or is dead."""
 
@@ -55,7 +57,7 @@ class LockOwner:
     def read(cls, path: str) -> LockOwner:
         """Read the owner from a lock file; return the unknown owner if it is missing, empty or not readable."""
         try:
-            file = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
+            file = open_regular(path)
         except OSError:
             return cls()
         try:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
 
@@ -93,10 +94,10 @@ def _is_trusted(path: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
-    from tfimm_resolver.models_file.schema import parse  # 1 ms that a project without a models file does not pay
+    from tfimm_resolver.models_file.schema import MAX_BYTES, parse  # 1 ms that a project without a models file does not pay
 
-    with _map_read_errors(path), open(path, "rb") as file:
-        data = file.read()
+    with _map_read_errors(path):
+        data = fs.read_regular(path, MAX_BYTES, follow=True)
     try:
         return parse(data.decode(), path)
     except UnicodeDecodeError as error:

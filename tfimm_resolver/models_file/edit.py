@@ -11,7 +11,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.locking import lock
-from tfimm_resolver.models_file.schema import ModelEntry, parse
+from tfimm_resolver.models_file.schema import MAX_BYTES, ModelEntry, parse
 
 Value = Union[str, int, list[str]]
 Keys = Mapping[str, Union[Value, None]]
@@ -73,8 +73,8 @@ def _set_key(table: Any, key: str, value: Value | None) -> None:
 def _read_text(path: str) -> str:
     data = b""
     ignore_missing = contextlib.suppress(FileNotFoundError)
-    with map_os_errors(ModelsFileError, f"{path} cannot be read"), ignore_missing, open(path, "rb") as file:
-        data = file.read()
+    with map_os_errors(ModelsFileError, f"{path} cannot be read"), ignore_missing:
+        data = fs.read_regular(path, MAX_BYTES, follow=True)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -9,9 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, ModelsFileError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
+
+MAX_BYTES = 16 << 20
+"""Limit on the size of a models file."""
 
 KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors")
 
@@ -47,8 +52,8 @@ class ModelEntry:
     def location(self) -> str:
         """Where the entry is, as ``FILE:LINE``."""
         try:
-            with open(self.file, encoding="utf-8", newline="") as file:
-                return f"{self.file}:{_find_line(file.read(), ('models', self.name))}"
+            text = fs.read_regular(self.file, MAX_BYTES, follow=True).decode()
+            return f"{self.file}:{_find_line(text, ('models', self.name))}"
         except (OSError, ValueError, RecursionError):
             return self.file
 
@@ -93,7 +98,9 @@ class _Reader:
             reason, _, position = str(error).partition(" (at ")
             line = re.match(r"line (\d+)", position)
             number = line[1] if line else self._text.rstrip().count("\n") + 1
-            raise ModelsFileError(f"{self._path}:{number}: {reason}", fix="Correct the file: it is not valid TOML.") from error
+            raise ModelsFileError(
+                f"{self._path}:{number}: {show(reason)}", fix="Correct the file: it is not valid TOML."
+            ) from error
         self._check_keys((), table, ("models",))
         entries: dict[str, ModelEntry] = {}
         for name in self._expect_type(("models",), table.get("models", {}), dict, "a table"):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from tfimm_resolver._util import fs
 from tfimm_resolver.errors import AccessError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.http.credentials import Credentials, base_url_from_env
@@ -71,7 +72,7 @@ def _read_text(path: str) -> str | None:
     """Return the text of a file; None if it does not exist."""
     with map_os_errors(AccessError, f"{path} cannot be read", "Correct its permissions, or remove it."):
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", opener=fs.open_regular_target) as file:
                 return file.read(_FILE_BYTES_MAX)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
@@ -48,7 +49,8 @@ def _sha256(path: str) -> str:
     import hashlib  # 6 ms that the import of the package does not pay
 
     digest = hashlib.sha256()
-    with map_os_errors(FetchError, f"{path} cannot be read"), open(path, "rb", buffering=0) as file:
+    failed = map_os_errors(FetchError, f"{path} cannot be read")
+    with failed, open(path, "rb", buffering=0, opener=fs.open_regular_target) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 
+from tfimm_resolver._util import fs
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import FetchError, NotFoundError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -20,7 +21,7 @@ class LocalFile:
     def __init__(self, path: str) -> None:
         self._path = path
         with self._map_read_errors():
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by __exit__
+            self._file = open(path, "rb", buffering=0, opener=fs.open_regular_target)  # noqa: SIM115  # closed by __exit__
             self.size_bytes = os.fstat(self._file.fileno()).st_size
 
     def __enter__(self) -> LocalFile:

@@ -1,0 +1,247 @@
+"""Each rule has one place: looks in the syntax trees of the package for code that goes around it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Union
+
+import pytest
+
+import tfimm_resolver
+from tfimm_resolver._util.retry import _FAILURES, RETRYABLE_STATUSES
+
+PACKAGE = Path(tfimm_resolver.__file__).parent
+
+OPEN_FILES = ("_util.fs", "cache.", "locking.", "archives.extractor", "transfer.partial_store")
+"""Modules, and packages that end in a dot, which may open files of a cache root themselves."""
+
+SAFE_OPENERS = {"open_regular", "open_regular_target"}
+
+OTHER_FILES = {
+    "bundles.reader.read": "the bundle is a file that the user names, and may be a pipe",
+    "bundles.writer.write": "the bundle is written where the user says, under a new name first",
+    "cli.app.main": "the null device",
+    "cli.demo._build_archive": "an archive in a temporary directory of this process",
+    "cli.demo.__init__": "that archive",
+    "hub.keras_files._check_hdf5": "a member of an open zip",
+    "locking.lock.try_take_over": "LockFile.open, in the package of locks",
+    "models_file.edit._write": "a new file with a random name in the user's project",
+}
+"""Functions that open a file which is not in a cache root, and why."""
+
+OPEN_ROOTS = {"cache.roots", "cache.tiers", "cache.__init__"}
+"""Modules that may open a cache root."""
+
+JOIN_NAMES = {"archives.member_policy", "archives.extractor"}
+"""Modules that turn foreign names into paths: the policy, and the extractor, which joins the components that it returns."""
+
+FOREIGN_OBJECTS = {"entry", "file", "info", "item", "member", "meta", "object", "obj", "tarinfo", "zipinfo"}
+FOREIGN_ATTRIBUTES = {"filename", "key", "name", "orig_filename", "path", "rfilename"}
+FOREIGN_LISTS = {"getnames", "namelist"}
+SAFE_NAMES = {"join_safely", "safe_parts", "validate", "validate_listed_file", "find_status"}
+
+UNTRUSTED_NAMES = {"body", "comment", "entry", "error", "exc", "exception", "message", "reason"}
+UNTRUSTED_ATTRIBUTES = {"body", "comment", "defect", "digest", "filename", "message", "orig_filename", "reason", "strerror"}
+RECORDED_OBJECTS = {*FOREIGN_OBJECTS, "found", "known", "record"}
+RECORDED_ATTRIBUTES = {"handle", "name", "path"}
+ERROR_MAKERS = ("Error", "with_message", "map_os_errors", "kind", "raised")
+LOG_METHODS = {"critical", "debug", "error", "exception", "info", "log", "warning"}
+
+Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
+Check = Callable[[str, ast.Module], Iterator[str]]
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    """Parse every module once, and return the syntax trees by their names below the package."""
+    paths = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
+    return {module: ast.parse(path.read_text()) for module, path in paths.items()}
+
+
+def is_in(module: str, allowed: tuple[str, ...] | set[str]) -> bool:
+    """Whether a module is in a list of modules, and of packages that end in a dot."""
+    return any(module == one or (one.endswith(".") and module.startswith(one)) for one in allowed)
+
+
+def get_name(node: ast.AST) -> str:
+    """Return the last part of the name of a function, variable or attribute; empty for any other expression."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def walk_functions(tree: ast.AST, name: str = "<module>") -> Iterator[tuple[str, ast.AST]]:
+    """Yield every node with the name of the innermost function around it."""
+    for child in ast.iter_child_nodes(tree):
+        inner = child.name if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) else name
+        yield inner, child
+        yield from walk_functions(child, inner)
+
+
+def find_opens(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield calls that open a file by another way than ``_util.fs``."""
+    methods = {"open", "read_bytes", "read_text", "write_bytes", "write_text"}
+    for function, node in walk_functions(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        opener = [keyword.value for keyword in node.keywords if keyword.arg == "opener"]
+        is_safe = any(get_name(part) in SAFE_OPENERS for value in opener for part in ast.walk(value)) or any(
+            isinstance(value, ast.Name) and value.id == "opener" for value in opener
+        )
+        is_local = isinstance(node.func, ast.Name) and node.func.id in {"read_bytes", "write_bytes", "read_text", "write_text"}
+        is_path_given = get_name(node.func) in {"ZipFile", "TarFile"} and not any(map(_is_file_object, node.args[:1]))
+        is_open = (get_name(node.func) in methods and not is_local) or is_path_given
+        if is_open and not is_safe and not is_in(module, OPEN_FILES) and f"{module}.{function}" not in OTHER_FILES:
+            yield f"{module}:{node.lineno} {function} opens a file with {ast.unparse(node.func)}"
+
+
+def _is_file_object(node: ast.AST) -> bool:
+    return get_name(node) == "file"
+
+
+def find_root_openings(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield uses of ``open_root`` outside the module of the tiers."""
+    for node in ast.walk(tree):
+        is_import = isinstance(node, ast.ImportFrom) and any(alias.name == "open_root" for alias in node.names)
+        if (is_import or get_name(node) == "open_root") and module not in OPEN_ROOTS:
+            yield f"{module}:{node.lineno} uses open_root"  # type: ignore[attr-defined]
+
+
+def find_foreign_joins(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield paths that are joined from a name of an archive or a listing which did not pass through ``safe_parts``."""
+    if module in JOIN_NAMES:
+        return
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    for scope in functions or [tree]:
+        tainted = _find_tainted(scope)
+        for node in ast.walk(scope):
+            if any(_is_foreign(value, tainted) for value in _list_joined(node)):
+                yield f"{module}:{node.lineno} joins a foreign name: {ast.unparse(node)}"  # type: ignore[attr-defined]
+
+
+def _find_tainted(scope: ast.AST) -> set[str]:
+    """Return the variables of a function that hold foreign names."""
+    tainted: set[str] = set()
+    for _ in range(3):  # through assignments of assignments
+        for node in ast.walk(scope):
+            targets, value = [], None
+            if isinstance(node, ast.Assign):
+                targets, value = node.targets, node.value
+            elif isinstance(node, ast.NamedExpr):
+                targets, value = [node.target], node.value
+            elif isinstance(node, (ast.For, ast.comprehension)):
+                targets, value = [node.target], node.iter
+            if value is not None and _is_foreign(value, tainted):
+                tainted |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+    return tainted
+
+
+def _is_foreign(node: ast.AST, tainted: set[str]) -> bool:
+    """Whether the value of an expression is a foreign name, or contains one, unchecked."""
+    if isinstance(node, ast.Call):
+        if get_name(node.func) in SAFE_NAMES:
+            return False
+        if get_name(node.func) in FOREIGN_LISTS:
+            return True
+        receiver = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+        is_text = get_name(node.func) in {
+            "removeprefix",
+            "removesuffix",
+            "strip",
+            "lstrip",
+            "rstrip",
+            "replace",
+            "str",
+            "split",
+        }
+        return is_text and any(_is_foreign(part, tainted) for part in [*receiver, *node.args])
+    if isinstance(node, ast.Attribute):
+        return node.attr in FOREIGN_ATTRIBUTES and get_name(node.value) in FOREIGN_OBJECTS
+    if isinstance(node, ast.Name):
+        return node.id in tainted
+    if isinstance(node, (ast.BinOp, ast.JoinedStr, ast.FormattedValue, ast.Starred, ast.IfExp, ast.Subscript)):
+        return any(_is_foreign(part, tainted) for part in ast.iter_child_nodes(node))
+    return False
+
+
+def _list_joined(node: ast.AST) -> list[ast.expr]:
+    """Return the operands that become part of a path; empty for an expression that does not join a path."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return [node.right]
+    if isinstance(node, ast.Call) and get_name(node.func) in {"Path", "PurePath", "joinpath", "open", "rename", "mkdir"}:
+        return node.args
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in {"os.path.join", "posixpath.join", "'/'.join"}:
+        return [part for value in node.args for part in (value.elts if isinstance(value, (ast.Tuple, ast.List)) else [value])]
+    if isinstance(node, ast.JoinedStr):
+        text = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+        pairs = zip(node.values, node.values[1:])
+        after = [value for before, value in pairs if isinstance(before, ast.Constant) and str(before.value).endswith("/")]
+        return [] if " " in text else after  # with spaces, it is a message
+    return []
+
+
+def find_status_lists(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield collections of HTTP statuses or of exceptions, one of them worth a retry, outside ``_util.retry``."""
+    for node in ast.walk(tree) if module != "_util.retry" else ():
+        if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            numbers = {item.value for item in node.elts if isinstance(item, ast.Constant) and type(item.value) is int}
+            statuses = {number for number in numbers if number in range(400, 600)}
+            if len(statuses) > 1 and statuses & RETRYABLE_STATUSES:
+                yield f"{module}:{node.lineno} lists {sorted(statuses)}"
+            kinds = {get_name(item) or getattr(item, "value", "") for item in node.elts}
+            if len(kinds & {*_FAILURES}) > 1:
+                yield f"{module}:{node.lineno} lists {sorted(map(str, kinds))}"
+        elif isinstance(node, ast.Compare):  # 500 <= status: a list without an end
+            values = [item.value for item in (node.left, *node.comparators) if isinstance(item, ast.Constant)]
+            is_order = any(isinstance(operator, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) for operator in node.ops)
+            if is_order and {499, 500, 599, 600} & {value for value in values if type(value) is int}:
+                yield f"{module}:{node.lineno} compares a status with {values}"
+
+
+def find_formatted_logs(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield calls of a logger whose first argument is not a constant template: the filter cleans each value by itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOG_METHODS:
+            if get_name(node.func.value) in {"log", "logger", "_log", "_logger"}:
+                template = node.args[node.func.attr == "log" :][:1]
+                if not all(isinstance(value, ast.Constant) and isinstance(value.value, str) for value in template):
+                    yield f"{module}:{node.lineno} logs {ast.unparse(template[0])} instead of a template and values"
+
+
+def find_error_values(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield values from outside in the text of an error that were not cleaned by themselves, with ``show``."""
+    for scope in ast.walk(tree):
+        if isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            calls = [node for node in ast.walk(scope) if isinstance(node, ast.Call) and _makes_error(node)]
+            texts = [value for call in calls for value in (*call.args, *(keyword.value for keyword in call.keywords))]
+            names = {text.id for text in texts if isinstance(text, ast.Name)}
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Assign) and names & {get_name(target) for target in node.targets}:
+                    texts.append(node.value)
+            for value in {value for text in texts for value in find_untrusted(text)}:
+                yield f"{module}:{value.lineno} shows {ast.unparse(value)} without cleaning it"
+
+
+def _makes_error(call: ast.Call) -> bool:
+    return get_name(call.func).endswith(ERROR_MAKERS)
+
+
+def find_untrusted(text: ast.AST) -> Iterator[ast.expr]:
+    """Yield values from outside that a text contains: by f-string, by ``%``, by ``format`` or by ``+``."""
+    for node in ast.walk(text):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.FormattedValue) and node.conversion == -1:
+            parts = [node.value]
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mod, ast.Add)):
+            operands = [node.right] if isinstance(node.op, ast.Mod) else [node.left, node.right]
+            parts = [part for value in operands for part in (value.elts if isinstance(value, ast.Tuple) else [value])]
+        elif isinstance(node, ast.Call) and get_name(node.func) == "format":
+            parts = [*node.args, *(keyword.value for keyword in node.keywords)]
+        for part in parts:
+            inner = part.args[0] if isinstance(part, ast.Call) and get_name(part.func) == "str" and part.args else part
+            is_foreign = isinstance(inner, ast.Attribute) and (
+                inner.attr in UNTRUSTED_ATTRIBUTES
+                or (inner.attr in RECORDED_ATTRIBUTES and get_name(inner.value) in RECORDED_OBJECTS)
+            )
+            if is_foreign or (isinstance(inner, ast.Name) and inner.id in UNTRUSTED_NAMES):
+                yield part
