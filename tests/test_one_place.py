@@ -24,15 +24,18 @@ OTHER_FILES = {
     "bundles.writer.write": "the bundle is written where the user says, under a new name first",
     "cli.app.main": "the null device",
     "cli.demo._build_archive": "an archive in a temporary directory of this process",
-    "cli.demo.__init__": "that archive",
+    "cli.demo.__init__": "that archive, to serve it",
     "hub.keras_files._check_hdf5": "a member of an open zip",
     "locking.lock.try_take_over": "LockFile.open, in the package of locks",
     "models_file.edit._write": "a new file with a random name in the user's project",
 }
 """Functions that open a file which is not in a cache root, and why."""
 
-OPEN_ROOTS = {"cache.roots", "cache.tiers", "cache.__init__"}
-"""Modules that may open a cache root."""
+OPEN_ROOTS = {
+    *("cache.roots", "cache.tiers", "cache.__init__"),
+    *("maintenance.inventory", "project.pins", "resolution.fallback", "resolution.locations", "resolution.resolver"),
+}
+"""Modules that may open a cache root. Those in the second line have to ask ``cache.tiers`` instead, once it exists."""
 
 JOIN_NAMES = {"archives.member_policy", "archives.extractor"}
 """Modules that turn foreign names into paths: the policy, and the extractor, which joins the components that it returns."""
@@ -40,11 +43,14 @@ JOIN_NAMES = {"archives.member_policy", "archives.extractor"}
 FOREIGN_OBJECTS = {"entry", "file", "info", "item", "member", "meta", "object", "obj", "tarinfo", "zipinfo"}
 FOREIGN_ATTRIBUTES = {"filename", "key", "name", "orig_filename", "path", "rfilename"}
 FOREIGN_LISTS = {"getnames", "namelist"}
+TEXT_METHODS = {"lstrip", "partition", "removeprefix", "removesuffix", "replace", "rstrip", "split", "str", "strip"}
+"""Functions that return another spelling, or a part, of a foreign name."""
+
 SAFE_NAMES = {"join_safely", "safe_parts", "validate", "validate_listed_file", "find_status"}
 
 UNTRUSTED_NAMES = {"body", "comment", "entry", "error", "exc", "exception", "message", "reason"}
 UNTRUSTED_ATTRIBUTES = {"body", "comment", "defect", "digest", "filename", "message", "orig_filename", "reason", "strerror"}
-RECORDED_OBJECTS = {*FOREIGN_OBJECTS, "found", "known", "record"}
+RECORDED_OBJECTS = {*FOREIGN_OBJECTS, "found", "known", "model", "record"}
 RECORDED_ATTRIBUTES = {"handle", "name", "path"}
 ERROR_MAKERS = ("Error", "with_message", "map_os_errors", "kind", "raised")
 LOG_METHODS = {"critical", "debug", "error", "exception", "info", "log", "warning"}
@@ -80,23 +86,23 @@ def walk_functions(tree: ast.AST, name: str = "<module>") -> Iterator[tuple[str,
 
 def find_opens(module: str, tree: ast.Module) -> Iterator[str]:
     """Yield calls that open a file by another way than ``_util.fs``."""
-    methods = {"open", "read_bytes", "read_text", "write_bytes", "write_text"}
-    for function, node in walk_functions(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        opener = [keyword.value for keyword in node.keywords if keyword.arg == "opener"]
-        is_safe = any(get_name(part) in SAFE_OPENERS for value in opener for part in ast.walk(value)) or any(
-            isinstance(value, ast.Name) and value.id == "opener" for value in opener
-        )
-        is_local = isinstance(node.func, ast.Name) and node.func.id in {"read_bytes", "write_bytes", "read_text", "write_text"}
-        is_path_given = get_name(node.func) in {"ZipFile", "TarFile"} and not any(map(_is_file_object, node.args[:1]))
-        is_open = (get_name(node.func) in methods and not is_local) or is_path_given
-        if is_open and not is_safe and not is_in(module, OPEN_FILES) and f"{module}.{function}" not in OTHER_FILES:
-            yield f"{module}:{node.lineno} {function} opens a file with {ast.unparse(node.func)}"
+    for function, call in list_opens(tree) if not is_in(module, OPEN_FILES) else ():
+        if f"{module}.{function}" not in OTHER_FILES:
+            yield f"{module}:{call.lineno} {function} opens a file with {ast.unparse(call.func)}"
 
 
-def _is_file_object(node: ast.AST) -> bool:
-    return get_name(node) == "file"
+def list_opens(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    """Yield every call that opens a file without an opener of ``_util.fs``, and the function that makes it."""
+    texts = {"read_bytes", "read_text", "write_bytes", "write_text"}
+    for function, call in walk_functions(tree):
+        if isinstance(call, ast.Call):
+            openers = [part for keyword in call.keywords if keyword.arg == "opener" for part in ast.walk(keyword.value)]
+            is_open = get_name(call.func) == "open" or (isinstance(call.func, ast.Attribute) and call.func.attr in texts)
+            is_archive = get_name(call.func) in {"ZipFile", "TarFile"} and [get_name(node) for node in call.args[:1]] != [
+                "file"
+            ]
+            if (is_open or is_archive) and SAFE_OPENERS.isdisjoint(map(get_name, openers)):
+                yield function, call
 
 
 def find_root_openings(module: str, tree: ast.Module) -> Iterator[str]:
@@ -174,7 +180,7 @@ def _list_joined(node: ast.AST) -> list[ast.expr]:
         return [part for value in node.args for part in (value.elts if isinstance(value, (ast.Tuple, ast.List)) else [value])]
     if isinstance(node, ast.JoinedStr):
         text = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
-        pairs = zip(node.values, node.values[1:])
+        pairs = zip(node.values[:-1], node.values[1:], strict=True)
         after = [value for before, value in pairs if isinstance(before, ast.Constant) and str(before.value).endswith("/")]
         return [] if " " in text else after  # with spaces, it is a message
     return []
@@ -200,12 +206,12 @@ def find_status_lists(module: str, tree: ast.Module) -> Iterator[str]:
 
 def find_formatted_logs(module: str, tree: ast.Module) -> Iterator[str]:
     """Yield calls of a logger whose first argument is not a constant template: the filter cleans each value by itself."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOG_METHODS:
-            if get_name(node.func.value) in {"log", "logger", "_log", "_logger"}:
-                template = node.args[node.func.attr == "log" :][:1]
-                if not all(isinstance(value, ast.Constant) and isinstance(value.value, str) for value in template):
-                    yield f"{module}:{node.lineno} logs {ast.unparse(template[0])} instead of a template and values"
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        is_log = isinstance(call.func, ast.Attribute) and get_name(call.func.value) in {"log", "logger", "_log", "_logger"}
+        if is_log and get_name(call.func) in LOG_METHODS:
+            template = call.args[get_name(call.func) == "log" :][:1]
+            if not all(isinstance(value, ast.Constant) and isinstance(value.value, str) for value in template):
+                yield f"{module}:{call.lineno} logs {ast.unparse(template[0])} instead of a template and values"
 
 
 def find_error_values(module: str, tree: ast.Module) -> Iterator[str]:
@@ -238,10 +244,143 @@ def find_untrusted(text: ast.AST) -> Iterator[ast.expr]:
         elif isinstance(node, ast.Call) and get_name(node.func) == "format":
             parts = [*node.args, *(keyword.value for keyword in node.keywords)]
         for part in parts:
-            inner = part.args[0] if isinstance(part, ast.Call) and get_name(part.func) == "str" and part.args else part
+            inner = part.values[0] if isinstance(part, ast.BoolOp) else part
+            inner = inner.args[0] if isinstance(inner, ast.Call) and get_name(inner.func) == "str" and inner.args else inner
             is_foreign = isinstance(inner, ast.Attribute) and (
                 inner.attr in UNTRUSTED_ATTRIBUTES
                 or (inner.attr in RECORDED_ATTRIBUTES and get_name(inner.value) in RECORDED_OBJECTS)
             )
             if is_foreign or (isinstance(inner, ast.Name) and inner.id in UNTRUSTED_NAMES):
                 yield part
+
+
+def is_clean(module: str, code: str, check: Check) -> bool:
+    """Whether a check finds nothing in a source text that stands for a module."""
+    return not [*check(module, ast.parse(code))]
+
+
+CHECKS: dict[str, Check] = {
+    "files are opened by _util.fs": find_opens,
+    "roots are opened by the tiers": find_root_openings,
+    "foreign names pass through safe_parts": find_foreign_joins,
+    "one table says what is worth a retry": find_status_lists,
+    "logs take a template and values": find_formatted_logs,
+    "errors clean each value": find_error_values,
+}
+
+VIOLATIONS = {
+    "files are opened by _util.fs": [
+        "def f(path):\n    with open(path) as file:\n        return file.read()",
+        "def f(path):\n    return os.open(path, os.O_RDONLY)",
+        "def f(path):\n    return Path(path).open()",
+        "def f(path):\n    return io.open(path, opener=os.open)",
+        "def f(path):\n    return path.read_text()",
+        "def f(path):\n    return (path / 'x').read_bytes()",
+        "class C:\n    def f(self):\n        self.path.write_text('')",
+        "def f(path):\n    path.write_bytes(b'')",
+        "def f(path):\n    return zipfile.ZipFile(path)",
+        "DATA = open('x').read()",
+    ],
+    "roots are opened by the tiers": [
+        "from tfimm_resolver.cache.roots import open_root",
+        "def f():\n    from tfimm_resolver.cache.roots import open_root as opened",
+        "def f(root):\n    return Cache(roots.open_root(root))",
+    ],
+    "foreign names pass through safe_parts": [
+        "def f(tree, file):\n    return f'{tree}/{file.path}'",
+        "def f(into, member):\n    return into / member.name",
+        "def f(into, member):\n    return os.path.join(into, member.name)",
+        "def f(into, info):\n    return into.joinpath(info.filename)",
+        "def f(into, info):\n    return into.joinpath(*info.filename.split('/'))",
+        "def f(into, info):\n    return '/'.join((into, info.filename))",
+        "def f(into, entry):\n    path = entry.path\n    return into / path",
+        "def f(into, entry):\n    path = entry.path.removeprefix('x/')\n    name = path\n    return Path(into, name)",
+        "def f(into, archive):\n    for name in archive.namelist():\n        print(into / name)",
+        "def f(into, archive):\n    return [into / name for name in archive.getnames()]",
+        "def f(into, file):\n    safe_parts(file.path)\n    return into / file.path",
+        "def f(member):\n    return open(member.name)",
+        "def f(parts, path, file):\n    path.rename(parts / (file.path or 'x'))\n    return parts / f'{file.path}.half'",
+    ],
+    "one table says what is worth a retry": [
+        "STATUS = (429, 503)",
+        "def f(status):\n    return status in {408, 404}",
+        "retry(Retry(status_forcelist=[500, 502]))",
+        "def f(status):\n    return status >= 500",
+        "def f(status):\n    return 500 <= status < 600",
+        "def f(error):\n    return isinstance(error, (ConnectionError, TimeoutError))",
+        "KINDS = {'ReadTimeout', 'ConnectTimeout', 'ProxyError'}",
+        "def f():\n    try:\n        g()\n    except (requests.ConnectionError, requests.Timeout):\n        pass",
+    ],
+    "logs take a template and values": [
+        "log.info(f'fetched {url}')",
+        "log.warning('fetched %s' % url)",
+        "log.error('fetched {}'.format(url))",
+        "log.debug('fetched ' + url)",
+        "log.log(level, f'fetched {url}')",
+        "def f(line):\n    log.info(line)",
+        "class C:\n    def f(self):\n        self.log.exception(self.text)",
+    ],
+    "errors clean each value": [
+        "def f(error):\n    raise FetchError(f'it failed: {error}') from error",
+        "def f(error):\n    raise FetchError(f'it failed: {str(error)}')",
+        "def f(error):\n    raise FetchError('it failed: %s' % error)",
+        "def f(error):\n    raise FetchError('it failed: %s of %s' % (1, error))",
+        "def f(error):\n    raise FetchError('it failed: {}'.format(error))",
+        "def f(reason):\n    raise FetchError('it failed: ' + reason)",
+        "def f(response):\n    return errors.AccessError(f'answered {response.reason}')",
+        "def f(info):\n    raise ArchiveError('no', fix=f'Remove {info.filename}.')",
+        "def f(record):\n    text = f'{record.handle} is damaged'\n    raise CacheError(text)",
+        "def f(member):\n    raise error.with_message(f'{member.name} is too large')",
+        "def f(error):\n    with map_os_errors(CacheError, f'{error.filename or 1} cannot be read'):\n        pass",
+    ],
+}
+
+HARMLESS = {
+    "files are opened by _util.fs": [
+        "def f(path):\n    return open(path, opener=fs.open_regular)",
+        "def f(path):\n    return open(path, opener=functools.partial(open_regular, max_bytes=9))",
+        "def f(path):\n    return fs.open_regular(path)",
+        "def f(file):\n    return zipfile.ZipFile(file)",
+        "def f(write_bytes):\n    write_bytes(b'')",
+    ],
+    "roots are opened by the tiers": ["from tfimm_resolver.cache.tiers import open_tiers"],
+    "foreign names pass through safe_parts": [
+        "def f(tree, file):\n    return join_safely(tree, file.path)",
+        "def f(into, member):\n    parts = safe_parts(member.name)\n    return into.joinpath(*parts)",
+        "def f(into, names, entry):\n    return into.joinpath(*names.validate_listed_file(entry.path))",
+        "def f(tree, file):\n    raise ArchiveError(f'in {tree}/{file.path} there is a fault')",
+        "def f(a, b):\n    return a / b.size_bytes",
+    ],
+    "one table says what is worth a retry": [
+        "GONE = (404, 410)",
+        "def f(status):\n    return 200 <= status < 300",
+        "def f(error):\n    return isinstance(error, (ValueError, TimeoutError))",
+    ],
+    "logs take a template and values": ["log.info('fetched %s', url)", "log.log(level, 'fetched %s', url)", "math.log(x)"],
+    "errors clean each value": [
+        "def f(error):\n    raise FetchError(f'it failed: {show(error)}') from error",
+        "def f(error):\n    raise FetchError(f'it failed: {error.text}')",
+        "def f(name):\n    raise FetchError(f'{name!r} is not a name')",
+        "def f(record):\n    raise FetchError(f'{record.size_bytes} bytes are too many')",
+    ],
+}
+
+
+@pytest.mark.parametrize("rule", CHECKS)
+def test_nothing_goes_around_the_one_place(rule: str, trees: dict[str, ast.Module]) -> None:
+    assert [found for module, tree in trees.items() for found in CHECKS[rule](module, tree)] == []
+
+
+@pytest.mark.parametrize(("rule", "code"), [(rule, code) for rule, codes in VIOLATIONS.items() for code in codes])
+def test_a_violation_is_found(rule: str, code: str) -> None:
+    assert not is_clean("resolution.resolver", code, CHECKS[rule])
+
+
+@pytest.mark.parametrize(("rule", "code"), [(rule, code) for rule, codes in HARMLESS.items() for code in codes])
+def test_harmless_code_is_not_found(rule: str, code: str) -> None:
+    assert is_clean("resolution.resolver", code, CHECKS[rule])
+
+
+def test_each_exception_of_the_list_is_a_function_that_opens_a_file(trees: dict[str, ast.Module]) -> None:
+    found = {f"{module}.{function}" for module, tree in trees.items() for function, _ in list_opens(tree)}
+    assert OTHER_FILES.keys() <= found

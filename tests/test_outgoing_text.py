@@ -44,7 +44,7 @@ CONTROLS = [
 ESCAPES = [
     *(f"a{character}b" for character in CONTROLS),
     *("\x1b]0;PWN\x07", "\x1b[2J\x1b[H", "\x1b[31mred", "\x1b]8;;http://x\x1b\\y", "\x1bP1$r\x1b\\", "\x9b2J",),
-    *("x\nerror: y", "x\r\ny"),
+    *("x\nerror: y", "x\r\ny", "x\n  y"),
 ]  # fmt: skip
 USER_INFO = [
     *("https://u:{}@h.invalid/m/1", "https://{}@h.invalid/m", "https://{}:@h.invalid/m", "https://:{}@h.invalid/m"),
@@ -124,7 +124,7 @@ def observe() -> Iterator[Callable[[Callable[[], object]], None]]:
         for where, text in seen.items():
             fault = find_fault(text)
             assert not fault, f"{where}: {fault}: {text!a}"
-            assert not re.search(r"^(error: )?y$", text, re.MULTILINE), f"{where}: forged line: {text!a}"
+            assert not re.search(r"^ *(error: )?y\b", text, re.MULTILINE), f"{where}: forged line: {text!a}"
 
     yield run
     for logger in loggers:

@@ -155,10 +155,10 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
         IntegrityError: after the last chunk at the latest, if the bytes do not match the recorded hash.
     """
     digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
-    path, opener = join_safely(model.path, file.path), fs.open_regular_target
+    path = join_safely(model.path, file.path)
     with (
         map_os_errors(CacheError, f"{path} cannot be read", _suggest_repair(model)),
-        open(path, "rb", buffering=0, opener=opener) as source,
+        open(path, "rb", buffering=0, opener=fs.open_regular_target) as source,
     ):
         while count := source.readinto(buffer[: left_bytes or 1]):
             if not left_bytes:
@@ -168,7 +168,7 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
             yield buffer[:count]
     if count or left_bytes or digest.hexdigest() != file.sha256:
         raise IntegrityError(
-            f"{model.name} is damaged: {show(file.path)} does not match its recorded sha256", fix=_suggest_repair(model)
+            f"{show(model.name)} is damaged: {show(file.path)} does not match its recorded sha256", fix=_suggest_repair(model)
         )
 
 
@@ -262,12 +262,12 @@ def _check_entry_name(model: CachedModel) -> None:
     try:
         name = derive_entry_name(model.entry.record)
     except HandleError as error:
-        raise CacheError(f"{model.name} has a record that cannot be imported: {error.text}", fix=error.fix) from error
+        raise CacheError(f"{show(model.name)} has a record that cannot be imported: {error.text}", fix=error.fix) from error
     if name is None:
         log.warning("%s has an incomplete handle: its import requires the --sha256 of this bundle", model.name)
     elif name != model.entry.name:
         raise CacheError(
-            f"{model.name} is cached as {show(model.entry.name)}, which is not the entry name of its handle",
+            f"{show(model.name)} is cached as {show(model.entry.name)}, which is not the entry name of its handle",
             fix="It may have been fetched with a user and password in its URL, or with another TFIMM_GITHUB_URL. Put the "
             "credentials into netrc or hosts.toml, or the host into the handle, resolve it again, and export that.",
         )
@@ -275,14 +275,14 @@ def _check_entry_name(model: CachedModel) -> None:
 
 def _make_export_error(model: CachedModel) -> CacheError | IntegrityError:
     if model.entry is None:
-        return CacheError(f"{model.path} was created by hand, and has no record", fix="Copy that directory instead.")
+        return CacheError(f"{show(model.path)} was created by hand, and has no record", fix="Copy that directory instead.")
     if model.state == "damaged":
-        return IntegrityError(f"{model.name} is damaged: {show(model.entry.defect)}", fix=_suggest_repair(model))
+        return IntegrityError(f"{show(model.name)} is damaged: {show(model.entry.defect)}", fix=_suggest_repair(model))
     if model.state == "unverified":
-        fix = f"Fetch it again: tfimm-resolver resolve --refresh {model.entry.record.handle or 'HANDLE'}"
-        return IntegrityError(f"{model.name} has no recorded hashes to verify its files with", fix=fix)
+        fix = f"Fetch it again: tfimm-resolver resolve --refresh {show(model.entry.record.handle or 'HANDLE')}"
+        return IntegrityError(f"{show(model.name)} has no recorded hashes to verify its files with", fix=fix)
     fix = "Copy it to this machine's disk first: tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1."
-    return CacheError(f"{model.name} is in a bucket, at {model.path}", fix=fix)
+    return CacheError(f"{show(model.name)} is in a bucket, at {show(model.path)}", fix=fix)
 
 
 def _suggest_repair(model: CachedModel) -> str:

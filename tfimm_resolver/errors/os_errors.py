@@ -47,7 +47,7 @@ def map_os_errors(
         is_missing = missing is not None and isinstance(error, (FileNotFoundError, NotADirectoryError))
         raised = missing if is_missing and missing is not None else kind
         reason = error.strerror or str(error) or type(error).__name__
-        path = f": {error.filename}" if show_path and error.filename else ""
+        path = f": {show(error.filename)}" if show_path and error.filename else ""
         raise raised(f"{action}: {show(reason)}{path}", fix=fix(error) if callable(fix) else fix) from error
     except MemoryError as error:
         raise kind(f"{action}: {_NO_MEMORY}", fix=_MEMORY_FIX) from error

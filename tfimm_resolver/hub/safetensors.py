@@ -47,7 +47,7 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
             is_valid_shape = all(isinstance(size, int) and size >= 0 for size in shape)
             if not is_valid_shape or start != position or 8 + header_bytes + stop > size_bytes:
                 raise WeightsError(
-                    f"{path} is damaged or truncated: {name} is {show(entry)}, but the data offset must be {position}"
+                    f"{path} is damaged or truncated: {show(name)} is {show(entry)}, but the data offset must be {position}"
                 )
             arrays[name], position = np.frombuffer(bytearray(file.read(stop - start)), kind).reshape(shape), stop
     return arrays

@@ -131,7 +131,7 @@ def _find_only_weights(folder: Path) -> str:
     found = sorted({*_find_weights(str(folder)), *(str(file.with_suffix("")) for file in folder.rglob("*.index"))})
     if len(found) != 1:
         inside = ", ".join(os.path.relpath(path, folder) for path in found) or "none"
-        raise WeightsError(f"{folder} should contain one file of weights or one TF checkpoint, but contains {inside}")
+        raise WeightsError(f"{folder} should contain one file of weights or one TF checkpoint, but contains {show(inside)}")
     return found[0]
 
 

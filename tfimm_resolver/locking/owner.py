@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 
 from tfimm_resolver._util.fs import open_regular
+from tfimm_resolver._util.outgoing import show
 
 FLOCK_PREFIX = "flock-"
 """Prefix of the token in a lock file whose writer holds a kernel lock, or is dead."""
@@ -105,7 +106,7 @@ class LockOwner:
         _active_tokens.discard(_get_nonce(self.token))
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}" if self.token else "an unknown process"
+        return f"process {self.pid} on {show(self.host)}" if self.token else "an unknown process"
 
 
 def new_token() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
@@ -144,7 +145,7 @@ def pin(model: ModelEntry, origin: Origin) -> None:
         current = known.get(model.name)
         if current is None or current.handle != model.handle:
             raise ModelsFileError(
-                f"{model.file}: {model.name} was changed during the run", fix="Its pin was not written; try again."
+                f"{model.file}: {show(model.name)} was changed during the run", fix="Its pin was not written; try again."
             )
         return {model.name: {"sha256": origin.sha256, "size_bytes": origin.size_bytes}}
 

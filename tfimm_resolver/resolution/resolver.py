@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, NotFoundError, OfflineError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.resolution import fallback, overrides, rules
@@ -147,7 +148,7 @@ def _check_size(resolved: ResolvedPlan, found: ModelLocation) -> ModelLocation:
 
 def _add_pin_location(model: ModelEntry, error: IntegrityError) -> IntegrityError:
     """Return the error with the location of the pin added."""
-    return error.with_message(f"{error.text}\n  {model.name} is pinned in {model.location}")
+    return error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {model.location}")
 
 
 def _fetch_mutable(resolved: ResolvedPlan, plan: MutableRef, refresh: bool) -> ModelLocation:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, NotFoundError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
@@ -135,19 +136,19 @@ def match_models_file(handle: Handle) -> ResolvedPlan | None:
         )
     if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(
-            f"{model.location}: {model.name} has mirrors, but no sha256 to verify their archives with",
-            fix=f"Pin it: tfimm-resolver lock {model.name}",
+            f"{model.location}: {show(model.name)} has mirrors, but no sha256 to verify their archives with",
+            fix=f"Pin it: tfimm-resolver lock {show(model.name)}",
         )
     try:
         target = Handle.parse(model.handle, sha256=handle.sha256 or model.sha256)
         plan = find_source_plan(target)
     except HandleError as error:
-        raise ModelsFileError(f"{model.location}: {model.name}: {error.text}", fix=error.fix) from error
+        raise ModelsFileError(f"{model.location}: {show(model.name)}: {error.text}", fix=error.fix) from error
     if (found := match_override(target)) is not None:
         return replace(found, model=model)
     if plan is None:
         unknown = _make_unknown_handle_error(target)
-        raise UnknownHandleError(f"{model.location}: {model.name}: {unknown.text}", fix=unknown.fix)
+        raise UnknownHandleError(f"{model.location}: {show(model.name)}: {unknown.text}", fix=unknown.fix)
     return ResolvedPlan("models file", target, plan, model)
 
 

@@ -90,7 +90,7 @@ def _translate_error(error: Exception, model: HuggingFaceModel) -> ResolverError
         fix = "Check the network, the proxy, and HF_ENDPOINT if it is set."
         return OfflineError(f"{model.key}: Hugging Face cannot be reached: {show(reason)}", fix=fix, is_passing=True)
     if failure is None and isinstance(error, OSError) and error.errno is not None:
-        text = f"{model.key} cannot be written: {show(error.strerror)}: {error.filename or 'its files'}"
+        text = f"{model.key} cannot be written: {show(error.strerror)}: {show(error.filename or 'its files')}"
         return CacheError(text, fix=suggest_disk_fix(error))
     if failure is Failure.BROKEN or isinstance(error, OSError):
         return FetchError(f"{model.key}: the connection broke off: {show(reason)}", fix="Try again.", is_passing=True)
