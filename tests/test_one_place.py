@@ -48,11 +48,26 @@ TEXT_METHODS = {"lstrip", "partition", "removeprefix", "removesuffix", "replace"
 
 SAFE_NAMES = {"join_safely", "safe_parts", "validate", "validate_listed_file", "find_status"}
 
-UNTRUSTED_NAMES = {"body", "comment", "entry", "error", "exc", "exception", "message", "reason"}
-UNTRUSTED_ATTRIBUTES = {"body", "comment", "defect", "digest", "filename", "message", "orig_filename", "reason", "strerror"}
+UNTRUSTED_NAMES = {
+    *("body", "comment", "entry", "error", "exc", "exception", "message", "reason"),
+    *("folder", "key", "name", "path", "tree"),
+}
+UNTRUSTED_ATTRIBUTES = {
+    "_name",
+    "_path",
+    "body",
+    "comment",
+    "defect",
+    "digest",
+    "filename",
+    "message",
+    "orig_filename",
+    "reason",
+    "strerror",
+}
 RECORDED_OBJECTS = {*FOREIGN_OBJECTS, "found", "known", "model", "record"}
-RECORDED_ATTRIBUTES = {"handle", "name", "path"}
-ERROR_MAKERS = ("Error", "with_message", "map_os_errors", "kind", "raised")
+RECORDED_ATTRIBUTES = {"file", "handle", "location", "name", "other_root", "path"}
+ERROR_MAKERS = ("Error", "with_message", "map_os_errors", "_error", "kind", "raised")
 LOG_METHODS = {"critical", "debug", "error", "exception", "info", "log", "warning"}
 
 Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
@@ -229,7 +244,8 @@ def find_error_values(module: str, tree: ast.Module) -> Iterator[str]:
 
 
 def _makes_error(call: ast.Call) -> bool:
-    return get_name(call.func).endswith(ERROR_MAKERS)
+    is_same_kind = isinstance(call.func, ast.Call) and get_name(call.func.func) == "type"
+    return is_same_kind or get_name(call.func).endswith(ERROR_MAKERS)
 
 
 def find_untrusted(text: ast.AST) -> Iterator[ast.expr]:

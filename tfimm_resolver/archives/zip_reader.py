@@ -43,7 +43,9 @@ def read_members(file: IO[bytes]) -> Iterator[Member]:
         for info in sorted(infos, key=lambda info: info.header_offset):
             if info.header_offset != position:
                 name = quote_name(info.orig_filename)
-                raise ArchiveError(f"the zip is damaged: what precedes member {name} does not match the central directory")
+                raise ArchiveError(
+                    f"the zip is damaged: what precedes member {show(name)} does not match the central directory"
+                )
             _check_kind(info)
             starts[info], position = _find_member_span(info, file)
         if archive.start_dir != position:
@@ -75,15 +77,15 @@ def _read_member_count(archive: zipfile.ZipFile, file: IO[bytes]) -> int:
 def _check_kind(info: zipfile.ZipInfo) -> None:
     name, kind = quote_name(info.orig_filename), stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArchiveError(f"member {name} is a link or a device; only regular files and directories are unpacked")
+        raise ArchiveError(f"member {show(name)} is a link or a device; only regular files and directories are unpacked")
     if info.flag_bits & _ENCRYPTED:
-        raise ArchiveError(f"member {name} is encrypted")
+        raise ArchiveError(f"member {show(name)} is encrypted")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ArchiveError(
-            f"member {name} uses compression method {info.compress_type}; only stored and deflated are supported"
+            f"member {show(name)} uses compression method {info.compress_type}; only stored and deflated are supported"
         )
     if info.orig_filename.endswith("/") and info.file_size:
-        raise ArchiveError(f"member {name} is a directory, but has {info.file_size} bytes")
+        raise ArchiveError(f"member {show(name)} is a directory, but has {info.file_size} bytes")
 
 
 def _find_member_span(info: zipfile.ZipInfo, file: IO[bytes]) -> tuple[int, int]:

@@ -98,7 +98,7 @@ def read(
         'imported'
     """
     if isinstance(source, (str, os.PathLike)):
-        with map_os_errors(FetchError, f"the bundle {os.fspath(source)} cannot be read"):
+        with map_os_errors(FetchError, f"the bundle {show(os.fspath(source))} cannot be read"):
             file = open(source, "rb", buffering=0)  # noqa: SIM115  # closed below
         with file:
             return _read_stream(file, refresh, sha256)
@@ -116,7 +116,7 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
             with map_resource_errors(ArchiveError, "it cannot be read"):
                 transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
         except (ArchiveError, IntegrityError) as error:
-            raise type(error)(f"the bundle {name}: {error.text}", fix=error.fix or _FIX) from error
+            raise type(error)(f"the bundle {show(name)}: {error.text}", fix=error.fix or _FIX) from error
         stream.check(sha256)
         return transaction.commit()
 
@@ -222,11 +222,13 @@ class _HashingReader:
         """
         if sha256 is not None and self._digest.hexdigest() != sha256.lower():
             hashes = f"  received {self._digest.hexdigest()}\n  pinned   {sha256.lower()}"
-            raise IntegrityError(f"the bundle {self._name} has a different sha256:\n{hashes}", fix="Nothing was imported.")
+            raise IntegrityError(
+                f"the bundle {show(self._name)} has a different sha256:\n{hashes}", fix="Nothing was imported."
+            )
 
     def _read_chunk(self) -> bytes:
         read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
-        with map_os_errors(FetchError, f"the bundle {self._name} cannot be read"):
+        with map_os_errors(FetchError, f"the bundle {show(self._name)} cannot be read"):
             chunk: bytes = read(CHUNK_BYTES)
         return chunk
 

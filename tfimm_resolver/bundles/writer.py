@@ -77,7 +77,7 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
         return _write_models(models, into)
     partial = f"{os.fspath(into)}.{os.urandom(4).hex()}.half"
     try:
-        with map_os_errors(CacheError, f"cannot write {os.fspath(into)}", "Choose another path for the bundle."):
+        with map_os_errors(CacheError, f"cannot write {show(os.fspath(into))}", "Choose another path for the bundle."):
             with open(partial, "xb") as file:
                 result = _write_models(models, file)
                 file.flush()
@@ -157,7 +157,7 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
     digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
     path = join_safely(model.path, file.path)
     with (
-        map_os_errors(CacheError, f"{path} cannot be read", _suggest_repair(model)),
+        map_os_errors(CacheError, f"{show(path)} cannot be read", _suggest_repair(model)),
         open(path, "rb", buffering=0, opener=fs.open_regular_target) as source,
     ):
         while count := source.readinto(buffer[: left_bytes or 1]):
@@ -191,7 +191,7 @@ def _find_copy(text: str) -> CachedModel:
         path = _locate(resolved, candidates)
         found = [model for model in inventory.list_models() if model.path == path]
         if not found:
-            raise UnknownHandleError(f"{text} is at {path}, not in the cache", fix="Copy that directory instead.")
+            raise UnknownHandleError(f"{text} is at {show(path)}, not in the cache", fix="Copy that directory instead.")
         model = found[0]
     if model.entry is None or model.state != "ok" or settings.is_bucket(model.path):
         raise _make_export_error(model)

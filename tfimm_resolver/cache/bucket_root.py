@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.threads import DaemonThreadPool
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache import bucket_lease
@@ -198,7 +199,7 @@ class BucketRoot:
         expected = {join_safely(tree, file.path): file.size_bytes for file in files}
         if present != expected:
             raise FetchError(
-                f"{self.url}/{tree} holds {len(present)} objects instead of the {len(expected)} that were uploaded"
+                f"{self.url}/{show(tree)} holds {len(present)} objects instead of the {len(expected)} that were uploaded"
             )
 
     @contextlib.contextmanager

@@ -48,7 +48,7 @@ def map_os_errors(
         raised = missing if is_missing and missing is not None else kind
         reason = error.strerror or str(error) or type(error).__name__
         path = f": {show(error.filename)}" if show_path and error.filename else ""
-        raise raised(f"{action}: {show(reason)}{path}", fix=fix(error) if callable(fix) else fix) from error
+        raise raised(f"{action}: {show(reason)}{show(path)}", fix=fix(error) if callable(fix) else fix) from error
     except MemoryError as error:
         raise kind(f"{action}: {_NO_MEMORY}", fix=_MEMORY_FIX) from error
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
@@ -72,7 +73,7 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
     prefix = _normalize_prefix(hash_prefix)
     _check_target(path)
     settings.validate()
-    with contextlib.ExitStack() as after, map_os_errors(CacheError, f"cannot write {path}", _suggest_lock_fix):
+    with contextlib.ExitStack() as after, map_os_errors(CacheError, f"cannot write {show(path)}", _suggest_lock_fix):
         path_prefix = path + _SUFFIX_BESIDE
         lock = locks.acquire(f"{path_prefix}.lock", str(handle))
         assert lock is not None
@@ -94,14 +95,14 @@ def _check_target(path: str) -> None:
         CacheError: if the directory does not exist, or ``path`` is a directory, a device, a pipe or a socket, or leads to one.
     """
     if not os.path.isdir(os.path.dirname(path)):
-        raise CacheError(f"cannot write {path}: its directory does not exist")
+        raise CacheError(f"cannot write {show(path)}: its directory does not exist")
     if os.path.isdir(path):
-        raise CacheError(f"cannot write {path}: it is a directory")
+        raise CacheError(f"cannot write {show(path)}: it is a directory")
     # /dev/stdout may lead to a regular file, too, but replacing it would break every program that uses it.
     is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
     if is_descriptor or (os.path.exists(path) and not os.path.isfile(path)):
         raise CacheError(
-            f"cannot write {path}: it is not a regular file, and a download would replace it",
+            f"cannot write {show(path)}: it is not a regular file, and a download would replace it",
             fix="Pass the path of a file that does not exist yet, or that may be replaced.",
         )
 
@@ -212,8 +213,8 @@ def _check_tree(tree: str, model_dir: str | os.PathLike[str] | None) -> None:
     for name in fs.walk(tree):
         if os.path.exists(path := f"{tree}/{name}") and not (os.path.isfile(path) or os.path.isdir(path)):
             raise CacheError(
-                f"{path} is neither a file nor a directory: it is not used",
-                fix=f"Remove {tree} and the record beside it, to download it again.",
+                f"{show(path)} is neither a file nor a directory: it is not used",
+                fix=f"Remove {show(tree)} and the record beside it, to download it again.",
             )
 
 

@@ -66,7 +66,7 @@ class Hubconf:
             found = self._find(name)
         if found is None:
             fix = f"Its entry points are: {', '.join(self.list_names()) or 'none'}."
-            raise EntryPointError(f"Cannot find callable {name} in hubconf\n  looked in {self._path}", fix=fix)
+            raise EntryPointError(f"Cannot find callable {show(name)} in hubconf\n  looked in {show(self._path)}", fix=fix)
         return found
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +87,8 @@ class Hubconf:
         missing = [name for name in dependencies if not _is_installed(name, self._namespace)]
         if missing:
             raise MissingDependencyError(
-                f"Missing dependencies: {', '.join(missing)}", fix=f"Install the dependencies of {self._path}, then try again."
+                f"Missing dependencies: {', '.join(missing)}",
+                fix=f"Install the dependencies of {show(self._path)}, then try again.",
             )
 
 
@@ -96,7 +97,7 @@ def _read_declared_dependencies(path: str) -> list[str]:
     try:
         body = ast.parse(fs.read_regular(path, _BYTES_MAX, follow=True), path).body
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
-        raise EntryPointError(f"{path} cannot be read: {show(error)}") from error
+        raise EntryPointError(f"{show(path)} cannot be read: {show(error)}") from error
     dependencies: list[str] = []
     for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []

@@ -90,5 +90,5 @@ def _make_fill(repository: Repository, tip: Tip) -> Callable[[Path, Path], Fetch
 def _check_local(folder: str | os.PathLike[str]) -> str:
     path = settings.expand_path(os.fspath(folder))
     if not os.path.isfile(f"{path}/{HUBCONF}"):
-        raise NotFoundError(f"{HUBCONF} not found in {path}", fix="Pass the directory that contains it.")
+        raise NotFoundError(f"{HUBCONF} not found in {show(path)}", fix="Pass the directory that contains it.")
     return path

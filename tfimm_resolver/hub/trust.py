@@ -10,7 +10,7 @@ import os
 import sys
 
 from tfimm_resolver._util import fs, terminal
-from tfimm_resolver._util.outgoing import clean_text, clean_value
+from tfimm_resolver._util.outgoing import clean_text, clean_value, show
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.hub import layout
@@ -88,7 +88,7 @@ def _get_path() -> str:
 def _read_list() -> set[str]:
     """Return the list of trusted repositories; empty if a user other than this one or root can write to it."""
     path = _get_path()
-    with map_os_errors(CacheError, f"cannot read {path}"), contextlib.suppress(FileNotFoundError):
+    with map_os_errors(CacheError, f"cannot read {show(path)}"), contextlib.suppress(FileNotFoundError):
         try:
             with layout.get_guard().reading() as is_there:
                 return _read_trusted_list(path) if is_there else set()
@@ -115,7 +115,7 @@ def _prompt(repository: Repository, commit: str) -> None:
     fix = f"Inspect it; if you trust it, call with trust_repo=True (--trust on the command line).\n{facts}"
     if not (terminal.is_terminal(sys.stdin) or terminal.is_notebook()):
         raise UntrustedError(
-            f"Untrusted repository. {name} is not in {_get_path()}, and without a terminal you cannot be asked",
+            f"Untrusted repository. {show(name)} is not in {_get_path()}, and without a terminal you cannot be asked",
             fix=fix,
         )
     sys.stderr.write(
@@ -126,7 +126,7 @@ def _prompt(repository: Repository, commit: str) -> None:
     try:
         answer = input().strip()
     except (EOFError, RuntimeError) as error:  # RuntimeError: a notebook that runs without a user
-        raise UntrustedError(f"Untrusted repository. No answer was given for {name}", fix=fix) from error
+        raise UntrustedError(f"Untrusted repository. No answer was given for {show(name)}", fix=fix) from error
     if answer.lower() not in ("y", "yes"):
         other = "" if answer.lower() in ("", "n", "no") else f" Unrecognized response {answer!r}."
-        raise UntrustedError(f"Untrusted repository.{other} No code of {name} was run", fix="")
+        raise UntrustedError(f"Untrusted repository.{other} No code of {show(name)} was run", fix="")

@@ -137,9 +137,9 @@ def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
         except tf.errors.NotFoundError:
             pass
         except tf.errors.OpError as error:
-            return LoadError(f"TensorFlow cannot read {path}: {_summarize_error(error)}")
+            return LoadError(f"TensorFlow cannot read {show(path)}: {_summarize_error(error)}")
     return NotASavedModelError(
-        f"{path} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
+        f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
         f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
     )
 
@@ -189,10 +189,10 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
 
     if devices.is_local_path(path) and devices.list_remote_tasks(tf):
         if _TOO_LARGE.search(text):
-            return remote.make_tensor_too_large_error(path, f"TensorFlow says {reason}")
+            return remote.make_tensor_too_large_error(path, f"TensorFlow says {show(reason)}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
             return remote.make_unseen_files_error(file, reason)
-    return LoadError(f"TensorFlow cannot load {path}: {show(reason)}")
+    return LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
 
 
 def _summarize_error(error: Exception) -> str:

@@ -196,7 +196,7 @@ def _make_transfer_check(tf: Any, path: str, reader: str) -> Callable[[Any], Non
 def make_tensor_too_large_error(path: str, reason: str) -> TensorTooLargeError:
     """Return the error for a tensor that is too large to be sent to another process."""
     return TensorTooLargeError(
-        f"{path} cannot be sent from this machine to a remote worker: {show(reason)}\n"
+        f"{show(path)} cannot be sent from this machine to a remote worker: {show(reason)}\n"
         "  TensorFlow cannot send tensors of 2 GB or more",
         fix="Put the model into a bucket that the worker can read, and load it from there: gs://my-bucket/model",
     )

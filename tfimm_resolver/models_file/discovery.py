@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
 
@@ -102,10 +103,10 @@ def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
         return parse(data.decode(), path)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ModelsFileError(f"{path}:{line}: this is not UTF-8", fix="Save it as UTF-8.") from error
+        raise ModelsFileError(f"{show(path)}:{line}: this is not UTF-8", fix="Save it as UTF-8.") from error
 
 
 def _map_read_errors(path: str) -> AbstractContextManager[None]:
-    subject = f"${settings.MODELS_FILE} names {path}, which" if settings.models_files() else path
+    subject = f"${settings.MODELS_FILE} names {show(path)}, which" if settings.models_files() else show(path)
     fix = f"Correct its path or its permissions, or set {settings.MODELS_FILE} to another file."
     return map_os_errors(ModelsFileError, f"{subject} cannot be read", fix)

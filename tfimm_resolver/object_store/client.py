@@ -232,7 +232,7 @@ class ObjectStoreClient:
     @contextlib.contextmanager
     def _map_errors(self, name: str, *, is_writing: bool = False) -> Iterator[None]:
         exceptions = self._obstore.exceptions
-        url = f"{self.url}/{name}".rstrip("/")
+        url = f"{self.url}/{show(name)}".rstrip("/")
         try:
             yield
         except ResolverError:

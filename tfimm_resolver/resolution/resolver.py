@@ -148,7 +148,7 @@ def _check_size(resolved: ResolvedPlan, found: ModelLocation) -> ModelLocation:
 
 def _add_pin_location(model: ModelEntry, error: IntegrityError) -> IntegrityError:
     """Return the error with the location of the pin added."""
-    return error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {model.location}")
+    return error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {show(model.location)}")
 
 
 def _fetch_mutable(resolved: ResolvedPlan, plan: MutableRef, refresh: bool) -> ModelLocation:
@@ -231,7 +231,7 @@ def _ensure_cached(resolved: ResolvedPlan, plan: Fetch, refresh: bool) -> ModelL
     except OfflineError as error:
         if refresh or not (extra := settings.extra_roots()):
             raise
-        raise OfflineError(f"{error.text}\n  also looked in {', '.join(extra)}", fix=error.fix) from error
+        raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.fix) from error
 
 
 def _fetch_with_mirrors(resolved: ResolvedPlan, plan: Fetch, into: Path, parts: Path) -> FetchResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 
 
@@ -37,11 +38,11 @@ def expand_path(path: str) -> str:
     home = os.path.expanduser(path)
     if home.startswith("~") and path[1:2] in ("", "/"):
         raise CacheError(
-            f"cannot expand {path}: this user has no home directory", fix="Set HOME, TFHUB_CACHE_DIR or TFIMM_HOME."
+            f"cannot expand {show(path)}: this user has no home directory", fix="Set HOME, TFHUB_CACHE_DIR or TFIMM_HOME."
         )
     try:
         return os.path.abspath(home)
     except FileNotFoundError as error:
         raise CacheError(
-            f"{path} is a relative path, and the working directory was removed", fix="Give an absolute path."
+            f"{show(path)} is a relative path, and the working directory was removed", fix="Give an absolute path."
         ) from error

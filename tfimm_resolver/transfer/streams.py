@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import FetchError, NotFoundError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -36,7 +37,7 @@ class LocalFile:
             return self._file.read(size)
 
     def _map_read_errors(self) -> contextlib.AbstractContextManager[None]:
-        return map_os_errors(FetchError, f"{self._path} cannot be read", missing=NotFoundError)
+        return map_os_errors(FetchError, f"{show(self._path)} cannot be read", missing=NotFoundError)
 
 
 def report_chunks(chunks: Iterator[bytes], meter: ProgressReporter) -> Iterator[bytes]:

@@ -33,7 +33,7 @@ def command(output: Output, models: Sequence[str]) -> int:
             )
         if model.entry.name not in [other.entry.name for other in removable if other.entry]:
             raise CacheError(
-                f"{show(model.name)} is in {model.other_root}, an extra root, which is read-only",
+                f"{show(model.name)} is in {show(model.other_root)}, an extra root, which is read-only",
                 fix="Ask the owner of that root to remove it. TFIMM_RESOLVER_EXTRA_ROOTS lists the extra roots.",
             )
     for model in {

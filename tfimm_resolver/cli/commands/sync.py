@@ -98,7 +98,7 @@ def _match_unchanged(model: ModelEntry) -> ResolvedPlan:
     resolved = rules.match_rule(Handle.parse(model.name))
     if resolved.model != model:
         raise ModelsFileError(
-            f"{model.location}: {show(model.name)} was changed during the run",
+            f"{show(model.location)}: {show(model.name)} was changed during the run",
             fix="It was not fetched: run `tfimm-resolver sync` again.",
         )
     return resolved

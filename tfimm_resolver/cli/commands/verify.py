@@ -87,7 +87,7 @@ def _repair(model: CachedModel) -> dict[str, Any]:
 def _find_repair_handle(model: CachedModel) -> str:
     if model.is_read_only:
         raise CacheError(
-            f"{model.other_root} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
+            f"{show(model.other_root)} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
         )
     for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
         if model.entry and entry_name_for_key(Handle.parse(known.handle).key) == model.entry.name:
