@@ -31,11 +31,8 @@ OTHER_FILES = {
 }
 """Functions that open a file which is not in a cache root, and why."""
 
-OPEN_ROOTS = {
-    *("cache.roots", "cache.tiers", "cache.__init__"),
-    *("maintenance.inventory", "project.pins", "resolution.fallback", "resolution.locations", "resolution.resolver"),
-}
-"""Modules that may open a cache root. Those in the second line have to ask ``cache.tiers`` instead, once it exists."""
+OPEN_ROOTS = {"cache.roots", "cache.tier", "cache.tiers", "cache.__init__"}
+"""Modules that may open a cache root; all others ask ``cache.tiers``."""
 
 JOIN_NAMES = {"archives.member_policy", "archives.extractor"}
 """Modules that turn foreign names into paths: the policy, and the extractor, which joins the components that it returns."""
@@ -112,7 +109,10 @@ def list_opens(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
     for function, call in walk_functions(tree):
         if isinstance(call, ast.Call):
             openers = [part for keyword in call.keywords if keyword.arg == "opener" for part in ast.walk(keyword.value)]
-            is_open = get_name(call.func) == "open" or (isinstance(call.func, ast.Attribute) and call.func.attr in texts)
+            is_tier = isinstance(call.func, ast.Attribute) and get_name(call.func.value) == "tier"  # opens a cache, not a file
+            is_open = (get_name(call.func) == "open" and not is_tier) or (
+                isinstance(call.func, ast.Attribute) and call.func.attr in texts
+            )
             is_archive = get_name(call.func) in {"ZipFile", "TarFile"} and [get_name(node) for node in call.args[:1]] != [
                 "file"
             ]

@@ -129,14 +129,16 @@ def _clean_arguments(error: BaseException, depth: int = 0) -> None:
     for argument in error.args:
         if isinstance(argument, BaseException) and depth < _CAUSES_MAX:
             _clean_arguments(argument, depth + 1)
-    arguments = tuple(clean_text(argument) if isinstance(argument, str) else argument for argument in error.args)
+    # In a foreign exception no line break is this package's own.
+    clean = clean_text if getattr(error, "is_own", False) else clean_value
+    arguments = tuple(clean(argument) if isinstance(argument, str) else argument for argument in error.args)
     if arguments != error.args:
         error.args = arguments
     if isinstance(error, OSError):
         for name in ("strerror", "filename", "filename2"):
             value = getattr(error, name, None)
-            if isinstance(value, str) and clean_text(value) != value:
-                setattr(error, name, clean_text(value))
+            if isinstance(value, str) and clean(value) != value:
+                setattr(error, name, clean(value))
 
 
 def install_log_filter() -> None:

@@ -10,7 +10,7 @@ import os
 import sys
 
 from tfimm_resolver._util import fs, terminal
-from tfimm_resolver._util.outgoing import clean_text, clean_value, show
+from tfimm_resolver._util.outgoing import clean_text, show
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.hub import layout
@@ -110,8 +110,8 @@ def _read_trusted_list(path: str) -> set[str]:
 
 
 def _prompt(repository: Repository, commit: str) -> None:
-    name, url = repository.full_name, f"{repository.url}/tree/{commit or repository.ref}"
-    facts = f"  repository  {name}\n  commit      {commit or 'unknown: skip_validation'}\n  browse      {url}"
+    name, url = repository.full_name, show(f"{repository.url}/tree/{commit or repository.ref}")
+    facts = f"  repository  {show(name)}\n  commit      {show(commit or 'unknown: skip_validation')}\n  browse      {url}"
     fix = f"Inspect it; if you trust it, call with trust_repo=True (--trust on the command line).\n{facts}"
     if not (terminal.is_terminal(sys.stdin) or terminal.is_notebook()):
         raise UntrustedError(
@@ -119,7 +119,7 @@ def _prompt(repository: Repository, commit: str) -> None:
             fix=fix,
         )
     sys.stderr.write(
-        f"The repository {clean_value(name)} does not belong to the list of trusted repositories and as such cannot be run.\n"
+        f"The repository {show(name)} does not belong to the list of trusted repositories and as such cannot be run.\n"
         f"{clean_text(facts)}\nDo you trust this repository and wish to add it to the trusted list of repositories (y/N)? "
     )
     sys.stderr.flush()
