@@ -419,3 +419,20 @@ def test_every_kind_of_output(observe: Observe) -> None:
         lines = format_table([[text, "x"], [style(text, fg="red"), "y"]])
         assert not any(find_fault(line.replace(output_module._ESCAPE, "")) for line in lines)
         assert not any("\n" in line for line in lines)
+
+
+def test_a_value_is_cut_after_it_was_masked_and_escaped() -> None:
+    assert len(outgoing.show("\x1b" * 10**6)) == outgoing.VALUE_CHARACTERS_MAX
+    at_the_cut = "x" * (outgoing.VALUE_CHARACTERS_MAX - 30) + f" https://u:{SECRET}{'y' * 100}@h/x"
+    assert SECRET[:4] not in outgoing.show(at_the_cut)
+
+
+def test_a_value_in_a_log_record_cannot_forge_a_line(observe: Observe, caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("tfimm_resolver")
+    for text in PAYLOADS:
+        for value in (text, ValueError(text), [text], {"name": text}):
+            observe(lambda value=value: log.warning("%s is %r", value, value))  # type: ignore[misc]
+    log.warning("%d of %5.1f is %(no)s", 1, 2.0)  # the wrong kind of template does not raise an error
+    log.warning("%(one)s", {"one": "x\n  y"})
+    log.warning("first%ssecond %d", outgoing.OWN_BREAK, 3)
+    assert caplog.messages[-2:] == ["x; y", "first; second 3"]

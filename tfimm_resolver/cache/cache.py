@@ -267,7 +267,7 @@ def entry_name_for_key(key: str) -> str:
 
 def _satisfies(record: Record, pin: Pin) -> bool:
     """Whether the recorded model is known to match the pin; raises IntegrityError if it is known not to match."""
-    pin.check_cached(record.origin, show(record.handle))
+    pin.check_cached(record.origin, record.handle)
     return pin.is_known_to_match(record.origin)
 
 
