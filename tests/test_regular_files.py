@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def test_reads_a_file_up_to_the_limit(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="over 199999 bytes") as caught:
             read()
         assert caught.value.errno == errno.EFBIG and caught.value.filename == str(path)
+
+
+def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
+    make_sparse(tmp_path / "x")
+    tracemalloc.start()
+    try:
+        with pytest.raises(OSError, match="over"):
+            read_regular(tmp_path / "x", 64 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs a file that is longer than its status says")

@@ -130,7 +130,7 @@ def _clean_arguments(error: BaseException, depth: int = 0) -> None:
         if isinstance(argument, BaseException) and depth < _CAUSES_MAX:
             _clean_arguments(argument, depth + 1)
     # In a foreign exception no line break is this package's own.
-    clean = clean_text if getattr(error, "is_own", False) else clean_value
+    clean = clean_text if getattr(error, "_is_own", False) else clean_value
     arguments = tuple(clean(argument) if isinstance(argument, str) else argument for argument in error.args)
     if arguments != error.args:
         error.args = arguments

@@ -26,7 +26,7 @@ class ResolverError(Exception):
     """
 
     exit_code = 1
-    is_own = True
+    _is_own = True
     """Tells it from foreign exceptions, of which no text is trusted; for ``_util.outgoing``."""
 
     def __init__(self, text: str, *, fix: str = "") -> None:
