@@ -108,9 +108,9 @@ def check_owners(tree: str) -> None:
     Raises:
         CacheError: if one can, or the tree contains anything but directories and regular files.
     """
-    shown = show(tree)
-    fix = f"Remove {shown} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {shown}."
-    with map_os_errors(CacheError, f"cannot check the owners of {shown}", fix, show_path=True), get_guard().reading():
+    quoted = show(tree)
+    fix = f"Remove {quoted} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {quoted}."
+    with map_os_errors(CacheError, f"cannot check the owners of {quoted}", fix, show_path=True), get_guard().reading():
         ownership.check_tree(tree, fix)
 
 
