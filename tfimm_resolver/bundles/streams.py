@@ -6,6 +6,7 @@ import os
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import FetchError, HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -32,8 +33,8 @@ def read_chunk(source: IO[bytes], name: str) -> bytes:
         HandleError: if it is not a binary stream.
     """
     read = getattr(source, "read1", source.read)  # returns what a pipe has, without waiting for more
-    with map_os_errors(FetchError, f"the bundle {name} cannot be read"):
+    with map_os_errors(FetchError, f"the bundle {show(name)} cannot be read"):
         chunk = read(CHUNK_BYTES)
     if not isinstance(chunk, bytes):
-        raise HandleError(f"the bundle {name} is a stream of {type(chunk).__name__}, not of bytes")
+        raise HandleError(f"the bundle {show(name)} is a stream of {type(chunk).__name__}, not of bytes")
     return chunk

@@ -15,13 +15,16 @@ from dataclasses import dataclass, replace
 from typing import IO, cast
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
+from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
+from tfimm_resolver.bundles.export_errors import make_export_error, suggest_repair
 from tfimm_resolver.bundles.streams import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
-from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
@@ -64,7 +67,8 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
     Raises:
         UnknownHandleError: if a handle is not known, or its model is not in the cache.
         IntegrityError: if a model is damaged, or has no recorded hashes to verify it with.
-        CacheError: if a model cannot be read, or the bundle cannot be written. An error of a stream is not changed.
+        CacheError: if a model cannot be read, or the bundle cannot be written; nor does it replace a device or a pipe. An
+            error of a stream is not changed.
 
     Example:
         >>> from tfimm_resolver import bundles
@@ -72,12 +76,15 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
         >>> len(exported.models)
         1
     """
-    path, models = find_path(into, "write"), _select_models(handles)
+    path = find_path(into, "write")
+    if path is not None:
+        settings.check_output_path(path)
+    models = _select_models(handles)
     if path is None:
         return _write_models(models, cast(IO[bytes], into))
     partial = f"{path}.{os.urandom(4).hex()}.half"
     try:
-        with map_os_errors(CacheError, f"cannot write {path}", "Choose another path for the bundle."):
+        with map_os_errors(CacheError, f"cannot write {show(path)}", "Choose another path for the bundle."):
             with open(partial, "xb") as file:
                 result = _write_models(models, file)
                 file.flush()
@@ -133,7 +140,7 @@ def _write_model(
     text = replace(record, tree=name).to_text(DOWNLOADER).encode("utf-8", "backslashreplace")
     write_bytes(_make_header(name + DESCRIPTOR_SUFFIX, len(text)) + text + bytes(-len(text) % BLOCK_BYTES))
     for file in record.files or ():
-        write_bytes(_make_header(f"{name}/{file.path}", file.size_bytes))
+        write_bytes(_make_header(join_safely(name, file.path), file.size_bytes))
         for chunk in _read_chunks(model, file):
             write_bytes(chunk)
             meter.advance(len(chunk))
@@ -154,8 +161,11 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
         IntegrityError: after the last chunk at the latest, if the bytes do not match the recorded hash.
     """
     digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
-    path = f"{model.path}/{file.path}"
-    with map_os_errors(CacheError, f"{path} cannot be read", _suggest_repair(model)), open(path, "rb", buffering=0) as source:
+    path = join_safely(model.path, file.path)
+    with (
+        map_os_errors(CacheError, f"{show(path)} cannot be read", suggest_repair(model)),
+        open(path, "rb", buffering=0, opener=fs.open_regular_target) as source,
+    ):
         while count := source.readinto(buffer[: left_bytes or 1]):
             if not left_bytes:
                 break
@@ -164,7 +174,7 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
             yield buffer[:count]
     if count or left_bytes or digest.hexdigest() != file.sha256:
         raise IntegrityError(
-            f"{model.name} is damaged: {file.path} does not match its recorded sha256", fix=_suggest_repair(model)
+            f"{show(model.name)} is damaged: {show(file.path)} does not match its recorded sha256", fix=suggest_repair(model)
         )
 
 
@@ -189,10 +199,10 @@ def _find_copy(text: str) -> CachedModel:
         path = _locate(resolved, candidates)
         found = [model for model in inventory.list_models() if model.path == path]
         if not found:
-            raise UnknownHandleError(f"{text} is at {path}, not in the cache", fix="Copy that directory instead.")
+            raise UnknownHandleError(f"{text} is at {show(path)}, not in the cache", fix="Copy that directory instead.")
         model = found[0]
     if model.entry is None or model.state != "ok" or settings.is_bucket(model.path):
-        raise _make_export_error(model)
+        raise make_export_error(model)
     return model
 
 
@@ -233,7 +243,7 @@ def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
         for model in candidates:
             is_own = model.entry and model.entry.name == entry_name_for_key(plan.key) and not model.other_root
             if is_own and model.state != "ok":
-                raise _make_export_error(model)
+                raise make_export_error(model)
         found = fetch(resolved)
     return found.path
 
@@ -260,40 +270,12 @@ def _check_entry_name(model: CachedModel) -> None:
     try:
         name = derive_entry_name(model.entry.record)
     except HandleError as error:
-        raise CacheError(f"{model.name} has a record that cannot be imported: {error.text}", fix=error.advice) from error
+        raise CacheError(f"{show(model.name)} has a record that cannot be imported: {error.text}", fix=error.advice) from error
     if name is None:
         log.warning("%s has an incomplete handle: its import requires the sha256 of this bundle", model.name)
     elif name != model.entry.name:
         raise CacheError(
-            f"{model.name} is cached as {model.entry.name}, which is not the entry name of its handle",
+            f"{show(model.name)} is cached as {show(model.entry.name)}, which is not the entry name of its handle",
             fix="It may have been fetched with a user and password in its URL, or with another TFIMM_GITHUB_URL. Put the "
             "credentials into netrc or hosts.toml, or the host into the handle, resolve it again, and export that.",
         )
-
-
-def _make_export_error(model: CachedModel) -> CacheError | IntegrityError:
-    if model.entry is None:
-        return CacheError(f"{model.path} was created by hand, and has no record", fix="Copy that directory instead.")
-    if model.state == "damaged":
-        return IntegrityError(f"{model.name} is damaged: {model.entry.defect}", fix=_suggest_repair(model))
-    if model.state == "unverified":
-        handle = model.entry.record.handle
-        fix = Advice(
-            python=f"Fetch it again: tfimm_resolver.resolve({handle or 'HANDLE'!r}, refresh=True)",
-            command=f"Fetch it again: tfimm-resolver resolve --refresh {handle or 'HANDLE'}",
-        )
-        return IntegrityError(f"{model.name} has no recorded hashes to verify its files with", fix=fix)
-    copy = "Copy it to this machine's disk first:"
-    fix = Advice(
-        python=f"{copy} tfimm_resolver.resolve(handle), for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1.",
-        command=f"{copy} tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1.",
-    )
-    return CacheError(f"{model.name} is in a bucket, at {model.path}", fix=fix)
-
-
-def _suggest_repair(model: CachedModel) -> Advice:
-    handle = model.entry.record.handle if model.entry else model.name
-    return Advice(
-        python=f"Fetch it again: tfimm_resolver.resolve({handle!r}, refresh=True)",
-        command=f"Repair it: tfimm-resolver verify --repair {model.name}",
-    )

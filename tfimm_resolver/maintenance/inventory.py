@@ -12,7 +12,7 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.outgoing import mask_value, repr_fields
+from tfimm_resolver._util.outgoing import mask_value, repr_fields, show
 from tfimm_resolver.cache import record, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
@@ -121,7 +121,7 @@ def remove(model: CachedModel) -> None:
         raise HandleError(f"a model to remove is a CachedModel, not {type(model).__name__}: {model!r:.80}")
     if model.entry is None:
         raise CacheError(
-            f"{model.path} was not created by tfimm-resolver, so it is not removed", fix="Remove the directory yourself."
+            f"{show(model.path)} was not created by tfimm-resolver, so it is not removed", fix="Remove the directory yourself."
         )
     for tier in tiers.list_tiers():
         if not tier.is_read_only:
@@ -181,11 +181,11 @@ def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
         return found
     if not found:
         raise UnknownHandleError(
-            f'"{redact(text)}" is not cached',
+            f'"{show(redact(text))}" is not cached',
             fix=_LIST_FIX,
         )
     names = ", ".join(dict.fromkeys(model.entry.name[:12] for model in found if model.entry))
-    raise UnknownHandleError(f'"{redact(text)}" matches several models', fix=f"Use the sha1 of one of them: {names}.")
+    raise UnknownHandleError(f'"{show(redact(text))}" matches several models', fix=f"Use the sha1 of one of them: {names}.")
 
 
 def redact(text: str) -> str:
@@ -223,7 +223,7 @@ def _list_named_models() -> Iterator[CachedModel]:
     folder = ""
     with contextlib.suppress(CacheError):  # no home directory
         folder = settings.get_dir()
-    with map_os_errors(CacheError, f"cannot list {folder}"):
+    with map_os_errors(CacheError, f"cannot list {show(folder)}"):
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     for name in names:
         path = f"{folder}/{name}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import (
     CacheError,
     FetchError,
@@ -87,7 +88,7 @@ def match_override(request: Request) -> ResolvedPlan | None:
         return None
     if not named_models.exists(path):
         raise MissingOverrideError(
-            f"set_model_cache() maps {handle} to {path}, which does not exist or is empty",
+            f"set_model_cache() maps {handle} to {show(path)}, which does not exist or is empty",
             fix=Advice(
                 python="Put the model there, or remove the override with clear_model_cache().", command="Put the model there."
             ),
@@ -96,7 +97,7 @@ def match_override(request: Request) -> ResolvedPlan | None:
     plan = find_source_plan(target) or InPlace(path)
     if handle.sha256 is not None and isinstance(plan, InPlace):
         raise HandleError(
-            f"set_model_cache() maps {handle} to {path}, which is a directory: only an archive can be pinned by sha256",
+            f"set_model_cache() maps {handle} to {show(path)}, which is a directory: only an archive can be pinned by sha256",
             fix=Advice(
                 python="Map it to the archive, or override the name in the models file instead of its handle, "
                 "which ignores the pin: set_model_cache(name, path).",
@@ -114,24 +115,24 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
     if handle.sha256 not in (None, model.sha256) and model.sha256 is not None:
         raise HandleError(
             f"{handle} is pinned to a different sha256 than requested:\n"
-            f"  pinned    {model.sha256}, in {model.location}\n  requested {handle.sha256}"
+            f"  pinned    {model.sha256}, in {show(model.location)}\n  requested {handle.sha256}"
         )
     if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(
-            f"{model.location}: {model.name} has mirrors, but no sha256 to verify their archives with",
-            fix=suggest_command("Pin it", f"tfimm-resolver lock {model.name}"),
+            f"{show(model.location)}: {show(model.name)} has mirrors, but no sha256 to verify their archives with",
+            fix=suggest_command("Pin it", f"tfimm-resolver lock {show(model.name)}"),
         )
     try:
         target = model.parse_handle(handle.sha256)
         plan = find_source_plan(target)
     except HandleError as error:
-        raise ModelsFileError(f"{model.location}: {model.name}: {error.text}", fix=error.advice) from error
+        raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.advice) from error
     request = replace(request, handle=target, pin=Pin(target.sha256, model.size_bytes))
     if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:
         unknown = _make_unknown_handle_error(target)
-        raise UnknownHandleError(f"{model.location}: {model.name}: {unknown.text}", fix=unknown.advice)
+        raise UnknownHandleError(f"{show(model.location)}: {show(model.name)}: {unknown.text}", fix=unknown.advice)
     return ResolvedPlan("models file", request, plan, model)
 
 
@@ -177,7 +178,7 @@ def _make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if similar:
         fix = f"Did you mean {' or '.join(similar)}?"
     kind = "named" if handle.is_name else "at path"
-    return UnknownHandleError(f'no model {kind} "{handle}"\n  looked at: {", ".join(looked)}', fix=fix)
+    return UnknownHandleError(f'no model {kind} "{handle}"\n  looked at: {", ".join(map(show, looked))}', fix=fix)
 
 
 def _list_project_names() -> list[str]:
