@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import CacheError
@@ -281,7 +282,7 @@ class LocalRoot:
 
     def _map_errors(self, action: str) -> AbstractContextManager[None]:
         fix = _suggest_write_fix if action == "write" else _suggest_read_fix
-        return map_os_errors(CacheError, f"cannot {action} the cache at {self.path}", fix, show_path=True)
+        return map_os_errors(CacheError, f"cannot {action} the cache at {show(self.path)}", fix, show_path=True)
 
 
 def _suggest_read_fix(error: OSError) -> Fix:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Union
 
+from tfimm_resolver._util.outgoing import show
+
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -48,7 +50,8 @@ def join_advice(fixes: Iterable[Fix], separator: str = "\n  ") -> Advice:
 
 def suggest_refresh(handle: str) -> Advice:
     """Return the advice to download a model again."""
-    return Advice(python=f"Download {handle} again with refresh=True.", command=f"Download {handle} again with --refresh.")
+    download = f"Download {show(handle)} again with"
+    return Advice(python=f"{download} refresh=True.", command=f"{download} --refresh.")
 
 
 def suggest_command(purpose: str, command: str) -> Advice:

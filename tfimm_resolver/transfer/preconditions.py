@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import NotFoundError, OfflineError
 from tfimm_resolver.errors.advice import suggest_local_copy
 from tfimm_resolver.handles.handle import Handle
@@ -20,6 +21,6 @@ def raise_if_offline(handle: Handle) -> None:
     if settings.is_offline():
         root = settings.urls_root().value
         raise OfflineError(
-            f"{handle} cannot be downloaded into the cache at {root}: TFIMM_RESOLVER_OFFLINE is set",
+            f"{handle} cannot be downloaded into the cache at {show(root)}: TFIMM_RESOLVER_OFFLINE is set",
             fix=suggest_local_copy("Unset it"),
         )
