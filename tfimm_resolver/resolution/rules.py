@@ -171,11 +171,31 @@ def match_source(handle: Handle) -> ResolvedPlan | None:
     return None if plan is None else ResolvedPlan("source", handle, plan)
 
 
+def match_shortened(handle: Handle) -> ResolvedPlan | None:
+    """Match a cached URL whose query was not recorded, written as ``ls`` prints it: ``https://host/model?…``."""
+    if handle.query != "…":
+        return None
+    from tfimm_resolver.resolution import cached_names  # imported for such handles only, since it imports the cache
+
+    return cached_names.match_shortened(handle)
+
+
+def match_cached_name(handle: Handle) -> ResolvedPlan | None:
+    """Match another name that ``ls`` prints for a cached model: a sha1, a short TF Hub name, an archive that was removed."""
+    if handle.scheme:
+        return None
+    from tfimm_resolver.resolution import cached_names  # imported for what no other rule matches
+
+    return cached_names.match_cached_name(handle)
+
+
 RULES: dict[str, Callable[[Handle], ResolvedPlan | None]] = {
     "override": match_override,
     "models file": match_models_file,
     "directory of names": match_directory,
+    "shortened handle": match_shortened,
     "source": match_source,
+    "name in the cache": match_cached_name,
 }
 """Every rule, in lookup order."""
 

@@ -25,11 +25,11 @@ def command(output: Output, handles: Sequence[str], bundle: str) -> int:
     Every model is verified; a model that is not cached is fetched first.
     """
     if bundle != "-":
-        written = writer.write(handles, bundle)
+        written = writer.export(handles, bundle)
     elif output.as_json or is_terminal(sys.stdout):
         raise click.UsageError("-o - writes the bundle to stdout, so stdout cannot be a terminal, and --json cannot be used")
     else:
-        written = writer.write(handles, sys.stdout.buffer)
+        written = writer.export(handles, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     if output.as_json:
         models = [model.facts() for model in written.models]
