@@ -27,10 +27,10 @@ from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.progress import reporters
-from tfimm_resolver.resolution import resolver, rules
+from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.cached_names import SHORTENED, derive_entry_name
-from tfimm_resolver.resolution.rules import ResolvedPlan
-from tfimm_resolver.sources.plan import InPlace, MutableRef, RemoteLocation
+from tfimm_resolver.resolution.fetching import fetch, find_cached
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -191,14 +191,15 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
     Raises:
         UnknownHandleError: if the inventory does not know it either.
     """
-    handle, entry = Handle.parse(text), candidates[0].entry if candidates else None
+    request = Request.parse(text)
+    handle, entry = request.handle, candidates[0].entry if candidates else None
     if entry is not None and (entry.name.startswith(handle.text) or handle.text.endswith(SHORTENED)):
         record, is_derivable = entry.record, False
         with contextlib.suppress(HandleError):
             is_derivable = "://" in record.handle and derive_entry_name(record) == entry.name
-        return rules.match_rule(Handle.parse(record.handle, sha256=handle.sha256)) if is_derivable else None
+        return rules.match_rule(Request.parse(record.handle, sha256=handle.sha256)) if is_derivable else None
     try:
-        return rules.match_rule(handle)
+        return rules.match_rule(request)
     except UnknownHandleError as error:
         if candidates:
             return None
@@ -213,15 +214,14 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
 
 def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
     """Return the path that ``resolve`` returns, but raise an error for a damaged copy instead of fetching it again."""
-    if isinstance(resolved.plan, (InPlace, MutableRef)):
-        return resolver.fetch(resolved).path
-    if (found := resolver.find_cached(resolved)) is None:
-        plan = resolved.plan.otherwise if isinstance(resolved.plan, RemoteLocation) else resolved.plan
+    if (plan := resolved.plan.download) is None:
+        return fetch(resolved).path
+    if (found := find_cached(resolved)) is None:
         for model in candidates:
             is_own = model.entry and model.entry.name == entry_name_for_key(plan.key) and not model.other_root
             if is_own and model.state != "ok":
                 raise _make_export_error(model)
-        found = resolver.fetch(resolved)
+        found = fetch(resolved)
     return found.path
 
 

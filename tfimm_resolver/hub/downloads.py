@@ -17,6 +17,7 @@ from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
+from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, is_token_alive
@@ -141,7 +142,7 @@ def fetch_weights(
     if prefix is not None and known is not None and not must_reload:
         _check_tree(cache.path(known), model_dir)
         must_reload = _is_damaged(cache, known)
-    record = cache.ensure(handle.redacted, key, fill, refresh=must_reload, sha256=handle.sha256)
+    record = cache.ensure(handle.redacted, key, fill, refresh=must_reload, pin=Pin(handle.sha256))
     if reloaded is not None:
         reloaded.add(key)
     _check_tree(cache.path(record), model_dir)

@@ -13,9 +13,8 @@ from typing import Any
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import mask_value
-from tfimm_resolver.cache import record
+from tfimm_resolver.cache import record, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
-from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import naming
@@ -86,16 +85,15 @@ def list_models() -> list[CachedModel]:
         >>> [model.name for model in tfimm_resolver.maintenance.list_models()]
         ['https://models.example/half_plus_two/1.tar.gz']
     """
-    entries = [*((entry, "") for entry in open_cache().entries()), *_list_other_roots()]
+    entries = [*((entry, "") for entry in tiers.open_cache().entries()), *_list_other_roots()]
     names = naming.choose_entry_names(entry for entry, _ in entries)
     cached = [_describe_entry(entry, root, names[entry.name, entry.record.handle]) for entry, root in entries]
     return sorted([*cached, *_list_named_models()], key=lambda model: (model.name, model.other_root))
 
 
-def open_cache() -> Cache:
-    """Return the cache of URL handles; the paths that ``resolve`` returns are in it."""
-    root = settings.cache_root()
-    return Cache(open_root(root.value, root.mode))
+def open_owner(model: CachedModel) -> Cache:
+    """Open the cache that holds a model."""
+    return next((tier.open() for tier in tiers.list_tiers() if tier.location == model.other_root), tiers.open_cache())
 
 
 def select(names: Sequence[str] = ()) -> list[CachedModel]:
@@ -174,17 +172,13 @@ def _get_key(text: str) -> tuple[str, str | None]:
     return handle.key, handle.sha256
 
 
-def list_bucket_roots() -> list[str]:
-    """Return the bucket behind a local cache, if there is one."""
-    return [settings.urls_root().value] if settings.uses_local_copy() else []
-
-
 def _list_other_roots() -> Iterator[tuple[Entry, str]]:
-    for root in (*settings.extra_roots(), *list_bucket_roots()):
-        try:
-            yield from [(entry, root) for entry in Cache(open_root(root)).entries()]
-        except (CacheError, FetchError) as error:
-            log.warning("skipped: %s", error.text)
+    for tier in tiers.list_tiers():
+        if not tier.is_own:
+            try:
+                yield from [(entry, tier.location) for entry in tier.open().entries()]
+            except (CacheError, FetchError) as error:
+                log.warning("skipped: %s", error.text)
 
 
 def _describe_entry(entry: Entry, other_root: str, name: str) -> CachedModel:

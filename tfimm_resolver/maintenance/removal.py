@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tfimm_resolver.cache.cache import Cache
-from tfimm_resolver.cache.roots import open_root
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
@@ -81,8 +80,9 @@ def _check_removable(selected: Sequence[CachedModel], removable: Sequence[Cached
 def _remove_entry(name: str) -> ResolverError | None:
     """Remove an entry everywhere; return the error if that fails."""
     try:
-        for cache in (inventory.open_cache(), *(Cache(open_root(root)) for root in inventory.list_bucket_roots())):
-            cache.remove(name)
+        for tier in tiers.list_tiers():
+            if not tier.is_read_only:
+                tier.open().remove(name)
     except ResolverError as error:
         return error
     return None

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tfimm_resolver._util import fs
-from tfimm_resolver.cache.cache import Cache, entry_name_for_key
-from tfimm_resolver.cache.roots import open_root
+from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
@@ -93,8 +92,7 @@ def _find_damaged_files(model: CachedModel) -> Iterator[str]:
     if model.entry is None:
         return
     if model.entry.record.files is not None:
-        owner = Cache(open_root(model.other_root)) if model.other_root else inventory.open_cache()
-        yield from owner.root.verify_hashes(model.entry.record)
+        yield from inventory.open_owner(model).root.verify_hashes(model.entry.record)
     elif model.entry.defect:
         yield model.entry.defect
 

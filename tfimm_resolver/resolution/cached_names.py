@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver import settings
-from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_entry_name
-from tfimm_resolver.cache.roots import open_root
+from tfimm_resolver.cache import tiers
+from tfimm_resolver.cache.cache import Entry, entry_name_for_key, is_entry_name
+from tfimm_resolver.cache.tier import Tier
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.resolution import rules
-from tfimm_resolver.resolution.rules import ResolvedPlan
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.sources import local
-from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef, RemoteLocation
+from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,29 +34,39 @@ SHORTENED = "?…"
 """The end of a recorded handle whose query was not recorded, as it may contain a secret."""
 
 
-def match_shortened(handle: Handle) -> ResolvedPlan | None:
-    """Match a URL whose query was not recorded, in the form in which ``ls`` prints it, with the cached model.
+def match_recorded(request: Request) -> ResolvedPlan | None:
+    """Match a handle without its query, or one version of an archive on this machine, in the form that ``ls`` prints.
 
     Raises:
         UnknownHandleError: if it stands for several cached models.
+        HandleError: if the model is to be fetched again, which needs its complete handle.
         IntegrityError: if the model is damaged, or does not match the pin.
     """
+    handle = request.handle
+    if not handle.scheme:
+        return _match_version(request, is_wanted=lambda entry: entry.defect is None) if handle.is_archive else None
     found = _find_entries(lambda entry: entry.record.handle == handle.redacted)
-    return _use_entry(handle, found) if found else None
+    return _use_entry(request, found) if found else None
 
 
-def match_cached_name(handle: Handle) -> ResolvedPlan | None:
-    """Match a name without a scheme that ``ls`` prints; raises as ``match_shortened`` does.
+def match_cached_name(request: Request) -> ResolvedPlan | None:
+    """Match a name without a scheme that ``ls`` prints; raises as ``match_recorded`` does.
 
     It is the sha1 of an entry, a TF Hub handle without ``https://tfhub.dev/``, or the path of an archive that was unpacked
-    and is not there any more. With a pin, such a path stands for what the archive contained when it had that hash.
+    and is not there any more.
     """
+    handle = request.handle
     if is_entry_name(handle.text):
-        found = _find_entries(lambda _: True, handle.text)
-        return _use_entry(handle, found) if found else None
+        found = _find_entries(name=handle.text)
+        return _use_entry(request, found) if found else None
     if (short := find_tfhub_handle(handle.text)) is not None:
-        return rules.match_rule(Handle.parse(short, sha256=handle.sha256))
-    return _match_archive(handle) if handle.is_archive else None
+        return rules.match_rule(replace(request, handle=Handle.parse(short, sha256=handle.sha256)))
+    if not handle.is_archive:
+        return None
+    if handle.sha256 is not None:
+        return _match_version(request)
+    found = _find_entries(lambda entry: entry.record.handle in (local.find_path(handle), handle.text))
+    return _use_entry(request, found) if found else None
 
 
 def find_tfhub_handle(text: str) -> str | None:
@@ -67,7 +77,7 @@ def find_tfhub_handle(text: str) -> str | None:
         key = Handle.parse(TFHUB + text).key
     except HandleError:
         return None
-    return TFHUB + text if _find_entries(lambda _: True, entry_name_for_key(key)) else None
+    return TFHUB + text if _find_entries(name=entry_name_for_key(key)) else None
 
 
 def derive_entry_name(record: Record) -> str | None:
@@ -85,75 +95,62 @@ def derive_entry_name(record: Record) -> str | None:
         return None
     if isinstance(plan, MutableRef):
         raise HandleError(f"{handle} is a mutable handle, which does not identify one model")
-    plan = plan.otherwise if isinstance(plan, RemoteLocation) else plan
-    return entry_name_for_key(plan.key if isinstance(plan, Fetch) else handle.key)
+    return entry_name_for_key(plan.download.key if plan.download else handle.key)
 
 
-def _match_archive(handle: Handle) -> ResolvedPlan | None:
-    """Match the path of an archive that is not there any more with what was unpacked from it."""
-    path, pin = local.find_path(handle), handle.sha256
-    if pin is None:
-        found = _find_entries(lambda entry: entry.record.handle in (path, handle.text))
-        return _use_entry(handle, found) if found else None
+def _match_version(request: Request, is_wanted: Callable[[Entry], bool] = lambda _: True) -> ResolvedPlan | None:
+    """Match the path of an archive with a pin, if what it contained when it had that hash is cached."""
+    path, key = local.find_path(request.handle), f"sha256:{request.handle.sha256}"
 
     def fill(_into: Path, _fetcher: Fetcher) -> None:
-        raise NotFoundError(f"{path} does not exist any more, and what was unpacked from it is damaged")
+        raise NotFoundError(f"what was unpacked from {path} is damaged, and the archive is not there any more")
 
-    key = f"sha256:{pin}"
-    return ResolvedPlan(RULE, handle, Fetch(key, fill)) if _find_entries(lambda _: True, entry_name_for_key(key)) else None
+    return ResolvedPlan(RULE, request, Fetch(key, fill)) if _find_entries(is_wanted, entry_name_for_key(key)) else None
 
 
-def _use_entry(handle: Handle, found: list[tuple[Entry, str]]) -> ResolvedPlan:
-    """Return the plan for entries of one name in several roots: as for the recorded handle, if that leads to them."""
+def _use_entry(request: Request, found: Sequence[tuple[Entry, Tier]]) -> ResolvedPlan:
+    """Return the plan for the copies of one entry: as for the recorded handle if that leads to it, else the directory."""
     names = {entry.name for entry, _ in found}
     if len(names) > 1:
         fix = f"Use the sha1 of one of them: {', '.join(sorted(names))}."
-        raise UnknownHandleError(f'"{handle}" stands for several cached models', fix=fix)
+        raise UnknownHandleError(f'"{request.handle}" stands for several cached models', fix=fix)
     recorded, is_derivable = found[0][0].record, False
     with contextlib.suppress(HandleError):
         is_derivable = "://" in recorded.handle and derive_entry_name(recorded) in names
     if is_derivable:
-        return rules.match_rule(Handle.parse(recorded.handle, sha256=handle.sha256))
-    entry = _choose_copy(handle, found)
-    return ResolvedPlan(RULE, replace(handle, sha256=None), InPlace(entry.path))
+        return rules.match_rule(replace(request, handle=Handle.parse(recorded.handle, sha256=request.handle.sha256)))
+    if request.refresh:
+        raise HandleError(
+            f"{request.handle} cannot be fetched again: the complete handle of this cached model was not recorded",
+            fix="Use the handle that it was first fetched with.",
+        )
+    handle = replace(request.handle, sha256=None)  # the copy was compared with the pin
+    return ResolvedPlan(RULE, replace(request, handle=handle), InPlace(_choose_copy(request, found).path))
 
 
-def _choose_copy(handle: Handle, found: list[tuple[Entry, str]]) -> Entry:
-    """Return the copy that ``resolve`` would return for the complete handle: of an extra root, unless another is newer."""
-    complete = [(entry, root) for entry, root in found if entry.defect is None]
+def _choose_copy(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Entry:
+    """Return the copy that ``resolve`` would return for the complete handle: of the first tier, unless the own is newer."""
+    complete = [(entry, tier) for entry, tier in found if entry.defect is None]
     if not complete:
         raise IntegrityError(
-            f"the cached copy of {handle} is damaged: {found[0][0].defect}",
-            fix="Resolve it with its complete handle, which was not recorded, or remove it.",
+            f"the cached copy of {request.handle} is damaged: {found[0][0].defect}",
+            fix="Resolve the handle that it was first fetched with, or remove this copy.",
         )
-    matching = [one for one in complete if handle.sha256 in (None, one[0].record.origin.sha256)]
+    matching = [(entry, tier) for entry, tier in complete if request.pin.is_known_to_match(entry.record.origin)]
     if not matching:
-        cached = complete[0][0].record.origin.sha256 or "unknown"
-        raise IntegrityError(f"{handle} is cached with a different sha256:\n  cached {cached}\n  pinned {handle.sha256}")
-    shared = next((entry for entry, root in matching if root and not settings.is_bucket(root)), None)
-    own = next((entry for entry, root in matching if not root), None)
-    if shared is None or (own is not None and own.record.fetched_at > shared.record.fetched_at):
-        return own or matching[0][0]
-    return shared
+        request.pin.check_cached(complete[0][0].record.origin, str(request.handle))
+        raise IntegrityError(f"the archive of {request.handle} has no recorded sha256 to compare with the pin")
+    first = matching[0][0]
+    own = next((entry for entry, tier in matching if tier.is_own), first)
+    return own if own.record.fetched_at > first.record.fetched_at else first
 
 
-def _find_entries(is_wanted: Callable[[Entry], bool], name: str | None = None) -> list[tuple[Entry, str]]:
-    """Return the entries of that name, or all, that are wanted, each with its root; "" stands for the cache itself."""
-    return [(entry, root) for cache, root in _open_caches() for entry in _list(cache, name) if is_wanted(entry)]
-
-
-def _list(cache: Cache, name: str | None) -> list[Entry]:
-    try:
-        return list(cache.entries(name))
-    except (CacheError, FetchError) as error:
-        log.warning("skipped: %s", error.text)
-        return []
-
-
-def _open_caches() -> Iterator[tuple[Cache, str]]:
-    """Yield the cache, the extra roots, and the bucket behind a local cache."""
-    own = settings.cache_root()
-    yield Cache(open_root(own.value, own.mode)), ""
-    for root in (*settings.extra_roots(), *([settings.urls_root().value] if settings.uses_local_copy() else [])):
-        with contextlib.suppress(CacheError):
-            yield Cache(open_root(root)), root
+def _find_entries(is_wanted: Callable[[Entry], bool] = lambda _: True, name: str | None = None) -> list[tuple[Entry, Tier]]:
+    """Return the entries of that name, or all, that are wanted, each with its tier, in the order of the tiers."""
+    found: list[tuple[Entry, Tier]] = []
+    for tier in tiers.list_tiers():
+        try:
+            found += [(entry, tier) for entry in tier.open().entries(name) if is_wanted(entry)]
+        except (CacheError, FetchError) as error:
+            log.warning("skipped: %s", error.text)
+    return found

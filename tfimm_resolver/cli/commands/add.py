@@ -12,7 +12,6 @@ from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.models_file.schema import ModelEntry, check_name
 from tfimm_resolver.project import pins
@@ -35,7 +34,7 @@ def command(output: Output, name: str, handle: str, aliases: Sequence[str], mirr
     file = pins.choose_file()
     for new_name in (name, *aliases):
         check_name(new_name)
-    requested = Handle.parse(inventory.expand_handle(handle))
+    requested = Handle.parse(handle)
     texts = [pins.format_handle(one, file) for one in (requested, *map(Handle.parse, mirrors))]
     pins.check_new(discovery.read_entries(file) if os.path.exists(file) else {}, name, replaces=replace)
     path, origin = pins.fetch_and_hash(requested, refresh=False)
