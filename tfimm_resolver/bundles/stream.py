@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import FetchError, IntegrityError
@@ -60,7 +61,7 @@ class BundleStream:
         known = next((kind for signature, kind in _SIGNATURES if self._start.startswith(signature)), None)
         if known is None and self._start[257:262] == b"ustar":
             known = "a tar archive of something else"
-        return f"it is {known}" if known else f"it begins with {self._start[:20]!r}"
+        return f"it is {known}" if known else f"it begins with {describe_prefix(self._start)}"
 
     def check(self, sha256: str | None) -> None:
         """Compare the hash of what was read with the required one, if any.

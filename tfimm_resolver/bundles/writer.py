@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
 from tfimm_resolver.cache.cache import entry_name_for_key
@@ -102,7 +103,7 @@ def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult
         size_bytes += len(data)
 
     total_bytes = sum(model.size_bytes for model in models)
-    label = f"export of {len(models)} model{'' if len(models) == 1 else 's'}"
+    label = f"export of {format_count(len(models), 'model')}"
     with reporters.report_progress(label, total_bytes, quiet=settings.is_quiet()) as meter:
         for model in models:
             _write_model(model, write_bytes, meter)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from tfimm_resolver._util import fs
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
-from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.models_file import discovery
@@ -125,7 +124,7 @@ def _find_repair_handle(model: CachedModel) -> str:
             f"{model.other_root} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
         )
     for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
-        if model.entry and entry_name_for_key(Handle.parse(known.handle).key) == model.entry.name:
+        if model.entry and entry_name_for_key(known.parse_handle().key) == model.entry.name:
             return known.name
     handle = model.entry.record.handle if model.entry else ""
     if not handle or handle.endswith(SHORTENED):

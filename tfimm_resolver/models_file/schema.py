@@ -123,7 +123,7 @@ class _Reader:
         sha256 = self._read_value(keys, table, "sha256", self._read_sha256, None)
         size_bytes = self._read_value(keys, table, "size_bytes", self._read_size_bytes, None)
         if size_bytes is not None and sha256 is None:
-            fix = f"tfimm-resolver lock {name} adds the sha256."
+            fix = f"Remove the size_bytes, then run `tfimm-resolver lock {name}`, which writes both."
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         return ModelEntry(
             name=name,
@@ -167,7 +167,8 @@ class _Reader:
         text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
             message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
-            raise self._make_error(keys, message, "tfimm-resolver lock writes it.")
+            fix = f"Correct it, or remove it with the size_bytes and run `tfimm-resolver lock {keys[1]}`, which writes both."
+            raise self._make_error(keys, message, fix)
         return text
 
     def _read_size_bytes(self, keys: tuple[str, ...], value: object) -> int:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import click
 
 from tfimm_resolver._util.terminal import is_terminal
-from tfimm_resolver._util.text import format_size
+from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.bundles import writer
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, format_count
+from tfimm_resolver.cli.output import Output
 
 
 @click.command(short_help="Write models to one file, for a machine without network.")

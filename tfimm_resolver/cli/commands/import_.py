@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from tfimm_resolver._util.text import format_size
+from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.bundles import reader
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, format_count, format_table
+from tfimm_resolver.cli.output import Output, format_table
 
 
 @click.command(short_help="Import the models of a bundle into the cache.")

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from tfimm_resolver._util.text import format_size
+from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.cli.commands import common, format_command
-from tfimm_resolver.cli.output import Output, error_to_json, format_count, style_state
+from tfimm_resolver.cli.output import Output, error_to_json, style_state
 from tfimm_resolver.maintenance import verification
 from tfimm_resolver.maintenance.verification import VerifyResult
 
