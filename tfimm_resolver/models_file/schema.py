@@ -28,6 +28,12 @@ class ModelEntry:
         sha256: the hash of the archive; None if it is not pinned.
         size_bytes: the size of the archive; None if it is not stated.
         mirrors: other handles of the same archive, accepted only if ``sha256`` matches.
+
+    Example:
+        >>> from tfimm_resolver import project
+        >>> model = project.add("half", "https://models.example/half_plus_two/1.tar.gz").model
+        >>> model.name, model.handle, model.aliases
+        ('half', 'https://models.example/half_plus_two/1.tar.gz', ())
     """
 
     name: str

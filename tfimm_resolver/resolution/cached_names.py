@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
-RULE = "name in the cache"
 TFHUB = "https://tfhub.dev/"
 """What ``ls`` leaves out at the beginning of a handle."""
 
@@ -44,7 +44,7 @@ def match_recorded(request: Request) -> ResolvedPlan | None:
     """
     handle = request.handle
     if not handle.scheme:
-        return _match_version(request, is_wanted=lambda entry: entry.defect is None) if handle.is_archive else None
+        return _match_version(request) if handle.is_archive else None
     found = _find_entries(lambda entry: entry.record.handle == handle.redacted)
     return _use_entry(request, found) if found else None
 
@@ -98,14 +98,16 @@ def derive_entry_name(record: Record) -> str | None:
     return entry_name_for_key(plan.download.key if plan.download else handle.key)
 
 
-def _match_version(request: Request, is_wanted: Callable[[Entry], bool] = lambda _: True) -> ResolvedPlan | None:
-    """Match the path of an archive with a pin, if what it contained when it had that hash is cached."""
+def _match_version(request: Request) -> ResolvedPlan | None:
+    """Match the path of an archive with a pin, if what it contained when it had that hash is in the cache."""
     path, key = local.find_path(request.handle), f"sha256:{request.handle.sha256}"
 
-    def fill(_into: Path, _fetcher: Fetcher) -> None:
-        raise NotFoundError(f"what was unpacked from {path} is damaged, and the archive is not there any more")
+    def fill(into: Path, fetcher: Fetcher) -> None:
+        if not os.path.isfile(path):
+            raise NotFoundError(f"{path} does not exist any more")
+        fetcher.local_archive(path, into)  # compares the pin
 
-    return ResolvedPlan(RULE, request, Fetch(key, fill)) if _find_entries(is_wanted, entry_name_for_key(key)) else None
+    return ResolvedPlan(rules.CACHED_NAME, request, Fetch(key, fill)) if _find_entries(name=entry_name_for_key(key)) else None
 
 
 def _use_entry(request: Request, found: Sequence[tuple[Entry, Tier]]) -> ResolvedPlan:
@@ -125,7 +127,7 @@ def _use_entry(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Resolve
             fix="Use the handle that it was first fetched with.",
         )
     handle = replace(request.handle, sha256=None)  # the copy was compared with the pin
-    return ResolvedPlan(RULE, replace(request, handle=handle), InPlace(_choose_copy(request, found).path))
+    return ResolvedPlan(rules.CACHED_NAME, replace(request, handle=handle), InPlace(_choose_copy(request, found).path))
 
 
 def _choose_copy(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Entry:

@@ -20,6 +20,8 @@ from tfimm_resolver.sources.registry import get_sources, list_schemes
 if TYPE_CHECKING:
     pass
 
+CACHED_NAME = "name in the cache"
+
 log = logging.getLogger("tfimm_resolver")
 
 
@@ -172,7 +174,7 @@ RULES: dict[str, Callable[[Request], ResolvedPlan | None]] = {
     "directory of names": match_directory,
     "recorded handle": match_recorded,
     "source": match_source,
-    "name in the cache": match_cached_name,
+    CACHED_NAME: match_cached_name,
 }
 """Every rule, in lookup order."""
 
