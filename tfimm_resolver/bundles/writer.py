@@ -64,7 +64,7 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
     Raises:
         UnknownHandleError: if a handle is not known, or its model is not in the cache.
         IntegrityError: if a model is damaged, or has no recorded hashes to verify it with.
-        CacheError: if a model cannot be read, or the bundle cannot be written.
+        CacheError: if a model cannot be read, or the bundle cannot be written; nor does it replace a device or a pipe.
 
     Example:
         >>> from tfimm_resolver import bundles
@@ -72,6 +72,8 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
         >>> len(exported.models)
         1
     """
+    if isinstance(into, (str, os.PathLike)):
+        settings.check_output_path(os.fspath(into))
     models = _select_models(handles)
     if not isinstance(into, (str, os.PathLike)):
         return _write_models(models, into)
