@@ -79,7 +79,7 @@ def _explain_decision(handle: Handle, resolved: ResolvedPlan) -> str:
     if resolved.rule == "directory of names":
         assert isinstance(resolved.plan, InPlace)
         return os.path.dirname(resolved.plan.path)
-    if resolved.rule == CACHED_NAME:
+    if resolved.rule == rules.CACHED_NAME:
         return "as listed by `tfimm-resolver ls`"
     return resolved.handle.scheme or "a path on this machine"
 
