@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
@@ -71,10 +72,12 @@ class BundleStream:
         """
         if sha256 is not None and self._digest.hexdigest() != sha256.lower():
             hashes = f"  received {self._digest.hexdigest()}\n  pinned   {sha256.lower()}"
-            raise IntegrityError(f"the bundle {self._name} has a different sha256:\n{hashes}", fix="Nothing was imported.")
+            raise IntegrityError(
+                f"the bundle {show(self._name)} has a different sha256:\n{hashes}", fix="Nothing was imported."
+            )
 
     def _read_chunk(self) -> bytes:
         read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
-        with map_os_errors(FetchError, f"the bundle {self._name} cannot be read"):
+        with map_os_errors(FetchError, f"the bundle {show(self._name)} cannot be read"):
             chunk: bytes = read(CHUNK_BYTES)
         return chunk

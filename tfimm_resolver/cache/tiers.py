@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import ENTRY_DIR_PATTERN
 from tfimm_resolver.cache.roots import LocalRoot, Root, open_bucket, open_root
@@ -85,7 +86,7 @@ class Lookup:
         except OfflineError as error:
             if refresh or not (extra := settings.extra_roots()):
                 raise
-            raise OfflineError(f"{error.text}\n  also looked in {', '.join(extra)}", fix=error.fix) from error
+            raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.fix) from error
         return ModelLocation(cache.path(record), record)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.maintenance import inventory
@@ -68,11 +69,12 @@ def _check_removable(selected: Sequence[CachedModel], removable: Sequence[Cached
     for model in selected:
         if model.entry is None:
             raise CacheError(
-                f"{model.path} was not created by tfimm-resolver, so it is not removed", fix="Remove the directory yourself."
+                f"{show(model.path)} was not created by tfimm-resolver, so it is not removed",
+                fix="Remove the directory yourself.",
             )
         if model.entry.name not in [other.entry.name for other in removable if other.entry]:
             raise CacheError(
-                f"{model.name} is in {model.other_root}, an extra root, which is read-only",
+                f"{show(model.name)} is in {show(model.other_root)}, an extra root, which is read-only",
                 fix="Ask the owner of that root to remove it. TFIMM_RESOLVER_EXTRA_ROOTS lists the extra roots.",
             )
 

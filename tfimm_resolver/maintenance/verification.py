@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
 from tfimm_resolver.maintenance import inventory
@@ -107,7 +108,8 @@ def _repair(result: VerifyResult) -> VerifyResult:
     now = _verify_model(cached[0]) if cached else None
     if now is None or now.state != "ok":
         changed = IntegrityError(
-            f"{model.name} could not be fetched again: its handle now leads to another model, or a part of it was not recorded"
+            f"{show(model.name)} could not be fetched again: its handle now leads to another model, "
+            "or a part of it was not recorded"
         )
         return replace(result, is_repaired=False, error=changed)
     before, after = _get_sha256(model), _get_sha256(now.model)
@@ -121,7 +123,7 @@ def _get_sha256(model: CachedModel) -> str:
 def _find_repair_handle(model: CachedModel) -> str:
     if model.is_read_only:
         raise CacheError(
-            f"{model.other_root} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
+            f"{show(model.other_root)} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
         )
     for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
         if model.entry and entry_name_for_key(known.parse_handle().key) == model.entry.name:
@@ -129,7 +131,7 @@ def _find_repair_handle(model: CachedModel) -> str:
     handle = model.entry.record.handle if model.entry else ""
     if not handle or handle.endswith(SHORTENED):
         raise CacheError(
-            f"the full handle of {model.name} is unknown: its query was not recorded, as it may contain a secret",
+            f"the full handle of {show(model.name)} is unknown: its query was not recorded, as it may contain a secret",
             fix="Fetch it again with its full handle: tfimm-resolver resolve --refresh HANDLE.",
         )
     return handle

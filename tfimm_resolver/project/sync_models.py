@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.errors import IntegrityError, ModelsFileError, ResolverError
 from tfimm_resolver.models_file.schema import ModelEntry
@@ -103,7 +104,7 @@ def _match_unchanged(model: ModelEntry) -> ResolvedPlan:
     resolved = rules.match_rule(Request.parse(model.name))
     if resolved.model != model:
         raise ModelsFileError(
-            f"{model.location}: {model.name} was changed during the run",
+            f"{show(model.location)}: {show(model.name)} was changed during the run",
             fix="It was not fetched: run `tfimm-resolver sync` again.",
         )
     return resolved

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Entry, entry_name_for_key, is_entry_name
 from tfimm_resolver.cache.tier import Tier
@@ -104,7 +105,7 @@ def _match_version(request: Request) -> ResolvedPlan | None:
 
     def fill(into: Path, fetcher: Fetcher) -> None:
         if not os.path.isfile(path):
-            raise NotFoundError(f"{path} does not exist any more")
+            raise NotFoundError(f"{show(path)} does not exist any more")
         fetcher.local_archive(path, into)  # compares the pin
 
     return ResolvedPlan(rules.CACHED_NAME, request, Fetch(key, fill)) if _find_entries(name=entry_name_for_key(key)) else None
@@ -135,7 +136,7 @@ def _choose_copy(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Entry
     complete = [(entry, tier) for entry, tier in found if entry.defect is None]
     if not complete:
         raise IntegrityError(
-            f"the cached copy of {request.handle} is damaged: {found[0][0].defect}",
+            f"the cached copy of {request.handle} is damaged: {show(found[0][0].defect)}",
             fix="Resolve the handle that it was first fetched with, or remove this copy.",
         )
     matching = [(entry, tier) for entry, tier in complete if request.pin.is_known_to_match(entry.record.origin)]
