@@ -218,7 +218,7 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
         fix = (
             error.fix if error.fix.startswith("Did you mean") else "Give a handle, or a name that `tfimm-resolver ls` prints."
         )
-        raise UnknownHandleError(f'"{text}" is not cached, and {reason}', fix=f"Nothing was exported. {fix}") from error
+        raise UnknownHandleError(f'"{show(text)}" is not cached, and {reason}', fix=f"Nothing was exported. {fix}") from error
 
 
 def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:

@@ -180,7 +180,8 @@ class _Reader:
         text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
             message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
-            fix = f"Correct it, or remove it with the size_bytes and run `tfimm-resolver lock {show(keys[1])}`, which writes both."
+            lock = f"`tfimm-resolver lock {show(keys[1])}`"
+            fix = f"Correct it, or remove it with the size_bytes and run {lock}, which writes both."
             raise self._make_error(keys, message, fix)
         return text
 
