@@ -272,5 +272,5 @@ def test_an_archive_of_a_model_is_not_a_bundle(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["nope", "no/such/model", "nope.tar.gz", "0" * 40])
 def test_export_of_an_unknown_name_says_where_it_looked(folder: Path, name: str) -> None:
     code, _, err = run_cli("export", name, "-o", "b.tar")
-    assert code == 2 and f'"{name}" is not cached, and there is no model' in err and f"{folder}/{name}" in err
+    assert code == 2 and f'"{name}" is not cached: no model' in err and f"{folder}/{name}" in err
     assert "Nothing was exported" in err and "`tfimm-resolver ls`" in err and not (folder / "b.tar").exists()

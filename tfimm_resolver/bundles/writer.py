@@ -214,11 +214,11 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
             return None
         if handle.scheme:
             raise
-        reason = error.text.replace("no model", "there is no model", 1)
-        fix = (
+        hint = (
             error.fix if error.fix.startswith("Did you mean") else "Give a handle, or a name that `tfimm-resolver ls` prints."
         )
-        raise UnknownHandleError(f'"{show(text)}" is not cached, and {reason}', fix=f"Nothing was exported. {fix}") from error
+        fix = f"Nothing was exported. {hint}"
+        raise UnknownHandleError(f'"{show(text)}" is not cached: {error.text}', fix=fix) from error
 
 
 def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
