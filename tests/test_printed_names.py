@@ -41,7 +41,7 @@ class Stage:
         """Write an archive into the working directory and resolve it."""
         (self.work / name).parent.mkdir(parents=True, exist_ok=True)
         (self.work / name).write_bytes(tar_gz(files))
-        resolve(self.work / name)
+        resolve(name)  # relative to the working directory; the record is not
         return self.work / name
 
     def forge(self, handle: str, key: str, root: Path | None = None) -> Path:
