@@ -19,6 +19,7 @@ _RENAME_RETRY_S, _POLL_INTERVAL_S = 2.0, 0.02
 _FSYNC_THREADS = 8
 _READ_BYTES = 1 << 16
 _FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
@@ -163,16 +164,20 @@ def read_regular(
     Raises:
         OSError: as ``open_regular`` does; EFBIG also if the file grows while it is read.
     """
-    chunks, left_bytes = [], max_bytes
-    with open(path, "rb", buffering=0, opener=opener or (open_regular_target if follow else open_regular)) as file:
-        if os.fstat(file.fileno()).st_size > max_bytes:
+    # Not with ``open``: this is in the way of each hit, and its file object takes as long as the system calls.
+    descriptor = (opener or (open_regular_target if follow else open_regular))(os.fspath(path), _READ_FLAGS)
+    try:
+        expected_bytes = os.fstat(descriptor).st_size
+        if expected_bytes > max_bytes:
             raise _make_size_error(path, max_bytes)
-        while chunk := file.read(_READ_BYTES):
-            chunks.append(chunk)
-            left_bytes -= len(chunk)
-            if left_bytes < 0:
+        data = os.read(descriptor, expected_bytes + 1)
+        while chunk := os.read(descriptor, _READ_BYTES):
+            data += chunk
+            if len(data) > max_bytes:
                 raise _make_size_error(path, max_bytes)
-    return b"".join(chunks)
+    finally:
+        os.close(descriptor)
+    return data
 
 
 def get_user_id() -> int | None:

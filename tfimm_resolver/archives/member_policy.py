@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from tfimm_resolver.errors import ArchiveError
@@ -107,7 +108,12 @@ def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = Fa
 
 def join_safely(folder: str, name: str) -> str:
     """Return the path of a file below ``folder``, whose canonical name comes from outside; raises as ``safe_parts``."""
-    return "/".join((folder, *safe_parts(name, is_canonical=True)))
+    return f"{folder}/{_join_parts(name)}"
+
+
+@functools.lru_cache(maxsize=1024)  # each hit joins the names of all files of a model
+def _join_parts(name: str) -> str:
+    return "/".join(safe_parts(name, is_canonical=True))
 
 
 def quote_name(name: str) -> str:

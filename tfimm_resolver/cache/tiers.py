@@ -29,17 +29,14 @@ def _list_extra_roots() -> Iterator[Tier]:
     return (Tier(root, is_read_only=True) for root in settings.extra_roots())
 
 
-def _list_cache_root() -> Iterator[Tier]:
-    root = settings.cache_root()
+def _list_own_roots() -> Iterator[Tier]:
+    root, bucket = settings.cache_roots()
     yield Tier(root.value, root.mode)
+    if bucket is not None:
+        yield Tier(bucket.value, is_behind=True)
 
 
-def _list_bucket() -> Iterator[Tier]:
-    if settings.uses_local_copy():
-        yield Tier(settings.urls_root().value, is_behind=True)
-
-
-TIERS: list[Callable[[], Iterator[Tier]]] = [_list_extra_roots, _list_cache_root, _list_bucket]
+TIERS: list[Callable[[], Iterator[Tier]]] = [_list_extra_roots, _list_own_roots]
 """Every kind of tier, in the order in which they are read; each function lists the tiers that are configured."""
 
 
