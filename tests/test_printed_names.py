@@ -339,6 +339,7 @@ def test_models_in_a_bucket_have_names_that_every_command_accepts(
     stage.monkeypatch.setenv("TFIMM_HOME", f"{stage.work.parent}/second")  # an empty local cache before the bucket
     rows = cli.list_rows()
     assert len(rows) == 4 and all(row["path"].startswith("gs://bucket/cache/") for row in rows.values())
+    assert all("://" in row["name"] or os.path.isabs(row["name"]) for row in rows.values()), "as resolved in any directory"
     requests = len(stage.origin.requests)
     for row in rows.values():
         assert [model.path for model in maintenance.select([row["name"]])] == [row["path"]]
