@@ -327,12 +327,12 @@ def check_removal(cli: CommandLine, rows: Rows) -> None:
         assert is_removed == bool(copies & before.keys() and os.path.dirname(row["path"]) != str(Path.home() / ".cache/tfimm"))
 
 
-@pytest.mark.parametrize("is_behind", [False, True], ids=["root", "behind a local cache"])
+@pytest.mark.parametrize("has_local_copy", [False, True], ids=["root", "behind a local cache"])
 def test_models_in_a_bucket_have_names_that_every_command_accepts(
-    is_behind: bool, stage: Stage, cli: CommandLine, gcs: Gcs
+    has_local_copy: bool, stage: Stage, cli: CommandLine, gcs: Gcs
 ) -> None:
     stage.monkeypatch.setenv("TFHUB_CACHE_DIR", "gs://bucket/cache")
-    stage.monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1" if is_behind else "")
+    stage.monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1" if has_local_copy else "")
     for make in (make_url, make_changed_archive, make_signed_url):
         stage.monkeypatch.setenv("TFIMM_HOME", f"{stage.work.parent}/first")
         make(stage)
@@ -344,7 +344,7 @@ def test_models_in_a_bucket_have_names_that_every_command_accepts(
     for row in rows.values():
         assert [model.path for model in maintenance.select([row["name"]])] == [row["path"]]
         code, out, err = cli("resolve", row["name"])
-        is_copied = is_behind and not row["name"].endswith("?…")
+        is_copied = has_local_copy and not row["name"].endswith("?…")
         assert (code, out.startswith(f"{stage.work.parent}/second/" if is_copied else row["path"])) == (0, True), (out, err)
         assert cli("verify", row["name"])[0] == 0
         check_export(cli, row, {row["path"], out.strip()})

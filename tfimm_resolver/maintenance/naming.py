@@ -23,14 +23,14 @@ def choose_entry_names(entries: Iterable[Entry]) -> dict[tuple[str, str], str]:
     several versions of an archive on this machine the path with the hash of the version; otherwise the sha1.
     """
     by_handle: dict[str, set[str]] = defaultdict(set)
-    chosen = {}
+    names = {}
     entries = list(entries)
     for entry in entries:
         by_handle[entry.record.handle].add(entry.name)
     for entry in entries:
         candidates = _list_candidates(entry, is_unique=len(by_handle[entry.record.handle]) == 1)
-        chosen[entry.name, entry.record.handle] = next((name for name in candidates if is_usable(name)), entry.name)
-    return chosen
+        names[entry.name, entry.record.handle] = next(filter(is_usable, candidates), entry.name)
+    return names
 
 
 def choose_directory_name(path: str) -> str | None:

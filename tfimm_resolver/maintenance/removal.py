@@ -55,9 +55,9 @@ def remove(models: str | CachedModel | Iterable[str | CachedModel]) -> list[Remo
         >>> tfimm_resolver.maintenance.list()
         []
     """
-    wanted = [models] if isinstance(models, (str, CachedModel)) else list(models)
-    names = [model for model in wanted if isinstance(model, str)]
-    selected = [model for model in wanted if isinstance(model, CachedModel)] + (inventory.select(names) if names else [])
+    requested = [models] if isinstance(models, (str, CachedModel)) else list(models)
+    names = [model for model in requested if isinstance(model, str)]
+    selected = [model for model in requested if isinstance(model, CachedModel)] + (inventory.select(names) if names else [])
     removable = [model for model in selected if not model.is_read_only]
     _check_removable(selected, removable)
     errors = {model.entry.name: _remove_entry(model.entry.name) for model in removable if model.entry}

@@ -54,7 +54,7 @@ def lock(names: Sequence[str] = (), *, update: bool = False, check: bool = False
 
     Raises:
         HandleError: if both ``update`` and ``check`` are given; UnknownHandleError if a name is in no models file.
-        ModelsFileError: if there is no models file, or one cannot be used.
+        ModelsFileError: if no models file exists, or one cannot be used.
 
     Example:
         >>> from tfimm_resolver import project

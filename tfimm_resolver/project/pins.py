@@ -182,5 +182,5 @@ def format_handle(handle: Handle, file: str) -> str:
     relative = os.path.relpath(path, folder)
     if relative.split(os.sep)[0] != os.pardir:
         return f"./{relative.replace(os.sep, '/')}"
-    is_given_as_relative = not os.path.isabs(handle.path) and path == os.path.abspath(handle.path)
-    return relative.replace(os.sep, "/") if is_given_as_relative else path
+    is_relative = not os.path.isabs(handle.path) and path == os.path.abspath(handle.path)
+    return relative.replace(os.sep, "/") if is_relative else path

@@ -55,7 +55,7 @@ def sync(names: Sequence[str] = (), *, check: bool = False, jobs: int = 4) -> li
 
     Raises:
         UnknownHandleError: if a name is in no models file.
-        ModelsFileError: if there is no models file, or one cannot be used.
+        ModelsFileError: if no models file exists, or one cannot be used.
 
     Example:
         >>> from tfimm_resolver import project

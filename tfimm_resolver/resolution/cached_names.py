@@ -148,12 +148,12 @@ def _choose_copy(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Entry
     return own if own.record.fetched_at > first.record.fetched_at else first
 
 
-def _find_entries(is_wanted: Callable[[Entry], bool] = lambda _: True, name: str | None = None) -> list[tuple[Entry, Tier]]:
-    """Return the entries of that name, or all, that are wanted, each with its tier, in the order of the tiers."""
+def _find_entries(matches: Callable[[Entry], bool] = lambda _: True, name: str | None = None) -> list[tuple[Entry, Tier]]:
+    """Return the entries of that name, or all, that match, each with its tier, in the order of the tiers."""
     found: list[tuple[Entry, Tier]] = []
     for tier in tiers.list_tiers():
         try:
-            found += [(entry, tier) for entry in tier.open().entries(name) if is_wanted(entry)]
+            found += [(entry, tier) for entry in tier.open().entries(name) if matches(entry)]
         except (CacheError, FetchError) as error:
             log.warning("skipped: %s", error.text)
     return found
