@@ -22,7 +22,7 @@ import tfimm_resolver
 from tests.archives import files_in, gzip_tar, member, tar_gz, tar_of, zip_of
 from tests.buckets import wait_until
 from tests.faults import COMPLETE, NOTHING, PARTS, RANGE_BYTES, archive, files, list_kinds
-from tests.faults.origin import Fault, Gate, Host, Response, answer_with, hold_at, never_answer
+from tests.faults.origin import Fault, Gate, Host, Response, answer_with, hold_at, never_answer, on_request
 from tests.hugging_face import Handler, HuggingFace
 from tests.stores.gcs import Gcs
 from tfimm_resolver import resolve
@@ -247,20 +247,28 @@ def test_ranges_that_are_read_without_another_thread_end(host: Host, tmp_path: P
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tfimm_resolver range")]
 
 
-def test_ranges_end_where_no_thread_at_all_can_be_started(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The token is cancelled by a request of the download itself, which otherwise would loop without end."""
-    real_start, token = threading.Thread.start, CancellationToken()
+@pytest.fixture
+def _no_range_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread of a download in ranges start, as at a limit of threads."""
+    real_start = threading.Thread.start
 
     def start(thread: threading.Thread) -> None:
         if thread.name.startswith("tfimm_resolver range"):
             raise RuntimeError("can't start new thread")
         real_start(thread)
 
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+@pytest.mark.usefixtures("_no_range_threads")
+def test_ranges_end_where_no_thread_at_all_can_be_started(host: Host, tmp_path: Path) -> None:
+    """The token is cancelled by a request of the download itself, which otherwise would loop without end."""
+    token = CancellationToken()
+
     def cancel_at_the_fourth(response: Response) -> None:
         if response.number == 4:
             token.cancel()
 
-    monkeypatch.setattr(threading.Thread, "start", start)
     with token.activate(), pytest.raises(CancelledError):
         read_all(open_ranges(host, tmp_path, cancel_at_the_fourth))
     assert len(host.requests) == 4
@@ -293,6 +301,12 @@ def test_the_pause_before_a_retry_ends(is_small: bool, host: Host, waiting_for_r
     work: Callable[[], object] = (lambda: downloader.get_bytes(url)) if is_small else (lambda: resolve(url))
     cancel_when(lambda: waiting_for_retry.is_set, work)
     assert len(host.requests) == 1 and list_kinds(cache_dir) == NOTHING
+
+
+@pytest.mark.usefixtures("_no_range_threads")
+def test_the_pause_before_the_retry_of_a_range_ends(host: Host, tmp_path: Path, waiting_for_retry: Signal) -> None:
+    throttled = on_request(4, answer_with(503, Retry_After="500"))
+    cancel_when(lambda: waiting_for_retry.is_set, lambda: read_all(open_ranges(host, tmp_path, throttled)))
 
 
 # Locks
@@ -390,7 +404,8 @@ def test_hugging_face_is_not_waited_for(stalls: str, cache_dir: Path, monkeypatc
 
     def wait(_: Handler) -> bool:
         reached.set()
-        return over.wait(60)
+        over.wait(60)
+        return False
 
     with HuggingFace() as hugging_face:
         monkeypatch.setenv("HF_ENDPOINT", hugging_face.url)
@@ -398,7 +413,9 @@ def test_hugging_face_is_not_waited_for(stalls: str, cache_dir: Path, monkeypatc
         (hugging_face.hub if stalls == "hub" else hugging_face.storage).faults["/"] = wait
         cancel_when(reached.is_set, lambda: resolve(f"hf://o/m@{commit}"))
         assert list_kinds(cache_dir) <= PARTS
-        over.set()
+        over.set()  # what arrives now ends the thread that receives it
+        wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "tfimm_resolver worker"])
+        assert [*cache_dir.rglob("weights")] == []
 
 
 # Several models

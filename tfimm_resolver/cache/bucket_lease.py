@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver._util.threads import start_thread
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.object_store.client import ObjectStoreClient, Version
@@ -102,7 +101,7 @@ def _acquire(
             races += 1
             if races > _MAX_CREATE_READ_RACES:
                 raise FetchError(f"{path} can neither be created nor read", status=_CONDITIONAL_PUT_UNSUPPORTED)
-            get_current_token().sleep(poll_s * random.uniform(0.5, 1))
+            time.sleep(poll_s * random.uniform(0.5, 1))
             if is_already_done():
                 return None
             continue
@@ -122,7 +121,7 @@ def _acquire(
             next_warning_s = now_s + _WARNING_INTERVAL_S
             log.warning("waiting for %s, which has been fetching %s for at least %.0f s", owner, what, now_s - began_s)
         heartbeat()
-        get_current_token().sleep(poll_s * random.uniform(0.5, 1))
+        time.sleep(poll_s * random.uniform(0.5, 1))
         poll_s = min(_MAX_POLL_S, poll_s * 1.5)
         if is_already_done():
             return None
