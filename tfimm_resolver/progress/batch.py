@@ -47,7 +47,6 @@ def map_parallel(
         running.append(done_event := threading.Event())
         try:
             with token.activate():
-                token.raise_if_cancelled()
                 return func(item)
         finally:
             done_event.set()
