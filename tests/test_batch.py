@@ -83,10 +83,10 @@ def test_where_no_thread_can_be_started_ctrl_c_ends_the_remaining_items(monkeypa
         begun.append(number)
         raise KeyboardInterrupt
 
-    def refuse(_: threading.Thread) -> None:
+    def fail_to_start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", fail_to_start)
     with pytest.raises(KeyboardInterrupt):
         map_parallel(interrupt, range(3), jobs=2, quiet=True)
     assert begun == [0]

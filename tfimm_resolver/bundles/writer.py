@@ -15,7 +15,10 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
+from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
@@ -77,7 +80,7 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
         return _write_models(models, into)
     partial = f"{os.fspath(into)}.{os.urandom(4).hex()}.half"
     try:
-        with map_os_errors(CacheError, f"cannot write {os.fspath(into)}", "Choose another path for the bundle."):
+        with map_os_errors(CacheError, f"cannot write {show(os.fspath(into))}", "Choose another path for the bundle."):
             with open(partial, "xb") as file:
                 result = _write_models(models, file)
                 file.flush()
@@ -133,7 +136,7 @@ def _write_model(
     text = replace(record, tree=name).to_text(DOWNLOADER).encode("utf-8", "backslashreplace")
     write_bytes(_make_header(name + DESCRIPTOR_SUFFIX, len(text)) + text + bytes(-len(text) % BLOCK_BYTES))
     for file in record.files or ():
-        write_bytes(_make_header(f"{name}/{file.path}", file.size_bytes))
+        write_bytes(_make_header(join_safely(name, file.path), file.size_bytes))
         for chunk in _read_chunks(model, file):
             write_bytes(chunk)
             meter.advance(len(chunk))
@@ -154,8 +157,11 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
         IntegrityError: after the last chunk at the latest, if the bytes do not match the recorded hash.
     """
     digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
-    path = f"{model.path}/{file.path}"
-    with map_os_errors(CacheError, f"{path} cannot be read", _suggest_repair(model)), open(path, "rb", buffering=0) as source:
+    path = join_safely(model.path, file.path)
+    with (
+        map_os_errors(CacheError, f"{show(path)} cannot be read", _suggest_repair(model)),
+        open(path, "rb", buffering=0, opener=fs.open_regular_target) as source,
+    ):
         while count := source.readinto(buffer[: left_bytes or 1]):
             if not left_bytes:
                 break
@@ -164,7 +170,7 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
             yield buffer[:count]
     if count or left_bytes or digest.hexdigest() != file.sha256:
         raise IntegrityError(
-            f"{model.name} is damaged: {file.path} does not match its recorded sha256", fix=_suggest_repair(model)
+            f"{show(model.name)} is damaged: {show(file.path)} does not match its recorded sha256", fix=_suggest_repair(model)
         )
 
 
@@ -187,7 +193,7 @@ def _find_copy(text: str) -> CachedModel:
         path = _locate(resolved, candidates)
         found = [model for model in inventory.list_models() if model.path == path]
         if not found:
-            raise UnknownHandleError(f"{text} is at {path}, not in the cache", fix="Copy that directory instead.")
+            raise UnknownHandleError(f"{text} is at {show(path)}, not in the cache", fix="Copy that directory instead.")
         model = found[0]
     if model.entry is None or model.state != "ok" or settings.is_bucket(model.path):
         raise _make_export_error(model)
@@ -258,12 +264,12 @@ def _check_entry_name(model: CachedModel) -> None:
     try:
         name = derive_entry_name(model.entry.record)
     except HandleError as error:
-        raise CacheError(f"{model.name} has a record that cannot be imported: {error.text}", fix=error.fix) from error
+        raise CacheError(f"{show(model.name)} has a record that cannot be imported: {error.text}", fix=error.fix) from error
     if name is None:
         log.warning("%s has an incomplete handle: its import requires the --sha256 of this bundle", model.name)
     elif name != model.entry.name:
         raise CacheError(
-            f"{model.name} is cached as {model.entry.name}, which is not the entry name of its handle",
+            f"{show(model.name)} is cached as {show(model.entry.name)}, which is not the entry name of its handle",
             fix="It may have been fetched with a user and password in its URL, or with another TFIMM_GITHUB_URL. Put the "
             "credentials into netrc or hosts.toml, or the host into the handle, resolve it again, and export that.",
         )
@@ -271,14 +277,14 @@ def _check_entry_name(model: CachedModel) -> None:
 
 def _make_export_error(model: CachedModel) -> CacheError | IntegrityError:
     if model.entry is None:
-        return CacheError(f"{model.path} was created by hand, and has no record", fix="Copy that directory instead.")
+        return CacheError(f"{show(model.path)} was created by hand, and has no record", fix="Copy that directory instead.")
     if model.state == "damaged":
-        return IntegrityError(f"{model.name} is damaged: {model.entry.defect}", fix=_suggest_repair(model))
+        return IntegrityError(f"{show(model.name)} is damaged: {show(model.entry.defect)}", fix=_suggest_repair(model))
     if model.state == "unverified":
-        fix = f"Fetch it again: tfimm-resolver resolve --refresh {model.entry.record.handle or 'HANDLE'}"
-        return IntegrityError(f"{model.name} has no recorded hashes to verify its files with", fix=fix)
+        fix = f"Fetch it again: tfimm-resolver resolve --refresh {show(model.entry.record.handle or 'HANDLE')}"
+        return IntegrityError(f"{show(model.name)} has no recorded hashes to verify its files with", fix=fix)
     fix = "Copy it to this machine's disk first: tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1."
-    return CacheError(f"{model.name} is in a bucket, at {model.path}", fix=fix)
+    return CacheError(f"{show(model.name)} is in a bucket, at {show(model.path)}", fix=fix)
 
 
 def _suggest_repair(model: CachedModel) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.fs import walk
+from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
@@ -230,7 +231,7 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     """Return the list of staged files, after checking that the directory still holds everything that was fetched.
 
     Raises:
-        ArchiveError: if the archive was empty.
+        ArchiveError: if the archive was empty, or a file has a name that may not be in a record.
         IntegrityError: if another program removed or changed files that were just unpacked.
         FileNotFoundError: if it removed the directory.
     """
@@ -238,6 +239,8 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     files = hash_tree(str(staged)) if fetched.files is None else fetched.files
     if not files:
         raise ArchiveError("the archive contains no files")
+    for file in files:
+        safe_parts(file.path, is_canonical=True)  # else no reader would accept the record
     try:
         present = {path: os.stat(staged / path).st_size for path in walk(str(staged))}
     except FileNotFoundError:  # removed between walk and stat

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.cancellation import get_current_token
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, LockTimeoutError
 from tfimm_resolver.locking.liveness import StaleLockDetector
 from tfimm_resolver.locking.lock_file import HARDLINK_UNSUPPORTED, LockFile
@@ -226,7 +227,7 @@ class _LockAcquisition:
         except PermissionError as error:
             user = _get_user_name(self._path)
             raise CacheError(
-                f"{self._path} is a stale lock: {owner} has ended; only {user} can remove the file",
+                f"{show(self._path)} is a stale lock: {owner} has ended; only {user} can remove the file",
                 fix=_format_removal_fix(user),
             ) from error
         finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.outgoing import mask_value
+from tfimm_resolver._util.outgoing import mask_value, show
 from tfimm_resolver.cache import record, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
@@ -155,11 +155,11 @@ def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
         return found
     if not found:
         raise UnknownHandleError(
-            f'"{redact(text)}" is not cached',
+            f'"{show(redact(text))}" is not cached',
             fix="Nothing was changed. Run `tfimm-resolver ls` to list the cache; abbreviate a sha1 to at least six digits.",
         )
     names = ", ".join(dict.fromkeys(model.entry.name[:12] for model in found if model.entry))
-    raise UnknownHandleError(f'"{redact(text)}" matches several models', fix=f"Use the sha1 of one of them: {names}.")
+    raise UnknownHandleError(f'"{show(redact(text))}" matches several models', fix=f"Use the sha1 of one of them: {names}.")
 
 
 def redact(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
@@ -44,7 +45,7 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
         if model is None:
             similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])
             fix = f"Did you mean {' or '.join(similar)}?" if similar else "Add it: tfimm-resolver add NAME HANDLE"
-            raise UnknownHandleError(f'no model "{name}" in {", ".join(files)}', fix=fix)
+            raise UnknownHandleError(f'no model "{show(name)}" in {", ".join(files)}', fix=fix)
         found[model.name] = model
     return list(found.values())
 
@@ -130,7 +131,7 @@ def check_new(known: dict[str, ModelEntry], name: str, *, replaces: bool) -> Non
     if name in known and (known[name].name != name or not replaces):
         alias = "" if known[name].name == name else f", an alias of {known[name].name}"
         fix = "Choose another name." if alias else "Use --replace to overwrite it."
-        raise ModelsFileError(f"{known[name].location}: {name} already exists{alias}", fix=fix)
+        raise ModelsFileError(f"{known[name].location}: {show(name)} already exists{alias}", fix=fix)
 
 
 def pin(model: ModelEntry, origin: Origin) -> None:
@@ -140,7 +141,7 @@ def pin(model: ModelEntry, origin: Origin) -> None:
         current = known.get(model.name)
         if current is None or current.handle != model.handle:
             raise ModelsFileError(
-                f"{model.file}: {model.name} was changed during the run", fix="Its pin was not written; try again."
+                f"{show(model.file)}: {show(model.name)} was changed during the run", fix="Its pin was not written; try again."
             )
         return {model.name: {"sha256": origin.sha256, "size_bytes": origin.size_bytes}}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, NotFoundError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
@@ -81,14 +82,14 @@ def match_override(request: Request) -> ResolvedPlan | None:
         return None
     if not named_models.exists(path):
         raise MissingOverrideError(
-            f"set_model_cache() maps {handle} to {path}, which does not exist or is empty",
+            f"set_model_cache() maps {handle} to {show(path)}, which does not exist or is empty",
             fix="Put the model there, or remove the override with clear_model_cache().",
         )
     target = Handle.parse(path, sha256=handle.sha256)
     plan = find_source_plan(target) or InPlace(path)
     if handle.sha256 is not None and isinstance(plan, InPlace):
         raise HandleError(
-            f"set_model_cache() maps {handle} to {path}, which is a directory: only an archive can be pinned by sha256",
+            f"set_model_cache() maps {handle} to {show(path)}, which is a directory: only an archive can be pinned by sha256",
             fix="Map it to the archive, or override the name in the models file instead of its handle, "
             "which ignores the pin: set_model_cache(name, path).",
         )
@@ -103,24 +104,24 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
     if handle.sha256 not in (None, model.sha256) and model.sha256 is not None:
         raise HandleError(
             f"{handle} is pinned to a different sha256 than requested:\n"
-            f"  pinned    {model.sha256}, in {model.location}\n  requested {handle.sha256}"
+            f"  pinned    {model.sha256}, in {show(model.location)}\n  requested {handle.sha256}"
         )
     if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(
-            f"{model.location}: {model.name} has mirrors, but no sha256 to verify their archives with",
-            fix=f"Pin it: tfimm-resolver lock {model.name}",
+            f"{show(model.location)}: {show(model.name)} has mirrors, but no sha256 to verify their archives with",
+            fix=f"Pin it: tfimm-resolver lock {show(model.name)}",
         )
     try:
         target = model.parse_handle(handle.sha256)
         plan = find_source_plan(target)
     except HandleError as error:
-        raise ModelsFileError(f"{model.location}: {model.name}: {error.text}", fix=error.fix) from error
+        raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.fix) from error
     request = replace(request, handle=target, pin=Pin(target.sha256, model.size_bytes))
     if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:
         unknown = _make_unknown_handle_error(target)
-        raise UnknownHandleError(f"{model.location}: {model.name}: {unknown.text}", fix=unknown.fix)
+        raise UnknownHandleError(f"{show(model.location)}: {show(model.name)}: {unknown.text}", fix=unknown.fix)
     return ResolvedPlan("models file", request, plan, model)
 
 
@@ -166,7 +167,7 @@ def _make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if similar:
         fix = f"Did you mean {' or '.join(similar)}?"
     kind = "named" if handle.is_name else "at path"
-    return UnknownHandleError(f'no model {kind} "{handle}"\n  looked at: {", ".join(looked)}', fix=fix)
+    return UnknownHandleError(f'no model {kind} "{handle}"\n  looked at: {", ".join(map(show, looked))}', fix=fix)
 
 
 def _list_project_names() -> list[str]:

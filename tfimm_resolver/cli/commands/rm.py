@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output
@@ -27,11 +28,12 @@ def command(output: Output, models: Sequence[str]) -> int:
     for model in selected:
         if model.entry is None:
             raise CacheError(
-                f"{model.path} was not created by tfimm-resolver, so it is not removed", fix="Remove the directory yourself."
+                f"{show(model.path)} was not created by tfimm-resolver, so it is not removed",
+                fix="Remove the directory yourself.",
             )
         if model.entry.name not in [other.entry.name for other in removable if other.entry]:
             raise CacheError(
-                f"{model.name} is in {model.other_root}, an extra root, which is read-only",
+                f"{show(model.name)} is in {show(model.other_root)}, an extra root, which is read-only",
                 fix="Ask the owner of that root to remove it. TFIMM_RESOLVER_EXTRA_ROOTS lists the extra roots.",
             )
     for model in {

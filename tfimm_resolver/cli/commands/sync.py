@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, jobs_option
 from tfimm_resolver.cli.output import Output, error_to_json, format_count, format_table, style_state
@@ -96,7 +97,7 @@ def _match_unchanged(model: ModelEntry) -> ResolvedPlan:
     resolved = rules.match_rule(Request.parse(model.name))
     if resolved.model != model:
         raise ModelsFileError(
-            f"{model.location}: {model.name} was changed during the run",
+            f"{show(model.location)}: {show(model.name)} was changed during the run",
             fix="It was not fetched: run `tfimm-resolver sync` again.",
         )
     return resolved

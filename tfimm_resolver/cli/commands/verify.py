@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cli.commands import common, format_command
@@ -75,7 +76,8 @@ def _repair(model: CachedModel) -> dict[str, Any]:
     now = _verify(repaired[0]) if repaired else {}
     if now.get("state") != "ok":
         changed = IntegrityError(
-            f"{model.name} could not be fetched again: its handle now leads to another model, or a part of it was not recorded"
+            f"{show(model.name)} could not be fetched again: its handle now leads to another model, "
+            "or a part of it was not recorded"
         )
         return {"repaired": False, "error": error_to_json(changed)}
     was = model.entry.record.origin.sha256 if model.entry else ""
@@ -85,7 +87,7 @@ def _repair(model: CachedModel) -> dict[str, Any]:
 def _find_repair_handle(model: CachedModel) -> str:
     if model.is_read_only:
         raise CacheError(
-            f"{model.other_root} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
+            f"{show(model.other_root)} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
         )
     for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
         if model.entry and entry_name_for_key(Handle.parse(known.handle).key) == model.entry.name:
@@ -93,7 +95,7 @@ def _find_repair_handle(model: CachedModel) -> str:
     handle = model.entry.record.handle if model.entry else ""
     if not handle or handle.endswith("?…"):
         raise CacheError(
-            f"the full handle of {model.name} is unknown: its query was not recorded, as it may contain a secret",
+            f"the full handle of {show(model.name)} is unknown: its query was not recorded, as it may contain a secret",
             fix="Fetch it again with its full handle: tfimm-resolver resolve --refresh HANDLE.",
         )
     return handle
