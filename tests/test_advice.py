@@ -217,12 +217,12 @@ FAILURES = {
         "hub.list('a/b')", "hub list a/b", 'source="local"', "--local", variables="TFIMM_RESOLVER_OFFLINE=1"
     ),
     "mirrors without a pin": Failure(
-        "tfimm_resolver.resolve('m')", "resolve m", "on the command line: tfimm-resolver lock m",
+        "tfimm_resolver.resolve('m')", "resolve m", "project.lock([",
         "Pin it: tfimm-resolver lock m",
         prepare="open('tfimm-models.toml', 'w').write('[models.m]\\nhandle = \"./x.tar\"\\nmirrors = [\"./y.tar\"]')",
     ),
     "a size without a pin": Failure(
-        "tfimm_resolver.resolve('m')", "resolve m", "on the command line: tfimm-resolver lock m",
+        "tfimm_resolver.resolve('m')", "resolve m", "project.lock([",
         "Add the sha256: tfimm-resolver lock m",
         prepare="open('tfimm-models.toml', 'w').write('[models.m]\\nhandle = \"./x.tar\"\\nsize_bytes = 1')",
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, IntegrityError
 from tfimm_resolver.errors.advice import Advice
@@ -31,8 +33,8 @@ def make_export_error(model: CachedModel) -> CacheError | IntegrityError:
 
 def suggest_repair(model: CachedModel) -> Advice:
     """Return the advice to fetch the files of a damaged model again."""
-    handle = show(model.entry.record.handle if model.entry else model.name)
+    name = show(model.name)
     return Advice(
-        python=f"Fetch it again: tfimm_resolver.resolve({handle!r}, refresh=True)",
-        command=f"Repair it: tfimm-resolver verify --repair {show(model.name)}",
+        python=f"Repair it: maintenance.verify([{name!r}], repair=True)",
+        command=f"Repair it: tfimm-resolver verify --repair {shlex.quote(name)}",
     )

@@ -54,9 +54,9 @@ def suggest_refresh(handle: str) -> Advice:
     return Advice(python=f"{download} refresh=True.", command=f"{download} --refresh.")
 
 
-def suggest_command(purpose: str, command: str) -> Advice:
-    """Return the advice to run a command for which Python has no function, for a purpose such as ``Pin it``."""
-    return Advice(python=f"{purpose} on the command line: {command}", command=f"{purpose}: {command}")
+def suggest_add(purpose: str) -> Advice:
+    """Return the advice to add a name to the models file, for a purpose such as ``Create one``."""
+    return Advice(python=f"{purpose}: project.add(name, handle)", command=f"{purpose}: tfimm-resolver add NAME HANDLE")
 
 
 def suggest_local_copy(otherwise: str) -> Advice:

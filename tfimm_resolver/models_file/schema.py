@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.errors import HandleError, ModelsFileError
-from tfimm_resolver.errors.advice import Fix, suggest_command
+from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 
@@ -34,6 +34,12 @@ class ModelEntry:
         sha256: the hash of the archive; None if it is not pinned.
         size_bytes: the size of the archive; None if it is not stated.
         mirrors: other handles of the same archive, accepted only if ``sha256`` matches.
+
+    Example:
+        >>> from tfimm_resolver import project
+        >>> model = project.add("half", "https://models.example/half_plus_two/1.tar.gz").model
+        >>> model.name, model.handle, model.aliases
+        ('half', 'https://models.example/half_plus_two/1.tar.gz', ())
     """
 
     name: str
@@ -133,7 +139,8 @@ class _Reader:
         sha256 = self._read_value(keys, table, "sha256", self._read_sha256, None)
         size_bytes = self._read_value(keys, table, "size_bytes", self._read_size_bytes, None)
         if size_bytes is not None and sha256 is None:
-            fix = suggest_command("Add the sha256", f"tfimm-resolver lock {show(name)}")
+            lock = Advice("project.lock()", f"tfimm-resolver lock {show(name)}")
+            fix = lock.convert(lambda run: f"Remove the size_bytes, then run `{run}`, which writes both.")
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         return ModelEntry(
             name=name,
@@ -177,7 +184,9 @@ class _Reader:
         text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
             message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
-            raise self._make_error(keys, message, suggest_command("Remove it, then pin the model", "tfimm-resolver lock"))
+            lock = Advice("project.lock()", f"tfimm-resolver lock {show(keys[1])}")
+            fix = lock.convert(lambda run: f"Correct it, or remove it with the size_bytes and run `{run}`, which writes both.")
+            raise self._make_error(keys, message, fix)
         return text
 
     def _read_size_bytes(self, keys: tuple[str, ...], value: object) -> int:

@@ -11,7 +11,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
-from tfimm_resolver.errors.advice import Advice, suggest_command
+from tfimm_resolver.errors.advice import Advice, suggest_add
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.manifest import Origin
@@ -22,7 +22,7 @@ from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
 from tfimm_resolver.sources import local
-from tfimm_resolver.sources.plan import MutableRef
+from tfimm_resolver.sources.plan import InPlace, MutableRef
 
 
 def select_models(names: Sequence[str]) -> list[ModelEntry]:
@@ -36,7 +36,7 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
     if not files:
         raise ModelsFileError(
             f"there is no {discovery.FILE_NAME} in this directory or its parents",
-            fix=suggest_command("Create one", "tfimm-resolver add NAME HANDLE"),
+            fix=suggest_add("Create one"),
         )
     if not names:
         return discovery.list_entries()
@@ -45,11 +45,7 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
         model = discovery.find_entry(name)
         if model is None:
             similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])
-            fix = (
-                f"Did you mean {' or '.join(similar)}?"
-                if similar
-                else suggest_command("Add it", "tfimm-resolver add NAME HANDLE")
-            )
+            fix = f"Did you mean {' or '.join(similar)}?" if similar else suggest_add("Add it")
             raise UnknownHandleError(f'no model "{show(name)}" in {", ".join(files)}', fix=fix)
         found[model.name] = model
     return list(found.values())
@@ -103,6 +99,19 @@ def fetch_upstream_hash(handle: Handle) -> Origin:
     return downloader.origin
 
 
+def can_be_pinned(handle: Handle) -> bool:
+    """Whether a model is an archive, which has a hash to pin, as far as is known without a download."""
+    try:
+        plan = rules.find_source_plan(replace(handle, sha256="0" * 64))
+    except HandleError:  # the source rejects pins of what is not an archive
+        return False
+    if isinstance(plan, InPlace):
+        return False
+    cached = find_cached(plan_archive(replace(handle, sha256=None))) if plan else None
+    record = cached.record if cached else None
+    return record is None or record.files is None or bool(record.origin.sha256)
+
+
 def sum_archive_sizes(models: Sequence[ModelEntry]) -> int | None:
     """Return the total size of the models' archives in bytes; None unless the models file states all of them."""
     sizes = [model.size_bytes for model in models]
@@ -135,7 +144,7 @@ def check_new(known: dict[str, ModelEntry], name: str, *, replaces: bool) -> Non
     """Raise ModelsFileError if a name is in use already."""
     if name in known and (known[name].name != name or not replaces):
         alias = "" if known[name].name == name else f", an alias of {known[name].name}"
-        overwrite = Advice(python="Pass replaces=True to overwrite it.", command="Use --replace to overwrite it.")
+        overwrite = Advice(python="Pass replace=True to overwrite it.", command="Use --replace to overwrite it.")
         fix = "Choose another name." if alias else overwrite
         raise ModelsFileError(f"{known[name].location}: {show(name)} already exists{alias}", fix=fix)
 
@@ -155,7 +164,9 @@ def pin(model: ModelEntry, origin: Origin) -> None:
 
 
 def format_handle(handle: Handle, file: str) -> str:
-    """Return a handle as it is written into a models file: paths below the file's directory are relative to it.
+    """Return a handle as it is written into a models file.
+
+    Paths below the file's directory, and relative paths, are relative to it; an absolute path elsewhere stays absolute.
 
     Raises:
         HandleError: if the handle may contain a secret, which must not be written into a shared file.
@@ -171,4 +182,7 @@ def format_handle(handle: Handle, file: str) -> str:
     if handle.text.startswith("~") and not os.path.exists(handle.text):
         return handle.text
     relative = os.path.relpath(path, folder)
-    return path if relative.split(os.sep)[0] == os.pardir else f"./{relative.replace(os.sep, '/')}"
+    if relative.split(os.sep)[0] != os.pardir:
+        return f"./{relative.replace(os.sep, '/')}"
+    is_relative = not os.path.isabs(handle.path) and path == os.path.abspath(handle.path)
+    return relative.replace(os.sep, "/") if is_relative else path
