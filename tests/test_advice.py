@@ -30,6 +30,7 @@ PACKAGE = Path(tfimm_resolver.__file__).parent
 COMMAND_FORM = re.compile(r"(?<![\w-])--[a-z][a-z-]+|tfimm-resolver [a-z]")
 PYTHON_FORM = re.compile(r"\b[a-z_]+=(True|False|\"|')|\b[a-z_.]+\((?!s\))|@[a-z]")
 NOT_ADVICE = {
+    "as listed by `tfimm-resolver ls`": "the reason of a line that the command `why` prints",
     "set_dir()": "the name of a setting",
     "hub.set_dir()": "the name of a setting",
     "using()": "the name of a setting",
@@ -77,8 +78,6 @@ def list_texts(node: ast.AST, where: str, form: str = "") -> Iterator[Text]:
             inner = form
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Advice" and name == "keywords":
                 inner = child.arg
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "suggest_command":
-                inner = "command"
             text = get_text(child)
             if text is not None:
                 yield Text(f"{where}:{child.lineno}", text, inner)
@@ -121,7 +120,7 @@ def test_an_advice_that_names_the_other_caller_is_found() -> None:
     assert find_fault("Use --refresh.", "")
     assert find_fault("Run tfimm-resolver ls.", "")
     assert not find_fault("Pin it on the command line: tfimm-resolver lock x", "")
-    for text in ("Pass refresh=True.", 'Pass source="local".', "Call set_dir(path).", "bundles.write() returns it"):
+    for text in ("Pass refresh=True.", 'Pass source="local".', "Call set_dir(path).", "bundles.export() wrote it"):
         assert find_fault("", text)
         assert not find_fault(text, "")
     tree = ast.parse('raise E(fix="Use --x now")\nraise E(fix=Advice(python="f() it", command="Use --x now"))')
@@ -211,27 +210,27 @@ FAILURES = {
         prepare="open('file', 'w')", variables="TFHUB_CACHE_DIR=file",
     ),
     "an unknown cached model": Failure(
-        "maintenance.select(['nothing'])", "verify nothing", "maintenance.list_models()", "tfimm-resolver ls"
+        "maintenance.select(['nothing'])", "verify nothing", "maintenance.list()", "tfimm-resolver ls"
     ),
     "a hub that is offline": Failure(
         "hub.list('a/b')", "hub list a/b", 'source="local"', "--local", variables="TFIMM_RESOLVER_OFFLINE=1"
     ),
     "mirrors without a pin": Failure(
-        "tfimm_resolver.resolve('m')", "resolve m", "project.lock([",
+        "tfimm_resolver.resolve('m')", "resolve m", "project.lock(['m'])",
         "Pin it: tfimm-resolver lock m",
         prepare="open('tfimm-models.toml', 'w').write('[models.m]\\nhandle = \"./x.tar\"\\nmirrors = [\"./y.tar\"]')",
     ),
     "a size without a pin": Failure(
-        "tfimm_resolver.resolve('m')", "resolve m", "project.lock([",
-        "Add the sha256: tfimm-resolver lock m",
+        "tfimm_resolver.resolve('m')", "resolve m", "project.lock()",
+        "tfimm-resolver lock m",
         prepare="open('tfimm-models.toml', 'w').write('[models.m]\\nhandle = \"./x.tar\"\\nsize_bytes = 1')",
     ),
     "a damaged bundle": Failure(
-        "bundles.read('b.tar')", "import b.tar", "bundles.write() returns", "export prints",
+        "bundles.read('b.tar')", "import b.tar", "bundles.export() wrote", "tfimm-resolver export",
         prepare="open('b.tar', 'w').write('x')"
     ),
     "a damaged model in an export": Failure(
-        "bundles.write([url], 'b.tar')", "export -o b.tar URL", "refresh=True", "tfimm-resolver verify --repair",
+        "bundles.write([url], 'b.tar')", "export -o b.tar URL", "repair=True", "tfimm-resolver verify --repair",
         prepare="open(tfimm_resolver.resolve(url) + '/saved_model.pb', 'w')",
     ),
     "a model without hashes in an export": Failure(
@@ -240,7 +239,7 @@ FAILURES = {
         "text = open(path).read().partition('\\n\\n')[0]\nopen(path, 'w').write(text)",
     ),
     "a bundle of a model whose handle is incomplete": Failure(
-        "bundles.read('b.tar')", "import b.tar", "bundles.write() returned", "--sha256",
+        "bundles.read('b.tar')", "import b.tar", "export() returned", "--sha256",
         prepare="bundles.write([url + '?key=1'], 'b.tar')",
     ),
     "a file name in a URL of weights": Failure(

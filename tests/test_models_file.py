@@ -152,7 +152,7 @@ def test_paths_are_relative_to_the_file(project: Path, monkeypatch: pytest.Monke
         (make_entry("a", URL, "sha256 = 1"), 3, "models.a.sha256 has to be a text", "It is 1."),
         (make_entry("a", URL, f'sha256 = "{PIN}"', "size_bytes = -1"), 4, "size_bytes cannot be -1", ""),
         (make_entry("a", URL, f'sha256 = "{PIN}"', "size_bytes = true"), 4, "size_bytes cannot be true", ""),
-        (make_entry("a", URL, "size_bytes = 1"), 3, "a size alone is not a pin", "tfimm-resolver lock a"),
+        (make_entry("a", URL, "size_bytes = 1"), 3, "a size alone is not a pin", "project.lock()"),
         (make_entry("a", URL, 'aliases = "b"'), 3, "models.a.aliases has to be a list of texts", ""),
         (make_entry("a", URL, "aliases = [", '  "b",', "  1,", "]"), 3, "1 is not a valid model name", "one word"),
         (make_entry("a", URL, 'aliases = ["a"]'), 1, '"a" means a already', "Choose another name."),

@@ -296,7 +296,10 @@ def test_mirrors_without_a_pin_are_not_used(write_models: WriteModels, origin: O
     path = write_models(m={"handle": f"{origin.url}/gone.tgz", "mirrors": [origin.put("/m.tgz", tar_gz())]})
     with pytest.raises(ModelsFileError) as caught:
         resolve("m")
-    assert f"{path}:1: m has mirrors, but no sha256" in caught.value.text and "tfimm-resolver lock m" in caught.value.fix
+    assert (
+        f"{path}:1: m has mirrors, but no sha256" in caught.value.text
+        and "tfimm-resolver lock m" in caught.value.advice.command
+    )
     assert origin.requests == []
     assert files_in(resolve("m", sha256=PIN)) == MODEL
 

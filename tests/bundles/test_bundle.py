@@ -95,8 +95,8 @@ def remove_record(cache_dir: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (corrupt, ("saved_model.pb does not match its recorded sha256", "refresh=True")),
-        (truncate, ("saved_model.pb has 1 bytes, should have 7", "refresh=True")),
+        (corrupt, ("saved_model.pb does not match its recorded sha256", "repair=True")),
+        (truncate, ("saved_model.pb has 1 bytes, should have 7", "repair=True")),
         (remove_record, ("no recorded hashes", "refresh=True")),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_model_of_every_scheme_is_imported_under_its_own_name(recorded: str, t
 @pytest.mark.parametrize("recorded", INCOMPLETE)
 def test_an_incomplete_handle_is_accepted_only_from_a_pinned_bundle(recorded: str, tmp_path: Path) -> None:
     pin = forge_bundle(recorded, "https://good.example/m?signature=secret", tmp_path / "b.tar")
-    with pytest.raises(errors.IntegrityError, match=r"sha256 that bundles.write\(\) returned"):
+    with pytest.raises(errors.IntegrityError, match=r"sha256 that bundles.export\(\) returned"):
         reader.read(tmp_path / "b.tar")
     with pytest.raises(errors.IntegrityError, match="a different sha256"):
         reader.read(tmp_path / "b.tar", sha256="1" * 64)

@@ -22,7 +22,7 @@ import numpy as np
 
 import tfimm_resolver
 from tests.archives import tar_gz
-from tfimm_resolver import bundles, hub, integrations, maintenance
+from tfimm_resolver import bundles, hub, integrations, maintenance, project
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.sources import Handle
 
@@ -87,12 +87,17 @@ def list_calls(folder: Path) -> dict[str, Call]:
         "hub.help": lambda: hub.help("a/b", "net", trust_repo=True),
         "bundles.write": lambda: bundles.write([URL], f"{folder}/o.tar"),
         "bundles.write, relative": lambda: bundles.write([URL], "o.tar"),
-        "bundles.read": lambda: import_new(f"{folder}/b.tar"),
+        "bundles.import_": lambda: import_new(f"{folder}/b.tar"),
         "bundles.read, relative": lambda: import_new("b.tar"),
         "bundles.read, the same": lambda: bundles.read(f"{folder}/b.tar"),
         "list_models": maintenance.list_models,
         "select": lambda: maintenance.select([URL]),
         "select, a path": lambda: maintenance.select(["./x"]),
+        "maintenance.verify": maintenance.verify,
+        "maintenance.verify, repair": lambda: maintenance.verify(repair=True),
+        "project.add": lambda: project.add("new", URL),
+        "project.lock": project.lock,
+        "project.sync": project.sync,
         "remove": lambda: [maintenance.remove(model) for model in maintenance.select([URL])],
     }
 
@@ -338,12 +343,22 @@ def list_functions() -> dict[str, Callable[[object], object]]:
         "hub.load_state_dict_from_url": h.load_state_dict_from_url,
         "hub.load_state_dict_from_url dir": lambda value: h.load_state_dict_from_url(WEIGHTS, value),
         "hub.load_state_dict_from_url name": lambda value: h.load_state_dict_from_url(WEIGHTS, file_name=value),
+        "bundles.import_": bundles.import_,
         "bundles.read": bundles.read,
-        "bundles.read sha256": lambda value: bundles.read("b.tar", sha256=value),
         "bundles.write": lambda value: bundles.write([value], "o.tar"),
-        "bundles.write into": lambda value: bundles.write([], value),
+        "bundles.import_ sha256": lambda value: bundles.read("b.tar", sha256=value),
+        "bundles.export": lambda value: bundles.write([value], "o.tar"),
+        "bundles.export into": lambda value: bundles.write([], value),
         "maintenance.list_models": lambda _: m.list_models(),
+        "maintenance.list": lambda _: m.list(),
         "maintenance.select": lambda value: m.select([value]),
+        "maintenance.verify": lambda value: m.verify([value]),
+        "maintenance.remove list": lambda value: m.remove([value]),
+        "project.add": lambda value: project.add(value, URL),
+        "project.add handle": lambda value: project.add("m", value),
+        "project.add mirror": lambda value: project.add("m", URL, mirrors=[value]),
+        "project.lock": lambda value: project.lock([value]),
+        "project.sync": lambda value: project.sync([value]),
         "maintenance.remove": m.remove,
         "sources.Handle.parse": Handle.parse,
         "sources.Handle.parse sha256": lambda value: Handle.parse("https://h", sha256=value),
@@ -360,7 +375,7 @@ def try_values(folder: Path) -> None:
     os.environ["TFIMM_RESOLVER_OFFLINE"] = "1"
     for name, function in list_functions().items():
         for value in VALUES:
-            if name == "bundles.write into" and isinstance(value, io.StringIO):
+            if name == "bundles.export into" and isinstance(value, io.StringIO):
                 continue  # the stream's own TypeError
             observe(f"{name}({value!r:.60})", functools.partial(function, value))
             tfimm_resolver.clear_model_cache("m")

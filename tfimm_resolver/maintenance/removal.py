@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
-from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.errors import CacheError, HandleError, ResolverError
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 
@@ -44,6 +44,7 @@ def remove(models: str | CachedModel | Iterable[str | CachedModel]) -> list[Remo
         models are removed nevertheless.
 
     Raises:
+        HandleError: before anything is removed, if a model is neither a name nor a CachedModel.
         UnknownHandleError: before anything is removed, if a name matches no cached model, or more than one.
         CacheError: before anything is removed, if a model is only in an extra root, which is read-only, or was not put
             there by this package.
@@ -55,7 +56,10 @@ def remove(models: str | CachedModel | Iterable[str | CachedModel]) -> list[Remo
         >>> tfimm_resolver.maintenance.list()
         []
     """
-    requested = [models] if isinstance(models, (str, CachedModel)) else list(models)
+    requested = [models] if isinstance(models, (str, CachedModel)) or not isinstance(models, Iterable) else list(models)
+    for model in requested:
+        if not isinstance(model, (str, CachedModel)):
+            raise HandleError(f"a model to remove is a name or a CachedModel, not {type(model).__name__}: {model!r:.80}")
     names = [model for model in requested if isinstance(model, str)]
     selected = [model for model in requested if isinstance(model, CachedModel)] + (inventory.select(names) if names else [])
     removable = [model for model in selected if not model.is_read_only]

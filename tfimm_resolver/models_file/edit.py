@@ -83,11 +83,16 @@ def _read_text(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        text = f"{error.object[error.start]!a} cannot be written as UTF-8"
+        raise ModelsFileError(f"{show(path)} was not changed: the character {text}") from error
     temp_path = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     with _map_write_errors(path):
         try:
             with open(temp_path, "xb") as file:
-                file.write(text.encode())
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             with contextlib.suppress(FileNotFoundError):

@@ -139,7 +139,7 @@ class _Reader:
         sha256 = self._read_value(keys, table, "sha256", self._read_sha256, None)
         size_bytes = self._read_value(keys, table, "size_bytes", self._read_size_bytes, None)
         if size_bytes is not None and sha256 is None:
-            lock = Advice("project.lock()", f"tfimm-resolver lock {show(name)}")
+            lock = Advice(python="project.lock()", command=f"tfimm-resolver lock {show(name)}")
             fix = lock.convert(lambda run: f"Remove the size_bytes, then run `{run}`, which writes both.")
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         return ModelEntry(
@@ -184,7 +184,7 @@ class _Reader:
         text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
             message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
-            lock = Advice("project.lock()", f"tfimm-resolver lock {show(keys[1])}")
+            lock = Advice(python="project.lock()", command=f"tfimm-resolver lock {show(keys[1])}")
             fix = lock.convert(lambda run: f"Correct it, or remove it with the size_bytes and run `{run}`, which writes both.")
             raise self._make_error(keys, message, fix)
         return text

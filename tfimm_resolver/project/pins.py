@@ -42,6 +42,8 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
         return discovery.list_entries()
     found: dict[str, ModelEntry] = {}
     for name in names:
+        if not isinstance(name, str):
+            raise HandleError(f"a name of a model is a str, not {type(name).__name__}: {name!r:.80}")
         model = discovery.find_entry(name)
         if model is None:
             similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])
