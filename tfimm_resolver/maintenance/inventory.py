@@ -159,7 +159,9 @@ def _match_handle(models: Sequence[CachedModel], text: str) -> list[CachedModel]
         name = entry_name_for_key(other)
         if found := [model for model in models if model.entry and model.entry.name == name]:
             return found
-    handles = {text, key, os.path.abspath(key)}
+    handles = {text, key}
+    with contextlib.suppress(FileNotFoundError):  # the working directory was removed
+        handles.add(os.path.abspath(key))
     found = [model for model in models if model.entry and model.entry.record.handle in handles]
     return [model for model in found if model.entry and pin in (None, model.entry.record.origin.sha256)]
 
