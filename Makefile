@@ -1,18 +1,27 @@
-# make demo: resolve and load a small model. make test: lint, types and every test. Both create .venv.
+# make demo: resolve and load a small model. make check: lint, types and unit tests. make test: also all other tests,
+# except those that take long. make test-long: every test. All create .venv, with the interpreter PYTHON.
 # Some tests also need the Debian packages git, nginx-light and strace, which .ci/run installs.
 PYTHON ?= python3
 BIN := .venv/bin
+# The number of tests that run at the same time; auto is the number of processors.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
-.PHONY: demo test bench golden clean
+.PHONY: demo lint check test test-long bench golden clean
 
 demo: .venv/installed
 	$(BIN)/tfimm-resolver demo
 
-test: .venv/tested
+lint: .venv/tested
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+
+test: lint
+	$(PYTEST)
+
+test-long: lint
+	$(PYTEST) -m ""
 
 bench: .venv/tested
 	$(BIN)/python -m tests.benchmarks

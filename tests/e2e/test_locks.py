@@ -23,6 +23,8 @@ from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.locking.owner import LockOwner
 
+pytestmark = pytest.mark.xdist_group("many processes")
+
 HOLD = """
     import os, sys, time
     from tfimm_resolver.locking.lock import acquire

@@ -19,6 +19,8 @@ from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import LockTimeoutError
 
+pytestmark = pytest.mark.xdist_group("many processes")
+
 RESOLVE = """
     import sys, time, tfimm_resolver
     path = tfimm_resolver.resolve(sys.argv[1])
