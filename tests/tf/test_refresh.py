@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.archives import files_in, tar_gz
 from tests.origin import Origin
-from tests.processes import start
+from tests.processes import start, wait_until
 from tests.tf.models import save_line
 from tfimm_resolver import resolve
 
@@ -35,9 +35,7 @@ def test_no_load_fails_or_mixes_while_another_process_refreshes(origin: Origin, 
     resolve(handle)
     ready = [tmp_path / f"ready{number}" for number in range(8)]
     readers = [start(LOAD, handle, str(tmp_path / "stop"), str(path)) for path in ready]
-    deadline_s = time.monotonic() + 120
-    while not all(path.exists() for path in ready) and time.monotonic() < deadline_s:
-        time.sleep(0.1)
+    wait_until(lambda: all(path.exists() for path in ready), 120)
     for archive in archives[1:]:
         origin.put("/m.tar.gz", archive)
         resolve(handle, refresh=True)
