@@ -17,6 +17,7 @@ pytest_plugins = ("tests.stores.fixtures",)
 
 _OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
 _CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
+_TENSORFLOW_FOLDERS = {"tf", "integrations"}
 _SHARED_FIXTURES = {"cluster"}
 _CLOSED_PORT = "127.0.0.1:1"
 _NETWORK_VARIABLES = (
@@ -80,8 +81,10 @@ def origin() -> Iterator[Origin]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process of pytest-xdist run all tests that share an expensive fixture, so that it is set up once."""
+    """Mark the tests in folders for TensorFlow, and let one process of pytest-xdist run those that share a cluster."""
     for item in items:
+        if _TENSORFLOW_FOLDERS.intersection(item.path.parts):
+            item.add_marker("tensorflow")
         for name in _SHARED_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(name))
 
