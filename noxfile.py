@@ -44,6 +44,7 @@ def _run(*command: str) -> str | None:
 FOUND = {version: path for version in VERSIONS if (path := find_interpreter(version))}
 NEWEST = list(FOUND)[-1:]
 # nox looks for python3.12 on PATH; a shim of pyenv there may refuse to run it.
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 os.environ["PATH"] = os.pathsep.join([*(str(Path(path).parent) for path in FOUND.values()), os.environ["PATH"]])
 
 

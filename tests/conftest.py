@@ -89,7 +89,7 @@ def origin() -> Iterator[Origin]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not import files that need TensorFlow, and what comes with it, if their tests are deselected."""
+    """Do not import files that need TensorFlow or its dependencies if their tests are deselected."""
     is_deselected = "not tensorflow" in config.getoption("markexpr")
     return True if is_deselected and _needs_tensorflow(collection_path) else None
 

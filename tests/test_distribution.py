@@ -69,14 +69,14 @@ def find_requirements(requirement: Requirement) -> Iterator[metadata.Distributio
     """Yield the installed distributions that a requirement needs, itself included; some may appear more than once."""
     seen, queue = set(), [requirement]
     while queue:
-        wanted = queue.pop()
-        if (wanted.name, *sorted(wanted.extras)) in seen:
+        needed = queue.pop()
+        if (needed.name, *sorted(needed.extras)) in seen:
             continue
-        seen.add((wanted.name, *sorted(wanted.extras)))
-        distribution = metadata.distribution(wanted.name)
+        seen.add((needed.name, *sorted(needed.extras)))
+        distribution = metadata.distribution(needed.name)
         yield distribution
         for inner in map(Requirement, distribution.requires or ()):
-            extras = wanted.extras or {""}
+            extras = needed.extras or {""}
             if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras):
                 queue.append(inner)
 
