@@ -22,6 +22,7 @@ from tfimm_resolver.cache.local_root import REPLACED_TTL_S
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.roots import LocalRoot, open_root
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError, OfflineError, SourceError
+from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.locking.owner import new_token
 from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
 
@@ -64,7 +65,7 @@ def ensure(
     sha256: str | None = None,
 ) -> Path:
     """Ensure the model and return its path."""
-    return Path(cache.path(cache.ensure(KEY, KEY, fetch, refresh=refresh, sha256=sha256)))
+    return Path(cache.path(cache.ensure(KEY, KEY, fetch, refresh=refresh, pin=Pin(sha256))))
 
 
 def test_a_model_is_fetched_once_and_leaves_no_other_files(cache: Cache, root: Path) -> None:
@@ -453,3 +454,11 @@ def test_a_parts_directory_of_another_program_is_left_alone(cache: Cache, root: 
             os.utime(path, (0, 0))
     cache.ensure("a", "a", make_fetch())
     assert (root / "engine.parts/saved_model.pb").exists() and not (root / f"{entry_name_for_key('b')}.parts").exists()
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\nb", "C:x", "a\x7f"])
+def test_a_name_that_no_reader_accepts_is_not_published(name: str, cache: Cache, root: Path) -> None:
+    """The files of a plug-in's source reach the cache without an extractor, which checks their names."""
+    with pytest.raises(ArchiveError, match="does not stay inside"):
+        ensure(cache, make_fetch({**MODEL, name: b"x"}))
+    assert os.listdir(root) == []

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.fs import walk
+from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
+from tfimm_resolver.handles.pin import NO_PIN, Pin
 from tfimm_resolver.manifest import FetchResult, FileEntry
 
 if TYPE_CHECKING:
@@ -47,14 +49,14 @@ class Cache:
     root: Root
     entry_name: Callable[[str], str] = field(default_factory=lambda: entry_name_for_key)
 
-    def find(self, key: str, sha256: str | None = None) -> Record | None:
+    def find(self, key: str, pin: Pin = NO_PIN) -> Record | None:
         """Return the record of a complete model, or None; with a pin, only if the model is known to match it.
 
         Raises:
             IntegrityError: if the model is known not to match the pin.
         """
         known = self.find_named(self.entry_name(key))
-        return known if known is not None and _satisfies(known, sha256) else None
+        return known if known is not None and _satisfies(known, pin) else None
 
     def find_named(self, name: str) -> Record | None:
         """Return the record of the complete model stored as that entry, or None."""
@@ -72,7 +74,8 @@ class Cache:
         fetch: Callable[[Path, Path], FetchResult],
         *,
         refresh: bool = False,
-        sha256: str | None = None,
+        pin: Pin = NO_PIN,
+        is_missing: bool = False,
     ) -> Record:
         """Return the record of the model ``key``; fetch the model if it is missing, damaged or to be refreshed.
 
@@ -80,17 +83,18 @@ class Cache:
         ``fetch`` may create and which survives a failure. It is called a second time only if another program, such as one
         that cleans temporary directories, removes the first directory meanwhile. ``handle`` goes into the record.
         Readers never see an incomplete model; a ``fetch`` that fails leaves the cached copy unchanged.
+        ``is_missing`` saves a look-up after ``find`` has just returned None.
 
         Raises:
-            IntegrityError: if the cached model's archive had a different sha256 than is pinned.
+            IntegrityError: if the archive of the model, cached or fetched, does not match the pin.
             CacheError: if the root cannot be used, or another program keeps removing what is fetched.
         """
         try:
-            return self._ensure_once(handle, key, fetch, refresh, sha256)
+            return self._ensure_once(handle, key, fetch, refresh, pin, is_missing)
         except _StagingRemovedError as removed:
             log.warning("another program removed %s while %s was fetched into it; trying again", removed, handle)
         try:
-            return self._ensure_once(handle, key, fetch, refresh, sha256)
+            return self._ensure_once(handle, key, fetch, refresh, pin)
         except _StagingRemovedError as removed:
             raise CacheError(
                 f"cannot fetch {handle}: another program removed {removed} while files were written to it, twice in a row",
@@ -98,16 +102,22 @@ class Cache:
             ) from removed
 
     def _ensure_once(
-        self, handle: str, key: str, fetch: Callable[[Path, Path], FetchResult], refresh: bool, sha256: str | None
+        self,
+        handle: str,
+        key: str,
+        fetch: Callable[[Path, Path], FetchResult],
+        refresh: bool,
+        pin: Pin,
+        is_missing: bool = False,
     ) -> Record:
-        before = self.find(key)
-        if before is not None and not refresh and _satisfies(before, sha256):
+        before = None if is_missing else self.find(key)
+        if before is not None and not refresh and _satisfies(before, pin):
             return before
 
         def is_done_by_other() -> bool:
             """Whether another process has done the work meanwhile."""
             now = self.find(key)
-            return now is not None and (not refresh or now != before) and _satisfies(now, sha256)
+            return now is not None and (not refresh or now != before) and _satisfies(now, pin)
 
         name = self.entry_name(key)
         with self.root.lock(name, handle, is_done_by_other) as staged:
@@ -115,9 +125,11 @@ class Cache:
             if now is not None and (staged is None or is_done_by_other()):
                 return now
             if staged is None:  # completed by another process, but removed since
-                return self.ensure(handle, key, fetch, refresh=refresh, sha256=sha256)
+                return self.ensure(handle, key, fetch, refresh=refresh, pin=pin)
             with _detect_removal(staged):
-                return self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
+                published = self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
+                pin.check_cached(published.origin, handle)
+                return published
 
     def publish(self, name: str, handle: str, staged: Path, fetched: FetchResult) -> Record:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
@@ -131,10 +143,10 @@ class Cache:
         self.root.collect_garbage(lambda other: self._read(other).tree)
         return record
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield every model in the cache, complete or not, sorted by entry name."""
-        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
-        for known in self.root.map_names(self._read, sorted({found[1] for found in trees if found})):
+    def entries(self, name: str | None = None) -> Iterator[Entry]:
+        """Yield every model in the cache, complete or not, sorted by entry name; only the entry ``name`` if one is given."""
+        names = self._list_entry_names()
+        for known in self.root.map_names(self._read_entry, sorted(names if name is None else names & {name})):
             yield Entry(known.tree.partition(".")[0], self.path(known), known, self.root.find_defect(known))
 
     def set_alias(self, key: str, handle: str) -> None:
@@ -158,11 +170,22 @@ class Cache:
         found = self.root.entry_pattern.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
+    def _read_entry(self, name: str) -> Record:
+        """Return the record of an entry that is listed; one that cannot be read must not hide the other entries."""
+        try:
+            return self._read(name)
+        except CacheError as error:
+            log.warning("%s", error.text)
+            return Record("", name)
+
+    def _list_entry_names(self) -> set[str]:
+        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
+        return {found[1] for found in trees if found}
+
     def explain_failure(self, key: str, error: FetchError) -> FetchError:
         """Return the error with a message that also gives the state of the cached copy, if there is one."""
         name = self.entry_name(key)
-        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
-        if not any(found and found[1] == name for found in trees):
+        if name not in self._list_entry_names():
             return error
         if defect := self.root.find_defect(self._read(name)):
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
@@ -219,7 +242,7 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     """Return the list of staged files, after checking that the directory still holds everything that was fetched.
 
     Raises:
-        ArchiveError: if the archive was empty.
+        ArchiveError: if the archive was empty, or a file has a name that may not be in a record.
         IntegrityError: if another program removed or changed files that were just unpacked.
         FileNotFoundError: if it removed the directory.
     """
@@ -227,6 +250,8 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     files = hash_tree(str(staged)) if fetched.files is None else fetched.files
     if not files:
         raise ArchiveError("the archive contains no files")
+    for file in files:
+        safe_parts(file.path, is_canonical=True)  # else no reader would accept the record
     try:
         present = {path: os.stat(staged / path).st_size for path in walk(str(staged))}
     except FileNotFoundError:  # removed between walk and stat
@@ -246,25 +271,21 @@ def is_tree(name: str) -> bool:
     return ENTRY_DIR_PATTERN.fullmatch(name) is not None
 
 
+def is_entry_name(name: str) -> bool:
+    """Whether a name is that of an entry: a sha1."""
+    found = ENTRY_DIR_PATTERN.fullmatch(name)
+    return found is not None and not found[2]
+
+
 def entry_name_for_key(key: str) -> str:
     """Return the name of a key's entry: its sha1, as in tensorflow_hub."""
     return hashlib.sha1(key.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
-def _satisfies(record: Record, sha256: str | None) -> bool:
-    """Whether the recorded model is known to match the pinned sha256; without a pin, every model does.
-
-    Raises:
-        IntegrityError: if it is known not to match.
-    """
-    if sha256 is None:
-        return True
-    if record.origin.sha256 and record.origin.sha256 != sha256:
-        raise IntegrityError(
-            f"{record.handle} is cached with a different sha256:\n  cached {record.origin.sha256}\n  pinned {sha256}",
-            fix="Download it again with refresh=True (--refresh on the command line), or correct the pin.",
-        )
-    return bool(record.origin.sha256)
+def _satisfies(record: Record, pin: Pin) -> bool:
+    """Whether the recorded model is known to match the pin; raises IntegrityError if it is known not to match."""
+    pin.check_cached(record.origin, record.handle)
+    return pin.is_known_to_match(record.origin)
 
 
 def _now() -> str:

@@ -8,8 +8,9 @@ import re
 import threading
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import Cache
-from tfimm_resolver.cache.roots import LocalRoot
+from tfimm_resolver.cache.tiers import open_store
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import ownership
@@ -76,7 +77,7 @@ def open_repositories() -> Cache:
     """
     path, guard = _require_local(get_dir()), get_guard()
     guard.check()
-    return Cache(LocalRoot(path, _MODE, _REPOSITORY_TREES, guard), _make_repository_name)
+    return open_store(path, _make_repository_name, mode=_MODE, entry_pattern=_REPOSITORY_TREES, guard=guard)
 
 
 def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
@@ -86,12 +87,10 @@ def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
     because the caller chose it.
     """
     if model_dir is not None:
-        return Cache(
-            LocalRoot(_require_local(settings.expand_path(os.fspath(model_dir))), entry_pattern=_WEIGHTS_TREES),
-            _make_weights_name,
-        )
+        own = _require_local(settings.expand_path(os.fspath(model_dir)))
+        return open_store(own, _make_weights_name, entry_pattern=_WEIGHTS_TREES)
     path = f"{_require_local(get_dir())}/checkpoints"
-    return Cache(LocalRoot(path, _MODE, _WEIGHTS_TREES, get_guard(path)), _make_weights_name)
+    return open_store(path, _make_weights_name, mode=_MODE, entry_pattern=_WEIGHTS_TREES, guard=get_guard(path))
 
 
 def get_guard(*below: str) -> Guard:
@@ -109,8 +108,9 @@ def check_owners(tree: str) -> None:
     Raises:
         CacheError: if one can, or the tree contains anything but directories and regular files.
     """
-    fix = f"Remove {tree} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {tree}."
-    with map_os_errors(CacheError, f"cannot check the owners of {tree}", fix, show_path=True), get_guard().reading():
+    quoted = show(tree)
+    fix = f"Remove {quoted} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {quoted}."
+    with map_os_errors(CacheError, f"cannot check the owners of {quoted}", fix, show_path=True), get_guard().reading():
         ownership.check_tree(tree, fix)
 
 
@@ -121,7 +121,7 @@ def get_note_filename(identity: str) -> str:
 
 def _require_local(path: str) -> str:
     if settings.is_bucket(path):
-        raise CacheError(f"the hub cannot run code from a bucket: {path}", fix="Set TFIMM_HUB_DIR to a local directory.")
+        raise CacheError(f"the hub cannot run code from a bucket: {show(path)}", fix="Set TFIMM_HUB_DIR to a local directory.")
     return path
 
 

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError, FetchError, OfflineError
 
 CREDENTIALS_FIX = {
@@ -55,7 +57,7 @@ def import_obstore(url: str) -> Any:
         import obstore.exceptions
     except ImportError as error:
         extra = "s3" if url.startswith("s3://") else "gs"
-        raise FetchError(f"{url} needs obstore: {error}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
+        raise FetchError(f"{url} needs obstore: {show(error)}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
     return obstore
 
 
@@ -99,7 +101,7 @@ def _open_store(scheme: str, bucket: str, is_writing: bool, limits: tuple[float,
         client["read_timeout"] = timedelta(seconds=read_s)
     ca_file = next((os.environ[name] for name in _CERTIFICATES if os.environ.get(name)), None)
     if ca_file is not None and os.path.isfile(ca_file):
-        with open(ca_file, encoding="utf-8") as file:
+        with open(ca_file, encoding="utf-8", opener=fs.open_regular_target) as file:
             client["root_certificate"] = file.read()
     retry = {"max_retries": int(retries), "retry_timeout": timedelta(minutes=3)}
     if scheme == "gs":
@@ -160,9 +162,9 @@ def _configure_google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | 
             else:
                 credentials, _ = google.auth.default(scopes=[_SCOPE])
     except ImportError as error:
-        raise FetchError(f"the credentials of {source} need google-auth: {error}", fix=_INSTALL) from error
+        raise FetchError(f"the credentials of {source} need google-auth: {show(error)}", fix=_INSTALL) from error
     except google.auth.exceptions.GoogleAuthError as error:
-        raise AccessError(f"the credentials of {source} cannot be used: {error}", fix=CREDENTIALS_FIX["gs"]) from error
+        raise AccessError(f"the credentials of {source} cannot be used: {show(error)}", fix=CREDENTIALS_FIX["gs"]) from error
 
     def provide() -> dict[str, Any]:
         credentials.refresh(Request())
@@ -214,7 +216,7 @@ def _map_botocore_errors() -> Iterator[None]:
     except Exception as error:
         if not type(error).__module__.startswith("botocore."):  # by name: botocore need not be installed
             raise
-        raise AccessError(f"the settings for s3:// cannot be used: {error}", fix=CREDENTIALS_FIX["s3"]) from error
+        raise AccessError(f"the settings for s3:// cannot be used: {show(error)}", fix=CREDENTIALS_FIX["s3"]) from error
 
 
 def _configure_amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
@@ -244,7 +246,7 @@ def _create_botocore_session() -> Any:
     try:
         import botocore.session
     except ImportError as error:
-        raise FetchError(f"s3:// needs botocore: {error}", fix="pip install 'tfimm_resolver[s3]'") from error
+        raise FetchError(f"s3:// needs botocore: {show(error)}", fix="pip install 'tfimm_resolver[s3]'") from error
     session = botocore.session.Session()
     session.set_config_variable("metadata_service_timeout", _METADATA_TIMEOUT_S)
     session.set_config_variable("metadata_service_num_attempts", 1)

@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.models_file import discovery, edit
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.resolution import overrides, rules
-from tfimm_resolver.resolution.resolver import fetch, find_cached
-from tfimm_resolver.resolution.rules import ResolvedPlan
+from tfimm_resolver.resolution.fetching import fetch, find_cached
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.resolution.upstream import Upstream
 from tfimm_resolver.sources import local
-from tfimm_resolver.sources.plan import InPlace, MutableRef, RemoteLocation
+from tfimm_resolver.sources.plan import InPlace, MutableRef
 
 
 def select_models(names: Sequence[str]) -> list[ModelEntry]:
@@ -42,7 +45,7 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
         if model is None:
             similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])
             fix = f"Did you mean {' or '.join(similar)}?" if similar else "Add it: tfimm-resolver add NAME HANDLE"
-            raise UnknownHandleError(f'no model "{name}" in {", ".join(files)}', fix=fix)
+            raise UnknownHandleError(f'no model "{show(name)}" in {", ".join(files)}', fix=fix)
         found[model.name] = model
     return list(found.values())
 
@@ -52,10 +55,10 @@ def choose_file() -> str:
     return next(iter(discovery.find_files()), None) or settings.expand_path(discovery.FILE_NAME)
 
 
-def plan_archive(handle: Handle) -> ResolvedPlan:
+def plan_archive(handle: Handle, *, refresh: bool = False) -> ResolvedPlan:
     """Return the plan to fetch a handle's archive, whatever the load format; raises UnknownHandleError."""
-    found = rules.resolve_upstream(handle)
-    return replace(found, plan=found.plan.otherwise) if isinstance(found.plan, RemoteLocation) else found
+    found = rules.match_rule(Request(handle, refresh, Pin(handle.sha256), upstream=True))
+    return replace(found, plan=found.plan.download or found.plan)
 
 
 def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
@@ -63,12 +66,11 @@ def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
 
     With ``refresh``, an archive is fetched again, so that the hash is that of the archive upstream.
     """
-    resolved = plan_archive(handle)
-    cached = find_cached(resolved)
+    cached = find_cached(plan_archive(handle))
     record = cached.record if cached else None
     is_unhashed = record is not None and record.files is None  # fetched by plain tensorflow_hub, which records no hash
     is_archive = record is not None and bool(record.origin.sha256)
-    found = fetch(resolved, refresh=is_unhashed or (refresh and is_archive))
+    found = fetch(plan_archive(handle, refresh=is_unhashed or (refresh and is_archive)))
     return found.path, found.record.origin if found.record else Origin()
 
 
@@ -83,22 +85,30 @@ def fetch_upstream_hash(handle: Handle) -> Origin:
     resolved = plan_archive(handle)
     if isinstance(resolved.plan, MutableRef):
         settings.validate()
-        resolved = rules.follow_ref(resolved, resolved.plan.now(Downloader(replace(handle, sha256=None))))
-    plan, handle = (
-        resolved.plan,
-        replace(resolved.handle, sha256=None),
-    )  # the caller compares the hashes; a mismatch is not an error here
-    plan = plan.otherwise if isinstance(plan, RemoteLocation) else plan
-    if isinstance(plan, (InPlace, MutableRef)):
+        resolved = rules.follow_ref(resolved, Upstream(plan_archive(replace(handle, sha256=None))).look_up())
+    if (plan := resolved.plan.download) is None:
         return Origin()
+    handle = replace(resolved.handle, sha256=None)  # the caller compares the hashes; a mismatch is not an error here
     settings.validate()
-    setting = settings.local_root()  # even if the cache is in a bucket: the download is temporary
-    root, name = open_root(setting.value, setting.mode), entry_name_for_key(f"upstream of {plan.key}")
+    root, name = tiers.open_scratch(), entry_name_for_key(f"upstream of {plan.key}")
     with root.lock(name, f"{handle} (comparison with upstream)") as staged:
         assert staged is not None
         downloader = Downloader(handle, root.parts_dir(name))
         plan.fill(staged, downloader)
     return downloader.origin
+
+
+def can_be_pinned(handle: Handle) -> bool:
+    """Whether a model is an archive, which has a hash to pin, as far as is known without a download."""
+    try:
+        plan = rules.find_source_plan(replace(handle, sha256="0" * 64))
+    except HandleError:  # the source rejects pins of what is not an archive
+        return False
+    if isinstance(plan, InPlace):
+        return False
+    cached = find_cached(plan_archive(replace(handle, sha256=None))) if plan else None
+    record = cached.record if cached else None
+    return record is None or record.files is None or bool(record.origin.sha256)
 
 
 def sum_archive_sizes(models: Sequence[ModelEntry]) -> int | None:
@@ -134,7 +144,7 @@ def check_new(known: dict[str, ModelEntry], name: str, *, replaces: bool) -> Non
     if name in known and (known[name].name != name or not replaces):
         alias = "" if known[name].name == name else f", an alias of {known[name].name}"
         fix = "Choose another name." if alias else "Use --replace to overwrite it."
-        raise ModelsFileError(f"{known[name].location}: {name} already exists{alias}", fix=fix)
+        raise ModelsFileError(f"{known[name].location}: {show(name)} already exists{alias}", fix=fix)
 
 
 def pin(model: ModelEntry, origin: Origin) -> None:
@@ -144,7 +154,7 @@ def pin(model: ModelEntry, origin: Origin) -> None:
         current = known.get(model.name)
         if current is None or current.handle != model.handle:
             raise ModelsFileError(
-                f"{model.file}: {model.name} was changed during the run", fix="Its pin was not written; try again."
+                f"{show(model.file)}: {show(model.name)} was changed during the run", fix="Its pin was not written; try again."
             )
         return {model.name: {"sha256": origin.sha256, "size_bytes": origin.size_bytes}}
 
@@ -152,7 +162,9 @@ def pin(model: ModelEntry, origin: Origin) -> None:
 
 
 def format_handle(handle: Handle, file: str) -> str:
-    """Return a handle as it is written into a models file: paths below the file's directory are relative to it.
+    """Return a handle as it is written into a models file.
+
+    Paths below the file's directory, and relative paths, are relative to it; an absolute path elsewhere stays absolute.
 
     Raises:
         HandleError: if the handle may contain a secret, which must not be written into a shared file.
@@ -168,4 +180,7 @@ def format_handle(handle: Handle, file: str) -> str:
     if handle.text.startswith("~") and not os.path.exists(handle.text):
         return handle.text
     relative = os.path.relpath(path, folder)
-    return path if relative.split(os.sep)[0] == os.pardir else f"./{relative.replace(os.sep, '/')}"
+    if relative.split(os.sep)[0] != os.pardir:
+        return f"./{relative.replace(os.sep, '/')}"
+    is_relative = not os.path.isabs(handle.path) and path == os.path.abspath(handle.path)
+    return relative.replace(os.sep, "/") if is_relative else path

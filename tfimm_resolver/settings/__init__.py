@@ -5,6 +5,7 @@ from tfimm_resolver.settings.cache_dirs import (
     TEMPORARY,
     Setting,
     cache_root,
+    cache_roots,
     extra_roots,
     get_dir,
     local_root,
@@ -33,7 +34,7 @@ from tfimm_resolver.settings.environment import (
     unpack_limits,
     validate,
 )
-from tfimm_resolver.settings.paths import expand_path, is_bucket
+from tfimm_resolver.settings.paths import check_output_path, expand_path, is_bucket
 
 __all__ = [
     "EXTRA_ROOTS",
@@ -43,6 +44,8 @@ __all__ = [
     "TEMPORARY",
     "Setting",
     "cache_root",
+    "cache_roots",
+    "check_output_path",
     "connections",
     "expand_path",
     "extra_roots",
