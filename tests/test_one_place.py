@@ -20,8 +20,8 @@ OPEN_FILES = ("_util.fs", "cache.", "locking.", "archives.extractor", "transfer.
 SAFE_OPENERS = {"open_regular", "open_regular_target"}
 
 OTHER_FILES = {
-    "bundles.reader.read": "the bundle is a file that the user names, and may be a pipe",
-    "bundles.writer.write": "the bundle is written where the user says, under a new name first",
+    "bundles.reader.import_": "the bundle is a file that the user names, and may be a pipe",
+    "bundles.writer.export": "the bundle is written where the user says, under a new name first",
     "cli.app.main": "the null device",
     "cli.demo._build_archive": "an archive in a temporary directory of this process",
     "cli.demo.__init__": "that archive, to serve it",

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shlex
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +18,12 @@ from typing import IO
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
@@ -30,9 +32,9 @@ from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.resolution import rules
+from tfimm_resolver.resolution.cached_names import SHORTENED, derive_entry_name
 from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
-from tfimm_resolver.sources.plan import MutableRef
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -45,7 +47,7 @@ class ExportResult:
 
     Example:
         >>> from tfimm_resolver import bundles
-        >>> exported = bundles.write(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
+        >>> exported = bundles.export(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
         >>> exported.size_bytes, len(exported.sha256), [model.name for model in exported.models]
         (6144, 64, ['https://models.example/half_plus_two/1.tar.gz'])
     """
@@ -55,11 +57,11 @@ class ExportResult:
     sha256: str
 
 
-def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> ExportResult:
+def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> ExportResult:
     """Write models into a bundle, after fetching those that are not cached; the same copies give the same bytes.
 
     Args:
-        handles: as for ``resolve``, or names and sha1s as shown on the command line.
+        handles: as for ``resolve``, or names of cached models as for ``maintenance.select``.
         into: a path, which is replaced atomically by the complete bundle; or a buffered stream, which is not closed.
 
     Raises:
@@ -69,7 +71,7 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
 
     Example:
         >>> from tfimm_resolver import bundles
-        >>> exported = bundles.write(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
+        >>> exported = bundles.export(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
         >>> len(exported.models)
         1
     """
@@ -92,22 +94,8 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
     return result
 
 
-def derive_entry_name(record: Record) -> str | None:
-    """Return the cache entry name that belongs to the handle of a record; None if it cannot be derived.
-
-    That is the case if the handle was shortened, since the record does not contain its query, or if no source handles it.
-
-    Raises:
-        HandleError: if the handle is invalid, or mutable: it does not identify one model.
-    """
-    handle = Handle.parse(record.handle)
-    if not handle.scheme:
-        return entry_name_for_key(f"sha256:{record.origin.sha256}")
-    if handle.query or (plan := rules.find_source_plan(handle)) is None:
-        return None
-    if isinstance(plan, MutableRef):
-        raise HandleError(f"{handle} is a mutable handle, which does not identify one model")
-    return entry_name_for_key(plan.download.key if plan.download else handle.key)
+write = export
+"""The name of ``export`` before it was a library function of its own."""
 
 
 def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult:
@@ -120,7 +108,7 @@ def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult
         size_bytes += len(data)
 
     total_bytes = sum(model.size_bytes for model in models)
-    label = f"export of {len(models)} model{'' if len(models) == 1 else 's'}"
+    label = f"export of {format_count(len(models), 'model')}"
     with reporters.report_progress(label, total_bytes, quiet=settings.is_quiet()) as meter:
         for model in models:
             _write_model(model, write_bytes, meter)
@@ -185,7 +173,7 @@ def _select_models(handles: Sequence[str]) -> list[CachedModel]:
 
 def _find_copy(text: str) -> CachedModel:
     """Return the copy that ``resolve`` returns: complete, with hashes, on this machine's disk. Fetch it if there is none."""
-    candidates = _list_matching(Handle.parse(text).text)
+    candidates = _list_matching(text) or _list_matching(Handle.parse(text).text)
     resolved = _plan_export(text, candidates)
     if resolved is None:
         model = _choose_copy(candidates, Handle.parse(text).sha256)
@@ -212,21 +200,25 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
     Raises:
         UnknownHandleError: if the inventory does not know it either.
     """
-    request = Request.parse(inventory.expand_handle(text))
+    request = Request.parse(text)
     handle, entry = request.handle, candidates[0].entry if candidates else None
-    if entry is not None and (entry.name.startswith(handle.text) or handle.text.endswith("?…")):
+    if entry is not None and (entry.name.startswith(handle.text) or handle.text.endswith(SHORTENED)):
         record, is_derivable = entry.record, False
         with contextlib.suppress(HandleError):
             is_derivable = "://" in record.handle and derive_entry_name(record) == entry.name
         return rules.match_rule(Request.parse(record.handle, sha256=handle.sha256)) if is_derivable else None
     try:
         return rules.match_rule(request)
-    except UnknownHandleError:
-        if not candidates and not handle.scheme and not os.path.exists(text):
-            inventory.select([text])  # raises an error that says more
-        if not candidates:
+    except UnknownHandleError as error:
+        if candidates:
+            return None
+        if handle.scheme:
             raise
-        return None
+        hint = (
+            error.fix if error.fix.startswith("Did you mean") else "Give a handle, or a name that `tfimm-resolver ls` prints."
+        )
+        fix = f"Nothing was exported. {hint}"
+        raise UnknownHandleError(f'"{show(text)}" is not cached: {error.text}', fix=fix) from error
 
 
 def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
@@ -288,4 +280,4 @@ def _make_export_error(model: CachedModel) -> CacheError | IntegrityError:
 
 
 def _suggest_repair(model: CachedModel) -> str:
-    return f"Repair it: tfimm-resolver verify --repair {model.name}"
+    return f"Repair it: tfimm-resolver verify --repair {shlex.quote(model.name)}"

@@ -143,10 +143,10 @@ class Cache:
         self.root.collect_garbage(lambda other: self._read(other).tree)
         return record
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield every model in the cache, complete or not, sorted by entry name."""
-        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
-        for known in self.root.map_names(self._read, sorted({found[1] for found in trees if found})):
+    def entries(self, name: str | None = None) -> Iterator[Entry]:
+        """Yield every model in the cache, complete or not, sorted by entry name; only the entry ``name`` if one is given."""
+        names = self._list_entry_names()
+        for known in self.root.map_names(self._read_entry, sorted(names if name is None else names & {name})):
             yield Entry(known.tree.partition(".")[0], self.path(known), known, self.root.find_defect(known))
 
     def set_alias(self, key: str, handle: str) -> None:
@@ -170,11 +170,22 @@ class Cache:
         found = self.root.entry_pattern.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
+    def _read_entry(self, name: str) -> Record:
+        """Return the record of an entry that is listed; one that cannot be read must not hide the other entries."""
+        try:
+            return self._read(name)
+        except CacheError as error:
+            log.warning("%s", error.text)
+            return Record("", name)
+
+    def _list_entry_names(self) -> set[str]:
+        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
+        return {found[1] for found in trees if found}
+
     def explain_failure(self, key: str, error: FetchError) -> FetchError:
         """Return the error with a message that also gives the state of the cached copy, if there is one."""
         name = self.entry_name(key)
-        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
-        if not any(found and found[1] == name for found in trees):
+        if name not in self._list_entry_names():
             return error
         if defect := self.root.find_defect(self._read(name)):
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
@@ -258,6 +269,12 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
 def is_tree(name: str) -> bool:
     """Whether a name is one of a cache's entry directories."""
     return ENTRY_DIR_PATTERN.fullmatch(name) is not None
+
+
+def is_entry_name(name: str) -> bool:
+    """Whether a name is that of an entry: a sha1."""
+    found = ENTRY_DIR_PATTERN.fullmatch(name)
+    return found is not None and not found[2]
 
 
 def entry_name_for_key(key: str) -> str:

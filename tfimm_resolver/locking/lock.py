@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, LockTimeoutError
 from tfimm_resolver.locking.liveness import StaleLockDetector
@@ -98,12 +98,13 @@ class _LockAcquisition:
 
     def wait(self, is_already_done: Callable[[], bool]) -> Lock | None:
         """Take the lock once no living process holds it; return None if it ``is_already_done`` before."""
+        token = get_current_token()
         while True:
             lock = self.try_take_over() if os.path.lexists(self._path) else self.try_create()
             if lock is not None:
                 return lock
             if os.path.lexists(self._path):
-                time.sleep(_POLL_S)
+                token.sleep(_POLL_S)
             if is_already_done():
                 self.cancel()
                 return None

@@ -33,6 +33,12 @@ class ModelEntry:
         sha256: the hash of the archive; None if it is not pinned.
         size_bytes: the size of the archive; None if it is not stated.
         mirrors: other handles of the same archive, accepted only if ``sha256`` matches.
+
+    Example:
+        >>> from tfimm_resolver import project
+        >>> model = project.add("half", "https://models.example/half_plus_two/1.tar.gz").model
+        >>> model.name, model.handle, model.aliases
+        ('half', 'https://models.example/half_plus_two/1.tar.gz', ())
     """
 
     name: str
@@ -130,7 +136,7 @@ class _Reader:
         sha256 = self._read_value(keys, table, "sha256", self._read_sha256, None)
         size_bytes = self._read_value(keys, table, "size_bytes", self._read_size_bytes, None)
         if size_bytes is not None and sha256 is None:
-            fix = f"tfimm-resolver lock {show(name)} adds the sha256."
+            fix = f"Remove the size_bytes, then run `tfimm-resolver lock {show(name)}`, which writes both."
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         return ModelEntry(
             name=name,
@@ -174,7 +180,9 @@ class _Reader:
         text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
             message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
-            raise self._make_error(keys, message, "tfimm-resolver lock writes it.")
+            lock = f"`tfimm-resolver lock {show(keys[1])}`"
+            fix = f"Correct it, or remove it with the size_bytes and run {lock}, which writes both."
+            raise self._make_error(keys, message, fix)
         return text
 
     def _read_size_bytes(self, keys: tuple[str, ...], value: object) -> int:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tfimm_resolver._util.cancellation import NEVER, get_current_token
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.retry import CONFLICT_STATUSES, is_retryable_status
 from tfimm_resolver._util.threads import DaemonThreadPool
@@ -280,8 +281,8 @@ class ObjectStoreClient:
 
 
 def _call_interruptibly(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
-    """Call in another thread if this is the main one: obstore blocks Ctrl-C, while waiting for a thread does not."""
-    if threading.current_thread() is not threading.main_thread():
+    """Call in another thread where the call would block Ctrl-C or a cancellation, since obstore ignores both."""
+    if threading.current_thread() is not threading.main_thread() and get_current_token() is NEVER:
         return call(*args, **options)
     with DaemonThreadPool(1) as pool:
         return pool.submit(functools.partial(call, *args, **options)).result()

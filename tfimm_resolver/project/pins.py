@@ -21,7 +21,7 @@ from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
 from tfimm_resolver.sources import local
-from tfimm_resolver.sources.plan import MutableRef
+from tfimm_resolver.sources.plan import InPlace, MutableRef
 
 
 def select_models(names: Sequence[str]) -> list[ModelEntry]:
@@ -98,6 +98,19 @@ def fetch_upstream_hash(handle: Handle) -> Origin:
     return downloader.origin
 
 
+def can_be_pinned(handle: Handle) -> bool:
+    """Whether a model is an archive, which has a hash to pin, as far as is known without a download."""
+    try:
+        plan = rules.find_source_plan(replace(handle, sha256="0" * 64))
+    except HandleError:  # the source rejects pins of what is not an archive
+        return False
+    if isinstance(plan, InPlace):
+        return False
+    cached = find_cached(plan_archive(replace(handle, sha256=None))) if plan else None
+    record = cached.record if cached else None
+    return record is None or record.files is None or bool(record.origin.sha256)
+
+
 def sum_archive_sizes(models: Sequence[ModelEntry]) -> int | None:
     """Return the total size of the models' archives in bytes; None unless the models file states all of them."""
     sizes = [model.size_bytes for model in models]
@@ -149,7 +162,9 @@ def pin(model: ModelEntry, origin: Origin) -> None:
 
 
 def format_handle(handle: Handle, file: str) -> str:
-    """Return a handle as it is written into a models file: paths below the file's directory are relative to it.
+    """Return a handle as it is written into a models file.
+
+    Paths below the file's directory, and relative paths, are relative to it; an absolute path elsewhere stays absolute.
 
     Raises:
         HandleError: if the handle may contain a secret, which must not be written into a shared file.
@@ -165,4 +180,7 @@ def format_handle(handle: Handle, file: str) -> str:
     if handle.text.startswith("~") and not os.path.exists(handle.text):
         return handle.text
     relative = os.path.relpath(path, folder)
-    return path if relative.split(os.sep)[0] == os.pardir else f"./{relative.replace(os.sep, '/')}"
+    if relative.split(os.sep)[0] != os.pardir:
+        return f"./{relative.replace(os.sep, '/')}"
+    is_relative = not os.path.isabs(handle.path) and path == os.path.abspath(handle.path)
+    return relative.replace(os.sep, "/") if is_relative else path

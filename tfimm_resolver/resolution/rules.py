@@ -21,6 +21,8 @@ from tfimm_resolver.sources.registry import get_sources, list_schemes
 if TYPE_CHECKING:
     pass
 
+CACHED_NAME = "name in the cache"
+
 log = logging.getLogger("tfimm_resolver")
 
 
@@ -145,11 +147,35 @@ def match_source(request: Request) -> ResolvedPlan | None:
     return None if plan is None else ResolvedPlan("source", request, plan)
 
 
+def match_recorded(request: Request) -> ResolvedPlan | None:
+    """Match what ``ls`` prints for a URL whose query was not recorded, and for one version of an archive on this machine.
+
+    The URL is written ``https://host/model?…``, and the archive with the pin of the version.
+    """
+    handle = request.handle
+    if handle.query != "…" and (handle.scheme or handle.sha256 is None):
+        return None
+    from tfimm_resolver.resolution import cached_names  # imported for such handles only: it imports the cache
+
+    return cached_names.match_recorded(request)
+
+
+def match_cached_name(request: Request) -> ResolvedPlan | None:
+    """Match another name that ``ls`` prints for a cached model: a sha1, a short TF Hub name, an archive that was removed."""
+    if request.handle.scheme:
+        return None
+    from tfimm_resolver.resolution import cached_names  # imported for what no other rule matches
+
+    return cached_names.match_cached_name(request)
+
+
 RULES: dict[str, Callable[[Request], ResolvedPlan | None]] = {
     "override": match_override,
     "models file": match_models_file,
     "directory of names": match_directory,
+    "recorded handle": match_recorded,
     "source": match_source,
+    CACHED_NAME: match_cached_name,
 }
 """Every rule, in lookup order."""
 

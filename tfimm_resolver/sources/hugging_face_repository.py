@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.threads import DaemonThreadPool
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
@@ -174,7 +175,7 @@ class Repository:
             try:
                 return [download.result() for download in downloads]
             finally:
-                bridge.is_over.set()
+                bridge.token.cancel()
                 pool.close()
                 running = [download for download in downloads if not download.done()][: settings.connections()]
                 concurrent.futures.wait(running, _JOIN_TIMEOUT_S)
@@ -213,15 +214,13 @@ class Repository:
 
 
 class _ProgressBridge:
-    """Reports the progress of all download threads to one reporter, and stops the threads once ``is_over`` is set."""
+    """Reports the progress of all download threads to one reporter, and stops the threads once ``token`` is cancelled."""
 
     def __init__(self, meter: reporters.ProgressReporter) -> None:
         self._meter, self._lock = meter, threading.Lock()
-        self.is_over = threading.Event()
+        self.token = CancellationToken(get_current_token())
 
     def advance(self, size_bytes: float) -> None:
-        if self.is_over.is_set():
-            raise FetchError("stopped")
         with self._lock:
             self._meter.advance(int(size_bytes))
 
@@ -240,6 +239,7 @@ class _ProgressBridge:
                 pass
 
             def update(self, size_bytes: float | None = 1) -> None:
+                bridge.token.raise_if_cancelled()  # huggingface_hub calls nothing else during a download
                 bridge.advance(size_bytes or 0)
 
             def update_transfer(self, size_bytes: float | None = 1) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Union
 
 import requests
 
+from tfimm_resolver._util.threads import call_cancellably
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http.digest_headers import ServerDigests
 from tfimm_resolver.http.errors import raise_for_status, redact_url
@@ -140,7 +142,7 @@ def _request(
     while True:
         headers = {"Range": range_, **({"If-Range": validator} if validator else {})} if range_ else {}
         try:
-            response = get(session, url, headers)
+            response = call_cancellably(functools.partial(get, session, url, headers), requests.Response.close)
             if response.status_code == 200 or (response.status_code == 206 and range_):
                 return response
             if response.status_code == 416 and range_:

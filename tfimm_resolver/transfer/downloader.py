@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.threads import PrefetchReader
+from tfimm_resolver._util.threads import PrefetchReader, call_cancellably
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.unpacking import PLAIN, ArchiveLayout
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError
@@ -177,7 +177,7 @@ class Downloader:
                 body: bytes = response.raw.read(_REDIRECT_TARGET_MAX_BYTES, decode_content=True)
             return body.decode("utf-8", "replace").strip()
 
-        return mirrors.try_each(url, request)
+        return mirrors.try_each(url, lambda mirrored: call_cancellably(lambda: request(mirrored)))
 
     def _fetch_with_retry(
         self, url: str, into: Path, sink: Sink, parts: PartStore, checksums: Checksums, authorization: str
@@ -226,7 +226,7 @@ class Downloader:
             warn_if_tls_verification_disabled()
             auth = OriginBoundAuth(url, authorization) if authorization and mirrored == url else None
             with Session(auth) as session:
-                return retry(lambda: read_small_body(session, mirrored, str(self._handle)))
+                return retry(lambda: call_cancellably(lambda: read_small_body(session, mirrored, str(self._handle))))
 
         return mirrors.try_each(url, request)
 
@@ -261,7 +261,7 @@ class Downloader:
             def report() -> None:
                 nonlocal reported_bytes
                 received_bytes = body.received_bytes
-                meter.advance(received_bytes - reported_bytes)  # even 0: it raises if this download has to stop
+                meter.advance(received_bytes - reported_bytes)
                 reported_bytes = received_bytes
 
             hashed = HashingReader(body.read, ServerDigests(headers, is_complete=is_complete))
