@@ -172,7 +172,7 @@ def test_a_path_that_is_not_a_file_is_not_replaced(create: Callable[[Path], obje
             writer.export([handle], path)
     else:
         expected = writer.export([handle], tmp_path / "expected.tar")
-        assert writer.export([handle], path) == expected
+        assert writer.export([handle], path).sha256 == expected.sha256
     if path.is_fifo():
         assert os.read(reader, 1 << 20) == (tmp_path / "expected.tar").read_bytes()
     assert os.path.samestat(before, os.lstat(path)) and {*os.listdir(path.parent)} == names
