@@ -68,13 +68,13 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
 
     Args:
         handles: as for ``resolve``, or names of cached models as for ``maintenance.select``.
-        into: a path, which is replaced atomically by the complete bundle; or a buffered stream, which is not closed.
+        into: a path, which is replaced atomically by the complete bundle, or written to if it is a pipe or a device; or a
+            buffered stream, which is not closed.
 
     Raises:
         UnknownHandleError: if a handle is not known, or its model is not in the cache.
         IntegrityError: if a model is damaged, or has no recorded hashes to verify it with.
-        CacheError: if a model cannot be read, or the bundle cannot be written; nor does it replace a device or a pipe. An
-            error of a stream is not changed.
+        CacheError: if a model cannot be read, or the bundle cannot be written. An error of a stream is not changed.
 
     Example:
         >>> from tfimm_resolver import bundles
@@ -83,11 +83,22 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
         1
     """
     path = find_path(into, "write")
-    if path is not None:
-        settings.check_output_path(path)
-    models = _select_models(handles)
     if path is None:
-        return _write_models(models, cast(IO[bytes], into))
+        return _write_models(_select_models(handles), cast(IO[bytes], into))
+    if not settings.is_stream(path):
+        settings.check_output_path(path)
+        return _write_file(_select_models(handles), path)
+    models = _select_models(handles)
+    with map_os_errors(CacheError, f"cannot write {show(path)}"), open(path, "wb") as stream:
+        return _write_models(models, stream)
+
+
+write = export
+"""The name of ``export`` before it was a library function of its own."""
+
+
+def _write_file(models: Sequence[CachedModel], path: str) -> ExportResult:
+    """Write the bundle beside the path first, and rename it when it is complete."""
     partial = f"{path}.{os.urandom(4).hex()}.half"
     try:
         with map_os_errors(CacheError, f"cannot write {show(path)}", "Choose another path for the bundle."):
@@ -100,10 +111,6 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
         with contextlib.suppress(OSError):  # renamed already, or never created
             os.unlink(partial)
     return result
-
-
-write = export
-"""The name of ``export`` before it was a library function of its own."""
 
 
 def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult:

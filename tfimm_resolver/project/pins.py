@@ -74,6 +74,8 @@ def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
     is_unhashed = record is not None and record.files is None  # fetched by plain tensorflow_hub, which records no hash
     is_archive = record is not None and bool(record.origin.sha256)
     found = fetch(plan_archive(handle, refresh=is_unhashed or (refresh and is_archive)))
+    if found.record is not None and found.record.files is None:  # another process has published it, but not its record yet
+        found = fetch(plan_archive(handle, refresh=True))
     return found.path, found.record.origin if found.record else Origin()
 
 

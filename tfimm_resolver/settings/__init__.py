@@ -34,7 +34,7 @@ from tfimm_resolver.settings.environment import (
     unpack_limits,
     validate,
 )
-from tfimm_resolver.settings.paths import check_output_path, check_path, expand_path, is_bucket, is_encodable
+from tfimm_resolver.settings.paths import check_output_path, check_path, expand_path, is_bucket, is_encodable, is_stream
 
 __all__ = [
     "EXTRA_ROOTS",
@@ -56,6 +56,7 @@ __all__ = [
     "is_encodable",
     "is_offline",
     "is_quiet",
+    "is_stream",
     "is_tls_verified",
     "load_format",
     "local_root",

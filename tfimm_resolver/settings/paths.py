@@ -81,10 +81,15 @@ def check_output_path(path: str) -> None:
         raise CacheError(f"cannot write {show(path)}: its directory does not exist")
     if os.path.isdir(path):
         raise CacheError(f"cannot write {show(path)}: it is a directory")
-    # /dev/stdout may lead to a regular file, too, but replacing it would break every program that uses it.
-    is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
-    if is_descriptor or (os.path.exists(path) and not os.path.isfile(path)):
+    if is_stream(path):
         raise CacheError(
             f"cannot write {show(path)}: it is not a regular file, and would be replaced",
             fix="Pass the path of a file that does not exist yet, or that may be replaced.",
         )
+
+
+def is_stream(path: str) -> bool:
+    """Whether a path is a pipe, a device or an open descriptor, such as ``/dev/stdout``: it is written to, never replaced."""
+    # /dev/stdout may lead to a regular file, too, but replacing the link would break every program that uses it.
+    is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
+    return is_descriptor or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
