@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Union
 
-import requests
-
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http.digest_headers import ServerDigests
 from tfimm_resolver.http.errors import raise_for_status, redact_url
 from tfimm_resolver.http.range_headers import ContentRange, get_strong_validator, parse_content_range
+from tfimm_resolver.http.response import Response, get_content_length
 from tfimm_resolver.http.retry import RetryPolicy
-from tfimm_resolver.http.session import OriginBoundAuth, Session, get, get_content_length
+from tfimm_resolver.http.session import OriginBoundAuth, Session, get
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.parallel_ranges import RangedDownload
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore, get_boot_id
@@ -127,14 +126,12 @@ def _resume(
     return None
 
 
-def _add_digests(checksums: Checksums, response: requests.Response) -> Checksums:
+def _add_digests(checksums: Checksums, response: Response) -> Checksums:
     """Return the checksums, with the knowledge whether the response states a digest of the complete body."""
     return checksums.with_hash(bool(ServerDigests(response.headers, is_complete=False)))
 
 
-def _request(
-    session: Session, handle: str, url: str, policy: RetryPolicy, range_: str = "", validator: str = ""
-) -> requests.Response:
+def _request(session: Session, handle: str, url: str, policy: RetryPolicy, range_: str = "", validator: str = "") -> Response:
     """Return a 200 or 206 response; after a 416 the request is repeated without a range."""
     is_refreshed = False
     while True:

@@ -173,7 +173,8 @@ class Downloader:
                     raise_for_status(response, str(self._handle))
                 if response.status_code != 303:
                     return None
-                body: bytes = response.raw.read(_REDIRECT_TARGET_MAX_BYTES, decode_content=True)
+                response.limit_read(_REDIRECT_TARGET_MAX_BYTES)
+                body = response.raw.read(_REDIRECT_TARGET_MAX_BYTES, decode_content=True)
             return body.decode("utf-8", "replace").strip()
 
         return mirrors.try_each(url, request)
