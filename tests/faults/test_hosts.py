@@ -84,7 +84,7 @@ def test_the_default_port_may_be_omitted_for_https_only(hosts_file: Path) -> Non
 def test_a_redirect_to_another_host_replaces_them_by_those_of_that_host(status: int, host: Host, hosts_file: Path) -> None:
     hosts_file.write_text(
         f'["{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision", X-Here = "1" }}\n'
-        f'["{get_host(host, "localhost")}"]\nheaders = {{ X-Team = "other team" }}\n'
+        f'["http://{get_host(host, "localhost")}"]\nheaders = {{ X-Team = "other team" }}\n'
     )
     host.put("/real.tar.gz", archive())
     host.put("/m.tar.gz", b"", answer_with(status, b"", Location=f"http://{get_host(host, 'localhost')}/real.tar.gz"))
@@ -164,7 +164,7 @@ def test_a_password_that_a_server_echoes_is_not_in_the_error(
         ('token = "hunter22secret"', "'token'"),
         ('[models.example.org]\ntoken = "hunter22secret"', "'example'"),
         ('["h"]\ntokens = "hunter22secret"', "unknown key 'tokens'"),
-        ('["https://h"]\ntoken = "hunter22secret"', "'https://h': write the host without"),
+        ('["ftp://h"]\ntoken = "hunter22secret"', "'ftp://h': write the host without"),
         ('["ada:hunter22secret@h"]\ntoken = "x"', "'h': write the host without"),
         ('["h"]\ntoken = 5', "token is not a string"),
         ('["h"]\ntoken = ""', "token is not a string"),

@@ -175,7 +175,7 @@ def set_netrc(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 Configure = Callable[[Host, Path, pytest.MonkeyPatch], str]
 
 
-@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
+@pytest.mark.parametrize("configure", [set_userinfo])
 @pytest.mark.parametrize("status", CODES)
 def test_credentials_are_sent_only_to_the_host_that_they_are_for(
     status: int, configure: Configure, host: Host, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +191,7 @@ def test_credentials_are_sent_only_to_the_host_that_they_are_for(
     assert all(b"secret" not in path.read_bytes() for path in cache_dir.glob("*.txt"))
 
 
-@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
+@pytest.mark.parametrize("configure", [set_userinfo])
 @pytest.mark.parametrize("to", ["/real.tar.gz", "{url}/real.tar.gz"])
 def test_credentials_go_with_every_range_at_their_own_host(
     to: str, configure: Configure, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -203,7 +203,7 @@ def test_credentials_go_with_every_range_at_their_own_host(
     assert {headers.get("authorization") for headers in get_requests(host, "/real.tar.gz")} == {BASIC}
 
 
-@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
+@pytest.mark.parametrize("configure", [set_userinfo])
 def test_a_range_that_is_redirected_to_another_host_carries_no_credentials(
     configure: Configure, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

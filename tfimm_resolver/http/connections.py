@@ -12,6 +12,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http.tls import make_context
 
@@ -128,6 +129,8 @@ def make_pools(proxy: Proxy | None, *, is_tls: bool) -> urllib3.PoolManager:
         FetchError: if the proxy needs a library that is not installed, or trusted certificates cannot be read.
     """
     options: dict[str, Any] = {"num_pools": 4, "retries": False}
+    if not settings.is_tls_verified():  # each request would warn; this package does so once
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     if is_tls:
         options["ssl_context"] = make_context()
     if proxy is None:

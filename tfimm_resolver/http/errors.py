@@ -114,8 +114,11 @@ def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError
     innermost = _find_innermost(error)
     failure = classify_failure(error)
     if failure not in (Failure.TIMEOUT, Failure.CONNECT_TIMEOUT):
-        failure = classify_failure(innermost) or failure
-    if isinstance(error, urllib3.exceptions.ProxyError) or (proxy is not None and proxy.is_socks and _is_unreachable(error)):
+        failure = classify_failure(innermost) or (None if isinstance(error, urllib3.exceptions.ProxyError) else failure)
+    is_broken = failure is Failure.BROKEN
+    if (isinstance(error, urllib3.exceptions.ProxyError) and not is_broken) or (
+        proxy is not None and proxy.is_socks and _is_unreachable(error)
+    ):
         return _make_proxy_error(url, proxy, innermost)
     if failure in (Failure.TIMEOUT, Failure.CONNECT_TIMEOUT):
         return _make_timeout_error(error, url)
@@ -123,7 +126,7 @@ def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError
         return FetchError(f"{url} is not a valid http or https URL, or redirects to one that is not")
     if isinstance(error, urllib3.exceptions.SSLError):
         return _make_tls_error(url, error)
-    if failure is Failure.BROKEN:
+    if is_broken:
         return FetchError(f"{url}: the connection broke: {_reason(error)}", fix="Try again.", is_passing=True)
     if failure in (Failure.UNREACHABLE, Failure.NAME_UNKNOWN, Failure.NAME_UNKNOWN_FOR_NOW):
         return OfflineError(
@@ -180,7 +183,7 @@ def make_proxy_login_error(url: str, where: str, reason: str = "") -> FetchError
     detail = f": {_reason_of_text(reason)}" if reason else ""
     return FetchError(
         f"{url}: the proxy {where} answered 407: it requires a user and a password, or refuses those that were sent{detail}",
-        fix="Write them into that variable: http://USER:PASSWORD@HOST:PORT, with special characters percent-encoded.",
+        fix="Write both before the proxy's host in that variable, as USER:PASSWORD@, with special characters percent-encoded.",
         status=407,
     )
 

@@ -68,7 +68,7 @@ class Response:
     def redirect_target(self) -> str | None:
         """The Location header of a redirect, as text; None for any other response."""
         location = self.raw.headers.get("Location") if self.status_code in _REDIRECTS else None
-        if location is None:
+        if not location:
             return None
         try:
             return location.encode("latin1").decode()  # http.client reads headers as Latin-1, and many servers send UTF-8

@@ -92,7 +92,7 @@ class Session:
         history: tuple[SentRequest, ...] = ()
         until_s = time.monotonic() + _CHAIN_READ_TIMEOUTS * settings.timeouts_s()[1]
         while True:
-            _check_authority(url)
+            _check_authority(url, history[0].url if history else url)
             self._own_url = self._own_url or url
             response = self._send_with_credentials(url, headers, history, until_s)
             target = response.redirect_target if follow else None
@@ -246,14 +246,14 @@ def _join_redirect(url: str, target: str) -> str:
     return absolute
 
 
-def _check_authority(url: str) -> None:
+def _check_authority(url: str, shown: str) -> None:
     """Raise FetchError unless everyone who reads the URL, the HTTP library included, reads the same host."""
-    with map_http_errors(url):
+    with map_http_errors(shown):
         parts = urlsplit(url)
         found, read = (parts.hostname or "").strip("[]"), urllib3.util.parse_url(url).host
         is_same = read is not None and (read.strip("[]").lower() == found.lower() or not found.isascii())
         if parts.port == 0 or find_confusing_character(parts.netloc) or not is_same:
-            raise FetchError(f"{redact_url(url)} is not a valid http or https URL: its host is not clear")
+            raise ValueError
 
 
 def _merge_headers(*parts: Mapping[str, str]) -> dict[str, str]:

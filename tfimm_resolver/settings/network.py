@@ -19,7 +19,7 @@ _SYSTEM_BUNDLES = (
     "/etc/ssl/cert.pem",  # macOS, FreeBSD
 )
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
-_PROXY_FIX = "Write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT with special characters percent-encoded."
+_PROXY_FIX = "Write http://HOST:PORT, with USER:PASSWORD@ before the host if it requires them, percent-encoded."
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _parse_proxy(text: str, variable: str) -> Proxy:
     except ValueError:
         host, port = None, None
     if not host or parts.scheme not in _PROXY_SCHEMES or port == 0:
-        raise FetchError(f"{variable} does not hold the URL of a proxy", fix=f"{_PROXY_FIX} Or unset {variable}.")
+        raise FetchError(f"{variable} does not hold the URL of a proxy", fix=_PROXY_FIX)
     host = f"[{host}]" if ":" in host else host
     location = host if port is None else f"{host}:{port}"
     return Proxy(f"{parts.scheme}://{location}", variable, unquote(parts.username or ""), unquote(parts.password or ""))

@@ -27,7 +27,7 @@ def plan(handle: Handle) -> Fetch | RemoteLocation:
         fetcher.archive(_make_archive_url(handle), into)
 
     fetch = Fetch(handle.key, fill)
-    if settings.load_format() != "UNCOMPRESSED":
+    if handle.is_signed or settings.load_format() != "UNCOMPRESSED":
         return fetch
     return plan_uncompressed(handle, handle.url(tf_hub_format="uncompressed"), fetch)
 
