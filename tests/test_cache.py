@@ -22,6 +22,7 @@ from tfimm_resolver.cache.local_root import REPLACED_TTL_S
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.roots import LocalRoot, open_root
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError, OfflineError, SourceError
+from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.locking.owner import new_token
 from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
 
@@ -64,7 +65,7 @@ def ensure(
     sha256: str | None = None,
 ) -> Path:
     """Ensure the model and return its path."""
-    return Path(cache.path(cache.ensure(KEY, KEY, fetch, refresh=refresh, sha256=sha256)))
+    return Path(cache.path(cache.ensure(KEY, KEY, fetch, refresh=refresh, pin=Pin(sha256))))
 
 
 def test_a_model_is_fetched_once_and_leaves_no_other_files(cache: Cache, root: Path) -> None:

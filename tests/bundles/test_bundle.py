@@ -18,6 +18,7 @@ from tests.archives import MODEL, files_in, tar_gz
 from tests.bundles import NEWER, corrupt
 from tests.faults import COMPLETE, NOTHING, list_kinds
 from tests.origin import Origin
+from tests.special_files import SPECIAL_FILES
 from tests.stores.gcs import Gcs
 from tests.test_cli import run_cli
 from tests.test_named_models import put_model
@@ -157,6 +158,17 @@ def restore(cache_dir: Path, handle: str) -> str:
     """Restore the model without its origin."""
     Path(cache_dir, entry_name_for_key(handle), "saved_model.pb").write_bytes(MODEL["saved_model.pb"])
     return handle
+
+
+@pytest.mark.parametrize("create", SPECIAL_FILES.values(), ids=SPECIAL_FILES)
+def test_a_path_that_is_not_a_file_is_not_replaced(create: Callable[[Path], object], handle: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out/models.tar"
+    create(path)
+    names, before = {*os.listdir(path.parent)}, os.lstat(path)
+    with pytest.raises(errors.CacheError, match=f"cannot write {path}: it is (not a regular file|a directory)"):
+        writer.write([handle], path)
+    assert os.path.samestat(before, os.lstat(path)) and {*os.listdir(path.parent)} == names
 
 
 def test_a_model_in_an_extra_root_is_exported(

@@ -7,8 +7,6 @@ import io
 import os
 import random
 import re
-import socket
-import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 from tests.archives import files_in, tar_gz
 from tests.origin import Origin
 from tests.processes import run, start
+from tests.special_files import SPECIAL_FILES, make_socket
 from tfimm_resolver.errors import (
     ArchiveError,
     CacheError,
@@ -114,29 +113,7 @@ def test_where_nothing_can_be_written_nothing_is_asked(path: str, origin: Origin
     assert origin.requests == []
 
 
-def make_device(path: Path) -> None:
-    """Create a device node that is the same as /dev/null."""
-    os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-
-
-def make_socket(path: Path) -> None:
-    """Create the name of a socket."""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a device")
-SPECIAL = {
-    "device": pytest.param(make_device, marks=as_root),
-    "pipe": os.mkfifo,
-    "socket": make_socket,
-    "link to a device": lambda path: path.symlink_to("/dev/null"),
-    "link to a directory": lambda path: path.symlink_to(path.parent),
-    "link to a descriptor": lambda path: path.symlink_to(f"/proc/self/fd/{os.open(path.with_name('log'), os.O_CREAT)}"),
-}
-
-
-@pytest.mark.parametrize("create", SPECIAL.values(), ids=SPECIAL)
+@pytest.mark.parametrize("create", SPECIAL_FILES.values(), ids=SPECIAL_FILES)
 def test_a_target_that_is_not_a_file_is_not_replaced(create: Callable[[Path], object], origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path = tmp_path / "out/w.bin"

@@ -38,7 +38,8 @@ from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file.discovery import FILE_NAME
 from tfimm_resolver.project.pins import plan_archive
 from tfimm_resolver.resolution import rules
-from tfimm_resolver.resolution.resolver import find_cached
+from tfimm_resolver.resolution.fetching import find_cached
+from tfimm_resolver.resolution.request import Request
 from tfimm_resolver.sources.kaggle import plan
 
 PATH = "google/nnlm/tensorFlow2/en-dim50"
@@ -318,17 +319,16 @@ def test_a_newer_cached_version_does_not_replace_the_pinned_one(
 ) -> None:
     pin = hashlib.sha256(tar_gz()).hexdigest()
     kaggle.publish(PATH, 2, tar_gz())
-    pinned = Handle.parse(f"kaggle://{PATH}", sha256=pin)
     first = resolve(f"kaggle://{PATH}", sha256=pin)
     resolve(kaggle.publish(PATH, 3, tar_gz(NEW)))
     assert resolve(f"kaggle://{PATH}", sha256=pin) == first and "is served from the cache" in caplog.text
     go_offline(kaggle, monkeypatch)
     assert resolve(f"kaggle://{PATH}", sha256=pin) == first
-    found = find_cached(rules.match_rule(pinned))
+    found = find_cached(rules.match_rule(Request.parse(f"kaggle://{PATH}", sha256=pin)))
     assert found and found.path == first
     assert files_in(resolve(f"kaggle://{PATH}")) == NEW
     with pytest.raises(IntegrityError, match=f"pinned {pin[::-1]}"):
-        find_cached(rules.match_rule(Handle.parse(f"kaggle://{PATH}", sha256=pin[::-1])))
+        find_cached(rules.match_rule(Request.parse(f"kaggle://{PATH}", sha256=pin[::-1])))
 
 
 def test_lock_sees_that_there_is_a_newer_version_than_the_pinned_one(

@@ -16,12 +16,12 @@ from tfimm_resolver import settings
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits
 from tfimm_resolver.bundles.writer import derive_entry_name
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.manifest import FetchResult
 from tfimm_resolver.progress import reporters
 
@@ -110,7 +110,7 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
     sha256 = Handle.parse(name, sha256=sha256).sha256
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(_HashingReader.open_with_progress(source, name))
-        transaction = ImportTransaction(inventory.open_cache(), stack, refresh, is_pinned=is_pinned)
+        transaction = ImportTransaction(tiers.open_cache(), stack, refresh, is_pinned=is_pinned)
         try:
             with map_resource_errors(ArchiveError, "it cannot be read"):
                 transaction.stage(tar_reader.read_members(stream.iterate_chunks()))

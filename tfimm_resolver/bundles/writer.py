@@ -26,9 +26,10 @@ from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.progress import reporters
-from tfimm_resolver.resolution import resolver, rules
-from tfimm_resolver.resolution.rules import ResolvedPlan
-from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef, RemoteLocation
+from tfimm_resolver.resolution import rules
+from tfimm_resolver.resolution.fetching import fetch, find_cached
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.sources.plan import MutableRef
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -61,7 +62,7 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
     Raises:
         UnknownHandleError: if a handle is not known, or its model is not in the cache.
         IntegrityError: if a model is damaged, or has no recorded hashes to verify it with.
-        CacheError: if a model cannot be read, or the bundle cannot be written.
+        CacheError: if a model cannot be read, or the bundle cannot be written; nor does it replace a device or a pipe.
 
     Example:
         >>> from tfimm_resolver import bundles
@@ -69,6 +70,8 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
         >>> len(exported.models)
         1
     """
+    if isinstance(into, (str, os.PathLike)):
+        settings.check_output_path(os.fspath(into))
     models = _select_models(handles)
     if not isinstance(into, (str, os.PathLike)):
         return _write_models(models, into)
@@ -101,8 +104,7 @@ def derive_entry_name(record: Record) -> str | None:
         return None
     if isinstance(plan, MutableRef):
         raise HandleError(f"{handle} is a mutable handle, which does not identify one model")
-    plan = plan.otherwise if isinstance(plan, RemoteLocation) else plan
-    return entry_name_for_key(plan.key if isinstance(plan, Fetch) else handle.key)
+    return entry_name_for_key(plan.download.key if plan.download else handle.key)
 
 
 def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult:
@@ -204,14 +206,15 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
     Raises:
         UnknownHandleError: if the inventory does not know it either.
     """
-    handle, entry = Handle.parse(inventory.expand_handle(text)), candidates[0].entry if candidates else None
+    request = Request.parse(inventory.expand_handle(text))
+    handle, entry = request.handle, candidates[0].entry if candidates else None
     if entry is not None and (entry.name.startswith(handle.text) or handle.text.endswith("?…")):
         record, is_derivable = entry.record, False
         with contextlib.suppress(HandleError):
             is_derivable = "://" in record.handle and derive_entry_name(record) == entry.name
-        return rules.match_rule(Handle.parse(record.handle, sha256=handle.sha256)) if is_derivable else None
+        return rules.match_rule(Request.parse(record.handle, sha256=handle.sha256)) if is_derivable else None
     try:
-        return rules.match_rule(handle)
+        return rules.match_rule(request)
     except UnknownHandleError:
         if not candidates and not handle.scheme and not os.path.exists(text):
             inventory.select([text])  # raises an error that says more
@@ -222,15 +225,14 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
 
 def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
     """Return the path that ``resolve`` returns, but raise an error for a damaged copy instead of fetching it again."""
-    if isinstance(resolved.plan, (InPlace, MutableRef)):
-        return resolver.fetch(resolved).path
-    if (found := resolver.find_cached(resolved)) is None:
-        plan = resolved.plan.otherwise if isinstance(resolved.plan, RemoteLocation) else resolved.plan
+    if (plan := resolved.plan.download) is None:
+        return fetch(resolved).path
+    if (found := find_cached(resolved)) is None:
         for model in candidates:
             is_own = model.entry and model.entry.name == entry_name_for_key(plan.key) and not model.other_root
             if is_own and model.state != "ok":
                 raise _make_export_error(model)
-        found = resolver.fetch(resolved)
+        found = fetch(resolved)
     return found.path
 
 

@@ -16,6 +16,7 @@ from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Re
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
+from tfimm_resolver.handles.pin import NO_PIN, Pin
 from tfimm_resolver.manifest import FetchResult, FileEntry
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ class Cache:
     root: Root
     entry_name: Callable[[str], str] = field(default_factory=lambda: entry_name_for_key)
 
-    def find(self, key: str, sha256: str | None = None) -> Record | None:
+    def find(self, key: str, pin: Pin = NO_PIN) -> Record | None:
         """Return the record of a complete model, or None; with a pin, only if the model is known to match it.
 
         Raises:
             IntegrityError: if the model is known not to match the pin.
         """
         known = self.find_named(self.entry_name(key))
-        return known if known is not None and _satisfies(known, sha256) else None
+        return known if known is not None and _satisfies(known, pin) else None
 
     def find_named(self, name: str) -> Record | None:
         """Return the record of the complete model stored as that entry, or None."""
@@ -72,7 +73,8 @@ class Cache:
         fetch: Callable[[Path, Path], FetchResult],
         *,
         refresh: bool = False,
-        sha256: str | None = None,
+        pin: Pin = NO_PIN,
+        is_missing: bool = False,
     ) -> Record:
         """Return the record of the model ``key``; fetch the model if it is missing, damaged or to be refreshed.
 
@@ -80,17 +82,18 @@ class Cache:
         ``fetch`` may create and which survives a failure. It is called a second time only if another program, such as one
         that cleans temporary directories, removes the first directory meanwhile. ``handle`` goes into the record.
         Readers never see an incomplete model; a ``fetch`` that fails leaves the cached copy unchanged.
+        ``is_missing`` saves a look-up after ``find`` has just returned None.
 
         Raises:
-            IntegrityError: if the cached model's archive had a different sha256 than is pinned.
+            IntegrityError: if the archive of the model, cached or fetched, does not match the pin.
             CacheError: if the root cannot be used, or another program keeps removing what is fetched.
         """
         try:
-            return self._ensure_once(handle, key, fetch, refresh, sha256)
+            return self._ensure_once(handle, key, fetch, refresh, pin, is_missing)
         except _StagingRemovedError as removed:
             log.warning("another program removed %s while %s was fetched into it; trying again", removed, handle)
         try:
-            return self._ensure_once(handle, key, fetch, refresh, sha256)
+            return self._ensure_once(handle, key, fetch, refresh, pin)
         except _StagingRemovedError as removed:
             raise CacheError(
                 f"cannot fetch {handle}: another program removed {removed} while files were written to it, twice in a row",
@@ -98,16 +101,22 @@ class Cache:
             ) from removed
 
     def _ensure_once(
-        self, handle: str, key: str, fetch: Callable[[Path, Path], FetchResult], refresh: bool, sha256: str | None
+        self,
+        handle: str,
+        key: str,
+        fetch: Callable[[Path, Path], FetchResult],
+        refresh: bool,
+        pin: Pin,
+        is_missing: bool = False,
     ) -> Record:
-        before = self.find(key)
-        if before is not None and not refresh and _satisfies(before, sha256):
+        before = None if is_missing else self.find(key)
+        if before is not None and not refresh and _satisfies(before, pin):
             return before
 
         def is_done_by_other() -> bool:
             """Whether another process has done the work meanwhile."""
             now = self.find(key)
-            return now is not None and (not refresh or now != before) and _satisfies(now, sha256)
+            return now is not None and (not refresh or now != before) and _satisfies(now, pin)
 
         name = self.entry_name(key)
         with self.root.lock(name, handle, is_done_by_other) as staged:
@@ -115,9 +124,11 @@ class Cache:
             if now is not None and (staged is None or is_done_by_other()):
                 return now
             if staged is None:  # completed by another process, but removed since
-                return self.ensure(handle, key, fetch, refresh=refresh, sha256=sha256)
+                return self.ensure(handle, key, fetch, refresh=refresh, pin=pin)
             with _detect_removal(staged):
-                return self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
+                published = self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
+                pin.check_cached(published.origin, handle)
+                return published
 
     def publish(self, name: str, handle: str, staged: Path, fetched: FetchResult) -> Record:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
@@ -251,20 +262,10 @@ def entry_name_for_key(key: str) -> str:
     return hashlib.sha1(key.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
-def _satisfies(record: Record, sha256: str | None) -> bool:
-    """Whether the recorded model is known to match the pinned sha256; without a pin, every model does.
-
-    Raises:
-        IntegrityError: if it is known not to match.
-    """
-    if sha256 is None:
-        return True
-    if record.origin.sha256 and record.origin.sha256 != sha256:
-        raise IntegrityError(
-            f"{record.handle} is cached with a different sha256:\n  cached {record.origin.sha256}\n  pinned {sha256}",
-            fix="Download it again with refresh=True (--refresh on the command line), or correct the pin.",
-        )
-    return bool(record.origin.sha256)
+def _satisfies(record: Record, pin: Pin) -> bool:
+    """Whether the recorded model is known to match the pin; raises IntegrityError if it is known not to match."""
+    pin.check_cached(record.origin, record.handle)
+    return pin.is_known_to_match(record.origin)
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -16,11 +17,14 @@ from tfimm_resolver.errors import CacheError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfimm_resolver.cache.bucket_root import BucketRoot, Staging
+    from tfimm_resolver.cache.bucket_root import Staging
 
-__all__ = ["LocalRoot", "Root", "is_supported_root", "open_bucket", "open_root"]
+__all__ = ["ROOTS", "LocalRoot", "Root", "is_supported_root", "open_bucket", "open_root"]
 
-_BUCKETS = ("gs", "s3", "memory")
+_IN_BUCKET = ("tfimm_resolver.cache.bucket_root:BucketRoot", "obstore")
+
+ROOTS: dict[str, tuple[str, str]] = {"gs": _IN_BUCKET, "s3": _IN_BUCKET, "memory": _IN_BUCKET}
+"""For each scheme of a URL: the class of its root, called with the URL and a ``Staging``, and the package that it imports."""
 
 
 class Root(Protocol):
@@ -99,18 +103,19 @@ def open_root(location: str, mode: int = 0o777) -> Root:
     return open_bucket(location, LocalRoot(here.value, here.mode))
 
 
-def open_bucket(location: str, staging: Staging) -> BucketRoot:
+def open_bucket(location: str, staging: Staging) -> Root:
     """Open the root in a bucket, whose models are unpacked in ``staging`` before upload; raises as ``open_root`` does."""
-    if location.partition("://")[0] not in _BUCKETS:
+    name, _ = ROOTS.get(location.partition("://")[0], ("", ""))
+    if not name:
         fix = "Set TFHUB_CACHE_DIR to a local directory, or to a gs:// or s3:// URL."
         raise CacheError(f"{location} cannot hold a cache: its scheme is not supported", fix=fix)
-    from tfimm_resolver.cache.bucket_root import BucketRoot
-
-    return BucketRoot(location, staging)
+    root: Root = pkgutil.resolve_name(name)(location, staging)  # imported here: a local cache needs no network code
+    return root
 
 
 def is_supported_root(location: str) -> bool:
     """Whether the location can hold a root: a local path, or a URL whose scheme is supported and library installed."""
     if not settings.is_bucket(location):
         return True
-    return location.partition("://")[0] in _BUCKETS and importlib.util.find_spec("obstore") is not None
+    _, package = ROOTS.get(location.partition("://")[0], ("", ""))
+    return bool(package) and importlib.util.find_spec(package) is not None

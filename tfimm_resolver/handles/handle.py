@@ -105,6 +105,14 @@ class Handle:
         return self.redacted
 
 
+def get_key(text: str) -> str:
+    """Return the key that all spellings of a handle share; the text itself if it is not a valid handle."""
+    try:
+        return Handle.parse(text).key
+    except HandleError:
+        return text
+
+
 @functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> Handle:
     if not text.strip():

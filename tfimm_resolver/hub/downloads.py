@@ -17,6 +17,7 @@ from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
+from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, is_token_alive
@@ -69,7 +70,7 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
     handle = _parse_url(url)
     path = settings.expand_path(os.fspath(dst))
     prefix = _normalize_prefix(hash_prefix)
-    _check_target(path)
+    settings.check_output_path(path)
     settings.validate()
     with contextlib.ExitStack() as after, map_os_errors(CacheError, f"cannot write {path}", _suggest_lock_fix):
         path_prefix = path + _SUFFIX_BESIDE
@@ -84,25 +85,6 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
         _check_hash(result.origin.sha256, prefix, str(handle))
         fs.fsync_tree(str(staged))
         fs.durable_replace(str(staged / _FILE), path)
-
-
-def _check_target(path: str) -> None:
-    """Check that a download may be renamed to ``path``: as in torch.hub, it replaces a file, or a link to one.
-
-    Raises:
-        CacheError: if the directory does not exist, or ``path`` is a directory, a device, a pipe or a socket, or leads to one.
-    """
-    if not os.path.isdir(os.path.dirname(path)):
-        raise CacheError(f"cannot write {path}: its directory does not exist")
-    if os.path.isdir(path):
-        raise CacheError(f"cannot write {path}: it is a directory")
-    # /dev/stdout may lead to a regular file, too, but replacing it would break every program that uses it.
-    is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
-    if is_descriptor or (os.path.exists(path) and not os.path.isfile(path)):
-        raise CacheError(
-            f"cannot write {path}: it is not a regular file, and a download would replace it",
-            fix="Pass the path of a file that does not exist yet, or that may be replaced.",
-        )
 
 
 def _suggest_lock_fix(error: OSError) -> str:
@@ -141,7 +123,7 @@ def fetch_weights(
     if prefix is not None and known is not None and not must_reload:
         _check_tree(cache.path(known), model_dir)
         must_reload = _is_damaged(cache, known)
-    record = cache.ensure(handle.redacted, key, fill, refresh=must_reload, sha256=handle.sha256)
+    record = cache.ensure(handle.redacted, key, fill, refresh=must_reload, pin=Pin(handle.sha256))
     if reloaded is not None:
         reloaded.add(key)
     _check_tree(cache.path(record), model_dir)

@@ -9,7 +9,7 @@ import threading
 
 from tfimm_resolver import settings
 from tfimm_resolver.cache.cache import Cache
-from tfimm_resolver.cache.roots import LocalRoot
+from tfimm_resolver.cache.tiers import open_store
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import ownership
@@ -76,7 +76,7 @@ def open_repositories() -> Cache:
     """
     path, guard = _require_local(get_dir()), get_guard()
     guard.check()
-    return Cache(LocalRoot(path, _MODE, _REPOSITORY_TREES, guard), _make_repository_name)
+    return open_store(path, _make_repository_name, mode=_MODE, entry_pattern=_REPOSITORY_TREES, guard=guard)
 
 
 def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
@@ -86,12 +86,10 @@ def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
     because the caller chose it.
     """
     if model_dir is not None:
-        return Cache(
-            LocalRoot(_require_local(settings.expand_path(os.fspath(model_dir))), entry_pattern=_WEIGHTS_TREES),
-            _make_weights_name,
-        )
+        own = _require_local(settings.expand_path(os.fspath(model_dir)))
+        return open_store(own, _make_weights_name, entry_pattern=_WEIGHTS_TREES)
     path = f"{_require_local(get_dir())}/checkpoints"
-    return Cache(LocalRoot(path, _MODE, _WEIGHTS_TREES, get_guard(path)), _make_weights_name)
+    return open_store(path, _make_weights_name, mode=_MODE, entry_pattern=_WEIGHTS_TREES, guard=get_guard(path))
 
 
 def get_guard(*below: str) -> Guard:

@@ -13,11 +13,11 @@ from typing import Any
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import mask_value
-from tfimm_resolver.cache import record
+from tfimm_resolver.cache import record, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
-from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.handle import Handle, get_key
+from tfimm_resolver.handles.pin import NO_PIN
 from tfimm_resolver.models_file import discovery
 
 log = logging.getLogger("tfimm_resolver")
@@ -84,21 +84,14 @@ def list_models() -> list[CachedModel]:
         >>> [model.name for model in tfimm_resolver.maintenance.list_models()]
         ['https://models.example/half_plus_two/1.tar.gz']
     """
-    cached = [_describe_entry(entry) for entry in open_cache().entries()]
+    cached = [_describe_entry(entry) for entry in tiers.open_cache().entries()]
     return sorted([*cached, *_list_other_roots(), *_list_named_models()], key=lambda model: (model.name, model.other_root))
-
-
-def open_cache() -> Cache:
-    """Return the cache of URL handles; the paths that ``resolve`` returns are in it."""
-    root = settings.cache_root()
-    return Cache(open_root(root.value, root.mode))
 
 
 def find_damaged_files(model: CachedModel) -> Iterator[str]:
     """Read every file of a model and yield a message for each that does not match its record."""
     if model.entry is not None and model.entry.record.files is not None:
-        owner = Cache(open_root(model.other_root)) if model.other_root else open_cache()
-        yield from owner.root.verify_hashes(model.entry.record)
+        yield from _open_owner(model).root.verify_hashes(model.entry.record)
 
 
 def remove(model: CachedModel) -> None:
@@ -112,8 +105,9 @@ def remove(model: CachedModel) -> None:
         []
     """
     assert model.entry is not None
-    for cache in (open_cache(), *(Cache(open_root(root)) for root in _list_bucket_roots())):
-        cache.remove(model.entry.name)
+    for tier in tiers.list_tiers():
+        if not tier.is_read_only:
+            tier.open().remove(model.entry.name)
 
 
 def select(names: Sequence[str]) -> list[CachedModel]:
@@ -142,9 +136,9 @@ def expand_handle(text: str) -> str:
     """Return the handle for a short TF Hub name that ``ls`` prints, such as ``google/nnlm/2``; return other text unchanged."""
     if "://" in text or os.path.exists(text) or "/" not in text:
         return text
-    for root in (None, *settings.extra_roots(), *_list_bucket_roots()):
+    for tier in tiers.list_tiers():
         with contextlib.suppress(CacheError, FetchError):
-            if (Cache(open_root(root)) if root else open_cache()).find(_get_key(_TFHUB + text)) is not None:
+            if tier.find(get_key(_TFHUB + text), NO_PIN) is not None:
                 return _TFHUB + text
     return text
 
@@ -152,7 +146,7 @@ def expand_handle(text: str) -> str:
 def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
     named = discovery.find_entry(text)
     handle = named.handle if named else expand_handle(text)
-    texts, key_name = {text, _get_key(handle), os.path.abspath(_get_key(handle))}, entry_name_for_key(_get_key(handle))
+    texts, key_name = {text, get_key(handle), os.path.abspath(get_key(handle))}, entry_name_for_key(get_key(handle))
     found = [model for model in models if model.entry and model.entry.name == key_name]
     found = found or [model for model in models if model.name in texts]
     if not found and len(text) >= 6:
@@ -177,23 +171,18 @@ def redact(text: str) -> str:
     return str(handle) if handle.scheme else mask_value(text) if "?" in text or "@" in text else text
 
 
-def _get_key(text: str) -> str:
-    try:
-        return Handle.parse(text).key
-    except HandleError:
-        return text
-
-
-def _list_bucket_roots() -> list[str]:
-    return [settings.urls_root().value] if settings.uses_local_copy() else []
+def _open_owner(model: CachedModel) -> Cache:
+    """Open the cache that holds a model."""
+    return next((tier.open() for tier in tiers.list_tiers() if tier.location == model.other_root), tiers.open_cache())
 
 
 def _list_other_roots() -> Iterator[CachedModel]:
-    for root in (*settings.extra_roots(), *_list_bucket_roots()):
-        try:
-            yield from [_describe_entry(entry, root) for entry in Cache(open_root(root)).entries()]
-        except (CacheError, FetchError) as error:
-            log.warning("skipped: %s", error.text)
+    for tier in tiers.list_tiers():
+        if not tier.is_own:
+            try:
+                yield from [_describe_entry(entry, tier.location) for entry in tier.open().entries()]
+            except (CacheError, FetchError) as error:
+                log.warning("skipped: %s", error.text)
 
 
 def _describe_entry(entry: Entry, other_root: str = "") -> CachedModel:

@@ -43,6 +43,14 @@ class ModelEntry:
         """The handle without anything that may be a secret."""
         return str(Handle.parse(self.handle))
 
+    def parse_handle(self, sha256: str | None = None) -> Handle:
+        """Return the handle with its pin: the given ``sha256``, else the entry's; raises HandleError if it is not valid."""
+        return Handle.parse(self.handle, sha256=sha256 or self.sha256)
+
+    def parse_mirrors(self, sha256: str | None) -> tuple[Handle, ...]:
+        """Return the mirrors, each with that pin; raises HandleError if one is not valid."""
+        return tuple(Handle.parse(mirror, sha256=sha256) for mirror in self.mirrors)
+
     @property
     def location(self) -> str:
         """Where the entry is, as ``FILE:LINE``."""

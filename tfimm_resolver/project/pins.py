@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tfimm_resolver import settings
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.models_file import discovery, edit
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.resolution import overrides, rules
-from tfimm_resolver.resolution.resolver import fetch, find_cached
-from tfimm_resolver.resolution.rules import ResolvedPlan
+from tfimm_resolver.resolution.fetching import fetch, find_cached
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.resolution.upstream import Upstream
 from tfimm_resolver.sources import local
-from tfimm_resolver.sources.plan import InPlace, MutableRef, RemoteLocation
+from tfimm_resolver.sources.plan import MutableRef
 
 
 def select_models(names: Sequence[str]) -> list[ModelEntry]:
@@ -52,10 +54,10 @@ def choose_file() -> str:
     return next(iter(discovery.find_files()), None) or settings.expand_path(discovery.FILE_NAME)
 
 
-def plan_archive(handle: Handle) -> ResolvedPlan:
+def plan_archive(handle: Handle, *, refresh: bool = False) -> ResolvedPlan:
     """Return the plan to fetch a handle's archive, whatever the load format; raises UnknownHandleError."""
-    found = rules.resolve_upstream(handle)
-    return replace(found, plan=found.plan.otherwise) if isinstance(found.plan, RemoteLocation) else found
+    found = rules.match_rule(Request(handle, refresh, Pin(handle.sha256), upstream=True))
+    return replace(found, plan=found.plan.download or found.plan)
 
 
 def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
@@ -63,12 +65,11 @@ def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
 
     With ``refresh``, an archive is fetched again, so that the hash is that of the archive upstream.
     """
-    resolved = plan_archive(handle)
-    cached = find_cached(resolved)
+    cached = find_cached(plan_archive(handle))
     record = cached.record if cached else None
     is_unhashed = record is not None and record.files is None  # fetched by plain tensorflow_hub, which records no hash
     is_archive = record is not None and bool(record.origin.sha256)
-    found = fetch(resolved, refresh=is_unhashed or (refresh and is_archive))
+    found = fetch(plan_archive(handle, refresh=is_unhashed or (refresh and is_archive)))
     return found.path, found.record.origin if found.record else Origin()
 
 
@@ -83,17 +84,12 @@ def fetch_upstream_hash(handle: Handle) -> Origin:
     resolved = plan_archive(handle)
     if isinstance(resolved.plan, MutableRef):
         settings.validate()
-        resolved = rules.follow_ref(resolved, resolved.plan.now(Downloader(replace(handle, sha256=None))))
-    plan, handle = (
-        resolved.plan,
-        replace(resolved.handle, sha256=None),
-    )  # the caller compares the hashes; a mismatch is not an error here
-    plan = plan.otherwise if isinstance(plan, RemoteLocation) else plan
-    if isinstance(plan, (InPlace, MutableRef)):
+        resolved = rules.follow_ref(resolved, Upstream(plan_archive(replace(handle, sha256=None))).look_up())
+    if (plan := resolved.plan.download) is None:
         return Origin()
+    handle = replace(resolved.handle, sha256=None)  # the caller compares the hashes; a mismatch is not an error here
     settings.validate()
-    setting = settings.local_root()  # even if the cache is in a bucket: the download is temporary
-    root, name = open_root(setting.value, setting.mode), entry_name_for_key(f"upstream of {plan.key}")
+    root, name = tiers.open_scratch(), entry_name_for_key(f"upstream of {plan.key}")
     with root.lock(name, f"{handle} (comparison with upstream)") as staged:
         assert staged is not None
         downloader = Downloader(handle, root.parts_dir(name))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tfimm_resolver.resolution.request import ResolvedPlan
     from tfimm_resolver.resolution.resolver import resolve
-    from tfimm_resolver.resolution.rules import ResolvedPlan
 else:
     from tfimm_resolver._util.lazy import export_lazily
 
     __getattr__, __dir__ = export_lazily(
         __name__,
         {
-            "ResolvedPlan": "tfimm_resolver.resolution.rules",
+            "ResolvedPlan": "tfimm_resolver.resolution.request",
             "resolve": "tfimm_resolver.resolution.resolver",
         },
     )

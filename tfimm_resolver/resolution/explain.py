@@ -11,8 +11,8 @@ from tfimm_resolver.errors import CacheError, FetchError, IntegrityError, Models
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides, rules
-from tfimm_resolver.resolution.resolver import find_cached
-from tfimm_resolver.resolution.rules import ResolvedPlan
+from tfimm_resolver.resolution.fetching import find_cached
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import InPlace, RemoteLocation
 
@@ -47,8 +47,8 @@ class Explanation:
 
 def explain(text: str) -> Explanation:
     """Explain how a handle is resolved, without fetching anything; raises as ``resolve`` does if no rule matches."""
-    handle = Handle.parse(text)
-    resolved = rules.match_rule(handle)
+    request = Request.parse(text)
+    handle, resolved = request.handle, rules.match_rule(request)
     path, mismatch = None, None
     try:
         found = find_cached(resolved)
@@ -71,7 +71,7 @@ def explain(text: str) -> Explanation:
 def _explain_decision(handle: Handle, resolved: ResolvedPlan) -> str:
     if resolved.rule == "override":
         model = resolved.model
-        origin = f" for {Handle.parse(model.handle)}, the handle in {model.location}" if model else ""
+        origin = f" for {model.redacted_handle}, the handle in {model.location}" if model else ""
         return f"set by set_model_cache{origin}"
     if resolved.model is not None:
         alias = "" if resolved.model.name == handle.text else f", {handle.text} is an alias of {resolved.model.name}"

@@ -4,50 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, NotFoundError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.sources import local
-from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef, Plan, RemoteLocation
+from tfimm_resolver.sources.plan import Fetch, InPlace, Plan
 from tfimm_resolver.sources.registry import get_sources, list_schemes
 
 if TYPE_CHECKING:
-    from tfimm_resolver.models_file.schema import ModelEntry
+    pass
 
 log = logging.getLogger("tfimm_resolver")
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedPlan:
-    """The plan for a handle, and the rule that made it.
-
-    Attributes:
-        rule: the key in ``RULES`` of the rule that matched.
-        handle: the handle to fetch, with the pin that its archive must match.
-        plan: where the model is, or how to fetch it.
-        model: the entry of the models file that the handle came from, if any; also where its handle is overridden.
-        ignores_overrides: whether overrides do not apply, also when a mutable handle is followed.
-    """
-
-    rule: str
-    handle: Handle
-    plan: Plan
-    model: ModelEntry | None = None
-    ignores_overrides: bool = False
-
-    @property
-    def mirrors(self) -> tuple[Handle, ...]:
-        """The mirrors that the models file lists for this handle, each with the pin.
-
-        Empty once a mutable handle was followed: the archive pinned under one key must not be cached under another.
-        """
-        if self.model is None or Handle.parse(self.model.handle).key != self.handle.key:
-            return ()
-        return tuple(Handle.parse(mirror, sha256=self.handle.sha256) for mirror in self.model.mirrors)
 
 
 class MissingOverrideError(UnknownHandleError):
@@ -58,34 +31,31 @@ class MissingOverrideError(UnknownHandleError):
         return "unknown-handle"
 
 
-def match_rule(handle: Handle) -> ResolvedPlan:
-    """Return the plan of the first rule that matches a handle.
+def match_rule(request: Request) -> ResolvedPlan:
+    """Return the plan of the first rule that matches a request.
 
     Raises:
         UnknownHandleError: if no rule matches.
         HandleError: if the handle contradicts the rule that matches, or the rule's own handle or path cannot be used.
     """
-    for rule in RULES.values():
-        if (found := rule(handle)) is not None:
+    for rule in (match_source,) if request.upstream else RULES.values():
+        if (found := rule(request)) is not None:
             return found
-    raise _make_unknown_handle_error(handle)
-
-
-def resolve_upstream(handle: Handle) -> ResolvedPlan:
-    """Return the plan of the first source that matches, ignoring all other rules; raises as ``match_rule`` does."""
-    if (found := match_source(handle)) is None:
-        raise _make_unknown_handle_error(handle)
-    return replace(found, ignores_overrides=True)
+    raise _make_unknown_handle_error(request.handle)
 
 
 def follow_ref(resolved: ResolvedPlan, fixed: str) -> ResolvedPlan:
     """Return the plan for ``fixed``, the immutable handle that a mutable one refers to now; overrides of it apply."""
-    handle = Handle.parse(fixed, sha256=resolved.handle.sha256)
-    found = None if resolved.ignores_overrides else match_override(handle)
+    request = replace(resolved.request, handle=Handle.parse(fixed, sha256=resolved.handle.sha256))
+    found = None if request.upstream else match_override(request)
     if found is not None:
         return replace(found, model=resolved.model)
-    found = resolve_upstream(handle)
-    return replace(resolved, handle=found.handle, plan=found.plan)
+    return resolved.redirect(request.handle, match_rule(replace(request, upstream=True)).plan)
+
+
+def use_mirror(resolved: ResolvedPlan, mirror: Handle) -> ResolvedPlan:
+    """Return the plan to fetch the archive from a mirror, under the mirror's key; raises as ``make_mirror_plan``."""
+    return resolved.redirect(mirror, make_mirror_plan(mirror))
 
 
 def make_mirror_plan(mirror: Handle) -> Fetch:
@@ -93,9 +63,9 @@ def make_mirror_plan(mirror: Handle) -> Fetch:
     plan = find_source_plan(mirror)
     if plan is None:
         raise NotFoundError(f"no source handles {mirror}" if mirror.scheme else f"{mirror} does not exist")
-    if isinstance(plan, (InPlace, MutableRef)):
+    if plan.download is None:
         raise NotFoundError(f"{mirror} is not an archive whose contents are fixed")
-    return plan.otherwise if isinstance(plan, RemoteLocation) else plan
+    return plan.download
 
 
 def find_source_plan(handle: Handle) -> Plan | None:
@@ -104,8 +74,9 @@ def find_source_plan(handle: Handle) -> Plan | None:
     return next((plan for plan in plans if plan is not None), None)
 
 
-def match_override(handle: Handle) -> ResolvedPlan | None:
+def match_override(request: Request) -> ResolvedPlan | None:
     """Match a handle that ``set_model_cache`` overrides."""
+    handle = request.handle
     if (path := overrides.get_override(handle.key)) is None:
         return None
     if not named_models.exists(path):
@@ -115,17 +86,18 @@ def match_override(handle: Handle) -> ResolvedPlan | None:
         )
     target = Handle.parse(path, sha256=handle.sha256)
     plan = find_source_plan(target) or InPlace(path)
-    if isinstance(plan, InPlace) and handle.sha256 is not None:
+    if handle.sha256 is not None and isinstance(plan, InPlace):
         raise HandleError(
             f"set_model_cache() maps {handle} to {path}, which is a directory: only an archive can be pinned by sha256",
             fix="Map it to the archive, or override the name in the models file instead of its handle, "
             "which ignores the pin: set_model_cache(name, path).",
         )
-    return ResolvedPlan("override", target, plan)
+    return ResolvedPlan("override", replace(request, handle=target), plan)
 
 
-def match_models_file(handle: Handle) -> ResolvedPlan | None:
+def match_models_file(request: Request) -> ResolvedPlan | None:
     """Match a name in the project's models file; a directory of the same name does not shadow the pinned model."""
+    handle = request.handle
     if not handle.is_name or (model := discovery.find_entry(handle.text)) is None:
         return None
     if handle.sha256 not in (None, model.sha256) and model.sha256 is not None:
@@ -139,39 +111,40 @@ def match_models_file(handle: Handle) -> ResolvedPlan | None:
             fix=f"Pin it: tfimm-resolver lock {model.name}",
         )
     try:
-        target = Handle.parse(model.handle, sha256=handle.sha256 or model.sha256)
+        target = model.parse_handle(handle.sha256)
         plan = find_source_plan(target)
     except HandleError as error:
         raise ModelsFileError(f"{model.location}: {model.name}: {error.text}", fix=error.fix) from error
-    if (found := match_override(target)) is not None:
+    request = replace(request, handle=target, pin=Pin(target.sha256, model.size_bytes))
+    if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:
         unknown = _make_unknown_handle_error(target)
         raise UnknownHandleError(f"{model.location}: {model.name}: {unknown.text}", fix=unknown.fix)
-    return ResolvedPlan("models file", target, plan, model)
+    return ResolvedPlan("models file", request, plan, model)
 
 
-def match_directory(handle: Handle) -> ResolvedPlan | None:
+def match_directory(request: Request) -> ResolvedPlan | None:
     """Match a model directory of that name below ``get_dir()``, or below ``~/.cache``, which tfimm documents."""
-    if not handle.is_name:
+    if not request.handle.is_name:
         return None
     try:
-        path = named_models.find_named(named_models.validate_name(handle.text))
+        path = named_models.find_named(named_models.validate_name(request.handle.text))
     except (CacheError, FetchError) as error:
-        if (found := match_source(handle)) is None:
+        if (found := match_source(request)) is None:
             raise
         log.warning("skipped: %s", error.text)
         return found
-    return None if path is None else ResolvedPlan("directory of names", handle, InPlace(path))
+    return None if path is None else ResolvedPlan("directory of names", request, InPlace(path))
 
 
-def match_source(handle: Handle) -> ResolvedPlan | None:
+def match_source(request: Request) -> ResolvedPlan | None:
     """Match a handle that a source handles: a path, or a URL of a known scheme."""
-    plan = find_source_plan(handle)
-    return None if plan is None else ResolvedPlan("source", handle, plan)
+    plan = find_source_plan(request.handle)
+    return None if plan is None else ResolvedPlan("source", request, plan)
 
 
-RULES: dict[str, Callable[[Handle], ResolvedPlan | None]] = {
+RULES: dict[str, Callable[[Request], ResolvedPlan | None]] = {
     "override": match_override,
     "models file": match_models_file,
     "directory of names": match_directory,

@@ -33,7 +33,7 @@ from tfimm_resolver.settings.environment import (
     unpack_limits,
     validate,
 )
-from tfimm_resolver.settings.paths import expand_path, is_bucket
+from tfimm_resolver.settings.paths import check_output_path, expand_path, is_bucket
 
 __all__ = [
     "EXTRA_ROOTS",
@@ -43,6 +43,7 @@ __all__ = [
     "TEMPORARY",
     "Setting",
     "cache_root",
+    "check_output_path",
     "connections",
     "expand_path",
     "extra_roots",

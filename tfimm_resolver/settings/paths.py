@@ -45,3 +45,22 @@ def expand_path(path: str) -> str:
         raise CacheError(
             f"{path} is a relative path, and the working directory was removed", fix="Give an absolute path."
         ) from error
+
+
+def check_output_path(path: str) -> None:
+    """Check that a path which a user named may be replaced by a new file: it is a file, a link to one, or does not exist.
+
+    Raises:
+        CacheError: if its directory does not exist, or it is a directory, a device, a pipe or a socket, or leads to one.
+    """
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise CacheError(f"cannot write {path}: its directory does not exist")
+    if os.path.isdir(path):
+        raise CacheError(f"cannot write {path}: it is a directory")
+    # /dev/stdout may lead to a regular file, too, but replacing it would break every program that uses it.
+    is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
+    if is_descriptor or (os.path.exists(path) and not os.path.isfile(path)):
+        raise CacheError(
+            f"cannot write {path}: it is not a regular file, and would be replaced",
+            fix="Pass the path of a file that does not exist yet, or that may be replaced.",
+        )

@@ -79,6 +79,11 @@ class InPlace:
 
     path: str
 
+    @property
+    def download(self) -> None:
+        """What is downloaded: nothing."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
@@ -100,6 +105,11 @@ class Fetch:
 
     key: str
     fill: Callable[[Path, Fetcher], None]
+
+    @property
+    def download(self) -> Fetch:
+        """What is downloaded: this."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,11 @@ class RemoteLocation:
 
     where: Callable[[Fetcher], str | None]
     otherwise: Fetch
+
+    @property
+    def download(self) -> Fetch:
+        """What is downloaded if there is no location, or a copy on disk is wanted."""
+        return self.otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +165,11 @@ class MutableRef:
 
     now: Callable[[Fetcher], str]
     newest: Callable[[Iterable[str]], str | None] | None = None
+
+    @property
+    def download(self) -> None:
+        """What is downloaded: nothing, but what the handle refers to now."""
+        return None
 
 
 Plan = Union[InPlace, Fetch, RemoteLocation, MutableRef]

@@ -15,6 +15,7 @@ from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.unpacking import PLAIN, ArchiveLayout
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.http import mirrors
 from tfimm_resolver.http.digest_headers import ServerDigests
 from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy, retry
@@ -276,11 +277,7 @@ class Downloader:
             raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
         self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
         hashed.check(self.origin.url)
-        if self._handle.sha256 not in (None, self.origin.sha256):
-            raise IntegrityError(
-                f"{self._handle} has a different sha256:\n  received {self.origin.sha256}\n  pinned   {self._handle.sha256}",
-                fix="Correct the pin if you trust what the server sent; the download was discarded.",
-            )
+        Pin(self._handle.sha256).check_received(self.origin, str(self._handle))
         self.files = tuple(files)
 
     def _reject_mixed_members(self) -> None:

@@ -12,7 +12,6 @@ from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, format_command, jobs_option
 from tfimm_resolver.cli.output import Output, error_to_json, format_count, format_table, style_state
 from tfimm_resolver.errors import ResolverError
-from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.progress.batch import map_parallel
@@ -75,15 +74,14 @@ def command(output: Output, names: Sequence[str], update: bool, check: bool, job
 
 def _check_upstream(model: ModelEntry, update: bool, check: bool) -> _LockResult:
     """Look up the archive upstream; it is stored in the cache only if it is to be pinned."""
-    handle = Handle.parse(model.handle)
     try:
         if model.sha256 is None and check:
             return _LockResult(model, "unpinned")
         must_fetch = model.sha256 is None or update
         origin = (
-            pins.fetch_and_hash(handle, refresh=True)[1]
+            pins.fetch_and_hash(replace(model.parse_handle(), sha256=None), refresh=True)[1]
             if must_fetch
-            else pins.fetch_upstream_hash(replace(handle, sha256=model.sha256))
+            else pins.fetch_upstream_hash(model.parse_handle())
         )
     except ResolverError as error:
         return _LockResult(model, "failed", error=error)

@@ -12,13 +12,12 @@ from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, jobs_option
 from tfimm_resolver.cli.output import Output, error_to_json, format_count, format_table, style_state
 from tfimm_resolver.errors import IntegrityError, ModelsFileError, ResolverError
-from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.progress.batch import map_parallel
 from tfimm_resolver.project import pins
 from tfimm_resolver.resolution import rules
-from tfimm_resolver.resolution.resolver import fetch, find_cached
-from tfimm_resolver.resolution.rules import ResolvedPlan
+from tfimm_resolver.resolution.fetching import fetch, find_cached
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def _check_cached(model: ModelEntry) -> _SyncResult:
     """Check whether the model is cached, without network access."""
 
     def check() -> _SyncResult:
-        found = find_cached(rules.match_rule(Handle.parse(model.name)))
+        found = find_cached(rules.match_rule(Request.parse(model.name)))
         return _SyncResult(model, "cached", found.path) if found else _SyncResult(model, "missing")
 
     return _capture_errors(model, check)
@@ -94,7 +93,7 @@ def _fetch_missing(output: Output, results: Sequence[_SyncResult], jobs: int) ->
 
 def _match_unchanged(model: ModelEntry) -> ResolvedPlan:
     """Return the plan for a model, unless its entry in the models file has changed since it was read."""
-    resolved = rules.match_rule(Handle.parse(model.name))
+    resolved = rules.match_rule(Request.parse(model.name))
     if resolved.model != model:
         raise ModelsFileError(
             f"{model.location}: {model.name} was changed during the run",

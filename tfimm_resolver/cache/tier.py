@@ -1,0 +1,73 @@
+"""One of the caches that are read, and where a model is in it."""
+
+from __future__ import annotations
+
+import logging
+
+from tfimm_resolver.cache.cache import Cache
+from tfimm_resolver.cache.record import Record
+from tfimm_resolver.cache.roots import open_root
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.handles.pin import Pin
+
+log = logging.getLogger("tfimm_resolver")
+
+
+class ModelLocation:
+    """The path of a model, and its cache record; None for a model that is not in a cache."""
+
+    __slots__ = ("path", "record")  # not a dataclass: creating one costs half a millisecond at import
+
+    def __init__(self, path: str, record: Record | None = None) -> None:
+        self.path, self.record = path, record
+
+
+class Tier:
+    """One of the caches that are read.
+
+    Attributes:
+        location: the path or URL of its root.
+        mode: the permission bits its directory is created with.
+        is_read_only: it belongs to others, who may hide it or change it; its failures are logged, and it is skipped.
+        is_behind: its models are copied to the next cache, since TensorFlow does not read them where they are.
+    """
+
+    __slots__ = ("is_behind", "is_read_only", "location", "mode")  # not a dataclass: each hit creates one
+
+    def __init__(self, location: str, mode: int = 0o777, *, is_read_only: bool = False, is_behind: bool = False) -> None:
+        self.location, self.mode = location, mode
+        self.is_read_only, self.is_behind = is_read_only, is_behind
+
+    @property
+    def is_own(self) -> bool:
+        """Whether ``resolve`` writes to it, and returns paths in it."""
+        return not self.is_read_only and not self.is_behind
+
+    def open(self) -> Cache:
+        """Open the cache; raises CacheError if its kind is not supported."""
+        return Cache(open_root(self.location, self.mode))
+
+    def find(self, key: str, pin: Pin) -> ModelLocation | None:
+        """Return where the complete model is, or None.
+
+        Raises:
+            IntegrityError: if the model is known not to match the pin.
+            CacheError: if the cache cannot be read; also FetchError.
+        """
+        if not self.is_read_only:
+            cache = self.open()
+            return _locate(cache, cache.find(key, pin))
+        try:
+            cache = self.open()
+            record = cache.find(key)
+        except CacheError as error:
+            log.warning("skipped: %s", error.text)
+            return None
+        if record is None or not pin.is_known_to_match(record.origin):
+            return None
+        pin.check_cached(record.origin, record.handle)
+        return _locate(cache, record)
+
+
+def _locate(cache: Cache, record: Record | None) -> ModelLocation | None:
+    return ModelLocation(cache.path(record), record) if record else None

@@ -1,0 +1,51 @@
+"""The pin of a model: what its archive has to be, and the one comparison with what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfimm_resolver.errors import IntegrityError
+from tfimm_resolver.manifest import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What is known in advance of an archive.
+
+    Attributes:
+        sha256: the hash that it must have, 64 hexadecimal digits; None if any is accepted.
+        size_bytes: the size that it must have; None if any is accepted.
+    """
+
+    sha256: str | None = None
+    size_bytes: int | None = None
+
+    def is_known_to_match(self, origin: Origin) -> bool:
+        """Whether the archive is known to have the pinned hash; True for every archive if no hash is pinned."""
+        return self.sha256 in (None, origin.sha256)
+
+    def check_cached(self, origin: Origin, handle: str) -> None:
+        """Compare the archive of a cached model; what is not recorded is not compared.
+
+        Raises:
+            IntegrityError: if the hash or the size is known to differ.
+        """
+        if origin.sha256 and not self.is_known_to_match(origin):
+            raise IntegrityError(
+                f"{handle} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
+                fix="Download it again with refresh=True (--refresh on the command line), or correct the pin.",
+            )
+        if None not in (self.size_bytes, origin.size_bytes) and origin.size_bytes != self.size_bytes:
+            sizes = f"  cached {origin.size_bytes} bytes\n  pinned {self.size_bytes} bytes"
+            raise IntegrityError(f"the archive of {handle} has a different size:\n{sizes}")
+
+    def check_received(self, origin: Origin, handle: str) -> None:
+        """Compare the hash of an archive that was downloaded just now; raises IntegrityError if it differs."""
+        if not self.is_known_to_match(origin):
+            raise IntegrityError(
+                f"{handle} has a different sha256:\n  received {origin.sha256}\n  pinned   {self.sha256}",
+                fix="Correct the pin if you trust what the server sent; the download was discarded.",
+            )
+
+
+NO_PIN = Pin()

@@ -1,0 +1,63 @@
+"""Fetches the model of a plan: where it is, else from the first tier that has it, else from upstream into the cache."""
+
+from __future__ import annotations
+
+from tfimm_resolver.cache.tier import ModelLocation
+from tfimm_resolver.cache.tiers import Lookup
+from tfimm_resolver.errors import HandleError, IntegrityError
+from tfimm_resolver.models_file.schema import ModelEntry
+from tfimm_resolver.resolution.mutable_refs import MutableHandle
+from tfimm_resolver.resolution.request import ResolvedPlan
+from tfimm_resolver.resolution.upstream import Upstream
+from tfimm_resolver.sources.plan import InPlace, MutableRef, RemoteLocation
+
+
+def fetch(resolved: ResolvedPlan) -> ModelLocation:
+    """Return where the model of a plan is; fetch it first if it is not cached. Raises as ``resolve`` does."""
+    match resolved.plan:
+        case InPlace():
+            return _use_path(resolved)
+        case MutableRef():
+            return MutableHandle(resolved).fetch(fetch)
+        case RemoteLocation() if resolved.handle.sha256 is None:  # a pin is the hash of an archive
+            if (path := Upstream(resolved).locate()) is not None:
+                return ModelLocation(path)
+    request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
+    try:
+        found = None if request.refresh else lookup.find()
+        return found or lookup.fetch(Upstream(resolved).fill, resolved.label, refresh=request.refresh)
+    except IntegrityError as error:
+        if resolved.model is None:
+            raise
+        raise _add_pin_location(resolved.model, error) from error
+
+
+def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
+    """Return where the model of a plan is already; None if it would have to be fetched. Does not ask upstream.
+
+    Raises:
+        IntegrityError: if the cached model does not match its pin.
+    """
+    match resolved.plan:
+        case InPlace():
+            return _use_path(resolved)
+        case MutableRef():
+            return MutableHandle(resolved).find_cached(find_cached)
+    try:
+        return Lookup(resolved.plan.download.key, resolved.request.pin).find()
+    except IntegrityError as error:
+        if resolved.model is None:
+            raise
+        raise _add_pin_location(resolved.model, error) from error
+
+
+def _use_path(resolved: ResolvedPlan) -> ModelLocation:
+    if resolved.handle.sha256 is not None:
+        raise HandleError(f"{resolved.handle} is a directory: only an archive can be pinned by sha256")
+    assert isinstance(resolved.plan, InPlace)
+    return ModelLocation(resolved.plan.path)
+
+
+def _add_pin_location(model: ModelEntry, error: IntegrityError) -> IntegrityError:
+    """Return the error with the location of the pin in the models file added."""
+    return error.with_message(f"{error.text}\n  {model.name} is pinned in {model.location}")

@@ -1,0 +1,107 @@
+"""Asks the source of a model, or a mirror: where it is, what a mutable handle refers to now, and for its files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver.errors import FetchError, IntegrityError
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.manifest import FetchResult
+from tfimm_resolver.resolution import rules
+from tfimm_resolver.resolution.request import ResolvedPlan
+from tfimm_resolver.sources.plan import MutableRef, RemoteLocation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tfimm_resolver.transfer.downloader import Downloader
+
+log = logging.getLogger("tfimm_resolver")
+
+_warned_temporary: set[str] = set()
+
+
+class Upstream:
+    """The source of the model of one plan, and its mirrors. Network code is imported only when it is asked."""
+
+    def __init__(self, resolved: ResolvedPlan) -> None:
+        self._resolved = resolved
+
+    def locate(self) -> str | None:
+        """Return where TensorFlow can read the model remotely, or None; raises FetchError if that cannot be looked up."""
+        plan = self._resolved.plan
+        return plan.where(_make_fetcher(self._resolved.handle)) if isinstance(plan, RemoteLocation) else None
+
+    def look_up(self) -> str:
+        """Return the immutable handle that a mutable one refers to now; raises FetchError if that cannot be looked up."""
+        plan = self._resolved.plan
+        return plan.now(_make_fetcher(self._resolved.handle)) if isinstance(plan, MutableRef) else self._resolved.handle.text
+
+    def fill(self, into: Path, parts: Path) -> FetchResult:
+        """Write the files of the model into an empty directory; raises as ``Fetcher`` does."""
+        settings.validate()
+        if settings.uses_local_copy():
+            return self._copy_from_bucket(into, parts)
+        if (root := settings.cache_root()).source == settings.TEMPORARY:
+            _warn_temporary_cache(root.value)
+        return self._fetch_with_mirrors(into, parts)
+
+    def _fetch_with_mirrors(self, into: Path, parts: Path) -> FetchResult:
+        """Fill a directory from the handle; if that fails, from the first mirror that works."""
+        mirrors, failures = self._resolved.mirrors, list[FetchError]()
+        for source, following in zip((self._resolved.handle, *mirrors), (*mirrors, None), strict=True):
+            fetcher = _make_fetcher(source, parts)
+            try:
+                plan = self._resolved.plan if source is self._resolved.handle else rules.make_mirror_plan(source)
+                assert plan.download is not None
+                plan.download.fill(into, fetcher)
+                return FetchResult(fetcher.origin, fetcher.files)
+            except IntegrityError:  # a mismatch with the pin must be reported, not hidden by trying the next mirror
+                raise
+            except FetchError as error:
+                if not mirrors:
+                    raise
+                failures.append(error)
+                if following is not None:
+                    log.warning("%s; trying the mirror %s", error.text, following)
+                fs.clear_dir(into)
+        raise make_mirrors_error(failures) from failures[0]
+
+    def _copy_from_bucket(self, into: Path, parts: Path) -> FetchResult:
+        """Fill a directory from the cache in the bucket, after filling that cache if it does not have the model."""
+        from tfimm_resolver.cache import tiers
+
+        request, download = self._resolved.request, self._resolved.plan.download
+        assert download is not None
+        bucket, fill = tiers.open_bucket_behind(into, parts), self._fetch_with_mirrors
+        record = bucket.ensure(request.handle.redacted, download.key, fill, refresh=request.refresh, pin=request.pin)
+        if not os.listdir(into):  # the bucket had the model already
+            _make_fetcher(request.handle).objects(bucket.path(record), into, record.files)
+        return FetchResult(record.origin, record.files, record.fetched_at)
+
+
+def _make_fetcher(handle: Handle, parts: Path | None = None) -> Downloader:
+    from tfimm_resolver.transfer.downloader import Downloader
+
+    return Downloader(handle, parts)
+
+
+def make_mirrors_error(failures: list[FetchError]) -> FetchError:
+    """Return the first error, with those of the mirrors added."""
+    details = "\n  ".join(["all mirrors failed:", *(error.text for error in failures[1:])])
+    return failures[0].with_message(f"{failures[0].text}\n  {details}")
+
+
+def _warn_temporary_cache(root: str) -> None:
+    """Warn once that the system may clear a temporary root."""
+    if root not in _warned_temporary:
+        _warned_temporary.add(root)
+        log.warning(
+            "%s is a temporary directory that the system may clear; "
+            "for a persistent cache: export TFHUB_CACHE_DIR=~/.cache/tfhub_modules",
+            root,
+        )
