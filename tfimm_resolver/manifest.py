@@ -24,6 +24,7 @@ class Origin:
     Attributes:
         url: the last URL of a chain of redirects, without its query; the path of a local archive.
         etag: as the server sent it.
+        modified: the Last-Modified date, where it identifies a version and there is no ETag.
         size_bytes: of the archive, packed.
         sha256: of the archive, or of the one file; empty if the model was neither.
         ref: the branch or tag of a repository, in full: ``refs/heads/main``.
@@ -32,6 +33,7 @@ class Origin:
 
     url: str = ""
     etag: str = ""
+    modified: str = ""
     size_bytes: int | None = None
     sha256: str = ""
     ref: str = ""
@@ -41,7 +43,7 @@ class Origin:
     def parse(cls, facts: dict[str, Any]) -> Origin:
         """Parse the origin in a record; ignore fields that another version of this package may have added."""
         size_bytes = facts.get("size_bytes")
-        texts = {name: str(facts[name]) for name in ("url", "etag", "sha256", "ref", "commit") if name in facts}
+        texts = {name: str(facts[name]) for name in ("url", "etag", "modified", "sha256", "ref", "commit") if name in facts}
         return cls(**texts, size_bytes=None if size_bytes is None else parse_size(size_bytes))
 
 

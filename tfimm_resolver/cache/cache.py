@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.fs import walk
@@ -70,7 +70,7 @@ class Cache:
         self,
         handle: str,
         key: str,
-        fetch: Callable[[Path, Path], FetchResult],
+        fetch: Callable[[Path, Path], FetchResult | None],
         *,
         refresh: bool = False,
         pin: Pin = NO_PIN,
@@ -81,6 +81,7 @@ class Cache:
         ``fetch`` is called with an empty local directory to fill, and the path of a directory for partial downloads, which
         ``fetch`` may create and which survives a failure. It is called a second time only if another program, such as one
         that cleans temporary directories, removes the first directory meanwhile. ``handle`` goes into the record.
+        It returns None if the model upstream is still the cached one; called again, it has to fetch.
         Readers never see an incomplete model; a ``fetch`` that fails leaves the cached copy unchanged.
         ``is_missing`` saves a look-up after ``find`` has just returned None.
 
@@ -104,7 +105,7 @@ class Cache:
         self,
         handle: str,
         key: str,
-        fetch: Callable[[Path, Path], FetchResult],
+        fetch: Callable[[Path, Path], FetchResult | None],
         refresh: bool,
         pin: Pin,
         is_missing: bool = False,
@@ -126,7 +127,12 @@ class Cache:
             if staged is None:  # completed by another process, but removed since
                 return self.ensure(handle, key, fetch, refresh=refresh, pin=pin)
             with _detect_removal(staged):
-                published = self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
+                fetched = self._run_fetch(fetch, staged, key)
+                if fetched is None and now is not None:
+                    return self._confirm(name, now)
+                fetched = fetched or self._run_fetch(fetch, staged, key)
+                assert fetched is not None
+                published = self.publish(name, handle, staged, fetched)
                 pin.check_cached(published.origin, handle)
                 return published
 
@@ -140,6 +146,12 @@ class Cache:
         record = self.root.publish(staged, record, known)
         self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
         self.root.collect_garbage(lambda other: self._read(other).tree)
+        return record
+
+    def _confirm(self, name: str, known: Record) -> Record:
+        """Note in a record that the model is still the one upstream."""
+        record = replace(known, fetched_at=_now())
+        self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
         return record
 
     def entries(self) -> Iterator[Entry]:
@@ -179,7 +191,7 @@ class Cache:
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
         return error.with_message(f"{error.text}\n  the cached copy is unchanged")
 
-    def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult], staged: Path, key: str) -> FetchResult:
+    def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult | None], staged: Path, key: str) -> FetchResult | None:
         failed = f"cannot fetch files into {staged}"
         try:
             with (

@@ -13,6 +13,7 @@ from tfimm_resolver.http.session import Session, get
 
 _SMALL_BODY_MAX_BYTES = 64 << 20
 _MIN_THROUGHPUT_BYTES_PER_S = 100
+_REDIRECT_TARGET_MAX_BYTES = 3000
 
 
 class ResponseBody:
@@ -61,6 +62,23 @@ def read_small_body(session: Session, url: str, handle: str) -> bytes:
             if len(data) > _SMALL_BODY_MAX_BYTES:
                 raise FetchError(f"{redact_url(url)} sent more than {_SMALL_BODY_MAX_BYTES} bytes, where a page was expected")
     return bytes(data)
+
+
+def read_redirect_target(url: str, handle: str) -> str | None:
+    """Return the body of a 303 response to ``url``, which is not followed; None for any other response below 400.
+
+    Raises:
+        FetchError: if no response arrives, or its status is 400 or higher.
+    """
+    with Session() as session, get(session, url, follow=False) as response:
+        if response.status_code >= 400:
+            raise_for_status(response, handle)
+        if response.status_code != 303:
+            return None
+        body, data = ResponseBody(response, decode_content=True), b""
+        while len(data) < _REDIRECT_TARGET_MAX_BYTES and (chunk := body.read(_REDIRECT_TARGET_MAX_BYTES - len(data))):
+            data += chunk
+    return data.decode("utf-8", "replace").strip()
 
 
 def abort_response(response: Response) -> None:
