@@ -24,20 +24,20 @@ class Origin:
     Attributes:
         url: the last URL of a chain of redirects, without its query; the path of a local archive.
         etag: as the server sent it.
-        modified: the Last-Modified date, where it identifies a version and there is no ETag.
         size_bytes: of the archive, packed.
         sha256: of the archive, or of the one file; empty if the model was neither.
         ref: the branch or tag of a repository, in full: ``refs/heads/main``.
         commit: the commit of that repository.
+        modified: the Last-Modified date, where it identifies a version and there is no ETag.
     """
 
     url: str = ""
     etag: str = ""
-    modified: str = ""
     size_bytes: int | None = None
     sha256: str = ""
     ref: str = ""
     commit: str = ""
+    modified: str = ""
 
     @classmethod
     def parse(cls, facts: dict[str, Any]) -> Origin:

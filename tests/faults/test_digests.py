@@ -102,6 +102,7 @@ def test_a_correct_digest_is_accepted(row: Row, host: Host, cache_dir: Path, mon
         row
         for name, (field, value) in {**{n: (f, v.format(**WRONG)) for n, (f, v) in FORMS.items()}, **MIXED}.items()
         for row in make_rows(name, set_header(field, value), error=IntegrityError, words=("/m.tar.gz", field), left=NOTHING)
+        if (field, row.page) != ("Digest", {})  # in ranges it may be the digest of a range
     )
 )
 def test_a_wrong_digest_is_an_error_that_shows_both(

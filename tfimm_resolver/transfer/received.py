@@ -18,7 +18,7 @@ from tfimm_resolver.transfer.streams import HashingReader
 def make_origin(response: Response) -> Origin:
     """Return where a body is from, and what identifies its version."""
     etag = response.headers.get("ETag", "")
-    return Origin(redact_url(response.url), etag, "" if etag else get_strong_validator(response) or "")
+    return Origin(redact_url(response.url), etag, modified="" if etag else get_strong_validator(response) or "")
 
 
 def open_hashed(
