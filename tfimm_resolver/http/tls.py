@@ -5,19 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 import ssl
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError
-from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import network
 
 DISABLED = "TFHUB_DISABLE_CERT_VALIDATION"
-
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
-_CERTIFICATE_SUFFIXES = (".pem", ".crt", ".cer")
 
 
 def make_context(*variables: str) -> ssl.SSLContext:
@@ -39,21 +33,6 @@ def make_context(*variables: str) -> ssl.SSLContext:
 def describe_trust() -> str:
     """Name the sources of trusted certificates, for messages."""
     return network.choose_ca_sources().description if settings.is_tls_verified() else DISABLED
-
-
-def read_certificates(sources: network.CaSources) -> str:
-    """Return the certificates of all sources as one PEM text, for libraries that take nothing else.
-
-    Raises:
-        FetchError: as ``make_context`` does.
-    """
-    texts = []
-    failed = f"{sources.description} cannot be read"
-    for path in (file for source in sources.paths for file in _list_files(source)):
-        ignore = contextlib.suppress(*(() if sources.is_explicit else (FetchError,)))
-        with ignore, map_os_errors(FetchError, failed, "Correct or unset it."), open(path, errors="replace") as file:
-            texts += _CERTIFICATE.findall(file.read())
-    return "\n".join(dict.fromkeys(texts))
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -84,18 +63,11 @@ def _load(context: ssl.SSLContext, path: str) -> None:
     if not os.path.isdir(path):
         return context.load_verify_locations(cafile=path)
     context.load_verify_locations(capath=path)
-    for file in _list_files(path) if not _has_hashed_names(path) else ():
+    for file in network.list_certificate_files(path) if not _has_hashed_names(path) else ():
         with contextlib.suppress(OSError):  # a key, for example
             context.load_verify_locations(cafile=file)
 
 
 def _has_hashed_names(folder: str) -> bool:
     """Whether OpenSSL can find certificates in a directory by their hashes, as ``openssl rehash`` names them."""
-    return any(_HASHED_NAME.fullmatch(name) for name in os.listdir(folder))
-
-
-def _list_files(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return [path]
-    names = sorted(name for name in os.listdir(path) if name.endswith(_CERTIFICATE_SUFFIXES) or _HASHED_NAME.fullmatch(name))
-    return [os.path.join(path, name) for name in names]
+    return any(network.HASHED_NAME.fullmatch(name) for name in os.listdir(folder))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver.errors import FetchError
+from tfimm_resolver.errors.os_errors import map_os_errors
 
+HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
+"""Of a certificate in a directory, as ``openssl rehash`` names it and OpenSSL finds it."""
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE_SUFFIXES = (".pem", ".crt", ".cer")
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _OPENSSL_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _SYSTEM_BUNDLES = (
@@ -51,6 +59,29 @@ def choose_ca_sources(*variables: str) -> CaSources:
         paths = tuple(path for path in (named.get("SSL_CERT_FILE", ""), *folders) if path)
         return CaSources(paths, " and ".join(f"{variable}={value}" for variable, value in named.items()), True)
     return _list_default_sources()
+
+
+def read_certificates(sources: CaSources) -> str:
+    """Return the certificates of all sources as one PEM text, for libraries that take nothing else.
+
+    Raises:
+        FetchError: if a file that the user named cannot be read.
+    """
+    texts: list[str] = []
+    failed = f"{sources.description} cannot be read"
+    for path in (file for source in sources.paths for file in list_certificate_files(source)):
+        ignore = contextlib.suppress(*(() if sources.is_explicit else (FetchError,)))
+        with ignore, map_os_errors(FetchError, failed, "Correct or unset it."), open(path, errors="replace") as file:
+            texts += _CERTIFICATE.findall(file.read())
+    return "\n".join(dict.fromkeys(texts))
+
+
+def list_certificate_files(path: str) -> list[str]:
+    """Return the files of a source that may hold certificates: the path itself, unless it is a directory."""
+    if not os.path.isdir(path):
+        return [path]
+    names = sorted(name for name in os.listdir(path) if name.endswith(_CERTIFICATE_SUFFIXES) or HASHED_NAME.fullmatch(name))
+    return [os.path.join(path, name) for name in names]
 
 
 def _list_default_sources() -> CaSources:
