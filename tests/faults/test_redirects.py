@@ -165,13 +165,6 @@ def set_userinfo(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> s
     return host.url.replace("http://", "http://ada:secret@")
 
 
-def set_netrc(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Write credentials to netrc, and return the base URL."""
-    (folder / "netrc").write_text("machine 127.0.0.1 login ada password secret\n")
-    monkeypatch.setenv("NETRC", str(folder / "netrc"))
-    return host.url
-
-
 Configure = Callable[[Host, Path, pytest.MonkeyPatch], str]
 
 
@@ -225,15 +218,6 @@ def test_credentials_in_a_redirect_are_for_its_host_alone(host: Host, cache_dir:
     assert all("authorization" not in headers for headers in get_requests(host, "/m.tar.gz"))
     assert {headers.get("authorization") for headers in get_requests(host, "/real.tar.gz")} <= {BASIC, None}
     assert all(b"secret" not in path.read_bytes() for path in cache_dir.glob("*.txt"))
-
-
-def test_a_token_in_the_netrc_file_of_home_is_found_at_call_time(host: Host, tmp_path: Path) -> None:
-    handle = host.put("/m.tar.gz", archive())
-    resolve(handle)
-    (tmp_path / "home" / ".netrc").write_text("machine 127.0.0.1 login ada password secret\n")
-    (tmp_path / "home" / ".netrc").chmod(0o600)
-    resolve(handle, refresh=True)
-    assert ["authorization" in request.headers for request in host.requests] == [False] * RANGES + [True] * RANGES
 
 
 class SigningPage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import io
 import socket
 import time
@@ -96,13 +97,24 @@ class _LimitedSocket:
         return io.BufferedReader(_LimitedReader(self._sock, self._limits), _READ_AHEAD_BYTES)
 
 
+class _LimitedResponse(http.client.HTTPResponse):
+    """Skips every interim response (RFC 9110, 15.2), of which http.client knows 100 Continue only."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 class _LimitedConnection(HTTPConnection):
     """Makes responses with limits, those of proxies to CONNECT included."""
 
     def response_class(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:  # type: ignore[override]
         timeout_s = self.timeout if isinstance(self.timeout, (int, float)) else 0.0
         self._limits = ReadLimits(timeout_s)
-        return http.client.HTTPResponse(cast(socket.socket, _LimitedSocket(sock, self._limits)), *args, **options)
+        return _LimitedResponse(cast(socket.socket, _LimitedSocket(sock, self._limits)), *args, **options)
 
     def getresponse(self) -> Any:
         response = super().getresponse()
@@ -156,6 +168,7 @@ def _make_proxy_headers(login: str) -> dict[str, str]:
 
 def _make_socks_pools(proxy: Proxy, options: dict[str, Any]) -> urllib3.PoolManager:
     try:
+        importlib.import_module("socks")  # without it, the next import would log a warning as well
         from urllib3.contrib import socks
     except ImportError as error:
         raise FetchError(

@@ -20,7 +20,7 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 _CERTIFICATE_SUFFIXES = (".pem", ".crt", ".cer")
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _OPENSSL_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-_SYSTEM_BUNDLES = (
+SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
     "/etc/ssl/ca-bundle.pem",  # openSUSE
@@ -90,7 +90,7 @@ def _list_default_sources() -> CaSources:
     import certifi
 
     paths = ssl.get_default_verify_paths()
-    candidates = (paths.openssl_cafile, paths.openssl_capath, *_SYSTEM_BUNDLES)
+    candidates = (paths.openssl_cafile, paths.openssl_capath, *SYSTEM_BUNDLES)
     system = dict.fromkeys(path for path in candidates if os.path.exists(path))
     names = ", ".join(system) or "none found"
     description = f"the system's certificates ({names}) and those of certifi ({certifi.where()})"
@@ -148,8 +148,8 @@ def is_proxy_bypassed(url: str) -> bool:
     location = parts.netloc.rpartition("@")[2]
     if proxy_bypass(location) or proxy_bypass(host):
         return True
-    entries = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    return any(_is_in_network(host, entry.strip()) for entry in entries.split(","))
+    entries = [entry.strip() for entry in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")]
+    return "*" in entries or any(_is_in_network(host, entry) for entry in entries)
 
 
 def _is_in_network(host: str, entry: str) -> bool:
