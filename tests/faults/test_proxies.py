@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,7 +232,10 @@ class Socks(threading.Thread):
         self._listener.close()
 
     def _serve(self, client: socket.socket) -> None:
-        file = client.makefile("rb")
+        with client, client.makefile("rb") as file:
+            self._connect(client, file)
+
+    def _connect(self, client: socket.socket, file: Any) -> None:
         file.read(file.read(2)[1])
         client.sendall(b"\x05\x02")
         user = file.read(file.read(2)[1])
@@ -241,10 +245,12 @@ class Socks(threading.Thread):
         name = socket.inet_ntoa(file.read(4)) if kind == 1 else file.read(file.read(1)[0]).decode()
         (port,) = struct.unpack(">H", file.read(2))
         self.targets.append(name)
-        upstream = socket.create_connection(("127.0.0.1", port))
-        client.sendall(b"\x05\x00\x00\x01" + bytes(6))
-        threading.Thread(target=self._copy, args=(upstream, client), daemon=True).start()
-        self._copy(client, upstream)
+        with socket.create_connection(("127.0.0.1", port)) as upstream:
+            client.sendall(b"\x05\x00\x00\x01" + bytes(6))
+            back = threading.Thread(target=self._copy, args=(upstream, client), daemon=True)
+            back.start()
+            self._copy(client, upstream)
+            back.join()
 
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         try:

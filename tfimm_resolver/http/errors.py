@@ -64,6 +64,8 @@ def _describe_credentials(response: Response) -> str:
     """Say which credentials the host refused, without what they are."""
     if response.status_code not in (400, 401, 403):
         return ""
+    if response.proxy and response.status_code != 400:
+        return f"\n  asked through the proxy {response.proxy}, which may have answered itself"
     if response.rejected_source:
         return f"\n  asked with the login of {response.rejected_source}, and once more without it"
     source = response.request.credentials_source
@@ -161,9 +163,10 @@ def _make_tls_error(url: str, error: Exception) -> FetchError:
 def _make_proxy_error(url: str, proxy: Proxy | None, error: BaseException) -> FetchError:
     """Return the error of a connection that a proxy did not make."""
     where = f"{proxy.url} of {proxy.variable}" if proxy else "of the environment"
-    if "407" in str(error) or "authentication" in str(error).lower():
+    status = _TUNNEL_STATUS.search(str(error))
+    if (status and status[1].startswith(("401", "407"))) or "authentication" in str(error).lower():
         return make_proxy_login_error(url, where, str(error))
-    if status := _TUNNEL_STATUS.search(str(error)):
+    if status:
         text = f"{url}: the proxy {where} answered {status[1]} to CONNECT"
         is_passing = is_retryable_status(int(status[1].split()[0]))
         return FetchError(text, fix="Check that the host is up, and that the proxy allows it.", is_passing=is_passing)
@@ -180,9 +183,9 @@ def _make_proxy_error(url: str, proxy: Proxy | None, error: BaseException) -> Fe
 
 def make_proxy_login_error(url: str, where: str, reason: str = "") -> FetchError:
     """Return the error of a proxy that demands a user and a password."""
-    detail = f": {_reason_of_text(reason)}" if reason else ""
+    detail = f": {_reason_of_text(reason)}" if reason else " (407)"
     return FetchError(
-        f"{url}: the proxy {where} answered 407: it requires a user and a password, or refuses those that were sent{detail}",
+        f"{url}: the proxy {where} requires a user and a password, or refuses those that were sent{detail}",
         fix="Write both before the proxy's host in that variable, as USER:PASSWORD@, with special characters percent-encoded.",
         status=407,
     )
