@@ -16,7 +16,6 @@ from tests.archives import tar_gz
 from tests.light_start import HEAVY
 from tests.origin import Origin
 from tests.processes import run
-from tfimm_resolver._util.retry import RETRYABLE_STATUSES
 
 PACKAGE = Path(tfimm_resolver.__file__).parent
 
@@ -173,24 +172,6 @@ def find_unlisted_units(imports: Imports) -> list[str]:
     return sorted(units ^ set(LAYER_OF))
 
 
-def find_status_lists(trees: Trees) -> list[str]:
-    """Return collections of HTTP statuses, one of them worth a retry, outside ``_util.retry``."""
-    found = []
-    for module, tree in trees.items():
-        for node in ast.walk(tree):
-            if module != "_util.retry" and isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-                numbers = {item.value for item in node.elts if isinstance(item, ast.Constant) and type(item.value) is int}
-                statuses = {number for number in numbers if number in range(400, 600)}
-                if len(statuses) > 1 and statuses & RETRYABLE_STATUSES:
-                    found.append(f"{module}:{node.lineno} lists {sorted(statuses)}")
-            elif module != "_util.retry" and isinstance(node, ast.Compare):  # 500 <= status: a list without an end
-                values = [item.value for item in (node.left, *node.comparators) if isinstance(item, ast.Constant)]
-                is_order = any(isinstance(operator, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) for operator in node.ops)
-                if is_order and {499, 500, 599, 600} & {value for value in values if type(value) is int}:
-                    found.append(f"{module}:{node.lineno} compares a status with {values}")
-    return found
-
-
 def find_os_error_translations(trees: Trees) -> list[str]:
     """Return handlers of OSError that raise an error of this package themselves, instead of using ``map_os_errors``."""
     found = []
@@ -271,24 +252,6 @@ def test_rule_holds(rule: str, imports: Imports) -> None:
 @pytest.mark.parametrize(("rule", "module", "code"), [(rule, *breach) for rule in RULES for breach in BREACHES[rule]])
 def test_rule_notices_a_breach(rule: str, module: str, code: str, imports: Imports) -> None:
     assert RULES[rule]({**imports, module: find_imports(module, ast.parse(code))}) != []
-
-
-def test_only_one_table_lists_retryable_statuses(trees: Trees) -> None:
-    assert find_status_lists(trees) == []
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "STATUS = (429, 503)",
-        "def f(status):\n    return status in {408, 404}",
-        "retry(Retry(status_forcelist=[500, 502]))",
-        "def f(status):\n    return status >= 500",
-        "def f(status):\n    return 500 <= status < 600",
-    ],
-)
-def test_a_second_list_of_retryable_statuses_is_noticed(code: str, trees: Trees) -> None:
-    assert find_status_lists({**trees, "http.errors": ast.parse(code)}) != []
 
 
 def test_only_one_function_translates_os_errors(trees: Trees) -> None:

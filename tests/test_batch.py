@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.processes import run
+from tfimm_resolver._util.cancellation import CancelledError, get_current_token
 from tfimm_resolver.progress import batch, reporters, stats
 from tfimm_resolver.progress.batch import map_parallel
 from tfimm_resolver.progress.stats import TransferStats
@@ -55,26 +56,40 @@ def test_no_more_than_the_given_number_of_jobs_run_at_once() -> None:
     assert most[0] <= 3
 
 
-def test_when_one_fails_the_others_stop_at_their_next_bytes() -> None:
+@pytest.mark.parametrize("items", [[1, 0], [0, 1]], ids=["the first fails", "the last fails"])
+def test_when_one_fails_the_others_are_cancelled_and_its_error_is_raised(items: list[int]) -> None:
     begun, ended = threading.Event(), []
 
     def work(number: int) -> None:
-        with reporters.report_progress("m", None, quiet=True) as reporter:
-            if number:
-                assert begun.wait(30)
-                raise LookupError("its own fault")
-            begun.set()
-            try:
-                while True:
-                    threading.Event().wait(0.01)
-                    reporter.advance(1)
-            except KeyboardInterrupt:
-                ended.append(number)
-                raise
+        if number:
+            assert begun.wait(30)
+            raise LookupError("its own fault")
+        begun.set()
+        try:
+            get_current_token().sleep(60)
+        except CancelledError:
+            ended.append(number)
+            raise
 
     with pytest.raises(LookupError, match="its own fault"):
-        map_parallel(work, [1, 0], jobs=2, quiet=True)
+        map_parallel(work, items, jobs=2, quiet=True)
     assert ended == [0]
+
+
+def test_where_no_thread_can_be_started_ctrl_c_ends_the_remaining_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    def interrupt(number: int) -> None:
+        begun.append(number)
+        raise KeyboardInterrupt
+
+    def fail_to_start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail_to_start)
+    with pytest.raises(KeyboardInterrupt):
+        map_parallel(interrupt, range(3), jobs=2, quiet=True)
+    assert begun == [0]
 
 
 def test_without_a_terminal_each_finished_model_has_a_line_and_every_30_seconds_the_sum(

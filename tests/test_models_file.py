@@ -147,7 +147,7 @@ def test_paths_are_relative_to_the_file(project: Path, monkeypatch: pytest.Monke
             make_entry("a") + make_entry("b", URL, 'sha256 = "abc"'),
             5,
             "a sha256 has 64 hexadecimal digits, not 'abc'",
-            "lock writes it",
+            "which writes both",
         ),
         (make_entry("a", URL, "sha256 = 1"), 3, "models.a.sha256 has to be a text", "It is 1."),
         (make_entry("a", URL, f'sha256 = "{PIN}"', "size_bytes = -1"), 4, "size_bytes cannot be -1", ""),

@@ -25,6 +25,7 @@ from tests.hugging_face import HuggingFace
 from tests.origin import Origin
 from tfimm_resolver import hub
 from tfimm_resolver._util import outgoing
+from tfimm_resolver._util.outgoing import OWN_BREAK
 from tfimm_resolver.cli import main
 from tfimm_resolver.cli import output as output_module
 from tfimm_resolver.cli.output import Output, format_table, style
@@ -44,7 +45,7 @@ CONTROLS = [
 ESCAPES = [
     *(f"a{character}b" for character in CONTROLS),
     *("\x1b]0;PWN\x07", "\x1b[2J\x1b[H", "\x1b[31mred", "\x1b]8;;http://x\x1b\\y", "\x1bP1$r\x1b\\", "\x9b2J",),
-    *("x\nerror: y", "x\r\ny"),
+    *("x\nerror: y", "x\r\ny", "x\n  y"),
 ]  # fmt: skip
 USER_INFO = [
     *("https://u:{}@h.invalid/m/1", "https://{}@h.invalid/m", "https://{}:@h.invalid/m", "https://:{}@h.invalid/m"),
@@ -124,7 +125,7 @@ def observe() -> Iterator[Callable[[Callable[[], object]], None]]:
         for where, text in seen.items():
             fault = find_fault(text)
             assert not fault, f"{where}: {fault}: {text!a}"
-            assert not re.search(r"^(error: )?y$", text, re.MULTILINE), f"{where}: forged line: {text!a}"
+            assert not re.search(r"^ *(error: )?y\b", text, re.MULTILINE), f"{where}: forged line: {text!a}"
 
     yield run
     for logger in loggers:
@@ -411,9 +412,27 @@ def test_every_kind_of_output(observe: Observe) -> None:
     output = Output(colour="always")
     for text in PAYLOADS:
         observe(lambda text=text: output.print_line(text))  # type: ignore[misc]
-        observe(lambda text=text: output.print_message(text))  # type: ignore[misc]
+        if OWN_BREAK not in text:  # a complete message, whose breaks are this package's own
+            observe(lambda text=text: output.print_message(text))  # type: ignore[misc]
         observe(lambda text=text: output.print_message(style(text, bold=True)))  # type: ignore[misc]
         observe(lambda text=text: output.print_json({text: {"name": [text, None, 1]}}))  # type: ignore[misc]
         lines = format_table([[text, "x"], [style(text, fg="red"), "y"]])
         assert not any(find_fault(line.replace(output_module._ESCAPE, "")) for line in lines)
         assert not any("\n" in line for line in lines)
+
+
+def test_a_value_is_cut_after_it_was_masked_and_escaped() -> None:
+    assert len(outgoing.show("\x1b" * 10**6)) == outgoing.VALUE_CHARACTERS_MAX
+    at_the_cut = "x" * (outgoing.VALUE_CHARACTERS_MAX - 30) + f" https://u:{SECRET}{'y' * 100}@h/x"
+    assert SECRET[:4] not in outgoing.show(at_the_cut)
+
+
+def test_a_value_in_a_log_record_cannot_forge_a_line(observe: Observe, caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("tfimm_resolver")
+    for text in PAYLOADS:
+        for value in (text, ValueError(text), [text], {"name": text}):
+            observe(lambda value=value: log.warning("%s is %r", value, value))  # type: ignore[misc]
+    log.warning("%d of %5.1f is %(no)s", 1, 2.0)  # the wrong kind of template does not raise an error
+    log.warning("%(one)s", {"one": "x\n  y"})
+    log.warning("first%ssecond %d", outgoing.OWN_BREAK, 3)
+    assert caplog.messages[-2:] == ["x; y", "first; second 3"]

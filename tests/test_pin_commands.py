@@ -40,14 +40,15 @@ OTHER_PIN = hashlib.sha256(tar_gz(OTHER)).hexdigest()
 
 def test_add_fetches_and_pins(project: Path, origin: Origin, cache_dir: Path) -> None:
     handle = origin.put_model("/resnet18/1", tar_gz())
-    code, out, err = run_cli("add", "resnet18", handle, "--alias", "r18", "--mirror", "https://mirror/r.tgz")
+    mirror = origin.put("/r.tgz", tar_gz())
+    code, out, err = run_cli("add", "resnet18", handle, "--alias", "r18", "--mirror", mirror)
     assert code == 0 and out == f"resnet18  {handle}\n  sha256 {PIN}, {SIZE_BYTES} B\n  in {project}/{FILE_NAME}\n"
     assert handle in err, "progress is printed on stderr"
     assert (project / FILE_NAME).read_text() == (
         f'[models.resnet18]\nhandle = "{handle}"\nsha256 = "{PIN}"\nsize_bytes = {SIZE_BYTES}\n'
-        'aliases = ["r18"]\nmirrors = ["https://mirror/r.tgz"]\n'
+        f'aliases = ["r18"]\nmirrors = ["{mirror}"]\n'
     )
-    assert resolve("r18") == f"{cache_dir}/{entry_name_for_key(handle)}" and len(origin.requests) == 1
+    assert resolve("r18") == f"{cache_dir}/{entry_name_for_key(handle)}" and len(origin.requests) == 2
     assert os.listdir(project) == [FILE_NAME]
 
 

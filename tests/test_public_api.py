@@ -20,7 +20,7 @@ from tests.origin import Origin
 from tests.processes import run
 
 SNAPSHOT = Path(__file__).parent / "data" / "public_api.txt"
-PUBLIC = ("", ".errors", ".hub", ".sources", ".bundles", ".maintenance", ".integrations")
+PUBLIC = ("", ".errors", ".hub", ".sources", ".bundles", ".maintenance", ".project", ".integrations")
 MOVED = {
     "tfimm_resolver.plan": ("Fetch", "InPlace", "Ask", "Latest", "Plan", "Source"),
     "tfimm_resolver.handle": ("Handle",),

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import socket
-import threading
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from tests.origin import Origin
+from tfimm_resolver._util.cancellation import CancellationToken, CancelledError
 from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
 from tfimm_resolver.http import errors, retry
 from tfimm_resolver.http.session import Session, get
 
 
-class _Clock(threading.Event):
-    """An event whose wait returns at once; it notes how long it should have lasted."""
+class _Clock(CancellationToken):
+    """A token that does not sleep; it notes how long it should have."""
 
     def __init__(self) -> None:
         super().__init__()
         self.delays_s: list[float] = []
 
-    def wait(self, timeout: float | None = None) -> bool:
-        self.delays_s.append(timeout or 0)
-        return False
+    def sleep(self, delay_s: float) -> None:
+        self.delays_s.append(delay_s)
 
 
 @pytest.fixture
@@ -166,7 +165,9 @@ def test_a_retry_after_of_more_than_ten_minutes_is_an_error(clock: _Clock) -> No
     assert caught.value.is_passing and clock.delays_s == []
 
 
-def test_a_delay_ends_when_the_download_is_interrupted() -> None:
-    interrupted = threading.Event()
-    interrupted.set()
-    retry.RetryPolicy(interrupted).sleep_or_raise(make_transient(retry_after_s=500))
+def test_a_failure_after_the_download_was_cancelled_is_neither_logged_nor_retried(caplog: pytest.LogCaptureFixture) -> None:
+    token = CancellationToken()
+    token.cancel()
+    with pytest.raises(CancelledError):
+        retry.RetryPolicy(token).sleep_or_raise(make_transient(retry_after_s=500))
+    assert caplog.records == []

@@ -14,7 +14,7 @@ from tfimm_resolver.settings import get_dir, set_dir
 from tfimm_resolver.settings.absl_flags import install_absl_hooks
 
 if TYPE_CHECKING:
-    from tfimm_resolver import bundles, hub, integrations, maintenance, sources
+    from tfimm_resolver import bundles, hub, integrations, maintenance, project, sources
     from tfimm_resolver.loading.loader import load, load_options
 
     __version__: str
@@ -31,6 +31,7 @@ __all__ = [
     "load",
     "load_options",
     "maintenance",
+    "project",
     "register",
     "resolve",
     "set_dir",
@@ -42,7 +43,7 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # Imported on first use, to keep the import fast: load takes 4 ms, hub 5 ms, the version 20 ms.
-    _PACKAGES = ("bundles", "hub", "integrations", "maintenance", "sources")
+    _PACKAGES = ("bundles", "hub", "integrations", "maintenance", "project", "sources")
     _get, _ = export_lazily(
         __name__,
         {

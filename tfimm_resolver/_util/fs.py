@@ -17,7 +17,9 @@ IS_WINDOWS = os.name == "nt"
 
 _RENAME_RETRY_S, _POLL_INTERVAL_S = 2.0, 0.02
 _FSYNC_THREADS = 8
+_READ_BYTES = 1 << 16
 _FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
@@ -105,22 +107,44 @@ class NotRegularError(OSError):
     """The path is a pipe, a device or a socket, not a regular file."""
 
 
-def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int = 0o666, *, follow: bool = False) -> int:
-    """Open a regular file and return its descriptor; never block on a pipe, and follow a symbolic link only if ``follow``.
+def open_regular(
+    path: str | os.PathLike[str],
+    flags: int = os.O_RDONLY,
+    mode: int = 0o666,
+    *,
+    follow: bool = False,
+    max_bytes: int | None = None,
+    owner: int | None = None,
+) -> int:
+    """Open a file in a directory that others may write, and return its descriptor; never block on a pipe.
 
-    Can be passed as the ``opener`` of ``open``.
+    Can be passed as the ``opener`` of ``open``, which is how other modules read such a file.
+
+    Args:
+        path: the path of the file.
+        flags: as for ``os.open``.
+        mode: the mode of a file that is created.
+        follow: accept a symbolic link, too.
+        max_bytes: the largest size that is accepted; ``read_regular`` also limits a file that grows meanwhile.
+        owner: the user id that the file must belong to.
 
     Raises:
         NotRegularError: if the path is something else, such as a pipe or a device.
-        OSError: ELOOP for a link; IsADirectoryError, FileNotFoundError and so on as ``os.open`` does.
+        PermissionError: if it belongs to another user than ``owner``.
+        OSError: EFBIG for a file over ``max_bytes``; ELOOP for a link; IsADirectoryError, FileNotFoundError and so on as
+            ``os.open`` does.
     """
     descriptor = os.open(path, flags | _NO_WAIT | (0 if follow else _NO_LINK), mode)
     try:
-        kind = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(kind):
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-        if not stat.S_ISREG(kind):
+        if not stat.S_ISREG(status.st_mode):
             raise NotRegularError(errno.EINVAL, "Not a regular file", os.fspath(path))
+        if owner is not None and status.st_uid != owner:
+            raise PermissionError(errno.EPERM, "it belongs to another user", os.fspath(path))
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise _make_size_error(path, max_bytes)
     except BaseException:
         os.close(descriptor)
         raise
@@ -130,6 +154,35 @@ def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: i
 def open_regular_target(path: str, flags: int) -> int:
     """Open a regular file, following links, as an ``opener`` of ``open``."""
     return open_regular(path, flags, follow=True)
+
+
+def read_regular(
+    path: str | os.PathLike[str], max_bytes: int, *, follow: bool = False, opener: Callable[[str, int], int] | None = None
+) -> bytes:
+    """Return the content of a file that ``open_regular`` opens, or ``opener``; never more than ``max_bytes``.
+
+    Raises:
+        OSError: as ``open_regular`` does; EFBIG also if the file grows while it is read.
+    """
+    # Not with ``open``: this is in the way of each hit, and its file object takes as long as the system calls.
+    descriptor = (opener or (open_regular_target if follow else open_regular))(os.fspath(path), _READ_FLAGS)
+    try:
+        expected_bytes = os.fstat(descriptor).st_size
+        if expected_bytes > max_bytes:
+            raise _make_size_error(path, max_bytes)
+        data = os.read(descriptor, expected_bytes + 1)
+        while chunk := os.read(descriptor, _READ_BYTES):
+            data += chunk
+            if len(data) > max_bytes:
+                raise _make_size_error(path, max_bytes)
+    finally:
+        os.close(descriptor)
+    return data
+
+
+def get_user_id() -> int | None:
+    """Return the id of the effective user, for ``open_regular``; None where files have no owners."""
+    return os.geteuid() if hasattr(os, "geteuid") else None
 
 
 def find_status(path: str | os.PathLike[str]) -> os.stat_result | None:
@@ -145,6 +198,10 @@ def walk(tree: str, *, folders: bool = False) -> Iterator[str]:
     for folder, subfolders, names in os.walk(tree):
         inner = os.path.relpath(folder, tree).replace(os.sep, "/")
         yield from (name if inner == "." else f"{inner}/{name}" for name in [*subfolders * folders, *names])
+
+
+def _make_size_error(path: str | os.PathLike[str], max_bytes: int) -> OSError:
+    return OSError(errno.EFBIG, f"it has over {max_bytes} bytes", os.fspath(path))
 
 
 def _fsync_file(path: str) -> None:

@@ -13,18 +13,20 @@ def export_lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str
 
     Args:
         package: the package's ``__name__``.
-        names: maps each public name to the module that defines it, or to the module itself if that is what is public.
+        names: maps each public name to the module that defines it, or to the module itself if that is what is public; where
+            the name is another one in its module, to ``module:name``.
 
-    >>> getattr_, dir_ = export_lazily("shapes", {"sqrt": "math", "path": "os.path"})
-    >>> getattr_("sqrt")(4.0), dir_()
-    (2.0, ['path', 'sqrt'])
+    >>> getattr_, dir_ = export_lazily("shapes", {"sqrt": "math", "path": "os.path", "root": "math:sqrt"})
+    >>> getattr_("sqrt")(4.0), getattr_("root")(9.0), dir_()
+    (2.0, 3.0, ['path', 'root', 'sqrt'])
     """
 
     def get(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(names[name])
-        return module if names[name].rpartition(".")[2] == name and not hasattr(module, name) else getattr(module, name)
+        path, _, attribute = names[name].partition(":")
+        module = importlib.import_module(path)
+        return module if path.rpartition(".")[2] == name and not hasattr(module, name) else getattr(module, attribute or name)
 
     return get, lambda: sorted(names)
 

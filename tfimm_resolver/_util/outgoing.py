@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from tfimm_resolver._util.text import truncate_middle
 
@@ -13,6 +15,9 @@ LOGGERS = ("tfimm_resolver", "tfimm_resolver.progress")
 MASK = "…"
 OWN_BREAK = "\n  "
 """The only line break that messages of this package contain; any other comes from outside and is escaped."""
+
+VALUE_CHARACTERS_MAX = 1000
+"""The longest value from outside that a message shows in full."""
 
 _SLASH, _AT, _COLON = (rf"(?:{raw}|%(?:25)*{code})" for raw, code in (("/", "2[fF]"), ("@", "40"), (":", "3[aA]")))
 _NOT_PORT = r"(?!\d{1,5}(?![^\s/?#,;:'\")\]}]))"
@@ -56,6 +61,15 @@ def clean_text(text: str) -> str:
 def clean_value(value: object, width: int | None = None) -> str:
     """Return a value from outside for use in one line: masked, escaped with its line breaks, then cut to ``width``."""
     return truncate_middle(_escape(mask_secrets(str(value))), width)
+
+
+def show(value: object) -> str:
+    """Return a value from outside for use in a message: masked, escaped with its line breaks, then cut.
+
+    The filter of a complete message cannot tell a line break of its template from the same characters in a value. Values
+    from servers, archives, files and foreign exceptions pass through here, so that none of them can forge a line of advice.
+    """
+    return clean_value(value, VALUE_CHARACTERS_MAX)
 
 
 def mask_value(text: str) -> str:
@@ -115,14 +129,16 @@ def _clean_arguments(error: BaseException, depth: int = 0) -> None:
     for argument in error.args:
         if isinstance(argument, BaseException) and depth < _CAUSES_MAX:
             _clean_arguments(argument, depth + 1)
-    arguments = tuple(clean_text(argument) if isinstance(argument, str) else argument for argument in error.args)
+    # In a foreign exception no line break is this package's own.
+    clean = clean_text if getattr(error, "_is_own", False) else clean_value
+    arguments = tuple(clean(argument) if isinstance(argument, str) else argument for argument in error.args)
     if arguments != error.args:
         error.args = arguments
     if isinstance(error, OSError):
         for name in ("strerror", "filename", "filename2"):
             value = getattr(error, name, None)
-            if isinstance(value, str) and clean_text(value) != value:
-                setattr(error, name, clean_text(value))
+            if isinstance(value, str) and clean(value) != value:
+                setattr(error, name, clean(value))
 
 
 def install_log_filter() -> None:
@@ -132,12 +148,38 @@ def install_log_filter() -> None:
 
 
 def _clean_record(record: logging.LogRecord) -> bool:
+    """Clean each value of a record, then the text: the template is this package's own, and the values are not."""
     try:
+        record.args = _clean_arguments_of_log(record.args)
         text = record.getMessage()
     except (TypeError, ValueError, KeyError):  # the wrong number of arguments, which logging only reports
         text = f"{record.msg} {record.args!r}"
     record.msg, record.args = clean_text(text), ()
     return True
+
+
+def _clean_arguments_of_log(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _LogValue.wrap(value) for name, value in values.items()}
+    return tuple(map(_LogValue.wrap, values or ()))
+
+
+class _LogValue:
+    """A value of a log record, whose texts are cleaned and in one line."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    @classmethod
+    def wrap(cls, value: object) -> object:
+        """Return the value as it is if it is a number, which templates may format as one."""
+        return value if isinstance(value, (int, float)) else cls(value)
+
+    def __str__(self) -> str:
+        return show(str(self._value).replace(OWN_BREAK, "; "))
+
+    def __repr__(self) -> str:
+        return show(repr(self._value))
 
 
 def _mask_query(match: re.Match[str]) -> str:

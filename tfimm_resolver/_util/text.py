@@ -24,6 +24,11 @@ def truncate_middle(text: str, width: int | None) -> str:
     return f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
 
 
+def format_count(number: int, noun: str) -> str:
+    """Return a count with its noun: ``1 model``, ``2 models``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def format_size(size_bytes: int) -> str:
     """Format a size for people, in decimal units: 1.4 kB, 54 MB."""
     size, units = float(size_bytes), iter(("B", "kB", "MB", "GB", "TB", "PB"))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
+
+from tfimm_resolver._util.cancellation import NEVER, CancellationToken, CancelledError, get_current_token
 
 _QUEUE_SIZE = 16
 _POLL_INTERVAL_S = 0.2
@@ -67,7 +70,8 @@ class BoundedQueue:
 class PrefetchReader:
     """A stream whose chunks are read ahead by a background thread.
 
-    The thread is a daemon: closing the stream does not wait for bytes that may never arrive.
+    The thread is a daemon: closing the stream does not wait for bytes that may never arrive. Reading ends when the work of
+    the thread that makes the stream is cancelled.
     """
 
     def __init__(
@@ -84,13 +88,14 @@ class PrefetchReader:
             interrupt: makes a blocked ``read_chunk`` return.
         """
         self._read_chunk, self._on_wait, self._interrupt = read_chunk, on_wait, interrupt
+        self._token = get_current_token()
         self._chunks = BoundedQueue()
         self._rest = b""
         self._is_closed = self._is_at_end = False
         self._thread = start_thread(self._run, "tfimm_resolver prefetch")
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes, empty at the end. Raises the error of ``read_chunk``."""
+        """Return at most ``size`` bytes, empty at the end. Raises the error of ``read_chunk``, or CancelledError."""
         chunk = self._rest or self._next_chunk()
         self._rest = chunk[size:]
         return chunk[:size]
@@ -104,6 +109,7 @@ class PrefetchReader:
 
     def _next_chunk(self) -> bytes:
         self._on_wait()
+        self._token.raise_if_cancelled()
         if self._thread is None:
             chunk = b"" if self._is_at_end else self._read_chunk()
             self._is_at_end = not chunk
@@ -116,6 +122,7 @@ class PrefetchReader:
                 item = self._chunks.get(_POLL_INTERVAL_S)
             except queue.Empty:
                 self._on_wait()
+                self._token.raise_if_cancelled()
                 continue
             self._chunks.task_done()
             if isinstance(item, bytes) and item:
@@ -143,6 +150,23 @@ class PrefetchReader:
                 return self._chunks.put(item, _POLL_INTERVAL_S)
             except queue.Empty:
                 pass
+
+
+def call_cancellably(call: Callable[[], _Result], discard: Callable[[_Result], object] = lambda _: None) -> _Result:
+    """Call a function that waits for the network; if the current token can be cancelled, in another thread.
+
+    That thread is abandoned when the token is cancelled: a request without an answer cannot be ended from outside. A result
+    that arrives later goes to ``discard``.
+    """
+    if get_current_token() is NEVER:
+        return call()
+    with DaemonThreadPool(1) as pool:
+        pending = pool.submit(call)
+        try:
+            return pending.result()
+        except CancelledError:
+            pending.add_done_callback(lambda late: late.exception() or discard(late.result()))
+            raise
 
 
 class BackgroundWriter:
@@ -197,26 +221,33 @@ class BackgroundWriter:
 
 
 class InterruptibleFuture(Future[_Result]):
-    """A future whose ``result`` waits in short steps.
+    """A future whose ``result`` waits in short steps, until a token is cancelled.
 
     A signal that arrives just before a wait begins is handled only when that wait ends: Ctrl-C would have no effect.
     """
 
+    def __init__(self, token: CancellationToken) -> None:
+        super().__init__()
+        self._token = token
+
     def result(self, timeout: float | None = None) -> _Result:
-        """Return the result, as ``Future.result`` does."""
-        while timeout is None and not self.done():
-            wait([self], _POLL_INTERVAL_S)
-        return super().result(timeout)
+        """Return the result, as ``Future.result`` does. Raises CancelledError once the token is cancelled."""
+        until_s = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self.done() and (left_s := until_s - time.monotonic()) > 0:
+            self._token.raise_if_cancelled()
+            wait([self], min(_POLL_INTERVAL_S, left_s))
+        return super().result(0)
 
 
 class DaemonThreadPool:
     """A pool of daemon threads.
 
-    Unlike the threads of an executor, they do not delay the closing of the pool or the exit of the process.
+    Unlike the threads of an executor, they do not delay the closing of the pool or the exit of the process. Their results
+    are for the work of the thread that makes the pool: waiting for one ends when that work is cancelled.
     """
 
     def __init__(self, size: int) -> None:
-        self._size, self._worker_count = size, 0
+        self._size, self._worker_count, self._token = size, 0, get_current_token()
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def __enter__(self) -> DaemonThreadPool:
@@ -227,7 +258,7 @@ class DaemonThreadPool:
 
     def submit(self, func: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
         """Queue a call; runs it at once where no thread can be started."""
-        future: Future[_Result] = InterruptibleFuture()
+        future: Future[_Result] = InterruptibleFuture(self._token)
 
         def run_task() -> None:
             try:
@@ -241,6 +272,8 @@ class DaemonThreadPool:
             self._tasks.put(run_task)
         else:
             run_task()
+            if not isinstance(future.exception(), (Exception, type(None))):
+                future.result()  # Ctrl-C, for example: no further task may begin
         return future
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
+from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver._util.threads import BackgroundWriter
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.member_policy import MemberNamePolicy, quote_name
@@ -88,6 +89,7 @@ class Extractor:
 
     def __init__(self, into: Path, packed: ArchiveInput, limits: Limits) -> None:
         self._into, self._packed, self._limits = into, packed, limits
+        self._token = get_current_token()
         self._writer, self._fsyncer = BackgroundWriter(), BackgroundWriter()
         self._members = 0
         self._is_spooled = False
@@ -109,6 +111,7 @@ class Extractor:
         """Yield unpacked chunks as long as their total keeps within the limits. Raises ArchiveError beyond them."""
         limits = self._limits
         for chunk in chunks:
+            self._token.raise_if_cancelled()
             self._size_bytes += len(chunk)
             if self._size_bytes > limits.size_bytes:
                 raise self._make_size_error()
@@ -220,6 +223,7 @@ class Extractor:
                 self._created_dirs.add(parts[:depth])
 
     def _validate_name(self, name: str, *, is_directory: bool) -> tuple[str, ...]:
+        self._token.raise_if_cancelled()  # also between members without bytes
         parts = self._names.validate(name, is_directory=is_directory)
         self._members += 1
         # Directories that occur only in paths count, too: each one is created on the disk.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.archives import tar_reader, zip_reader
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits, Stream
@@ -106,7 +107,7 @@ def _gunzip(packed: ArchiveInput, layout: ArchiveLayout) -> Iterator[memoryview]
     except EOFError as error:
         raise ArchiveError("it is truncated: its gzip trailer is missing") from error
     except (zip_reader.zlib.error, zlib.error, gzip.BadGzipFile) as error:
-        raise ArchiveError(f"its gzip stream is damaged: {error}") from error
+        raise ArchiveError(f"its gzip stream is damaged: {show(error)}") from error
     # A gzip ends with the length of its last member, modulo 2**32 (RFC 1952, 2.3.1).
     if layout.on_several_members and unpacked_bytes % (1 << 32) != int.from_bytes(packed.tail, "little"):
         layout.on_several_members()

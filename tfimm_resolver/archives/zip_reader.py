@@ -12,6 +12,7 @@ import zlib as stdlib_zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import quote_name
 from tfimm_resolver.archives.tar_reader import Member
 from tfimm_resolver.errors import ArchiveError, ResolverError
@@ -42,7 +43,9 @@ def read_members(file: IO[bytes]) -> Iterator[Member]:
         for info in sorted(infos, key=lambda info: info.header_offset):
             if info.header_offset != position:
                 name = quote_name(info.orig_filename)
-                raise ArchiveError(f"the zip is damaged: what precedes member {name} does not match the central directory")
+                raise ArchiveError(
+                    f"the zip is damaged: what precedes member {show(name)} does not match the central directory"
+                )
             _check_kind(info)
             starts[info], position = _find_member_span(info, file)
         if archive.start_dir != position:
@@ -74,15 +77,15 @@ def _read_member_count(archive: zipfile.ZipFile, file: IO[bytes]) -> int:
 def _check_kind(info: zipfile.ZipInfo) -> None:
     name, kind = quote_name(info.orig_filename), stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArchiveError(f"member {name} is a link or a device; only regular files and directories are unpacked")
+        raise ArchiveError(f"member {show(name)} is a link or a device; only regular files and directories are unpacked")
     if info.flag_bits & _ENCRYPTED:
-        raise ArchiveError(f"member {name} is encrypted")
+        raise ArchiveError(f"member {show(name)} is encrypted")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ArchiveError(
-            f"member {name} uses compression method {info.compress_type}; only stored and deflated are supported"
+            f"member {show(name)} uses compression method {info.compress_type}; only stored and deflated are supported"
         )
     if info.orig_filename.endswith("/") and info.file_size:
-        raise ArchiveError(f"member {name} is a directory, but has {info.file_size} bytes")
+        raise ArchiveError(f"member {show(name)} is a directory, but has {info.file_size} bytes")
 
 
 def _find_member_span(info: zipfile.ZipInfo, file: IO[bytes]) -> tuple[int, int]:
@@ -172,7 +175,7 @@ def _inflate(engine: Any, chunk: bytes, info: zipfile.ZipInfo) -> Iterator[bytes
         try:
             inflated = engine.decompress(chunk, _CHUNK_BYTES)
         except zlib.error as error:
-            raise ArchiveError(f"the zip is damaged: member {quote_name(info.orig_filename)}: {error}") from error
+            raise ArchiveError(f"the zip is damaged: member {quote_name(info.orig_filename)}: {show(error)}") from error
         yield inflated
         chunk = engine.unconsumed_tail
         is_more = bool(chunk) or len(inflated) == _CHUNK_BYTES
@@ -188,4 +191,4 @@ def _translate_zip_errors() -> Iterator[None]:
     # What zipfile and struct raise for nonsensical fields. OSError, of a seek before the start or of a full or broken disk,
     # is mapped by ``Extractor``.
     except (zipfile.BadZipFile, EOFError, ValueError, struct.error, OverflowError, NotImplementedError) as error:
-        raise ArchiveError(f"the zip is damaged: {error}") from error
+        raise ArchiveError(f"the zip is damaged: {show(error)}") from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfimm_resolver.bundles.reader import ImportedModel, read
-    from tfimm_resolver.bundles.writer import ExportResult, write
+    from tfimm_resolver.bundles.reader import ImportedModel, import_, read
+    from tfimm_resolver.bundles.writer import ExportResult, export, write
 else:
     from tfimm_resolver._util.lazy import export_lazily
 
@@ -15,6 +15,8 @@ else:
         {
             "ExportResult": "tfimm_resolver.bundles.writer",
             "ImportedModel": "tfimm_resolver.bundles.reader",
+            "export": "tfimm_resolver.bundles.writer",
+            "import_": "tfimm_resolver.bundles.reader",
             "read": "tfimm_resolver.bundles.reader",
             "write": "tfimm_resolver.bundles.writer",
         },
@@ -23,6 +25,8 @@ else:
 __all__ = [
     "ExportResult",
     "ImportedModel",
+    "export",
+    "import_",
     "read",
     "write",
 ]

@@ -13,21 +13,26 @@ from pathlib import Path
 from typing import IO, Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import tar_reader
-from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits
-from tfimm_resolver.bundles.writer import derive_entry_name
+from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
+from tfimm_resolver.archives.member_policy import join_safely
+from tfimm_resolver.bundles.stream import BundleStream
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, MAX_RECORD_BYTES, Record
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import FetchResult
-from tfimm_resolver.progress import reporters
+from tfimm_resolver.resolution.cached_names import derive_entry_name
 
-_MAX_RECORD_BYTES = 256 << 20
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _FIX = "Nothing was imported. Export it again, and compare its sha256 on both machines with the one that export prints."
+_NOT_A_BUNDLE = (
+    "Nothing was imported. A bundle is a file that `tfimm-resolver export` wrote; "
+    "an archive of one model needs no import: resolve the archive itself."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,8 @@ class ImportedModel:
 
     Example:
         >>> from tfimm_resolver import bundles
-        >>> _ = bundles.write(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
-        >>> [model] = bundles.read("models.tar")
+        >>> _ = bundles.export(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
+        >>> [model] = bundles.import_("models.tar")
         >>> model.state, model.path
         ('same', '/.../...')
     """
@@ -64,7 +69,7 @@ class ImportedModel:
         }
 
 
-def read(
+def import_(
     source: IO[bytes] | str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None
 ) -> list[ImportedModel]:
     """Import all models of a bundle into the cache; none of them if any part of the bundle is invalid.
@@ -90,18 +95,22 @@ def read(
     Example:
         >>> from tfimm_resolver import bundles
         >>> handle = "https://models.example/half_plus_two/1.tar.gz"
-        >>> exported = bundles.write([handle], "models.tar")
+        >>> exported = bundles.export([handle], "models.tar")
         >>> with tfimm_resolver.using(dir="empty_cache"):  # as on another machine
-        ...     [model] = bundles.read("models.tar", sha256=exported.sha256)
+        ...     [model] = bundles.import_("models.tar", sha256=exported.sha256)
         >>> model.state
         'imported'
     """
     if isinstance(source, (str, os.PathLike)):
-        with map_os_errors(FetchError, f"the bundle {os.fspath(source)} cannot be read"):
+        with map_os_errors(FetchError, f"the bundle {show(os.fspath(source))} cannot be read"):
             file = open(source, "rb", buffering=0)  # noqa: SIM115  # closed below
         with file:
             return _read_stream(file, refresh, sha256)
     return _read_stream(source, refresh, sha256)
+
+
+read = import_
+"""The name of ``import_`` before it was a library function of its own."""
 
 
 def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[ImportedModel]:
@@ -109,13 +118,16 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
     name = str(getattr(source, "name", "") or "<stream>")
     sha256 = Handle.parse(name, sha256=sha256).sha256
     with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(_HashingReader.open_with_progress(source, name))
+        stream = stack.enter_context(BundleStream.open_with_progress(source, name))
         transaction = ImportTransaction(tiers.open_cache(), stack, refresh, is_pinned=is_pinned)
         try:
             with map_resource_errors(ArchiveError, "it cannot be read"):
                 transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
         except (ArchiveError, IntegrityError) as error:
-            raise type(error)(f"the bundle {name}: {error.text}", fix=error.fix or _FIX) from error
+            if not stream.is_bundle():
+                text = f"{show(name)} is not a bundle: {stream.describe_start()}: {error.text}"
+                raise ArchiveError(text, fix=_NOT_A_BUNDLE) from error
+            raise type(error)(f"the bundle {show(name)}: {error.text}", fix=error.fix or _FIX) from error
         stream.check(sha256)
         return transaction.commit()
 
@@ -136,12 +148,14 @@ class ImportTransaction:
         self._staged: dict[str, tuple[Record, Path | None, str]] = {}
 
     def stage(self, members: Iterator[tar_reader.Member]) -> None:
-        """Read and verify all members, and stage the models that will be imported; raises as ``read`` does."""
+        """Read and verify all members, and stage the models that will be imported; raises as ``import_`` does."""
         last = ""
         for member in members:
             record = _read_record(member)
             if record.tree <= last:  # sorted locks: two processes that import the same models cannot deadlock
-                raise ArchiveError(f"{member.name} follows {last}{DESCRIPTOR_SUFFIX}, but records must be in ascending order")
+                raise ArchiveError(
+                    f"{show(member.name)} follows {last}{DESCRIPTOR_SUFFIX}, but records must be in ascending order"
+                )
             last = record.tree
             _check_entry_name(record, self._cache.find_named(last), is_pinned=self._is_pinned)
             self._staged[last] = record, *self._stage_model(record, members)
@@ -187,58 +201,17 @@ class ImportTransaction:
         return "kept" if cached.fetched_at >= record.fetched_at else "imported"
 
 
-class _HashingReader:
-    """Reads a bundle in chunks, and hashes it on the way."""
-
-    def __init__(self, source: IO[bytes], name: str, meter: reporters.ProgressReporter) -> None:
-        self._source, self._name, self._meter = source, name, meter
-        self._digest = hashlib.sha256()
-
-    @classmethod
-    @contextlib.contextmanager
-    def open_with_progress(cls, source: IO[bytes], name: str) -> Iterator[_HashingReader]:
-        """Read a bundle while showing the progress."""
-        size_bytes = None
-        with contextlib.suppress(OSError, ValueError):  # not a file, or a pipe
-            size_bytes = os.fstat(source.fileno()).st_size or None
-        with reporters.report_progress(f"import of {os.path.basename(name)}", size_bytes, quiet=settings.is_quiet()) as meter:
-            yield cls(source, name, meter)
-
-    def iterate_chunks(self) -> Iterator[bytes]:
-        """Yield the bundle in chunks."""
-        while chunk := self._read_chunk():
-            self._digest.update(chunk)
-            self._meter.advance(len(chunk))
-            yield chunk
-
-    def check(self, sha256: str | None) -> None:
-        """Compare the hash of what was read with the required one, if any.
-
-        Raises:
-            IntegrityError: if it differs.
-        """
-        if sha256 is not None and self._digest.hexdigest() != sha256.lower():
-            hashes = f"  received {self._digest.hexdigest()}\n  pinned   {sha256.lower()}"
-            raise IntegrityError(f"the bundle {self._name} has a different sha256:\n{hashes}", fix="Nothing was imported.")
-
-    def _read_chunk(self) -> bytes:
-        read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
-        with map_os_errors(FetchError, f"the bundle {self._name} cannot be read"):
-            chunk: bytes = read(CHUNK_BYTES)
-        return chunk
-
-
 def _read_record(member: tar_reader.Member) -> Record:
     """Read the record that a model begins with."""
     name = member.name.removesuffix(DESCRIPTOR_SUFFIX)
     found = ENTRY_DIR_PATTERN.fullmatch(name)
     if member.is_directory or name == member.name or found is None or found[2]:
         raise ArchiveError(f"expected the record of a model, found {member.name!r:.200}")
-    if member.size_bytes > _MAX_RECORD_BYTES:
-        raise ArchiveError(f"{member.name} has {member.size_bytes} bytes, too many for a record")
+    if member.size_bytes > MAX_RECORD_BYTES:
+        raise ArchiveError(f"{show(member.name)} has {member.size_bytes} bytes, too many for a record")
     record = Record.parse(b"".join(member.chunks).decode("utf-8", "replace"), name)
     if record.files is None or record.tree != name or not _TIME.fullmatch(record.fetched_at):
-        raise ArchiveError(f"{member.name} is not a record that this version can read")
+        raise ArchiveError(f"{show(member.name)} is not a record that this version can read")
     return record
 
 
@@ -269,7 +242,7 @@ def _expect_files(record: Record, members: Iterator[tar_reader.Member]) -> Itera
     """Yield the next members, which must be exactly the files that the record lists, in the same order."""
     for file in record.files or ():
         member = next(members, None)
-        expected = f"{record.tree}/{file.path}"
+        expected = join_safely(record.tree, file.path)
         if member is None or (member.name, member.size_bytes, member.is_directory) != (expected, file.size_bytes, False):
             found = "the end" if member is None else f"{member.name!r:.200} with {member.size_bytes} bytes"
             raise ArchiveError(f"expected {expected!r:.200} with {file.size_bytes} bytes, found {found}")
@@ -279,7 +252,7 @@ def _expect_files(record: Record, members: Iterator[tar_reader.Member]) -> Itera
 def _check_file_hash(record: Record, index: int, sha256: str) -> None:
     file = (record.files or ())[index]
     if sha256 != file.sha256:
-        raise IntegrityError(f"{file.path} of {record.handle} does not match its recorded sha256")
+        raise IntegrityError(f"{show(file.path)} of {show(record.handle)} does not match its recorded sha256")
 
 
 def _write_files(staged: Path, record: Record, members: Iterator[tar_reader.Member]) -> None:

@@ -9,16 +9,21 @@ import contextlib
 import hashlib
 import logging
 import os
+import shlex
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
+from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
@@ -27,9 +32,9 @@ from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.resolution import rules
+from tfimm_resolver.resolution.cached_names import SHORTENED, derive_entry_name
 from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
-from tfimm_resolver.sources.plan import MutableRef
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -42,7 +47,7 @@ class ExportResult:
 
     Example:
         >>> from tfimm_resolver import bundles
-        >>> exported = bundles.write(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
+        >>> exported = bundles.export(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
         >>> exported.size_bytes, len(exported.sha256), [model.name for model in exported.models]
         (6144, 64, ['https://models.example/half_plus_two/1.tar.gz'])
     """
@@ -52,11 +57,11 @@ class ExportResult:
     sha256: str
 
 
-def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> ExportResult:
+def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> ExportResult:
     """Write models into a bundle, after fetching those that are not cached; the same copies give the same bytes.
 
     Args:
-        handles: as for ``resolve``, or names and sha1s as shown on the command line.
+        handles: as for ``resolve``, or names of cached models as for ``maintenance.select``.
         into: a path, which is replaced atomically by the complete bundle; or a buffered stream, which is not closed.
 
     Raises:
@@ -66,7 +71,7 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
 
     Example:
         >>> from tfimm_resolver import bundles
-        >>> exported = bundles.write(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
+        >>> exported = bundles.export(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
         >>> len(exported.models)
         1
     """
@@ -77,7 +82,7 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
         return _write_models(models, into)
     partial = f"{os.fspath(into)}.{os.urandom(4).hex()}.half"
     try:
-        with map_os_errors(CacheError, f"cannot write {os.fspath(into)}", "Choose another path for the bundle."):
+        with map_os_errors(CacheError, f"cannot write {show(os.fspath(into))}", "Choose another path for the bundle."):
             with open(partial, "xb") as file:
                 result = _write_models(models, file)
                 file.flush()
@@ -89,22 +94,8 @@ def write(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> E
     return result
 
 
-def derive_entry_name(record: Record) -> str | None:
-    """Return the cache entry name that belongs to the handle of a record; None if it cannot be derived.
-
-    That is the case if the handle was shortened, since the record does not contain its query, or if no source handles it.
-
-    Raises:
-        HandleError: if the handle is invalid, or mutable: it does not identify one model.
-    """
-    handle = Handle.parse(record.handle)
-    if not handle.scheme:
-        return entry_name_for_key(f"sha256:{record.origin.sha256}")
-    if handle.query or (plan := rules.find_source_plan(handle)) is None:
-        return None
-    if isinstance(plan, MutableRef):
-        raise HandleError(f"{handle} is a mutable handle, which does not identify one model")
-    return entry_name_for_key(plan.download.key if plan.download else handle.key)
+write = export
+"""The name of ``export`` before it was a library function of its own."""
 
 
 def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult:
@@ -117,7 +108,7 @@ def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult
         size_bytes += len(data)
 
     total_bytes = sum(model.size_bytes for model in models)
-    label = f"export of {len(models)} model{'' if len(models) == 1 else 's'}"
+    label = f"export of {format_count(len(models), 'model')}"
     with reporters.report_progress(label, total_bytes, quiet=settings.is_quiet()) as meter:
         for model in models:
             _write_model(model, write_bytes, meter)
@@ -133,7 +124,7 @@ def _write_model(
     text = replace(record, tree=name).to_text(DOWNLOADER).encode("utf-8", "backslashreplace")
     write_bytes(_make_header(name + DESCRIPTOR_SUFFIX, len(text)) + text + bytes(-len(text) % BLOCK_BYTES))
     for file in record.files or ():
-        write_bytes(_make_header(f"{name}/{file.path}", file.size_bytes))
+        write_bytes(_make_header(join_safely(name, file.path), file.size_bytes))
         for chunk in _read_chunks(model, file):
             write_bytes(chunk)
             meter.advance(len(chunk))
@@ -154,8 +145,11 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
         IntegrityError: after the last chunk at the latest, if the bytes do not match the recorded hash.
     """
     digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
-    path = f"{model.path}/{file.path}"
-    with map_os_errors(CacheError, f"{path} cannot be read", _suggest_repair(model)), open(path, "rb", buffering=0) as source:
+    path = join_safely(model.path, file.path)
+    with (
+        map_os_errors(CacheError, f"{show(path)} cannot be read", _suggest_repair(model)),
+        open(path, "rb", buffering=0, opener=fs.open_regular_target) as source,
+    ):
         while count := source.readinto(buffer[: left_bytes or 1]):
             if not left_bytes:
                 break
@@ -164,7 +158,7 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
             yield buffer[:count]
     if count or left_bytes or digest.hexdigest() != file.sha256:
         raise IntegrityError(
-            f"{model.name} is damaged: {file.path} does not match its recorded sha256", fix=_suggest_repair(model)
+            f"{show(model.name)} is damaged: {show(file.path)} does not match its recorded sha256", fix=_suggest_repair(model)
         )
 
 
@@ -179,7 +173,7 @@ def _select_models(handles: Sequence[str]) -> list[CachedModel]:
 
 def _find_copy(text: str) -> CachedModel:
     """Return the copy that ``resolve`` returns: complete, with hashes, on this machine's disk. Fetch it if there is none."""
-    candidates = _list_matching(Handle.parse(text).text)
+    candidates = _list_matching(text) or _list_matching(Handle.parse(text).text)
     resolved = _plan_export(text, candidates)
     if resolved is None:
         model = _choose_copy(candidates, Handle.parse(text).sha256)
@@ -187,7 +181,7 @@ def _find_copy(text: str) -> CachedModel:
         path = _locate(resolved, candidates)
         found = [model for model in inventory.list_models() if model.path == path]
         if not found:
-            raise UnknownHandleError(f"{text} is at {path}, not in the cache", fix="Copy that directory instead.")
+            raise UnknownHandleError(f"{text} is at {show(path)}, not in the cache", fix="Copy that directory instead.")
         model = found[0]
     if model.entry is None or model.state != "ok" or settings.is_bucket(model.path):
         raise _make_export_error(model)
@@ -206,21 +200,25 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
     Raises:
         UnknownHandleError: if the inventory does not know it either.
     """
-    request = Request.parse(inventory.expand_handle(text))
+    request = Request.parse(text)
     handle, entry = request.handle, candidates[0].entry if candidates else None
-    if entry is not None and (entry.name.startswith(handle.text) or handle.text.endswith("?…")):
+    if entry is not None and (entry.name.startswith(handle.text) or handle.text.endswith(SHORTENED)):
         record, is_derivable = entry.record, False
         with contextlib.suppress(HandleError):
             is_derivable = "://" in record.handle and derive_entry_name(record) == entry.name
         return rules.match_rule(Request.parse(record.handle, sha256=handle.sha256)) if is_derivable else None
     try:
         return rules.match_rule(request)
-    except UnknownHandleError:
-        if not candidates and not handle.scheme and not os.path.exists(text):
-            inventory.select([text])  # raises an error that says more
-        if not candidates:
+    except UnknownHandleError as error:
+        if candidates:
+            return None
+        if handle.scheme:
             raise
-        return None
+        hint = (
+            error.fix if error.fix.startswith("Did you mean") else "Give a handle, or a name that `tfimm-resolver ls` prints."
+        )
+        fix = f"Nothing was exported. {hint}"
+        raise UnknownHandleError(f'"{show(text)}" is not cached: {error.text}', fix=fix) from error
 
 
 def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
@@ -258,12 +256,12 @@ def _check_entry_name(model: CachedModel) -> None:
     try:
         name = derive_entry_name(model.entry.record)
     except HandleError as error:
-        raise CacheError(f"{model.name} has a record that cannot be imported: {error.text}", fix=error.fix) from error
+        raise CacheError(f"{show(model.name)} has a record that cannot be imported: {error.text}", fix=error.fix) from error
     if name is None:
         log.warning("%s has an incomplete handle: its import requires the --sha256 of this bundle", model.name)
     elif name != model.entry.name:
         raise CacheError(
-            f"{model.name} is cached as {model.entry.name}, which is not the entry name of its handle",
+            f"{show(model.name)} is cached as {show(model.entry.name)}, which is not the entry name of its handle",
             fix="It may have been fetched with a user and password in its URL, or with another TFIMM_GITHUB_URL. Put the "
             "credentials into netrc or hosts.toml, or the host into the handle, resolve it again, and export that.",
         )
@@ -271,15 +269,15 @@ def _check_entry_name(model: CachedModel) -> None:
 
 def _make_export_error(model: CachedModel) -> CacheError | IntegrityError:
     if model.entry is None:
-        return CacheError(f"{model.path} was created by hand, and has no record", fix="Copy that directory instead.")
+        return CacheError(f"{show(model.path)} was created by hand, and has no record", fix="Copy that directory instead.")
     if model.state == "damaged":
-        return IntegrityError(f"{model.name} is damaged: {model.entry.defect}", fix=_suggest_repair(model))
+        return IntegrityError(f"{show(model.name)} is damaged: {show(model.entry.defect)}", fix=_suggest_repair(model))
     if model.state == "unverified":
-        fix = f"Fetch it again: tfimm-resolver resolve --refresh {model.entry.record.handle or 'HANDLE'}"
-        return IntegrityError(f"{model.name} has no recorded hashes to verify its files with", fix=fix)
+        fix = f"Fetch it again: tfimm-resolver resolve --refresh {show(model.entry.record.handle or 'HANDLE')}"
+        return IntegrityError(f"{show(model.name)} has no recorded hashes to verify its files with", fix=fix)
     fix = "Copy it to this machine's disk first: tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1."
-    return CacheError(f"{model.name} is in a bucket, at {model.path}", fix=fix)
+    return CacheError(f"{show(model.name)} is in a bucket, at {show(model.path)}", fix=fix)
 
 
 def _suggest_repair(model: CachedModel) -> str:
-    return f"Repair it: tfimm-resolver verify --repair {model.name}"
+    return f"Repair it: tfimm-resolver verify --repair {shlex.quote(model.name)}"

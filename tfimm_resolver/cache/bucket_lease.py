@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.threads import start_thread
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.object_store.client import ObjectStoreClient, Version
@@ -100,7 +101,7 @@ def _acquire(
                 raise create_error
             races += 1
             if races > _MAX_CREATE_READ_RACES:
-                raise FetchError(f"{path} can neither be created nor read", status=_CONDITIONAL_PUT_UNSUPPORTED)
+                raise FetchError(f"{show(path)} can neither be created nor read", status=_CONDITIONAL_PUT_UNSUPPORTED)
             time.sleep(poll_s * random.uniform(0.5, 1))
             if is_already_done():
                 return None

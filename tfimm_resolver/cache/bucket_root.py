@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.threads import DaemonThreadPool
+from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache import bucket_lease
 from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
@@ -144,7 +146,7 @@ class BucketRoot:
             return replace(new, tree=known.tree)
         new = replace(new, tree=f"{new.tree}.{new.origin.sha256 or _sha256(files)}-{os.urandom(4).hex()}")
         with self._map_errors("write"):
-            self.objects.upload({f"{new.tree}/{file.path}": staged / file.path for file in files})
+            self.objects.upload({join_safely(new.tree, file.path): staged.joinpath(*safe_parts(file.path)) for file in files})
             self._verify_upload(new.tree, files)
             if known.handle:  # it is replaced from now on, and may still be read
                 self.objects.write(f"{known.tree}/{_SUPERSEDED_MARKER}", b"")
@@ -194,10 +196,10 @@ class BucketRoot:
     def _verify_upload(self, tree: str, files: tuple[FileEntry, ...]) -> None:
         """Raise FetchError if the bucket does not hold exactly what was uploaded."""
         present = {found.name: found.size_bytes for found in self.objects.list_objects(tree)}
-        expected = {f"{tree}/{file.path}": file.size_bytes for file in files}
+        expected = {join_safely(tree, file.path): file.size_bytes for file in files}
         if present != expected:
             raise FetchError(
-                f"{self.url}/{tree} holds {len(present)} objects instead of the {len(expected)} that were uploaded"
+                f"{self.url}/{show(tree)} holds {len(present)} objects instead of the {len(expected)} that were uploaded"
             )
 
     @contextlib.contextmanager

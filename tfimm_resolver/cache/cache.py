@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.fs import walk
+from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
@@ -154,10 +155,10 @@ class Cache:
         self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
         return record
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield every model in the cache, complete or not, sorted by entry name."""
-        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
-        for known in self.root.map_names(self._read, sorted({found[1] for found in trees if found})):
+    def entries(self, name: str | None = None) -> Iterator[Entry]:
+        """Yield every model in the cache, complete or not, sorted by entry name; only the entry ``name`` if one is given."""
+        names = self._list_entry_names()
+        for known in self.root.map_names(self._read_entry, sorted(names if name is None else names & {name})):
             yield Entry(known.tree.partition(".")[0], self.path(known), known, self.root.find_defect(known))
 
     def set_alias(self, key: str, handle: str) -> None:
@@ -181,11 +182,22 @@ class Cache:
         found = self.root.entry_pattern.fullmatch(record.tree)
         return record if found and found[1] == name else Record(record.handle, name)
 
+    def _read_entry(self, name: str) -> Record:
+        """Return the record of an entry that is listed; one that cannot be read must not hide the other entries."""
+        try:
+            return self._read(name)
+        except CacheError as error:
+            log.warning("%s", error.text)
+            return Record("", name)
+
+    def _list_entry_names(self) -> set[str]:
+        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
+        return {found[1] for found in trees if found}
+
     def explain_failure(self, key: str, error: FetchError) -> FetchError:
         """Return the error with a message that also gives the state of the cached copy, if there is one."""
         name = self.entry_name(key)
-        trees = (self.root.entry_pattern.fullmatch(other.removesuffix(DESCRIPTOR_SUFFIX)) for other in self.root.list_names())
-        if not any(found and found[1] == name for found in trees):
+        if name not in self._list_entry_names():
             return error
         if defect := self.root.find_defect(self._read(name)):
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
@@ -242,7 +254,7 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     """Return the list of staged files, after checking that the directory still holds everything that was fetched.
 
     Raises:
-        ArchiveError: if the archive was empty.
+        ArchiveError: if the archive was empty, or a file has a name that may not be in a record.
         IntegrityError: if another program removed or changed files that were just unpacked.
         FileNotFoundError: if it removed the directory.
     """
@@ -250,6 +262,8 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     files = hash_tree(str(staged)) if fetched.files is None else fetched.files
     if not files:
         raise ArchiveError("the archive contains no files")
+    for file in files:
+        safe_parts(file.path, is_canonical=True)  # else no reader would accept the record
     try:
         present = {path: os.stat(staged / path).st_size for path in walk(str(staged))}
     except FileNotFoundError:  # removed between walk and stat
@@ -267,6 +281,12 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
 def is_tree(name: str) -> bool:
     """Whether a name is one of a cache's entry directories."""
     return ENTRY_DIR_PATTERN.fullmatch(name) is not None
+
+
+def is_entry_name(name: str) -> bool:
+    """Whether a name is that of an entry: a sha1."""
+    found = ENTRY_DIR_PATTERN.fullmatch(name)
+    return found is not None and not found[2]
 
 
 def entry_name_for_key(key: str) -> str:

@@ -80,8 +80,8 @@ class LocalRoot:
         try:
             with self._reading() as is_there:
                 if is_there:
-                    with open(self.path_of(name), encoding="utf-8", errors="replace", opener=opener) as file:
-                        return file.read()
+                    data = fs.read_regular(self.path_of(name), record.MAX_RECORD_BYTES, opener=opener)
+                    return data.decode("utf-8", "replace").replace("\r\n", "\n")
         except (FileNotFoundError, fs.NotRegularError, ownership.UntrustedFileError):
             return None  # a pipe, or a file that another user can write, counts as missing and may be replaced
         except (OSError, MemoryError):  # only now, since each hit reads a text

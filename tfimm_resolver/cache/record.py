@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfimm_resolver._util.fs import open_regular_target, walk
-from tfimm_resolver.errors import CacheError
+from tfimm_resolver.archives.member_policy import join_safely, safe_parts
+from tfimm_resolver.errors import ArchiveError, CacheError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.manifest import FileEntry, Origin, parse_size
 from tfimm_resolver.saved_model.completeness import find_defect
@@ -22,6 +23,9 @@ DESCRIPTOR_SUFFIX = ".descriptor.txt"
 
 ENTRY_DIR_PATTERN = re.compile(r"([0-9a-f]{40})(\.[0-9a-f]{8}|\.[0-9a-f]{64}-[0-9a-f]{8})?")
 """The name of an entry directory: the sha1 of the key, then a suffix that distinguishes several directories of an entry."""
+
+MAX_RECORD_BYTES = 256 << 20
+"""Limit on the size of a record, far above that of a model with the most files that are unpacked."""
 
 _READ_BYTES = 1 << 20
 
@@ -83,12 +87,13 @@ def _parse_text(text: str, tree: str) -> Record:
         files = tuple(
             FileEntry(str(file["path"]), parse_size(file["size_bytes"]), str(file["sha256"])) for file in facts.pop("files")
         )
-        # An absolute path has an empty first part.
-        if not files or any(not {"", ".", ".."}.isdisjoint(file.path.split("/")) for file in files):
+        for file in files:
+            safe_parts(file.path, is_canonical=True)
+        if not files:
             raise ValueError
         texts = {name: str(facts.pop(name)) for name in ("handle", "tree", "fetched_at")}
         return Record(**texts, origin=Origin.parse(facts["origin"]), files=files)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):  # not JSON of ours
+    except (ArchiveError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):  # not JSON of ours
         lines = dict(line.partition(": ")[::2] for line in head.splitlines())
         return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))
 
@@ -118,7 +123,7 @@ def find_tree_defect(tree: str, record: Record) -> str | None:
 def _find_size_defect(tree: str, files: tuple[FileEntry, ...]) -> str | None:
     for file in files:
         try:
-            size_bytes = os.stat(f"{tree}/{file.path}").st_size
+            size_bytes = os.stat(join_safely(tree, file.path)).st_size
         except (FileNotFoundError, NotADirectoryError):
             return f"{file.path} is missing"
         except (OSError, ValueError) as error:
@@ -133,5 +138,5 @@ def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
     for file in files:
         if defect := _find_size_defect(tree, (file,)):
             yield defect
-        elif _hash_file(f"{tree}/{file.path}")[1] != file.sha256:
+        elif _hash_file(join_safely(tree, file.path))[1] != file.sha256:
             yield f"{file.path} does not match its recorded sha256"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import ENTRY_DIR_PATTERN
 from tfimm_resolver.cache.roots import LocalRoot, Root, open_bucket, open_root
@@ -28,17 +29,14 @@ def _list_extra_roots() -> Iterator[Tier]:
     return (Tier(root, is_read_only=True) for root in settings.extra_roots())
 
 
-def _list_cache_root() -> Iterator[Tier]:
-    root = settings.cache_root()
+def _list_own_roots() -> Iterator[Tier]:
+    root, bucket = settings.cache_roots()
     yield Tier(root.value, root.mode)
+    if bucket is not None:
+        yield Tier(bucket.value, is_behind=True)
 
 
-def _list_bucket() -> Iterator[Tier]:
-    if settings.uses_local_copy():
-        yield Tier(settings.urls_root().value, is_behind=True)
-
-
-TIERS: list[Callable[[], Iterator[Tier]]] = [_list_extra_roots, _list_cache_root, _list_bucket]
+TIERS: list[Callable[[], Iterator[Tier]]] = [_list_extra_roots, _list_own_roots]
 """Every kind of tier, in the order in which they are read; each function lists the tiers that are configured."""
 
 
@@ -85,7 +83,7 @@ class Lookup:
         except OfflineError as error:
             if refresh or not (extra := settings.extra_roots()):
                 raise
-            raise OfflineError(f"{error.text}\n  also looked in {', '.join(extra)}", fix=error.fix) from error
+            raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.fix) from error
         return ModelLocation(cache.path(record), record)
 
 

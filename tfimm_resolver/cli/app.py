@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from tfimm_resolver._util.outgoing import clean_text
+from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.cli.commands import COMMANDS, common
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.errors import ResolverError
@@ -46,7 +46,7 @@ def _run(output: Output, argv: Sequence[str] | None) -> int:
         output.print_error(error)
         return error.exit_code
     except click.ClickException as error:
-        vars(error)["message"] = clean_text(error.message)  # it quotes arguments, and mypy takes it for final
+        vars(error)["message"] = clean_value(error.message)  # it quotes arguments, and mypy takes it for final
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):

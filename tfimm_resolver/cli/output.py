@@ -17,7 +17,7 @@ import click
 
 from tfimm_resolver._util.outgoing import clean_text, clean_value, escape_controls, mask_secrets
 from tfimm_resolver._util.terminal import is_terminal
-from tfimm_resolver._util.text import format_size
+from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.errors import ResolverError
 
 _GOOD = ("ok", "cached", "fetched", "pinned", "updated")
@@ -122,11 +122,6 @@ def format_age(when_s: float) -> str:
         if passed_s >= unit_s:
             return f"{passed_s // unit_s:.0f} {unit} ago"
     return "just now"
-
-
-def format_count(number: int, noun: str) -> str:
-    """Return a count with its noun: ``1 model``, ``2 models``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def format_device(device: dict[str, Any]) -> str:

@@ -26,6 +26,8 @@ class ResolverError(Exception):
     """
 
     exit_code = 1
+    _is_own = True
+    """Tells it from foreign exceptions, of which no text is trusted; for ``_util.outgoing``."""
 
     def __init__(self, text: str, *, fix: str = "") -> None:
         clean_exceptions(sys.exc_info()[1])

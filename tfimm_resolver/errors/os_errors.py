@@ -7,6 +7,7 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Union
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors.base import ResolverError
 
 DISK_FULL_FIX = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
@@ -46,8 +47,8 @@ def map_os_errors(
         is_missing = missing is not None and isinstance(error, (FileNotFoundError, NotADirectoryError))
         raised = missing if is_missing and missing is not None else kind
         reason = error.strerror or str(error) or type(error).__name__
-        path = f": {error.filename}" if show_path and error.filename else ""
-        raise raised(f"{action}: {reason}{path}", fix=fix(error) if callable(fix) else fix) from error
+        path = f": {show(error.filename)}" if show_path and error.filename else ""
+        raise raised(f"{action}: {show(reason)}{show(path)}", fix=fix(error) if callable(fix) else fix) from error
     except MemoryError as error:
         raise kind(f"{action}: {_NO_MEMORY}", fix=_MEMORY_FIX) from error
 

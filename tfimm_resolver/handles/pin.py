@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import IntegrityError
 from tfimm_resolver.manifest import Origin
 
@@ -32,18 +33,18 @@ class Pin:
         """
         if origin.sha256 and not self.is_known_to_match(origin):
             raise IntegrityError(
-                f"{handle} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
+                f"{show(handle)} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
                 fix="Download it again with refresh=True (--refresh on the command line), or correct the pin.",
             )
         if None not in (self.size_bytes, origin.size_bytes) and origin.size_bytes != self.size_bytes:
             sizes = f"  cached {origin.size_bytes} bytes\n  pinned {self.size_bytes} bytes"
-            raise IntegrityError(f"the archive of {handle} has a different size:\n{sizes}")
+            raise IntegrityError(f"the archive of {show(handle)} has a different size:\n{sizes}")
 
     def check_received(self, origin: Origin, handle: str) -> None:
         """Compare the hash of an archive that was downloaded just now; raises IntegrityError if it differs."""
         if not self.is_known_to_match(origin):
             raise IntegrityError(
-                f"{handle} has a different sha256:\n  received {origin.sha256}\n  pinned   {self.sha256}",
+                f"{show(handle)} has a different sha256:\n  received {origin.sha256}\n  pinned   {self.sha256}",
                 fix="Correct the pin if you trust what the server sent; the download was discarded.",
             )
 

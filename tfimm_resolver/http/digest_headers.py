@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import IntegrityError
 
 _NAMES = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5", "crc32c": "crc32c"}
@@ -60,7 +61,7 @@ class ServerDigests:
             if actual != expected:
                 raise IntegrityError(
                     f"{url} sent bytes that do not match its {header} header:"
-                    f"\n  received {name} {actual.hex()}\n  expected {name} {expected.hex()}",
+                    f"\n  received {show(name)} {actual.hex()}\n  expected {show(name)} {expected.hex()}",
                     fix="The download was discarded. Try again; if the error persists, the copy on that server is damaged.",
                 )
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value
+from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value, show
 from tfimm_resolver._util.retry import Failure, classify_failure, is_retryable_status
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, OfflineError, ResolverError, TransferTimeoutError
@@ -209,7 +209,7 @@ def _find_innermost(error: BaseException) -> BaseException:
 
 def _reason(error: BaseException) -> str:
     """Return the innermost reason, without the addresses of Python objects that urllib3 puts into its messages."""
-    return re.split(r"[>)]: ", str(_find_innermost(error)))[-1]
+    return show(re.split(r"[>)]: ", str(_find_innermost(error)))[-1])
 
 
 def _parse_retry_after(response: Response) -> float | None:

@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 
@@ -23,6 +25,7 @@ else:
 
 log = logging.getLogger("tfimm_resolver")
 
+_BYTES_MAX = 16 << 20
 _PORTS = {"http": ":80", "https": ":443"}
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[\x21-\x7e]+([ \t]+[\x21-\x7e]+)*")
@@ -47,7 +50,7 @@ def get_headers(url: str, *, is_own: bool = True) -> dict[str, str]:
     # After su or sudo, HOME may name another user's home, which is not readable.
     ignore = contextlib.suppress(*(() if is_explicit else (FileNotFoundError, NotADirectoryError, PermissionError)))
     status = None
-    with map_os_errors(HandleError, f"{path} cannot be read", f"Correct or unset {settings.HOSTS_FILE}."), ignore:
+    with map_os_errors(HandleError, f"{show(path)} cannot be read", f"Correct or unset {settings.HOSTS_FILE}."), ignore:
         status = os.stat(path)
     if status is None:
         return {}
@@ -71,14 +74,13 @@ def _read(path: str, _: int, __: int, mode: int) -> dict[str, Headers]:
     try:
         with (
             map_resource_errors(HandleError, f"{path} is not valid", _FIX),
-            map_os_errors(HandleError, f"{path} cannot be read", "Correct its permissions."),
-            open(path, "rb") as file,
+            map_os_errors(HandleError, f"{show(path)} cannot be read", "Correct its permissions."),
         ):
-            tables = tomllib.load(file)
+            tables = tomllib.loads(fs.read_regular(path, _BYTES_MAX, follow=True).decode())
     except HandleError:
         raise
     except ValueError as error:  # not TOML, or not UTF-8; the message has a line number, and no content of the file
-        raise HandleError(f"{path} is not valid TOML: {error}", fix=_FIX) from error
+        raise HandleError(f"{show(path)} is not valid TOML: {show(error)}", fix=_FIX) from error
     entries = {host.lower(): _parse_host_entry(path, host, table) for host, table in tables.items()}
     if os.name == "posix" and mode & 0o077 and any({"token", "headers"} & {*table} for table in tables.values()):
         log.warning("%s has a token or headers, and other users can read it: chmod 600 it", path)
@@ -116,5 +118,5 @@ def _make_bearer(where: str, text: str, is_variable: bool) -> str:
     token = os.environ.get(text, "").strip() if is_variable else text
     if not _VALUE.fullmatch(token):
         name = f"the variable {text!r}" if is_variable else "token"
-        raise HandleError(f"{where}: {name} is not set, or has characters that a header cannot hold", fix=_FIX)
+        raise HandleError(f"{where}: {show(name)} is not set, or has characters that a header cannot hold", fix=_FIX)
     return f"Bearer {token}"

@@ -10,7 +10,7 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import mask_value
+from tfimm_resolver._util.outgoing import mask_value, show
 from tfimm_resolver._util.urls import find_confusing_character
 from tfimm_resolver.errors import FetchError, HandleError, NotFoundError, OfflineError
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
@@ -173,7 +173,9 @@ def _make_template(url: str) -> str:
     unknown = {*_PLACEHOLDER.findall(url)} - {"host", "path"}
     if not is_valid or unknown or parts.fragment:
         reason = f" (unknown placeholder: {', '.join(sorted(unknown))})" if unknown else ""
-        raise HandleError(f"{settings.MIRRORS} contains {mask_value(url)!r}, which is not a valid mirror{reason}", fix=_FIX)
+        raise HandleError(
+            f"{settings.MIRRORS} contains {mask_value(url)!r}, which is not a valid mirror{show(reason)}", fix=_FIX
+        )
     if "{path}" in url:
         return url
     return url.rstrip("/") + ("/{path}" if "{host}" in url else "/{host}/{path}")

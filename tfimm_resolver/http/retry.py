@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.retry import Failure, find_failures
 from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
 
@@ -68,12 +68,12 @@ def retry(request: Callable[[], _Result]) -> _Result:
 class RetryPolicy:
     """Counts consecutive failures; real progress between two of them resets the count."""
 
-    def __init__(self, interrupted: threading.Event | None = None, *, has_responded: bool = False) -> None:
-        """``interrupted`` ends a pause early; ``has_responded``: the server has responded before."""
+    def __init__(self, token: CancellationToken | None = None, *, has_responded: bool = False) -> None:
+        """``token`` ends a pause, by default the current one; ``has_responded``: the server has responded before."""
         self._failures = 0
         self._began_s = time.monotonic()
         self._has_responded = has_responded
-        self._interrupted = interrupted or threading.Event()
+        self._token = token or get_current_token()
 
     def sleep_or_raise(self, error: FetchError, received_bytes: int = 0, *, is_resumable: bool = True) -> None:
         """Wait until it is time to try again, or raise the error.
@@ -90,8 +90,7 @@ class RetryPolicy:
         if is_resumable and received_bytes >= _PROGRESS_BYTES:
             self._failures = 0
         self._failures += 1
-        if self._interrupted.is_set():
-            return
+        self._token.raise_if_cancelled()  # before the failure is logged: it may be the end of an aborted connection
         if not error.is_passing or self._failures > self._get_max_retries(error):
             try:
                 raise error.with_message(f"{error.text}\n  tried {self._failures} times") if self._failures > 1 else error
@@ -100,7 +99,7 @@ class RetryPolicy:
         delay_s, max_retries = self._compute_delay(error), self._get_max_retries(error)
         level = logging.WARNING if delay_s > _WARN_IF_DELAY_OVER_S else logging.INFO
         log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, delay_s, self._failures, max_retries)
-        self._interrupted.wait(delay_s)
+        self._token.sleep(delay_s)
 
     def _get_max_retries(self, error: FetchError) -> int:
         most = settings.retries()

@@ -12,9 +12,11 @@ from urllib.parse import unquote
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
-from tfimm_resolver.errors import CacheError, HandleError, HashError, OfflineError
+from tfimm_resolver.errors import ArchiveError, CacheError, HandleError, HashError, OfflineError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.handles.pin import Pin
@@ -72,7 +74,7 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
     prefix = _normalize_prefix(hash_prefix)
     settings.check_output_path(path)
     settings.validate()
-    with contextlib.ExitStack() as after, map_os_errors(CacheError, f"cannot write {path}", _suggest_lock_fix):
+    with contextlib.ExitStack() as after, map_os_errors(CacheError, f"cannot write {show(path)}", _suggest_lock_fix):
         path_prefix = path + _SUFFIX_BESIDE
         lock = locks.acquire(f"{path_prefix}.lock", str(handle))
         assert lock is not None
@@ -138,9 +140,10 @@ def filename_from_url(url: str, file_name: str | None = None) -> str:
         HandleError: if that is not a file name.
     """
     name = unquote(_parse_url(url).path.rpartition("/")[2]) if file_name is None else file_name
-    if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", name):
-        raise HandleError(f"{name!r} is not a file name", fix='Pass one, as file_name="model.weights.h5".')
-    return name
+    with contextlib.suppress(ArchiveError):
+        if isinstance(name, str) and safe_parts(name, is_canonical=True) == (name,):
+            return name
+    raise HandleError(f"{name!r:.200} is not a file name", fix='Pass one, as file_name="model.weights.h5".')
 
 
 def _parse_url(url: str) -> Handle:
@@ -192,8 +195,8 @@ def _check_tree(tree: str, model_dir: str | os.PathLike[str] | None) -> None:
     for name in fs.walk(tree):
         if os.path.exists(path := f"{tree}/{name}") and not (os.path.isfile(path) or os.path.isdir(path)):
             raise CacheError(
-                f"{path} is neither a file nor a directory: it is not used",
-                fix=f"Remove {tree} and the record beside it, to download it again.",
+                f"{show(path)} is neither a file nor a directory: it is not used",
+                fix=f"Remove {show(tree)} and the record beside it, to download it again.",
             )
 
 

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import EntryPointError, HandleError, MissingDependencyError, ResolverError
 from tfimm_resolver.hub.isolation import ModuleNamespace, get_namespace
 from tfimm_resolver.hub.repository import HUBCONF
 
 _DEPENDENCIES = "dependencies"
+_BYTES_MAX = 16 << 20
 
 
 class Hubconf:
@@ -63,7 +66,7 @@ class Hubconf:
             found = self._find(name)
         if found is None:
             fix = f"Its entry points are: {', '.join(self.list_names()) or 'none'}."
-            raise EntryPointError(f"Cannot find callable {name} in hubconf\n  looked in {self._path}", fix=fix)
+            raise EntryPointError(f"Cannot find callable {show(name)} in hubconf\n  looked in {show(self._path)}", fix=fix)
         return found
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -84,17 +87,17 @@ class Hubconf:
         missing = [name for name in dependencies if not _is_installed(name, self._namespace)]
         if missing:
             raise MissingDependencyError(
-                f"Missing dependencies: {', '.join(missing)}", fix=f"Install the dependencies of {self._path}, then try again."
+                f"Missing dependencies: {', '.join(missing)}",
+                fix=f"Install the dependencies of {show(self._path)}, then try again.",
             )
 
 
 def _read_declared_dependencies(path: str) -> list[str]:
     """Return the ``dependencies`` of a hubconf.py without running it; empty if they are not a literal list."""
     try:
-        with open(path, "rb") as file:
-            body = ast.parse(file.read(), path).body
+        body = ast.parse(fs.read_regular(path, _BYTES_MAX, follow=True), path).body
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
-        raise EntryPointError(f"{path} cannot be read: {error}") from error
+        raise EntryPointError(f"{show(path)} cannot be read: {show(error)}") from error
     dependencies: list[str] = []
     for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
@@ -120,4 +123,4 @@ def _map_errors(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        raise EntryPointError(f"{what}: {type(error).__name__}{': ' * bool(reason)}{reason}") from error
+        raise EntryPointError(f"{what}: {type(error).__name__}{': ' * bool(reason)}{show(reason)}") from error

@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from tfimm_resolver.archives.member_policy import quote_name
-from tfimm_resolver.errors import LoadError
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.archives.member_policy import quote_name, safe_parts
+from tfimm_resolver.errors import ArchiveError, LoadError
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF"
 _CONFIG, _METADATA = "config.json", "metadata.json"
@@ -100,17 +102,18 @@ def check(path: str, take_room: Callable[[int], None], is_registered: Callable[[
     Raises:
         LoadError: if the file is rejected.
     """
-    with open(path, "rb") as file:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb", opener=fs.open_regular_target))
         head = file.read(4)
-    if head != _ZIP:
-        kind = "an HDF5 file" if head == _HDF5 else "not a zip"
-        text = f"{path} is {kind}, but a .keras file is a zip that contains {_CONFIG}"
-        raise LoadError(text, fix=_fix(path, " with its actual format" if head == _HDF5 else ""))
-    with zipfile.ZipFile(path) as archive:
+        if head != _ZIP:
+            kind = "an HDF5 file" if head == _HDF5 else "not a zip"
+            text = f"{show(path)} is {kind}, but a .keras file is a zip that contains {_CONFIG}"
+            raise LoadError(text, fix=_fix(path, " with its actual format" if head == _HDF5 else ""))
+        archive = stack.enter_context(zipfile.ZipFile(file))
         _check_members(path, archive, take_room)
         for name in (_CONFIG, _METADATA):
             for fault in find_faults(json.loads(archive.read(name)), is_registered):
-                raise LoadError(f"{path} is rejected: its {name} {fault}", fix=_fix(path))
+                raise LoadError(f"{show(path)} is rejected: its {show(name)} {fault}", fix=_fix(path))
         for info in archive.infolist():
             if info.filename.endswith((".h5", ".hdf5")):
                 _check_hdf5(path, archive, info)
@@ -201,16 +204,20 @@ def _check_members(path: str, archive: zipfile.ZipFile, take_room: Callable[[int
     wrong = next((name for name in names if name in duplicates or not _is_inside(name)), None)
     if wrong is not None or not {_CONFIG, _METADATA} <= {*names}:
         text = f"has a member {_quote(wrong)}" if wrong else f"does not contain {_CONFIG} and {_METADATA}"
-        raise LoadError(f"{path} is not a .keras file: it {text}", fix=_fix(path))
+        raise LoadError(f"{show(path)} is not a .keras file: it {text}", fix=_fix(path))
     for info in archive.infolist():
         take_room(info.file_size)
         if info.filename in (_CONFIG, _METADATA) and info.file_size > _JSON_BYTES_MAX:
-            raise LoadError(f"{path} is rejected: its {info.filename} is over {_JSON_BYTES_MAX} bytes", fix=_fix(path))
+            raise LoadError(
+                f"{show(path)} is rejected: its {show(info.filename)} is over {_JSON_BYTES_MAX} bytes", fix=_fix(path)
+            )
 
 
 def _is_inside(name: str) -> bool:
     """Return whether a member stays inside the directory that it is unpacked to."""
-    return not re.search(r"^/|\\|:|\x00", name) and ".." not in name.split("/")
+    with contextlib.suppress(ArchiveError):
+        return bool(safe_parts(name, is_directory=name.endswith("/"))) and ":" not in name
+    return False
 
 
 def _check_hdf5(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
@@ -219,7 +226,7 @@ def _check_hdf5(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> N
         with archive.open(info) as packed:
             shutil.copyfileobj(packed, file, 1 << 20)
         if name := _find_outside(file):
-            text = f"{path} is rejected: {_quote(name)} of its {info.filename} is read from another file"
+            text = f"{show(path)} is rejected: {_quote(name)} of its {show(info.filename)} is read from another file"
             raise LoadError(text, fix=_fix(path))
 
 

@@ -8,6 +8,7 @@ import re
 import threading
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.tiers import open_store
 from tfimm_resolver.errors import CacheError
@@ -107,8 +108,9 @@ def check_owners(tree: str) -> None:
     Raises:
         CacheError: if one can, or the tree contains anything but directories and regular files.
     """
-    fix = f"Remove {tree} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {tree}."
-    with map_os_errors(CacheError, f"cannot check the owners of {tree}", fix, show_path=True), get_guard().reading():
+    quoted = show(tree)
+    fix = f"Remove {quoted} and the record beside it, to download it again. Or inspect it, and run chmod -R go-w {quoted}."
+    with map_os_errors(CacheError, f"cannot check the owners of {quoted}", fix, show_path=True), get_guard().reading():
         ownership.check_tree(tree, fix)
 
 
@@ -119,7 +121,7 @@ def get_note_filename(identity: str) -> str:
 
 def _require_local(path: str) -> str:
     if settings.is_bucket(path):
-        raise CacheError(f"the hub cannot run code from a bucket: {path}", fix="Set TFIMM_HUB_DIR to a local directory.")
+        raise CacheError(f"the hub cannot run code from a bucket: {show(path)}", fix="Set TFIMM_HUB_DIR to a local directory.")
     return path
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.hub import layout, refs, trust
@@ -54,7 +55,7 @@ def ensure_directory(
     if tip is not None:
         record = cache.ensure(repository.handle, repository.handle, _make_fill(repository, tip), refresh=force_reload)
     if record is None or record.handle != repository.handle:
-        other = record.handle if record else "nothing"
+        other = show(record.handle) if record else "nothing"
         raise CacheError(
             f"{cache.root.path_of(cache.entry_name(repository.handle))} holds {other}, not {repository.handle}",
             fix="Remove that directory and the record beside it.",
@@ -89,5 +90,5 @@ def _make_fill(repository: Repository, tip: Tip) -> Callable[[Path, Path], Fetch
 def _check_local(folder: str | os.PathLike[str]) -> str:
     path = settings.expand_path(os.fspath(folder))
     if not os.path.isfile(f"{path}/{HUBCONF}"):
-        raise NotFoundError(f"{HUBCONF} not found in {path}", fix="Pass the directory that contains it.")
+        raise NotFoundError(f"{HUBCONF} not found in {show(path)}", fix="Pass the directory that contains it.")
     return path

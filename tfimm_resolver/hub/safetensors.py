@@ -6,6 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -30,12 +32,12 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
     """
     import numpy as np
 
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=fs.open_regular_target) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         header_bytes = int.from_bytes(file.read(8), "little")
         if header_bytes > min(_HEADER_BYTES_MAX, size_bytes - 8):
             raise WeightsError(
-                f"{path} is not a .safetensors file, or is truncated: its header would have {header_bytes} bytes"
+                f"{show(path)} is not a .safetensors file, or is truncated: its header would have {header_bytes} bytes"
             )
         header = json.loads(file.read(header_bytes))
         header.pop("__metadata__", None)
@@ -45,7 +47,8 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
             is_valid_shape = all(isinstance(size, int) and size >= 0 for size in shape)
             if not is_valid_shape or start != position or 8 + header_bytes + stop > size_bytes:
                 raise WeightsError(
-                    f"{path} is damaged or truncated: {name} is {entry}, but the data offset must be {position}"
+                    f"{show(path)} is damaged or truncated: {show(name)} is {show(entry)}, "
+                    f"but the data offset must be {position}"
                 )
             arrays[name], position = np.frombuffer(bytearray(file.read(stop - start)), kind).reshape(shape), stop
     return arrays

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import sys
 
 from tfimm_resolver._util import fs, terminal
-from tfimm_resolver._util.outgoing import clean_text, clean_value
+from tfimm_resolver._util.outgoing import clean_text, show
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.hub import layout
@@ -20,6 +21,7 @@ from tfimm_resolver.sources.github import Repository
 log = logging.getLogger("tfimm_resolver")
 
 _LIST = "trusted_list"
+_BYTES_MAX = 16 << 20
 
 
 def check_choice(trust_repo: bool | str) -> None:
@@ -68,7 +70,7 @@ def _append(path: str, name: str) -> None:
     Raises:
         OSError: if the list cannot be written, or other users can write to it, so that it would be ignored.
     """
-    file = fs.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    file = fs.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644, max_bytes=_BYTES_MAX)
     try:
         status = os.fstat(file)
         if not ownership.is_trusted(path, status):
@@ -86,7 +88,7 @@ def _get_path() -> str:
 def _read_list() -> set[str]:
     """Return the list of trusted repositories; empty if a user other than this one or root can write to it."""
     path = _get_path()
-    with map_os_errors(CacheError, f"cannot read {path}"), contextlib.suppress(FileNotFoundError):
+    with map_os_errors(CacheError, f"cannot read {show(path)}"), contextlib.suppress(FileNotFoundError):
         try:
             with layout.get_guard().reading() as is_there:
                 return _read_trusted_list(path) if is_there else set()
@@ -99,32 +101,32 @@ def _read_list() -> set[str]:
 
 
 def _read_trusted_list(path: str) -> set[str]:
-    with open(path, encoding="utf-8", errors="replace", opener=fs.open_regular) as file:
+    with open(path, "rb", opener=functools.partial(fs.open_regular, max_bytes=_BYTES_MAX)) as file:
         status = os.fstat(file.fileno())
         if ownership.is_trusted(path, status):
-            return {line.strip() for line in file}
+            return {line.strip() for line in file.read(_BYTES_MAX).decode("utf-8", "replace").splitlines()}
     log.warning("%s, so another user can write to it: the list is ignored", ownership.describe(path, status))
     return set()
 
 
 def _prompt(repository: Repository, commit: str) -> None:
-    name, url = repository.full_name, f"{repository.url}/tree/{commit or repository.ref}"
-    facts = f"  repository  {name}\n  commit      {commit or 'unknown: skip_validation'}\n  browse      {url}"
+    name, url = repository.full_name, show(f"{repository.url}/tree/{commit or repository.ref}")
+    facts = f"  repository  {show(name)}\n  commit      {show(commit or 'unknown: skip_validation')}\n  browse      {url}"
     fix = f"Inspect it; if you trust it, call with trust_repo=True (--trust on the command line).\n{facts}"
     if not (terminal.is_terminal(sys.stdin) or terminal.is_notebook()):
         raise UntrustedError(
-            f"Untrusted repository. {name} is not in {_get_path()}, and without a terminal you cannot be asked",
+            f"Untrusted repository. {show(name)} is not in {_get_path()}, and without a terminal you cannot be asked",
             fix=fix,
         )
     sys.stderr.write(
-        f"The repository {clean_value(name)} does not belong to the list of trusted repositories and as such cannot be run.\n"
+        f"The repository {show(name)} does not belong to the list of trusted repositories and as such cannot be run.\n"
         f"{clean_text(facts)}\nDo you trust this repository and wish to add it to the trusted list of repositories (y/N)? "
     )
     sys.stderr.flush()
     try:
         answer = input().strip()
     except (EOFError, RuntimeError) as error:  # RuntimeError: a notebook that runs without a user
-        raise UntrustedError(f"Untrusted repository. No answer was given for {name}", fix=fix) from error
+        raise UntrustedError(f"Untrusted repository. No answer was given for {show(name)}", fix=fix) from error
     if answer.lower() not in ("y", "yes"):
         other = "" if answer.lower() in ("", "n", "no") else f" Unrecognized response {answer!r}."
-        raise UntrustedError(f"Untrusted repository.{other} No code of {name} was run", fix="")
+        raise UntrustedError(f"Untrusted repository.{other} No code of {show(name)} was run", fix="")

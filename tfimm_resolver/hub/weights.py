@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, LoadError, ResolverError, WeightsError
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 from tfimm_resolver.hub import downloads
@@ -64,7 +66,7 @@ def load_state_dict_from_url(
     name = downloads.filename_from_url(url, file_name)
     if not name.lower().endswith((*_READERS, *ARCHIVE_SUFFIXES)):
         raise HandleError(
-            f"{name} is not in a supported format of weights",
+            f"{show(name)} is not in a supported format of weights",
             fix=f"Supported are {', '.join(_READERS)}, and TF checkpoints in {', '.join(ARCHIVE_SUFFIXES)}, but not pickles.",
         )
     return _read(downloads.fetch_weights(url, model_dir, file_name, check_hash=check_hash, progress=progress))
@@ -97,7 +99,8 @@ def load_saved_model_from_url(
     name = downloads.filename_from_url(url, file_name)
     if not name.lower().endswith((".keras", *ARCHIVE_SUFFIXES)):
         raise HandleError(
-            f"{name} is not in a supported format of models", fix=f"Supported are .keras and {', '.join(ARCHIVE_SUFFIXES)}."
+            f"{show(name)} is not in a supported format of models",
+            fix=f"Supported are .keras and {', '.join(ARCHIVE_SUFFIXES)}.",
         )
     path = downloads.fetch_weights(url, model_dir, file_name, check_hash=check_hash, progress=progress)
     if os.path.isdir(path):
@@ -129,7 +132,9 @@ def _find_only_weights(folder: Path) -> str:
     found = sorted({*_find_weights(str(folder)), *(str(file.with_suffix("")) for file in folder.rglob("*.index"))})
     if len(found) != 1:
         inside = ", ".join(os.path.relpath(path, folder) for path in found) or "none"
-        raise WeightsError(f"{folder} should contain one file of weights or one TF checkpoint, but contains {inside}")
+        raise WeightsError(
+            f"{show(folder)} should contain one file of weights or one TF checkpoint, but contains {show(inside)}"
+        )
     return found[0]
 
 
@@ -144,7 +149,7 @@ def _read_h5(path: str) -> Arrays:
         if not isinstance(item, h5py.Dataset):
             return
         if item.external or item.is_virtual:  # its data would be read from another file
-            raise WeightsError(f"{path}: {name} refers to other files")
+            raise WeightsError(f"{show(path)}: {show(name)} refers to other files")
         is_bfloat = item.attrs.get("dtype") == "bfloat16"  # the way Keras stores bfloat16
         if item.dtype.kind in _NUMBERS or is_bfloat:
             budget.add(item.nbytes)
@@ -162,10 +167,12 @@ def _read_npz(path: str) -> Arrays:
     import numpy as np
 
     budget = _SizeBudget(path)
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            budget.add(info.file_size)
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb", opener=fs.open_regular_target) as file:
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                budget.add(info.file_size)
+        file.seek(0)
+        arrays = np.load(file, allow_pickle=False)
         return {name: arrays[name] for name in arrays.files if arrays[name].dtype.kind in _NUMBERS}
 
 
@@ -193,7 +200,7 @@ class _SizeBudget:
         self._total_bytes += size_bytes
         if self._total_bytes > self._max_bytes:
             fix = "If you trust it, set TFIMM_RESOLVER_MAX_RATIO or TFIMM_RESOLVER_MAX_BYTES."
-            raise WeightsError(f"{self._path} unpacks to over {self._max_bytes} bytes", fix=fix)
+            raise WeightsError(f"{show(self._path)} unpacks to over {self._max_bytes} bytes", fix=fix)
 
 
 def _get_extra_dtype(name: str) -> Any:
@@ -209,7 +216,7 @@ def _map_errors(path: str, kind: type[LoadError]) -> Iterator[None]:
     except (ResolverError, MemoryError):
         raise
     except ImportError as error:
-        raise kind(f"{path} cannot be read: {error}", fix="Run: pip install tensorflow.") from error
+        raise kind(f"{show(path)} cannot be read: {show(error)}", fix="Run: pip install tensorflow.") from error
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        raise kind(f"{path} cannot be read: {type(error).__name__}: {reason}") from error
+        raise kind(f"{show(path)} cannot be read: {type(error).__name__}: {show(reason)}") from error

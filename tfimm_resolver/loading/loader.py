@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, ResolverError, TensorFlowMissingError
 from tfimm_resolver.loading import devices
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
@@ -136,9 +137,9 @@ def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
         except tf.errors.NotFoundError:
             pass
         except tf.errors.OpError as error:
-            return LoadError(f"TensorFlow cannot read {path}: {_summarize_error(error)}")
+            return LoadError(f"TensorFlow cannot read {show(path)}: {_summarize_error(error)}")
     return NotASavedModelError(
-        f"{path} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
+        f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
         f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
     )
 
@@ -157,7 +158,9 @@ def import_tensorflow() -> Any:
     try:
         import tensorflow
     except ImportError as error:
-        raise TensorFlowMissingError(f"loading a model needs TensorFlow: {error}", fix="pip install tensorflow") from error
+        raise TensorFlowMissingError(
+            f"loading a model needs TensorFlow: {show(error)}", fix="pip install tensorflow"
+        ) from error
     return tensorflow
 
 
@@ -186,10 +189,10 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
 
     if devices.is_local_path(path) and devices.list_remote_tasks(tf):
         if _TOO_LARGE.search(text):
-            return remote.make_tensor_too_large_error(path, f"TensorFlow says {reason}")
+            return remote.make_tensor_too_large_error(path, f"TensorFlow says {show(reason)}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
             return remote.make_unseen_files_error(file, reason)
-    return LoadError(f"TensorFlow cannot load {path}: {reason}")
+    return LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
 
 
 def _summarize_error(error: Exception) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import TensorTooLargeError, UnseenFilesError
 from tfimm_resolver.loading import devices
 
@@ -114,7 +115,7 @@ def make_unseen_files_error(file: str, reason: str, *, reads_per_worker: bool = 
     ``reads_per_worker``: each worker has to read the file itself, so reading it on this machine does not help.
     """
     return UnseenFilesError(
-        f"a remote worker has to read {file}, but cannot see it: the file is on this machine\n  {reason}",
+        f"a remote worker has to read {file}, but cannot see it: the file is on this machine\n  {show(reason)}",
         fix=_BUCKET if reads_per_worker else f"{_THIS_MACHINE}\n  {_BUCKET}",
     )
 
@@ -195,7 +196,7 @@ def _make_transfer_check(tf: Any, path: str, reader: str) -> Callable[[Any], Non
 def make_tensor_too_large_error(path: str, reason: str) -> TensorTooLargeError:
     """Return the error for a tensor that is too large to be sent to another process."""
     return TensorTooLargeError(
-        f"{path} cannot be sent from this machine to a remote worker: {reason}\n"
+        f"{show(path)} cannot be sent from this machine to a remote worker: {show(reason)}\n"
         "  TensorFlow cannot send tensors of 2 GB or more",
         fix="Put the model into a bucket that the worker can read, and load it from there: gs://my-bucket/model",
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.cancellation import get_current_token
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, LockTimeoutError
 from tfimm_resolver.locking.liveness import StaleLockDetector
 from tfimm_resolver.locking.lock_file import HARDLINK_UNSUPPORTED, LockFile
@@ -97,12 +98,13 @@ class _LockAcquisition:
 
     def wait(self, is_already_done: Callable[[], bool]) -> Lock | None:
         """Take the lock once no living process holds it; return None if it ``is_already_done`` before."""
+        token = get_current_token()
         while True:
             lock = self.try_take_over() if os.path.lexists(self._path) else self.try_create()
             if lock is not None:
                 return lock
             if os.path.lexists(self._path):
-                time.sleep(_POLL_S)
+                token.sleep(_POLL_S)
             if is_already_done():
                 self.cancel()
                 return None
@@ -225,7 +227,7 @@ class _LockAcquisition:
         except PermissionError as error:
             user = _get_user_name(self._path)
             raise CacheError(
-                f"{self._path} is a stale lock: {owner} has ended; only {user} can remove the file",
+                f"{show(self._path)} is a stale lock: {owner} has ended; only {user} can remove the file",
                 fix=_format_removal_fix(user),
             ) from error
         finally:

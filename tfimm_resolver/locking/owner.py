@@ -8,6 +8,9 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from tfimm_resolver._util.fs import open_regular
+from tfimm_resolver._util.outgoing import show
+
 FLOCK_PREFIX = "flock-"
 """Prefix of the token in a lock file whose writer holds a kernel lock, or is dead."""
 
@@ -55,7 +58,7 @@ class LockOwner:
     def read(cls, path: str) -> LockOwner:
         """Read the owner from a lock file; return the unknown owner if it is missing, empty or not readable."""
         try:
-            file = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
+            file = open_regular(path)
         except OSError:
             return cls()
         try:
@@ -103,7 +106,7 @@ class LockOwner:
         _active_tokens.discard(_get_nonce(self.token))
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}" if self.token else "an unknown process"
+        return f"process {self.pid} on {show(self.host)}" if self.token else "an unknown process"
 
 
 def new_token() -> str:

@@ -1,4 +1,4 @@
-"""Lists the cached models under the names that users type, and removes them."""
+"""Lists the cached models under the names that users type, and selects models by such names."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.outgoing import mask_value
+from tfimm_resolver._util.outgoing import mask_value, show
 from tfimm_resolver.cache import record, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
-from tfimm_resolver.handles.handle import Handle, get_key
-from tfimm_resolver.handles.pin import NO_PIN
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.maintenance import naming
 from tfimm_resolver.models_file import discovery
+from tfimm_resolver.resolution.cached_names import TFHUB
 
 log = logging.getLogger("tfimm_resolver")
 
-_TFHUB = "https://tfhub.dev/"
+_SHA1_DIGITS_MIN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class CachedModel:
     """A model that is available without a download.
 
     Attributes:
-        name: the name that every command accepts for the model.
+        name: the name that every command, ``resolve`` and every other function accept for the model.
         path: the directory of the model, or its URL in a bucket.
         size_bytes: the total size of its files.
         state: ``ok`` if every file has its recorded size, ``damaged`` if not, ``unverified`` if no sizes were recorded.
@@ -84,36 +85,21 @@ def list_models() -> list[CachedModel]:
         >>> [model.name for model in tfimm_resolver.maintenance.list_models()]
         ['https://models.example/half_plus_two/1.tar.gz']
     """
-    cached = [_describe_entry(entry) for entry in tiers.open_cache().entries()]
-    return sorted([*cached, *_list_other_roots(), *_list_named_models()], key=lambda model: (model.name, model.other_root))
+    entries = [*((entry, "") for entry in tiers.open_cache().entries()), *_list_other_roots()]
+    names = naming.choose_entry_names(entry for entry, _ in entries)
+    cached = [_describe_entry(entry, root, names[entry.name, entry.record.handle]) for entry, root in entries]
+    return sorted([*cached, *_list_named_models()], key=lambda model: (model.name, model.other_root))
 
 
-def find_damaged_files(model: CachedModel) -> Iterator[str]:
-    """Read every file of a model and yield a message for each that does not match its record."""
-    if model.entry is not None and model.entry.record.files is not None:
-        yield from _open_owner(model).root.verify_hashes(model.entry.record)
+def open_owner(model: CachedModel) -> Cache:
+    """Open the cache that holds a model."""
+    return next((tier.open() for tier in tiers.list_tiers() if tier.location == model.other_root), tiers.open_cache())
 
 
-def remove(model: CachedModel) -> None:
-    """Remove a model from the cache, and from the bucket behind it, which would otherwise restore it.
-
-    Example:
-        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
-        >>> (model,) = tfimm_resolver.maintenance.select(["https://models.example/half_plus_two/1.tar.gz"])
-        >>> tfimm_resolver.maintenance.remove(model)
-        >>> tfimm_resolver.maintenance.list_models()
-        []
-    """
-    assert model.entry is not None
-    for tier in tiers.list_tiers():
-        if not tier.is_read_only:
-            tier.open().remove(model.entry.name)
-
-
-def select(names: Sequence[str]) -> list[CachedModel]:
+def select(names: Sequence[str] = ()) -> list[CachedModel]:
     """Return the cached models with the given names; all of them if no name is given.
 
-    A name is one that ``list_models`` returns, a handle, a name in the models file, or the first six or more digits of the
+    A name is one that ``list`` returns, a handle, a path, a name in the models file, or the first six or more digits of the
     sha1 that names the entry. A model that is in several roots is returned once for each, the cache's own copy first.
 
     Raises:
@@ -132,34 +118,41 @@ def select(names: Sequence[str]) -> list[CachedModel]:
     return [model for name in names for model in _match_one(models, name)] if names else models
 
 
-def expand_handle(text: str) -> str:
-    """Return the handle for a short TF Hub name that ``ls`` prints, such as ``google/nnlm/2``; return other text unchanged."""
-    if "://" in text or os.path.exists(text) or "/" not in text:
-        return text
-    for tier in tiers.list_tiers():
-        with contextlib.suppress(CacheError, FetchError):
-            if tier.find(get_key(_TFHUB + text), NO_PIN) is not None:
-                return _TFHUB + text
-    return text
-
-
 def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
-    named = discovery.find_entry(text)
-    handle = named.handle if named else expand_handle(text)
-    texts, key_name = {text, get_key(handle), os.path.abspath(get_key(handle))}, entry_name_for_key(get_key(handle))
-    found = [model for model in models if model.entry and model.entry.name == key_name]
-    found = found or [model for model in models if model.name in texts]
-    if not found and len(text) >= 6:
-        found = [model for model in models if model.entry and model.entry.name.startswith(text)]
+    found = next(filter(None, (match(models, text) for match in (_match_name, _match_handle, _match_sha1))), [])
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found
     if not found:
         raise UnknownHandleError(
-            f'"{redact(text)}" is not cached',
+            f'"{show(redact(text))}" is not cached',
             fix="Nothing was changed. Run `tfimm-resolver ls` to list the cache; abbreviate a sha1 to at least six digits.",
         )
-    names = ", ".join(dict.fromkeys(model.entry.name[:12] for model in found if model.entry))
-    raise UnknownHandleError(f'"{redact(text)}" matches several models', fix=f"Use the sha1 of one of them: {names}.")
+    names = dict.fromkeys(model.name for model in found)
+    fix = "\n  ".join(["Use one of these names:", *map(show, names)])
+    raise UnknownHandleError(f'"{show(redact(text))}" matches several models', fix=fix)
+
+
+def _match_name(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    return [model for model in models if model.name == text or model.path == text]
+
+
+def _match_handle(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    """Match a handle in any spelling, a name in the models file, or a TF Hub name, with the models of one key."""
+    named = discovery.find_entry(text)
+    key, pin = _get_key(named.handle if named else text)
+    for other in (key, TFHUB + key):
+        name = entry_name_for_key(other)
+        if found := [model for model in models if model.entry and model.entry.name == name]:
+            return found
+    handles = {text, key, os.path.abspath(key)}
+    found = [model for model in models if model.entry and model.entry.record.handle in handles]
+    return [model for model in found if model.entry and pin in (None, model.entry.record.origin.sha256)]
+
+
+def _match_sha1(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    if len(text) < _SHA1_DIGITS_MIN:
+        return []
+    return [model for model in models if model.entry and model.entry.name.startswith(text)]
 
 
 def redact(text: str) -> str:
@@ -171,23 +164,26 @@ def redact(text: str) -> str:
     return str(handle) if handle.scheme else mask_value(text) if "?" in text or "@" in text else text
 
 
-def _open_owner(model: CachedModel) -> Cache:
-    """Open the cache that holds a model."""
-    return next((tier.open() for tier in tiers.list_tiers() if tier.location == model.other_root), tiers.open_cache())
+def _get_key(text: str) -> tuple[str, str | None]:
+    """Return the key of a handle and its pin; the text itself if it is not a handle."""
+    try:
+        handle = Handle.parse(text)
+    except HandleError:
+        return text, None
+    return handle.key, handle.sha256
 
 
-def _list_other_roots() -> Iterator[CachedModel]:
+def _list_other_roots() -> Iterator[tuple[Entry, str]]:
     for tier in tiers.list_tiers():
         if not tier.is_own:
             try:
-                yield from [_describe_entry(entry, tier.location) for entry in tier.open().entries()]
+                yield from [(entry, tier.location) for entry in tier.open().entries()]
             except (CacheError, FetchError) as error:
                 log.warning("skipped: %s", error.text)
 
 
-def _describe_entry(entry: Entry, other_root: str = "") -> CachedModel:
+def _describe_entry(entry: Entry, other_root: str, name: str) -> CachedModel:
     known = entry.record
-    name = known.handle.removeprefix(_TFHUB) if known.handle else entry.name
     state = "damaged" if entry.defect else "ok" if known.files is not None else "unverified"
     size_bytes = known.size_bytes if known.files is not None else _measure_size_bytes(entry.path)
     return CachedModel(name, entry.path, size_bytes, state, _get_used_s(entry.path), entry, other_root)
@@ -197,9 +193,11 @@ def _list_named_models() -> Iterator[CachedModel]:
     folder = ""
     with contextlib.suppress(CacheError):  # no home directory
         folder = settings.get_dir()
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        path = f"{folder}/{name}"
-        if not is_tree(name.partition(".")[0]) and record.find_tree_defect(path, record.Record(name, name)) is None:
+    for directory in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        path = f"{folder}/{directory}"
+        if is_tree(directory.partition(".")[0]) or record.find_tree_defect(path, record.Record(directory, directory)):
+            continue
+        if (name := naming.choose_directory_name(path)) is not None:
             yield CachedModel(name, path, _measure_size_bytes(path), "unverified", _get_used_s(path))
 
 

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
 
@@ -93,18 +95,18 @@ def _is_trusted(path: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
-    from tfimm_resolver.models_file.schema import parse  # 1 ms that a project without a models file does not pay
+    from tfimm_resolver.models_file.schema import MAX_BYTES, parse  # 1 ms that a project without a models file does not pay
 
-    with _map_read_errors(path), open(path, "rb") as file:
-        data = file.read()
+    with _map_read_errors(path):
+        data = fs.read_regular(path, MAX_BYTES, follow=True)
     try:
         return parse(data.decode(), path)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ModelsFileError(f"{path}:{line}: this is not UTF-8", fix="Save it as UTF-8.") from error
+        raise ModelsFileError(f"{show(path)}:{line}: this is not UTF-8", fix="Save it as UTF-8.") from error
 
 
 def _map_read_errors(path: str) -> AbstractContextManager[None]:
-    subject = f"${settings.MODELS_FILE} names {path}, which" if settings.models_files() else path
+    subject = f"${settings.MODELS_FILE} names {show(path)}, which" if settings.models_files() else show(path)
     fix = f"Correct its path or its permissions, or set {settings.MODELS_FILE} to another file."
     return map_os_errors(ModelsFileError, f"{subject} cannot be read", fix)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Union
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.locking import lock
-from tfimm_resolver.models_file.schema import ModelEntry, parse
+from tfimm_resolver.models_file.schema import MAX_BYTES, ModelEntry, parse
 
 Value = Union[str, int, list[str]]
 Keys = Mapping[str, Union[Value, None]]
@@ -73,12 +74,12 @@ def _set_key(table: Any, key: str, value: Value | None) -> None:
 def _read_text(path: str) -> str:
     data = b""
     ignore_missing = contextlib.suppress(FileNotFoundError)
-    with map_os_errors(ModelsFileError, f"{path} cannot be read"), ignore_missing, open(path, "rb") as file:
-        data = file.read()
+    with map_os_errors(ModelsFileError, f"{show(path)} cannot be read"), ignore_missing:
+        data = fs.read_regular(path, MAX_BYTES, follow=True)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise ModelsFileError(f"{path} cannot be read: it is not UTF-8") from error
+        raise ModelsFileError(f"{show(path)} cannot be read: it is not UTF-8") from error
 
 
 def _write(path: str, text: str) -> None:
@@ -110,4 +111,4 @@ def _lock(path: str) -> Iterator[None]:
 
 def _map_write_errors(path: str) -> contextlib.AbstractContextManager[None]:
     fix = "Name a models file that you may write: TFIMM_MODELS_FILE."
-    return map_os_errors(ModelsFileError, f"{path} cannot be written", fix)
+    return map_os_errors(ModelsFileError, f"{show(path)} cannot be written", fix)

@@ -9,9 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, ModelsFileError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
+
+MAX_BYTES = 16 << 20
+"""Limit on the size of a models file."""
 
 KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors")
 
@@ -28,6 +33,12 @@ class ModelEntry:
         sha256: the hash of the archive; None if it is not pinned.
         size_bytes: the size of the archive; None if it is not stated.
         mirrors: other handles of the same archive, accepted only if ``sha256`` matches.
+
+    Example:
+        >>> from tfimm_resolver import project
+        >>> model = project.add("half", "https://models.example/half_plus_two/1.tar.gz").model
+        >>> model.name, model.handle, model.aliases
+        ('half', 'https://models.example/half_plus_two/1.tar.gz', ())
     """
 
     name: str
@@ -55,8 +66,8 @@ class ModelEntry:
     def location(self) -> str:
         """Where the entry is, as ``FILE:LINE``."""
         try:
-            with open(self.file, encoding="utf-8", newline="") as file:
-                return f"{self.file}:{_find_line(file.read(), ('models', self.name))}"
+            text = fs.read_regular(self.file, MAX_BYTES, follow=True).decode()
+            return f"{self.file}:{_find_line(text, ('models', self.name))}"
         except (OSError, ValueError, RecursionError):
             return self.file
 
@@ -101,14 +112,16 @@ class _Reader:
             reason, _, position = str(error).partition(" (at ")
             line = re.match(r"line (\d+)", position)
             number = line[1] if line else self._text.rstrip().count("\n") + 1
-            raise ModelsFileError(f"{self._path}:{number}: {reason}", fix="Correct the file: it is not valid TOML.") from error
+            raise ModelsFileError(
+                f"{show(self._path)}:{number}: {show(reason)}", fix="Correct the file: it is not valid TOML."
+            ) from error
         self._check_keys((), table, ("models",))
         entries: dict[str, ModelEntry] = {}
         for name in self._expect_type(("models",), table.get("models", {}), dict, "a table"):
             entry = self._read_entry(name, table["models"][name])
             for key in (name, *entry.aliases):
                 if key in entries:
-                    text = f'"{key}" means {entries[key].name} already'
+                    text = f'"{show(key)}" means {entries[key].name} already'
                     raise self._make_error(("models", name), text, "Choose another name.")
                 entries[key] = entry
         return entries
@@ -119,11 +132,11 @@ class _Reader:
         table = self._expect_type(keys, value, dict, f"a table with {KEYS[0]}")
         self._check_keys(keys, table, KEYS)
         if "handle" not in table:
-            raise self._make_error(keys, f"{name} has no handle", 'Write handle = "URL or path" below its name.')
+            raise self._make_error(keys, f"{show(name)} has no handle", 'Write handle = "URL or path" below its name.')
         sha256 = self._read_value(keys, table, "sha256", self._read_sha256, None)
         size_bytes = self._read_value(keys, table, "size_bytes", self._read_size_bytes, None)
         if size_bytes is not None and sha256 is None:
-            fix = f"tfimm-resolver lock {name} adds the sha256."
+            fix = f"Remove the size_bytes, then run `tfimm-resolver lock {show(name)}`, which writes both."
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         return ModelEntry(
             name=name,
@@ -167,7 +180,9 @@ class _Reader:
         text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
             message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
-            raise self._make_error(keys, message, "tfimm-resolver lock writes it.")
+            lock = f"`tfimm-resolver lock {show(keys[1])}`"
+            fix = f"Correct it, or remove it with the size_bytes and run {lock}, which writes both."
+            raise self._make_error(keys, message, fix)
         return text
 
     def _read_size_bytes(self, keys: tuple[str, ...], value: object) -> int:
@@ -192,10 +207,10 @@ class _Reader:
                 suggestion = f"Did you mean {close[0]}? " if close else ""
                 where = f"{'.'.join(keys)} has" if keys else "there is"
                 fix = f"{suggestion}Known: {', '.join(known)}."
-                raise self._make_error((*keys, key), f'{where} an unknown key "{key}"', fix)
+                raise self._make_error((*keys, key), f'{where} an unknown key "{show(key)}"', fix)
 
     def _make_error(self, keys: tuple[str, ...], text: str, fix: str) -> ModelsFileError:
-        return ModelsFileError(f"{self._path}:{_find_line(self._text, keys)}: {text}", fix=fix)
+        return ModelsFileError(f"{show(self._path)}:{_find_line(self._text, keys)}: {text}", fix=fix)
 
 
 def make_absolute(handle: Handle, folder: str) -> str:

@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tfimm_resolver._util.cancellation import NEVER, get_current_token
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.retry import CONFLICT_STATUSES, is_retryable_status
 from tfimm_resolver._util.threads import DaemonThreadPool
 from tfimm_resolver.errors import (
@@ -224,19 +226,21 @@ class ObjectStoreClient:
         with self._map_errors(info.name):
             data: bytes = self._obstore.get(self._store(), self._join_prefix(info.name), options=options).bytes().to_bytes()
         if len(data) != stop - start:
-            raise IntegrityError(f"{self.url}/{info.name} returned {len(data)} bytes where {stop - start} were requested")
+            raise IntegrityError(
+                f"{self.url}/{show(info.name)} returned {len(data)} bytes where {stop - start} were requested"
+            )
         return data
 
     @contextlib.contextmanager
     def _map_errors(self, name: str, *, is_writing: bool = False) -> Iterator[None]:
         exceptions = self._obstore.exceptions
-        url = f"{self.url}/{name}".rstrip("/")
+        url = f"{self.url}/{show(name)}".rstrip("/")
         try:
             yield
         except ResolverError:
             raise
         except ValueError as error:
-            raise FetchError(f"{url} is not a valid object name: {error}") from error
+            raise FetchError(f"{url} is not a valid object name: {show(error)}") from error
         except FileNotFoundError as error:
             raise NotFoundError(f"{url} does not exist", fix=_NOT_FOUND_FIX) from error
         except exceptions.PreconditionError as error:
@@ -249,7 +253,7 @@ class ObjectStoreClient:
         text, _, details = str(error).partition("\n\nDebug source")
         if "invalid path" in text:
             reason = " ".join(text.split())[:_REASON_CHARACTERS]
-            return ArchiveError(f"{url} contains an object name that cannot be a file path: {reason}")
+            return ArchiveError(f"{url} contains an object name that cannot be a file path: {show(reason)}")
         found = _STATUS.search(text)
         status = int(found[1]) if found else None
         if status == 404:
@@ -260,7 +264,7 @@ class ObjectStoreClient:
             reason = f"HTTP {status}" if status else text.partition("credential provider: ")[2].strip()[:_REASON_CHARACTERS]
             used = credentials.describe_credentials(self._scheme)
             fix = credentials.CREDENTIALS_FIX[self._scheme]
-            return AccessError(f"{url} cannot be {action} {used} ({reason})", fix=fix, status=status)
+            return AccessError(f"{url} cannot be {action} {used} ({show(reason)})", fix=fix, status=status)
         if status is None and "kind: Timeout" in details:
             return TransferTimeoutError(f"{url} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
         if status is None and "InvalidCertificate" in details:
@@ -276,12 +280,12 @@ class ObjectStoreClient:
         message = _MESSAGE.search(text)
         reason = " ".join((message[1] if message else text if not status else "").split())[:_REASON_CHARACTERS]
         reason = ": ".join(part for part in (f"HTTP {status}" if status else "", reason) if part)
-        return FetchError(f"{url} could not be {action}: {reason}", fix=fix, is_passing=is_passing, status=status)
+        return FetchError(f"{url} could not be {action}: {show(reason)}", fix=fix, is_passing=is_passing, status=status)
 
 
 def _call_interruptibly(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
-    """Call in another thread if this is the main one: obstore blocks Ctrl-C, while waiting for a thread does not."""
-    if threading.current_thread() is not threading.main_thread():
+    """Call in another thread where the call would block Ctrl-C or a cancellation, since obstore ignores both."""
+    if threading.current_thread() is not threading.main_thread() and get_current_token() is NEVER:
         return call(*args, **options)
     with DaemonThreadPool(1) as pool:
         return pool.submit(functools.partial(call, *args, **options)).result()

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError, FetchError, OfflineError
 from tfimm_resolver.object_store.network import choose_ca_sources, make_client_options, make_google_request
 
@@ -56,7 +57,7 @@ def import_obstore(url: str) -> Any:
         import obstore.exceptions
     except ImportError as error:
         extra = "s3" if url.startswith("s3://") else "gs"
-        raise FetchError(f"{url} needs obstore: {error}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
+        raise FetchError(f"{url} needs obstore: {show(error)}", fix=f"pip install 'tfimm_resolver[{extra}]'") from error
     return obstore
 
 
@@ -158,9 +159,9 @@ def _configure_google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | 
             else:
                 credentials, _ = google.auth.default(scopes=[_SCOPE])
     except ImportError as error:
-        raise FetchError(f"the credentials of {source} need google-auth: {error}", fix=_INSTALL) from error
+        raise FetchError(f"the credentials of {source} need google-auth: {show(error)}", fix=_INSTALL) from error
     except google.auth.exceptions.GoogleAuthError as error:
-        raise AccessError(f"the credentials of {source} cannot be used: {error}", fix=CREDENTIALS_FIX["gs"]) from error
+        raise AccessError(f"the credentials of {source} cannot be used: {show(error)}", fix=CREDENTIALS_FIX["gs"]) from error
 
     def provide() -> dict[str, Any]:
         credentials.refresh(make_google_request())
@@ -212,7 +213,7 @@ def _map_botocore_errors() -> Iterator[None]:
     except Exception as error:
         if not type(error).__module__.startswith("botocore."):  # by name: botocore need not be installed
             raise
-        raise AccessError(f"the settings for s3:// cannot be used: {error}", fix=CREDENTIALS_FIX["s3"]) from error
+        raise AccessError(f"the settings for s3:// cannot be used: {show(error)}", fix=CREDENTIALS_FIX["s3"]) from error
 
 
 def _configure_amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
@@ -242,7 +243,7 @@ def _create_botocore_session() -> Any:
     try:
         import botocore.session
     except ImportError as error:
-        raise FetchError(f"s3:// needs botocore: {error}", fix="pip install 'tfimm_resolver[s3]'") from error
+        raise FetchError(f"s3:// needs botocore: {show(error)}", fix="pip install 'tfimm_resolver[s3]'") from error
     session = botocore.session.Session()
     sources = choose_ca_sources("s3")
     if sources.is_explicit and os.path.isfile(sources.paths[0]):  # else botocore uses its own

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import TypeVar
 
+from tfimm_resolver._util.cancellation import CancellationToken
 from tfimm_resolver._util.threads import DaemonThreadPool
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.progress.reporters import ProgressDisplay
@@ -14,6 +16,7 @@ from tfimm_resolver.progress.stats import TransferStats
 
 _LINE_INTERVAL_S = 30.0
 _JOIN_TIMEOUT_S = 3.0
+_POLL_INTERVAL_S = 0.2  # a signal that arrives just before a wait begins is handled only when that wait ends
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -30,20 +33,21 @@ def map_parallel(
 ) -> list[_Result]:
     """Call ``func`` for each item, ``jobs`` at a time, and return the results in the order of the items.
 
-    All downloads of the calls are shown as one. After a failure or Ctrl-C the other calls are stopped as well, and leave
-    no incomplete model.
+    All downloads of the calls are shown as one. After a failure or Ctrl-C the token of the calls is cancelled: they end as
+    well, and leave no incomplete model.
 
     Args:
         label: the name of the whole in the display.
         total_bytes: the size of all downloads together, or None if it is not known.
         quiet: show nothing.
     """
-    running: list[threading.Event] = []
+    running, token = list[threading.Event](), CancellationToken()
 
     def run(item: _Item) -> _Result:
         running.append(done_event := threading.Event())
         try:
-            return func(item)
+            with token.activate():
+                return func(item)
         finally:
             done_event.set()
 
@@ -51,14 +55,24 @@ def map_parallel(
     with DaemonThreadPool(jobs) as pool, reporters.redirect_progress(total.add_child), total:
         try:
             futures = [pool.submit(run, item) for item in items]
+            _wait_for_first_failure(futures)
             return [future.result() for future in futures]
         except BaseException:
             pool.close()
-            total.stop()
+            token.cancel()
             until_s = time.monotonic() + _JOIN_TIMEOUT_S
             for done_event in running:
                 done_event.wait(max(0.0, until_s - time.monotonic()))
             raise
+
+
+def _wait_for_first_failure(futures: Sequence[Future[_Result]]) -> None:
+    """Wait for all results, or raise the first error, without waiting for the calls that still run."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, _POLL_INTERVAL_S, FIRST_EXCEPTION)
+        for future in [future for future in futures if future in done]:
+            future.result()
 
 
 class AggregateProgress:
@@ -68,7 +82,6 @@ class AggregateProgress:
         self._stats, self._quiet = stats, quiet
         self._display: ProgressDisplay | None = None
         self._lock = threading.Lock()
-        self._is_stopped = False
 
     def __enter__(self) -> AggregateProgress:
         return self
@@ -77,10 +90,6 @@ class AggregateProgress:
         with self._lock:
             if self._display is not None:
                 self._display.finish(False)
-
-    def stop(self) -> None:
-        """Stop every download, each at its next call of ``advance``."""
-        self._is_stopped = True
 
     def add_child(self, stats: TransferStats) -> ChildProgress:
         """Return the reporter of one download."""
@@ -91,9 +100,7 @@ class AggregateProgress:
         return ChildProgress(self, stats)
 
     def advance(self, size_bytes: int) -> None:
-        """Count bytes of any of the downloads. Raises KeyboardInterrupt once they are to stop."""
-        if self._is_stopped:
-            raise KeyboardInterrupt  # in this thread, as Ctrl-C does in the main thread
+        """Count bytes of any of the downloads."""
         with self._lock:
             assert self._display is not None
             self._display.advance(size_bytes)

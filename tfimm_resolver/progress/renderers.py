@@ -53,7 +53,7 @@ class LogDisplay:
         is_requested = os.environ.get("TFHUB_DOWNLOAD_PROGRESS") and sys.stderr is not None
         if is_requested and not log.isEnabledFor(logging.INFO):
             sys.stderr.write(clean_value(line) + "\n")
-        log.info(line)
+        log.info("%s", line)
 
     def finish(self, succeeded: bool) -> None:
         if succeeded:

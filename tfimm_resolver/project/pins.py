@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import HandleError, ModelsFileError, ResolverError, UnknownHandleError
@@ -21,7 +22,7 @@ from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
 from tfimm_resolver.sources import local
-from tfimm_resolver.sources.plan import MutableRef
+from tfimm_resolver.sources.plan import InPlace, MutableRef
 
 
 def select_models(names: Sequence[str]) -> list[ModelEntry]:
@@ -45,7 +46,7 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
         if model is None:
             similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])
             fix = f"Did you mean {' or '.join(similar)}?" if similar else "Add it: tfimm-resolver add NAME HANDLE"
-            raise UnknownHandleError(f'no model "{name}" in {", ".join(files)}', fix=fix)
+            raise UnknownHandleError(f'no model "{show(name)}" in {", ".join(files)}', fix=fix)
         found[model.name] = model
     return list(found.values())
 
@@ -113,6 +114,19 @@ def _find_known(resolved: ResolvedPlan) -> Origin | None:
     return Origin(sha256=resolved.handle.sha256) if resolved.handle.sha256 else None
 
 
+def can_be_pinned(handle: Handle) -> bool:
+    """Whether a model is an archive, which has a hash to pin, as far as is known without a download."""
+    try:
+        plan = rules.find_source_plan(replace(handle, sha256="0" * 64))
+    except HandleError:  # the source rejects pins of what is not an archive
+        return False
+    if isinstance(plan, InPlace):
+        return False
+    cached = find_cached(plan_archive(replace(handle, sha256=None))) if plan else None
+    record = cached.record if cached else None
+    return record is None or record.files is None or bool(record.origin.sha256)
+
+
 def sum_archive_sizes(models: Sequence[ModelEntry]) -> int | None:
     """Return the total size of the models' archives in bytes; None unless the models file states all of them."""
     sizes = [model.size_bytes for model in models]
@@ -146,7 +160,7 @@ def check_new(known: dict[str, ModelEntry], name: str, *, replaces: bool) -> Non
     if name in known and (known[name].name != name or not replaces):
         alias = "" if known[name].name == name else f", an alias of {known[name].name}"
         fix = "Choose another name." if alias else "Use --replace to overwrite it."
-        raise ModelsFileError(f"{known[name].location}: {name} already exists{alias}", fix=fix)
+        raise ModelsFileError(f"{known[name].location}: {show(name)} already exists{alias}", fix=fix)
 
 
 def pin(model: ModelEntry, origin: Origin) -> None:
@@ -156,7 +170,7 @@ def pin(model: ModelEntry, origin: Origin) -> None:
         current = known.get(model.name)
         if current is None or current.handle != model.handle:
             raise ModelsFileError(
-                f"{model.file}: {model.name} was changed during the run", fix="Its pin was not written; try again."
+                f"{show(model.file)}: {show(model.name)} was changed during the run", fix="Its pin was not written; try again."
             )
         return {model.name: {"sha256": origin.sha256, "size_bytes": origin.size_bytes}}
 
@@ -164,7 +178,9 @@ def pin(model: ModelEntry, origin: Origin) -> None:
 
 
 def format_handle(handle: Handle, file: str) -> str:
-    """Return a handle as it is written into a models file: paths below the file's directory are relative to it.
+    """Return a handle as it is written into a models file.
+
+    Paths below the file's directory, and relative paths, are relative to it; an absolute path elsewhere stays absolute.
 
     Raises:
         HandleError: if the handle may contain a secret, which must not be written into a shared file.
@@ -180,4 +196,7 @@ def format_handle(handle: Handle, file: str) -> str:
     if handle.text.startswith("~") and not os.path.exists(handle.text):
         return handle.text
     relative = os.path.relpath(path, folder)
-    return path if relative.split(os.sep)[0] == os.pardir else f"./{relative.replace(os.sep, '/')}"
+    if relative.split(os.sep)[0] != os.pardir:
+        return f"./{relative.replace(os.sep, '/')}"
+    is_relative = not os.path.isabs(handle.path) and path == os.path.abspath(handle.path)
+    return relative.replace(os.sep, "/") if is_relative else path

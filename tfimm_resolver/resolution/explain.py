@@ -79,6 +79,8 @@ def _explain_decision(handle: Handle, resolved: ResolvedPlan) -> str:
     if resolved.rule == "directory of names":
         assert isinstance(resolved.plan, InPlace)
         return os.path.dirname(resolved.plan.path)
+    if resolved.rule == rules.CACHED_NAME:
+        return "as listed by `tfimm-resolver ls`"
     return resolved.handle.scheme or "a path on this machine"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import HandleError, IntegrityError
@@ -60,4 +61,4 @@ def _use_path(resolved: ResolvedPlan) -> ModelLocation:
 
 def _add_pin_location(model: ModelEntry, error: IntegrityError) -> IntegrityError:
     """Return the error with the location of the pin in the models file added."""
-    return error.with_message(f"{error.text}\n  {model.name} is pinned in {model.location}")
+    return error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {show(model.location)}")

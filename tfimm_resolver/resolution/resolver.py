@@ -19,7 +19,8 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
     roots, the cache, and finally upstream.
 
     Args:
-        handle: a tfhub-style URL, the URL or path of an archive, a ``gs://`` path, a directory, or a model name.
+        handle: a tfhub-style URL, the URL or path of an archive, a ``gs://`` path, a directory, or a model name; also the name
+            of a cached model as ``maintenance.list`` and the command ``ls`` give it.
         refresh: fetch the model again. Readers of the old copy are not disturbed, and it stays if the fetch fails.
         sha256: the required hash of the archive, 64 hexadecimal digits; also as ``#sha256=...`` at the end of the handle.
 

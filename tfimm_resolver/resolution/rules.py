@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, NotFoundError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
@@ -19,6 +20,8 @@ from tfimm_resolver.sources.registry import get_sources, list_schemes
 
 if TYPE_CHECKING:
     pass
+
+CACHED_NAME = "name in the cache"
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -81,14 +84,14 @@ def match_override(request: Request) -> ResolvedPlan | None:
         return None
     if not named_models.exists(path):
         raise MissingOverrideError(
-            f"set_model_cache() maps {handle} to {path}, which does not exist or is empty",
+            f"set_model_cache() maps {handle} to {show(path)}, which does not exist or is empty",
             fix="Put the model there, or remove the override with clear_model_cache().",
         )
     target = Handle.parse(path, sha256=handle.sha256)
     plan = find_source_plan(target) or InPlace(path)
     if handle.sha256 is not None and isinstance(plan, InPlace):
         raise HandleError(
-            f"set_model_cache() maps {handle} to {path}, which is a directory: only an archive can be pinned by sha256",
+            f"set_model_cache() maps {handle} to {show(path)}, which is a directory: only an archive can be pinned by sha256",
             fix="Map it to the archive, or override the name in the models file instead of its handle, "
             "which ignores the pin: set_model_cache(name, path).",
         )
@@ -103,24 +106,24 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
     if handle.sha256 not in (None, model.sha256) and model.sha256 is not None:
         raise HandleError(
             f"{handle} is pinned to a different sha256 than requested:\n"
-            f"  pinned    {model.sha256}, in {model.location}\n  requested {handle.sha256}"
+            f"  pinned    {model.sha256}, in {show(model.location)}\n  requested {handle.sha256}"
         )
     if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(
-            f"{model.location}: {model.name} has mirrors, but no sha256 to verify their archives with",
-            fix=f"Pin it: tfimm-resolver lock {model.name}",
+            f"{show(model.location)}: {show(model.name)} has mirrors, but no sha256 to verify their archives with",
+            fix=f"Pin it: tfimm-resolver lock {show(model.name)}",
         )
     try:
         target = model.parse_handle(handle.sha256)
         plan = find_source_plan(target)
     except HandleError as error:
-        raise ModelsFileError(f"{model.location}: {model.name}: {error.text}", fix=error.fix) from error
+        raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.fix) from error
     request = replace(request, handle=target, pin=Pin(target.sha256, model.size_bytes))
     if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:
         unknown = _make_unknown_handle_error(target)
-        raise UnknownHandleError(f"{model.location}: {model.name}: {unknown.text}", fix=unknown.fix)
+        raise UnknownHandleError(f"{show(model.location)}: {show(model.name)}: {unknown.text}", fix=unknown.fix)
     return ResolvedPlan("models file", request, plan, model)
 
 
@@ -144,11 +147,35 @@ def match_source(request: Request) -> ResolvedPlan | None:
     return None if plan is None else ResolvedPlan("source", request, plan)
 
 
+def match_recorded(request: Request) -> ResolvedPlan | None:
+    """Match what ``ls`` prints for a URL whose query was not recorded, and for one version of an archive on this machine.
+
+    The URL is written ``https://host/model?…``, and the archive with the pin of the version.
+    """
+    handle = request.handle
+    if handle.query != "…" and (handle.scheme or handle.sha256 is None):
+        return None
+    from tfimm_resolver.resolution import cached_names  # imported for such handles only: it imports the cache
+
+    return cached_names.match_recorded(request)
+
+
+def match_cached_name(request: Request) -> ResolvedPlan | None:
+    """Match another name that ``ls`` prints for a cached model: a sha1, a short TF Hub name, an archive that was removed."""
+    if request.handle.scheme:
+        return None
+    from tfimm_resolver.resolution import cached_names  # imported for what no other rule matches
+
+    return cached_names.match_cached_name(request)
+
+
 RULES: dict[str, Callable[[Request], ResolvedPlan | None]] = {
     "override": match_override,
     "models file": match_models_file,
     "directory of names": match_directory,
+    "recorded handle": match_recorded,
     "source": match_source,
+    CACHED_NAME: match_cached_name,
 }
 """Every rule, in lookup order."""
 
@@ -166,7 +193,7 @@ def _make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if similar:
         fix = f"Did you mean {' or '.join(similar)}?"
     kind = "named" if handle.is_name else "at path"
-    return UnknownHandleError(f'no model {kind} "{handle}"\n  looked at: {", ".join(looked)}', fix=fix)
+    return UnknownHandleError(f'no model {kind} "{handle}"\n  looked at: {", ".join(map(show, looked))}', fix=fix)
 
 
 def _list_project_names() -> list[str]:

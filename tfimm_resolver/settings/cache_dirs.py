@@ -97,8 +97,15 @@ def uses_local_copy(root: str = "") -> bool:
 
 def cache_root(*, create: bool = False) -> Setting:
     """Return the root of the paths that ``resolve`` returns for URL handles; ``create`` creates the temporary default."""
+    return cache_roots(create=create)[0]
+
+
+def cache_roots(*, create: bool = False) -> tuple[Setting, Setting | None]:
+    """Return ``cache_root`` and the bucket behind it, whose models are copied to it; None if there is no such bucket."""
     root = next(_iter_set_roots(), None)
-    return root if root and not uses_local_copy(root.value) else local_root(create=create)
+    if root is not None and uses_local_copy(root.value):
+        return local_root(create=create), root
+    return root or local_root(create=create), None
 
 
 def _iter_set_roots() -> Iterator[Setting]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from tfimm_resolver._util import fs
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.errors.os_errors import map_os_errors
 
@@ -71,7 +73,8 @@ def read_certificates(sources: CaSources) -> str:
     failed = f"{sources.description} cannot be read"
     for path in (file for source in sources.paths for file in list_certificate_files(source)):
         ignore = contextlib.suppress(*(() if sources.is_explicit else (FetchError,)))
-        with ignore, map_os_errors(FetchError, failed, "Correct or unset it."), open(path, errors="replace") as file:
+        opened = functools.partial(open, path, encoding="utf-8", errors="replace", opener=fs.open_regular_target)
+        with ignore, map_os_errors(FetchError, failed, "Correct or unset it."), opened() as file:
             texts += _CERTIFICATE.findall(file.read())
     return "\n".join(dict.fromkeys(texts))
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 
 from tfimm_resolver._util.fs import find_status, open_regular
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError
 
 _HAS_OWNERS = hasattr(os, "geteuid")
@@ -227,7 +228,7 @@ def _check_entry(path: str, fix: str) -> None:
     if not is_trusted(path, status):
         raise CacheError(f"{describe(path, status)}: it is not used", fix=fix)
     if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
-        raise CacheError(f"{path} is neither a file nor a directory: it is not used", fix=fix)
+        raise CacheError(f"{show(path)} is neither a file nor a directory: it is not used", fix=fix)
 
 
 def _raise(error: OSError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 
 
@@ -37,13 +38,13 @@ def expand_path(path: str) -> str:
     home = os.path.expanduser(path)
     if home.startswith("~") and path[1:2] in ("", "/"):
         raise CacheError(
-            f"cannot expand {path}: this user has no home directory", fix="Set HOME, TFHUB_CACHE_DIR or TFIMM_HOME."
+            f"cannot expand {show(path)}: this user has no home directory", fix="Set HOME, TFHUB_CACHE_DIR or TFIMM_HOME."
         )
     try:
         return os.path.abspath(home)
     except FileNotFoundError as error:
         raise CacheError(
-            f"{path} is a relative path, and the working directory was removed", fix="Give an absolute path."
+            f"{show(path)} is a relative path, and the working directory was removed", fix="Give an absolute path."
         ) from error
 
 
@@ -54,13 +55,13 @@ def check_output_path(path: str) -> None:
         CacheError: if its directory does not exist, or it is a directory, a device, a pipe or a socket, or leads to one.
     """
     if not os.path.isdir(os.path.dirname(path) or "."):
-        raise CacheError(f"cannot write {path}: its directory does not exist")
+        raise CacheError(f"cannot write {show(path)}: its directory does not exist")
     if os.path.isdir(path):
-        raise CacheError(f"cannot write {path}: it is a directory")
+        raise CacheError(f"cannot write {show(path)}: it is a directory")
     # /dev/stdout may lead to a regular file, too, but replacing it would break every program that uses it.
     is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
     if is_descriptor or (os.path.exists(path) and not os.path.isfile(path)):
         raise CacheError(
-            f"cannot write {path}: it is not a regular file, and would be replaced",
+            f"cannot write {show(path)}: it is not a regular file, and would be replaced",
             fix="Pass the path of a file that does not exist yet, or that may be replaced.",
         )

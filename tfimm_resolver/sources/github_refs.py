@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, UnknownRefError
 from tfimm_resolver.handles.git import COMMIT
 
@@ -80,7 +81,7 @@ class Refs:
         if not found and _SHORT_COMMIT.fullmatch(ref):
             found = [Tip(name, commit) for name, commit in self.commits.items() if commit.startswith(ref)]
             if len({tip.commit for tip in found}) > 1:
-                several = ", ".join(f"{tip.commit} ({tip.name})" for tip in found[:_MAX_NAMES])
+                several = ", ".join(f"{tip.commit} ({show(tip.name)})" for tip in found[:_MAX_NAMES])
                 raise UnknownRefError(f"{ref} is ambiguous in {url}: {several}", fix="Give more digits of the commit.")
         if not found:
             raise self._make_unknown_error(ref, url)
@@ -103,7 +104,9 @@ class Refs:
 
     def _format_names(self) -> str:
         names = sorted({Tip(ref, "").name for ref in self.commits})
-        return ", ".join(names[:_MAX_NAMES]) + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")
+        return ", ".join(map(show, names[:_MAX_NAMES])) + (
+            f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        )
 
 
 def _parse_pkt_lines(data: bytes, url: str) -> Iterator[str]:
@@ -125,6 +128,6 @@ def _parse_pkt_lines(data: bytes, url: str) -> Iterator[str]:
 
 def _make_parse_error(url: str, reason: str) -> FetchError:
     return FetchError(
-        f"{url} does not list its refs as git does: {reason or 'it is damaged'}",
+        f"{url} does not list its refs as git does: {show(reason or 'it is damaged')}",
         fix="Check that a git repository is served there by its smart HTTP protocol.",
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import find_safe_cause, register_secret
+from tfimm_resolver._util.outgoing import find_safe_cause, register_secret, show
 from tfimm_resolver._util.retry import Failure, classify_failure, is_retryable_status
 from tfimm_resolver.errors import (
     AccessError,
@@ -50,7 +50,7 @@ def import_huggingface_hub(handle: str) -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise FetchError(f"{handle} needs huggingface_hub: {error}", fix="pip install 'tfimm_resolver[hf]'") from error
+        raise FetchError(f"{handle} needs huggingface_hub: {show(error)}", fix="pip install 'tfimm_resolver[hf]'") from error
     register_secret(huggingface_hub.get_token() or "")
     return huggingface_hub
 
@@ -88,14 +88,14 @@ def _translate_error(error: Exception, model: HuggingFaceModel) -> ResolverError
         )
     if failure is Failure.UNREACHABLE:
         fix = "Check the network, the proxy, and HF_ENDPOINT if it is set."
-        return OfflineError(f"{model.key}: Hugging Face cannot be reached: {reason}", fix=fix, is_passing=True)
+        return OfflineError(f"{model.key}: Hugging Face cannot be reached: {show(reason)}", fix=fix, is_passing=True)
     if failure is None and isinstance(error, OSError) and error.errno is not None:
-        text = f"{model.key} cannot be written: {error.strerror}: {error.filename or 'its files'}"
+        text = f"{model.key} cannot be written: {show(error.strerror)}: {show(error.filename or 'its files')}"
         return CacheError(text, fix=suggest_disk_fix(error))
     if failure is Failure.BROKEN or isinstance(error, OSError):
-        return FetchError(f"{model.key}: the connection broke off: {reason}", fix="Try again.", is_passing=True)
+        return FetchError(f"{model.key}: the connection broke off: {show(reason)}", fix="Try again.", is_passing=True)
     return FetchError(
-        f"{model.key}: the response is not Hugging Face's: {type(error).__name__}: {reason}",
+        f"{model.key}: the response is not Hugging Face's: {type(error).__name__}: {show(reason)}",
         fix=ENDPOINT_FIX,
     )
 

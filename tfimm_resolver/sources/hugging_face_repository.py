@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.threads import DaemonThreadPool
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.member_policy import MemberNamePolicy
@@ -50,15 +53,24 @@ class RepoFile:
     """A file as the repository lists it.
 
     Attributes:
-        path: in the repository.
-        name: relative to the requested folder.
+        parts: the components of its path in the repository, as ``safe_parts`` returned them.
+        parts_below: those of them below the requested folder.
         digest: a sha256 of 64 digits, or git's sha1 of a small file.
     """
 
-    path: str
-    name: str
+    parts: tuple[str, ...]
+    parts_below: tuple[str, ...]
     size_bytes: int
     digest: str
+
+    @property
+    def text(self) -> str:
+        """The path in the repository, for requests and messages."""
+        return "/".join(self.parts)
+
+    def path_in(self, folder: Path) -> Path:
+        """Return where it is stored in a directory that mirrors the repository."""
+        return folder.joinpath(*self.parts)
 
 
 class Repository:
@@ -115,19 +127,19 @@ class Repository:
         # Where others may write, a file could be replaced between its verification and its move.
         is_private = parts is not None and ownership.is_private_or_missing(str(parts), 0o700)
         parts_dir = parts if parts is not None and is_private else into / uuid.uuid4().hex
-        resumed_bytes = sum(file.size_bytes for file in files if _get_size_bytes(parts_dir / file.path) == file.size_bytes)
+        resumed_bytes = sum(file.size_bytes for file in files if _get_size_bytes(file.path_in(parts_dir)) == file.size_bytes)
         try:
             with reporters.report_progress(self._model.key, total_bytes, resumed_bytes, quiet=settings.is_quiet()) as meter:
                 written = self._download_all(files, parts_dir, meter)
         except BaseException:
-            if all(_get_size_bytes(parts_dir / file.path) is None for file in files):  # nothing to resume
+            if all(_get_size_bytes(file.path_in(parts_dir)) is None for file in files):  # nothing to resume
                 shutil.rmtree(parts_dir, ignore_errors=True)
             raise
         with hugging_face_errors.map_hf_errors(self._model):
             for file in files:
-                path = into / file.name
+                path = into.joinpath(*file.parts_below)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(parts_dir / file.path, path)
+                os.rename(file.path_in(parts_dir), path)
             shutil.rmtree(parts_dir)
         return tuple(sorted(written, key=lambda entry: entry.path))
 
@@ -135,18 +147,18 @@ class Repository:
         self.look_up_commit()  # fails at once if the hub cannot be reached; the list would be retried for half a minute
         model = self._model
         tree = self._hub.list_repo_tree(model.repository, model.folder or None, revision=model.revision, recursive=True)
-        prefix = f"{model.folder}/" if model.folder else ""
+        folder = tuple(model.folder.split("/")) if model.folder else ()
         names, files, members_max = MemberNamePolicy(), list[RepoFile](), settings.unpack_limits()[0]
         while page := self._call_with_timeout(lambda: list(islice(tree, _PAGE_SIZE))):
             for entry in page:
                 if not hasattr(entry, "blob_id"):  # it is a folder
                     continue
                 try:
-                    path = names.validate_listed_file(entry.path)
+                    parts = names.validate_listed_file(entry.path)
                 except ArchiveError as error:
                     raise ArchiveError(f"{model.key}: {error.text}", fix=error.fix) from error
-                file = RepoFile(path, path.removeprefix(prefix), entry.size, _get_digest(entry))
-                if not path.startswith(prefix) or len(files) == members_max:
+                file = RepoFile(parts, parts[len(folder) :], entry.size, _get_digest(entry))
+                if parts[: len(folder)] != folder or not file.parts_below or len(files) == members_max:
                     raise FetchError(
                         f"{model.key}: the list of its files is too long, or contains files outside the folder",
                         fix="If it has that many files, set TFIMM_RESOLVER_MAX_MEMBERS higher.",
@@ -163,21 +175,21 @@ class Repository:
             try:
                 return [download.result() for download in downloads]
             finally:
-                bridge.is_over.set()
+                bridge.token.cancel()
                 pool.close()
                 running = [download for download in downloads if not download.done()][: settings.connections()]
                 concurrent.futures.wait(running, _JOIN_TIMEOUT_S)
 
     def _download_file(self, file: RepoFile, parts_dir: Path, bridge: _ProgressBridge) -> FileEntry:
         """Download one file, unless an earlier call left it complete."""
-        path = parts_dir / file.path
+        path = file.path_in(parts_dir)
         with hugging_face_errors.map_hf_errors(self._model):
             if (entry := _verify_file(path, file)) is not None:
                 return entry
             path.unlink(missing_ok=True)
             self._library.hf_hub_download(
                 self._model.repository,
-                file.path,
+                file.text,
                 revision=self._model.revision,
                 local_dir=parts_dir,
                 endpoint=self._endpoint,
@@ -189,8 +201,8 @@ class Repository:
                 received = f"{_get_size_bytes(path)} bytes, {_hash_file(path, file)[1]}"
                 path.unlink()
                 raise IntegrityError(
-                    f"{self._model.key}: {file.path} is not what the repository lists:\n"
-                    f"  received  {received}\n  listed    {file.size_bytes} bytes, {file.digest}",
+                    f"{self._model.key}: {file.text} is not what the repository lists:\n"
+                    f"  received  {received}\n  listed    {file.size_bytes} bytes, {show(file.digest)}",
                     fix="Try again; the file was discarded.",
                 )
             return entry
@@ -202,15 +214,13 @@ class Repository:
 
 
 class _ProgressBridge:
-    """Reports the progress of all download threads to one reporter, and stops the threads once ``is_over`` is set."""
+    """Reports the progress of all download threads to one reporter, and stops the threads once ``token`` is cancelled."""
 
     def __init__(self, meter: reporters.ProgressReporter) -> None:
         self._meter, self._lock = meter, threading.Lock()
-        self.is_over = threading.Event()
+        self.token = CancellationToken(get_current_token())
 
     def advance(self, size_bytes: float) -> None:
-        if self.is_over.is_set():
-            raise FetchError("stopped")
         with self._lock:
             self._meter.advance(int(size_bytes))
 
@@ -229,6 +239,7 @@ class _ProgressBridge:
                 pass
 
             def update(self, size_bytes: float | None = 1) -> None:
+                bridge.token.raise_if_cancelled()  # huggingface_hub calls nothing else during a download
                 bridge.advance(size_bytes or 0)
 
             def update_transfer(self, size_bytes: float | None = 1) -> None:
@@ -273,7 +284,7 @@ def _verify_file(path: Path, file: RepoFile) -> FileEntry | None:
     if size_bytes != file.size_bytes:
         return None
     sha256, digest = _hash_file(path, file)
-    return FileEntry(file.name, size_bytes, sha256) if digest == file.digest else None
+    return FileEntry("/".join(file.parts_below), size_bytes, sha256) if digest == file.digest else None
 
 
 def _hash_file(path: Path, file: RepoFile) -> tuple[str, str]:
@@ -281,7 +292,7 @@ def _hash_file(path: Path, file: RepoFile) -> tuple[str, str]:
     sha256 = hashlib.sha256()
     sha1 = hashlib.sha1(f"blob {file.size_bytes}\0".encode(), usedforsecurity=False)
     is_large = len(file.digest) == 2 * sha256.digest_size
-    with open(path, "rb", buffering=0) as stream:
+    with open(path, "rb", buffering=0, opener=fs.open_regular) as stream:
         while chunk := stream.read(_READ_BYTES):
             sha256.update(chunk)
             if not is_large:

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.http.credentials import Credentials, base_url_from_env
@@ -69,14 +71,16 @@ def _read_token(path: str) -> Iterator[tuple[str, str]]:
 
 def _read_text(path: str) -> str | None:
     """Return the text of a file; None if it does not exist."""
-    with map_os_errors(AccessError, f"{path} cannot be read", "Correct its permissions, or remove it."):
+    with map_os_errors(AccessError, f"{show(path)} cannot be read", "Correct its permissions, or remove it."):
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", opener=fs.open_regular_target) as file:
                 return file.read(_FILE_BYTES_MAX)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except UnicodeDecodeError as error:
-            raise AccessError(f"{path} does not hold credentials for Kaggle: it is not a text file", fix=TOKEN_FIX) from error
+            raise AccessError(
+                f"{show(path)} does not hold credentials for Kaggle: it is not a text file", fix=TOKEN_FIX
+            ) from error
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:  # a token, not a path
                 raise

@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
@@ -27,14 +29,14 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
     if not os.path.isfile(path):
         return None
     if not handle.is_archive:
-        raise HandleError(f"{path} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip")
+        raise HandleError(f"{show(path)} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip")
 
     content = _sha256(path)
 
     def fill(into: Path, fetcher: Fetcher) -> None:
         fetcher.local_archive(path, into)
         if fetcher.origin.sha256 != content:
-            raise IntegrityError(f"{path} changed while it was read", fix="Try again when it is fully written.")
+            raise IntegrityError(f"{show(path)} changed while it was read", fix="Try again when it is fully written.")
 
     return Fetch(f"sha256:{content}", fill)
 
@@ -48,7 +50,8 @@ def _sha256(path: str) -> str:
     import hashlib  # 6 ms that the import of the package does not pay
 
     digest = hashlib.sha256()
-    with map_os_errors(FetchError, f"{path} cannot be read"), open(path, "rb", buffering=0) as file:
+    failed = map_os_errors(FetchError, f"{show(path)} cannot be read")
+    with failed, open(path, "rb", buffering=0, opener=fs.open_regular_target) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import ResolverError, SourceError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef, Plan, RemoteLocation, Source
@@ -78,7 +79,7 @@ def _load_and_wrap(entry_point: EntryPoint) -> Source:
     try:
         plan = entry_point.load()
     except Exception as error:  # the import of foreign code may raise anything
-        raise SourceError(f"{owner} cannot be loaded: {type(error).__name__}: {error}", fix=fix) from error
+        raise SourceError(f"{owner} cannot be loaded: {type(error).__name__}: {show(error)}", fix=fix) from error
     if not callable(plan):
         raise SourceError(f"{owner} is not a function, but {plan!r:.80}", fix=fix)
 
@@ -124,6 +125,6 @@ def _map_errors(owner: str, fix: str, call: Callable[_P, _R]) -> Callable[_P, _R
         except ResolverError:
             raise
         except Exception as error:
-            raise SourceError(f"{owner} failed: {type(error).__name__}: {error}", fix=fix) from error
+            raise SourceError(f"{owner} failed: {type(error).__name__}: {show(error)}", fix=fix) from error
 
     return call_and_map

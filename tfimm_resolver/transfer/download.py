@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Union
 
+from tfimm_resolver._util.threads import call_cancellably
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http.digest_headers import ServerDigests
 from tfimm_resolver.http.errors import raise_for_status, redact_url
@@ -157,7 +159,8 @@ def _request(
     while True:
         headers = {"Range": range_, **({"If-Range": validator} if validator else {})} if range_ else {}
         try:
-            response = get(session, url, headers | make_conditions(known))
+            ask = functools.partial(get, session, url, headers | make_conditions(known))
+            response = call_cancellably(ask, Response.close)
             raise_if_unchanged(response, known)
             if response.status_code == 200 or (response.status_code == 206 and range_):
                 return response

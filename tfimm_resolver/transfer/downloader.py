@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.threads import PrefetchReader
+from tfimm_resolver._util.threads import PrefetchReader, call_cancellably
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.unpacking import PLAIN, ArchiveLayout
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError
@@ -182,7 +182,7 @@ class Downloader:
 
             return read_redirect_target(mirrored, str(self._handle))
 
-        return mirrors.try_each(url, request)
+        return mirrors.try_each(url, lambda mirrored: call_cancellably(lambda: request(mirrored)))
 
     def _fetch_with_retry(
         self, url: str, into: Path, sink: Sink, parts: PartStore, checksums: Checksums, authorization: str
@@ -231,7 +231,7 @@ class Downloader:
             warn_if_tls_verification_disabled()
             auth = OriginBoundAuth(url, authorization) if authorization and mirrored == url else None
             with Session(auth) as session:
-                return retry(lambda: read_small_body(session, mirrored, str(self._handle)))
+                return retry(lambda: call_cancellably(lambda: read_small_body(session, mirrored, str(self._handle))))
 
         return mirrors.try_each(url, request)
 
@@ -267,7 +267,7 @@ class Downloader:
             def report() -> None:
                 nonlocal reported_bytes
                 received_bytes = body.received_bytes
-                meter.advance(received_bytes - reported_bytes)  # even 0: it raises if this download has to stop
+                meter.advance(received_bytes - reported_bytes)
                 reported_bytes = received_bytes
 
             hashed, size_bytes = open_hashed(body.read, body.response, body.size_bytes, is_archive=checksums.is_archive)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.retry import THROTTLING_STATUSES
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import AccessError, FetchError
@@ -51,7 +52,8 @@ class RangedDownload:
         self._checksums, self.is_checked_by_member = checksums, not checksums.is_hash_known
         self._resolved = response.url
         self._refreshed_at_bytes = -1
-        self._interrupted = threading.Event()
+        self._token = get_current_token()
+        self._connections_token = CancellationToken(self._token)
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._ranges = [Range(start, info.get_length(start), parts.get_stored_bytes(start)) for start in info.starts]
@@ -82,6 +84,7 @@ class RangedDownload:
         range_ = self._ranges[self._position // self._info.range_bytes]
         needed = 1 if self._position else min(HEAD_BYTES, range_.size_bytes)
         while self._inline and range_.start + range_.done_bytes - self._position < needed and self._error is None:
+            self._token.raise_if_cancelled()
             self._download_inline()
         with self._changed:
             while (ready := range_.start + range_.done_bytes - self._position) < needed and self._error is None:
@@ -107,7 +110,7 @@ class RangedDownload:
     def interrupt(self) -> None:
         """Make a ``read`` that waits in another thread return, and end every connection; nothing is written afterwards."""
         with self._changed:
-            self._interrupted.set()
+            self._connections_token.cancel()
             self._error = self._error or FetchError("the download was interrupted")
             self._changed.notify_all()
             responses = [*self._responses]
@@ -148,6 +151,7 @@ class RangedDownload:
 
     def _wait_for_data(self) -> None:
         """Wait for data; add a connection if the reader spends most of its time waiting."""
+        self._token.raise_if_cancelled()
         started_s = time.monotonic()
         self._changed.wait(_SLOW_READ_S)
         now_s = time.monotonic()
@@ -188,20 +192,20 @@ class RangedDownload:
         except BaseException as error:  # raised by read()
             with self._changed:
                 self._error = self._error or error
-                self._interrupted.set()
+                self._connections_token.cancel()
                 self._changed.notify_all()
 
     def _take_range(self) -> Range | None:
         with self._changed:
-            if self._queue and not self._interrupted.is_set():
+            if self._queue and not self._connections_token.is_cancelled:
                 return self._queue.pop(0)
             self._connections -= 1
             return None
 
     def _download(self, session: Session, range_: Range, response: Response | None) -> bool:
         """Download one range, with retries; False if the server throttles and other connections continue with the range."""
-        policy = RetryPolicy(self._interrupted, has_responded=True)
-        while not range_.is_done and not self._interrupted.is_set():
+        policy = RetryPolicy(self._connections_token, has_responded=True)
+        while not range_.is_done and not self._connections_token.is_cancelled:
             before, resolved = range_.done_bytes, self._resolved
             try:
                 with self._track(response or self._request(session, range_, resolved)) as body:
@@ -253,7 +257,7 @@ class RangedDownload:
         with self._parts.append_to(range_.start) as append:
             while not range_.is_done and (data := body.read(min(CHUNK_BYTES, range_.size_bytes - range_.done_bytes))):
                 with self._changed:
-                    if self._interrupted.is_set():
+                    if self._connections_token.is_cancelled:
                         return
                     append(data)
                     range_.done_bytes += len(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import functools
 import json
 import os
 import shutil
@@ -195,11 +195,7 @@ def _suggest_fix(error: OSError) -> str:
 
 def _open_private(path: Path, mode: str) -> IO[bytes]:
     """Open a file that belongs to this user and is not a link, pipe or device."""
-    file = open(path, mode, buffering=0, opener=fs.open_regular)  # noqa: SIM115
-    if not ownership.is_owned_by_user(os.fstat(file.fileno())):
-        file.close()
-        raise PermissionError(errno.EPERM, "it belongs to another user")
-    return file
+    return open(path, mode, buffering=0, opener=functools.partial(fs.open_regular, owner=fs.get_user_id()))
 
 
 def get_boot_id() -> str:

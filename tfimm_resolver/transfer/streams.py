@@ -7,6 +7,8 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import FetchError, NotFoundError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -20,7 +22,7 @@ class LocalFile:
     def __init__(self, path: str) -> None:
         self._path = path
         with self._map_read_errors():
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by __exit__
+            self._file = open(path, "rb", buffering=0, opener=fs.open_regular_target)  # noqa: SIM115  # closed by __exit__
             self.size_bytes = os.fstat(self._file.fileno()).st_size
 
     def __enter__(self) -> LocalFile:
@@ -35,7 +37,7 @@ class LocalFile:
             return self._file.read(size)
 
     def _map_read_errors(self) -> contextlib.AbstractContextManager[None]:
-        return map_os_errors(FetchError, f"{self._path} cannot be read", missing=NotFoundError)
+        return map_os_errors(FetchError, f"{show(self._path)} cannot be read", missing=NotFoundError)
 
 
 def report_chunks(chunks: Iterator[bytes], meter: ProgressReporter) -> Iterator[bytes]:

@@ -22,8 +22,8 @@ def write_models(stage: Stage, text: str) -> None:
 @scenario
 def add_a_model(stage: Stage) -> None:
     """With an alias and a mirror; then by its names."""
-    handle = stage.origin.put_model("/resnet18/1", tar_gz())
-    stage.cli("add", "resnet18", handle, "--alias", "r18", "--mirror", "https://mirror/r.tgz")
+    handle, mirror = stage.origin.put_model("/resnet18/1", tar_gz()), stage.origin.put("/r.tgz", tar_gz())
+    stage.cli("add", "resnet18", handle, "--alias", "r18", "--mirror", mirror)
     stage.cli("resolve", "r18")
     stage.cli("why", "r18")
     stage.cli("why", "--json", "resnet18")

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import click
 
 from tfimm_resolver._util.terminal import is_terminal
-from tfimm_resolver._util.text import format_size
+from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.bundles import writer
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, format_count
+from tfimm_resolver.cli.output import Output
 
 
 @click.command(short_help="Write models to one file, for a machine without network.")
@@ -25,11 +25,11 @@ def command(output: Output, handles: Sequence[str], bundle: str) -> int:
     Every model is verified; a model that is not cached is fetched first.
     """
     if bundle != "-":
-        written = writer.write(handles, bundle)
+        written = writer.export(handles, bundle)
     elif output.as_json or is_terminal(sys.stdout):
         raise click.UsageError("-o - writes the bundle to stdout, so stdout cannot be a terminal, and --json cannot be used")
     else:
-        written = writer.write(handles, sys.stdout.buffer)
+        written = writer.export(handles, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     if output.as_json:
         models = [model.facts() for model in written.models]

@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from tfimm_resolver._util.text import format_size
+from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.bundles import reader
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output, format_count, format_table
+from tfimm_resolver.cli.output import Output, format_table
 
 
 @click.command(short_help="Import the models of a bundle into the cache.")
@@ -20,7 +20,7 @@ from tfimm_resolver.cli.output import Output, format_count, format_table
 @click.pass_obj
 def command(output: Output, bundle: str, refresh: bool, sha256: str | None) -> int:
     """Import all models of the bundle FILE (- for stdin) into the cache; import none if one of them fails verification."""
-    models = reader.read(sys.stdin.buffer if bundle == "-" else bundle, refresh=refresh, sha256=sha256)
+    models = reader.import_(sys.stdin.buffer if bundle == "-" else bundle, refresh=refresh, sha256=sha256)
     if output.as_json:
         output.print_json({"models": [model.facts() for model in models]})
         return 0

@@ -7,7 +7,6 @@ import click
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, format_device, format_table, style, suppress_native_stderr
 from tfimm_resolver.loading import loader
-from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution.resolver import resolve
 
 
@@ -17,7 +16,7 @@ from tfimm_resolver.resolution.resolver import resolve
 @click.pass_obj
 def command(output: Output, handle: str) -> int:
     """Load a model with TensorFlow; print its signatures, and the devices that hold its variables."""
-    path = resolve(inventory.expand_handle(handle))  # shows progress, so stderr must not be redirected yet
+    path = resolve(handle)  # shows progress, so stderr must not be redirected yet
     with suppress_native_stderr():
         facts = loader.describe(loader.load(path))
     if output.as_json:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import click
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.text import format_size, truncate_middle
+from tfimm_resolver._util.text import format_count, format_size, truncate_middle
 from tfimm_resolver.cli.commands import common, format_command
-from tfimm_resolver.cli.output import Output, format_age, format_bar, format_count, format_table, style, style_state
+from tfimm_resolver.cli.output import Output, format_age, format_bar, format_table, style, style_state
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 

@@ -31,7 +31,7 @@ def command(output: Output, handles: Sequence[str], refresh: bool, sha256: str |
     errors: list[ResolverError] = []
     for handle in handles:
         try:
-            path = resolve(inventory.expand_handle(handle), refresh=refresh, sha256=sha256)
+            path = resolve(handle, refresh=refresh, sha256=sha256)
         except ResolverError as error:
             errors.append(error)
             rows.append({"handle": inventory.redact(handle), "path": None, "error": error_to_json(error)})

@@ -8,9 +8,9 @@ import click
 
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.output import Output
-from tfimm_resolver.errors import CacheError
-from tfimm_resolver.maintenance import inventory
+from tfimm_resolver.cli.output import Output, error_to_json
+from tfimm_resolver.maintenance import removal
+from tfimm_resolver.maintenance.removal import RemoveResult
 
 
 @click.command(short_help="Remove models from the cache.")
@@ -22,24 +22,19 @@ def command(output: Output, models: Sequence[str]) -> int:
 
     MODEL is a name that the command `ls` prints, a handle, or the first six or more digits of the sha1 of its directory.
     """
-    selected = inventory.select(models)
-    removable = [model for model in selected if not model.is_read_only]
-    for model in selected:
-        if model.entry is None:
-            raise CacheError(
-                f"{model.path} was not created by tfimm-resolver, so it is not removed", fix="Remove the directory yourself."
-            )
-        if model.entry.name not in [other.entry.name for other in removable if other.entry]:
-            raise CacheError(
-                f"{model.name} is in {model.other_root}, an extra root, which is read-only",
-                fix="Ask the owner of that root to remove it. TFIMM_RESOLVER_EXTRA_ROOTS lists the extra roots.",
-            )
-    for model in {
-        model.name: model for model in reversed(removable)
-    }.values():  # a model may be in the local cache and in the bucket
-        inventory.remove(model)
-        if not output.as_json:
-            output.print_message(f"removed {model.name}, {format_size(model.size_bytes)}")
+    results = removal.remove(models)
+    errors = [result.error for result in results if result.error]
     if output.as_json:
-        output.print_json({"removed": [model.facts() for model in removable]})
-    return 0
+        removed = [result.model.facts() for result in results if not result.error]
+        output.print_json({"removed": removed, **({"error": error_to_json(errors[0])} if errors else {})})
+    else:
+        _print(output, results)
+    return errors[0].exit_code if errors else 0
+
+
+def _print(output: Output, results: Sequence[RemoveResult]) -> None:
+    for result in {result.model.name: result for result in reversed(results)}.values():  # one may be in the bucket, too
+        if result.error:
+            output.print_error(result.error)
+        else:
+            output.print_message(f"removed {result.model.name}, {format_size(result.model.size_bytes)}")

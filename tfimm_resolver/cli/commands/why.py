@@ -20,7 +20,7 @@ def command(output: Output, name: str) -> int:
 
     Downloads nothing.
     """
-    why = explain.explain(inventory.expand_handle(name))
+    why = explain.explain(name)
     name = inventory.redact(name)
     if output.as_json:
         resolved = why.resolved

@@ -1,0 +1,77 @@
+"""Chooses the name under which each cached model is listed: one that every command and every function accepts for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from tfimm_resolver._util.outgoing import clean_value
+from tfimm_resolver.cache.cache import Entry
+from tfimm_resolver.errors import HandleError, ModelsFileError
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.models_file import discovery
+from tfimm_resolver.resolution.cached_names import SHORTENED, TFHUB, derive_entry_name
+from tfimm_resolver.resolution.named_models import validate_name
+
+
+def choose_entry_names(entries: Iterable[Entry]) -> dict[tuple[str, str], str]:
+    """Return the name of each entry by its entry name and its recorded handle.
+
+    It is the recorded handle, without ``https://tfhub.dev/``, if that leads to the entry and to no other one; for one of
+    several versions of an archive on this machine the path with the hash of the version; otherwise the sha1.
+    """
+    by_handle: dict[str, set[str]] = defaultdict(set)
+    names = {}
+    entries = list(entries)
+    for entry in entries:
+        by_handle[entry.record.handle].add(entry.name)
+    for entry in entries:
+        candidates = _list_candidates(entry, is_unique=len(by_handle[entry.record.handle]) == 1)
+        names[entry.name, entry.record.handle] = next(filter(is_usable, candidates), entry.name)
+    return names
+
+
+def choose_directory_name(path: str) -> str | None:
+    """Return the name of a model that is stored under its name: that, else its path; None if no handle can name it."""
+    name = os.path.basename(path)
+    with contextlib.suppress(HandleError):
+        if is_usable(validate_name(name)):
+            return name
+    return path if is_usable(path) else None
+
+
+def is_usable(name: str) -> bool:
+    """Whether a name is printed as it is, is parsed as it is, and has no other meaning in the project's models file."""
+    try:
+        handle = Handle.parse(name)
+    except HandleError:
+        return False
+    if clean_value(name) != name or name != name.strip() or handle.text != name.partition("#sha256=")[0]:
+        return False
+    try:
+        return discovery.find_entry(name) is None
+    except ModelsFileError:  # reported by what needs the file
+        return True
+
+
+def _list_candidates(entry: Entry, *, is_unique: bool) -> Iterator[str]:
+    handle, sha256 = entry.record.handle, entry.record.origin.sha256
+    try:
+        name = derive_entry_name(entry.record)
+    except HandleError:
+        return
+    if name is None and is_unique and handle.endswith(SHORTENED):
+        yield handle
+    if name != entry.name:
+        return
+    if "://" in handle:
+        short = handle.removeprefix(TFHUB)
+        if "/" in short and not os.path.exists(short):
+            yield short
+        yield handle
+        return
+    if is_unique:
+        yield handle
+    yield f"{handle}#sha256={sha256}"

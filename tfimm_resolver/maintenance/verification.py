@@ -1,0 +1,137 @@
+"""Compares cached files with their recorded hashes, and fetches damaged models again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
+from tfimm_resolver.maintenance import inventory
+from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.models_file import discovery
+from tfimm_resolver.resolution.cached_names import SHORTENED
+from tfimm_resolver.resolution.resolver import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """The outcome for one cached model.
+
+    Attributes:
+        model: the model; after a repair, as it is now.
+        state: ``ok``, ``damaged``, or ``unverified`` if no hashes were recorded for it.
+        faults: a message for each file that is not as recorded.
+        files: the number of its files.
+        seconds: how long the verification took.
+        is_repaired: whether it was fetched again; None unless a repair was tried.
+        is_changed: whether the repair fetched a different archive than before.
+        error: why it could not be repaired; None otherwise.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> (result,) = tfimm_resolver.maintenance.verify(["https://models.example/half_plus_two/1.tar.gz"])
+        >>> result.state, result.faults, result.files, result.error
+        ('ok', (), 3, None)
+    """
+
+    model: CachedModel
+    state: str
+    faults: tuple[str, ...] = ()
+    files: int = 0
+    seconds: float = 0.0
+    is_repaired: bool | None = None
+    is_changed: bool = False
+    error: ResolverError | None = None
+
+
+def verify(names: Sequence[str] = (), *, repair: bool = False) -> list[VerifyResult]:
+    """Read every file of the given or of all cached models, and compare it with the hash recorded when it was fetched.
+
+    Args:
+        names: as for ``select``; all models if there are none.
+        repair: fetch damaged models again; a failure is the ``error`` of the result.
+
+    Raises:
+        UnknownHandleError: if a name matches no cached model, or more than one.
+        CacheError: if the cache cannot be read.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> with open(f"{path}/saved_model.pb", "wb") as file:
+        ...     _ = file.write(b"damaged")
+        >>> [result.state for result in tfimm_resolver.maintenance.verify()]
+        ['damaged']
+        >>> [(result.state, result.is_repaired) for result in tfimm_resolver.maintenance.verify(repair=True)]
+        [('ok', True)]
+    """
+    return list(iterate_results(names, repair=repair))
+
+
+def iterate_results(names: Sequence[str], *, repair: bool) -> Iterator[VerifyResult]:
+    """Yield what ``verify`` returns, each result as soon as it is known."""
+    for model in inventory.select([names] if isinstance(names, str) else names):
+        result = _verify_model(model)
+        yield _repair(result) if repair and result.state == "damaged" else result
+
+
+def _verify_model(model: CachedModel) -> VerifyResult:
+    started_s = time.monotonic()
+    files = model.entry.record.files if model.entry else None
+    file_count = len(files) if files is not None else sum(1 for _ in fs.walk(model.path))
+    faults = tuple(_find_damaged_files(model))
+    state = "damaged" if faults else "unverified" if files is None else "ok"
+    return VerifyResult(model, state, faults, file_count, round(time.monotonic() - started_s, 3))
+
+
+def _find_damaged_files(model: CachedModel) -> Iterator[str]:
+    """Read every file of a model and yield a message for each that does not match its record."""
+    if model.entry is None:
+        return
+    if model.entry.record.files is not None:
+        yield from inventory.open_owner(model).root.verify_hashes(model.entry.record)
+    elif model.entry.defect:
+        yield model.entry.defect
+
+
+def _repair(result: VerifyResult) -> VerifyResult:
+    model = result.model
+    try:
+        resolve(_find_repair_handle(model), refresh=True)
+    except ResolverError as error:
+        return replace(result, is_repaired=False, error=error)
+    name = model.entry.name if model.entry else ""
+    cached = [other for other in inventory.list_models() if other.entry and not other.other_root and other.entry.name == name]
+    now = _verify_model(cached[0]) if cached else None
+    if now is None or now.state != "ok":
+        changed = IntegrityError(
+            f"{show(model.name)} could not be fetched again: its handle now leads to another model, "
+            "or a part of it was not recorded"
+        )
+        return replace(result, is_repaired=False, error=changed)
+    before, after = _get_sha256(model), _get_sha256(now.model)
+    return replace(now, is_repaired=True, is_changed=bool(before) and before != after)
+
+
+def _get_sha256(model: CachedModel) -> str:
+    return model.entry.record.origin.sha256 if model.entry else ""
+
+
+def _find_repair_handle(model: CachedModel) -> str:
+    if model.is_read_only:
+        raise CacheError(
+            f"{show(model.other_root)} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
+        )
+    for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
+        if model.entry and entry_name_for_key(known.parse_handle().key) == model.entry.name:
+            return known.name
+    handle = model.entry.record.handle if model.entry else ""
+    if not handle or handle.endswith(SHORTENED):
+        raise CacheError(
+            f"the full handle of {show(model.name)} is unknown: its query was not recorded, as it may contain a secret",
+            fix="Fetch it again with its full handle: tfimm-resolver resolve --refresh HANDLE.",
+        )
+    return handle

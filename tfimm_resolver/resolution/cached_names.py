@@ -1,0 +1,159 @@
+"""Names that ``ls`` prints for cached models and that no source can plan: every function accepts them as handles."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.cache import tiers
+from tfimm_resolver.cache.cache import Entry, entry_name_for_key, is_entry_name
+from tfimm_resolver.cache.tier import Tier
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, UnknownHandleError
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.resolution import rules
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.sources import local
+from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tfimm_resolver.cache.record import Record
+    from tfimm_resolver.sources.plan import Fetcher
+
+log = logging.getLogger("tfimm_resolver")
+
+TFHUB = "https://tfhub.dev/"
+"""What ``ls`` leaves out at the beginning of a handle."""
+
+SHORTENED = "?…"
+"""The end of a recorded handle whose query was not recorded, as it may contain a secret."""
+
+
+def match_recorded(request: Request) -> ResolvedPlan | None:
+    """Match a handle without its query, or one version of an archive on this machine, in the form that ``ls`` prints.
+
+    Raises:
+        UnknownHandleError: if it stands for several cached models.
+        HandleError: if the model is to be fetched again, which needs its complete handle.
+        IntegrityError: if the model is damaged, or does not match the pin.
+    """
+    handle = request.handle
+    if not handle.scheme:
+        return _match_version(request) if handle.is_archive else None
+    found = _find_entries(lambda entry: entry.record.handle == handle.redacted)
+    return _use_entry(request, found) if found else None
+
+
+def match_cached_name(request: Request) -> ResolvedPlan | None:
+    """Match a name without a scheme that ``ls`` prints; raises as ``match_recorded`` does.
+
+    It is the sha1 of an entry, a TF Hub handle without ``https://tfhub.dev/``, or the path of an archive that was unpacked
+    and is not there any more.
+    """
+    handle = request.handle
+    if is_entry_name(handle.text):
+        found = _find_entries(name=handle.text)
+        return _use_entry(request, found) if found else None
+    if (short := find_tfhub_handle(handle.text)) is not None:
+        return rules.match_rule(replace(request, handle=Handle.parse(short, sha256=handle.sha256)))
+    if not handle.is_archive:
+        return None
+    if handle.sha256 is not None:
+        return _match_version(request)
+    found = _find_entries(lambda entry: entry.record.handle in (local.find_path(handle), handle.text))
+    return _use_entry(request, found) if found else None
+
+
+def find_tfhub_handle(text: str) -> str | None:
+    """Return the handle for a TF Hub name that ``ls`` prints, such as ``google/nnlm/2``; None for other texts."""
+    if "/" not in text or text.startswith(("/", ".", "~")):
+        return None
+    try:
+        key = Handle.parse(TFHUB + text).key
+    except HandleError:
+        return None
+    return TFHUB + text if _find_entries(name=entry_name_for_key(key)) else None
+
+
+def derive_entry_name(record: Record) -> str | None:
+    """Return the cache entry name that belongs to the handle of a record; None if it cannot be derived.
+
+    That is the case if the handle was shortened, since the record does not contain its query, or if no source handles it.
+
+    Raises:
+        HandleError: if the handle is invalid, or mutable: it does not identify one model.
+    """
+    handle = Handle.parse(record.handle)
+    if not handle.scheme:
+        return entry_name_for_key(f"sha256:{record.origin.sha256}")
+    if handle.query or (plan := rules.find_source_plan(handle)) is None:
+        return None
+    if isinstance(plan, MutableRef):
+        raise HandleError(f"{handle} is a mutable handle, which does not identify one model")
+    return entry_name_for_key(plan.download.key if plan.download else handle.key)
+
+
+def _match_version(request: Request) -> ResolvedPlan | None:
+    """Match the path of an archive with a pin, if what it contained when it had that hash is in the cache."""
+    path, key = local.find_path(request.handle), f"sha256:{request.handle.sha256}"
+
+    def fill(into: Path, fetcher: Fetcher) -> None:
+        if not os.path.isfile(path):
+            raise NotFoundError(f"{show(path)} does not exist any more")
+        fetcher.local_archive(path, into)  # compares the pin
+
+    return ResolvedPlan(rules.CACHED_NAME, request, Fetch(key, fill)) if _find_entries(name=entry_name_for_key(key)) else None
+
+
+def _use_entry(request: Request, found: Sequence[tuple[Entry, Tier]]) -> ResolvedPlan:
+    """Return the plan for the copies of one entry: as for the recorded handle if that leads to it, else the directory."""
+    names = {entry.name for entry, _ in found}
+    if len(names) > 1:
+        fix = f"Use the sha1 of one of them: {', '.join(sorted(names))}."
+        raise UnknownHandleError(f'"{request.handle}" stands for several cached models', fix=fix)
+    recorded, is_derivable = found[0][0].record, False
+    with contextlib.suppress(HandleError):
+        is_derivable = "://" in recorded.handle and derive_entry_name(recorded) in names
+    if is_derivable:
+        return rules.match_rule(replace(request, handle=Handle.parse(recorded.handle, sha256=request.handle.sha256)))
+    if request.refresh:
+        raise HandleError(
+            f"{request.handle} cannot be fetched again: the complete handle of this cached model was not recorded",
+            fix="Use the handle that it was first fetched with.",
+        )
+    handle = replace(request.handle, sha256=None)  # the copy was compared with the pin
+    return ResolvedPlan(rules.CACHED_NAME, replace(request, handle=handle), InPlace(_choose_copy(request, found).path))
+
+
+def _choose_copy(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Entry:
+    """Return the copy that ``resolve`` would return for the complete handle: of the first tier, unless the own is newer."""
+    complete = [(entry, tier) for entry, tier in found if entry.defect is None]
+    if not complete:
+        raise IntegrityError(
+            f"the cached copy of {request.handle} is damaged: {show(found[0][0].defect)}",
+            fix="Resolve the handle that it was first fetched with, or remove this copy.",
+        )
+    matching = [(entry, tier) for entry, tier in complete if request.pin.is_known_to_match(entry.record.origin)]
+    if not matching:
+        request.pin.check_cached(complete[0][0].record.origin, str(request.handle))
+        raise IntegrityError(f"the archive of {request.handle} has no recorded sha256 to compare with the pin")
+    first = matching[0][0]
+    own = next((entry for entry, tier in matching if tier.is_own), first)
+    return own if own.record.fetched_at > first.record.fetched_at else first
+
+
+def _find_entries(matches: Callable[[Entry], bool] = lambda _: True, name: str | None = None) -> list[tuple[Entry, Tier]]:
+    """Return the entries of that name, or all, that match, each with its tier, in the order of the tiers."""
+    found: list[tuple[Entry, Tier]] = []
+    for tier in tiers.list_tiers():
+        try:
+            found += [(entry, tier) for entry in tier.open().entries(name) if matches(entry)]
+        except (CacheError, FetchError) as error:
+            log.warning("skipped: %s", error.text)
+    return found
