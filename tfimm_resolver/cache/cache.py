@@ -6,14 +6,13 @@ import contextlib
 import hashlib
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.fs import walk
 from tfimm_resolver.archives.member_policy import safe_parts
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, hash_tree
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, format_now, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
@@ -141,7 +140,7 @@ class Cache:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
         with map_os_errors(CacheError, f"cannot read the files in {staged}", suggest_disk_fix, show_path=True):
             files = _verify_staged(staged, fetched)
-        record = Record(handle, name, fetched.fetched_at or _now(), fetched.origin, files)
+        record = Record(handle, name, fetched.fetched_at or format_now(), fetched.origin, files)
         known = self._read(name)
         _warn_if_changed(record, known.origin.sha256)
         record = self.root.publish(staged, record, known)
@@ -151,7 +150,7 @@ class Cache:
 
     def _confirm(self, name: str, known: Record) -> Record:
         """Note in a record that the model is still the one upstream."""
-        record = replace(known, fetched_at=_now())
+        record = replace(known, fetched_at=format_now())
         self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
         return record
 
@@ -298,8 +297,3 @@ def _satisfies(record: Record, pin: Pin) -> bool:
     """Whether the recorded model is known to match the pin; raises IntegrityError if it is known not to match."""
     pin.check_cached(record.origin, record.handle)
     return pin.is_known_to_match(record.origin)
-
-
-def _now() -> str:
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"
