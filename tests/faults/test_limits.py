@@ -98,6 +98,17 @@ def test_an_endless_answer_is_given_up(name: str, monkeypatch: pytest.MonkeyPatc
         assert time.monotonic() - started_s < 8 * READ_TIMEOUT_S
 
 
+@pytest.mark.parametrize("name", [name for name in ENDLESS if "flood" in name])
+def test_a_flood_ends_long_before_the_read_timeout(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "50")
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
+    with serve(ENDLESS[name]) as url:
+        started_s = time.monotonic()
+        with pytest.raises(FetchError):
+            resolve(f"{url}/m.tar.gz")
+        assert time.monotonic() - started_s < 20
+
+
 @pytest.mark.parametrize("name", [name for name in ENDLESS if "flood" in name or "redirect" in name])
 def test_it_takes_little_memory(name: str) -> None:
     code = """

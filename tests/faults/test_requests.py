@@ -84,8 +84,9 @@ def test_a_header_of_hosts_toml_replaces_ours_in_any_case(host: Host, tmp_path: 
     path.parent.mkdir(parents=True)
     path.touch(0o600)
     path.write_text(f'["127.0.0.1:{host.port}"]\nheaders = {{ user-AGENT = "Mozilla/5.0" }}\n')
-    resolve(host.put("/m.tar.gz", archive(1000)))
-    assert host.requests[0].headers["user-agent"] == "Mozilla/5.0"
+    with Session() as session, get(session, host.put("/m.tar.gz", archive(1000))) as response:
+        names = [name.lower() for name in response.request.headers]
+    assert host.requests[0].headers["user-agent"] == "Mozilla/5.0" and names.count("user-agent") == 1
 
 
 def test_a_chunked_body_comes_complete(host: Host) -> None:
@@ -109,3 +110,12 @@ def test_a_redirect_with_control_characters_is_not_followed(target: str, host: H
     with pytest.raises(FetchError) as caught:
         resolve(host.put("/m.tar.gz", b"", lambda response: response.respond(302, b"", {"Location": raw})))
     assert len(host.requests) == 1 and all(character.isprintable() or character == "\n" for character in str(caught.value))
+
+
+def test_a_redirect_to_an_unclear_host_is_not_followed(host: Host) -> None:
+    """The HTTP library reads 127.0.0.1 here, and urllib.parse tfhub.dev."""
+    target = f"http://127.0.0.1:{host.port}\\@tfhub.dev/real.tar.gz"
+    host.put("/real.tar.gz", archive(1000))
+    with pytest.raises(FetchError):
+        resolve(host.put("/m.tar.gz", b"", lambda response: response.respond(302, b"", {"Location": target})))
+    assert len(host.requests) == 1

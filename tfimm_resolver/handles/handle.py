@@ -92,14 +92,9 @@ class Handle:
 
         Nothing is added to a query that holds a signature, which would not match any more.
         """
-        query = {} if self.is_signed else query
+        query = {} if self.query and has_signature(self.query) else query
         joined = "&".join([self.query, *(f"{name.replace('_', '-')}={value}" for name, value in query.items())])
         return f"{self.scheme}://{self.host}{self.path}" + (f"?{joined.strip('&')}" if joined else "")
-
-    @property
-    def is_signed(self) -> bool:
-        """Whether the query holds a signature."""
-        return bool(self.query) and has_signature(self.query)
 
     def __str__(self) -> str:
         return self.redacted

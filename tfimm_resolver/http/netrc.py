@@ -7,7 +7,6 @@ import netrc
 import os
 from urllib.parse import urlsplit
 
-from tfimm_resolver._util.urls import has_signature
 from tfimm_resolver.http.credentials import Credentials
 
 log = logging.getLogger("tfimm_resolver")
@@ -16,11 +15,10 @@ log = logging.getLogger("tfimm_resolver")
 def find_login(url: str, *, is_own: bool) -> Credentials | None:
     """Return the login for the host of ``url``; ``is_own``: that of the handle, and not one that a redirect names.
 
-    An exact ``machine`` counts for every host, ``default`` for the handle's own only. None counts over http, nor beside a
-    signature in the query, which storage services refuse.
+    An exact ``machine`` counts for every host, ``default`` for the handle's own only. None counts over http.
     """
     parts = urlsplit(url)
-    if parts.scheme != "https" or has_signature(parts.query) or not parts.hostname:
+    if parts.scheme != "https" or not parts.hostname:
         return None
     path = _find_file()
     if not path:
