@@ -135,9 +135,10 @@ def test_a_slow_but_steady_head_and_body_are_accepted(monkeypatch: pytest.Monkey
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n")
         end.wait(READ_TIMEOUT_S * 0.6)
         connection.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
-        for start in range(0, len(body), 100):
+        step = len(body) // 25
+        for start in range(0, len(body), step):
             end.wait(READ_TIMEOUT_S / 10)
-            connection.sendall(b"%x;why=not\r\n%b\r\n" % (len(body[start : start + 100]), body[start : start + 100]))
+            connection.sendall(b"%x;why=not\r\n%b\r\n" % (len(body[start : start + step]), body[start : start + step]))
         connection.sendall(b"0\r\nX-Trailer: yes\r\n\r\n")
 
     with serve(answer) as url:

@@ -116,6 +116,6 @@ def test_a_redirect_to_an_unclear_host_is_not_followed(host: Host) -> None:
     """The HTTP library reads 127.0.0.1 here, and urllib.parse tfhub.dev."""
     target = f"http://127.0.0.1:{host.port}\\@tfhub.dev/real.tar.gz"
     host.put("/real.tar.gz", archive(1000))
-    with pytest.raises(FetchError):
+    with pytest.raises(FetchError, match="redirects to one that is not"):
         resolve(host.put("/m.tar.gz", b"", lambda response: response.respond(302, b"", {"Location": target})))
     assert len(host.requests) == 1
