@@ -1,18 +1,55 @@
-# make demo: resolve and load a small model. make test: lint, types and every test. Both create .venv.
+# make demo: resolve and load a small model. make check: lint, types and unit tests. make test: also all other tests,
+# except those that take long. make test-long: every test. All create .venv, with the interpreter PYTHON.
+# make test-all: unit and integration tests on every supported Python that is found, with the oldest and newest dependencies.
+# make test-pythons: the unit tests alone on each of them.
+# make test-newest: every test with the newest releases of all dependencies, instead of those in constraints.txt.
 # Some tests also need the Debian packages git, nginx-light and strace, which .ci/run installs.
 PYTHON ?= python3
 BIN := .venv/bin
+NOX := .nox/own/bin
+# The number of tests that run at the same time; auto is the number of processors.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
-.PHONY: demo test bench golden clean
+ifneq ($(MAKECMDGOALS),clean)
+VENV := $(shell $(PYTHON) .ci/check_python.py)
+ifeq ($(VENV),)
+$(error PYTHON=$(PYTHON) cannot be used)
+endif
+endif
+
+.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden clean
 
 demo: .venv/installed
 	$(BIN)/tfimm-resolver demo
 
-test: .venv/tested
+lint: .venv/tested
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+
+check: lint
+	$(PYTEST) @tests/unit_tests.txt
+
+test: lint
+	$(PYTEST)
+
+test-long: lint
+	$(PYTEST) -m ""
+
+test-all: $(NOX)/nox
+	$(NOX)/nox
+
+test-pythons: $(NOX)/nox
+	$(NOX)/nox --session interpreters unit
+
+test-newest: $(NOX)/nox
+	$(NOX)/nox --session newest
+
+# Write the newest version of each dependency that works together with the others into constraints.txt.
+constraints: $(NOX)/nox
+	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --no-header --no-annotate \
+		--output-file constraints.txt setup.cfg
 
 bench: .venv/tested
 	$(BIN)/python -m tests.benchmarks
@@ -22,18 +59,25 @@ golden: .venv/tested
 	$(BIN)/python -m tests.golden
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .nox build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.venv/installed: setup.cfg pyproject.toml
+.venv/installed: setup.cfg pyproject.toml constraints.txt $(if $(filter outdated,$(VENV)),FORCE)
 	@echo "installing TensorFlow and the other dependencies into .venv; this may take minutes"
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow]'
+	$(PYTHON) -m venv $(if $(filter outdated,$(VENV)),--clear) .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[tensorflow]'
 	touch $@
 
 # tfimm requires a TensorFlow of 2022 and is tested with the current one; setuptools 84 does not contain pkg_resources.
 .venv/tested: .venv/installed
 	@echo "installing the test dependencies"
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python tfimm==0.2.14
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target .venv/setuptools-84 setuptools==84.2.1
 	touch $@
+
+$(NOX)/nox:
+	$(PYTHON) -m venv .nox/own
+	$(NOX)/pip install --quiet --disable-pip-version-check 'nox>=2024.10.9' 'uv>=0.5'
+	touch $@
+
+FORCE:

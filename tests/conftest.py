@@ -17,6 +17,17 @@ pytest_plugins = ("tests.stores.fixtures",)
 
 _OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
 _CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
+_TENSORFLOW_PATHS = {
+    "integrations",
+    "test_absl_flags.py",
+    "test_demo.py",
+    "test_keras_files.py",
+    "test_notebooks.py",
+    "test_readme.py",
+    "test_weights.py",
+    "tf",
+}
+_SHARED_FIXTURES = {"cluster"}
 _CLOSED_PORT = "127.0.0.1:1"
 _NETWORK_VARIABLES = (
     "http_proxy",
@@ -76,6 +87,26 @@ def origin() -> Iterator[Origin]:
     """A loopback server for what a test puts there."""
     with Origin() as server:
         yield server
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import files that need TensorFlow or its dependencies if their tests are deselected."""
+    is_deselected = "not tensorflow" in config.getoption("markexpr")
+    return True if is_deselected and _needs_tensorflow(collection_path) else None
+
+
+def _needs_tensorflow(path: Path) -> bool:
+    return not _TENSORFLOW_PATHS.isdisjoint(os.path.relpath(path, Path(__file__).parent).split(os.sep))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the files of tests for TensorFlow, and let one process of pytest-xdist run those that share a cluster."""
+    for item in items:
+        if _needs_tensorflow(item.path):
+            item.add_marker("tensorflow")
+        for name in _SHARED_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -78,7 +78,7 @@ def test_json_is_one_object_for_results_and_errors(handle: str, cache_dir: Path)
     facts = json.loads(out)
     assert code == 2 and facts["models"][0] == {"handle": handle, "path": f"{cache_dir}/{entry_name_for_key(handle)}"}
     assert facts["error"] == facts["models"][1]["error"]
-    assert facts["error"]["code"] == "unknown-handle" and "set_model_cache" in facts["error"]["fix"]
+    assert facts["error"]["code"] == "unknown-handle" and "tfimm-resolver add" in facts["error"]["fix"]
     assert json.loads(run_cli("rm", "nothing", "--json")[1])["error"]["code"] == "unknown-handle"
 
 

@@ -37,3 +37,27 @@ def test_a_skip_is_a_failure_in_ci(ci: str, code: int, tmp_path: Path) -> None:
     )
     assert job.returncode == code, job.stdout
     assert ("CI=true forbids" in job.stdout) is bool(code)
+
+
+def get_own_id(item: pytest.Item) -> str:
+    """Return the id of a test without the group that pytest-xdist appends."""
+    group = item.get_closest_marker("xdist_group")
+    return item.nodeid.removesuffix(f"@{group.args[0]}") if group else item.nodeid
+
+
+def test_the_ids_of_tests_are_the_same_in_every_process(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist needs it, and so do comparisons of two runs."""
+    own = {get_own_id(item) for item in request.session.items}
+    files = sorted({str(item.path) for item in request.session.items})
+    options = ["--collect-only", "-q", "-m", "", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    job = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *files],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONHASHSEED": "7"},  # this process has another one, which is random by default
+        cwd=request.config.rootpath,
+    )
+    assert job.returncode == 0, job.stdout
+    assert own - set(job.stdout.splitlines()) == set()

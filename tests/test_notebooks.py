@@ -21,6 +21,8 @@ from tests.origin import Origin
 from tests.processes import run
 from tests.tf.cluster import workers
 
+pytestmark = pytest.mark.xdist_group("notebooks")
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 REPOSITORY = str(Path(__file__).parents[1])
 CELL_TIMEOUT_S = 120

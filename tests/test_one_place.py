@@ -21,7 +21,8 @@ SAFE_OPENERS = {"open_regular", "open_regular_target"}
 
 OTHER_FILES = {
     "bundles.reader.import_": "the bundle is a file that the user names, and may be a pipe",
-    "bundles.writer.export": "the bundle is written where the user says, under a new name first",
+    "bundles.writer.export": "the user names the pipe or the device that the bundle is written to",
+    "bundles.writer._write_file": "the bundle is written where the user says, under a new name first",
     "cli.app.main": "the null device",
     "cli.demo._build_archive": "an archive in a temporary directory of this process",
     "cli.demo.__init__": "that archive, to serve it",

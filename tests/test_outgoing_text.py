@@ -12,6 +12,7 @@ import os
 import re
 import tarfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -23,17 +24,26 @@ from tests.archives import member, tar_gz, tar_of
 from tests.git_host import GitHost
 from tests.hugging_face import HuggingFace
 from tests.origin import Origin
-from tfimm_resolver import hub
-from tfimm_resolver._util import outgoing
+from tfimm_resolver import bundles, hub
+from tfimm_resolver._util import import_hooks, outgoing
 from tfimm_resolver._util.outgoing import OWN_BREAK
+from tfimm_resolver.bundles.reader import ImportedModel
+from tfimm_resolver.cache.cache import Entry
+from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cli import main
 from tfimm_resolver.cli import output as output_module
 from tfimm_resolver.cli.output import Output, format_table, style
 from tfimm_resolver.errors import FetchError, ResolverError
+from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.hub.trust import confirm_trust
+from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.manifest import Origin as Facts
 from tfimm_resolver.progress.renderers import LogDisplay, NotebookDisplay
 from tfimm_resolver.progress.stats import TransferStats
+from tfimm_resolver.sources import plugins
 from tfimm_resolver.sources.github import Repository
+from tfimm_resolver.sources.plan import InPlace
+from tfimm_resolver.sources.registry import get_sources
 
 SECRET = "SECRETsecret4711"
 CONTROLS = [
@@ -419,6 +429,142 @@ def test_every_kind_of_output(observe: Observe) -> None:
         lines = format_table([[text, "x"], [style(text, fg="red"), "y"]])
         assert not any(find_fault(line.replace(output_module._ESCAPE, "")) for line in lines)
         assert not any("\n" in line for line in lines)
+
+
+def test_the_representation_of_public_objects() -> None:
+    for text in PAYLOADS:
+        for handle in (text, f"https://h.invalid/{text}.tar.gz", f"https://u:{SECRET}@h.invalid/m.tar.gz?{SECRET}"):
+            with contextlib.suppress(ResolverError):
+                parsed = Handle.parse(handle)
+                plans = [source(parsed) for source in get_sources(parsed.scheme)]
+                for one in (parsed, *filter(None, plans)):
+                    assert not find_fault(repr(one)), repr(one)
+    url = f"https://u:{SECRET}@h/m?sig={SECRET}"
+    record = Record(url, "t", origin=Facts(url))
+    entry = Entry("t", url, record, None)
+    for shown in (entry, CachedModel(url, url, 1, "ok", 0, entry), ImportedModel(record, url, "same"), InPlace(url)):
+        assert not find_fault(repr(shown)), repr(shown)
+
+
+def test_every_logger_of_the_package_has_the_filter() -> None:
+    used = set()
+    for path in Path(tfimm_resolver.__file__).parent.rglob("*.py"):
+        used |= set(re.findall(r'getLogger\("(tfimm_resolver[\w.]*)"\)', path.read_text()))
+    assert used == set(outgoing.LOGGERS)
+
+
+def test_a_handler_of_the_root_logger_and_a_traceback_in_the_log() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    try:
+        for text in PAYLOADS:
+            stream.truncate(0)
+            try:
+                raise ValueError(text) from OSError(2, text, text)
+            except ValueError:
+                logging.getLogger("tfimm_resolver").warning("%s", text, exc_info=True)
+            assert not find_fault(stream.getvalue()), ascii(stream.getvalue())
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def make_bundle(text: str, name: str, file: str) -> bytes:
+    """Return a bundle of one model whose record has a text in every field."""
+    tree = "a" * 40
+    facts = {"version": 1, "handle": text, "url": text, "files": [{"path": file, "size_bytes": 1, "sha256": text}]}
+    record = f"Module: {text}\nDownload Time: 2026-01-01T00:00:00Z\nDownloader Hostname: {text}\n\n{json.dumps(facts)}\n"
+    members = [
+        member(name or f"{tree}.descriptor.txt", record.encode("utf-8", "surrogatepass")),
+        member(f"{tree}/{file}", b"x"),
+    ]
+    return tar_of(*members)
+
+
+def test_the_records_and_names_in_a_bundle(observe: Observe) -> None:
+    for text in PAYLOADS:
+        for name, file in (("", "saved_model.pb"), ("", text), (text, "x")):
+            Path("b.tar").write_bytes(make_bundle(text, name, file))
+            observe(lambda: bundles.read("b.tar"))
+    for arguments in (("import", "b.tar"), ("--json", "import", "b.tar")):
+        observe(cli(*arguments))
+
+
+HEADERS = (
+    "Content-Disposition",
+    "Content-Type",
+    "Content-Encoding",
+    "Content-Range",
+    "ETag",
+    "Digest",
+    "Retry-After",
+    "Server",
+)
+
+
+@pytest.mark.parametrize("status", [200, 206, 429])
+def test_headers_of_servers(status: int, observe: Observe, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFIMM_RESOLVER_OFFLINE")
+    for text in PAYLOADS:
+        value = re.sub(r"[\r\n]", " ", text).encode("utf-8", "replace").decode("latin-1")
+        handle = origin.put("/m.tar.gz", b"x", status=status, headers=dict.fromkeys(HEADERS, value))
+        observe(lambda handle=handle: tfimm_resolver.resolve(handle))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_answers_of_an_object_store(status: int, observe: Observe, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFIMM_RESOLVER_OFFLINE")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", origin.url)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    for text in PAYLOADS:
+        body = f"<Error><Code>{html.escape(text)}</Code><Message>{html.escape(text)}</Message></Error>".encode()
+        for path in ("/b/m.tar.gz", "/b?list-type=2&prefix=m%2F"):
+            origin.put(path, body, status=status)
+        for handle in ("s3://b/m.tar.gz", "s3://b/m"):
+            observe(lambda handle=handle: tfimm_resolver.resolve(handle))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("flag", ["tfhub_cache_dir", "tfhub_model_load_format"])
+def test_an_absl_flag(flag: str, observe: Observe, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = pytest.importorskip("absl.flags")
+    for text in PAYLOADS:
+        if text.startswith("/"):
+            continue  # a directory outside those of the test
+        monkeypatch.delenv("TFHUB_CACHE_DIR", raising=False)
+        monkeypatch.setattr(flags.FLAGS[flag], "_value", text)
+        observe(lambda: tfimm_resolver.resolve("https://h.invalid/m/1?tf-hub-format=compressed"))
+        observe(cli("path"))
+
+
+def test_warnings() -> None:
+    for text in PAYLOADS:
+
+        def fail(text: str = text) -> None:
+            raise ValueError(text)
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            import_hooks._warn_on_error("module", fail)
+        assert caught and not any(find_fault(str(one.message)) for one in caught)
+
+
+@pytest.mark.parametrize("code", ["raise KeyError({!r})", "return {!r}", "raise FetchError({!r})", "{}()"])
+def test_a_source_of_another_package(code: str, observe: Observe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    facts = tmp_path / "site" / "zoo_text-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo_text\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"[{plugins.GROUP}]\nzootext = zoo_text:plan\n")
+    body = code.format("__import__('os').environ['ZOO_TEXT']").replace('"__import__', "__import__").replace("']\"", "']")
+    (tmp_path / "site" / "zoo_text.py").write_text(
+        f"from tfimm_resolver.errors import FetchError\ndef plan(handle):\n    {body}\n"
+    )
+    for text in PAYLOADS:
+        monkeypatch.setenv("ZOO_TEXT", text)
+        observe(lambda: tfimm_resolver.resolve("zootext://lion"))
 
 
 def test_a_value_is_cut_after_it_was_masked_and_escaped() -> None:

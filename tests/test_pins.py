@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tests.test_models_file import project as project  # noqa: PLC0414  # a fixt
 from tests.test_named_models import put_model
 from tfimm_resolver import cached_model_path, resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.local_root import LocalRoot
+from tfimm_resolver.cache.tier import ModelLocation
+from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import (
     ArchiveError,
     HandleError,
@@ -26,7 +30,9 @@ from tfimm_resolver.errors import (
     OfflineError,
     UnknownHandleError,
 )
+from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file.discovery import FILE_NAME
+from tfimm_resolver.project import pins
 from tfimm_resolver.resolution import explain
 
 PIN = hashlib.sha256(tar_gz()).hexdigest()
@@ -319,3 +325,31 @@ def test_an_extra_root_that_does_not_match_the_pin_is_skipped(
     write_models(m=make_pinned(handle), n={"handle": handle})
     assert cached_model_path("n") == f"{tmp_path}/extra/{entry_name_for_key(handle)}" and cached_model_path("m") is None
     assert resolve("m") == cached_model_path("m") == f"{cache_dir}/{entry_name_for_key(handle)}"
+
+
+def test_a_model_that_is_just_being_published_is_hashed_nevertheless(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the directory and its record, a model looks like one of plain tensorflow_hub, which records no hash."""
+    handle = origin.put("/m.tgz", tar_gz())
+    is_published, is_found = threading.Event(), threading.Event()
+    write, find = LocalRoot.write, Lookup.find
+
+    def write_later(self: LocalRoot, name: str, text: str) -> None:
+        is_published.set()
+        assert is_found.wait(60)
+        write(self, name, text)
+
+    def find_between(self: Lookup) -> ModelLocation | None:
+        found = find(self)
+        if threading.current_thread() is not publisher and not is_published.is_set():
+            publisher.start()
+            assert found is None and is_published.wait(60)
+        elif threading.current_thread() is not publisher:
+            is_found.set()
+        return found
+
+    publisher = threading.Thread(target=resolve, args=[handle])
+    monkeypatch.setattr(LocalRoot, "write", write_later)
+    monkeypatch.setattr(Lookup, "find", find_between)
+    path, found = pins.fetch_and_hash(Handle.parse(handle), refresh=False)
+    publisher.join()
+    assert found.sha256 == PIN and files_in(path) == MODEL

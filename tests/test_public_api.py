@@ -19,6 +19,15 @@ from tests.archives import tar_gz
 from tests.origin import Origin
 from tests.processes import run
 
+WITH_TENSORFLOW = {
+    "tfimm_resolver.errors.LoadError",
+    "tfimm_resolver.errors.NotASavedModelError",
+    "tfimm_resolver.hub.load_saved_model_from_url",
+    "tfimm_resolver.integrations.register",
+    "tfimm_resolver.load",
+    "tfimm_resolver.load_options",
+    "tfimm_resolver.register",
+}
 SNAPSHOT = Path(__file__).parent / "data" / "public_api.txt"
 PUBLIC = ("", ".errors", ".hub", ".sources", ".bundles", ".maintenance", ".project", ".integrations")
 MOVED = {
@@ -184,7 +193,11 @@ def test_each_public_name_has_an_example() -> None:
     )
 
 
-@pytest.mark.parametrize("example", find_examples(), ids=lambda test: test.name)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(test, marks=pytest.mark.tensorflow) if test.name in WITH_TENSORFLOW else test for test in find_examples()],
+    ids=lambda test: test.name,
+)
 def test_the_example_of(example: doctest.DocTest, example_origin: Origin) -> None:
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
     example.globs = {"tfimm_resolver": tfimm_resolver}

@@ -147,7 +147,12 @@ def test_being_offline_is_reported_at_once_unless_bytes_were_received(clock: _Cl
 
 
 @pytest.mark.parametrize(
-    ("value", "least_s", "most_s"), [("7", 7, 7), (formatdate(None, usegmt=True), 0, 0), ("soon", 0.2, 0.5)]
+    ("value", "least_s", "most_s"),
+    [
+        pytest.param("7", 7, 7, id="seconds"),
+        pytest.param(formatdate(None, usegmt=True), 0, 0, id="the current date"),
+        pytest.param("soon", 0.2, 0.5, id="neither"),
+    ],
 )
 def test_retry_after_is_obeyed_as_a_number_and_as_a_date(
     value: str, least_s: float, most_s: float, origin: Origin, clock: _Clock

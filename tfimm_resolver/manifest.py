@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tfimm_resolver._util.outgoing import repr_fields
+
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 
 
@@ -38,6 +40,8 @@ class Origin:
     ref: str = ""
     commit: str = ""
     modified: str = ""
+
+    __repr__ = repr_fields
 
     @classmethod
     def parse(cls, facts: dict[str, Any]) -> Origin:

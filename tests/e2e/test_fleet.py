@@ -23,6 +23,8 @@ from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.object_store.client import ObjectStoreClient
 
+pytestmark = pytest.mark.xdist_group("many processes")
+
 MACHINES, PROCESSES = 4, 4
 LATENCY_S = 0.5
 SOON = {"TFIMM_RESOLVER_LOCK_TIMEOUT_S": "2"}  # seconds until a waiter takes over

@@ -18,10 +18,12 @@ import pytest
 from tests.archives import MODEL, files_in, tar_gz
 from tests.e2e.test_processes import RESOLVE, list_leftovers, make_dead_pid, write_foreign_lock
 from tests.origin import Origin
-from tests.processes import start
+from tests.processes import start, wait_until, wait_until_asleep
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.locking.owner import LockOwner
+
+pytestmark = pytest.mark.xdist_group("many processes")
 
 HOLD = """
     import os, sys, time
@@ -75,7 +77,7 @@ def test_eight_processes_without_kernel_locks_download_once(error: str, origin: 
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
     jobs = [start_traced([f"flock:error={error}"], RESOLVE, handle) for _ in range(8)]
     assert origin.started.wait(60)
-    time.sleep(5)  # all of them must have found the cache cold
+    wait_until_asleep(*jobs)  # all of them have found the cache cold
     gate.set()
     results = [job.communicate(timeout=60) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 8, results
@@ -92,7 +94,7 @@ def test_eight_processes_without_hard_links_download_once(call: str, origin: Ori
     assert origin.started.wait(60)
     lock = cache_dir / f"{entry_name_for_key(handle)}.lock"
     assert LockOwner.read(str(lock)).token.startswith("flock-")
-    time.sleep(4)
+    wait_until_asleep(*jobs)
     gate.set()
     results = [job.communicate(timeout=60) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 8, results
@@ -106,7 +108,7 @@ def test_without_kernel_locks_a_killed_owner_is_replaced_at_once(origin: Origin,
     owner = LockOwner.read(str(cache_dir / f"{entry_name_for_key(handle)}.lock"))
     assert owner.token.startswith("soft-")
     second = start_traced([NO_FLOCK], RESOLVE, handle)
-    time.sleep(3)
+    wait_until_asleep(second)
     assert second.poll() is None
     origin.put("/m.tar.gz", tar_gz())
     os.kill(owner.pid, signal.SIGKILL)
@@ -124,7 +126,7 @@ def test_a_soft_lock_of_this_machine_is_respected_where_the_kernel_has_locks(ori
     assert soft.stdout is not None and soft.stdout.readline() == "wants it\n"
     assert soft.stdout.readline().startswith("soft-")
     waiter = start(RESOLVE, handle)
-    time.sleep(2)
+    wait_until_asleep(waiter)
     assert waiter.poll() is None and origin.requests == []
     os.kill(LockOwner.read(path).pid, signal.SIGKILL)
     soft.communicate()
@@ -137,7 +139,7 @@ def test_a_foreign_lock_is_respected_for_a_settable_time_without_kernel_locks(or
     handle = origin.put("/m.tar.gz", tar_gz())
     write_foreign_lock(cache_dir, handle, "another.machine", 1)
     job = start_traced([NO_FLOCK], RESOLVE, handle, TFIMM_RESOLVER_LOCK_TIMEOUT_S="3")
-    time.sleep(2)
+    wait_until_asleep(job)
     assert job.poll() is None and origin.requests == []
     finish(job)
     assert list_leftovers(cache_dir) == []
@@ -150,10 +152,10 @@ def test_one_of_two_simultaneous_takeovers_waits(links: str, cache_dir: Path) ->
     path = cache_dir / f"{'0' * 40}.lock"
     path.write_text(f"{socket.gethostname()}.{make_dead_pid()}.0123456789abcdef")
     linkless = ["link,linkat:error=EPERM"] if links == "no links" else []
-    slow = start_traced([NO_FLOCK, *linkless, "unlink,unlinkat:delay_enter=1500ms"], HOLD, str(path), "1")
+    slow = start_traced([NO_FLOCK, *linkless, "unlink,unlinkat:delay_enter=1500ms:when=1..2"], HOLD, str(path), "0.3")
     assert slow.stdout is not None and slow.stdout.readline() == "wants it\n"
-    time.sleep(0.5)
-    quick = start_traced([NO_FLOCK, *linkless], HOLD, str(path), "4")
+    wait_until(lambda: list(cache_dir.glob("*.claim-*")))
+    quick = start_traced([NO_FLOCK, *linkless], HOLD, str(path), "3")
     results = [job.communicate(timeout=60) for job in (slow, quick)]
     assert (slow.returncode, quick.returncode) == (0, 0), results
     assert all("soft-" in out for out, _ in results)
@@ -220,11 +222,11 @@ def test_a_waiter_logs_whom_it_waits_for_and_since_when(origin: Origin, cache_di
         sys.exit(app.main(["resolve", sys.argv[1]]))
     """
     waiter = start(code, handle)
-    time.sleep(6)
+    assert waiter.stderr is not None
+    lines = [waiter.stderr.readline().rstrip() for _ in range(2)]
     gate.set()
-    out, err = waiter.communicate(timeout=30)
+    out, _ = waiter.communicate(timeout=30)
     finish(first)
-    lines = err.splitlines()
     message_start = f"waiting for process {first.pid} on {socket.gethostname()}, which has been fetching "
     assert lines[0].startswith(message_start) and f" since {since}" in lines[0] and " so far" not in lines[0]
     assert lines[1].startswith("still " + message_start) and lines[1].endswith("B so far")

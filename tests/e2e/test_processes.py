@@ -14,10 +14,12 @@ import pytest
 
 from tests.archives import MODEL, files_in, tar_gz
 from tests.origin import Origin
-from tests.processes import run, start
+from tests.processes import run, start, wait_until_asleep
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import LockTimeoutError
+
+pytestmark = pytest.mark.xdist_group("many processes")
 
 RESOLVE = """
     import sys, time, tfimm_resolver
@@ -37,7 +39,7 @@ def test_sixteen_processes_on_a_cold_handle_download_once(origin: Origin, cache_
     jobs = [start(RESOLVE, handle) for _ in range(16)]
     # All sixteen must have found the cache cold, and fifteen be waiting, before the response continues.
     assert origin.started.wait(30)
-    time.sleep(3)
+    wait_until_asleep(*jobs)
     gate.set()
     released_s = time.time()
     results = [job.communicate(timeout=60) for job in jobs]
@@ -88,7 +90,7 @@ def test_a_waiter_takes_over_when_the_downloading_process_is_killed(origin: Orig
     first = start(RESOLVE, handle)
     assert origin.started.wait(30)
     second = start(RESOLVE, handle)
-    time.sleep(1)
+    wait_until_asleep(second)
     origin.put("/m.tar.gz", tar_gz())
     first.send_signal(signal.SIGKILL)
     first.communicate()
@@ -110,7 +112,7 @@ def test_ctrl_c_and_sigterm_on_the_command_line_leave_nothing(
     """
     job = start(snippet, handle)
     assert origin.started.wait(30)
-    time.sleep(0.2)
+    wait_until_asleep(job)
     job.send_signal(sent)
     out, err = job.communicate(timeout=30)
     assert job.returncode == code and out == "" and "Traceback" not in err
@@ -146,7 +148,7 @@ def test_the_lock_of_a_living_plain_tensorflow_hub_is_respected(origin: Origin, 
     handle = origin.put("/m.tar.gz", tar_gz())
     path = write_foreign_lock(cache_dir, handle, socket.gethostname(), os.getpid())
     waiter = start(RESOLVE, handle)
-    time.sleep(2)
+    wait_until_asleep(waiter)
     assert waiter.poll() is None and origin.requests == [] and path.read_text().endswith(".0123456789abcdef")
     path.unlink()
     _, err = waiter.communicate(timeout=30)

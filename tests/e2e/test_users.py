@@ -20,7 +20,7 @@ from tests.e2e.test_full_disk import NAMESPACE
 from tests.e2e.test_locks import NO_FLOCK, start_traced
 from tests.e2e.test_processes import RESOLVE, make_dead_pid
 from tests.origin import Origin
-from tests.processes import run, start
+from tests.processes import run, start, wait_until
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 
@@ -111,9 +111,7 @@ def test_another_user_takes_over_at_once_when_the_downloading_process_is_killed(
 ) -> None:
     handle = origin.put("/m.tar.gz", tar_gz(), gate=threading.Event())
     first = start(AS_USER, handle, warm, str(ADA), umask)
-    deadline_s = time.monotonic() + 30
-    while "/m.tar.gz" not in origin.requests and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    wait_until(lambda: "/m.tar.gz" in origin.requests)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     lock = shared / f"{entry_name_for_key(handle)}.lock"
@@ -142,9 +140,7 @@ def test_a_dead_lock_that_is_only_readable_is_taken_over(shared: Path, origin: O
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
     text = write_dead_lock(ADA, shared, handle, 0o644).read_text()
     first = start(AS_USER, handle, warm, str(BOB), "022")
-    deadline_s = time.monotonic() + 30
-    while "/m.tar.gz" not in origin.requests and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    wait_until(lambda: "/m.tar.gz" in origin.requests)
     waiter = start(RESOLVE, handle, TFIMM_RESOLVER_LOCK_TIMEOUT_S="4")  # as root, which could even remove the lock file
     time.sleep(3)
     assert waiter.poll() is None and list_fetched(origin) == ["/m.tar.gz"]

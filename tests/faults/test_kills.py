@@ -18,6 +18,8 @@ from tests.faults.origin import Fault, Gate, Host, Response, hold_at, pace_body
 from tests.faults.recovery import assert_next_resolve_recovers, list_leftovers, read_as_plain_hub, read_cached_model
 from tests.processes import start
 
+pytestmark = pytest.mark.xdist_group("many processes")
+
 RANGE_BYTES = 1 << 18
 RESOLVE = f"""
     import sys, time
@@ -34,7 +36,8 @@ FILES = {
     "variables/variables.index": b"an index",
     **{f"assets/{number}.txt": b"%d" % number for number in range(40)},
 }
-KILLS, MOMENTS = 60, ("bytes came", "time passed", "all bytes came")
+KILLS, KILLS_LONG = 12, 60
+MOMENTS = ("bytes came", "time passed", "all bytes came")
 KILLED = -signal.SIGKILL
 
 
@@ -105,14 +108,15 @@ def kill_at(archive: bytes, root: Path, moment: str, part: float, durations_s: t
         return check(root, url, other) if job.returncode == KILLED else "ended"
 
 
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(KILLS_LONG, marks=pytest.mark.long)])
 def test_after_a_kill_at_any_instant_a_model_is_absent_or_complete_and_the_next_resolve_recovers(
-    archive: bytes, tmp_path: Path
+    kills: int, archive: bytes, tmp_path: Path
 ) -> None:
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     durations_s = measure_duration(archive, tmp_path)
     found: Counter[str] = Counter()
-    while found.total() - found["ended"] < KILLS:
+    while found.total() - found["ended"] < kills:
         number = found.total()
         moment, part = MOMENTS[number % len(MOMENTS)], chance.random()
         try:
@@ -122,7 +126,7 @@ def test_after_a_kill_at_any_instant_a_model_is_absent_or_complete_and_the_next_
         if state == "ended":  # the measured download was slower
             durations_s = (durations_s[0] * 0.9, durations_s[1] * 0.9)
         found[state] += 1
-        assert found["ended"] < KILLS, (seed, found)
+        assert found["ended"] < kills, (seed, found)
 
 
 def check(root: Path, url: str, other: str) -> str:

@@ -155,6 +155,9 @@ _SCENES = {
 }
 
 
+_DISK_SCENES = ("in ranges", "as a stream", "damaged", "refreshed")
+
+
 def _changes(scene: Scene) -> list[strace.Call]:
     root = scene.before.parent / "observed"
     _copy(scene.before, root)
@@ -180,28 +183,40 @@ def _each(scene: Scene, calls: list[strace.Call], fault: str, code: str) -> Iter
         yield from pool.map(strike, enumerate(calls))
 
 
-@pytest.mark.parametrize("scene", _SCENES, indirect=True)
+def _choose(calls: list[strace.Call], scene: str, share: int) -> list[strace.Call]:
+    """Return the first call, every rename, and one in ``share`` of the others; which ones differs between the scenes."""
+    start = list(_SCENES).index(scene)
+    numbered = enumerate(calls, start)
+    return [call for number, call in numbered if number == start or number % share == 0 or call.name in strace.RENAMES]
+
+
+SHARES = pytest.mark.parametrize("share", [pytest.param(4, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])
+
+
+@SHARES
+@pytest.mark.parametrize(("scene", "name"), [(name, name) for name in _SCENES], ids=_SCENES, indirect=["scene"])
 def test_after_a_kill_at_any_call_a_model_is_absent_or_complete_and_the_next_resolve_recovers(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, name: str, share: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = _changes(scene)
     if scene.prelude:
         monkeypatch.setattr(fcntl, "flock", no_flock)  # the next ones run without locks, too
     assert {"mkdir", "write", "rename", "unlink", "fsync"} <= {call.name for call in calls}
-    for call, root, end in _each(scene, calls, "signal=KILL", RESOLVE):
+    for call, root, end in _each(scene, _choose(calls, name, share), "signal=KILL", RESOLVE):
         # The number of writes of a file depends on how its bytes arrived.
         assert end.code == strace.KILLED or (end.code == 0 and call.number > 1), (str(call), end)
         _check(scene, call, root)
 
 
+@SHARES
 @pytest.mark.parametrize(("names", "error"), _ERRORS.values(), ids=_ERRORS)
-@pytest.mark.parametrize("scene", ["in ranges", "as a stream", "damaged", "refreshed"], indirect=True)
+@pytest.mark.parametrize(("scene", "name"), [(name, name) for name in _DISK_SCENES], ids=_DISK_SCENES, indirect=["scene"])
 def test_an_error_of_the_disk_at_any_call_is_reported_and_leaves_nothing_incomplete(
-    scene: Scene, names: tuple[str, ...], error: str
+    scene: Scene, name: str, names: tuple[str, ...], error: str, share: int
 ) -> None:
     calls = [call for call in _changes(scene) if call.name in names and not call.has_failed]
     assert calls
-    for call, root, end in _each(scene, calls, f"error={error}", COMMAND):
+    for call, root, end in _each(scene, _choose(calls, name, share), f"error={error}", COMMAND):
         # A tree that cannot be renamed, as on overlayfs, is removed without a rename: that succeeds.
         is_removed = '.tmp") = -1 EXDEV' in end.log and end.code == 0
         if not is_removed and ("(INJECTED)" in end.log or call.number == 1):

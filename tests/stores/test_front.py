@@ -83,6 +83,7 @@ def test_the_server_process_reports_its_operations_and_its_content() -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.tensorflow
 def test_tensorflow_writes_lists_reads_renames_and_shows_credentials(
     gcs: Gcs, front: Front, gcs_for_tensorflow: dict[str, str], tmp_path: Path
 ) -> None:

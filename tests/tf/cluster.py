@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import start
+from tests.fork_server import ForkedProcess, ForkServer
 
 TIMEOUT_S = 90.0
 OLDER = ("moved", "renewed")
@@ -23,15 +23,19 @@ _REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The addresses of the workers, and a directory of models; if it is not hidden from workers, clients use their memory."""
+    """The addresses of the workers, and a directory of models; if it is not hidden from workers, clients use their memory.
+
+    Clients are forked from a server that has imported TensorFlow.
+    """
 
     addresses: tuple[str, ...]
     models: Path
     hidden: bool
+    server: ForkServer
 
-    def client(self, *code: str, arguments: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
+    def client(self, *code: str, arguments: Sequence[str] = (), **environment: str) -> ForkedProcess:
         """Start a client program that has imported everything from ``tests.tf.client``."""
-        return start(
+        return self.server.start(
             "\n".join(["from tests.tf.client import *", *map(textwrap.dedent, code), "exit_cleanly()"]),
             *self.addresses,
             str(self.models),
@@ -47,7 +51,7 @@ class Cluster:
         return wait_for_client(self.client(*code, arguments=arguments, **environment))[0]
 
 
-def wait_for_client(client: subprocess.Popen[str]) -> tuple[str, str]:
+def wait_for_client(client: ForkedProcess) -> tuple[str, str]:
     """Wait for a client, which must succeed; returns its output and its errors, stripped."""
     try:
         out, err = client.communicate(timeout=TIMEOUT_S)
@@ -61,9 +65,10 @@ def wait_for_client(client: subprocess.Popen[str]) -> tuple[str, str]:
 def workers(models: Path, number: int = 2) -> Iterator[Cluster]:
     """Start workers that cannot see ``models``, which has to exist."""
     with contextlib.ExitStack() as stack:
+        server = stack.enter_context(ForkServer("tensorflow"))
         started = [stack.enter_context(_worker(models)) for _ in range(number)]
         lines = [_read_line(worker).split() for worker in started]
-        yield Cluster(tuple(address for address, _ in lines), models, hidden=all(word == "hidden" for _, word in lines))
+        yield Cluster(tuple(address for address, _ in lines), models, all(word == "hidden" for _, word in lines), server)
 
 
 @contextlib.contextmanager

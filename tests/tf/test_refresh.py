@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 from tests.archives import files_in, tar_gz
+from tests.fork_server import ForkServer
 from tests.origin import Origin
-from tests.processes import start
+from tests.processes import wait_until
 from tests.tf.models import save_line
 from tfimm_resolver import resolve
 
@@ -34,10 +35,9 @@ def test_no_load_fails_or_mixes_while_another_process_refreshes(origin: Origin, 
     handle = origin.put("/m.tar.gz", archives[0])
     resolve(handle)
     ready = [tmp_path / f"ready{number}" for number in range(8)]
-    readers = [start(LOAD, handle, str(tmp_path / "stop"), str(path)) for path in ready]
-    deadline_s = time.monotonic() + 120
-    while not all(path.exists() for path in ready) and time.monotonic() < deadline_s:
-        time.sleep(0.1)
+    with ForkServer("tensorflow") as server:
+        readers = [server.start(LOAD, handle, str(tmp_path / "stop"), str(path)) for path in ready]
+    wait_until(lambda: all(path.exists() for path in ready), 120)
     for archive in archives[1:]:
         origin.put("/m.tar.gz", archive)
         resolve(handle, refresh=True)

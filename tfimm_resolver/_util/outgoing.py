@@ -141,6 +141,13 @@ def _clean_arguments(error: BaseException, depth: int = 0) -> None:
                 setattr(error, name, clean(value))
 
 
+def repr_fields(instance: Any) -> str:
+    """Return a dataclass as its own ``__repr__`` would, without the secrets in its texts."""
+    shown = [(name, getattr(instance, name)) for name, field in instance.__dataclass_fields__.items() if field.repr]
+    values = (f"{name}={_escape(repr(mask_secrets(value) if isinstance(value, str) else value))}" for name, value in shown)
+    return f"{type(instance).__name__}({', '.join(values)})"
+
+
 def install_log_filter() -> None:
     """Clean every record of this package's loggers; repeated calls have no effect."""
     for name in LOGGERS:
@@ -155,6 +162,8 @@ def _clean_record(record: logging.LogRecord) -> bool:
     except (TypeError, ValueError, KeyError):  # the wrong number of arguments, which logging only reports
         text = f"{record.msg} {record.args!r}"
     record.msg, record.args = clean_text(text), ()
+    if record.exc_info:
+        clean_exceptions(record.exc_info[1])
     return True
 
 

@@ -10,28 +10,31 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.member_policy import join_safely
-from tfimm_resolver.bundles.stream import BundleStream
+from tfimm_resolver.bundles.stream import BundleStream, find_path
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, MAX_RECORD_BYTES, Record
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import FetchResult
 from tfimm_resolver.resolution.cached_names import derive_entry_name
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
-_FIX = "Nothing was imported. Export it again, and compare its sha256 on both machines with the one that export prints."
-_NOT_A_BUNDLE = (
-    "Nothing was imported. A bundle is a file that `tfimm-resolver export` wrote; "
-    "an archive of one model needs no import: resolve the archive itself."
+_COMPARE = "Nothing was imported. Export it again, and compare its sha256 on both machines with the one that"
+_FIX = Advice(python=f"{_COMPARE} bundles.export() returns.", command=f"{_COMPARE} export prints.")
+_ARCHIVE = "an archive of one model needs no import: resolve the archive itself."
+_NOT_A_BUNDLE = Advice(
+    python=f"Nothing was imported. A bundle is a file that bundles.export() wrote; {_ARCHIVE}",
+    command=f"Nothing was imported. A bundle is a file that `tfimm-resolver export` wrote; {_ARCHIVE}",
 )
 
 
@@ -56,6 +59,8 @@ class ImportedModel:
     record: Record
     path: str
     state: str
+
+    __repr__ = repr_fields
 
     def facts(self) -> dict[str, Any]:
         """Return the fields of ``import --json``."""
@@ -101,12 +106,13 @@ def import_(
         >>> model.state
         'imported'
     """
-    if isinstance(source, (str, os.PathLike)):
-        with map_os_errors(FetchError, f"the bundle {show(os.fspath(source))} cannot be read"):
-            file = open(source, "rb", buffering=0)  # noqa: SIM115  # closed below
-        with file:
-            return _read_stream(file, refresh, sha256)
-    return _read_stream(source, refresh, sha256)
+    path = find_path(source, "read")
+    if path is None:
+        return _read_stream(cast(IO[bytes], source), refresh, sha256)
+    with map_os_errors(FetchError, f"the bundle {show(path)} cannot be read"):
+        file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below
+    with file:
+        return _read_stream(file, refresh, sha256)
 
 
 read = import_
@@ -127,7 +133,7 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
             if not stream.is_bundle():
                 text = f"{show(name)} is not a bundle: {stream.describe_start()}: {error.text}"
                 raise ArchiveError(text, fix=_NOT_A_BUNDLE) from error
-            raise type(error)(f"the bundle {show(name)}: {error.text}", fix=error.fix or _FIX) from error
+            raise type(error)(f"the bundle {show(name)}: {error.text}", fix=error.advice or _FIX) from error
         stream.check(sha256)
         return transaction.commit()
 
@@ -232,7 +238,10 @@ def _check_entry_name(record: Record, cached: Record | None, *, is_pinned: bool)
     except HandleError as error:
         raise IntegrityError(f"{text}is another model's name, or not a valid one: {error.text}") from error
     if name is None and not is_pinned:
-        fix = "Nothing was imported. If you trust its author, import it with the --sha256 that export printed."
+        trust = "Nothing was imported. If you trust its author, import it with the"
+        fix = Advice(
+            python=f"{trust} sha256 that bundles.export() returned.", command=f"{trust} --sha256 that export printed."
+        )
         raise IntegrityError(f"{text}cannot be derived from that handle: it may be another model's name", fix=fix)
     if name != record.tree:
         raise IntegrityError(f"{text}is another model's name")

@@ -14,7 +14,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
-from tfimm_resolver.errors import FetchError, IntegrityError
+from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.progress import reporters
 
@@ -79,5 +79,20 @@ class BundleStream:
     def _read_chunk(self) -> bytes:
         read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
         with map_os_errors(FetchError, f"the bundle {show(self._name)} cannot be read"):
-            chunk: bytes = read(CHUNK_BYTES)
+            chunk = read(CHUNK_BYTES)
+        if not isinstance(chunk, bytes):
+            raise HandleError(f"the bundle {show(self._name)} is a stream of {type(chunk).__name__}, not of bytes")
         return chunk
+
+
+def find_path(bundle: object, method: str) -> str | None:
+    """Return the path of a bundle; None if it is a stream with a method of that name.
+
+    Raises:
+        HandleError: if it is neither, or has a character that no path can have.
+    """
+    if isinstance(bundle, (str, os.PathLike)):
+        return settings.check_path(bundle)
+    if hasattr(bundle, method):
+        return None
+    raise HandleError(f"a bundle is a path or a binary stream, not {type(bundle).__name__}: {bundle!r:.80}")

@@ -9,11 +9,10 @@ import contextlib
 import hashlib
 import logging
 import os
-import shlex
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, cast
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
@@ -22,9 +21,12 @@ from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
+from tfimm_resolver.bundles.export_errors import make_export_error, suggest_repair
+from tfimm_resolver.bundles.stream import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
+from tfimm_resolver.errors.advice import Advice, join_advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
@@ -39,6 +41,10 @@ from tfimm_resolver.resolution.request import Request, ResolvedPlan
 log = logging.getLogger("tfimm_resolver")
 
 DOWNLOADER = "bundle"
+_NAME_FIX = Advice(
+    python="Give a handle, or a name of maintenance.list().",
+    command="Give a handle, or a name that `tfimm-resolver ls` prints.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,13 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
 
     Args:
         handles: as for ``resolve``, or names of cached models as for ``maintenance.select``.
-        into: a path, which is replaced atomically by the complete bundle; or a buffered stream, which is not closed.
+        into: a path, which is replaced atomically by the complete bundle, or written to if it is a pipe or a device; or a
+            buffered stream, which is not closed.
 
     Raises:
         UnknownHandleError: if a handle is not known, or its model is not in the cache.
         IntegrityError: if a model is damaged, or has no recorded hashes to verify it with.
-        CacheError: if a model cannot be read, or the bundle cannot be written; nor does it replace a device or a pipe.
+        CacheError: if a model cannot be read, or the bundle cannot be written. An error of a stream is not changed.
 
     Example:
         >>> from tfimm_resolver import bundles
@@ -75,27 +82,35 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
         >>> len(exported.models)
         1
     """
-    if isinstance(into, (str, os.PathLike)):
-        settings.check_output_path(os.fspath(into))
+    path = find_path(into, "write")
+    if path is None:
+        return _write_models(_select_models(handles), cast(IO[bytes], into))
+    if not settings.is_stream(path):
+        settings.check_output_path(path)
+        return _write_file(_select_models(handles), path)
     models = _select_models(handles)
-    if not isinstance(into, (str, os.PathLike)):
-        return _write_models(models, into)
-    partial = f"{os.fspath(into)}.{os.urandom(4).hex()}.half"
-    try:
-        with map_os_errors(CacheError, f"cannot write {show(os.fspath(into))}", "Choose another path for the bundle."):
-            with open(partial, "xb") as file:
-                result = _write_models(models, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, into)
-    finally:
-        with contextlib.suppress(OSError):  # renamed already, or never created
-            os.unlink(partial)
-    return result
+    with map_os_errors(CacheError, f"cannot write {show(path)}"), open(path, "wb") as stream:
+        return _write_models(models, stream)
 
 
 write = export
 """The name of ``export`` before it was a library function of its own."""
+
+
+def _write_file(models: Sequence[CachedModel], path: str) -> ExportResult:
+    """Write the bundle beside the path first, and rename it when it is complete."""
+    partial = f"{path}.{os.urandom(4).hex()}.half"
+    try:
+        with map_os_errors(CacheError, f"cannot write {show(path)}", "Choose another path for the bundle."):
+            with open(partial, "xb") as file:
+                result = _write_models(models, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):  # renamed already, or never created
+            os.unlink(partial)
+    return result
 
 
 def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult:
@@ -147,7 +162,7 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
     digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
     path = join_safely(model.path, file.path)
     with (
-        map_os_errors(CacheError, f"{show(path)} cannot be read", _suggest_repair(model)),
+        map_os_errors(CacheError, f"{show(path)} cannot be read", suggest_repair(model)),
         open(path, "rb", buffering=0, opener=fs.open_regular_target) as source,
     ):
         while count := source.readinto(buffer[: left_bytes or 1]):
@@ -158,13 +173,15 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
             yield buffer[:count]
     if count or left_bytes or digest.hexdigest() != file.sha256:
         raise IntegrityError(
-            f"{show(model.name)} is damaged: {show(file.path)} does not match its recorded sha256", fix=_suggest_repair(model)
+            f"{show(model.name)} is damaged: {show(file.path)} does not match its recorded sha256", fix=suggest_repair(model)
         )
 
 
 def _select_models(handles: Sequence[str]) -> list[CachedModel]:
     """Return the models, each once, in the order of their entry names."""
-    models = [_find_copy(handle) for handle in handles]
+    if isinstance(handles, str):
+        raise HandleError(f"the handles of a bundle are a list, not one str: {handles!r:.80}")
+    models = [_find_copy(os.fspath(handle) if isinstance(handle, os.PathLike) else handle) for handle in handles]
     by_name = {model.entry.name: model for model in models if model.entry}
     for model in by_name.values():
         _check_entry_name(model)
@@ -184,7 +201,7 @@ def _find_copy(text: str) -> CachedModel:
             raise UnknownHandleError(f"{text} is at {show(path)}, not in the cache", fix="Copy that directory instead.")
         model = found[0]
     if model.entry is None or model.state != "ok" or settings.is_bucket(model.path):
-        raise _make_export_error(model)
+        raise make_export_error(model)
     return model
 
 
@@ -214,10 +231,8 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
             return None
         if handle.scheme:
             raise
-        hint = (
-            error.fix if error.fix.startswith("Did you mean") else "Give a handle, or a name that `tfimm-resolver ls` prints."
-        )
-        fix = f"Nothing was exported. {hint}"
+        hint = error.advice if error.fix.startswith("Did you mean") else _NAME_FIX
+        fix = join_advice(["Nothing was exported.", hint], " ")
         raise UnknownHandleError(f'"{show(text)}" is not cached: {error.text}', fix=fix) from error
 
 
@@ -229,7 +244,7 @@ def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
         for model in candidates:
             is_own = model.entry and model.entry.name == entry_name_for_key(plan.key) and not model.other_root
             if is_own and model.state != "ok":
-                raise _make_export_error(model)
+                raise make_export_error(model)
         found = fetch(resolved)
     return found.path
 
@@ -251,33 +266,17 @@ def _get_fetched_at(model: CachedModel) -> str:
 
 
 def _check_entry_name(model: CachedModel) -> None:
-    """Log a warning if the import will need --sha256, and raise CacheError if it would reject the model."""
+    """Log a warning if the import will need the sha256 of the bundle, and raise CacheError if it would reject the model."""
     assert model.entry is not None
     try:
         name = derive_entry_name(model.entry.record)
     except HandleError as error:
-        raise CacheError(f"{show(model.name)} has a record that cannot be imported: {error.text}", fix=error.fix) from error
+        raise CacheError(f"{show(model.name)} has a record that cannot be imported: {error.text}", fix=error.advice) from error
     if name is None:
-        log.warning("%s has an incomplete handle: its import requires the --sha256 of this bundle", model.name)
+        log.warning("%s has an incomplete handle: its import requires the sha256 of this bundle", model.name)
     elif name != model.entry.name:
         raise CacheError(
             f"{show(model.name)} is cached as {show(model.entry.name)}, which is not the entry name of its handle",
             fix="It may have been fetched with a user and password in its URL, or with another TFIMM_GITHUB_URL. Put the "
             "credentials into netrc or hosts.toml, or the host into the handle, resolve it again, and export that.",
         )
-
-
-def _make_export_error(model: CachedModel) -> CacheError | IntegrityError:
-    if model.entry is None:
-        return CacheError(f"{show(model.path)} was created by hand, and has no record", fix="Copy that directory instead.")
-    if model.state == "damaged":
-        return IntegrityError(f"{show(model.name)} is damaged: {show(model.entry.defect)}", fix=_suggest_repair(model))
-    if model.state == "unverified":
-        fix = f"Fetch it again: tfimm-resolver resolve --refresh {show(model.entry.record.handle or 'HANDLE')}"
-        return IntegrityError(f"{show(model.name)} has no recorded hashes to verify its files with", fix=fix)
-    fix = "Copy it to this machine's disk first: tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1."
-    return CacheError(f"{show(model.name)} is in a bucket, at {show(model.path)}", fix=fix)
-
-
-def _suggest_repair(model: CachedModel) -> str:
-    return f"Repair it: tfimm-resolver verify --repair {shlex.quote(model.name)}"

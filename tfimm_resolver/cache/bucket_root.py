@@ -209,7 +209,7 @@ class BucketRoot:
         except OfflineError:
             raise
         except FetchError as error:
-            raise CacheError(f"cannot {action} the cache at {self.url}: {error.text}", fix=error.fix) from error
+            raise CacheError(f"cannot {action} the cache at {show(self.url)}: {error.text}", fix=error.advice) from error
 
 
 class _RateLimitedCheck:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.fs import walk
+from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, format_now, hash_tree
 from tfimm_resolver.cache.roots import Root
@@ -36,6 +37,8 @@ class Entry:
     path: str
     record: Record
     defect: str | None
+
+    __repr__ = repr_fields
 
 
 @dataclass(frozen=True, slots=True)

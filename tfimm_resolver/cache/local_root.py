@@ -13,9 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.advice import Advice, Fix, join_advice
 from tfimm_resolver.errors.os_errors import map_os_errors, suggest_disk_fix
 from tfimm_resolver.locking.lock import CLAIM_PREFIX, acquire, try_acquire
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, is_token_alive, new_token
@@ -34,7 +36,8 @@ PARTIAL_TTL_S = 24 * 3600.0
 _UNGUARDED = contextlib.nullcontext(True)
 """Stands in for ``Guard.reading()`` in a root that several users may share."""
 
-_OTHER_ROOT_FIX = "Use a directory that you can write: set TFHUB_CACHE_DIR (TFIMM_HOME for names), or pass --cache-dir."
+_OTHER_ROOT = "Use a directory that you can write: set TFHUB_CACHE_DIR (TFIMM_HOME for names), or"
+_OTHER_ROOT_FIX = Advice(python=f"{_OTHER_ROOT} call set_dir(path).", command=f"{_OTHER_ROOT} pass --cache-dir.")
 _GUARD_FIX = "Set TFHUB_CACHE_DIR to a directory of your own."
 
 
@@ -279,14 +282,14 @@ class LocalRoot:
 
     def _map_errors(self, action: str) -> AbstractContextManager[None]:
         fix = _suggest_write_fix if action == "write" else _suggest_read_fix
-        return map_os_errors(CacheError, f"cannot {action} the cache at {self.path}", fix, show_path=True)
+        return map_os_errors(CacheError, f"cannot {action} the cache at {show(self.path)}", fix, show_path=True)
 
 
-def _suggest_read_fix(error: OSError) -> str:
+def _suggest_read_fix(error: OSError) -> Fix:
     return suggest_disk_fix(error, _OTHER_ROOT_FIX)
 
 
-def _suggest_write_fix(error: OSError) -> str:
+def _suggest_write_fix(error: OSError) -> Fix:
     is_denied = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
-    extra = " To keep reading the models in this one, add it to TFIMM_RESOLVER_EXTRA_ROOTS." if is_denied else ""
-    return suggest_disk_fix(error, f"{_OTHER_ROOT_FIX}{extra}")
+    extra = "To keep reading the models in this one, add it to TFIMM_RESOLVER_EXTRA_ROOTS." if is_denied else ""
+    return suggest_disk_fix(error, join_advice([_OTHER_ROOT_FIX, extra], " "))

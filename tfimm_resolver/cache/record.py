@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfimm_resolver._util.fs import open_regular_target, walk
+from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.errors import ArchiveError, CacheError
 from tfimm_resolver.errors.os_errors import map_resource_errors
@@ -47,6 +48,8 @@ class Record:
     fetched_at: str = ""
     origin: Origin = field(default_factory=Origin)
     files: tuple[FileEntry, ...] | None = None
+
+    __repr__ = repr_fields
 
     @property
     def size_bytes(self) -> int:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError
@@ -108,7 +109,7 @@ def open_bucket(location: str, staging: Staging) -> Root:
     name, _ = ROOTS.get(location.partition("://")[0], ("", ""))
     if not name:
         fix = "Set TFHUB_CACHE_DIR to a local directory, or to a gs:// or s3:// URL."
-        raise CacheError(f"{location} cannot hold a cache: its scheme is not supported", fix=fix)
+        raise CacheError(f"{show(location)} cannot hold a cache: its scheme is not supported", fix=fix)
     root: Root = pkgutil.resolve_name(name)(location, staging)  # imported here: a local cache needs no network code
     return root
 

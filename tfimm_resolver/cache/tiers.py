@@ -83,7 +83,7 @@ class Lookup:
         except OfflineError as error:
             if refresh or not (extra := settings.extra_roots()):
                 raise
-            raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.fix) from error
+            raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.advice) from error
         return ModelLocation(cache.path(record), record)
 
 

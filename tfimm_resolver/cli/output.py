@@ -63,7 +63,7 @@ class Output:
         if self.as_json:
             self.print_json({"error": error_to_json(error)})
         else:
-            self.print_message(f"{style('error:', fg='red')} {error}")
+            self.print_message(f"{style('error:', fg='red')} {format_error(error)}")
 
     def get_width(self) -> int | None:
         """Return the width of the terminal in columns; None if stdout is not a terminal."""
@@ -99,7 +99,12 @@ def suppress_native_stderr() -> Iterator[None]:
 
 def error_to_json(error: ResolverError) -> dict[str, str]:
     """Return the fields of an error that ``--json`` prints."""
-    return {"code": error.code, "text": error.text, "fix": error.fix}
+    return {"code": error.code, "text": error.text, "fix": error.advice.command}
+
+
+def format_error(error: ResolverError) -> str:
+    """Return the text of an error with the advice for a user of the command line."""
+    return f"{error.text}\n  {error.advice.command}" if error.advice.command else error.text
 
 
 def style(text: str, *, fg: str | None = None, bold: bool = False, dim: bool = False) -> str:

@@ -3,6 +3,7 @@
 * ResolverError
   x HandleError                (also a ValueError)
     + UnknownHandleError       (also a FileNotFoundError)
+      - MissingOverrideError
     + ModelsFileError
   x FetchError                 (also an OSError)
     + NotFoundError            (also a FileNotFoundError)
@@ -39,6 +40,7 @@ from tfimm_resolver.errors.base import (
     HashError,
     IntegrityError,
     LockTimeoutError,
+    MissingOverrideError,
     ModelsFileError,
     NotFoundError,
     OfflineError,
@@ -74,6 +76,7 @@ __all__ = [
     "LockTimeoutError",
     "MissingDependencyError",
     "MissingOpError",
+    "MissingOverrideError",
     "ModelsFileError",
     "NotASavedModelError",
     "NotFoundError",

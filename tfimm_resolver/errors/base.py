@@ -7,6 +7,7 @@ import sys
 from typing import TypeVar
 
 from tfimm_resolver._util.outgoing import clean_exceptions, clean_text
+from tfimm_resolver.errors.advice import Advice, Fix, make_advice
 
 
 class ResolverError(Exception):
@@ -14,7 +15,8 @@ class ResolverError(Exception):
 
     Attributes:
         text: what was asked for, what happened and where the package looked.
-        fix: what to do next; empty if no remedy is known.
+        fix: what to do next, for a caller in Python; empty if no remedy is known.
+        advice: what to do next, for a caller in Python and for a user of the command line.
         exit_code: the exit code of the command line.
 
     Example:
@@ -29,12 +31,11 @@ class ResolverError(Exception):
     _is_own = True
     """Tells it from foreign exceptions, of which no text is trusted; for ``_util.outgoing``."""
 
-    def __init__(self, text: str, *, fix: str = "") -> None:
+    def __init__(self, text: str, *, fix: Fix = "") -> None:
         clean_exceptions(sys.exc_info()[1])
-        text, fix = clean_text(text), clean_text(fix)
-        super().__init__(f"{text}\n  {fix}" if fix else text)
-        self.text = text
-        self.fix = fix
+        self.text, self.advice = clean_text(text), make_advice(fix).convert(clean_text)
+        self.fix = self.advice.python
+        super().__init__(f"{self.text}\n  {self.fix}" if self.fix else self.text)
 
     @property
     def code(self) -> str:
@@ -67,6 +68,22 @@ class UnknownHandleError(HandleError, FileNotFoundError):
         ...     print(type(error).__name__)
         UnknownHandleError
     """
+
+
+class MissingOverrideError(UnknownHandleError):
+    """The path given to ``set_model_cache`` does not exist.
+
+    Example:
+        >>> with tfimm_resolver.using(models={"lion": "missing"}):
+        ...     tfimm_resolver.resolve("lion")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.MissingOverrideError: ...
+    """
+
+    @property
+    def code(self) -> str:
+        """The code of an UnknownHandleError, of which this is a special case."""
+        return "unknown-handle"
 
 
 class ModelsFileError(HandleError):
@@ -106,7 +123,7 @@ class FetchError(ResolverError, OSError):
         self,
         text: str,
         *,
-        fix: str = "",
+        fix: Fix = "",
         is_passing: bool = False,
         status: int | None = None,
         retry_after_s: float | None = None,
@@ -114,9 +131,9 @@ class FetchError(ResolverError, OSError):
         super().__init__(text, fix=fix)
         self.is_passing, self.status, self.retry_after_s = is_passing, status, retry_after_s
 
-    def with_message(self: _FetchError, text: str, fix: str | None = None) -> _FetchError:
+    def with_message(self: _FetchError, text: str, fix: str | Advice | None = None) -> _FetchError:
         """Return the same error with another text and, unless it is None, another fix."""
-        fix = self.fix if fix is None else fix
+        fix = self.advice if fix is None else fix
         return type(self)(text, fix=fix, is_passing=self.is_passing, status=self.status, retry_after_s=self.retry_after_s)
 
 

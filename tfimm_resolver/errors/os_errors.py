@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Union
 
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.base import ResolverError
 
 DISK_FULL_FIX = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
@@ -15,7 +16,7 @@ _DISK_FAILING_FIX = "The disk is failing: set TFHUB_CACHE_DIR to a directory on 
 _NO_MEMORY = "this process does not have enough memory for it"
 _MEMORY_FIX = "Check the file: it may be damaged, or built to do harm. Otherwise allow this process more memory."
 
-Fix = Union[str, Callable[[OSError], str]]
+FixForError = Union[Fix, Callable[[OSError], Fix]]
 """What to do next; as a function, it depends on the error."""
 
 
@@ -23,7 +24,7 @@ Fix = Union[str, Callable[[OSError], str]]
 def map_os_errors(
     kind: type[ResolverError],
     action: str,
-    fix: Fix = "",
+    fix: FixForError = "",
     *,
     missing: type[ResolverError] | None = None,
     show_path: bool = False,
@@ -54,7 +55,7 @@ def map_os_errors(
 
 
 @contextlib.contextmanager
-def map_resource_errors(kind: type[ResolverError], action: str, fix: str = _MEMORY_FIX) -> Iterator[None]:
+def map_resource_errors(kind: type[ResolverError], action: str, fix: Fix = _MEMORY_FIX) -> Iterator[None]:
     """Raise a MemoryError or RecursionError of the block, which untrusted input can cause, as ``kind``."""
     try:
         yield
@@ -69,7 +70,7 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def suggest_disk_fix(error: OSError, otherwise: str = "") -> str:
+def suggest_disk_fix(error: OSError, otherwise: Fix = "") -> Fix:
     """Return what to do about a full or failing disk; ``otherwise`` for any other error."""
     if is_disk_full(error):
         return DISK_FULL_FIX

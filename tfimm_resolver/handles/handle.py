@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
-from tfimm_resolver._util.outgoing import mask_value
+from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
 from tfimm_resolver.errors import HandleError
 
@@ -20,7 +20,7 @@ KAGGLE_HOSTS = ("www.kaggle.com", "kaggle.com")
 HUGGING_FACE_HOSTS = ("huggingface.co", "hf.co")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Handle:
     """The parsed handle of a model.
 
@@ -69,6 +69,11 @@ class Handle:
             text = f"{handle} pins another sha256 than requested:\n  pinned     {handle.sha256}\n  requested  {pin}"
             raise HandleError(text)
         return replace(handle, sha256=pin)
+
+    def __repr__(self) -> str:
+        """Return the handle as messages show it, since a debugger or a log shows this, too."""
+        pin = "" if self.sha256 is None else f", sha256={self.sha256!r}"
+        return f"Handle({clean_value(repr(str(self)))}{pin})"
 
     @property
     def is_name(self) -> bool:

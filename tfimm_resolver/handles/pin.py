@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import IntegrityError
+from tfimm_resolver.errors.advice import join_advice, suggest_refresh
 from tfimm_resolver.manifest import Origin
 
 
@@ -34,7 +35,7 @@ class Pin:
         if origin.sha256 and not self.is_known_to_match(origin):
             raise IntegrityError(
                 f"{show(handle)} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
-                fix="Download it again with refresh=True (--refresh on the command line), or correct the pin.",
+                fix=join_advice([suggest_refresh("it"), "Or correct the pin."], " "),
             )
         if None not in (self.size_bytes, origin.size_bytes) and origin.size_bytes != self.size_bytes:
             sizes = f"  cached {origin.size_bytes} bytes\n  pinned {self.size_bytes} bytes"

@@ -13,6 +13,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import mask_value, show
 from tfimm_resolver._util.urls import find_confusing_character
 from tfimm_resolver.errors import FetchError, HandleError, NotFoundError, OfflineError
+from tfimm_resolver.errors.advice import join_advice, suggest_local_copy
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 
 log = logging.getLogger("tfimm_resolver")
@@ -24,7 +25,7 @@ _FIX = "Write a list such as https://mirror.example.org,direct: the README's sec
 _STOP_FIX = (
     f"In {settings.MIRRORS} a comma continues with the next entry only after 404 and 410; use | to continue after any error."
 )
-_OFF_FIX = "Change it, or register a local copy: set_model_cache(handle, path)."
+_OFF_FIX = suggest_local_copy("Change it")
 
 _Result = TypeVar("_Result")
 
@@ -195,7 +196,7 @@ def _select_error(failures: list[tuple[Mirror, FetchError]], mirror_count: int) 
     others = dict.fromkeys(error.text for error in errors if error.text != best.text)
     has_stopped = len(failures) < mirror_count
     text = best.text + "".join(f"\n  also tried: {other}" for other in others)
-    error = best.with_message(text, "\n  ".join(filter(None, [best.fix, _STOP_FIX * has_stopped])))
+    error = best.with_message(text, join_advice([best.advice, _STOP_FIX * has_stopped]))
     error.__cause__ = best
     return error
 

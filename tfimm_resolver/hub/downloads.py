@@ -17,6 +17,7 @@ from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import ArchiveError, CacheError, HandleError, HashError, OfflineError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.handles.pin import Pin
@@ -70,7 +71,7 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
         ['model.tar.gz']
     """
     handle = _parse_url(url)
-    path = settings.expand_path(os.fspath(dst))
+    path = settings.expand_path(dst)
     prefix = _normalize_prefix(hash_prefix)
     settings.check_output_path(path)
     settings.validate()
@@ -143,7 +144,11 @@ def filename_from_url(url: str, file_name: str | None = None) -> str:
     with contextlib.suppress(ArchiveError):
         if isinstance(name, str) and safe_parts(name, is_canonical=True) == (name,):
             return name
-    raise HandleError(f"{name!r:.200} is not a file name", fix='Pass one, as file_name="model.weights.h5".')
+    fix = Advice(
+        python='Pass one, as file_name="model.weights.h5".',
+        command="Ask the author of the repository to name the file, or use a URL that ends in its name.",
+    )
+    raise HandleError(f"{name!r:.200} is not a file name", fix=fix)
 
 
 def _parse_url(url: str) -> Handle:

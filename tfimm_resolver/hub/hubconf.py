@@ -119,7 +119,7 @@ def _is_installed(name: str, space: ModuleNamespace) -> bool:
 def _map_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except (ResolverError, MemoryError):
+    except ResolverError:
         raise
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]

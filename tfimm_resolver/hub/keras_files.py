@@ -18,6 +18,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import quote_name, safe_parts
 from tfimm_resolver.errors import ArchiveError, LoadError
+from tfimm_resolver.errors.advice import Advice
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF"
 _CONFIG, _METADATA = "config.json", "metadata.json"
@@ -256,8 +257,10 @@ def _quote(text: object) -> str:
     return quote_name(str(text)[:_SHOWN_CHARACTERS])
 
 
-def _fix(path: str, how: str = "") -> str:
-    return (
-        f"If you trust its author, load it yourself{how}: tf.keras.models.load_model({path!r}), with safe_mode=False"
-        " if it has a Lambda layer. Custom classes must be registered with Keras first."
+def _fix(path: str, how: str = "") -> Advice:
+    custom = "Custom classes must be registered with Keras first."
+    return Advice(
+        python=f"If you trust its author, load it yourself{how}: tf.keras.models.load_model({path!r}), with safe_mode=False"
+        f" if it has a Lambda layer. {custom}",
+        command=f"If you trust its author, load it with Keras in Python{how}. {custom}",
     )

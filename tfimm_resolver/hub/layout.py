@@ -56,7 +56,7 @@ def set_dir(d: str | os.PathLike[str] | None) -> None:
     """
     global _override  # noqa: PLW0603  # one of the few process-wide values, behind its lock
     with _lock:
-        _override = Setting(settings.expand_path(os.fspath(d)), "hub.set_dir()") if d else None
+        _override = Setting(settings.expand_path(d), "hub.set_dir()") if d else None
 
 
 def get_root() -> Setting:
@@ -76,7 +76,8 @@ def open_repositories() -> Cache:
         CacheError: if the directory is not on this machine, or another user may have put code into it.
     """
     path, guard = _require_local(get_dir()), get_guard()
-    guard.check()
+    with map_os_errors(CacheError, f"cannot use the directory of the hub, {show(path)}", OWN_DIRECTORY):
+        guard.check()
     return open_store(path, _make_repository_name, mode=_MODE, entry_pattern=_REPOSITORY_TREES, guard=guard)
 
 
@@ -87,7 +88,7 @@ def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
     because the caller chose it.
     """
     if model_dir is not None:
-        own = _require_local(settings.expand_path(os.fspath(model_dir)))
+        own = _require_local(settings.expand_path(model_dir))
         return open_store(own, _make_weights_name, entry_pattern=_WEIGHTS_TREES)
     path = f"{_require_local(get_dir())}/checkpoints"
     return open_store(path, _make_weights_name, mode=_MODE, entry_pattern=_WEIGHTS_TREES, guard=get_guard(path))

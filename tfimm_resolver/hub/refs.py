@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from tfimm_resolver import settings
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.git import COMMIT
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.hub import layout
@@ -96,7 +97,10 @@ def _find_tip(requested: Repository, cache: Cache, copy: Repository) -> Tip:
         if settings.is_offline():
             raise OfflineError(
                 f"{requested.handle} cannot be downloaded to {cache.root.path_of('')}: TFIMM_RESOLVER_OFFLINE is set",
-                fix='Unset it, or load a local copy: load(path, model, source="local").',
+                fix=Advice(
+                    python='Unset it, or load a local copy: load(path, model, source="local").',
+                    command="Unset it, or give the path of a local copy with --local.",
+                ),
             )
         return github.find_tip(requested, Downloader(Handle.parse(requested.handle)))
     except FetchError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError, NotFoundError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.hub import layout, refs, trust
 from tfimm_resolver.manifest import FetchResult
@@ -45,7 +46,8 @@ def ensure_directory(
         return _check_local(repo_or_dir)
     trust.check_choice(trust_repo)
     if not isinstance(repo_or_dir, str):
-        raise HandleError(f"{repo_or_dir!r} is not a repository", fix='Pass source="local" to use a directory.')
+        fix = Advice(python='Pass source="local" to use a directory.', command="Pass --local to use a directory.")
+        raise HandleError(f"{repo_or_dir!r} is not a repository", fix=fix)
     requested, cache = Repository.parse(repo_or_dir), layout.open_repositories()
     resolved = refs.resolve_ref(requested, cache, force_reload=force_reload, skip_validation=skip_validation)
     repository, tip = resolved.repository, resolved.tip
@@ -88,7 +90,7 @@ def _make_fill(repository: Repository, tip: Tip) -> Callable[[Path, Path], Fetch
 
 
 def _check_local(folder: str | os.PathLike[str]) -> str:
-    path = settings.expand_path(os.fspath(folder))
+    path = settings.expand_path(folder)
     if not os.path.isfile(f"{path}/{HUBCONF}"):
         raise NotFoundError(f"{HUBCONF} not found in {show(path)}", fix="Pass the directory that contains it.")
     return path

@@ -12,6 +12,7 @@ import sys
 from tfimm_resolver._util import fs, terminal
 from tfimm_resolver._util.outgoing import clean_text, show
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
@@ -112,7 +113,10 @@ def _read_trusted_list(path: str) -> set[str]:
 def _prompt(repository: Repository, commit: str) -> None:
     name, url = repository.full_name, show(f"{repository.url}/tree/{commit or repository.ref}")
     facts = f"  repository  {show(name)}\n  commit      {show(commit or 'unknown: skip_validation')}\n  browse      {url}"
-    fix = f"Inspect it; if you trust it, call with trust_repo=True (--trust on the command line).\n{facts}"
+    inspect = "Inspect it; if you trust it,"
+    fix = Advice(
+        python=f"{inspect} call with trust_repo=True.\n{facts}", command=f"{inspect} run the command with --trust.\n{facts}"
+    )
     if not (terminal.is_terminal(sys.stdin) or terminal.is_notebook()):
         raise UntrustedError(
             f"Untrusted repository. {show(name)} is not in {_get_path()}, and without a terminal you cannot be asked",

@@ -12,6 +12,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, LoadError, ResolverError, WeightsError
+from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 from tfimm_resolver.hub import downloads
 from tfimm_resolver.hub.safetensors import read as read_safetensors
@@ -212,8 +213,9 @@ def _get_extra_dtype(name: str) -> Any:
 @contextlib.contextmanager
 def _map_errors(path: str, kind: type[LoadError]) -> Iterator[None]:
     try:
-        yield
-    except (ResolverError, MemoryError):
+        with map_resource_errors(kind, f"{path} cannot be read"):
+            yield
+    except ResolverError:
         raise
     except ImportError as error:
         raise kind(f"{show(path)} cannot be read: {show(error)}", fix="Run: pip install tensorflow.") from error

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, ResolverError, TensorFlowMissingError
+from tfimm_resolver.errors.advice import Advice, Fix
+from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.loading import devices
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.resolution.resolver import resolve
@@ -169,7 +171,8 @@ def _map_errors(tf: Any, path: str, reader: str | None) -> Iterator[None]:
     try:
         yield
     except MemoryError:
-        raise
+        with map_resource_errors(LoadError, f"TensorFlow cannot load {path}"):
+            raise
     except Exception as error:  # TF2 models: a RuntimeError or a FileNotFoundError; TF1 models: a NotFoundError
         mapped = error if isinstance(error, ResolverError) else _translate_error(tf, path, reader, error)
         with contextlib.suppress(tf.errors.OpError):  # a worker may report it twice; the next call would raise the second
@@ -212,11 +215,18 @@ def _local_file_in_message(tf: Any, path: str, text: str) -> str | None:
     )  # errors name a checkpoint without .index
 
 
-def _suggest_package(op: str) -> str:
+def _suggest_package(op: str) -> Fix:
     package = next((name for pattern, name in _OP_PACKAGES if pattern.search(op)), None)
     if package is None:
-        return "Import the package that provides this op before loading; the model's documentation should name it."
-    return f"pip install {package.replace('_', '-')}, then import {package} before loading."
+        known = "the model's documentation should name it."
+        return Advice(
+            python=f"Import the package that provides this op before loading; {known}",
+            command=f"Load the model in Python, after importing the package that provides this op; {known}",
+        )
+    install = f"pip install {package.replace('_', '-')}, then"
+    return Advice(
+        python=f"{install} import {package} before loading.", command=f"{install} import it and load the model in Python."
+    )
 
 
 def describe(model: Any) -> dict[str, Any]:

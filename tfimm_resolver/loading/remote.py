@@ -11,6 +11,7 @@ from typing import Any
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import TensorTooLargeError, UnseenFilesError
+from tfimm_resolver.errors.advice import Advice, join_advice
 from tfimm_resolver.loading import devices
 
 log = logging.getLogger("tfimm_resolver")
@@ -23,9 +24,10 @@ _INIT_OPS = ("saved_model_main_op", "legacy_init_op")
 _INIT_SIGNATURE = "__saved_model_init_op"
 _REFERENCE_VARIABLES = ("Variable", "VariableV2")
 
-_THIS_MACHINE = (
-    "Load it with tfimm_resolver.load(), which reads it on this machine by default; "
-    "for the variables alone, experimental_io_device='/job:localhost' is enough."
+_THIS_MACHINE = Advice(
+    python="Load it with tfimm_resolver.load(), which reads it on this machine by default; "
+    "for the variables alone, experimental_io_device='/job:localhost' is enough.",
+    command="",
 )
 _BUCKET = "Keep models where every worker can read them: TFHUB_CACHE_DIR=gs://my-bucket/models"
 
@@ -116,7 +118,7 @@ def make_unseen_files_error(file: str, reason: str, *, reads_per_worker: bool = 
     """
     return UnseenFilesError(
         f"a remote worker has to read {file}, but cannot see it: the file is on this machine\n  {show(reason)}",
-        fix=_BUCKET if reads_per_worker else f"{_THIS_MACHINE}\n  {_BUCKET}",
+        fix=_BUCKET if reads_per_worker else join_advice([_THIS_MACHINE, _BUCKET]),
     )
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.outgoing import mask_value, show
+from tfimm_resolver._util.outgoing import mask_value, repr_fields, show
 from tfimm_resolver.cache import record, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
+from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import naming
 from tfimm_resolver.models_file import discovery
@@ -24,6 +26,11 @@ from tfimm_resolver.resolution.cached_names import TFHUB
 log = logging.getLogger("tfimm_resolver")
 
 _SHA1_DIGITS_MIN = 6
+_DIGITS = "to list the cache; abbreviate a sha1 to at least six digits."
+_LIST_FIX = Advice(
+    python=f"Nothing was changed. Call maintenance.list() {_DIGITS}",
+    command=f"Nothing was changed. Run `tfimm-resolver ls` {_DIGITS}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class CachedModel:
     used_s: float
     entry: Entry | None = None
     other_root: str = ""
+
+    __repr__ = repr_fields
 
     @property
     def is_read_only(self) -> bool:
@@ -104,6 +113,8 @@ def select(names: Sequence[str] = ()) -> list[CachedModel]:
 
     Raises:
         UnknownHandleError: if a name matches no cached model, or more than one.
+        HandleError: if the names are one str, or a name is not a str.
+        CacheError: if a directory cannot be listed.
         ModelsFileError: if the models file cannot be read.
 
     Example:
@@ -114,18 +125,22 @@ def select(names: Sequence[str] = ()) -> list[CachedModel]:
         Traceback (most recent call last):
         tfimm_resolver.errors.UnknownHandleError: "no_such_model" is not cached
     """
+    if isinstance(names, str):
+        raise HandleError(f"the names of cached models are a list, not one str: {names!r:.80}")
     models = list_models()
     return [model for name in names for model in _match_one(models, name)] if names else models
 
 
 def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    if not isinstance(text, str):
+        raise HandleError(f"a name of a cached model is a str, not {type(text).__name__}: {text!r:.80}")
     found = next(filter(None, (match(models, text) for match in (_match_name, _match_handle, _match_sha1))), [])
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found
     if not found:
         raise UnknownHandleError(
             f'"{show(redact(text))}" is not cached',
-            fix="Nothing was changed. Run `tfimm-resolver ls` to list the cache; abbreviate a sha1 to at least six digits.",
+            fix=_LIST_FIX,
         )
     names = dict.fromkeys(model.name for model in found)
     fix = "\n  ".join(["Use one of these names:", *map(show, names)])
@@ -144,7 +159,9 @@ def _match_handle(models: Sequence[CachedModel], text: str) -> list[CachedModel]
         name = entry_name_for_key(other)
         if found := [model for model in models if model.entry and model.entry.name == name]:
             return found
-    handles = {text, key, os.path.abspath(key)}
+    handles = {text, key}
+    with contextlib.suppress(FileNotFoundError):  # the working directory was removed
+        handles.add(os.path.abspath(key))
     found = [model for model in models if model.entry and model.entry.record.handle in handles]
     return [model for model in found if model.entry and pin in (None, model.entry.record.origin.sha256)]
 
@@ -193,16 +210,31 @@ def _list_named_models() -> Iterator[CachedModel]:
     folder = ""
     with contextlib.suppress(CacheError):  # no home directory
         folder = settings.get_dir()
-    for directory in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+    with map_os_errors(CacheError, f"cannot list {show(folder)}"):
+        directories = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    for directory in directories:
         path = f"{folder}/{directory}"
-        if is_tree(directory.partition(".")[0]) or record.find_tree_defect(path, record.Record(directory, directory)):
+        if is_tree(directory.partition(".")[0]) or not _has_model(path):
             continue
         if (name := naming.choose_directory_name(path)) is not None:
             yield CachedModel(name, path, _measure_size_bytes(path), "unverified", _get_used_s(path))
 
 
+def _has_model(path: str) -> bool:
+    try:
+        return record.find_tree_defect(path, record.Record("", "")) is None
+    except OSError as error:
+        log.warning("skipped: %s cannot be read: %s", path, error.strerror)
+        return False
+
+
 def _measure_size_bytes(path: str) -> int:
-    return sum(os.lstat(f"{path}/{file}").st_size for file in fs.walk(path))
+    """Return the total size of the files that are still there and can be read."""
+    size_bytes = 0
+    for file in fs.walk(path):
+        with contextlib.suppress(OSError):
+            size_bytes += os.lstat(f"{path}/{file}").st_size
+    return size_bytes
 
 
 def _get_used_s(path: str) -> float:

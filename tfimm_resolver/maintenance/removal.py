@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
-from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.errors import CacheError, HandleError, ResolverError
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 
@@ -56,6 +56,9 @@ def remove(models: str | CachedModel | Iterable[str | CachedModel]) -> list[Remo
         []
     """
     requested = [models] if isinstance(models, (str, CachedModel)) else list(models)
+    for model in requested:
+        if not isinstance(model, (str, CachedModel)):
+            raise HandleError(f"a model to remove is a name or a CachedModel, not {type(model).__name__}: {model!r:.80}")
     names = [model for model in requested if isinstance(model, str)]
     selected = [model for model in requested if isinstance(model, CachedModel)] + (inventory.select(names) if names else [])
     removable = [model for model in selected if not model.is_read_only]

@@ -10,6 +10,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.models_file import discovery
@@ -132,6 +133,9 @@ def _find_repair_handle(model: CachedModel) -> str:
     if not handle or handle.endswith(SHORTENED):
         raise CacheError(
             f"the full handle of {show(model.name)} is unknown: its query was not recorded, as it may contain a secret",
-            fix="Fetch it again with its full handle: tfimm-resolver resolve --refresh HANDLE.",
+            fix=Advice(
+                python="Fetch it again with its full handle: tfimm_resolver.resolve(handle, refresh=True).",
+                command="Fetch it again with its full handle: tfimm-resolver resolve --refresh HANDLE.",
+            ),
         )
     return handle

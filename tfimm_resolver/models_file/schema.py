@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.errors import HandleError, ModelsFileError
+from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 
@@ -48,6 +49,8 @@ class ModelEntry:
     size_bytes: int | None = None
     aliases: tuple[str, ...] = ()
     mirrors: tuple[str, ...] = ()
+
+    __repr__ = repr_fields
 
     @property
     def redacted_handle(self) -> str:
@@ -136,7 +139,8 @@ class _Reader:
         sha256 = self._read_value(keys, table, "sha256", self._read_sha256, None)
         size_bytes = self._read_value(keys, table, "size_bytes", self._read_size_bytes, None)
         if size_bytes is not None and sha256 is None:
-            fix = f"Remove the size_bytes, then run `tfimm-resolver lock {show(name)}`, which writes both."
+            lock = Advice("project.lock()", f"tfimm-resolver lock {show(name)}")
+            fix = lock.convert(lambda run: f"Remove the size_bytes, then run `{run}`, which writes both.")
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         return ModelEntry(
             name=name,
@@ -160,14 +164,14 @@ class _Reader:
         try:
             return check_name(value)
         except HandleError as error:
-            raise self._make_error(keys, error.text, error.fix) from error
+            raise self._make_error(keys, error.text, error.advice) from error
 
     def _read_handle(self, keys: tuple[str, ...], value: object) -> str:
         text = self._expect_type(keys, value, str, "a text")
         try:
             handle = Handle.parse(text)
         except HandleError as error:
-            raise self._make_error(keys, error.text, error.fix) from error
+            raise self._make_error(keys, error.text, error.advice) from error
         if handle.sha256 is not None:
             raise self._make_error(keys, f"{handle} ends in a pin", 'Write sha256 = "..." beside it.')
         if handle.is_name:
@@ -180,8 +184,8 @@ class _Reader:
         text = self._expect_type(keys, value, str, "a text").lower()
         if not re.fullmatch("[0-9a-f]{64}", text):
             message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
-            lock = f"`tfimm-resolver lock {show(keys[1])}`"
-            fix = f"Correct it, or remove it with the size_bytes and run {lock}, which writes both."
+            lock = Advice("project.lock()", f"tfimm-resolver lock {show(keys[1])}")
+            fix = lock.convert(lambda run: f"Correct it, or remove it with the size_bytes and run `{run}`, which writes both.")
             raise self._make_error(keys, message, fix)
         return text
 
@@ -209,7 +213,7 @@ class _Reader:
                 fix = f"{suggestion}Known: {', '.join(known)}."
                 raise self._make_error((*keys, key), f'{where} an unknown key "{show(key)}"', fix)
 
-    def _make_error(self, keys: tuple[str, ...], text: str, fix: str) -> ModelsFileError:
+    def _make_error(self, keys: tuple[str, ...], text: str, fix: Fix) -> ModelsFileError:
         return ModelsFileError(f"{show(self._path)}:{_find_line(self._text, keys)}: {text}", fix=fix)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError, FetchError, OfflineError
+from tfimm_resolver.errors.advice import Advice, suggest_local_copy
 from tfimm_resolver.object_store.network import choose_ca_sources, make_client_options, make_google_request
 
 CREDENTIALS_FIX = {
@@ -49,7 +50,7 @@ def import_obstore(url: str) -> Any:
     if settings.is_offline() and not url.startswith("memory://"):
         raise OfflineError(
             f"{url} cannot be reached: TFIMM_RESOLVER_OFFLINE is set",
-            fix="Unset it, set TFHUB_CACHE_DIR to a local directory, or register a local copy: set_model_cache(handle, path).",
+            fix=suggest_local_copy("Unset it, set TFHUB_CACHE_DIR to a local directory"),
         )
     _check_not_forked(url)
     try:
@@ -68,7 +69,10 @@ def _check_not_forked(url: str) -> None:
     if _process != os.getpid():
         raise FetchError(
             f"{url} cannot be reached: this process was forked from one that had used a bucket",
-            fix='Start new processes instead: multiprocessing.set_start_method("spawn").',
+            fix=Advice(
+                python='Start new processes instead: multiprocessing.set_start_method("spawn").',
+                command="Let the program start new processes instead of forked ones.",
+            ),
         )
 
 

@@ -12,6 +12,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import HandleError, ModelsFileError, ResolverError, UnknownHandleError
+from tfimm_resolver.errors.advice import Advice, suggest_add
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.manifest import Origin
@@ -36,7 +37,7 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
     if not files:
         raise ModelsFileError(
             f"there is no {discovery.FILE_NAME} in this directory or its parents",
-            fix="Create one: tfimm-resolver add NAME HANDLE",
+            fix=suggest_add("Create one"),
         )
     if not names:
         return discovery.list_entries()
@@ -45,7 +46,7 @@ def select_models(names: Sequence[str]) -> list[ModelEntry]:
         model = discovery.find_entry(name)
         if model is None:
             similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])
-            fix = f"Did you mean {' or '.join(similar)}?" if similar else "Add it: tfimm-resolver add NAME HANDLE"
+            fix = f"Did you mean {' or '.join(similar)}?" if similar else suggest_add("Add it")
             raise UnknownHandleError(f'no model "{show(name)}" in {", ".join(files)}', fix=fix)
         found[model.name] = model
     return list(found.values())
@@ -72,6 +73,8 @@ def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
     is_unhashed = record is not None and record.files is None  # fetched by plain tensorflow_hub, which records no hash
     is_archive = record is not None and bool(record.origin.sha256)
     found = fetch(plan_archive(handle, refresh=is_unhashed or (refresh and is_archive)))
+    if found.record is not None and found.record.files is None:  # another process has published it, but not its record yet
+        found = fetch(plan_archive(handle, refresh=True))
     return found.path, found.record.origin if found.record else Origin()
 
 
@@ -159,7 +162,8 @@ def check_new(known: dict[str, ModelEntry], name: str, *, replaces: bool) -> Non
     """Raise ModelsFileError if a name is in use already."""
     if name in known and (known[name].name != name or not replaces):
         alias = "" if known[name].name == name else f", an alias of {known[name].name}"
-        fix = "Choose another name." if alias else "Use --replace to overwrite it."
+        overwrite = Advice(python="Pass replace=True to overwrite it.", command="Use --replace to overwrite it.")
+        fix = "Choose another name." if alias else overwrite
         raise ModelsFileError(f"{known[name].location}: {show(name)} already exists{alias}", fix=fix)
 
 

@@ -9,6 +9,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.errors import IntegrityError, ModelsFileError, ResolverError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.progress.batch import map_parallel
 from tfimm_resolver.project import pins
@@ -105,7 +106,10 @@ def _match_unchanged(model: ModelEntry) -> ResolvedPlan:
     if resolved.model != model:
         raise ModelsFileError(
             f"{show(model.location)}: {show(model.name)} was changed during the run",
-            fix="It was not fetched: run `tfimm-resolver sync` again.",
+            fix=Advice(
+                python="It was not fetched: call project.sync() again.",
+                command="It was not fetched: run `tfimm-resolver sync` again.",
+            ),
         )
     return resolved
 

@@ -32,7 +32,7 @@ def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None
         ['resnet18']
         >>> tfimm_resolver.clear_model_cache("resnet18")
     """
-    path = settings.expand_path(os.fspath(model_path))
+    path = settings.expand_path(model_path)
     with _lock:
         _overrides[parse_key(model_name)] = path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from tfimm_resolver.errors import IntegrityError
+from tfimm_resolver.errors import IntegrityError, MissingOverrideError
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.request import Request
 
@@ -63,7 +63,7 @@ def cached_model_path(model_name: str) -> str | None:
             if resolved is not None:
                 found = find_cached(resolved)
                 return found.path if found else None
-        except (IntegrityError, rules.MissingOverrideError) as error:
+        except (IntegrityError, MissingOverrideError) as error:
             log.warning("%s", error.text)
             return None
     return overrides.find_path(model_name)

@@ -8,7 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError, NotFoundError, UnknownHandleError
+from tfimm_resolver.errors import (
+    CacheError,
+    FetchError,
+    HandleError,
+    MissingOverrideError,
+    ModelsFileError,
+    NotFoundError,
+    UnknownHandleError,
+)
+from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.models_file import discovery
@@ -25,13 +34,10 @@ CACHED_NAME = "name in the cache"
 
 log = logging.getLogger("tfimm_resolver")
 
-
-class MissingOverrideError(UnknownHandleError):
-    """The path given to ``set_model_cache`` does not exist; reported as an ordinary UnknownHandleError."""
-
-    @property
-    def code(self) -> str:
-        return "unknown-handle"
+_NAME_FIX = Advice(
+    python="Use a URL or a path, or set the path for this name: set_model_cache(name, path).",
+    command="Use a URL or a path, or add this name to the models file: tfimm-resolver add NAME HANDLE",
+)
 
 
 def match_rule(request: Request) -> ResolvedPlan:
@@ -85,15 +91,20 @@ def match_override(request: Request) -> ResolvedPlan | None:
     if not named_models.exists(path):
         raise MissingOverrideError(
             f"set_model_cache() maps {handle} to {show(path)}, which does not exist or is empty",
-            fix="Put the model there, or remove the override with clear_model_cache().",
+            fix=Advice(
+                python="Put the model there, or remove the override with clear_model_cache().", command="Put the model there."
+            ),
         )
     target = Handle.parse(path, sha256=handle.sha256)
     plan = find_source_plan(target) or InPlace(path)
     if handle.sha256 is not None and isinstance(plan, InPlace):
         raise HandleError(
             f"set_model_cache() maps {handle} to {show(path)}, which is a directory: only an archive can be pinned by sha256",
-            fix="Map it to the archive, or override the name in the models file instead of its handle, "
-            "which ignores the pin: set_model_cache(name, path).",
+            fix=Advice(
+                python="Map it to the archive, or override the name in the models file instead of its handle, "
+                "which ignores the pin: set_model_cache(name, path).",
+                command="Use the handle without its pin.",
+            ),
         )
     return ResolvedPlan("override", replace(request, handle=target), plan)
 
@@ -111,19 +122,22 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
     if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(
             f"{show(model.location)}: {show(model.name)} has mirrors, but no sha256 to verify their archives with",
-            fix=f"Pin it: tfimm-resolver lock {show(model.name)}",
+            fix=Advice(
+                python=f"Pin it: project.lock([{show(model.name)!r}])",
+                command=f"Pin it: tfimm-resolver lock {show(model.name)}",
+            ),
         )
     try:
         target = model.parse_handle(handle.sha256)
         plan = find_source_plan(target)
     except HandleError as error:
-        raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.fix) from error
+        raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.advice) from error
     request = replace(request, handle=target, pin=Pin(target.sha256, model.size_bytes))
     if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:
         unknown = _make_unknown_handle_error(target)
-        raise UnknownHandleError(f"{show(model.location)}: {show(model.name)}: {unknown.text}", fix=unknown.fix)
+        raise UnknownHandleError(f"{show(model.location)}: {show(model.name)}: {unknown.text}", fix=unknown.advice)
     return ResolvedPlan("models file", request, plan, model)
 
 
@@ -189,7 +203,7 @@ def _make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if handle.is_name:
         looked = [*discovery.find_files(), *named_models.list_candidate_paths(handle.text), *looked]
     similar = overrides.suggest(handle.text, _list_project_names()) if handle.is_name else []
-    fix = "Use a URL or a path, or set the path for this name: set_model_cache(name, path)."
+    fix: Fix = _NAME_FIX
     if similar:
         fix = f"Did you mean {' or '.join(similar)}?"
     kind = "named" if handle.is_name else "at path"

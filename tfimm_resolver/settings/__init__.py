@@ -34,7 +34,7 @@ from tfimm_resolver.settings.environment import (
     unpack_limits,
     validate,
 )
-from tfimm_resolver.settings.paths import check_output_path, expand_path, is_bucket
+from tfimm_resolver.settings.paths import check_output_path, check_path, expand_path, is_bucket, is_encodable, is_stream
 
 __all__ = [
     "EXTRA_ROOTS",
@@ -46,14 +46,17 @@ __all__ = [
     "cache_root",
     "cache_roots",
     "check_output_path",
+    "check_path",
     "connections",
     "expand_path",
     "extra_roots",
     "get_dir",
     "hosts_file",
     "is_bucket",
+    "is_encodable",
     "is_offline",
     "is_quiet",
+    "is_stream",
     "is_tls_verified",
     "load_format",
     "local_root",

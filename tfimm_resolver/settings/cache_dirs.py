@@ -60,7 +60,7 @@ def set_dir(d: str | os.PathLike[str] | None) -> None:
 def override_dir(d: str | os.PathLike[str] | None, source: str) -> Setting | None:
     """Use ``d`` for every cache as ``set_dir`` does, on behalf of ``source``; return the previous override."""
     global _override
-    override = Setting(expand_path(os.fspath(d)), source) if d else None
+    override = Setting(expand_path(d), source) if d else None
     with _lock:
         before, _override = _override, override
     return before

@@ -180,7 +180,7 @@ class Guard:
 
     def _get_fix(self, path: str, status: os.stat_result) -> str:
         if stat.S_ISDIR(status.st_mode) and is_owned_by_user(status):
-            return f"Check its contents, then run: chmod go-w {path}. Or: {self._fix}"
+            return f"Check its contents, then run: chmod go-w {show(path)}. Or: {self._fix}"
         return self._fix
 
 

@@ -13,21 +13,44 @@ def is_bucket(path: str) -> bool:
     return "://" in path
 
 
-def expand_path(path: str) -> str:
+def check_path(path: str | os.PathLike[str]) -> str:
+    """Return a path as a text that the system accepts.
+
+    Raises:
+        HandleError: if it is neither a str nor an os.PathLike of one, or has a character that no path can have.
+    """
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(text, str):
+        raise HandleError(f"a path is a str or an os.PathLike, not {type(path).__name__}: {path!r:.80}")
+    if "\0" in text:
+        raise HandleError(f"the path {text!r} contains a NUL character")
+    if not is_encodable(text):
+        raise HandleError(f"the path {text!r} contains a character that no path can have")
+    return text
+
+
+def is_encodable(text: str) -> bool:
+    """Whether the system can encode a text as a path: not with a lone surrogate that stands for no byte."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def expand_path(path: str | os.PathLike[str]) -> str:
     """Return a path with ``~`` and ``$VAR`` expanded, made absolute; ``file://`` as its path, other URLs unchanged.
 
     Raises:
-        HandleError: if it contains a NUL character.
+        HandleError: as ``check_path`` does.
         CacheError: if it begins with ``~`` and the user has no home directory, if it is relative and the working directory
             was removed, or if it is an object store URL with credentials or without a bucket.
     """
-    if "\0" in path:
-        raise HandleError(f"the path {path!r} contains a NUL character")
-    path = os.path.expandvars(path)
+    path = os.path.expandvars(check_path(path))
     if path.startswith("file://"):
         from urllib.parse import unquote, urlsplit
 
-        path = unquote(urlsplit(path).path)
+        path = check_path(unquote(urlsplit(path).path))
     elif "://" in path:
         scheme, _, rest = path.partition("://")
         bucket = rest.partition("/")[0]
@@ -58,10 +81,15 @@ def check_output_path(path: str) -> None:
         raise CacheError(f"cannot write {show(path)}: its directory does not exist")
     if os.path.isdir(path):
         raise CacheError(f"cannot write {show(path)}: it is a directory")
-    # /dev/stdout may lead to a regular file, too, but replacing it would break every program that uses it.
-    is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
-    if is_descriptor or (os.path.exists(path) and not os.path.isfile(path)):
+    if is_stream(path):
         raise CacheError(
             f"cannot write {show(path)}: it is not a regular file, and would be replaced",
             fix="Pass the path of a file that does not exist yet, or that may be replaced.",
         )
+
+
+def is_stream(path: str) -> bool:
+    """Whether a path is a pipe, a device or an open descriptor, such as ``/dev/stdout``: it is written to, never replaced."""
+    # /dev/stdout may lead to a regular file, too, but replacing the link would break every program that uses it.
+    is_descriptor = os.path.islink(path) and os.readlink(path).startswith("/proc/")
+    return is_descriptor or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, UnknownRefError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.git import COMMIT
 
 log = logging.getLogger("tfimm_resolver")
@@ -17,6 +18,12 @@ _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _SYMREF = "symref=HEAD:"
 _MAX_NAMES = 10
+
+_TIP = "Name a branch, a tag or the commit at the tip of one;"
+_REF_FIX = Advice(
+    python=f"{_TIP} skip_validation=True accepts what the host returns.",
+    command=f"{_TIP} --skip-validation accepts what the host returns.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ class Refs:
         return UnknownRefError(
             f"Cannot find {ref} in {url}. If it's a commit from a forked repo, please call hub.load() with forked repo "
             f"directly.\n  it has: {self._format_names() or 'nothing'}",
-            fix="Name a branch, a tag or the commit at the tip of one; skip_validation=True accepts what the host returns.",
+            fix=_REF_FIX,
         )
 
     def _format_names(self) -> str:

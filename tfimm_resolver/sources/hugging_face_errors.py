@@ -20,6 +20,7 @@ from tfimm_resolver.errors import (
     ResolverError,
     TransferTimeoutError,
 )
+from tfimm_resolver.errors.advice import suggest_local_copy
 from tfimm_resolver.errors.os_errors import suggest_disk_fix
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 from tfimm_resolver.http import mirrors
@@ -44,7 +45,7 @@ def import_huggingface_hub(handle: str) -> Any:
     if settings.is_offline() or variables:
         raise OfflineError(
             f"{handle} cannot be fetched: {variables[0] if variables else 'TFIMM_RESOLVER_OFFLINE'} is set",
-            fix="Unset it, or register a local copy: set_model_cache(handle, path).",
+            fix=suggest_local_copy("Unset it"),
         )
     mirrors.require_direct(handle)
     try:

@@ -156,7 +156,7 @@ class Repository:
                 try:
                     parts = names.validate_listed_file(entry.path)
                 except ArchiveError as error:
-                    raise ArchiveError(f"{model.key}: {error.text}", fix=error.fix) from error
+                    raise ArchiveError(f"{model.key}: {error.text}", fix=error.advice) from error
                 file = RepoFile(parts, parts[len(folder) :], entry.size, _get_digest(entry))
                 if parts[: len(folder)] != folder or not file.parts_below or len(files) == members_max:
                     raise FetchError(

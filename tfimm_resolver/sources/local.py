@@ -43,7 +43,8 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
 
 def find_path(handle: Handle) -> str:
     """Return the absolute path; ``~`` and variables are expanded unless a file with the literal name exists."""
-    return os.path.abspath(handle.path) if os.path.exists(handle.path) else settings.expand_path(handle.path)
+    is_literal = os.path.exists(handle.path) or not settings.is_encodable(handle.path)  # the latter exists nowhere
+    return os.path.abspath(handle.path) if is_literal else settings.expand_path(handle.path)
 
 
 def _sha256(path: str) -> str:

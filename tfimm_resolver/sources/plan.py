@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Union
 
+from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.handles.handle import Handle
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class InPlace:
 
     path: str
 
+    __repr__ = repr_fields
+
     @property
     def download(self) -> None:
         """What is downloaded: nothing."""
@@ -105,6 +108,8 @@ class Fetch:
 
     key: str
     fill: Callable[[Path, Fetcher], None]
+
+    __repr__ = repr_fields
 
     @property
     def download(self) -> Fetch:

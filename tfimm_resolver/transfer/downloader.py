@@ -14,6 +14,7 @@ from tfimm_resolver._util.threads import PrefetchReader, call_cancellably
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.unpacking import PLAIN, ArchiveLayout
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError
+from tfimm_resolver.errors.advice import suggest_refresh
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.http import mirrors
@@ -131,7 +132,7 @@ class Downloader:
         try:
             self._fetch_objects(client, infos, into)
         except ArchiveError as error:
-            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
+            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.advice) from error
         except (NotFoundError, IntegrityError) as error:
             if expected is None:
                 raise
@@ -142,7 +143,7 @@ class Downloader:
             raise self._make_damage_error(f"{url} does not match its recorded sha256: {names}")
 
     def _make_damage_error(self, text: str) -> IntegrityError:
-        return IntegrityError(text, fix=f"Download {self._handle} again with refresh=True (--refresh on the command line).")
+        return IntegrityError(text, fix=suggest_refresh(str(self._handle)))
 
     def _fetch_objects(self, client: ObjectStoreClient, infos: list[ObjectInfo], into: Path) -> None:
         total_bytes = sum(info.size_bytes for info in infos)
@@ -280,7 +281,7 @@ class Downloader:
         try:
             files = sink(stream, into, size_bytes)
         except ArchiveError as error:
-            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.fix) from error
+            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.advice) from error
         self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
         hashed.check(self.origin.url)
         Pin(self._handle.sha256).check_received(self.origin, str(self._handle))

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
 from tfimm_resolver.settings import ownership
 
@@ -179,7 +181,7 @@ class PartStore:
 
     @contextlib.contextmanager
     def _map_os_errors(self) -> Iterator[None]:
-        with map_os_errors(CacheError, f"cannot write the partial download in {self._folder}", _suggest_fix):
+        with map_os_errors(CacheError, f"cannot write the partial download in {show(self._folder)}", _suggest_fix):
             try:
                 yield
             except OSError as error:
@@ -189,7 +191,7 @@ class PartStore:
                 raise CacheError(text, fix=DISK_FULL_FIX) from error
 
 
-def _suggest_fix(error: OSError) -> str:
+def _suggest_fix(error: OSError) -> Fix:
     return suggest_disk_fix(error, "Set TFHUB_CACHE_DIR to another directory.")
 
 

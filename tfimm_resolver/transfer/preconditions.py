@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import NotFoundError, OfflineError
+from tfimm_resolver.errors.advice import suggest_local_copy
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.http import mirrors
 
@@ -19,6 +21,6 @@ def raise_if_offline(handle: Handle) -> None:
     if settings.is_offline():
         root = settings.urls_root().value
         raise OfflineError(
-            f"{handle} cannot be downloaded into the cache at {root}: TFIMM_RESOLVER_OFFLINE is set",
-            fix="Unset it, or register a local copy: set_model_cache(handle, path).",
+            f"{handle} cannot be downloaded into the cache at {show(root)}: TFIMM_RESOLVER_OFFLINE is set",
+            fix=suggest_local_copy("Unset it"),
         )
