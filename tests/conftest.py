@@ -37,6 +37,7 @@ _NETWORK_VARIABLES = (
     "requests_ca_bundle",
     "curl_ca_bundle",
     "ssl_cert_file",
+    "ssl_cert_dir",
 )
 
 

@@ -54,6 +54,22 @@ TRANSLATE_OS_ERRORS = {
     "transfer.partial_store": "a full disk that holds a partial download",
 }
 """Modules that may turn an OSError into another error themselves, and why."""
+REQUEST_LIBRARIES = (
+    *("requests", "urllib3", "urllib.request", "http.client", "httpx", "aiohttp", "ftplib", "pycurl"),
+    *("socket.create_connection", "google.auth", "huggingface_hub", "obstore", "botocore"),
+)
+HARMLESS_NAMES = {"urllib.request.getproxies", "urllib.request.proxy_bypass"}
+"""Names of those libraries that only read the environment."""
+
+SEND_REQUESTS = {
+    "object_store.credentials": {"google.auth", "obstore", "botocore", "http.client"},
+    "object_store.network": {"google.auth", "urllib3"},
+    "sources.hugging_face": {"huggingface_hub"},
+    "sources.hugging_face_errors": {"huggingface_hub"},
+    "sources.hugging_face_repository": {"huggingface_hub"},
+}
+"""Modules outside ``http`` that use a library which sends requests: those of stores with protocols of their own."""
+
 FUNCTION_LINES_MAX, FILE_LINES_MAX = 50, 300
 
 
@@ -181,13 +197,37 @@ def find_tensorflow_imports(imports: Imports) -> list[str]:
     )
 
 
+def find_request_imports(imports: Imports) -> list[str]:
+    """Return imports of libraries that send requests, outside ``http`` and the named exceptions."""
+    found = []
+    for module, ones in imports.items():
+        for one in ones:
+            library = next((name for name in REQUEST_LIBRARIES if f"{one.imported}.".startswith(f"{name}.")), None)
+            harmless = one.imported in HARMLESS_NAMES
+            if library and not harmless and unit_of(module) != "http" and library not in SEND_REQUESTS.get(module, {}):
+                found.append(f"{module}:{one.line} imports {one.imported}")
+    return sorted(found)
+
+
 RULES = {
+    "only http sends requests": find_request_imports,
     "imports go to lower layers": find_upward_imports,
     "no import cycle": find_cycles,
     "each unit has a layer": find_unlisted_units,
     "TensorFlow is imported late, and in few modules": find_tensorflow_imports,
 }
 BREACHES = {
+    "only http sends requests": [
+        ("sources.github", "import requests"),
+        ("hub.downloads", "def f():\n    from urllib.request import urlopen"),
+        ("project.pins", "import urllib.request"),
+        ("settings.network", "from urllib import request"),
+        ("transfer.download", "import urllib3"),
+        ("maintenance.inventory", "from http import client"),
+        ("object_store.client", "import http.client"),
+        ("sources.kaggle", "import httpx"),
+        ("cache.cache", "import socket\nsocket.create_connection(('h', 1))\nfrom socket import create_connection"),
+    ],
     "imports go to lower layers": [
         ("errors", "from tfimm_resolver.cli import main"),
         ("cache.record", "from tfimm_resolver.sources import plan"),

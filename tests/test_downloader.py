@@ -188,13 +188,15 @@ def test_offline_no_socket_is_opened_and_the_error_names_handle_root_and_ways_ou
 def test_certificates_are_checked_unless_that_is_disabled(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tfimm_resolver.http import errors, session
+    from tfimm_resolver.http import session, tls
 
-    assert errors.choose_ca_bundle()[0] is True
+    assert "the system's certificates" in tls.describe_trust() and "certifi" in tls.describe_trust()
     monkeypatch.setenv("SSL_CERT_FILE", "/ca.pem")
-    assert errors.choose_ca_bundle()[0] == "/ca.pem"
+    assert tls.describe_trust() == "SSL_CERT_FILE=/ca.pem"
+    monkeypatch.setenv("SSL_CERT_DIR", "/certs")
+    assert tls.describe_trust() == "SSL_CERT_FILE=/ca.pem and SSL_CERT_DIR=/certs"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/bundle.pem")
-    assert errors.choose_ca_bundle()[0] == "/bundle.pem"
+    assert tls.describe_trust() == "REQUESTS_CA_BUNDLE=/bundle.pem"
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
     session.warn_if_tls_verification_disabled()
-    assert errors.choose_ca_bundle()[0] is False and "not checked" in caplog.text
+    assert tls.describe_trust() == "TFHUB_DISABLE_CERT_VALIDATION" and "not checked" in caplog.text

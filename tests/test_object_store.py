@@ -349,11 +349,40 @@ def test_an_untrusted_certificate_is_an_error_and_a_ca_can_be_set(
     with pytest.raises(FetchError, match="its TLS certificate is not trusted") as caught:
         ObjectStoreClient("gs://bucket").read("x")
     assert "SSL_CERT_FILE" in caught.value.fix and not caught.value.is_passing
-    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+    assert "the system's certificates" in str(caught.value) and "certifi" in str(caught.value)
+    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"):
         with monkeypatch.context() as patch:
-            patch.setenv(variable, str(front.bundle))
+            patch.setenv(variable, str(front.bundle.parent if variable == "SSL_CERT_DIR" else front.bundle))
             assert ObjectStoreClient("gs://bucket").read("x") is None
-    assert len(gcs.find_operations("get", "x")) == 2
+    assert len(gcs.find_operations("get", "x")) == 4
+
+
+@pytest.mark.parametrize("value", ["*", "127.0.0.1", "127.0.0.0/8", "127.0.0.1:{port}", "example.org, *"])
+def test_no_proxy_holds_for_a_bucket_in_all_its_forms(value: str, gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", value.format(port=gcs.url.rpartition(":")[2]))
+    assert ObjectStoreClient("gs://bucket").read("x") is None
+    monkeypatch.setenv("no_proxy", "example.org")
+    with pytest.raises(OfflineError):
+        ObjectStoreClient("gs://bucket").read("x")
+
+
+def test_a_proxy_that_is_not_a_url_is_the_variables_error(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:99999")
+    with pytest.raises(FetchError, match="http_proxy does not hold the URL of a proxy"):
+        ObjectStoreClient("gs://bucket").read("x")
+
+
+def test_amazons_own_variable_names_the_certificates_for_its_buckets_only(
+    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tfimm_resolver.object_store import network
+
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(front.bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    assert network.choose_ca_sources("s3").description == f"AWS_CA_BUNDLE={front.bundle}"
+    assert network.choose_ca_sources("gs").description == f"REQUESTS_CA_BUNDLE={tmp_path}"
+    assert "BEGIN CERTIFICATE" in network.make_client_options("s3", "https://s3.example.org")["root_certificate"]
 
 
 def test_offline_mode_does_not_even_load_the_library() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from email.utils import formatdate
 from typing import Any
 
@@ -98,12 +99,42 @@ def test_bytes_that_have_to_be_sent_again_are_not_progress(clock: _Clock) -> Non
 
 def test_a_stall_is_retried_once_if_bytes_were_received(clock: _Clock) -> None:
     stalled = TransferTimeoutError("stalled", is_passing=True)
-    with pytest.raises(TransferTimeoutError):
-        retry.RetryPolicy(clock).sleep_or_raise(stalled)
     policy = retry.RetryPolicy(clock)
     policy.sleep_or_raise(stalled, received_bytes=1)
     with pytest.raises(TransferTimeoutError):
         policy.sleep_or_raise(stalled, received_bytes=1)
+
+
+def test_a_server_that_does_not_begin_to_answer_is_asked_as_often_as_is_set(clock: _Clock) -> None:
+    policy, slow = retry.RetryPolicy(clock), TransferTimeoutError("no answer", is_passing=True)
+    for _ in range(5):
+        policy.sleep_or_raise(slow)
+    with pytest.raises(TransferTimeoutError, match="tried 6 times"):
+        policy.sleep_or_raise(slow)
+
+
+def make_offline(cause: Exception) -> OfflineError:
+    """Return an error whose cause is that of the system."""
+    try:
+        raise OfflineError("cannot be reached", is_passing=True) from cause
+    except OfflineError as error:
+        return error
+
+
+def test_a_name_that_cannot_be_looked_up_for_a_moment_is_retried_for_about_two_seconds(clock: _Clock) -> None:
+    policy = retry.RetryPolicy(clock)
+    for _ in range(5):
+        policy.sleep_or_raise(make_offline(socket.gaierror(socket.EAI_AGAIN, "again")))
+    assert 1 < sum(clock.delays_s) < 2
+    with pytest.raises(OfflineError):
+        policy.sleep_or_raise(make_offline(socket.gaierror(socket.EAI_AGAIN, "again")))
+
+
+@pytest.mark.parametrize("cause", [socket.gaierror(socket.EAI_NONAME, "unknown"), ConnectionRefusedError()])
+def test_an_unknown_name_and_a_refused_connection_fail_at_once(cause: Exception, clock: _Clock) -> None:
+    with pytest.raises(OfflineError):
+        retry.RetryPolicy(clock).sleep_or_raise(make_offline(cause))
+    assert clock.delays_s == []
 
 
 def test_being_offline_is_reported_at_once_unless_bytes_were_received(clock: _Clock) -> None:

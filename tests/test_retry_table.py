@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import http.client
+import socket
 
 import pytest
-import requests
 import urllib3
 
 from tfimm_resolver._util.retry import Failure, classify_failure, is_retryable_status
@@ -25,19 +25,18 @@ def test_others_are_not(status: int | None) -> None:
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (requests.ConnectTimeout(), Failure.TIMEOUT),
-        (requests.ReadTimeout(), Failure.TIMEOUT),
         (TimeoutError(), Failure.TIMEOUT),
         (concurrent.futures.TimeoutError(), Failure.TIMEOUT),
         (urllib3.exceptions.ReadTimeoutError(None, "", ""), Failure.TIMEOUT),  # type: ignore[arg-type]
-        (requests.ConnectionError(), Failure.UNREACHABLE),
-        (requests.exceptions.ProxyError(), Failure.UNREACHABLE),
+        (urllib3.exceptions.ConnectTimeoutError(), Failure.CONNECT_TIMEOUT),
+        (urllib3.exceptions.ProxyError("", ValueError()), Failure.UNREACHABLE),
+        (socket.gaierror(socket.EAI_AGAIN, ""), Failure.NAME_UNKNOWN_FOR_NOW),
+        (socket.gaierror(socket.EAI_NONAME, ""), Failure.NAME_UNKNOWN),
         (ConnectionRefusedError(), Failure.UNREACHABLE),
-        (requests.exceptions.ChunkedEncodingError(), Failure.BROKEN),
         (urllib3.exceptions.ProtocolError(), Failure.BROKEN),
         (http.client.RemoteDisconnected(), Failure.BROKEN),
         (FileNotFoundError(), None),
-        (requests.exceptions.InvalidURL(), None),
+        (urllib3.exceptions.LocationParseError(""), None),
     ],
 )
 def test_exceptions_are_classified_by_their_most_derived_class(error: Exception, failure: Failure | None) -> None:

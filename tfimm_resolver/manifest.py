@@ -30,6 +30,7 @@ class Origin:
         sha256: of the archive, or of the one file; empty if the model was neither.
         ref: the branch or tag of a repository, in full: ``refs/heads/main``.
         commit: the commit of that repository.
+        modified: the Last-Modified date, where it identifies a version and there is no ETag.
     """
 
     url: str = ""
@@ -38,6 +39,7 @@ class Origin:
     sha256: str = ""
     ref: str = ""
     commit: str = ""
+    modified: str = ""
 
     __repr__ = repr_fields
 
@@ -45,7 +47,7 @@ class Origin:
     def parse(cls, facts: dict[str, Any]) -> Origin:
         """Parse the origin in a record; ignore fields that another version of this package may have added."""
         size_bytes = facts.get("size_bytes")
-        texts = {name: str(facts[name]) for name in ("url", "etag", "sha256", "ref", "commit") if name in facts}
+        texts = {name: str(facts[name]) for name in ("url", "etag", "modified", "sha256", "ref", "commit") if name in facts}
         return cls(**texts, size_bytes=None if size_bytes is None else parse_size(size_bytes))
 
 

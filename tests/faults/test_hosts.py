@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from tests.archives import files_in
 from tests.faults import RANGES, archive, files
 from tests.faults.origin import Host, after_request, answer_with
 from tfimm_resolver import resolve
-from tfimm_resolver.errors import AccessError, FetchError, HandleError
+from tfimm_resolver.errors import AccessError, HandleError
 
 VARIABLE = "TFIMM_RESOLVER_HOSTS_FILE"
 BEARER = "Bearer hunter22secret"
@@ -84,7 +83,7 @@ def test_the_default_port_may_be_omitted_for_https_only(hosts_file: Path) -> Non
 def test_a_redirect_to_another_host_replaces_them_by_those_of_that_host(status: int, host: Host, hosts_file: Path) -> None:
     hosts_file.write_text(
         f'["{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision", X-Here = "1" }}\n'
-        f'["{get_host(host, "localhost")}"]\nheaders = {{ X-Team = "other team" }}\n'
+        f'["http://{get_host(host, "localhost")}"]\nheaders = {{ X-Team = "other team" }}\n'
     )
     host.put("/real.tar.gz", archive())
     host.put("/m.tar.gz", b"", answer_with(status, b"", Location=f"http://{get_host(host, 'localhost')}/real.tar.gz"))
@@ -94,6 +93,30 @@ def test_a_redirect_to_another_host_replaces_them_by_those_of_that_host(status: 
     ) == {"1"}
     assert list_authorizations(host, "/real.tar.gz") == [None] * RANGES == list_authorizations(host, "/real.tar.gz", "x-here")
     assert list_authorizations(host, "/real.tar.gz", "x-team") == ["other team"] * RANGES
+
+
+@pytest.mark.parametrize("name", ["{}", "https://{}"])
+def test_over_http_a_host_that_a_redirect_names_gets_nothing_unless_its_entry_says_http(
+    name: str, host: Host, hosts_file: Path
+) -> None:
+    hosts_file.write_text(f'["{name.format(get_host(host, "localhost"))}"]\ntoken = "hunter22secret"\n')
+    host.put("/real.tar.gz", archive())
+    host.put("/m.tar.gz", b"", answer_with(302, b"", Location=f"http://{get_host(host, 'localhost')}/real.tar.gz"))
+    resolve(f"{host.url}/m.tar.gz")
+    assert list_authorizations(host, "/real.tar.gz") == [None] * RANGES
+
+
+def test_a_token_is_not_sent_beside_a_signature(host: Host, hosts_file: Path) -> None:
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision" }}\n')
+    path = f"/m.tar.gz?X-Amz-Algorithm=a&X-Amz-Signature={'a' * 64}"
+    assert files_in(resolve(host.put(path, archive(1000)))) == files(1000)
+    assert list_authorizations(host, path) == [None] and list_authorizations(host, path, "x-team") == ["vision"]
+
+
+def test_a_refusal_names_the_file_that_the_credentials_are_from(host: Host, hosts_file: Path) -> None:
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\n')
+    with pytest.raises(AccessError, match=r"asked with the credentials of .*hosts\.toml"):
+        resolve(host.put("/m.tar.gz", b"", answer_with(401)))
 
 
 def test_a_range_that_is_redirected_to_another_host_carries_none(host: Host, hosts_file: Path) -> None:
@@ -117,18 +140,6 @@ def test_a_redirect_on_the_same_host_keeps_them(host: Host, hosts_file: Path) ->
     assert list_authorizations(host, "/real.tar.gz") == [BEARER]
 
 
-def test_netrc_is_for_other_hosts_and_the_file_wins(
-    host: Host, hosts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ada password secret\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    handle = host.put("/m.tar.gz", archive(1000))
-    resolve(handle)
-    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\n')
-    resolve(handle, refresh=True)
-    assert list_authorizations(host, "/m.tar.gz") == ["Basic YWRhOnNlY3JldA==", BEARER]
-
-
 def test_a_token_is_neither_on_disk_nor_in_an_error_even_if_the_server_echoes_it(
     host: Host, hosts_file: Path, cache_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,20 +152,6 @@ def test_a_token_is_neither_on_disk_nor_in_an_error_even_if_the_server_echoes_it
     assert "hunter22secret" not in output
 
 
-@pytest.mark.parametrize("echo", ["{netrc}", "Basic {packed}", "you are ada:hunter22secret"])
-def test_a_password_that_a_server_echoes_is_not_in_the_error(
-    echo: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ada password hunter22secret\n")
-    packed = base64.b64encode(b"ada:hunter22secret").decode()
-    body = echo.format(netrc="hunter22secret", packed=packed).encode()
-    with pytest.raises(FetchError) as caught:
-        resolve(host.put("/m.tar.gz", b"", answer_with(400, body)))
-    assert host.requests[0].headers["authorization"] == f"Basic {packed}"
-    assert "hunter22secret" not in str(caught.value) and packed not in str(caught.value) and "…" in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -164,7 +161,7 @@ def test_a_password_that_a_server_echoes_is_not_in_the_error(
         ('token = "hunter22secret"', "'token'"),
         ('[models.example.org]\ntoken = "hunter22secret"', "'example'"),
         ('["h"]\ntokens = "hunter22secret"', "unknown key 'tokens'"),
-        ('["https://h"]\ntoken = "hunter22secret"', "'https://h': write the host without"),
+        ('["ftp://h"]\ntoken = "hunter22secret"', "'ftp://h': write the host without"),
         ('["ada:hunter22secret@h"]\ntoken = "x"', "'h': write the host without"),
         ('["h"]\ntoken = 5', "token is not a string"),
         ('["h"]\ntoken = ""', "token is not a string"),

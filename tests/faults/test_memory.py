@@ -18,8 +18,8 @@ from tfimm_resolver.models_file.edit import edit_models_file
 _FILE_BYTES = 1 << 30
 _LIMITED = """
     import resource, sys, tfimm_resolver, tfimm_resolver.cli
-    import requests, tfimm_resolver.bundles.reader, tfimm_resolver.cache.cache, tfimm_resolver.models_file.schema
-    import tfimm_resolver.transfer.downloader
+    import tfimm_resolver.bundles.reader, tfimm_resolver.cache.cache, tfimm_resolver.models_file.schema
+    import tfimm_resolver.http.session, tfimm_resolver.transfer.downloader
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)
     try:

@@ -165,17 +165,10 @@ def set_userinfo(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> s
     return host.url.replace("http://", "http://ada:secret@")
 
 
-def set_netrc(host: Host, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Write credentials to netrc, and return the base URL."""
-    (folder / "netrc").write_text("machine 127.0.0.1 login ada password secret\n")
-    monkeypatch.setenv("NETRC", str(folder / "netrc"))
-    return host.url
-
-
 Configure = Callable[[Host, Path, pytest.MonkeyPatch], str]
 
 
-@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
+@pytest.mark.parametrize("configure", [set_userinfo])
 @pytest.mark.parametrize("status", CODES)
 def test_credentials_are_sent_only_to_the_host_that_they_are_for(
     status: int, configure: Configure, host: Host, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +184,7 @@ def test_credentials_are_sent_only_to_the_host_that_they_are_for(
     assert all(b"secret" not in path.read_bytes() for path in cache_dir.glob("*.txt"))
 
 
-@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
+@pytest.mark.parametrize("configure", [set_userinfo])
 @pytest.mark.parametrize("to", ["/real.tar.gz", "{url}/real.tar.gz"])
 def test_credentials_go_with_every_range_at_their_own_host(
     to: str, configure: Configure, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -203,7 +196,7 @@ def test_credentials_go_with_every_range_at_their_own_host(
     assert {headers.get("authorization") for headers in get_requests(host, "/real.tar.gz")} == {BASIC}
 
 
-@pytest.mark.parametrize("configure", [set_userinfo, set_netrc])
+@pytest.mark.parametrize("configure", [set_userinfo])
 def test_a_range_that_is_redirected_to_another_host_carries_no_credentials(
     configure: Configure, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,15 +218,6 @@ def test_credentials_in_a_redirect_are_for_its_host_alone(host: Host, cache_dir:
     assert all("authorization" not in headers for headers in get_requests(host, "/m.tar.gz"))
     assert {headers.get("authorization") for headers in get_requests(host, "/real.tar.gz")} <= {BASIC, None}
     assert all(b"secret" not in path.read_bytes() for path in cache_dir.glob("*.txt"))
-
-
-def test_a_token_in_the_netrc_file_of_home_is_found_at_call_time(host: Host, tmp_path: Path) -> None:
-    handle = host.put("/m.tar.gz", archive())
-    resolve(handle)
-    (tmp_path / "home" / ".netrc").write_text("machine 127.0.0.1 login ada password secret\n")
-    (tmp_path / "home" / ".netrc").chmod(0o600)
-    resolve(handle, refresh=True)
-    assert ["authorization" in request.headers for request in host.requests] == [False] * RANGES + [True] * RANGES
 
 
 class SigningPage:

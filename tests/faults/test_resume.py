@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import requests
 
 from tests.archives import files_in, tar_gz
 from tests.faults import COMPLETE, NOTHING, PARTS, RANGE_BYTES, RANGES, archive, files, list_kinds
@@ -29,6 +28,7 @@ from tests.faults.origin import (
 from tests.processes import start
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError, IntegrityError
+from tfimm_resolver.http.response import Response
 from tfimm_resolver.transfer.parallel_ranges import RangedDownload
 
 SIZE = len(archive())
@@ -216,7 +216,8 @@ def test_parts_with_damaged_metadata_are_not_used(name: str, host: Host, cache_d
         assert list_kinds(cache_dir) in (COMPLETE, NOTHING)
     before = host.count_sent_bytes()
     assert files_in(resolve(handle, refresh=name == "other ranges")) == files() and list_kinds(cache_dir) == COMPLETE
-    assert host.count_sent_bytes() - before >= SIZE
+    # Where the first call succeeded, the refresh finds that nothing has changed.
+    assert host.count_sent_bytes() - before >= (0 if name == "other ranges" else SIZE)
 
 
 def fail_download(host: Host, cache_dir: Path) -> tuple[str, Path]:
@@ -376,7 +377,7 @@ def test_the_first_response_belongs_to_the_first_range_however_late_its_connecti
     before, run, were_late = len(host.requests), RangedDownload._run, []
 
     def run_late(self: RangedDownload, *args: object) -> None:
-        if any(isinstance(arg, requests.Response) for arg in args):
+        if any(isinstance(arg, Response) for arg in args):
             until_s = time.monotonic() + 10
             while len(host.requests) < before + 3 and time.monotonic() < until_s:  # two others have sent theirs
                 time.sleep(0.01)

@@ -265,10 +265,13 @@ def test_the_token_takes_precedence_over_netrc(
     assert host.authorizations == [make_authorization("s3cret")] * 2
 
 
-def test_a_mirror_serves_refs_and_zips_and_gets_netrc_credentials_and_not_the_token(
+def test_a_mirror_serves_refs_and_zips_and_gets_its_own_credentials_and_not_the_token(
     repo: Repo, host: GitHost, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "home/.netrc").write_text("machine 127.0.0.1 login x-access-token password mirrors\n")
+    hosts = tmp_path / "hosts.toml"
+    hosts.write_text(f'["{origin.url}"]\ntoken = "mirrors-token"\n')
+    hosts.chmod(0o600)
+    monkeypatch.setenv("TFIMM_RESOLVER_HOSTS_FILE", str(hosts))
     commit = repo.git("rev-parse", "HEAD")
     monkeypatch.setenv("GITHUB_TOKEN", "s3cret")
     for path in (f"/ada/models{REFS}", f"/ada/models/zipball/{commit}"):
@@ -281,7 +284,7 @@ def test_a_mirror_serves_refs_and_zips_and_gets_netrc_credentials_and_not_the_to
         files_in(resolve("github://ada/models", refresh=True)) == HUBCONF
         and host.authorizations == [make_authorization("s3cret")] * 2
     )
-    assert [headers.get("Authorization") for headers in origin.headers] == [make_authorization("mirrors")] * 4
+    assert [headers.get("Authorization") for headers in origin.headers] == ["Bearer mirrors-token"] * 4
 
 
 def test_where_the_list_of_mirrors_says_off_the_host_gets_no_request(

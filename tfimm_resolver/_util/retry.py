@@ -19,24 +19,34 @@ CONFLICT_STATUSES = frozenset({409, 412})
 
 
 class Failure(Enum):
-    """How a request failed before its response was complete; each kind is worth another try."""
+    """How a request failed before its response was complete; all but an unknown name are worth another try."""
 
     TIMEOUT = "no response in time"
+    CONNECT_TIMEOUT = "no connection in time"
     UNREACHABLE = "no connection"
     BROKEN = "the connection broke"
+    NAME_UNKNOWN = "the name does not exist"
+    NAME_UNKNOWN_FOR_NOW = "the name could not be looked up for now"
 
 
+_EAI_AGAIN = -3
+"""Of getaddrinfo on Linux; the module ``socket`` is not imported for it."""
+
+_CAUSES_MAX = 20
 _FAILURES = {
     "BrokenPipeError": Failure.BROKEN,
-    "ChunkedEncodingError": Failure.BROKEN,  # requests
     "ConnectError": Failure.UNREACHABLE,  # httpx
-    "ConnectTimeout": Failure.TIMEOUT,  # requests: also a ConnectionError
+    "ConnectTimeout": Failure.TIMEOUT,  # httpx
+    "ConnectTimeoutError": Failure.CONNECT_TIMEOUT,  # urllib3
     "ConnectionAbortedError": Failure.BROKEN,
-    "ConnectionError": Failure.UNREACHABLE,  # requests, and the builtin
+    "ConnectionError": Failure.UNREACHABLE,
     "ConnectionResetError": Failure.BROKEN,  # also http.client.RemoteDisconnected
     "ProtocolError": Failure.BROKEN,  # urllib3
-    "ProxyError": Failure.UNREACHABLE,  # requests, httpx
-    "Timeout": Failure.TIMEOUT,  # requests
+    "HTTPException": Failure.BROKEN,  # http.client
+    "IncompleteRead": Failure.BROKEN,  # http.client, urllib3
+    "NameResolutionError": Failure.NAME_UNKNOWN,  # urllib3
+    "NewConnectionError": Failure.UNREACHABLE,  # urllib3
+    "ProxyError": Failure.UNREACHABLE,  # urllib3, httpx
     "TimeoutError": Failure.TIMEOUT,  # urllib3, concurrent.futures, and the builtin
     "TimeoutException": Failure.TIMEOUT,  # httpx
     "TransportError": Failure.BROKEN,  # httpx: the base of all the others
@@ -52,4 +62,18 @@ def is_retryable_status(status: int | None) -> bool:
 
 def classify_failure(error: BaseException) -> Failure | None:
     """Return how a request failed, by the most derived class of the error that the table has; None if it has none."""
+    if type(error).__name__ == "gaierror" and error.args:
+        return Failure.NAME_UNKNOWN_FOR_NOW if error.args[0] == _EAI_AGAIN else Failure.NAME_UNKNOWN
     return next((_FAILURES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _FAILURES), None)
+
+
+def find_failures(error: BaseException) -> set[Failure]:
+    """Return how a request failed, by the error and those that led to it."""
+    found: set[Failure | None] = set()
+    seen: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if seen is None:
+            break
+        found.add(classify_failure(seen))
+        seen = seen.__cause__ or seen.__context__
+    return {failure for failure in found if failure is not None}

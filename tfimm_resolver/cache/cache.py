@@ -6,20 +6,19 @@ import contextlib
 import hashlib
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.fs import walk
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.archives.member_policy import safe_parts
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, hash_tree
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, format_now, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
 from tfimm_resolver.handles.pin import NO_PIN, Pin
-from tfimm_resolver.manifest import FetchResult, FileEntry
+from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +73,7 @@ class Cache:
         self,
         handle: str,
         key: str,
-        fetch: Callable[[Path, Path], FetchResult],
+        fetch: Callable[[Path, Path], FetchResult | None],
         *,
         refresh: bool = False,
         pin: Pin = NO_PIN,
@@ -85,6 +84,7 @@ class Cache:
         ``fetch`` is called with an empty local directory to fill, and the path of a directory for partial downloads, which
         ``fetch`` may create and which survives a failure. It is called a second time only if another program, such as one
         that cleans temporary directories, removes the first directory meanwhile. ``handle`` goes into the record.
+        It returns None if the model upstream is still the cached one; called again, it has to fetch.
         Readers never see an incomplete model; a ``fetch`` that fails leaves the cached copy unchanged.
         ``is_missing`` saves a look-up after ``find`` has just returned None.
 
@@ -108,7 +108,7 @@ class Cache:
         self,
         handle: str,
         key: str,
-        fetch: Callable[[Path, Path], FetchResult],
+        fetch: Callable[[Path, Path], FetchResult | None],
         refresh: bool,
         pin: Pin,
         is_missing: bool = False,
@@ -130,7 +130,11 @@ class Cache:
             if staged is None:  # completed by another process, but removed since
                 return self.ensure(handle, key, fetch, refresh=refresh, pin=pin)
             with _detect_removal(staged):
-                published = self.publish(name, handle, staged, self._run_fetch(fetch, staged, key))
+                fetched = self._run_fetch(fetch, staged, key)
+                if fetched is None and now is not None:
+                    return self._confirm(name, now)
+                fetched = fetched or self._run_fetch(fetch, staged, key) or FetchResult(Origin())
+                published = self.publish(name, handle, staged, fetched)
                 pin.check_cached(published.origin, handle)
                 return published
 
@@ -138,12 +142,17 @@ class Cache:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
         with map_os_errors(CacheError, f"cannot read the files in {staged}", suggest_disk_fix, show_path=True):
             files = _verify_staged(staged, fetched)
-        record = Record(handle, name, fetched.fetched_at or _now(), fetched.origin, files)
+        record = Record(handle, name, fetched.fetched_at or format_now(), fetched.origin, files)
         known = self._read(name)
         _warn_if_changed(record, known.origin.sha256)
         record = self.root.publish(staged, record, known)
         self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
         self.root.collect_garbage(lambda other: self._read(other).tree)
+        return record
+
+    def _confirm(self, name: str, known: Record) -> Record:
+        """Note in a record that the model is still the one upstream."""
+        self.root.write(name + DESCRIPTOR_SUFFIX, (record := replace(known, fetched_at=format_now())).to_text())
         return record
 
     def entries(self, name: str | None = None) -> Iterator[Entry]:
@@ -194,7 +203,7 @@ class Cache:
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
         return error.with_message(f"{error.text}\n  the cached copy is unchanged")
 
-    def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult], staged: Path, key: str) -> FetchResult:
+    def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult | None], staged: Path, key: str) -> FetchResult | None:
         failed = f"cannot fetch files into {staged}"
         try:
             with (
@@ -289,8 +298,3 @@ def _satisfies(record: Record, pin: Pin) -> bool:
     """Whether the recorded model is known to match the pin; raises IntegrityError if it is known not to match."""
     pin.check_cached(record.origin, record.handle)
     return pin.is_known_to_match(record.origin)
-
-
-def _now() -> str:
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -143,3 +144,9 @@ def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
             yield defect
         elif _hash_file(join_safely(tree, file.path))[1] != file.sha256:
             yield f"{file.path} does not match its recorded sha256"
+
+
+def format_now() -> str:
+    """Return the time now, as ``fetched_at`` holds it."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"

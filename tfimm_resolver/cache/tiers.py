@@ -74,7 +74,7 @@ class Lookup:
                 found = other
         return found
 
-    def fetch(self, fill: Callable[[Path, Path], FetchResult], handle: str, *, refresh: bool = False) -> ModelLocation:
+    def fetch(self, fill: Callable[[Path, Path], FetchResult | None], handle: str, *, refresh: bool = False) -> ModelLocation:
         """Fetch a model that ``find`` did not find, or that is to be refreshed, into the cache; raises as ``Cache.ensure``."""
         root = settings.cache_root(create=True)
         cache = Cache(open_root(root.value, root.mode))

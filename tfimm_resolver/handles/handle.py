@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver._util.outgoing import clean_value, mask_value
+from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
 from tfimm_resolver.errors import HandleError
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -26,7 +27,7 @@ class Handle:
     Attributes:
         text: as given, without a ``#sha256=`` pin.
         key: identifies the model; spelling variants share it. For a URL it is the text that tensorflow_hub hashes, so that
-            both use the same directory name.
+            both use the same directory name; without the signature of a signed URL.
         scheme: lower case; empty for a local path or a name.
         host: with port and userinfo; the bucket of a ``gs://`` handle.
         path: a local path as given; the path of a URL without a trailing slash.
@@ -92,7 +93,11 @@ class Handle:
         return f"{self.scheme}://{self.host.rpartition('@')[2]}{self.path}" + ("?…" if self.query else "")
 
     def url(self, **query: str) -> str:
-        """Return the URL to request, with additional query parameters; ``_`` in a name becomes ``-``."""
+        """Return the URL to request, with additional query parameters; ``_`` in a name becomes ``-``.
+
+        Nothing is added to a query that holds a signature, which would not match any more.
+        """
+        query = {} if self.query and has_signature(self.query) else query
         joined = "&".join([self.query, *(f"{name.replace('_', '-')}={value}" for name, value in query.items())])
         return f"{self.scheme}://{self.host}{self.path}" + (f"?{joined.strip('&')}" if joined else "")
 
@@ -125,6 +130,11 @@ def _parse(text: str) -> Handle:
         return _make_file_handle(text, parts.netloc, unquote(parts.path), pin)
     if not parts.netloc:
         raise HandleError(f"{mask_value(text)!r} has a scheme but no host", fix=f"Write {parts.scheme}://HOST/PATH.")
+    if (found_character := find_confusing_character(parts.netloc)) is not None:
+        raise HandleError(
+            f"{mask_value(text)!r} has the character {found_character!r} in its host: it is not clear which host is meant",
+            fix=f"Write {parts.scheme}://HOST/PATH, with special characters of a user and a password percent-encoded.",
+        )
     if parts.fragment:
         raise HandleError(f"{mask_value(text)!r} has a fragment", fix="Only #sha256=<64 digits> may follow a handle.")
     host, path = parts.netloc, parts.path.rstrip("/")
@@ -135,6 +145,8 @@ def _parse(text: str) -> Handle:
     rest = "?" + query if query else ""
     if (key := _find_canonical_key(parts.scheme, host, path)) is not None:
         return Handle(text, key, parts.scheme, host, path, "", pin)
+    if query and (bare := strip_signature(query)) != query:  # a new signature for the same object is the same model
+        rest = "?" + bare if bare else ""
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
 
 

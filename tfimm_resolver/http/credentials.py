@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tfimm_resolver._util.urls import find_confusing_character
 from tfimm_resolver.errors import HandleError
 
 
@@ -39,6 +40,6 @@ def base_url_from_env(variable: str, default: str) -> str:
         is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # a bad port raises
     except ValueError:
         is_valid = False
-    if not is_valid or "@" in parts.netloc or parts.query or parts.fragment:
+    if not is_valid or find_confusing_character(parts.netloc) or "@" in parts.netloc or parts.query or parts.fragment:
         raise HandleError(f"{variable} is not the base URL of a host", fix="Write https://HOST, without credentials.")
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
@@ -13,7 +14,11 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import IntegrityError
 
 _NAMES = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5", "crc32c": "crc32c"}
-_LENGTHS = {"sha256": 32, "sha512": 64, "md5": 16, "crc32c": 4}
+_LENGTHS = {"sha256": 32, "sha512": 64, "sha1": 20, "md5": 16, "crc32c": 4, "crc32": 4}
+_HEXADECIMAL = {"X-Checksum-Sha256": "sha256", "X-Checksum-Sha1": "sha1", "X-Checksum-Md5": "md5"}
+"""Artifactory's; Nexus and others send them, too."""
+
+_AMAZON = {f"x-amz-checksum-{name}": name for name in ("sha256", "sha512", "sha1", "md5", "crc32c", "crc32")}
 
 
 class _Digest(Protocol):
@@ -25,7 +30,7 @@ class ServerDigests:
     """The digests that response headers state for a body. Malformed ones are ignored (RFC 9530, 2: "MAY ignore")."""
 
     def __init__(self, headers: Mapping[str, str], *, is_complete: bool) -> None:
-        """``is_complete``: the status was 200, so that Content-MD5 covers the complete body."""
+        """``is_complete``: the response holds the complete body, so that what covers a range or a part covers all of it."""
         self._expected = {
             (field, name): value for field, name, value in _parse_digest_headers(headers, is_complete) if value is not None
         }
@@ -34,6 +39,11 @@ class ServerDigests:
     def __bool__(self) -> bool:
         """Whether the server stated any digest."""
         return bool(self._expected)
+
+    @property
+    def sha256(self) -> str:
+        """The stated sha256 in hexadecimal; empty without one."""
+        return next((value.hex() for (_, name), value in self._expected.items() if name == "sha256"), "")
 
     def update(self, chunk: bytes) -> None:
         """Hash the next bytes of the body."""
@@ -57,15 +67,23 @@ class ServerDigests:
 
 
 def _parse_digest_headers(headers: Mapping[str, str], is_complete: bool) -> Iterator[tuple[str, str, bytes | None]]:
-    """Yield field, algorithm and value of every digest: RFC 9530, RFC 3230, RFC 1864 and Google Cloud Storage's own header."""
+    """Yield field, algorithm and value of every digest: RFC 9530, RFC 3230, RFC 1864, and the headers of storage services."""
     is_transcoded = headers.get("x-goog-stored-content-encoding", "identity") != headers.get("Content-Encoding", "identity")
-    for field in ("Repr-Digest", "Digest", *(() if is_transcoded else ("x-goog-hash",))):
+    # Of a range, some servers state the Digest of the range, and Amazon the checksum of an uploaded part.
+    fields = ("Repr-Digest", *(("Digest",) if is_complete else ()), *(() if is_transcoded else ("x-goog-hash",)))
+    for field in fields:
         for entry in headers.get(field, "").split(","):
             algorithm, _, value = entry.strip().partition("=")
             if name := _NAMES.get(algorithm.lower()):
                 yield field, name, _decode_digest(name, _unwrap_byte_sequence(value) if field == "Repr-Digest" else value)
-    if is_complete and "Content-MD5" in headers:
-        yield "Content-MD5", "md5", _decode_digest("md5", headers["Content-MD5"])
+    for field, name in _HEXADECIMAL.items():
+        yield field, name, _decode_hexadecimal(name, headers.get(field, ""))
+    yield "x-ms-blob-content-md5", "md5", _decode_digest("md5", headers.get("x-ms-blob-content-md5", ""))
+    if is_complete:
+        yield "Content-MD5", "md5", _decode_digest("md5", headers.get("Content-MD5", ""))
+        if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":  # a checksum of the parts' checksums
+            for field, name in _AMAZON.items():
+                yield field, name, _decode_digest(name, headers.get(field, ""))
 
 
 def _unwrap_byte_sequence(value: str) -> str:
@@ -81,7 +99,26 @@ def _decode_digest(name: str, value: str) -> bytes | None:
     return decoded if len(decoded) == _LENGTHS[name] else None
 
 
+def _decode_hexadecimal(name: str, value: str) -> bytes | None:
+    return bytes.fromhex(value) if re.fullmatch(f"[0-9A-Fa-f]{{{2 * _LENGTHS[name]}}}", value.strip()) else None
+
+
+class _Crc32:
+    """The checksum of zlib, as four bytes."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
 def _make_digest(name: str) -> _Digest:
+    if name == "crc32":
+        return _Crc32()
     if name == "crc32c":
         import google_crc32c
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import math
-import os
 import re
-from collections.abc import Iterator, Mapping
-from html import escape
-from typing import Any, NoReturn
-from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
 
-import certifi
-import requests
-import requests.auth
 import urllib3
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value, register_secret, show
+from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value, show
 from tfimm_resolver._util.retry import Failure, classify_failure, is_retryable_status
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.errors import AccessError, FetchError, NotFoundError, OfflineError, ResolverError, TransferTimeoutError
-from tfimm_resolver.http import hosts
+from tfimm_resolver.http import tls
+from tfimm_resolver.http.redaction import redact_answer
 
-_BODY_START_BYTES = 300
-_SECRET_CHARACTERS_MIN, _TOKEN_CHARACTERS_MIN = 6, 12
-_SECRET_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie")
+if TYPE_CHECKING:
+    from tfimm_resolver.http.response import Response
+    from tfimm_resolver.settings.network import Proxy
+
+_BODY_START_BYTES, _BODY_START_S = 300, 5.0
+_REASON_CHARACTERS, _CAUSES_MAX = 200, 20
+_TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3}[^>)]*)")
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 _FIXES = {
     401: "The server requires credentials: check the handle, and netrc or the token for that host.",
@@ -37,24 +37,56 @@ _FIXES = {
 }
 
 
-def raise_for_status(response: requests.Response, handle: str) -> NoReturn:
+def raise_for_status(response: Response, handle: str) -> NoReturn:
     """Raise the error for an unexpected HTTP status; the message names the handle and quotes the start of the body."""
+    if response.proxy and response.status_code == 407:
+        response.close()
+        raise make_proxy_login_error(redact_url(response.url), response.proxy)
     start = "an unreadable body"
     with response, contextlib.suppress(FetchError), map_http_errors(response.url):
-        body = response.raw.read(_BODY_START_BYTES, decode_content=True)
+        body = _read_body_start(response)
         text = body.decode("utf-8", "replace")
-        redacted = _redact_answer(text, response)  # before it is quoted, to see where it ends
+        redacted = redact_answer(text, response)  # before it is quoted, to see where it ends
         start = describe_prefix(body if redacted == text else redacted.encode())
     url = redact_url(response.url)
     where = "" if url == handle else f"{handle}: "
-    answer = _redact_answer(f"{response.status_code} {clean_value(response.reason or '')}: {start}", response)
+    answer = redact_answer(f"{response.status_code} {clean_value(response.reason or '')}: {start}", response)
     raise _ERROR_BY_STATUS.get(response.status_code, FetchError)(
-        f"{where}{_redact_answer(url, response) if where else url} answered {answer}",
+        f"{where}{redact_answer(url, response) if where else url} answered {answer}{_describe_credentials(response)}",
         fix=_FIXES.get(response.status_code, "Server error: try again later."),
         is_passing=is_retryable_status(response.status_code),
         status=response.status_code,
         retry_after_s=_parse_retry_after(response),
     )
+
+
+def _describe_credentials(response: Response) -> str:
+    """Say which credentials the host refused, without what they are."""
+    if response.status_code not in (400, 401, 403):
+        return ""
+    if response.proxy and response.status_code != 400:
+        return f"\n  asked through the proxy {response.proxy}, which may have answered itself"
+    if response.rejected_source:
+        return f"\n  asked with the login of {response.rejected_source}, and once more without it"
+    source = response.request.credentials_source
+    return f"\n  asked with the credentials of {source}" if source else ""
+
+
+def _read_body_start(response: Response) -> bytes:
+    """Read the start of a body that explains an error; what has arrived in a few seconds has to do."""
+    body, until_s = b"", time.monotonic() + min(_BODY_START_S, settings.timeouts_s()[1])
+    while len(body) < _BODY_START_BYTES and time.monotonic() < until_s:
+        response.limit_read(_BODY_START_BYTES)
+        try:
+            chunk = response.raw.read1(_BODY_START_BYTES - len(body), decode_content=True)
+        except (urllib3.exceptions.HTTPError, OSError):
+            if body:
+                break
+            raise
+        if not chunk:
+            break
+        body += chunk
+    return body
 
 
 def redact_url(url: str) -> str:
@@ -67,62 +99,111 @@ def redact_url(url: str) -> str:
 
 
 @contextlib.contextmanager
-def map_http_errors(url: str) -> Iterator[None]:
+def map_http_errors(url: str, proxy: Proxy | None = None) -> Iterator[None]:
     """Translate errors of the HTTP library, raised while ``url`` is requested or read, into errors of this package."""
     try:
         yield
     except ResolverError:
         raise
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         # The library's own messages show the query, which may be a signature, also that of a URL that it was redirected to.
-        raise _translate(error, redact_url(url)) from (
+        raise _translate(error, redact_url(url), proxy) from (
             None if "?" in url or isinstance(error, ValueError) else find_safe_cause(error)
         )
 
 
-def _translate(error: Exception, url: str) -> ResolverError:
+def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError:
+    innermost = _find_innermost(error)
     failure = classify_failure(error)
-    if failure is Failure.TIMEOUT:
-        connect_s, read_s = settings.timeouts_s()
-        if isinstance(error, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
-            text, variable = f"{url} accepted no connection within {connect_s:g} s", "TFIMM_RESOLVER_CONNECT_TIMEOUT_S"
-        else:
-            text, variable = f"{url} sent no data for {read_s:g} s", "TFIMM_RESOLVER_READ_TIMEOUT_S"
-        return TransferTimeoutError(text, fix=f"Try again, or set {variable} higher.", is_passing=True)
+    if failure not in (Failure.TIMEOUT, Failure.CONNECT_TIMEOUT):
+        failure = classify_failure(innermost) or (None if isinstance(error, urllib3.exceptions.ProxyError) else failure)
+    is_broken = failure is Failure.BROKEN
+    if (isinstance(error, urllib3.exceptions.ProxyError) and not is_broken) or (
+        proxy is not None and proxy.is_socks and _is_unreachable(error)
+    ):
+        return _make_proxy_error(url, proxy, innermost)
+    if failure in (Failure.TIMEOUT, Failure.CONNECT_TIMEOUT):
+        return _make_timeout_error(error, url)
     if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and the like
         return FetchError(f"{url} is not a valid http or https URL, or redirects to one that is not")
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE" not in str(error):
-        return FetchError(
-            f"{url}: the TLS handshake failed: {_reason(error)}", fix="Check that the server speaks https on that port."
-        )
-    if isinstance(error, requests.exceptions.SSLError):
-        return FetchError(
-            f"{url} has no certificate that is trusted by {choose_ca_bundle()[1]}: {_reason(error)}",
-            fix="Set REQUESTS_CA_BUNDLE to the right CA bundle.",
-        )
-    if failure is Failure.BROKEN or classify_failure(_find_innermost(error)) is Failure.BROKEN:
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return _make_tls_error(url, error)
+    if is_broken:
         return FetchError(f"{url}: the connection broke: {_reason(error)}", fix="Try again.", is_passing=True)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return OfflineError(
-            f"{url} cannot be reached through the proxy: {_reason(error)}",
-            fix="Check http_proxy and https_proxy.",
-            is_passing=True,
-        )
-    if isinstance(choose_ca_bundle()[0], str) and choose_ca_bundle()[0] in str(error):
-        return FetchError(
-            f"{url} cannot be requested: {choose_ca_bundle()[1]} cannot be read: {_reason(error)}", fix="Correct or unset it."
-        )
-    if failure is Failure.UNREACHABLE:
+    if failure in (Failure.UNREACHABLE, Failure.NAME_UNKNOWN, Failure.NAME_UNKNOWN_FOR_NOW):
         return OfflineError(
             f"{url} cannot be reached: {_reason(error)}", fix="Check the network and the proxy.", is_passing=True
         )
     return FetchError(f"{url} could not be read: {_reason(error)}")
 
 
+def _is_unreachable(error: Exception) -> bool:
+    return isinstance(error, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
+
+
+def _make_timeout_error(error: Exception, url: str) -> TransferTimeoutError:
+    connect_s, read_s = settings.timeouts_s()
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        text, variable = f"{url} accepted no connection within {connect_s:g} s", "TFIMM_RESOLVER_CONNECT_TIMEOUT_S"
+    else:
+        text, variable = f"{url} sent no data for {read_s:g} s", "TFIMM_RESOLVER_READ_TIMEOUT_S"
+    return TransferTimeoutError(text, fix=f"Try again, or set {variable} higher.", is_passing=True)
+
+
+def _make_tls_error(url: str, error: Exception) -> FetchError:
+    if "CERTIFICATE" not in str(error).upper():
+        fix = "Check that the server speaks https on that port."
+        return FetchError(f"{url}: the TLS handshake failed: {_reason(error)}", fix=fix)
+    return FetchError(
+        f"{url} has no certificate that is trusted by {tls.describe_trust()}: {_reason(error)}",
+        fix="Set REQUESTS_CA_BUNDLE to a file or directory with the right CA certificate.",
+    )
+
+
+def _make_proxy_error(url: str, proxy: Proxy | None, error: BaseException) -> FetchError:
+    """Return the error of a connection that a proxy did not make."""
+    where = f"{proxy.url} of {proxy.variable}" if proxy else "of the environment"
+    status = _TUNNEL_STATUS.search(str(error))
+    if (status and status[1].startswith(("401", "407"))) or "authentication" in str(error).lower():
+        return make_proxy_login_error(url, where, str(error))
+    if status:
+        text = f"{url}: the proxy {where} answered {status[1]} to CONNECT"
+        is_passing = is_retryable_status(int(status[1].split()[0]))
+        return FetchError(text, fix="Check that the host is up, and that the proxy allows it.", is_passing=is_passing)
+    if isinstance(error, OSError) and "CERTIFICATE" in str(error).upper():
+        text = f"the certificate of the proxy {where} is not trusted by {tls.describe_trust()}: {_reason(error)}"
+        return FetchError(f"{url}: {text}", fix="Set REQUESTS_CA_BUNDLE to a file or directory with its CA certificate.")
+    variable = proxy.variable if proxy else "http_proxy and https_proxy"
+    return OfflineError(
+        f"{url} cannot be reached through the proxy {where}: {_reason(error)}",
+        fix=f"Check {variable}, or name the host in no_proxy.",
+        is_passing=True,
+    )
+
+
+def make_proxy_login_error(url: str, where: str, reason: str = "") -> FetchError:
+    """Return the error of a proxy that demands a user and a password."""
+    detail = f": {_reason_of_text(reason)}" if reason else " (407)"
+    return FetchError(
+        f"{url}: the proxy {where} requires a user and a password, or refuses those that were sent{detail}",
+        fix="Write both before the proxy's host in that variable, as USER:PASSWORD@, with special characters percent-encoded.",
+        status=407,
+    )
+
+
+def _reason_of_text(text: str) -> str:
+    return clean_value(re.split(r"[>)]: ", text)[-1], _REASON_CHARACTERS)
+
+
 def _find_innermost(error: BaseException) -> BaseException:
-    """Return the innermost error: requests reports a connection that was dropped before a response as one never made."""
-    while inner := next((arg for arg in (getattr(error, "reason", None), *error.args) if isinstance(arg, Exception)), None):
-        error = inner
+    """Return the innermost error: urllib3 nests those of the system, of TLS and of proxies in its own."""
+    for _ in range(_CAUSES_MAX):
+        inner = [getattr(error, name, None) for name in ("reason", "original_error")]
+        cause = error.__cause__ if isinstance(error, urllib3.exceptions.NewConnectionError) else None
+        found = next((one for one in (*inner, *error.args, cause) if isinstance(one, BaseException)), None)
+        if found is None:
+            break
+        error = found
     return error
 
 
@@ -131,72 +212,10 @@ def _reason(error: BaseException) -> str:
     return show(re.split(r"[>)]: ", str(_find_innermost(error)))[-1])
 
 
-def _parse_retry_after(response: requests.Response) -> float | None:
+def _parse_retry_after(response: Response) -> float | None:
     """Return the Retry-After delay in seconds, from a number or a date (RFC 9110, 10.2.3); None without that header."""
     with contextlib.suppress(urllib3.exceptions.InvalidHeader, OverflowError):
         reader = urllib3.Retry()
         reader.retry_after_max = math.inf  # type: ignore[assignment]  # RetryPolicy sets the limit
         return reader.parse_retry_after(response.headers["Retry-After"]) if "Retry-After" in response.headers else None
     return None
-
-
-def choose_ca_bundle() -> tuple[Any, str]:
-    """Return the value for requests' ``verify``, and its name for messages.
-
-    requests itself reads REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, but not SSL_CERT_FILE.
-    """
-    if not settings.is_tls_verified():
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        return False, "TFHUB_DISABLE_CERT_VALIDATION"
-    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        if path := os.environ.get(variable):
-            return path, f"{variable}={path}"
-    return True, f"the bundle of certifi ({certifi.where()})"
-
-
-def _redact_answer(text: str, response: requests.Response) -> str:
-    """Remove what was secret in the requests from the text of their answer: some servers echo it, in any encoding."""
-    for form in sorted(_list_secret_forms(response), key=len, reverse=True):
-        text = re.sub(re.escape(form), "…", text, flags=re.IGNORECASE)
-        cut = next((end for end in range(len(form) - 1, 3, -1) if text.lower().endswith(form[:end].lower())), 0)
-        text = text[:-cut] + "…" if cut else text  # the quotation ends within the secret
-    return text
-
-
-def _list_secret_forms(response: requests.Response) -> set[str]:
-    """Return the values of queries, of secret headers and of user info, as sent, decoded, and encoded for URLs and HTML."""
-    values: set[str] = set()
-    for hop in (response, *response.history):
-        parts = urlsplit(hop.url)
-        values |= {field.partition("=")[2] or field for field in parts.query.split("&")}
-        for name in (*hosts.get_headers(hop.url), *_SECRET_HEADERS):
-            for word in str(hop.request.headers.get(name, "")).split():
-                values |= {word, *_decode_basic(word)}
-        values |= _select_secrets(*parts.netloc.rpartition("@")[0].partition(":")[::2])
-    values |= {decoded for value in values for decoded in (unquote(value), unquote_plus(value))}
-    values = {value for value in values if len(value) >= _SECRET_CHARACTERS_MIN}
-    return {
-        form for value in values for form in (value, quote(value), quote(value, safe=""), quote_plus(value), escape(value))
-    }
-
-
-def register_credentials(headers: Mapping[str, str]) -> None:
-    """Mask the credentials of a request in all texts, also those of answers that other libraries read."""
-    for name in _SECRET_HEADERS:
-        for word in str(headers.get(name, "")).split()[1:]:
-            for secret in (word, *_decode_basic(word)):
-                register_secret(secret)
-
-
-def _decode_basic(value: str) -> set[str]:
-    """Return the secrets of a Basic authorization, which some servers echo decoded."""
-    try:
-        return _select_secrets(*base64.b64decode(value, validate=True).decode().partition(":")[::2])
-    except ValueError:
-        return set()
-
-
-def _select_secrets(user: str, password: str) -> set[str]:
-    """Return the password, and the user if it may be a token: then the password is missing, or the user is long."""
-    is_token = password in ("", "x-oauth-basic", "x") or len(user) >= _TOKEN_CHARACTERS_MIN
-    return {password, *([user] if is_token else [])}

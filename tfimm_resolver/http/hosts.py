@@ -37,8 +37,11 @@ Headers = Mapping[str, Callable[[], str]]
 """Values are callables: one that comes from a variable is read when it is sent."""
 
 
-def get_headers(url: str) -> dict[str, str]:
+def get_headers(url: str, *, is_own: bool = True) -> dict[str, str]:
     """Return the headers that hosts.toml has for the host and port of ``url``; the default port of https may be omitted.
+
+    Over http anyone on the network path can read them, or redirect to http. So an entry without a scheme counts for https, and
+    with an explicit port for http as well if the user named that host: ``is_own``. Entries with a scheme count for that alone.
 
     Raises:
         HandleError: if the file cannot be read, or its entry is not valid.
@@ -56,8 +59,12 @@ def get_headers(url: str) -> dict[str, str]:
     host, port = parts.netloc.rpartition("@")[2].lower(), _PORTS.get(parts.scheme, "")
     bare = host.removesuffix(port)
     has_other_port = ":" in bare.rpartition("]")[2]
-    # Over http anyone on the network path can read the headers, or redirect to http: only an explicit port allows that.
-    entry = entries.get(bare + port) or (entries.get(bare) if parts.scheme != "http" or has_other_port else None) or {}
+    names = [f"{parts.scheme}://{bare}{'' if has_other_port else port}"]
+    if parts.scheme == "https":
+        names += [f"https://{bare}", bare + ("" if has_other_port else port), bare]
+    elif is_own:
+        names.append(bare if has_other_port else bare + port)
+    entry: Headers = next((entries[name] for name in names if name in entries), {})
     return {name: value() for name, value in entry.items()}
 
 
@@ -83,8 +90,8 @@ def _read(path: str, _: int, __: int, mode: int) -> dict[str, Headers]:
 def _parse_host_entry(path: str, host: str, table: Any) -> Headers:
     """Return the headers for one host; errors never show a value."""
     where = f"{path}, {host.rpartition('@')[2]!r}"
-    if "/" in host or "@" in host:
-        raise HandleError(f"{where}: write the host without scheme, user and path", fix=_FIX)
+    if "/" in re.sub("^https?://", "", host) or "@" in host:
+        raise HandleError(f"{where}: write the host without user and path", fix=_FIX)
     if not isinstance(table, dict):
         raise HandleError(f"{where}: this is not a table", fix=_FIX)
     if unknown := [key for key in table if key not in _KEYS]:

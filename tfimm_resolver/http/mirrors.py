@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import mask_value, show
+from tfimm_resolver._util.urls import find_confusing_character
 from tfimm_resolver.errors import FetchError, HandleError, NotFoundError, OfflineError
 from tfimm_resolver.errors.advice import join_advice, suggest_local_copy
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
@@ -166,7 +167,7 @@ def _make_template(url: str) -> str:
         parts = urlsplit(url)
         is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # a bad port raises
         # Without {path} a query would come before the path; a token belongs in hosts.toml.
-        is_valid = is_valid and (not parts.query or "{path}" in url)
+        is_valid = is_valid and (not parts.query or "{path}" in url) and not find_confusing_character(parts.netloc)
         is_valid = is_valid or (url.startswith(_FILE) and parts.netloc in ("", "localhost") and parts.path.startswith("/"))
     except ValueError:
         is_valid = False

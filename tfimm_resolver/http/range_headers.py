@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-import requests
+from tfimm_resolver.http.response import Response
 
 _STRONG_DATE_AGE_S = 60  # a younger date is weak: the body may have changed again within the same second
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
@@ -21,7 +21,7 @@ class ContentRange:
     size_bytes: int
 
 
-def parse_content_range(response: requests.Response) -> ContentRange | None:
+def parse_content_range(response: Response) -> ContentRange | None:
     """Return the range that a 206 response holds; None for any other status, and for a malformed header."""
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if response.status_code != 206 or not match:
@@ -29,7 +29,7 @@ def parse_content_range(response: requests.Response) -> ContentRange | None:
     return ContentRange(int(match[1]), int(match[2]) + 1, int(match[3]))
 
 
-def get_strong_validator(response: requests.Response) -> str | None:
+def get_strong_validator(response: Response) -> str | None:
     """Return the strong validator of a body (RFC 9110, 8.8): a strong ETag, or a Last-Modified date that is old enough."""
     etag = response.headers.get("ETag")
     if etag:

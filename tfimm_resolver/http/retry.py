@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
+from tfimm_resolver._util.retry import Failure, find_failures
 from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
 
 log = logging.getLogger("tfimm_resolver")
 
 _BACKOFF_INITIAL_S, _BACKOFF_MAX_S = 0.5, 30.0
 _RETRY_AFTER_MAX_S = 600.0
+_NAME_BACKOFF_INITIAL_S, _NAME_BACKOFF_MAX_S = 0.1, 0.5
+_NAME_WAIT_PER_RETRY_S = 0.4
+"""A name server that does not answer for a moment, and no network at all, look alike: 2 s by default for both together."""
+
 _PROGRESS_BYTES = 1 << 16
 _WARN_IF_DELAY_OVER_S = 2.0
 
@@ -65,6 +71,7 @@ class RetryPolicy:
     def __init__(self, token: CancellationToken | None = None, *, has_responded: bool = False) -> None:
         """``token`` ends a pause, by default the current one; ``has_responded``: the server has responded before."""
         self._failures = 0
+        self._began_s = time.monotonic()
         self._has_responded = has_responded
         self._token = token or get_current_token()
 
@@ -95,14 +102,23 @@ class RetryPolicy:
         self._token.sleep(delay_s)
 
     def _get_max_retries(self, error: FetchError) -> int:
-        if isinstance(error, (OfflineError, TransferTimeoutError)) and not self._has_responded:
-            return 0  # fail fast when offline: no retries before the first response
-        # Each timeout costs its full length.
-        return min(1, settings.retries()) if isinstance(error, TransferTimeoutError) else settings.retries()
+        most = settings.retries()
+        failures = find_failures(error) if isinstance(error, (OfflineError, TransferTimeoutError)) else set()
+        is_timeout = isinstance(error, TransferTimeoutError)
+        if Failure.CONNECT_TIMEOUT in failures or (is_timeout and self._has_responded):
+            return min(1, most)  # each costs its full length; and without a connection there may be no network
+        if self._has_responded or not isinstance(error, OfflineError):
+            return most
+        is_waiting = time.monotonic() - self._began_s < _NAME_WAIT_PER_RETRY_S * most
+        # Fail fast when offline: a refused connection, or a name that does not exist, before the first response.
+        return most if Failure.NAME_UNKNOWN_FOR_NOW in failures and is_waiting else 0
 
     def _compute_delay(self, error: FetchError) -> float:
+        if isinstance(error, OfflineError) and not self._has_responded:
+            delay_s: float = _NAME_BACKOFF_INITIAL_S * 2 ** (self._failures - 1)
+            return min(_NAME_BACKOFF_MAX_S, delay_s)
         if error.retry_after_s is None:
-            delay_s: float = min(_BACKOFF_MAX_S, _BACKOFF_INITIAL_S * 2 ** (self._failures - 1))
+            delay_s = min(_BACKOFF_MAX_S, _BACKOFF_INITIAL_S * 2 ** (self._failures - 1))
             return delay_s * random.uniform(0.5, 1)
         if error.retry_after_s > _RETRY_AFTER_MAX_S:
             raise FetchError(

@@ -1,114 +1,219 @@
-"""Sends HTTP requests: redirects to http and https only, credentials bound to one origin, TLS verification."""
+"""Sends HTTP requests, as the only module: redirects, credentials per host, proxies, cookies, TLS, deadlines."""
 
 from __future__ import annotations
 
 import logging
-import re
+import time
 from collections.abc import Mapping
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
 
-import requests
-import requests.auth
+import urllib3
 
 from tfimm_resolver import settings
-from tfimm_resolver.errors import FetchError
+from tfimm_resolver._util.urls import find_confusing_character, has_signature
+from tfimm_resolver.errors import FetchError, TransferTimeoutError
 from tfimm_resolver.http import hosts
-from tfimm_resolver.http.errors import choose_ca_bundle, map_http_errors, redact_url, register_credentials
+from tfimm_resolver.http.connections import make_pools
+from tfimm_resolver.http.credentials import Credentials
+from tfimm_resolver.http.errors import map_http_errors, redact_url
+from tfimm_resolver.http.redaction import register_credentials
+from tfimm_resolver.http.response import Response, SentRequest
+from tfimm_resolver.settings import network
+
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
+    from tfimm_resolver.settings.network import Proxy
 
 log = logging.getLogger("tfimm_resolver")
 
+_REDIRECTS_MAX = 30
+_CHAIN_READ_TIMEOUTS = 5
+"""How many read timeouts a chain of redirects may take altogether."""
 
-class OriginBoundAuth(requests.auth.AuthBase):
+_REFUSED_LOGIN = (400, 401, 403)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Origin = tuple[str, "str | None", "int | None"]
+
+
+class OriginBoundAuth:
     """An Authorization header that is sent to the origin of one URL only, whatever that host redirects to."""
 
     def __init__(self, url: str, value: str) -> None:
         """``value`` is the value of the header."""
-        self._origin, self._value = _get_origin(url), value
+        self._origin, self._value = get_origin(url), value
 
-    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if _get_origin(prepared.url or "") == self._origin:
-            prepared.headers["Authorization"] = self._value
-        return prepared
+    def get_value(self, url: str) -> str | None:
+        """Return the value for a request to ``url``; None if that has another origin."""
+        return self._value if get_origin(url) == self._origin else None
 
 
-class Session(requests.Session):
-    """A requests session with safe redirects and headers per host.
+def get_origin(url: str) -> Origin:
+    """Return scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
-    It follows redirects to http and https only, never from https to http, and sends each host its own headers of hosts.toml.
+
+class Session:
+    """Keeps connections, cookies, and which origin the handle names itself: that of the first request.
+
+    It follows redirects to http and https only, never from https to http, and never reads their bodies. Each host gets its own
+    credentials: those of hosts.toml, else ``authorization``, the URL's userinfo, or netrc's.
     """
 
     def __init__(self, authorization: OriginBoundAuth | None = None) -> None:
-        """With ``authorization``, netrc is not read."""
-        super().__init__()
-        self.auth = self.authorization = authorization
-        self.follows_redirects = True
+        self._authorization = authorization
+        self._own_url: str | None = None
+        self._rejected: set[Origin] = set()
+        self._pools: dict[tuple[Proxy | None, bool], urllib3.PoolManager] = {}
+        self._cookies: CookieJar | None = None
 
-    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Add the headers that hosts.toml has for the host of the request."""
-        prepared = super().prepare_request(request)
-        prepared.headers.update(hosts.get_headers(prepared.url or ""))
-        register_credentials(prepared.headers)
-        return prepared
+    def fork(self) -> Session:
+        """Return a session with connections of its own and the same credentials, for another thread."""
+        other = Session(self._authorization)
+        other._own_url, other._rejected = self._own_url, self._rejected
+        return other
 
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Replace the headers of the previous host by those of the next one in a redirected request."""
-        for name in hosts.get_headers(response.request.url or ""):
-            prepared_request.headers.pop(name, None)
-        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
-        if self.authorization is not None:  # the call above has just replaced it by that of netrc
-            self.authorization(prepared_request)
-        prepared_request.headers.update(hosts.get_headers(prepared_request.url or ""))
-        register_credentials(prepared_request.headers)
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        for pools in self._pools.values():
+            pools.clear()
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where a response redirects to, if that is to be followed; requests calls this before it reads the body."""
-        target = super().get_redirect_target(resp) if self.follows_redirects else None
-        if target is not None:
-            _discard_body(resp)
-            _check_redirect(resp.url, target)
-        return target
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, url: str, headers: Mapping[str, str], *, follow: bool) -> Response:
+        """Send a GET request; see the function ``get``."""
+        history: tuple[SentRequest, ...] = ()
+        until_s = time.monotonic() + _CHAIN_READ_TIMEOUTS * settings.timeouts_s()[1]
+        while True:
+            _check_authority(url, history[0].url if history else url)
+            self._own_url = self._own_url or url
+            response = self._send_with_credentials(url, headers, history, until_s)
+            target = response.redirect_target if follow else None
+            if target is None:
+                return response
+            response.raw.close()  # its body, of any size, is never read
+            self._store_cookies(response)
+            history = (*history, response.request)
+            if len(history) > _REDIRECTS_MAX:
+                raise FetchError(f"{redact_url(history[0].url)} redirects more than {_REDIRECTS_MAX} times")
+            url = _join_redirect(url, target)
+
+    def _send_with_credentials(
+        self, url: str, headers: Mapping[str, str], history: tuple[SentRequest, ...], until_s: float
+    ) -> Response:
+        """Send one request; once more without the login of netrc, if the host refuses it."""
+        is_rejected = get_origin(url) in self._rejected
+        login = None if is_rejected else self._find_netrc_login(url)
+        response = self._send(url, headers, history, until_s, login)
+        if login is None or response.request.credentials_source != login.source:
+            return response
+        if response.status_code not in _REFUSED_LOGIN:
+            return response
+        response.raw.close()
+        self._rejected.add(get_origin(url))
+        log.info("%s refuses the login of %s; asking without it", redact_url(url), login.source)
+        return self._send(url, headers, history, until_s, None, rejected_source=login.source)
+
+    def _send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        history: tuple[SentRequest, ...],
+        until_s: float,
+        login: Credentials | None,
+        *,
+        rejected_source: str = "",
+    ) -> Response:
+        own_headers, source = self._choose_headers(url, login)
+        # Not "gzip": a proxy that compresses the archive once more would change its hash.
+        fixed = {"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver"}
+        sent = _merge_headers(fixed, headers, own_headers)
+        register_credentials(sent)
+        connect_s, read_s = settings.timeouts_s()
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            raise TransferTimeoutError(f"{redact_url(url)} and what redirected to it took too long", is_passing=True)
+        proxy = network.choose_proxy(url)
+        with map_http_errors(url, proxy):
+            raw = self._get_pools(url, proxy).urlopen(
+                "GET",
+                _strip_userinfo(url),
+                headers=sent,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(connect=connect_s, read=min(read_s, left_s)),
+            )
+        is_forwarded = proxy is not None and not proxy.is_socks and url.startswith("http:")
+        where = f"{proxy.url} of {proxy.variable}" if proxy is not None and is_forwarded else ""
+        return Response(SentRequest(url, sent, source), history, raw, rejected_source, where)
+
+    def _choose_headers(self, url: str, login: Credentials | None) -> tuple[dict[str, str], str]:
+        """Return the headers for the host of ``url`` alone, and where its credentials are from."""
+        is_signed, is_own = has_signature(urlsplit(url).query), self._is_own(url)
+        headers = hosts.get_headers(url, is_own=is_own)
+        self._add_cookies(url, headers)
+        if is_signed:  # two kinds of authentication at once are refused by storage services
+            return {name: value for name, value in headers.items() if name.lower() != "authorization"}, ""
+        if any(name.lower() == "authorization" for name in headers):
+            return headers, settings.hosts_file()[0]
+        if self._authorization is not None and (value := self._authorization.get_value(url)) is not None:
+            return {**headers, "Authorization": value}, ""
+        if self._authorization is None and is_own and (found := _read_userinfo(self._own_url or "")):
+            login = found
+        if login is not None and self._authorization is None:
+            return {**headers, "Authorization": login.authorization}, login.source
+        return headers, ""
+
+    def _find_netrc_login(self, url: str) -> Credentials | None:
+        if self._authorization is not None:
+            return None
+        from tfimm_resolver.http import netrc
+
+        return netrc.find_login(url, is_own=self._is_own(url))
+
+    def _is_own(self, url: str) -> bool:
+        return self._own_url is not None and get_origin(url) == get_origin(self._own_url)
+
+    def _get_pools(self, url: str, proxy: Proxy | None) -> urllib3.PoolManager:
+        key = proxy, url.startswith("https:")
+        if key not in self._pools:
+            self._pools[key] = make_pools(proxy, is_tls=key[1])
+        return self._pools[key]
+
+    def _store_cookies(self, response: Response) -> None:
+        """Store what a redirect sets: some hosts log in by a cookie and a redirect."""
+        if "Set-Cookie" in response.headers:
+            from http.cookiejar import CookieJar
+            from urllib.request import Request
+
+            self._cookies = self._cookies or CookieJar()
+            self._cookies.extract_cookies(response.raw, Request(response.url))  # type: ignore[arg-type]
+
+    def _add_cookies(self, url: str, headers: dict[str, str]) -> None:
+        if self._cookies is not None and not any(name.lower() == "cookie" for name in headers):
+            from urllib.request import Request
+
+            request = Request(url)
+            self._cookies.add_cookie_header(request)
+            headers.update({"Cookie": value} if (value := request.get_header("Cookie")) else {})
 
 
-def _get_origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
-
-
-def _discard_body(response: requests.Response) -> None:
-    """Close the connection of a response, so that requests does not read its body, of unlimited size, into memory."""
-    response.close()
-    response._content, response._content_consumed = b"", True  # type: ignore[attr-defined]
-
-
-def _check_redirect(url: str, target: str) -> None:
-    absolute = urljoin(url, target)
-    scheme = urlsplit(absolute).scheme.lower()
-    if scheme not in ("http", "https"):
-        raise FetchError(f"{redact_url(url)} redirects to {redact_url(absolute)!r}, which is not an http or https URL")
-    if scheme == "http" and url.lower().startswith("https:"):
-        raise FetchError(
-            f"{redact_url(url)} redirects from https to {redact_url(absolute)}",
-            fix="Anyone on the network path could change the model: use that URL as the handle, if you accept the risk.",
-        )
-
-
-def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *, follow: bool = True) -> requests.Response:
+def get(session: Session, url: str, headers: Mapping[str, str] | None = None, *, follow: bool = True) -> Response:
     """Send a GET request and return the response, whatever its status; its body has not been read yet.
 
     Raises:
         FetchError: if no response arrives.
     """
-    session.follows_redirects = follow  # else requests would prepare the next request, and read the body for that
-    with map_http_errors(url):
-        return session.get(
-            url,
-            stream=True,
-            timeout=settings.timeouts_s(),
-            allow_redirects=follow,
-            verify=choose_ca_bundle()[0],
-            # Not "gzip": a proxy that compresses the archive once more would change its hash.
-            headers={"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver", **(headers or {})},
-        )
+    return session.get(url, headers or {}, follow=follow)
 
 
 def warn_if_tls_verification_disabled() -> None:
@@ -117,7 +222,56 @@ def warn_if_tls_verification_disabled() -> None:
         log.warning("certificates are not checked: TFHUB_DISABLE_CERT_VALIDATION is true")
 
 
-def get_content_length(response: requests.Response) -> int | None:
-    """Return the Content-Length in bytes; None if it is missing or malformed."""
-    value = response.headers.get("Content-Length", "")
-    return int(value) if re.fullmatch("[0-9]{1,18}", value) else None
+def _join_redirect(url: str, target: str) -> str:
+    """Return the absolute URL of a redirect.
+
+    Raises:
+        FetchError: if it must not be followed.
+    """
+    shown = redact_url(url)
+    try:
+        absolute = urljoin(url, target)
+        scheme = urlsplit(absolute).scheme.lower()
+    except ValueError:
+        raise FetchError(f"{shown} is not a valid http or https URL, or redirects to one that is not") from None
+    if any(not character.isprintable() for character in target):
+        raise FetchError(f"{shown} redirects to a URL with control characters")
+    if scheme not in _DEFAULT_PORTS:
+        raise FetchError(f"{shown} redirects to {redact_url(absolute)!r}, which is not an http or https URL")
+    if scheme == "http" and url.lower().startswith("https:"):
+        raise FetchError(
+            f"{shown} redirects from https to {redact_url(absolute)}",
+            fix="Anyone on the network path could change the model: use that URL as the handle, if you accept the risk.",
+        )
+    return absolute
+
+
+def _check_authority(url: str, shown: str) -> None:
+    """Raise FetchError unless everyone who reads the URL, the HTTP library included, reads the same host."""
+    with map_http_errors(shown):
+        parts = urlsplit(url)
+        found, read = (parts.hostname or "").strip("[]"), urllib3.util.parse_url(url).host
+        is_same = read is not None and (read.strip("[]").lower() == found.lower() or not found.isascii())
+        if parts.port == 0 or find_confusing_character(parts.netloc) or not is_same:
+            raise ValueError
+
+
+def _merge_headers(*parts: Mapping[str, str]) -> dict[str, str]:
+    """Return all headers; later ones replace earlier ones of the same name, in any case."""
+    merged = urllib3.HTTPHeaderDict()
+    for part in parts:
+        for name, value in part.items():
+            merged[name] = value
+    return dict(merged)
+
+
+def _strip_userinfo(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def _read_userinfo(url: str) -> Credentials | None:
+    parts = urlsplit(url)
+    if not parts.username and not parts.password:
+        return None
+    return Credentials.basic("the URL", unquote(parts.username or ""), unquote(parts.password or ""))

@@ -28,6 +28,7 @@ from tfimm_resolver.errors import (
     TransferTimeoutError,
 )
 from tfimm_resolver.object_store import credentials
+from tfimm_resolver.object_store.network import choose_ca_sources
 
 CHUNK_BYTES = 8 << 20
 """Size of one range of a download, and the smallest part of a multipart upload."""
@@ -267,7 +268,9 @@ class ObjectStoreClient:
         if status is None and "kind: Timeout" in details:
             return TransferTimeoutError(f"{url} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
         if status is None and "InvalidCertificate" in details:
-            return FetchError(f"{url} could not be {action}: its TLS certificate is not trusted", fix=_CERTIFICATE_FIX)
+            trusted_by = choose_ca_sources(self._scheme).description
+            text = f"{url} could not be {action}: its TLS certificate is not trusted by {trusted_by}"
+            return FetchError(text, fix=_CERTIFICATE_FIX)
         if status is None and "kind: Connect," in details:  # and not ConnectionReset
             return OfflineError(f"{url} cannot be reached: no connection", fix=_OFFLINE_FIX, is_passing=True)
         fix = "Try again later."

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError, FetchError, OfflineError
 from tfimm_resolver.errors.advice import Advice, suggest_local_copy
+from tfimm_resolver.object_store.network import choose_ca_sources, make_client_options, make_google_request
 
 CREDENTIALS_FIX = {
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login.",
@@ -35,7 +35,7 @@ _REFRESH_INTERVAL = timedelta(minutes=5)
 _SEND_TIMEOUT = timedelta(minutes=10)
 # The variables that determine how a store is reached; the clients' files do, too.
 _VARIABLES = ("AWS_", "CLOUDSDK_", "GCE_", "GOOGLE_", "HOME", "HTTP", "NO_GCE_CHECK", "NO_PROXY", "STORAGE_EMULATOR_HOST")
-_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+_CERTIFICATES = ("ALL_PROXY", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_")
 
 _process: int | None = None
 
@@ -103,10 +103,6 @@ def _open_store(scheme: str, bucket: str, is_writing: bool, limits: tuple[float,
     client: dict[str, Any] = {"connect_timeout": timedelta(seconds=connect_s), "timeout": _SEND_TIMEOUT}
     if not is_writing:  # while a large part is sent, nothing is read
         client["read_timeout"] = timedelta(seconds=read_s)
-    ca_file = next((os.environ[name] for name in _CERTIFICATES if os.environ.get(name)), None)
-    if ca_file is not None and os.path.isfile(ca_file):
-        with open(ca_file, encoding="utf-8", opener=fs.open_regular_target) as file:
-            client["root_certificate"] = file.read()
     retry = {"max_retries": int(retries), "retry_timeout": timedelta(minutes=3)}
     if scheme == "gs":
         config, provider = _configure_google()
@@ -115,7 +111,9 @@ def _open_store(scheme: str, bucket: str, is_writing: bool, limits: tuple[float,
         with _map_botocore_errors():
             config, provider = _configure_amazon()
         kind = store.S3Store
-    client["allow_http"] = str(config.get("base_url") or config.get("endpoint") or "").startswith("http://")
+    endpoint = str(config.get("base_url") or config.get("endpoint") or "https://storage.googleapis.com")
+    client |= make_client_options(scheme, endpoint)
+    client["allow_http"] = endpoint.startswith("http://")
     return kind(bucket, config=config, client_options=client, retry_config=retry, credential_provider=provider)
 
 
@@ -157,7 +155,6 @@ def _configure_google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | 
         import google.auth
         import google.auth.exceptions
         from google.auth import compute_engine
-        from google.auth.transport.requests import Request
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a gcloud login has no quota project, which buckets do not need
@@ -171,7 +168,7 @@ def _configure_google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | 
         raise AccessError(f"the credentials of {source} cannot be used: {show(error)}", fix=CREDENTIALS_FIX["gs"]) from error
 
     def provide() -> dict[str, Any]:
-        credentials.refresh(Request())
+        credentials.refresh(make_google_request())
         expiry = credentials.expiry
         return {"token": credentials.token, "expires_at": expiry.replace(tzinfo=timezone.utc) if expiry else None}
 
@@ -252,6 +249,9 @@ def _create_botocore_session() -> Any:
     except ImportError as error:
         raise FetchError(f"s3:// needs botocore: {show(error)}", fix="pip install 'tfimm_resolver[s3]'") from error
     session = botocore.session.Session()
+    sources = choose_ca_sources("s3")
+    if sources.is_explicit and os.path.isfile(sources.paths[0]):  # else botocore uses its own
+        session.set_config_variable("ca_bundle", sources.paths[0])
     session.set_config_variable("metadata_service_timeout", _METADATA_TIMEOUT_S)
     session.set_config_variable("metadata_service_num_attempts", 1)
     return session

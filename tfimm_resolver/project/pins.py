@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.errors import HandleError, ModelsFileError, UnknownHandleError
+from tfimm_resolver.errors import HandleError, ModelsFileError, ResolverError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice, suggest_add
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
@@ -82,10 +83,13 @@ def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
 def fetch_upstream_hash(handle: Handle) -> Origin:
     """Download the archive of a handle, hash it and discard it; the cache is not changed.
 
+    Nothing is downloaded if the server says that the archive is still the one that is cached, or that is pinned.
+
     A mutable handle is followed to the version that it refers to now. The result has no sha256 if the model is not an
     archive. If the handle is pinned, copies in the caches of other tools are not used, since they have no archive hash.
     """
     from tfimm_resolver.transfer.downloader import Downloader
+    from tfimm_resolver.transfer.revalidation import NotModifiedError
 
     resolved = plan_archive(handle)
     if isinstance(resolved.plan, MutableRef):
@@ -98,9 +102,21 @@ def fetch_upstream_hash(handle: Handle) -> Origin:
     root, name = tiers.open_scratch(), entry_name_for_key(f"upstream of {plan.key}")
     with root.lock(name, f"{handle} (comparison with upstream)") as staged:
         assert staged is not None
-        downloader = Downloader(handle, root.parts_dir(name))
-        plan.fill(staged, downloader)
+        downloader = Downloader(handle, root.parts_dir(name), known=_find_known(resolved))
+        try:
+            plan.fill(staged, downloader)
+        except NotModifiedError as unchanged:
+            return unchanged.origin
     return downloader.origin
+
+
+def _find_known(resolved: ResolvedPlan) -> Origin | None:
+    """Return what is known of the archive: of the cached copy if there is one, else its pin."""
+    with contextlib.suppress(ResolverError):
+        cached = find_cached(resolved)
+        if cached is not None and cached.record is not None and cached.record.origin.sha256:
+            return cached.record.origin
+    return Origin(sha256=resolved.handle.sha256) if resolved.handle.sha256 else None
 
 
 def can_be_pinned(handle: Handle) -> bool:

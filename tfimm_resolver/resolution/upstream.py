@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver.errors import FetchError, IntegrityError
+from tfimm_resolver.errors import FetchError, IntegrityError, ResolverError
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.manifest import FetchResult
+from tfimm_resolver.manifest import FetchResult, Origin
 from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.sources.plan import MutableRef, RemoteLocation
@@ -30,6 +31,7 @@ class Upstream:
 
     def __init__(self, resolved: ResolvedPlan) -> None:
         self._resolved = resolved
+        self._may_be_unchanged = resolved.request.refresh
 
     def locate(self) -> str | None:
         """Return where TensorFlow can read the model remotely, or None; raises FetchError if that cannot be looked up."""
@@ -41,20 +43,43 @@ class Upstream:
         plan = self._resolved.plan
         return plan.now(_make_fetcher(self._resolved.handle)) if isinstance(plan, MutableRef) else self._resolved.handle.text
 
-    def fill(self, into: Path, parts: Path) -> FetchResult:
-        """Write the files of the model into an empty directory; raises as ``Fetcher`` does."""
+    def fill(self, into: Path, parts: Path) -> FetchResult | None:
+        """Write the files of the model into an empty directory; raises as ``Fetcher`` does.
+
+        Returns None if the model is to be refreshed, and is still the cached one; not a second time.
+        """
         settings.validate()
         if settings.uses_local_copy():
             return self._copy_from_bucket(into, parts)
         if (root := settings.cache_root()).source == settings.TEMPORARY:
             _warn_temporary_cache(root.value)
-        return self._fetch_with_mirrors(into, parts)
+        from tfimm_resolver.transfer.revalidation import NotModifiedError
 
-    def _fetch_with_mirrors(self, into: Path, parts: Path) -> FetchResult:
+        known = self._find_known() if self._may_be_unchanged else None
+        self._may_be_unchanged = False
+        try:
+            return self._fetch_with_mirrors(into, parts, known)
+        except NotModifiedError:
+            log.info("%s has not changed upstream", self._resolved.handle)
+            return None
+
+    def _find_known(self) -> Origin | None:
+        """Return where the cached model is from, if every byte of it is as recorded and it matches the pin."""
+        from tfimm_resolver.cache import tiers
+
+        request, download = self._resolved.request, self._resolved.plan.download
+        with contextlib.suppress(ResolverError):
+            cache = tiers.open_cache()
+            record = cache.find(download.key, request.pin) if download else None
+            if record is not None and record.files and not any(cache.root.verify_hashes(record)):
+                return record.origin
+        return None
+
+    def _fetch_with_mirrors(self, into: Path, parts: Path, known: Origin | None = None) -> FetchResult:
         """Fill a directory from the handle; if that fails, from the first mirror that works."""
         mirrors, failures = self._resolved.mirrors, list[FetchError]()
         for source, following in zip((self._resolved.handle, *mirrors), (*mirrors, None), strict=True):
-            fetcher = _make_fetcher(source, parts)
+            fetcher = _make_fetcher(source, parts, known)
             try:
                 plan = self._resolved.plan if source is self._resolved.handle else rules.make_mirror_plan(source)
                 assert plan.download is not None
@@ -84,10 +109,10 @@ class Upstream:
         return FetchResult(record.origin, record.files, record.fetched_at)
 
 
-def _make_fetcher(handle: Handle, parts: Path | None = None) -> Downloader:
+def _make_fetcher(handle: Handle, parts: Path | None = None, known: Origin | None = None) -> Downloader:
     from tfimm_resolver.transfer.downloader import Downloader
 
-    return Downloader(handle, parts)
+    return Downloader(handle, parts, known=known)
 
 
 def make_mirrors_error(failures: list[FetchError]) -> FetchError:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.urls import has_signature
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.sources.plan import Fetch, RemoteLocation
@@ -27,7 +28,7 @@ def plan(handle: Handle) -> Fetch | RemoteLocation:
         fetcher.archive(_make_archive_url(handle), into)
 
     fetch = Fetch(handle.key, fill)
-    if settings.load_format() != "UNCOMPRESSED":
+    if has_signature(handle.query) or settings.load_format() != "UNCOMPRESSED":
         return fetch
     return plan_uncompressed(handle, handle.url(tf_hub_format="uncompressed"), fetch)
 

@@ -6,18 +6,19 @@ import functools
 import logging
 from typing import Union
 
-import requests
-
 from tfimm_resolver._util.threads import call_cancellably
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http.digest_headers import ServerDigests
 from tfimm_resolver.http.errors import raise_for_status, redact_url
 from tfimm_resolver.http.range_headers import ContentRange, get_strong_validator, parse_content_range
+from tfimm_resolver.http.response import Response, get_content_length
 from tfimm_resolver.http.retry import RetryPolicy
-from tfimm_resolver.http.session import OriginBoundAuth, Session, get, get_content_length
+from tfimm_resolver.http.session import OriginBoundAuth, Session, get
+from tfimm_resolver.manifest import Origin
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.parallel_ranges import RangedDownload
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore, get_boot_id
+from tfimm_resolver.transfer.revalidation import make_conditions, raise_if_unchanged
 from tfimm_resolver.transfer.single_stream import SingleStreamDownload
 
 log = logging.getLogger("tfimm_resolver")
@@ -39,6 +40,7 @@ def open_download(
     *,
     checksums: Checksums = _ANY_ARCHIVE,
     without_ranges: bool = False,
+    known: Origin | None = None,
 ) -> OpenDownload:
     """Request ``url`` and return its body as a stream.
 
@@ -50,8 +52,10 @@ def open_download(
         authorization: used instead of the credentials in netrc.
         checksums: what would detect a mix of two versions; where nothing would, the body comes from one response.
         without_ranges: send one plain request.
+        known: what is known of the body that the caller has.
 
     Raises:
+        NotModifiedError: if the body is the one that is known.
         FetchError: if the server refuses, or all tries fail.
     """
     session = Session(authorization)
@@ -61,10 +65,10 @@ def open_download(
             resumed = _resume(handle, url, parts, info, session, policy, checksums)
             return resumed or open_download(handle, url, parts, policy, authorization, checksums=checksums)
         if without_ranges:
-            response = _request(session, handle, url, policy)
+            response = _request(session, handle, url, policy, known=known)
             parts.clear()  # only now: they may come from another mirror, and this one may not have the file
             return SingleStreamDownload(session, response, get_content_length(response))
-        started = _start(handle, url, parts, session, policy, checksums)
+        started = _start(handle, url, parts, session, policy, checksums, known)
         return started or open_download(handle, url, parts, policy, authorization, without_ranges=True)
     except BaseException:
         session.close()
@@ -81,14 +85,21 @@ def _has_disk_space(parts: PartStore, info: PartialDownloadInfo) -> bool:
 
 
 def _start(
-    handle: str, url: str, parts: PartStore, session: Session, policy: RetryPolicy, checksums: Checksums
+    handle: str,
+    url: str,
+    parts: PartStore,
+    session: Session,
+    policy: RetryPolicy,
+    checksums: Checksums,
+    known: Origin | None,
 ) -> OpenDownload | None:
     """Start a download from byte 0; None if range requests do not work with this server.
 
     Where no checksum is expected, all bytes are requested: the body is then this one response, unless it states a digest.
     """
     is_expected = checksums.are_expected(url)
-    response = _request(session, handle, url, policy, f"bytes=0-{RANGE_BYTES - 1}" if is_expected else "bytes=0-")
+    range_ = f"bytes=0-{RANGE_BYTES - 1}" if is_expected else "bytes=0-"
+    response = _request(session, handle, url, policy, range_, known=known)
     if response.status_code == 200:
         return SingleStreamDownload(session, response, get_content_length(response))
     received, validator = parse_content_range(response), get_strong_validator(response)
@@ -129,25 +140,36 @@ def _resume(
     return None
 
 
-def _add_digests(checksums: Checksums, response: requests.Response) -> Checksums:
+def _add_digests(checksums: Checksums, response: Response) -> Checksums:
     """Return the checksums, with the knowledge whether the response states a digest of the complete body."""
     return checksums.with_hash(bool(ServerDigests(response.headers, is_complete=False)))
 
 
 def _request(
-    session: Session, handle: str, url: str, policy: RetryPolicy, range_: str = "", validator: str = ""
-) -> requests.Response:
+    session: Session,
+    handle: str,
+    url: str,
+    policy: RetryPolicy,
+    range_: str = "",
+    validator: str = "",
+    known: Origin | None = None,
+) -> Response:
     """Return a 200 or 206 response; after a 416 the request is repeated without a range."""
     is_refreshed = False
     while True:
         headers = {"Range": range_, **({"If-Range": validator} if validator else {})} if range_ else {}
         try:
-            response = call_cancellably(functools.partial(get, session, url, headers), requests.Response.close)
+            ask = functools.partial(get, session, url, headers | make_conditions(known))
+            response = call_cancellably(ask, Response.close)
+            raise_if_unchanged(response, known)
             if response.status_code == 200 or (response.status_code == 206 and range_):
                 return response
             if response.status_code == 416 and range_:
                 response.close()
                 range_ = validator = ""
+            elif response.status_code == 304 and known is not None:  # of another URL, so that it proves nothing
+                response.close()
+                known = None
             elif response.status_code == 403 and response.history and not is_refreshed:  # an expired signed URL
                 response.close()
                 is_refreshed = True

@@ -18,7 +18,6 @@ from tfimm_resolver.errors.advice import suggest_refresh
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.http import mirrors
-from tfimm_resolver.http.digest_headers import ServerDigests
 from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy, retry
 from tfimm_resolver.manifest import FileEntry, Origin
 from tfimm_resolver.object_store.client import ObjectInfo, ObjectStoreClient
@@ -26,12 +25,11 @@ from tfimm_resolver.progress.reporters import ProgressReporter, report_progress
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartStore
 from tfimm_resolver.transfer.preconditions import raise_if_local, raise_if_offline
+from tfimm_resolver.transfer.revalidation import NotModifiedError
 from tfimm_resolver.transfer.sinks import Sink, make_file_sink, make_unpack_sink
 from tfimm_resolver.transfer.streams import ChunkReader, HashingReader, LocalFile, report_chunks
 
 log = logging.getLogger("tfimm_resolver")
-
-_REDIRECT_TARGET_MAX_BYTES = 3000
 
 
 class Downloader:
@@ -44,9 +42,20 @@ class Downloader:
     """
 
     def __init__(
-        self, handle: Handle, parts: Path | None = None, *, is_quiet: bool = False, is_hash_known: bool = False
+        self,
+        handle: Handle,
+        parts: Path | None = None,
+        *,
+        is_quiet: bool = False,
+        is_hash_known: bool = False,
+        known: Origin | None = None,
     ) -> None:
-        """``is_hash_known``: the caller compares the sha256 of what is downloaded, as this class does for a pinned handle."""
+        """Create a downloader for one model.
+
+        ``is_hash_known``: the caller compares the sha256 of what is downloaded, as this class does for a pinned handle.
+        ``known``: where the copy that the caller has is from; if that is what is there, NotModifiedError is raised.
+        """
+        self._known = known
         self._handle, self.parts = handle, parts
         self._is_hash_known = is_hash_known or handle.sha256 is not None
         self._is_checked_by_member = False
@@ -93,6 +102,9 @@ class Downloader:
         folder, _, name = url.rpartition("/")
         client = ObjectStoreClient(folder)
         info = client.get_info(name)
+        known = self._known
+        if known and info.etag and (known.url, known.etag, known.size_bytes) == (url, info.etag, info.size_bytes):
+            raise NotModifiedError(known)
         self.origin = Origin(url, info.etag)
         with contextlib.ExitStack() as stack:
             meter = stack.enter_context(self._report_progress(info.size_bytes))
@@ -167,16 +179,9 @@ class Downloader:
         def request(mirrored: str) -> str | None:
             raise_if_local(self._handle, mirrored)
             raise_if_offline(self._handle)
-            from tfimm_resolver.http.errors import map_http_errors, raise_for_status
-            from tfimm_resolver.http.session import Session, get
+            from tfimm_resolver.http.body import read_redirect_target
 
-            with Session() as session, get(session, mirrored, follow=False) as response, map_http_errors(mirrored):
-                if response.status_code >= 400:
-                    raise_for_status(response, str(self._handle))
-                if response.status_code != 303:
-                    return None
-                body: bytes = response.raw.read(_REDIRECT_TARGET_MAX_BYTES, decode_content=True)
-            return body.decode("utf-8", "replace").strip()
+            return read_redirect_target(mirrored, str(self._handle))
 
         return mirrors.try_each(url, lambda mirrored: call_cancellably(lambda: request(mirrored)))
 
@@ -243,19 +248,20 @@ class Downloader:
         authorization: str,
     ) -> None:
         # Imported here: urllib3 opens a socket when it is imported, which is not allowed offline.
-        from tfimm_resolver.http.errors import redact_url
         from tfimm_resolver.http.session import OriginBoundAuth, warn_if_tls_verification_disabled
         from tfimm_resolver.transfer.download import open_download
+        from tfimm_resolver.transfer.received import explain_encoding, make_origin, open_hashed
 
         warn_if_tls_verification_disabled()
         with contextlib.ExitStack() as stack:
             auth = OriginBoundAuth(url, authorization) if authorization else None
             handle = str(self._handle)
-            body = open_download(handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges)
+            body = open_download(
+                handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges, known=self._known
+            )
             stack.callback(body.close)
             self._is_checked_by_member = body.is_checked_by_member
-            headers, is_complete = body.response.headers, body.response.status_code == 200
-            self.origin = Origin(redact_url(body.response.url), headers.get("ETag", ""))
+            self.origin = make_origin(body.response)
             meter = stack.enter_context(self._report_progress(body.size_bytes, body.resumed_bytes))
             reported_bytes = 0
 
@@ -265,9 +271,10 @@ class Downloader:
                 meter.advance(received_bytes - reported_bytes)
                 reported_bytes = received_bytes
 
-            hashed = HashingReader(body.read, ServerDigests(headers, is_complete=is_complete))
+            hashed, size_bytes = open_hashed(body.read, body.response, body.size_bytes, is_archive=checksums.is_archive)
             stream = stack.enter_context(contextlib.closing(PrefetchReader(hashed.read_chunk, report, body.interrupt)))
-            self._receive(stream, hashed, into, sink, body.size_bytes)
+            with explain_encoding(body.response):
+                self._receive(stream, hashed, into, sink, size_bytes)
             report()
 
     def _receive(self, stream: PrefetchReader, hashed: HashingReader, into: Path, sink: Sink, size_bytes: int | None) -> None:

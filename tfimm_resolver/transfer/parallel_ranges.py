@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
-import requests
-
 from tfimm_resolver import settings
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.retry import THROTTLING_STATUSES
@@ -18,11 +16,12 @@ from tfimm_resolver.errors import AccessError, FetchError
 from tfimm_resolver.http.body import ResponseBody, abort_response
 from tfimm_resolver.http.errors import raise_for_status, redact_url
 from tfimm_resolver.http.range_headers import ContentRange, get_strong_validator, parse_content_range
+from tfimm_resolver.http.response import Response
 from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy
 from tfimm_resolver.http.session import Session, get
 from tfimm_resolver.transfer.checksums import HEAD_BYTES, Checksums
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore
-from tfimm_resolver.transfer.ranges import Range, ResolvedUrl
+from tfimm_resolver.transfer.ranges import Range
 
 _SLOW_READ_S = 0.02
 _JOIN_TIMEOUT_S = 2.0
@@ -45,13 +44,13 @@ class RangedDownload:
         info: PartialDownloadInfo,
         parts: PartStore,
         session: Session,
-        response: requests.Response,
+        response: Response,
         checksums: Checksums,
     ) -> None:
         """Continue with the first response, which holds the first missing range."""
         self._handle, self._url, self._info, self._parts = handle, url, info, parts
         self._checksums, self.is_checked_by_member = checksums, not checksums.is_hash_known
-        self._resolved = ResolvedUrl.from_response(response)
+        self._resolved = response.url
         self._refreshed_at_bytes = -1
         self._token = get_current_token()
         self._connections_token = CancellationToken(self._token)
@@ -61,10 +60,10 @@ class RangedDownload:
         self._queue = [range_ for range_ in self._ranges if not range_.is_done]
         self._position = 0
         self._open: tuple[int, IO[bytes]] | None = None
-        self._responses: set[requests.Response] = set()
+        self._responses: set[Response] = set()
         self._threads: list[threading.Thread] = []
         self._has_started = False
-        self._inline: list[tuple[Range | None, requests.Response | None]] = []
+        self._inline: list[tuple[Range | None, Response | None]] = []
         self.response, self.size_bytes, self.received_bytes = response, info.size_bytes, 0
         self.resumed_bytes = sum(range_.done_bytes for range_ in self._ranges)
         self._connections, self._max_connections = 0, settings.connections()
@@ -163,11 +162,11 @@ class RangedDownload:
 
     def _add_connection(self) -> None:
         try:
-            self._connect(Session(self._session.authorization))
+            self._connect(self._session.fork())
         except RuntimeError:  # no more threads
             self._max_connections = self._connections
 
-    def _connect(self, session: Session, range_: Range | None = None, response: requests.Response | None = None) -> None:
+    def _connect(self, session: Session, range_: Range | None = None, response: Response | None = None) -> None:
         self._waited_s, self._connected_s = 0.0, time.monotonic()
         name = f"tfimm_resolver range {len(self._threads)}"
         thread = threading.Thread(target=self._run, args=(session, range_, response), name=name, daemon=True)
@@ -183,7 +182,7 @@ class RangedDownload:
             self._open = start, self._parts.open_part(start)
         return self._open[1]
 
-    def _run(self, session: Session, range_: Range | None, response: requests.Response | None) -> None:
+    def _run(self, session: Session, range_: Range | None, response: Response | None) -> None:
         """Download ranges over one connection until none is left; the first one may already have its response."""
         try:
             with session:
@@ -203,7 +202,7 @@ class RangedDownload:
             self._connections -= 1
             return None
 
-    def _download(self, session: Session, range_: Range, response: requests.Response | None) -> bool:
+    def _download(self, session: Session, range_: Range, response: Response | None) -> bool:
         """Download one range, with retries; False if the server throttles and other connections continue with the range."""
         policy = RetryPolicy(self._connections_token, has_responded=True)
         while not range_.is_done and not self._connections_token.is_cancelled:
@@ -221,14 +220,14 @@ class RangedDownload:
             response = None
         return True
 
-    def _request(self, session: Session, range_: Range, resolved: ResolvedUrl) -> requests.Response:
+    def _request(self, session: Session, range_: Range, resolved: str) -> Response:
         """Request the missing bytes of a range."""
         start, stop = range_.start + range_.done_bytes, range_.start + range_.size_bytes
         headers = {"Range": f"bytes={start}-{stop - 1}", "If-Range": self._info.validator}
-        response = get(session, resolved.url, headers | resolved.headers)
+        response = get(session, resolved, headers)
         is_as_requested = parse_content_range(response) == ContentRange(start, stop, self.size_bytes)
         if is_as_requested and get_strong_validator(response) == self._info.validator:
-            self._resolved = ResolvedUrl.from_response(response)
+            self._resolved = response.url
             return response
         with response:
             if response.status_code not in (200, 206, 416):
@@ -239,7 +238,7 @@ class RangedDownload:
             raise RestartDownloadError(f"{url} returned a different range than requested", without_ranges=True)
 
     @contextlib.contextmanager
-    def _track(self, response: requests.Response) -> Iterator[requests.Response]:
+    def _track(self, response: Response) -> Iterator[Response]:
         """Register a response while it is read, so that ``interrupt`` can abort it."""
         with response:
             with self._changed:
@@ -250,7 +249,7 @@ class RangedDownload:
                 with self._changed:
                     self._responses.discard(response)
 
-    def _receive(self, response: requests.Response, range_: Range) -> None:
+    def _receive(self, response: Response, range_: Range) -> None:
         """Append what a response holds of a range to its part."""
         received, body = parse_content_range(response), ResponseBody(response)
         if received is None or received.start != range_.start + range_.done_bytes:
@@ -277,12 +276,12 @@ class RangedDownload:
             self._queue.insert(0, range_)
             return True
 
-    def _refresh_url(self, resolved: ResolvedUrl, error: AccessError) -> bool:
+    def _refresh_url(self, resolved: str, error: AccessError) -> bool:
         """Return to the first URL if the one it redirected to has expired, as signed ones do; False if that cannot help."""
         with self._changed:
             if self._resolved != resolved:  # another connection has done it already
                 return True
-            if error.status != 403 or resolved.url == self._url or self._refreshed_at_bytes == self.received_bytes:
+            if error.status != 403 or resolved == self._url or self._refreshed_at_bytes == self.received_bytes:
                 return False
-            self._resolved, self._refreshed_at_bytes = ResolvedUrl(self._url), self.received_bytes
+            self._resolved, self._refreshed_at_bytes = self._url, self.received_bytes
             return True

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import requests
-
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http.body import ResponseBody, abort_response
+from tfimm_resolver.http.response import Response
 from tfimm_resolver.http.retry import RestartDownloadError
 from tfimm_resolver.http.session import Session
 
@@ -24,7 +23,7 @@ class SingleStreamDownload:
     resumed_bytes = 0
     is_checked_by_member = False
 
-    def __init__(self, session: Session, response: requests.Response, size_bytes: int | None) -> None:
+    def __init__(self, session: Session, response: Response, size_bytes: int | None) -> None:
         self._session = session
         self.response, self.size_bytes, self.received_bytes = response, size_bytes, 0
         self._body = ResponseBody(response)

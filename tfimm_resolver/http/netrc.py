@@ -1,0 +1,42 @@
+"""The login that netrc has for a host, under rules narrower than those of other programs."""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+from urllib.parse import urlsplit
+
+from tfimm_resolver.http.credentials import Credentials
+
+log = logging.getLogger("tfimm_resolver")
+
+
+def find_login(url: str, *, is_own: bool) -> Credentials | None:
+    """Return the login for the host of ``url``; ``is_own``: that of the handle, and not one that a redirect names.
+
+    An exact ``machine`` counts for every host, ``default`` for the handle's own only. None counts over http.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    path = _find_file()
+    if not path:
+        return None
+    try:
+        hosts = netrc.netrc(path).hosts
+    except netrc.NetrcParseError as error:  # its text may quote a password
+        log.warning("%s, line %s, cannot be parsed: it is ignored", path, error.lineno)
+        return None
+    except (OSError, UnicodeDecodeError):
+        return None
+    entry = hosts.get(parts.hostname) or (hosts.get("default") if is_own else None)
+    if not entry or not any(entry):
+        return None
+    return Credentials.basic(path, entry[0] or entry[1] or "", entry[2] or "")
+
+
+def _find_file() -> str | None:
+    candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    paths = (os.path.expanduser(path) for path in candidates)
+    return next((path for path in paths if os.path.isfile(path)), None)

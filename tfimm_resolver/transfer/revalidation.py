@@ -1,0 +1,68 @@
+"""Asks a server whether a body has changed since it was recorded, so that one that has not is not sent again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tfimm_resolver.manifest import Origin
+
+if TYPE_CHECKING:
+    from tfimm_resolver.http.response import Response
+
+
+class NotModifiedError(Exception):
+    """The body upstream is the one that is known; ``origin`` says what is known of it."""
+
+    def __init__(self, origin: Origin) -> None:
+        super().__init__(origin.url)
+        self.origin = origin
+
+
+def make_conditions(known: Origin | None) -> dict[str, str]:
+    """Return the headers that ask for a body only if it has changed (RFC 9110, 13.1)."""
+    if known is None or not known.url:
+        return {}
+    if known.etag:
+        return {} if known.etag.startswith("W/") else {"If-None-Match": known.etag}
+    return {"If-Modified-Since": known.modified} if known.modified else {}
+
+
+def raise_if_unchanged(response: Response, known: Origin | None) -> None:
+    """Raise NotModifiedError if a response shows that the body is the one that is known.
+
+    It does so by status 304, by the same strong ETag and size from a server that ignores conditions, both at the same URL
+    only, since ETags of different URLs may be equal; or by stating the sha256 of the complete body.
+    """
+    if known is None:
+        return
+    from tfimm_resolver.http.errors import redact_url
+
+    is_same_url = bool(known.url) and redact_url(response.url) == known.url
+    etag, size_bytes = response.headers.get("ETag", ""), get_total_size(response)
+    is_same_etag = bool(etag) and etag == known.etag and not etag.startswith("W/")
+    is_unchanged = is_same_url and (response.status_code == 304 or (is_same_etag and size_bytes == known.size_bytes))
+    if not is_unchanged and size_bytes is not None and known.size_bytes in (None, size_bytes):
+        is_unchanged = bool(known.sha256) and _get_stated_sha256(response) == known.sha256
+    if is_unchanged:
+        response.close()
+        raise NotModifiedError(replace(known, size_bytes=size_bytes if known.size_bytes is None else known.size_bytes))
+
+
+def get_total_size(response: Response) -> int | None:
+    """Return the size of the complete body in bytes, of which a response may hold a range; None if it is not stated."""
+    from tfimm_resolver.http.range_headers import parse_content_range
+    from tfimm_resolver.http.response import get_content_length
+
+    if response.status_code == 206:
+        received = parse_content_range(response)
+        return received.size_bytes if received else None
+    return get_content_length(response) if response.status_code == 200 else None
+
+
+def _get_stated_sha256(response: Response) -> str:
+    from tfimm_resolver.http.digest_headers import ServerDigests
+
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        return ""  # the digest may be that of the encoded body
+    return ServerDigests(response.headers, is_complete=response.status_code == 200).sha256
