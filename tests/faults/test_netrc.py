@@ -114,11 +114,11 @@ def test_hosts_toml_comes_before_netrc(host: Host, netrc: Path, tmp_path: Path) 
 def test_a_host_that_refuses_the_login_is_asked_once_without_it(status: int, host: Host, netrc: Path) -> None:
     netrc.write_text(DEFAULT)
 
-    def refuse(response: Response) -> None:
+    def reject(response: Response) -> None:
         if "authorization" in response.request.headers:
             response.respond(status)
 
-    assert files_in(resolve(host.put("/m.tar.gz", archive(), refuse))) == files()
+    assert files_in(resolve(host.put("/m.tar.gz", archive(), reject))) == files()
     assert list_authorizations(host, "/m.tar.gz") == [BASIC] + [None] * RANGES
 
 

@@ -106,7 +106,7 @@ class RetryPolicy:
         failures = find_failures(error) if isinstance(error, (OfflineError, TransferTimeoutError)) else set()
         is_timeout = isinstance(error, TransferTimeoutError)
         if Failure.CONNECT_TIMEOUT in failures or (is_timeout and self._has_responded):
-            return min(1, most)  # each costs its full length; and without a connection there may be no network
+            return min(1, most)  # each costs its full length; and without a connection the network may be down
         if self._has_responded or not isinstance(error, OfflineError):
             return most
         is_waiting = time.monotonic() - self._began_s < _NAME_WAIT_PER_RETRY_S * most

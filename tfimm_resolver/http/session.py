@@ -228,27 +228,27 @@ def _join_redirect(url: str, target: str) -> str:
     Raises:
         FetchError: if it must not be followed.
     """
-    shown = redact_url(url)
+    source_url = redact_url(url)
     try:
         absolute = urljoin(url, target)
         scheme = urlsplit(absolute).scheme.lower()
     except ValueError:
-        raise FetchError(f"{shown} is not a valid http or https URL, or redirects to one that is not") from None
+        raise FetchError(f"{source_url} is not a valid http or https URL, or redirects to one that is not") from None
     if any(not character.isprintable() for character in target):
-        raise FetchError(f"{shown} redirects to a URL with control characters")
+        raise FetchError(f"{source_url} redirects to a URL with control characters")
     if scheme not in _DEFAULT_PORTS:
-        raise FetchError(f"{shown} redirects to {redact_url(absolute)!r}, which is not an http or https URL")
+        raise FetchError(f"{source_url} redirects to {redact_url(absolute)!r}, which is not an http or https URL")
     if scheme == "http" and url.lower().startswith("https:"):
         raise FetchError(
-            f"{shown} redirects from https to {redact_url(absolute)}",
+            f"{source_url} redirects from https to {redact_url(absolute)}",
             fix="Anyone on the network path could change the model: use that URL as the handle, if you accept the risk.",
         )
     return absolute
 
 
-def _check_authority(url: str, shown: str) -> None:
+def _check_authority(url: str, source_url: str) -> None:
     """Raise FetchError unless everyone who reads the URL, the HTTP library included, reads the same host."""
-    with map_http_errors(shown):
+    with map_http_errors(source_url):
         parts = urlsplit(url)
         found, read = (parts.hostname or "").strip("[]"), urllib3.util.parse_url(url).host
         is_same = read is not None and (read.strip("[]").lower() == found.lower() or not found.isascii())

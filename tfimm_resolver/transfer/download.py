@@ -159,8 +159,8 @@ def _request(
     while True:
         headers = {"Range": range_, **({"If-Range": validator} if validator else {})} if range_ else {}
         try:
-            ask = functools.partial(get, session, url, headers | make_conditions(known))
-            response = call_cancellably(ask, Response.close)
+            send = functools.partial(get, session, url, headers | make_conditions(known))
+            response = call_cancellably(send, Response.close)
             raise_if_unchanged(response, known)
             if response.status_code == 200 or (response.status_code == 206 and range_):
                 return response
