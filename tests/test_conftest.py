@@ -61,3 +61,20 @@ def test_the_ids_of_tests_are_the_same_in_every_process(request: pytest.FixtureR
     )
     assert job.returncode == 0, job.stdout
     assert own - set(job.stdout.splitlines()) == set()
+
+
+def test_the_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
+    """They do not with pytest 9.2 and pytest-xdist 3.8 (its issue 1386), which is why setup.cfg has an upper limit."""
+    (tmp_path / "test_it.py").write_text(
+        "import os, pathlib, pytest\n"
+        "@pytest.mark.xdist_group('some group')\n"
+        "@pytest.mark.parametrize('number', range(6))\n"
+        "def test_it(number):\n"
+        f"    pathlib.Path({str(tmp_path)!r}, 'workers').open('a').write(os.environ['PYTEST_XDIST_WORKER'] + ' ')\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    job = subprocess.run([*command, tmp_path], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert job.returncode == 0, job.stdout
+    workers = (tmp_path / "workers").read_text().split()
+    assert len(workers) == 6 and len({*workers}) == 1
