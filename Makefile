@@ -29,7 +29,7 @@ lint: .venv/tested
 	$(BIN)/mypy
 
 check: lint
-	$(PYTEST) @tests/unit_tests.txt
+	$(PYTEST) tests/unit
 
 test: lint
 	$(PYTEST)

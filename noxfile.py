@@ -17,7 +17,7 @@ nox.options.stop_on_first_error = False
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 PYTEST = ("-p", "no:cacheprovider", "--numprocesses", "auto", "--maxprocesses", "8", "--dist", "loadgroup")
-UNIT = "@tests/unit_tests.txt"
+UNIT = "tests/unit"
 
 
 def find_interpreter(version: str) -> str | None:

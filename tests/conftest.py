@@ -9,24 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.origin import Origin
+from tests.fakes.origin import Origin
 from tfimm_resolver import settings
 from tfimm_resolver.resolution import overrides
 
-pytest_plugins = ("tests.stores.fixtures",)
+pytest_plugins = ("tests.fakes.stores.fixtures",)
 
 _OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
 _CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
-_TENSORFLOW_PATHS = {
-    "integrations",
-    "test_absl_flags.py",
-    "test_demo.py",
-    "test_keras_files.py",
-    "test_notebooks.py",
-    "test_readme.py",
-    "test_weights.py",
-    "tf",
-}
+_TENSORFLOW_PATHS = {"tensorflow"}
 _SHARED_FIXTURES = {"cluster"}
 _CLOSED_PORT = "127.0.0.1:1"
 _NETWORK_VARIABLES = (

@@ -184,7 +184,7 @@ class Stand:
     def serve_bucket(self) -> Iterator[Stored]:
         """Run an object store with one public bucket, and a TLS proxy in front of it, in a separate process."""
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen([sys.executable, "-m", "tests.stores"], cwd=_REPOSITORY, text=True, **pipes) as process:
+        with subprocess.Popen([sys.executable, "-m", "tests.fakes.stores"], cwd=_REPOSITORY, text=True, **pipes) as process:
             try:
                 assert process.stdout is not None
                 doors = json.loads(process.stdout.readline())

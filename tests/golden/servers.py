@@ -1,7 +1,7 @@
 """The only module here that imports helpers of other tests: loopback servers and archives."""
 
-from tests.archives import MODEL, REAL, gzip_tar, member, tar_gz, tar_of
-from tests.faults.origin import (
+from tests.fakes.archives import MODEL, REAL, gzip_tar, member, tar_gz, tar_of
+from tests.fakes.faults.origin import (
     Host,
     answer_with,
     cut,
@@ -12,11 +12,11 @@ from tests.faults.origin import (
     set_header,
     stall_after,
 )
-from tests.git_host import GitHost
-from tests.hugging_face import HuggingFace
-from tests.kaggle import Kaggle
-from tests.origin import Origin
-from tests.stores.gcs import Gcs
+from tests.fakes.git_host import GitHost
+from tests.fakes.hugging_face import HuggingFace
+from tests.fakes.kaggle import Kaggle
+from tests.fakes.origin import Origin
+from tests.fakes.stores.gcs import Gcs
 
 __all__ = [
     "MODEL",

@@ -14,6 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http.tls import make_context
 
@@ -172,7 +173,7 @@ def _make_socks_pools(proxy: Proxy, options: dict[str, Any]) -> urllib3.PoolMana
         from urllib3.contrib import socks
     except ImportError as error:
         raise FetchError(
-            f"the proxy {proxy.url} of {proxy.variable} speaks SOCKS, which needs PySocks: {error}", fix=_SOCKS_FIX
+            f"the proxy {proxy.url} of {proxy.variable} speaks SOCKS, which needs PySocks: {show(error)}", fix=_SOCKS_FIX
         ) from error
 
     class SocksPool(socks.SOCKSHTTPConnectionPool):

@@ -138,7 +138,8 @@ def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError
 
 
 def _is_unreachable(error: Exception) -> bool:
-    return isinstance(error, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
+    never_connected = (Failure.UNREACHABLE, Failure.CONNECT_TIMEOUT, Failure.NAME_UNKNOWN, Failure.NAME_UNKNOWN_FOR_NOW)
+    return classify_failure(error) in never_connected
 
 
 def _make_timeout_error(error: Exception, url: str) -> TransferTimeoutError:

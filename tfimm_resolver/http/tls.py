@@ -8,6 +8,7 @@ import os
 import ssl
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.settings import network
 
@@ -55,7 +56,7 @@ def _make_verifying_context(sources: network.CaSources, _: object) -> ssl.SSLCon
             errors.append(error)
     if sources.is_explicit and len(errors) == len(sources.paths):
         reason = errors[0].strerror or str(errors[0])
-        raise FetchError(f"{sources.description} cannot be read: {reason}", fix="Correct or unset it.")
+        raise FetchError(f"{sources.description} cannot be read: {show(reason)}", fix="Correct or unset it.")
     return context
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import ArchiveError
 
@@ -90,7 +91,7 @@ def _inflate(chunks: Iterator[bytes], name: str, what: str) -> Iterator[bytes]:
             try:
                 decoded = decoder.decompress(data, CHUNK_BYTES)
             except zlib.error as error:
-                raise ArchiveError(f"{what} is damaged: {error}") from error
+                raise ArchiveError(f"{what} is damaged: {show(error)}") from error
             decoded_bytes += len(decoded)
             if decoded_bytes > max(_RATIO_CHECK_MIN_BYTES, received_bytes * ratio):
                 raise ArchiveError(

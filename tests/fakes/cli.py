@@ -1,0 +1,41 @@
+"""Runs the command line."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+from tests.fakes.processes import read_terminal
+
+Run = tuple[int, str, str]
+
+
+def run_cli(*arguments: str, **environment: str) -> Run:
+    """Run the command line in a separate process without a terminal; return exit code, stdout and stderr."""
+    job = subprocess.run(
+        [sys.executable, "-m", "tfimm_resolver", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    return job.returncode, job.stdout, job.stderr
+
+
+def run_on_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
+    """Run the command line on a terminal of that width; return what stdout and stderr show."""
+    controller, terminal = pty.openpty()
+    job = subprocess.Popen(
+        [sys.executable, "-m", "tfimm_resolver", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment},
+    )
+    os.close(terminal)
+    seen = read_terminal(controller)
+    job.wait(60)
+    return seen

@@ -1,0 +1,172 @@
+"""A process that imports modules once, such as TensorFlow, and forks a child for each snippet of Python that a test starts.
+
+``python -m tests.fakes.fork_server FD MODULE...`` is the server; ``ForkServer`` starts it.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+_REPOSITORY = Path(__file__).parents[2]
+_REQUEST_BYTES_MAX, _START_S = 1 << 20, 120.0
+
+
+class ForkedProcess:
+    """A child of the server, with those attributes and methods of ``subprocess.Popen`` that tests need."""
+
+    def __init__(self, stdout: int, stderr: int, status: int) -> None:
+        self.stdout: IO[str] = os.fdopen(stdout, encoding="utf-8")
+        self.stderr: IO[str] = os.fdopen(stderr, encoding="utf-8")
+        self.returncode: int | None = None
+        self._status: IO[bytes] = os.fdopen(status, "rb", buffering=0)
+        self.pid = int(self._status.readline())
+
+    def __enter__(self) -> ForkedProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+        self.stdout.close()
+        self.stderr.close()
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the process runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end of the process, and return its exit code; negative if a signal ended it."""
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+            self.returncode = int(self._status.readline())
+            self._status.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end of the process, and return its output and its errors."""
+        until_s = None if timeout is None else time.monotonic() + timeout
+        texts = {self.stdout: "", self.stderr: ""}
+
+        def read(stream: IO[str]) -> None:
+            texts[stream] = stream.read()
+            stream.close()
+
+        readers = [threading.Thread(target=read, args=(stream,), daemon=True) for stream in texts]
+        for reader in readers:
+            reader.start()
+        self.wait(timeout)
+        for reader in readers:
+            reader.join(until_s and max(0, until_s - time.monotonic()))
+        return texts[self.stdout], texts[self.stderr]
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill the process, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """A server that has imported the given modules."""
+
+    def __init__(self, *modules: str) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(_START_S)
+        with other:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fakes.fork_server", str(other.fileno()), *modules],
+                pass_fds=[other.fileno()],
+                cwd=_REPOSITORY,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def __enter__(self) -> ForkServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()  # by which it ends
+        self._process.wait()
+
+    def start(self, code: str, *arguments: str, **environment: str) -> ForkedProcess:
+        """Start a snippet, with the environment of the test and ``environment``."""
+        request = {
+            "code": textwrap.dedent(code),
+            "arguments": arguments,
+            "environment": {**os.environ, **environment},
+            "folder": os.getcwd(),
+        }
+        pipes = [os.pipe() for _ in range(3)]
+        descriptors = array.array("i", [writer for _, writer in pipes])
+        self._socket.sendmsg([json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return ForkedProcess(*(reader for reader, _ in pipes))
+
+
+def _serve(server: socket.socket) -> dict[str, Any]:
+    """Fork for each request; return it in the child. Exit once the socket is closed at its other end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        data, ancillary, _, _ = server.recvmsg(_REQUEST_BYTES_MAX, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+        if not data:
+            sys.exit()
+        descriptors = array.array("i", ancillary[0][2])
+        if not os.fork():
+            server.close()
+            _fork_child(descriptors)
+            return dict(json.loads(data))
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _fork_child(descriptors: array.array[int]) -> None:
+    """Fork again: the child returns with new output streams, its parent reports its id and exit code, and exits."""
+    stdout, stderr, status = descriptors
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    child = os.fork()
+    if not child:
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+    os.close(stdout)
+    os.close(stderr)
+    if child:
+        os.write(status, b"%d\n" % child)
+        os.write(status, b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os._exit(0)
+    os.close(status)
+
+
+def _run(request: dict[str, Any]) -> None:
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.argv[:] = ["-c", *request["arguments"]]
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(request["code"], "<string>", "exec"), vars(module))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    _run(_serve(socket.socket(fileno=int(sys.argv[1]))))

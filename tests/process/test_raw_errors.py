@@ -1,0 +1,59 @@
+"""What leaves a public function is a ResolverError, whatever is wrong with its arguments, the files or the system."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
+from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
+from tests.fakes.faults.hostile_calls import list_functions
+
+REPOSITORY = Path(__file__).parents[2]
+NEEDS_TENSORFLOW = {"load", "load_options"}
+"""Their errors are tested in tests/tf."""
+
+
+def run(circumstance: str, folder: Path) -> str:
+    """Return a line for each exception that is not a ResolverError."""
+    (folder / "work").mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TFIMM", "TFHUB", "HF_"))}
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.fakes.faults.hostile_calls", circumstance, str(folder / "work")],
+        cwd=REPOSITORY,
+        env={**environment, "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+@pytest.mark.parametrize("circumstance", ["nothing", "files", "sizes", "threads", "working_directory", "replaced"])
+def test_no_raw_error_leaves_a_public_function_when_the_system_is_at_fault(circumstance: str, tmp_path: Path) -> None:
+    assert run(circumstance, tmp_path) == ""
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", int)() != 0, reason="only root can act as another user")
+def test_no_raw_error_leaves_a_public_function_when_permissions_are_missing(tmp_path: Path) -> None:
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    assert run("permissions", tmp_path) == ""
+
+
+def test_no_raw_error_leaves_a_public_function_for_any_argument(tmp_path: Path) -> None:
+    assert run("values", tmp_path) == ""
+
+
+def test_every_public_function_is_called() -> None:
+    snapshot = (REPOSITORY / "tests/data/public_api.txt").read_text()
+    public = {
+        name.removeprefix("tfimm_resolver.") for name in re.findall(r"^(tfimm_resolver[\w.]+)\(", snapshot, re.MULTILINE)
+    }
+    assert public - NEEDS_TENSORFLOW - {name.partition(" ")[0] for name in list_functions()} == set()

@@ -1,0 +1,50 @@
+"""Eight processes load a model in a loop while another process refreshes it with different content."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.fakes.archives import files_in, tar_gz
+from tests.fakes.fork_server import ForkServer
+from tests.fakes.origin import Origin
+from tests.fakes.processes import wait_until
+from tests.tensorflow.models import save_line
+from tfimm_resolver import resolve
+
+LOAD = """
+    import pathlib, sys, tfimm_resolver
+    import tensorflow as tf
+    stop, ready, seen, loads = pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), set(), 0
+    while not stop.exists():
+        model = tfimm_resolver.load(sys.argv[1])
+        slope, offset = float(model.slope), float(model.offset)
+        assert slope == offset, (slope, offset)
+        assert float(model(tf.constant([1.0]))[0]) == 2 * slope
+        seen.add(slope)
+        loads += 1
+        ready.touch()
+    print(loads, len(seen))
+"""
+
+
+def test_no_load_fails_or_mixes_while_another_process_refreshes(origin: Origin, tmp_path: Path) -> None:
+    archives = [
+        tar_gz(files_in(save_line(tmp_path / f"line{number}", slope=number / 8, offset=number / 8))) for number in range(1, 9)
+    ]
+    handle = origin.put("/m.tar.gz", archives[0])
+    resolve(handle)
+    ready = [tmp_path / f"ready{number}" for number in range(8)]
+    with ForkServer("tensorflow") as server:
+        readers = [server.start(LOAD, handle, str(tmp_path / "stop"), str(path)) for path in ready]
+    wait_until(lambda: all(path.exists() for path in ready), 120)
+    for archive in archives[1:]:
+        origin.put("/m.tar.gz", archive)
+        resolve(handle, refresh=True)
+        time.sleep(0.5)
+    (tmp_path / "stop").touch()
+    for reader in readers:
+        out, err = reader.communicate(timeout=60)
+        assert reader.returncode == 0, err
+        loads, contents = map(int, out.split())
+        assert loads >= contents > 2, "each process should have loaded several versions"

@@ -1,0 +1,200 @@
+"""Background threads: order, errors, backpressure, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes.processes import start
+from tfimm_resolver._util.threads import BackgroundWriter, DaemonThreadPool, PrefetchReader
+
+
+def make_source(*chunks: bytes | Exception) -> Callable[[], bytes]:
+    """Return a function that returns the chunks in turn, raising errors among them, and then always an empty one."""
+    remaining = list(chunks)
+
+    def read_chunk() -> bytes:
+        chunk = remaining.pop(0) if remaining else b""
+        if isinstance(chunk, Exception):
+            raise chunk
+        return chunk
+
+    return read_chunk
+
+
+def test_reads_every_byte_in_order_in_the_requested_sizes() -> None:
+    reader = PrefetchReader(make_source(b"abcdef", b"gh"))
+    assert [reader.read(4) for _ in range(5)] == [b"abcd", b"ef", b"gh", b"", b""]
+    reader.close()
+
+
+def test_reads_before_it_is_asked() -> None:
+    fetched = threading.Event()
+
+    def read_chunk() -> bytes:
+        fetched.set()
+        return b""
+
+    reader = PrefetchReader(read_chunk)
+    assert fetched.wait(10)
+    reader.close()
+
+
+def test_does_not_read_ahead_without_limit() -> None:
+    count = 0
+
+    def read_chunk() -> bytes:
+        nonlocal count
+        count += 1
+        return b"x"
+
+    reader = PrefetchReader(read_chunk)
+    reader.read(1)
+    reader.close()
+    assert count < 40
+    assert "tfimm_resolver prefetch" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_raises_when_the_bytes_are_read_and_not_before() -> None:
+    reader = PrefetchReader(make_source(b"good", ValueError("broken")))
+    assert reader.read(9) == b"good"
+    with pytest.raises(ValueError, match="broken"):
+        reader.read(9)
+    reader.close()
+
+
+def test_calls_back_repeatedly_while_a_reader_waits() -> None:
+    ticks = threading.Semaphore(0)
+    gate = threading.Event()
+
+    def read_chunk() -> bytes:
+        gate.wait(30)
+        return b""
+
+    reader = PrefetchReader(read_chunk, on_wait=ticks.release)
+    reading_thread = threading.Thread(target=reader.read, args=(1,))
+    reading_thread.start()
+    assert all(ticks.acquire(timeout=10) for _ in range(3))
+    gate.set()
+    reading_thread.join(10)
+    reader.close()
+
+
+def test_all_tasks_run_in_order() -> None:
+    done: list[int] = []
+    with contextlib.closing(BackgroundWriter()) as writer:
+        for number in range(100):
+            writer.submit(done.append, number)
+        writer.flush()
+        assert done == list(range(100))
+
+
+def test_an_error_of_a_task_is_raised_by_flush_at_the_latest() -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"), contextlib.closing(BackgroundWriter()) as writer:
+        writer.submit(fail)
+        writer.flush()
+
+
+def test_the_queue_of_tasks_is_bounded() -> None:
+    gate, submitted = threading.Event(), []
+
+    def submit_all() -> None:
+        for number in range(60):
+            writer.submit(gate.wait, 30)
+            submitted.append(number)
+
+    with contextlib.closing(BackgroundWriter()) as writer:
+        submitter = threading.Thread(target=submit_all)
+        submitter.start()
+        submitter.join(0.3)
+        assert len(submitted) < 40
+        gate.set()
+        submitter.join(10)
+        assert len(submitted) == 60
+
+
+def test_a_file_is_closed_even_if_writing_to_it_fails() -> None:
+    file = io.BytesIO()
+    with contextlib.closing(BackgroundWriter()) as writer:
+        writer.submit(file.write, b"x")
+        writer.submit(file.write, "no bytes")
+        writer.submit_cleanup(file.close)
+    assert file.closed
+
+
+def test_after_an_interrupted_flush_the_writer_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = BackgroundWriter()
+    free_slots = writer._tasks._free_slots
+    slot_count = free_slots.qsize()
+
+    class Interrupted:
+        put = staticmethod(free_slots.put)
+
+        def get(self) -> None:
+            free_slots.get()
+            if free_slots.empty():
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer._tasks, "_free_slots", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            writer.flush()
+    assert free_slots.qsize() == slot_count - 1
+    writer.close()
+
+
+def test_closing_interrupts_a_blocked_read() -> None:
+    stopped = threading.Event()
+
+    def read_chunk() -> bytes:
+        stopped.wait(30)
+        return b""
+
+    started_s = time.monotonic()
+    PrefetchReader(read_chunk, interrupt=stopped.set).close()
+    assert stopped.is_set() and time.monotonic() - started_s < 20
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_for_a_pool_is_handled_soon() -> None:
+    """Such as one that arrives just before the wait begins; here another thread receives it."""
+    with start(
+        """
+        import os, signal, threading
+        from tfimm_resolver._util.threads import DaemonThreadPool
+
+        def end(*_):
+            raise SystemExit(7)
+
+        def wait_forever():
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(60)
+
+        signal.signal(signal.SIGTERM, end)
+        with DaemonThreadPool(1) as pool:
+            pool.submit(int).result()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            pool.submit(wait_forever).result()
+        """
+    ) as waiting:
+        try:
+            assert waiting.wait(30) == 7
+        finally:
+            waiting.kill()
+
+
+def test_a_pool_returns_results_and_errors_unchanged() -> None:
+    def fail() -> None:
+        raise TimeoutError("of the task")
+
+    with DaemonThreadPool(2) as pool:
+        assert [one.result() for one in [pool.submit(abs, number) for number in (-1, -2, -3)]] == [1, 2, 3]
+        with pytest.raises(TimeoutError, match="of the task"):
+            pool.submit(fail).result()

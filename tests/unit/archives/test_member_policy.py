@@ -1,0 +1,116 @@
+"""Which member names are refused, by themselves and next to others; nothing is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes import hostile
+from tfimm_resolver.archives.member_policy import MemberNamePolicy, quote_name, safe_parts
+from tfimm_resolver.errors import ArchiveError
+
+
+def get_refusal(*names: str) -> str:
+    """Return the text of the error for the last name; the names before it must be accepted."""
+    policy = MemberNamePolicy()
+    for name in names[:-1]:
+        policy.validate(name, is_directory=False)
+    with pytest.raises(ArchiveError) as caught:
+        policy.validate(names[-1], is_directory=False)
+    return caught.value.text
+
+
+@pytest.mark.parametrize("what", hostile.NAMES)
+def test_refuses_a_name_that(what: str) -> None:
+    name, words = hostile.NAMES[what]
+    assert words in get_refusal(name.replace("{outside}", "/tmp"))
+
+
+@pytest.mark.parametrize("what", [what for what, (*_, words) in hostile.PAIRS.items() if words == hostile.ONLY_CASE])
+def test_refuses_a_name_that_differs_from_another_only_in_case(what: str) -> None:
+    one, other, words = hostile.PAIRS[what]
+    assert words in get_refusal(one, other)
+    assert words in get_refusal(other, one), "the order does not matter"
+
+
+@pytest.mark.parametrize("what", hostile.ACCEPTED)
+def test_accepts(what: str) -> None:
+    policy = MemberNamePolicy()
+    assert [policy.validate(name, is_directory=False)[-1] for name in hostile.ACCEPTED[what]] == [
+        name.rpartition("/")[2] for name in hostile.ACCEPTED[what]
+    ]
+
+
+def test_the_same_directory_may_occur_again_and_in_paths() -> None:
+    policy = MemberNamePolicy()
+    for name in ("d", "d/", "./d/x", "d//y", "d/x"):
+        policy.validate(name, is_directory=name.endswith(("d", "/")))
+    assert policy.count == 3
+
+
+def test_a_collision_names_both_as_they_were_spelled() -> None:
+    assert "'x/assets/b' collides with 'x/Assets'" in get_refusal("x/Assets/a", "x/assets/b")
+
+
+def test_a_refused_name_is_not_remembered() -> None:
+    policy = MemberNamePolicy()
+    with pytest.raises(ArchiveError):
+        policy.validate("con", is_directory=False)
+    assert policy.count == 0
+    with pytest.raises(ArchiveError, match="Windows"):
+        policy.validate("con", is_directory=False)
+
+
+def test_counts_directories_that_occur_only_in_paths() -> None:
+    policy = MemberNamePolicy()
+    policy.validate("a/b/c", is_directory=False)
+    policy.validate("a/b/d", is_directory=True)
+    assert policy.count == 4
+
+
+def test_the_target_itself_is_a_directory_and_not_a_file() -> None:
+    policy = MemberNamePolicy()
+    for name in ("", ".", "./", "././/"):
+        assert policy.validate(name, is_directory=True) == safe_parts(name, is_directory=True) == ()
+        assert hostile.DIRECTORY_NAME in get_refusal(name)
+    assert hostile.DIRECTORY_NAME in get_refusal("a/") and hostile.DIRECTORY_NAME in get_refusal("a/.")
+
+
+def test_refuses_bytes_that_are_not_utf_8() -> None:
+    assert "not UTF-8" in get_refusal(b"caf\xe9".decode("utf-8", "surrogateescape"))
+
+
+@pytest.mark.parametrize(
+    "name", ["../" + "x" * 10**6, "x/" * 10**5, "\u202e" * 10**6, "c:" + "x" * 10**6], ids=lambda name: name[:3]
+)
+def test_a_name_of_a_megabyte_does_not_fill_the_message(name: str) -> None:
+    assert len(get_refusal(name)) < 2500
+
+
+@pytest.mark.timeout(10)
+def test_a_megabyte_of_accents_out_of_order_takes_no_time() -> None:
+    assert "over 255 bytes" in get_refusal("a" + "\u0300\u0316" * 400_000)
+
+
+@pytest.mark.parametrize("name", ["C:x", "a/C:x", "./c:", "a/b/Z:", "0:"])
+def test_a_drive_is_refused_wherever_it_occurs(name: str) -> None:
+    with pytest.raises(ArchiveError, match="does not stay inside"):
+        safe_parts(name)
+
+
+def test_a_short_name_is_quoted_in_full() -> None:
+    assert quote_name("a\u202eb") == "'a\\u202eb'"
+
+
+@pytest.mark.parametrize("path", ["a//b", "/a", "./a", "a/./b", "a/.", "sub//etc/passwd", "a//"])
+def test_a_listed_file_has_one_spelling(path: str) -> None:
+    with pytest.raises(ArchiveError):
+        MemberNamePolicy().validate_listed_file(path)
+
+
+@pytest.mark.parametrize("paths", [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a/b/c", "a/b"), ("a/b", "a/b/c/d")])
+def test_a_listed_file_occurs_once_and_is_not_a_directory(paths: tuple[str, str]) -> None:
+    policy = MemberNamePolicy()
+    assert policy.validate_listed_file(paths[0]) == tuple(paths[0].split("/"))
+    with pytest.raises(ArchiveError, match="listed twice, or as a file and as a directory"):
+        policy.validate_listed_file(paths[1])
+    assert policy.validate_listed_file("c/d") == ("c", "d")
