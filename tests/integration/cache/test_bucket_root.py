@@ -113,7 +113,7 @@ def test_unused_objects_are_removed_once_a_day(gcs: Gcs, bucket: Bucket, handle:
     request_count = len(gcs.log)
     resolve(handle, refresh=True)
     assert list_requests_since(gcs, request_count).count("list") == 2, (
-        "those that compare the model, before and after it is fetched"
+        "before and after it is fetched"
     )
 
 
