@@ -149,7 +149,13 @@ def test_an_entry_that_is_not_needed_is_noticed(module: str, project: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "statement", ["from tests.unit.test_all import x", "from tests.unit import test_all", "import tests.unit.test_all", "from ..test_all import x"]
+    "statement",
+    [
+        "from tests.unit.test_all import x",
+        "from tests.unit import test_all",
+        "import tests.unit.test_all",
+        "from ..test_all import x",
+    ],
 )
 def test_an_import_of_a_test_is_noticed(statement: str, project: Path) -> None:
     assert list(find_imports_of_tests(project)) == []

@@ -31,7 +31,10 @@ def test_a_basic_login_is_removed_encoded_and_decoded(echo: str) -> None:
 
 
 def test_headers_that_hold_no_secrets_stay() -> None:
-    assert redact("tfimm_resolver/1.0 is too old", headers={"User-Agent": "tfimm_resolver/1.0"}) == "tfimm_resolver/1.0 is too old"
+    assert (
+        redact("tfimm_resolver/1.0 is too old", headers={"User-Agent": "tfimm_resolver/1.0"})
+        == "tfimm_resolver/1.0 is too old"
+    )
     assert redact("key-of-ada is wrong", headers={"X-Key": "key-of-ada"}) == "… is wrong"
 
 
