@@ -31,8 +31,9 @@ def format_count(number: int, noun: str) -> str:
 
 def format_size(size_bytes: int) -> str:
     """Format a size for people, in decimal units: 1.4 kB, 54 MB."""
-    size, units = float(size_bytes), iter(("B", "kB", "MB", "GB", "TB", "PB"))
-    unit = next(units)
-    while size >= 999.5:
-        size, unit = size / 1000, next(units)
+    size, unit = float(size_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
     return f"{size:.1f} {unit}" if unit != "B" and size < 9.95 else f"{size:.0f} {unit}"

@@ -76,7 +76,7 @@ class ArchiveInput:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the whole stream, including what ``peek`` returned."""
-        chunk = self._head
+        chunk = self._head or self._stream.read(CHUNK_BYTES)
         while chunk:
             self.read_bytes += len(chunk)
             self.tail = (self.tail + chunk[-4:])[-4:]

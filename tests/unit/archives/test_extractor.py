@@ -1,0 +1,135 @@
+"""Files are written below one directory, within limits."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.archives import files_in
+from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
+from tfimm_resolver.archives.tar_reader import Member
+from tfimm_resolver.errors import ArchiveError, CacheError, FetchError
+from tfimm_resolver.manifest import FileEntry
+
+
+class _Slow:
+    """A stream that returns one byte at a time, and may fail at its end."""
+
+    def __init__(self, data: bytes, error: Exception | None = None) -> None:
+        self._rest, self._error = io.BytesIO(data), error
+
+    def read(self, size: int, /) -> bytes:
+        byte = self._rest.read(min(size, 1))
+        if not byte and self._error:
+            raise self._error
+        return byte
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    """An empty directory."""
+    (tmp_path / "into").mkdir()
+    return tmp_path / "into"
+
+
+def start(into: Path, limits: Limits | None = None, packed: bytes = b"") -> Extractor:
+    """Return an extractor."""
+    return Extractor(into, ArchiveInput(io.BytesIO(packed), len(packed)), limits or Limits())
+
+
+def make_member(name: str, data: bytes) -> Member:
+    """Return a member that is a file."""
+    return Member(name, False, len(data), iter([memoryview(data)]))
+
+
+def test_peeking_consumes_nothing() -> None:
+    packed = ArchiveInput(_Slow(b"abcdef"), None)
+    assert packed.peek(4) == b"abcd" and packed.read_bytes == 0
+    assert b"".join(packed.chunks()) == b"abcdef"
+    assert (packed.read_bytes, packed.tail) == (6, b"cdef")
+
+
+def test_files_are_listed_with_sizes_and_hashes(into: Path) -> None:
+    with start(into) as extractor:
+        extractor.make_directory("empty")
+        extractor.write_file("a/b", [b"x", memoryview(b"yz")], 3)
+        extractor.finish()
+        assert extractor.files == [FileEntry("a/b", 3, hashlib.sha256(b"xyz").hexdigest())]
+    assert files_in(into) == {"a/b": b"xyz"} and (into / "empty").is_dir()
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b", "a")])
+def test_two_members_of_one_path_collide(names: tuple[str, str], into: Path) -> None:
+    with start(into) as extractor, pytest.raises(ArchiveError):
+        extractor.extract([make_member(name, b"x") for name in names])
+
+
+def test_the_last_member_of_a_name_may_win_and_replaced_bytes_are_reported(into: Path) -> None:
+    with start(into) as extractor:
+        members = [make_member(*one) for one in (("a", b"1"), ("b", b"1"), ("a", b"2"), ("b", b"1"))]
+        extractor.extract(members, last_wins=True)
+        extractor.finish()
+        assert extractor.find_replaced() == ["a"]
+    assert files_in(into) == {"a": b"2", "b": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "action", "text", "variable"),
+    [
+        (Limits(size_bytes=10), lambda one: list(one.enforce_limits([b"12345"] * 3)), "over 10 bytes", "MAX_BYTES"),
+        (Limits(size_bytes=10), lambda one: one.check_size(11), "over 10 bytes", "MAX_BYTES"),
+        (Limits(), lambda one: list(one.enforce_limits([bytes(1 << 20)] * 65)), "over 200 times", "MAX_RATIO"),
+        (Limits(members=2), lambda one: one.check_size(0, 3), "over 2 members", "MAX_MEMBERS"),
+        (Limits(members=2), lambda one: one.write_file("a/b/c", [], 0), "over 2 members", "MAX_MEMBERS"),
+    ],
+    ids=["size", "size in advance", "ratio", "members in advance", "directories of a path"],
+)
+def test_each_limit_is_an_error_that_names_its_setting(
+    limits: Limits, action: Callable[[Extractor], object], text: str, variable: str, into: Path
+) -> None:
+    with start(into, limits) as extractor, pytest.raises(ArchiveError, match=text) as caught:
+        action(extractor)
+    assert f"TFIMM_RESOLVER_{variable}" in caught.value.fix and files_in(into) == {}
+
+
+def test_what_is_within_the_limits_passes(into: Path) -> None:
+    with start(into, Limits(size_bytes=10, members=3)) as extractor:
+        assert list(extractor.enforce_limits([b"12345", b"67890"])) == [b"12345", b"67890"]
+        extractor.check_size(10, 3)
+        extractor.write_file("a/b/c", [], 0)
+
+
+def test_too_little_space_is_noticed_in_advance(into: Path) -> None:
+    with (
+        start(into, Limits(size_bytes=1 << 62)) as extractor,
+        pytest.raises(CacheError, match="is full: the model needs over"),
+    ):
+        extractor.write_file("a", [], 1 << 61)
+    assert files_in(into) == {}
+
+
+def test_a_spooled_stream_is_complete_and_removed_afterwards(into: Path) -> None:
+    with start(into, packed=b"packed") as extractor, extractor.spool() as file:
+        assert list(files_in(into).values()) == [b"packed"] and Path(file.name).parent == into
+    assert files_in(into) == {}
+
+
+def test_an_error_of_the_stream_stays_what_it_is(into: Path) -> None:
+    error = FetchError("the connection broke")
+    packed = ArchiveInput(_Slow(b"abc", error), None)
+    with Extractor(into, packed, Limits()) as extractor, pytest.raises(FetchError) as caught, extractor.spool():
+        pass
+    assert caught.value is error and files_in(into) == {}
+
+
+def test_a_directory_that_was_removed_is_not_created_again(into: Path) -> None:
+    with start(into) as extractor:
+        shutil.rmtree(into)
+        with pytest.raises(CacheError):
+            extractor.write_file("a/b", [b"x"], 1)
+    assert not into.exists()

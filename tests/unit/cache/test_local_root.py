@@ -1,0 +1,88 @@
+"""A cache root in a local directory."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.archives import MODEL, files_in
+from tests.fakes.lock_processes import make_dead_pid
+from tests.fakes.named_models import put_model
+from tfimm_resolver.cache.local_root import PARTIAL_TTL_S, REPLACED_TTL_S, LocalRoot
+from tfimm_resolver.cache.record import Record, hash_tree
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.locking.owner import get_host_hash
+
+NAME, OTHER = "0" * 40, "1" * 40
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> LocalRoot:
+    """A root that does not exist yet."""
+    return LocalRoot(str(tmp_path / "root"))
+
+
+def publish(root: LocalRoot, files: dict[str, bytes] = MODEL, known: Record | None = None) -> Record:
+    """Publish a model."""
+    with root.lock(NAME) as staging:
+        assert staging is not None
+        put_model(staging, files)
+        return root.publish(staging, Record("h", NAME, files=hash_tree(str(staging))), known or Record("h", NAME))
+
+
+def test_a_new_version_leaves_the_one_that_may_still_be_read(root: LocalRoot) -> None:
+    first = publish(root)
+    second = publish(root, {**MODEL, "saved_model.pb": b"another"}, first)
+    assert first.tree != second.tree and files_in(root.path_of(first.tree)) == MODEL
+    assert publish(root, MODEL, first).tree == first.tree
+
+
+def test_a_replaced_version_is_removed_once_it_is_old(root: LocalRoot) -> None:
+    first = publish(root)
+    second = publish(root, {**MODEL, "saved_model.pb": b"another"}, first)
+    root.collect_garbage(lambda name: second.tree)
+    assert os.path.exists(root.path_of(first.tree))
+    old_s = time.time() - REPLACED_TTL_S - 10
+    for tree in (first.tree, second.tree):
+        os.utime(root.path_of(tree), (old_s, old_s))
+    root.collect_garbage(lambda name: second.tree)
+    assert root.list_names() == [second.tree]
+
+
+def test_removing_a_model_leaves_the_others(root: LocalRoot) -> None:
+    publish(root)
+    root.write(f"{NAME}.descriptor.txt", "a record")
+    root.write(f"{OTHER}.descriptor.txt", "another")
+    root.remove(NAME)
+    assert root.list_names() == [f"{OTHER}.descriptor.txt"]
+
+
+def test_the_next_lock_removes_what_dead_processes_left(root: LocalRoot) -> None:
+    folder = Path(root.path)
+    dead = f"flock-{make_dead_pid()}-{get_host_hash()}-0123456789abcdef"
+    alive = f"flock-{os.getppid()}-{get_host_hash()}-0123456789abcdef"
+    for name in (f"{OTHER}.{dead}.tmp", f"{OTHER}.{alive}.tmp", f"{OTHER}.parts"):
+        put_model(folder / name)
+    old_s = time.time() - PARTIAL_TTL_S - 10
+    for path in ((folder / f"{OTHER}.parts"), *(folder / f"{OTHER}.parts").rglob("*")):
+        os.utime(path, (old_s, old_s))
+    with root.lock(NAME):
+        pass
+    assert root.list_names() == [f"{OTHER}.{alive}.tmp"]
+
+
+def test_a_root_of_one_user_is_written_for_that_user_only(tmp_path: Path) -> None:
+    root = LocalRoot(str(tmp_path / "root"), mode=0o700)
+    record = publish(root)
+    modes = [path.stat().st_mode & 0o077 for path in (Path(root.path), Path(root.path_of(record.tree)))]
+    assert modes == [0, 0]
+
+
+def test_a_file_in_place_of_the_root_is_an_error_that_names_it_and_a_way_out(root: LocalRoot) -> None:
+    Path(root.path).write_text("")
+    with pytest.raises(CacheError, match="cannot write the cache at") as caught, root.lock(NAME):
+        pass
+    assert root.path in caught.value.text and "TFHUB_CACHE_DIR" in caught.value.fix

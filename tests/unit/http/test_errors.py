@@ -1,0 +1,103 @@
+"""HTTP statuses and errors of the HTTP library become errors of this package, without secrets."""
+
+from __future__ import annotations
+
+import io
+import ssl
+
+import pytest
+import urllib3
+
+from tfimm_resolver.errors import (
+    AccessError,
+    FetchError,
+    NotFoundError,
+    OfflineError,
+    TransferTimeoutError,
+)
+from tfimm_resolver.http.errors import map_http_errors, raise_for_status, redact_url
+from tfimm_resolver.http.response import Response, SentRequest
+
+URL, HANDLE = "https://h/m?sig=hunter22", "lion"
+POOL = urllib3.HTTPConnectionPool("h")
+
+
+def make_response(status: int, body: bytes = b"Sorry", headers: dict[str, str] | None = None, source: str = "") -> Response:
+    """Return a response that was read from memory."""
+    raw = urllib3.HTTPResponse(io.BytesIO(body), headers, status, reason="Reason", preload_content=False)
+    return Response(SentRequest(URL, {}, source), (), raw)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "is_passing"),
+    [
+        (401, AccessError, False),
+        (403, AccessError, False),
+        (404, NotFoundError, False),
+        (410, NotFoundError, False),
+        (418, FetchError, False),
+        (429, FetchError, True),
+        (503, FetchError, True),
+    ],
+)
+def test_a_status_is_an_error_of_its_kind_that_quotes_the_answer(
+    status: int, kind: type[FetchError], is_passing: bool
+) -> None:
+    with pytest.raises(FetchError) as caught:
+        raise_for_status(make_response(status, b"the key hunter22 is wrong"), HANDLE)
+    error = caught.value
+    assert (type(error), error.status, error.is_passing) == (kind, status, is_passing) and error.fix
+    assert error.text == f"lion: https://h/m answered {status} Reason: 'the key … is wrong'"
+
+
+@pytest.mark.parametrize(("value", "delay_s"), [("7", 7.0), ("soon", None), (None, None)])
+def test_the_delay_that_the_server_asks_for_is_read(value: str | None, delay_s: float | None) -> None:
+    with pytest.raises(FetchError) as caught:
+        raise_for_status(make_response(503, headers={"Retry-After": value} if value else {}), HANDLE)
+    assert caught.value.retry_after_s == delay_s
+
+
+def test_a_refusal_names_where_the_credentials_are_from() -> None:
+    with pytest.raises(AccessError, match="asked with the credentials of HF_TOKEN"):
+        raise_for_status(make_response(401, source="HF_TOKEN"), HANDLE)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("https://ada:hunter22@h:1/m?sig=hunter22#hunter22", "https://h:1/m"), ("https://[h/m?sig=hunter22", "https://[h/m")],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert redact_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text", "is_passing"),
+    [
+        (urllib3.exceptions.ReadTimeoutError(POOL, URL, "hunter22"), TransferTimeoutError, "sent no data for", True),
+        (urllib3.exceptions.ConnectTimeoutError(POOL, "hunter22"), TransferTimeoutError, "accepted no connection", True),
+        (
+            urllib3.exceptions.ProtocolError("broken", ConnectionResetError(104, "reset")),
+            FetchError,
+            "the connection broke",
+            True,
+        ),
+        (ConnectionRefusedError(111, "refused"), OfflineError, "cannot be reached", True),
+        (ValueError("hunter22"), FetchError, "is not a valid http or https URL", False),
+        (urllib3.exceptions.SSLError(ssl.SSLError("wrong version")), FetchError, "the TLS handshake failed", False),
+    ],
+    ids=["read timeout", "connect timeout", "broken", "refused", "invalid", "handshake"],
+)
+def test_an_error_of_the_library_is_an_error_of_its_kind(
+    error: Exception, kind: type[FetchError], text: str, is_passing: bool
+) -> None:
+    with pytest.raises(FetchError, match=text) as caught, map_http_errors(URL):
+        raise error
+    assert (type(caught.value), caught.value.is_passing) == (kind, is_passing)
+    assert "https://h/m" in caught.value.text and "hunter22" not in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_an_error_of_this_package_passes_unchanged() -> None:
+    error = NotFoundError("gone")
+    with pytest.raises(NotFoundError) as caught, map_http_errors(URL):
+        raise error
+    assert caught.value is error

@@ -1,0 +1,230 @@
+"""Where tests are: each module of the package is tested in a file that its name predicts, and no test imports another."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+KINDS = ("unit", "integration", "process", "tensorflow")
+
+_TEST_MODULE = re.compile(r"tests\.(.*\.)?test_")
+
+TESTED_IN = {
+    "__main__": "integration/cli/test_app.py",
+    "bundle": "integration/test_public_api.py",
+    "cache.tier": "integration/test_extending.py",
+    "handle": "integration/test_public_api.py",
+    "plan": "integration/test_public_api.py",
+    "unbundle": "integration/test_public_api.py",
+}
+"""Modules whose tests are in a file of another name, relative to tests/."""
+
+MISSING: frozenset[str] = frozenset(
+    {
+        "cli.commands.add",
+        "cli.commands.demo",
+        "cli.commands.export",
+        "cli.commands.hub",
+        "cli.commands.import_",
+        "cli.commands.load",
+        "cli.commands.lock",
+        "cli.commands.ls",
+        "cli.commands.path",
+        "cli.commands.resolve",
+        "cli.commands.rm",
+        "cli.commands.sync",
+        "cli.commands.verify",
+        "cli.commands.why",
+        "cli.output",
+        "hub.hubconf",
+        "hub.layout",
+        "hub.refs",
+        "hub.repository",
+        "hub.safetensors",
+        "maintenance.inventory",
+        "maintenance.naming",
+        "maintenance.removal",
+        "maintenance.verification",
+        "models_file.discovery",
+        "object_store.network",
+        "progress.reporters",
+        "progress.stats",
+        "project.add_model",
+        "project.lock_models",
+        "project.sync_models",
+        "resolution.explain",
+        "resolution.fetching",
+        "resolution.mutable_refs",
+        "resolution.overrides",
+        "resolution.request",
+        "resolution.rules",
+        "resolution.upstream",
+        "saved_model.completeness",
+        "settings.environment",
+        "settings.paths",
+        "sources.github_refs",
+        "sources.hugging_face_errors",
+        "sources.hugging_face_repository",
+        "sources.kaggle_credentials",
+        "sources.local",
+        "sources.plan",
+        "sources.registry",
+        "sources.tfhub",
+        "sources.web",
+        "transfer.checksums",
+        "transfer.ranges",
+        "transfer.received",
+        "transfer.single_stream",
+        "transfer.sinks",
+        "transfer.streams",
+    }
+)
+"""Modules that have no tests yet."""
+
+
+def list_modules(repository: Path) -> list[str]:
+    """Return the modules of the package by their dotted names below it; an ``__init__`` only gathers names of others."""
+    package = repository / "tfimm_resolver"
+    paths = (path.relative_to(package) for path in package.rglob("*.py"))
+    return sorted(".".join(path.with_suffix("").parts) for path in paths if path.name != "__init__.py")
+
+
+def list_tests(repository: Path) -> list[Path]:
+    """Return all test modules."""
+    return sorted((repository / "tests").rglob("test_*.py"))
+
+
+def find_predicted(repository: Path, modules: list[str]) -> set[str]:
+    """Return the modules with a file test_MODULE.py or test_MODULE_*.py in their folder; the longest MODULE is meant."""
+    found = set()
+    for path in list_tests(repository):
+        kind, *folders = path.relative_to(repository / "tests").parent.parts or ("",)
+        names = [
+            module
+            for module in modules
+            if module.split(".")[:-1] == folders
+            and f"{path.stem}_".startswith(f"test_{module.rpartition('.')[2].strip('_')}_")
+        ]
+        if kind in KINDS and names:
+            found.add(max(names, key=len))
+    return found
+
+
+def find_untested(
+    repository: Path, tested_in: Mapping[str, str] = TESTED_IN, missing: frozenset[str] = MISSING
+) -> Iterator[str]:
+    """Yield each module without a predicted test file that no table lists, and each wrong or needless entry of a table."""
+    modules = list_modules(repository)
+    predicted = find_predicted(repository, modules)
+    yield from (f"{one} has no tests" for one in modules if one not in predicted and one not in {*tested_in, *missing})
+    for module, test in tested_in.items():
+        path = repository / "tests" / test
+        if module not in modules or module in predicted:
+            yield f"the entry of {module} is not needed"
+        elif not path.is_file() or not names_module(path.read_text(), module):
+            yield f"{test} does not exist or does not name {module}"
+    yield from (f"the entry of {one} is not needed" for one in sorted(missing) if one not in modules or one in predicted)
+
+
+def names_module(text: str, module: str) -> bool:
+    """Whether a test imports a module, or names it in full, as one that starts a process does; ``-m`` runs __main__."""
+    package, _, name = f"tfimm_resolver.{module}".rpartition(".")
+    forms = [rf"\b{re.escape(package)}\.{name}\b", rf"from {re.escape(package)} import [^\n]*\b{name}\b"]
+    if name == "__main__":
+        forms.append(r"""-m["']?,? ["']?tfimm_resolver\b""")
+    return any(re.search(form, text) for form in forms)
+
+
+def find_imports_of_tests(repository: Path) -> Iterator[str]:
+    """Yield each import of a test module by another one."""
+    for path in list_tests(repository):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{'tests.' * bool(node.level)}{node.module or ''}.{one.name}" for one in node.names]
+            yield from (f"{path.relative_to(repository)} imports {name}" for name in names if _TEST_MODULE.match(name))
+
+
+def find_misplaced(repository: Path) -> list[str]:
+    """Return the test modules that lie in no folder of their kind."""
+    tests = repository / "tests"
+    parts = {path: path.relative_to(tests).parts for path in list_tests(repository)}
+    return [str(path.relative_to(repository)) for path, names in parts.items() if len(names) < 2 or names[0] not in KINDS]
+
+
+def test_no_test_imports_another() -> None:
+    assert list(find_imports_of_tests(REPOSITORY)) == []
+
+
+def test_every_module_is_tested_where_its_name_predicts() -> None:
+    assert list(find_untested(REPOSITORY)) == []
+
+
+def test_every_test_is_in_a_folder_of_its_kind() -> None:
+    assert find_misplaced(REPOSITORY) == []
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of three modules, of which ``zoo.cat`` is not tested where its name predicts."""
+    for name in ("zoo/cat.py", "zoo/cat_food.py", "zoo/dog_.py", "zoo/__init__.py"):
+        write(tmp_path / "tfimm_resolver" / name)
+    for name in ("unit/zoo/test_cat_food.py", "process/zoo/test_dog_barks.py"):
+        write(tmp_path / "tests" / name)
+    write(tmp_path / "tests/unit/test_all.py", "from tfimm_resolver.zoo import cat_food, cat\n")
+    return tmp_path
+
+
+def write(path: Path, text: str = "") -> None:
+    """Write a file, and create its directory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_module_without_tests_is_noticed(project: Path) -> None:
+    assert list(find_untested(project, {}, frozenset())) == ["zoo.cat has no tests"]
+    assert list(find_untested(project, {}, frozenset({"zoo.cat"}))) == []
+    assert list(find_untested(project, {"zoo.cat": "unit/test_all.py"}, frozenset())) == []
+
+
+@pytest.mark.parametrize("test", ["unit/test_none.py", "unit/zoo/test_cat_food.py"])
+def test_an_entry_whose_file_does_not_test_the_module_is_noticed(test: str, project: Path) -> None:
+    assert list(find_untested(project, {"zoo.cat": test}, frozenset())) == [f"{test} does not exist or does not name zoo.cat"]
+
+
+@pytest.mark.parametrize("module", ["zoo.cat", "zoo.gone"])
+def test_an_entry_that_is_not_needed_is_noticed(module: str, project: Path) -> None:
+    write(project / "tests/integration/zoo/test_cat.py")
+    fault = [f"the entry of {module} is not needed"]
+    assert list(find_untested(project, {module: "unit/test_all.py"}, frozenset())) == fault
+    assert list(find_untested(project, {}, frozenset({module}))) == fault
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from tests.unit.test_all import x",
+        "from tests.unit import test_all",
+        "import tests.unit.test_all",
+        "from ..test_all import x",
+    ],
+)
+def test_an_import_of_a_test_is_noticed(statement: str, project: Path) -> None:
+    assert list(find_imports_of_tests(project)) == []
+    write(project / "tests/unit/zoo/test_cat.py", f"def f():\n    {statement}\n")
+    (fault,) = find_imports_of_tests(project)
+    assert fault.startswith("tests/unit/zoo/test_cat.py imports tests.") and "test_all" in fault
+
+
+@pytest.mark.parametrize("name", ["test_cat.py", "fakes/test_cat.py"])
+def test_a_misplaced_test_is_noticed(name: str, project: Path) -> None:
+    assert find_misplaced(project) == []
+    write(project / "tests" / name)
+    assert find_misplaced(project) == [f"tests/{name}"]
