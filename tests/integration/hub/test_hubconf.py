@@ -62,3 +62,13 @@ def test_a_hubconf_that_fails_can_be_corrected_and_imported_again(text: str, mes
     with pytest.raises(EntryPointError, match=message):
         Hubconf(write(tmp_path / "a", text))
     assert Hubconf(write(tmp_path / "a", TEXT)).list_names() == ["fails", "one"]
+
+
+def test_modules_of_a_failed_import_are_forgotten(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", "import helper\n1 / 0")
+    (tmp_path / "a/helper.py").write_text("x = 1")
+    with pytest.raises(EntryPointError, match="ZeroDivisionError"):
+        Hubconf(folder)
+    (tmp_path / "a/helper.py").write_text("x = 'corrected'")
+    write(tmp_path / "a", "import helper\ndef one():\n    return helper.x")
+    assert Hubconf(folder).call("one") == "corrected"
