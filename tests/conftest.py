@@ -13,7 +13,7 @@ from tests.fakes.origin import Origin
 from tfimm_resolver import settings
 from tfimm_resolver.resolution import overrides
 
-pytest_plugins = ("tests.fakes.stores.fixtures",)
+pytest_plugins = ("tests.fakes.stores.fixtures", "tests.fakes.faults.fixtures")
 
 _OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
 _CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")

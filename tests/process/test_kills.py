@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import files_in, tar_gz
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import Fault, Gate, Host, Response, hold_at, pace_body
 from tests.fakes.faults.recovery import assert_next_resolve_recovers, list_leftovers, read_as_plain_hub, read_cached_model
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import start
 
 pytestmark = pytest.mark.xdist_group("many processes")

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import tar_gz
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tfimm_resolver import errors, resolve

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.hostile_calls import list_functions
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 
 REPOSITORY = Path(__file__).parents[2]
 NEEDS_TENSORFLOW = {"load", "load_options"}

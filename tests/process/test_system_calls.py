@@ -17,8 +17,6 @@ import pytest
 
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.faults import strace
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import Host
 from tests.fakes.faults.recovery import (
     Files,
@@ -27,6 +25,7 @@ from tests.fakes.faults.recovery import (
     read_as_plain_hub,
     read_cached_model,
 )
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import resolve, settings
 from tfimm_resolver.errors import CacheError
 

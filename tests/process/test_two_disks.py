@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import MODEL, files_in, tar_gz, zip_of
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import Host
 from tests.fakes.faults.recovery import Files, list_leftovers
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import run
 
 OTHER_DISK = "/dev/shm"

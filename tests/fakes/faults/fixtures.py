@@ -1,4 +1,4 @@
-"""Fixtures of all tests under faults: a host that can fail, and small ranges."""
+"""Fixtures for tests of servers at fault: a host that can fail, and certificate authorities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.fakes.faults import RANGE_BYTES
 from tests.fakes.faults.origin import Host
 
 
@@ -18,12 +17,6 @@ def host() -> Iterator[Host]:
     """A loopback host that works until a test adds faults."""
     with Host() as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reduce the size of a range, so that an archive of two megabytes has 17."""
-    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", RANGE_BYTES)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,8 @@ import pytest
 
 from tests.fakes.archives import files_in
 from tests.fakes.faults import RANGE_BYTES
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import Host, after_request, answer_with, combine, cut, on_request, reset_connection
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.http.credentials import Credentials

@@ -11,8 +11,6 @@ import pytest
 
 from tests.fakes.archives import files_in
 from tests.fakes.faults import COMPLETE, NOTHING, PARTS, RANGE_BYTES, RANGES, Row, archive, check_outcome, files, list_kinds
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import (
     Fault,
     Host,
@@ -25,6 +23,7 @@ from tests.fakes.faults.origin import (
     set_framing,
     stall_after,
 )
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import AccessError, FetchError

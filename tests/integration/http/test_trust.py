@@ -14,8 +14,8 @@ import trustme
 
 from tests.fakes.archives import files_in
 from tests.fakes.faults import archive, files
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import Host
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError

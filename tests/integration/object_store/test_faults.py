@@ -12,8 +12,7 @@ import pytest
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.buckets import ROOT, list_leftovers, list_objects_below, make_older, read_record, wait_until
 from tests.fakes.cli import run_cli
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run, start
 from tests.fakes.stores.gcs import Gcs

@@ -20,9 +20,8 @@ import pytest
 
 from tests.fakes.archives import files_in
 from tests.fakes.faults import RANGES, archive, files
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import Host
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError, OfflineError
 from tfimm_resolver.settings import network

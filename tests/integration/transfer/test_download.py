@@ -11,8 +11,6 @@ import pytest
 
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.faults import NOTHING, PARTS, RANGE_BYTES, RANGES, Row, archive, check, check_outcome, files, rows
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import (
     Fault,
     Host,
@@ -31,6 +29,7 @@ from tests.fakes.faults.origin import (
     set_framing,
     stall_after,
 )
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import AccessError, ArchiveError, FetchError, NotFoundError, TransferTimeoutError
 

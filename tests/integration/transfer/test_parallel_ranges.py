@@ -11,8 +11,6 @@ import pytest
 
 from tests.fakes.archives import files_in, member, tar_gz, tar_of
 from tests.fakes.faults import COMPLETE, NOTHING, RANGE_BYTES, RANGES, Row, archive, check, files, list_kinds, rows
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import (
     Fault,
     Gate,
@@ -30,6 +28,7 @@ from tests.fakes.faults.origin import (
     shift_range,
     wait_for_requests,
 )
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import ArchiveError, FetchError

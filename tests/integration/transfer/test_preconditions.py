@@ -15,8 +15,6 @@ import pytest
 
 from tests.fakes.archives import files_in, member, tar_gz, tar_of, zip_of
 from tests.fakes.faults import COMPLETE, NOTHING, RANGE_BYTES, archive, files, list_kinds
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import (
     Fault,
     Host,
@@ -28,6 +26,7 @@ from tests.fakes.faults.origin import (
     pace_body,
     reset_connection,
 )
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import hub, resolve
 from tfimm_resolver.errors import FetchError, IntegrityError
 

@@ -10,9 +10,8 @@ import pytest
 
 from tests.fakes.archives import files_in
 from tests.fakes.faults import COMPLETE, archive, files, list_kinds
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import Gate, Host, hold_at
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import resolve
 
 _SIZE_BYTES = 1 << 22

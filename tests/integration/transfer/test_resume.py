@@ -16,8 +16,6 @@ import pytest
 
 from tests.fakes.archives import files_in, tar_gz
 from tests.fakes.faults import COMPLETE, NOTHING, PARTS, RANGE_BYTES, RANGES, archive, files, list_kinds
-from tests.fakes.faults.fixtures import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
-from tests.fakes.faults.fixtures import host as host  # noqa: PLC0414  # a fixture
 from tests.fakes.faults.origin import (
     Gate,
     Host,
@@ -27,6 +25,7 @@ from tests.fakes.faults.origin import (
     on_request,
     reset_connection,
 )
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import start
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError, IntegrityError
