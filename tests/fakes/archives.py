@@ -49,7 +49,9 @@ def zip_of(files: dict[str, bytes] | None = None) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in (files or MODEL).items():
-            archive.writestr(name, data)
+            info = zipfile.ZipInfo(name)  # of 1980: with the current time, ids of tests that contain a zip would differ
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o600 << 16
+            archive.writestr(info, data)
     return out.getvalue()
 
 

@@ -78,7 +78,7 @@ def test_json_is_one_object(repo: Repo, host: GitHost) -> None:
         (["nonsense"], 2, "No such command"),
         (["list", "ada/models:gone"], 3, "Cannot find gone in"),
         (["list", "ada/plain", "--trust"], 3, "has no hubconf.py"),
-        (["list", "ada/models"], 5, "--trust on the command line"),
+        (["list", "ada/models"], 5, "run the command with --trust"),
         (["help", "ada/models", "two", "--trust"], 5, "Cannot find callable two in hubconf"),
         (["load", "ada/models", "bare", "--trust"], 5, "KeyError: 'why'"),
         (["list", "ada/needy", "--trust"], 5, "Missing dependencies: no_such_module"),

@@ -132,6 +132,7 @@ def test_a_zip_of_another_commit_is_rejected(repo: Repo, host: GitHost, cache_di
         (b"<html>Please log in", ArchiveError, "an HTML page"),
         (zip_of({"a/hubconf.py": b""})[:-3], ArchiveError, "zip"),
     ],
+    ids=["a zip without a commit", "a tar", "a file at the top", "no directory", "a page", "a cut zip"],
 )
 def test_a_body_that_is_not_a_zip_by_git_is_rejected(
     body: bytes, kind: type[Exception], message: str, repo: Repo, host: GitHost, cache_dir: Path

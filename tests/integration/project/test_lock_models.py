@@ -1,0 +1,36 @@
+"""Tests of ``project.lock_models``: compares models with upstream, and pins them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes.archives import tar_gz
+from tests.fakes.origin import Origin
+from tests.fakes.pins import OTHER, PIN, WriteModels, make_pinned
+from tests.fakes.pins import project as project  # noqa: PLC0414  # a fixture
+from tests.fakes.pins import write_models as write_models  # noqa: PLC0414  # a fixture
+from tfimm_resolver.errors import HandleError
+from tfimm_resolver.project.lock_models import lock
+
+
+def test_unpinned_models_are_pinned_and_a_check_changes_nothing(write_models: WriteModels, origin: Origin) -> None:
+    file = write_models(m={"handle": origin.put("/m.tgz", tar_gz())})
+    before = file.read_text()
+    assert [result.state for result in lock(check=True)] == ["unpinned"] and file.read_text() == before
+    (result,) = lock()
+    assert (result.state, result.origin.sha256) == ("pinned", PIN) and PIN in file.read_text()
+    assert [result.state for result in lock(["m"])] == ["ok"]
+
+
+def test_a_changed_archive_is_reported_and_pinned_only_on_request(write_models: WriteModels, origin: Origin) -> None:
+    file = write_models(m=make_pinned(origin.put("/m.tgz", tar_gz(OTHER))), gone=make_pinned(f"{origin.url}/gone.tgz"))
+    before = file.read_text()
+    assert {result.model.name: result.state for result in lock()} == {"m": "changed", "gone": "failed"}
+    assert file.read_text() == before
+    (result,) = lock(["m"], update=True)
+    assert result.state == "updated" and result.origin.sha256 in file.read_text() and result.origin.sha256 != PIN
+
+
+def test_update_and_check_contradict_each_other() -> None:
+    with pytest.raises(HandleError, match="use one of them"):
+        lock(update=True, check=True)

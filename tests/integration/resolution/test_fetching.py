@@ -1,0 +1,42 @@
+"""Tests of ``resolution.fetching``: where a model is, fetched or cached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.archives import MODEL, files_in, tar_gz
+from tests.fakes.named_models import put_model
+from tests.fakes.origin import Origin
+from tfimm_resolver.errors import HandleError, IntegrityError
+from tfimm_resolver.resolution import rules
+from tfimm_resolver.resolution.fetching import fetch, find_cached
+from tfimm_resolver.resolution.request import Request
+
+
+def test_a_model_is_fetched_once_and_again_for_a_refresh(origin: Origin) -> None:
+    url = origin.put("/m.tgz", tar_gz())
+    resolved = rules.match_rule(Request.parse(url))
+    assert find_cached(resolved) is None and origin.requests == []
+    found = fetch(resolved)
+    assert files_in(found.path) == MODEL
+    cached = find_cached(resolved)
+    assert cached is not None and cached.path == fetch(resolved).path == found.path and len(origin.requests) == 1
+    fetch(rules.match_rule(Request.parse(url, refresh=True)))
+    assert len(origin.requests) == 2
+
+
+def test_a_pin_is_compared_with_the_cached_archive(origin: Origin) -> None:
+    url = origin.put("/m.tgz", tar_gz())
+    fetch(rules.match_rule(Request.parse(url)))
+    for call in (fetch, find_cached):
+        with pytest.raises(IntegrityError):
+            call(rules.match_rule(Request.parse(url, sha256="ab" * 32)))
+
+
+def test_a_directory_is_used_in_place_and_cannot_be_pinned(tmp_path: Path) -> None:
+    path = str(put_model(tmp_path / "m"))
+    assert fetch(rules.match_rule(Request.parse(path))).path == path
+    with pytest.raises(HandleError, match="only an archive can be pinned"):
+        fetch(rules.match_rule(Request.parse(path, sha256="ab" * 32)))

@@ -1,0 +1,45 @@
+"""Tests of ``saved_model.completeness``: which directories are complete SavedModels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.archives import MODEL
+from tests.fakes.named_models import put_model
+from tfimm_resolver.saved_model.completeness import find_defect
+
+GRAPH = {"saved_model.pb": b"a graph"}
+INDEX = {"variables/variables.index": b""}
+SHARDS = {f"variables/variables.data-0000{number}-of-00002": b"" for number in range(2)}
+
+
+@pytest.mark.parametrize(
+    "files", [MODEL, GRAPH, {"saved_model.pbtxt": b""}, {"saved_model.cpb": b""}, GRAPH | INDEX | SHARDS, MODEL | {"x": b""}]
+)
+def test_a_complete_model_has_no_defect(files: dict[str, bytes], tmp_path: Path) -> None:
+    assert find_defect(str(put_model(tmp_path / "m", files))) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "missing"),
+    [
+        (INDEX | SHARDS, "saved_model.pb"),
+        (GRAPH | SHARDS, "variables/variables.index"),
+        (GRAPH | INDEX, "variables/variables.data-00000-of-00001"),
+        (
+            GRAPH | INDEX | {"variables/variables.data-00000-of-00002": b""},
+            "variables/variables.data-00001-of-00002",
+        ),
+    ],
+)
+def test_the_first_missing_file_is_named(files: dict[str, bytes], missing: str, tmp_path: Path) -> None:
+    assert find_defect(str(put_model(tmp_path / "m", files))) == f"{missing} is missing"
+
+
+def test_what_is_not_a_directory_is_a_defect_and_not_an_exception(tmp_path: Path) -> None:
+    file = put_model(tmp_path / "m", GRAPH | {"variables": b"a file"})
+    for path in (str(tmp_path / "gone"), str(file / "saved_model.pb"), str(file)):
+        assert "no such directory" in (find_defect(path) or ""), path
+    assert find_defect("a\0b") is not None
