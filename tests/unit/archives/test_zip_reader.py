@@ -122,3 +122,14 @@ def set_flags(data: bytes, flags: int) -> bytes:
 def test_a_member_of_another_kind_is_rejected(data: bytes, text: str) -> None:
     with pytest.raises(ArchiveError, match=text):
         read(data)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_member_that_the_central_directory_does_not_list_is_damage(index: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a", b"x")
+        archive.writestr("b", b"y")
+        del archive.filelist[index]
+    with pytest.raises(ArchiveError, match=("what precedes member", "its central directory does not list")[index]):
+        read(out.getvalue())
