@@ -239,7 +239,7 @@ def test_the_cleanup_may_fail(handle: str, gcs: Gcs) -> None:
     record = gcs.on("get", f"cache/{'1' * 40}*", times=None).answer(503)
     path = resolve(handle)
     make_older(bucket, hours=25)
-    root = gcs.on("list", nth=2, times=None).answer(503)  # the first is that of the model
+    root = gcs.on("list", nth=3, times=None).answer(503)  # the first two compare the model
     assert resolve(handle, refresh=True) == path and list_objects_below(bucket, path) == MODEL
     assert record.seen > 0 and root.seen > 1
 
@@ -275,7 +275,7 @@ def test_a_copy_of_a_damaged_model_is_refused_and_a_refresh_repairs_both(
     monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1")
     with pytest.raises(IntegrityError, match=r"saved_model\.pb") as caught:
         resolve(handle)
-    assert "--refresh" in caught.value.fix and [*(tmp_path / "here").iterdir()] == [] and len(origin.requests) == 1
+    assert "refresh=True" in caught.value.fix and [*(tmp_path / "here").iterdir()] == [] and len(origin.requests) == 1
     assert files_in(resolve(handle, refresh=True)) == MODEL
     monkeypatch.delenv("TFIMM_RESOLVER_LOCAL_COPY")
     assert list_objects_below(gcs.buckets["bucket"], resolve(handle)) == MODEL

@@ -195,7 +195,7 @@ def test_the_advice_for_a_bad_pin_works(folder: Path, origin: Origin, keys: str,
     write(folder, entry + keys + "\n")
     with pytest.raises(ModelsFileError, match=text) as caught:
         project.lock("m")
-    advice = caught.value.fix
+    advice = caught.value.advice.command
     assert ("emove" in advice and "then run" in advice) or "and run" in advice
     write(folder, entry)  # without both keys
     command = advice.partition("`tfimm-resolver ")[2].partition("`")[0].split()
