@@ -3,7 +3,7 @@
 # make test-all: unit and integration tests on every supported Python that is found, with the oldest and newest dependencies.
 # make test-pythons: the unit tests alone on each of them.
 # make test-newest: every test with the newest releases of all dependencies, instead of those in constraints.txt.
-# Some tests also need the Debian packages git, nginx-light and strace, which .ci/run installs.
+# Some tests also need Debian packages, which .ci/run installs.
 PYTHON ?= python3
 BIN := .venv/bin
 NOX := .nox/own/bin

@@ -97,7 +97,10 @@ def test_the_error_names_the_systems_store_and_that_of_certifi(host: Host) -> No
     assert "certifi" in str(caught.value) and "REQUESTS_CA_BUNDLE" in caught.value.fix
 
 
-@pytest.mark.parametrize("store", network.SYSTEM_BUNDLES)
+STORES = [store for store in network.SYSTEM_BUNDLES if os.path.exists(store)] or network.SYSTEM_BUNDLES[:1]
+
+
+@pytest.mark.parametrize("store", STORES)
 def test_a_certificate_in_the_systems_store_is_trusted(store: str, bundle: str, host: Host, tmp_path: Path) -> None:
     """The system's bundle is replaced for one process, in a mount namespace of its own."""
     if os.geteuid() or shutil.which("unshare") is None or not os.path.exists(store):
