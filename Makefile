@@ -67,7 +67,8 @@ clean:
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[tensorflow]'
 	touch $@
 
-# tfimm requires a TensorFlow of 2022 and is tested with the current one; setuptools 84 does not contain pkg_resources.
+# tfimm requires a TensorFlow of 2022 and is tested with the current one; setuptools 84 does not contain pkg_resources,
+# whose import prints a warning from setuptools 80.9 on.
 .venv/tested: .venv/installed
 	@echo "installing the test dependencies"
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[test]'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, NotFoundError
@@ -73,6 +73,8 @@ def add(
         True
     """
     file = pins.choose_file()
+    _check_list("aliases", aliases)
+    _check_list("mirrors", mirrors)
     for new_name in (name, *aliases):
         check_name(new_name)
     requested, others = _parse(handle), tuple(map(Handle.parse, mirrors))
@@ -88,6 +90,12 @@ def add(
     model = ModelEntry(name, texts[0], file, origin.sha256 or None, origin.size_bytes, tuple(aliases), tuple(texts[1:]))
     pins.add(file, model, replaces=replace)
     return AddResult(model, path, "pinned" if model.sha256 else "unverified")
+
+
+def _check_list(name: str, value: object) -> None:
+    """Raise HandleError for one text where several are expected: its characters must not become names."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise HandleError(f"{name} is a list, not {type(value).__name__}: {value!r:.80}")
 
 
 def _parse(handle: str | os.PathLike[str]) -> Handle:

@@ -156,7 +156,12 @@ def match_directory(request: Request) -> ResolvedPlan | None:
 
 
 def match_source(request: Request) -> ResolvedPlan | None:
-    """Match a handle that a source handles: a path, or a URL of a known scheme."""
+    """Match a handle that a source handles: a path, or a URL of a known scheme; not one whose query is left out."""
+    if request.handle.query == "…":  # as error messages, records and `ls` show it
+        raise HandleError(
+            f"{request.handle} is not complete: its query was left out, as it may contain a secret",
+            fix="Use the handle that it was first fetched with.",
+        )
     plan = find_source_plan(request.handle)
     return None if plan is None else ResolvedPlan("source", request, plan)
 

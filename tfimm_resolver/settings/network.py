@@ -29,7 +29,7 @@ SYSTEM_BUNDLES = (
     "/etc/ssl/cert.pem",  # macOS, FreeBSD
 )
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
-_PROXY_FIX = "Write http://HOST:PORT, with USER:PASSWORD@ before the host if it requires them, percent-encoded."
+_PROXY_FIX = "Write USER:PASSWORD@HOST:PORT, percent-encoded, if it requires a login, else HOST:PORT; both after http://."
 
 
 @dataclass(frozen=True, slots=True)

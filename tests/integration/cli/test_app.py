@@ -336,3 +336,10 @@ def test_a_root_that_is_no_place_is_told_without_its_secrets(root: str, monkeypa
     monkeypatch.setenv("TFHUB_CACHE_DIR", root)
     code, out, err = run_cli("path")
     assert code == 4 and "is not a cache location" in err and "SECRET" not in out + err
+
+
+@pytest.mark.parametrize(("arguments", "stream"), [("export ./x -o -", ">&-"), ("import -", "<&-")])
+def test_a_closed_stream_is_an_error_of_use(arguments: str, stream: str) -> None:
+    command = f"{sys.executable} -m tfimm_resolver {arguments} {stream}"
+    job = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert job.returncode == 2 and "which is closed" in job.stderr and "Traceback" not in job.stderr

@@ -11,7 +11,7 @@ from tests.fakes.origin import Origin
 from tests.fakes.pins import OTHER, PIN, SIZE_BYTES
 from tests.fakes.pins import project as project  # noqa: PLC0414  # a fixture
 from tfimm_resolver import resolve
-from tfimm_resolver.errors import IntegrityError, ModelsFileError, NotFoundError
+from tfimm_resolver.errors import HandleError, IntegrityError, ModelsFileError, NotFoundError
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.project.add_model import add
 
@@ -37,3 +37,9 @@ def test_a_failure_leaves_no_models_file(project: Path, origin: Origin) -> None:
     with pytest.raises(IntegrityError, match="is not a mirror of"):
         add("m", url, mirrors=[other])
     assert list(project.iterdir()) == []
+
+
+@pytest.mark.parametrize("argument", ["aliases", "mirrors"])
+def test_one_text_is_not_taken_for_a_list(argument: str) -> None:
+    with pytest.raises(HandleError, match=f"{argument} is a list, not str"):
+        add("half", "https://models.example/m.tgz", **{argument: "other"})

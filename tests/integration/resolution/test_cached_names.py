@@ -408,3 +408,11 @@ def test_a_name_that_nothing_has_is_unknown_and_asks_no_server(stage: Stage) -> 
         with pytest.raises(UnknownHandleError):
             resolve(name)
     assert len(stage.origin.requests) == requests
+
+
+@pytest.mark.parametrize("refresh", [False, True])
+def test_a_handle_whose_query_is_left_out_is_never_sent(refresh: bool, origin: Origin) -> None:
+    handle = origin.put("/m.tgz", tar_gz())
+    with pytest.raises(HandleError, match="its query was left out"):
+        resolve(f"{handle}?…", refresh=refresh)
+    assert origin.requests == []

@@ -24,6 +24,8 @@ def command(output: Output, handles: Sequence[str], bundle: str) -> int:
 
     Every model is verified; a model that is not cached is fetched first.
     """
+    if bundle == "-" and sys.stdout is None:
+        raise click.UsageError("-o - writes the bundle to stdout, which is closed")
     if bundle != "-":
         written = writer.export(handles, bundle)
     elif output.as_json or is_terminal(sys.stdout):

@@ -20,6 +20,8 @@ from tfimm_resolver.cli.output import Output, format_table
 @click.pass_obj
 def command(output: Output, bundle: str, refresh: bool, sha256: str | None) -> int:
     """Import all models of the bundle FILE (- for stdin) into the cache; import none if one of them fails verification."""
+    if bundle == "-" and sys.stdin is None:
+        raise click.UsageError("- reads the bundle from stdin, which is closed")
     models = reader.import_(sys.stdin.buffer if bundle == "-" else bundle, refresh=refresh, sha256=sha256)
     if output.as_json:
         output.print_json({"models": [model.facts() for model in models]})
