@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
@@ -73,8 +74,7 @@ def add(
         True
     """
     file = pins.choose_file()
-    _check_list("aliases", aliases)
-    _check_list("mirrors", mirrors)
+    _check_lists(aliases=aliases, mirrors=mirrors)
     for new_name in (name, *aliases):
         check_name(new_name)
     requested, others = _parse(handle), tuple(map(Handle.parse, mirrors))
@@ -92,10 +92,11 @@ def add(
     return AddResult(model, path, "pinned" if model.sha256 else "unverified")
 
 
-def _check_list(name: str, value: object) -> None:
+def _check_lists(**arguments: object) -> None:
     """Raise HandleError for one text where several are expected: its characters must not become names."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise HandleError(f"{name} is a list, not {type(value).__name__}: {value!r:.80}")
+    for argument, value in arguments.items():
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise HandleError(f"{show(argument)} is a list, not {type(value).__name__}: {value!r:.80}")
 
 
 def _parse(handle: str | os.PathLike[str]) -> Handle:
