@@ -48,7 +48,7 @@ test-newest: $(NOX)/nox
 
 # Write the newest version of each dependency that works together with the others into constraints.txt.
 constraints: $(NOX)/nox
-	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --no-header --no-annotate \
+	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --no-header --no-annotate --no-emit-package setuptools \
 		--output-file constraints.txt setup.cfg
 
 bench: .venv/tested
@@ -67,8 +67,8 @@ clean:
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[tensorflow]'
 	touch $@
 
-# tfimm requires a TensorFlow of 2022 and is tested with the current one; setuptools 84 does not contain pkg_resources,
-# whose import prints a warning from setuptools 80.9 on.
+# tfimm requires a TensorFlow of 2022 and is tested with the current one; setuptools 84 does not contain pkg_resources.
+# constraints.txt names no setuptools: that of a new .venv stays, whose pkg_resources prints no warning.
 .venv/tested: .venv/installed
 	@echo "installing the test dependencies"
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[test]'

@@ -56,7 +56,7 @@ def test_the_ids_of_tests_are_the_same_in_every_process(request: pytest.FixtureR
         text=True,
         timeout=120,
         check=False,
-        env={**os.environ, "PYTHONHASHSEED": "7"},  # this process has another one, which is random by default
+        env={**os.environ, "PYTHONHASHSEED": "7", "PYTEST_ADDOPTS": ""},  # this process has another seed
         cwd=request.config.rootpath,
     )
     assert job.returncode == 0, job.stdout
