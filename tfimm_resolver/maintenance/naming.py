@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.cache.cache import Entry
@@ -72,6 +73,18 @@ def _list_candidates(entry: Entry, *, is_unique: bool) -> Iterator[str]:
             yield short
         yield handle
         return
-    if is_unique:
+    if is_unique and not _may_have_changed(entry):
         yield handle
     yield f"{handle}#sha256={sha256}"
+
+
+def _may_have_changed(entry: Entry) -> bool:
+    """Whether an archive on this machine has another size than the cached version, or was written after that was fetched."""
+    try:
+        status = os.stat(entry.record.handle)
+        fetched_s = datetime.fromisoformat(entry.record.fetched_at.replace("Z", "+00:00")).timestamp()
+    except OSError:  # the path then means the cached version
+        return False
+    except ValueError:
+        return True
+    return status.st_size != entry.record.origin.size_bytes or status.st_mtime > fetched_s

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.archives import tar_gz
 from tests.fakes.models_file import make_entry, write
 from tests.fakes.models_file import project as project  # noqa: PLC0414  # a fixture
+from tfimm_resolver import maintenance, resolve
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.maintenance import naming
 
@@ -27,3 +30,17 @@ def test_a_directory_is_named_by_its_path_if_the_models_file_has_its_name(projec
     write(project, make_entry("resnet18"))
     assert naming.choose_directory_name("/models/resnet18") == "/models/resnet18"
     assert naming.choose_directory_name("/models/a\nb") is None
+
+
+@pytest.mark.parametrize(
+    "archive", [tar_gz({"saved_model.pb": b"longer than before"}), tar_gz({"saved_model.pb": b"gRaph!!"})]
+)
+def test_an_archive_that_may_have_changed_is_named_by_its_version(archive: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "m.tgz"
+    path.write_bytes(tar_gz())
+    cached = resolve(str(path))
+    (before,) = maintenance.list()
+    path.write_bytes(archive)
+    (after,) = maintenance.list()
+    assert before.name == str(path) and after.name == f"{path}#sha256={hashlib.sha256(tar_gz()).hexdigest()}"
+    assert resolve(after.name) == cached
