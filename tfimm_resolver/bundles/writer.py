@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,13 +29,14 @@ from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice, join_advice
 from tfimm_resolver.errors.os_errors import map_os_errors
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.arguments import list_names
+from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.resolution import rules
-from tfimm_resolver.resolution.cached_names import SHORTENED, derive_entry_name
+from tfimm_resolver.resolution.cached_names import derive_entry_name
 from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
 
@@ -105,6 +107,8 @@ def _write_file(models: Sequence[CachedModel], path: str) -> ExportResult:
             with open(partial, "xb") as file:
                 result = _write_models(models, file)
                 file.flush()
+                if os.path.exists(path):
+                    os.chmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))  # a private file stays private
                 os.fsync(file.fileno())
             os.replace(partial, path)
     finally:
@@ -179,9 +183,8 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
 
 def _select_models(handles: Sequence[str]) -> list[CachedModel]:
     """Return the models, each once, in the order of their entry names."""
-    if isinstance(handles, str):
-        raise HandleError(f"the handles of a bundle are a list, not one str: {handles!r:.80}")
-    models = [_find_copy(os.fspath(handle) if isinstance(handle, os.PathLike) else handle) for handle in handles]
+    requested = list_names(handles, "handles", also=(CachedModel,))
+    models = [_check_copy(one if isinstance(one, CachedModel) else _find_copy(one)) for one in requested]
     by_name = {model.entry.name: model for model in models if model.entry}
     for model in by_name.values():
         _check_entry_name(model)
@@ -189,7 +192,7 @@ def _select_models(handles: Sequence[str]) -> list[CachedModel]:
 
 
 def _find_copy(text: str) -> CachedModel:
-    """Return the copy that ``resolve`` returns: complete, with hashes, on this machine's disk. Fetch it if there is none."""
+    """Return the copy that ``resolve`` returns; fetch it if there is none."""
     candidates = _list_matching(text) or _list_matching(Handle.parse(text).text)
     resolved = _plan_export(text, candidates)
     if resolved is None:
@@ -200,6 +203,11 @@ def _find_copy(text: str) -> CachedModel:
         if not found:
             raise UnknownHandleError(f"{text} is at {show(path)}, not in the cache", fix="Copy that directory instead.")
         model = found[0]
+    return model
+
+
+def _check_copy(model: CachedModel) -> CachedModel:
+    """Return a model that can be exported; raises CacheError or IntegrityError for any other one."""
     if model.entry is None or model.state != "ok" or settings.is_bucket(model.path):
         raise make_export_error(model)
     return model

@@ -12,6 +12,9 @@ from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
 from tfimm_resolver.errors import HandleError
 
+SHORTENED = "?…"
+"""The end of a handle whose query is left out, as it may contain a secret."""
+
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -90,7 +93,7 @@ class Handle:
         """The handle without userinfo and query, which may hold secrets: safe for records, logs and errors."""
         if not self.scheme:
             return self.text
-        return f"{self.scheme}://{self.host.rpartition('@')[2]}{self.path}" + ("?…" if self.query else "")
+        return f"{self.scheme}://{self.host.rpartition('@')[2]}{self.path}" + (SHORTENED if self.query else "")
 
     def url(self, **query: str) -> str:
         """Return the URL to request, with additional query parameters; ``_`` in a name becomes ``-``.

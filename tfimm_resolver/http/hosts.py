@@ -118,5 +118,6 @@ def _make_bearer(where: str, text: str, is_variable: bool) -> str:
     token = os.environ.get(text, "").strip() if is_variable else text
     if not _VALUE.fullmatch(token):
         name = f"the variable {text!r}" if is_variable else "token"
-        raise HandleError(f"{where}: {show(name)} is not set, or has characters that a header cannot hold", fix=_FIX)
+        fix = "Set the variable, or remove token_variable." if is_variable else "Correct the token."
+        raise HandleError(f"{where}: {show(name)} is not set, or has characters that a header cannot hold", fix=fix)
     return f"Bearer {token}"

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import naming
 from tfimm_resolver.models_file import discovery
@@ -105,15 +106,16 @@ def open_owner(model: CachedModel) -> Cache:
     return next((tier.open() for tier in tiers.list_tiers() if tier.location == model.other_root), tiers.open_cache())
 
 
-def select(names: Sequence[str] = ()) -> list[CachedModel]:
+def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[CachedModel]:
     """Return the cached models with the given names; all of them if no name is given.
 
     A name is one that ``list`` returns, a handle, a path, a name in the models file, or the first six or more digits of the
-    sha1 that names the entry. A model that is in several roots is returned once for each, the cache's own copy first.
+    sha1 that names the entry; a ``CachedModel`` stands for itself. A model that is in several roots is returned once for
+    each, the cache's own copy first.
 
     Raises:
         UnknownHandleError: if a name matches no cached model, or more than one.
-        HandleError: if the names are one str, or a name is not a str.
+        HandleError: if a name is neither a str nor a CachedModel.
         CacheError: if a directory cannot be listed.
         ModelsFileError: if the models file cannot be read.
 
@@ -125,15 +127,16 @@ def select(names: Sequence[str] = ()) -> list[CachedModel]:
         Traceback (most recent call last):
         tfimm_resolver.errors.UnknownHandleError: "no_such_model" is not cached
     """
-    if isinstance(names, str):
-        raise HandleError(f"the names of cached models are a list, not one str: {names!r:.80}")
+    requested = list_names(names, "names", also=(CachedModel,))
+    if requested and all(isinstance(name, CachedModel) for name in requested):
+        return requested
     models = list_models()
-    return [model for name in names for model in _match_one(models, name)] if names else models
+    return [model for name in requested for model in _match_one(models, name)] if requested else models
 
 
-def _match_one(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
-    if not isinstance(text, str):
-        raise HandleError(f"a name of a cached model is a str, not {type(text).__name__}: {text!r:.80}")
+def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[CachedModel]:
+    if isinstance(text, CachedModel):
+        return [text]
     found = next(filter(None, (match(models, text) for match in (_match_name, _match_handle, _match_sha1))), [])
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found

@@ -11,9 +11,9 @@ from datetime import datetime
 from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.errors import HandleError, ModelsFileError
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.models_file import discovery
-from tfimm_resolver.resolution.cached_names import SHORTENED, TFHUB, derive_entry_name
+from tfimm_resolver.resolution.cached_names import TFHUB, derive_entry_name
 from tfimm_resolver.resolution.named_models import validate_name
 
 
@@ -49,7 +49,12 @@ def is_usable(name: str) -> bool:
         handle = Handle.parse(name)
     except HandleError:
         return False
-    if clean_value(name) != name or name != name.strip() or handle.text != name.partition("#sha256=")[0]:
+    if (
+        name.startswith("-")
+        or clean_value(name) != name
+        or name != name.strip()
+        or handle.text != name.partition("#sha256=")[0]
+    ):
         return False
     try:
         return discovery.find_entry(name) is None

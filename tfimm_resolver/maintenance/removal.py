@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
-from tfimm_resolver.errors import CacheError, HandleError, ResolverError
+from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 
@@ -56,12 +57,7 @@ def remove(models: str | CachedModel | Iterable[str | CachedModel]) -> list[Remo
         >>> tfimm_resolver.maintenance.list()
         []
     """
-    requested = [models] if isinstance(models, (str, CachedModel)) or not isinstance(models, Iterable) else list(models)
-    for model in requested:
-        if not isinstance(model, (str, CachedModel)):
-            raise HandleError(f"a model to remove is a name or a CachedModel, not {type(model).__name__}: {model!r:.80}")
-    names = [model for model in requested if isinstance(model, str)]
-    selected = [model for model in requested if isinstance(model, CachedModel)] + (inventory.select(names) if names else [])
+    selected = inventory.select(requested) if (requested := list_names(models, "models", also=(CachedModel,))) else []
     removable = [model for model in selected if not model.is_read_only]
     _check_removable(selected, removable)
     errors = {model.entry.name: _remove_entry(model.entry.name) for model in removable if model.entry}

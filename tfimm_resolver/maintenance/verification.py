@@ -11,10 +11,11 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
 from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.handles.handle import SHORTENED
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.models_file import discovery
-from tfimm_resolver.resolution.cached_names import SHORTENED
+from tfimm_resolver.resolution.cached_names import derive_entry_name
 from tfimm_resolver.resolution.resolver import resolve
 
 
@@ -74,7 +75,7 @@ def verify(names: Sequence[str] = (), *, repair: bool = False) -> list[VerifyRes
 
 def iterate_results(names: Sequence[str], *, repair: bool) -> Iterator[VerifyResult]:
     """Yield what ``verify`` returns, each result as soon as it is known."""
-    for model in inventory.select([names] if isinstance(names, str) else names):
+    for model in inventory.select(names):
         result = _verify_model(model)
         yield _repair(result) if repair and result.state == "damaged" else result
 
@@ -130,9 +131,12 @@ def _find_repair_handle(model: CachedModel) -> str:
         if model.entry and entry_name_for_key(known.parse_handle().key) == model.entry.name:
             return known.name
     handle = model.entry.record.handle if model.entry else ""
-    if not handle or handle.endswith(SHORTENED):
+    derived = derive_entry_name(model.entry.record) if model.entry and handle else None
+    is_other = model.entry is not None and derived not in (None, model.entry.name)
+    if not handle or handle.endswith(SHORTENED) or is_other:
+        missing = "its user or password was" if is_other else "its query was"
         raise CacheError(
-            f"the full handle of {show(model.name)} is unknown: its query was not recorded, as it may contain a secret",
+            f"the full handle of {show(model.name)} is unknown: {missing} not recorded, as it may contain a secret",
             fix=Advice(
                 python="Fetch it again with its full handle: tfimm_resolver.resolve(handle, refresh=True).",
                 command="Fetch it again with its full handle: tfimm-resolver resolve --refresh HANDLE.",

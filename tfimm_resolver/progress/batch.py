@@ -10,9 +10,13 @@ from typing import TypeVar
 
 from tfimm_resolver._util.cancellation import CancellationToken
 from tfimm_resolver._util.threads import DaemonThreadPool
+from tfimm_resolver.errors import HandleError
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.progress.reporters import ProgressDisplay
 from tfimm_resolver.progress.stats import TransferStats
+
+JOBS_MAX = 64
+"""How many calls may run at the same time."""
 
 _LINE_INTERVAL_S = 30.0
 _JOIN_TIMEOUT_S = 3.0
@@ -40,7 +44,12 @@ def map_parallel(
         label: the name of the whole in the display.
         total_bytes: the size of all downloads together, or None if it is not known.
         quiet: show nothing.
+
+    Raises:
+        HandleError: if ``jobs`` is not a number from 1 to 64; also what ``func`` raises.
     """
+    if not isinstance(jobs, int) or not 1 <= jobs <= JOBS_MAX:
+        raise HandleError(f"jobs is a number from 1 to {JOBS_MAX}, not {jobs!r:.80}")
     running, token = list[threading.Event](), CancellationToken()
 
     def run(item: _Item) -> _Result:

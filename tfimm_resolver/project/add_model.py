@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, NotFoundError
+from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.models_file.schema import ModelEntry, check_name
@@ -55,7 +55,7 @@ def add(
     Args:
         name: a single word, by which ``resolve`` finds the model from now on.
         handle: as for ``resolve``, but not the name of a model. A relative path is written relative to the models file.
-        aliases: other names of the model.
+        aliases: other names of the model, one or several.
         mirrors: other handles of the same archive. One that cannot be reached now is added with a warning in the log.
         replace: replace the model if the name already exists.
 
@@ -74,29 +74,22 @@ def add(
         True
     """
     file = pins.choose_file()
-    _check_lists(aliases=aliases, mirrors=mirrors)
-    for new_name in (name, *aliases):
+    other_names = list_names(aliases, "aliases")
+    for new_name in (name, *other_names):
         check_name(new_name)
-    requested, others = _parse(handle), tuple(map(Handle.parse, mirrors))
+    requested, others = _parse(handle), tuple(map(Handle.parse, list_names(mirrors, "mirrors")))
     texts = [pins.format_handle(one, file) for one in (requested, *others)]
     pins.check_new(discovery.read_entries(file) if os.path.exists(file) else {}, name, replaces=replace)
     for mirror in others:
         _check_mirror_kind(mirror)
     path, origin = pins.fetch_and_hash(requested, refresh=False)
-    if mirrors and not origin.sha256:
+    if others and not origin.sha256:
         raise HandleError(f"{requested} is not an archive, so it has no sha256 to check the bytes of a mirror with")
     for mirror in others:
         _compare_mirror(mirror, requested, origin.sha256)
-    model = ModelEntry(name, texts[0], file, origin.sha256 or None, origin.size_bytes, tuple(aliases), tuple(texts[1:]))
+    model = ModelEntry(name, texts[0], file, origin.sha256 or None, origin.size_bytes, tuple(other_names), tuple(texts[1:]))
     pins.add(file, model, replaces=replace)
     return AddResult(model, path, "pinned" if model.sha256 else "unverified")
-
-
-def _check_lists(**arguments: object) -> None:
-    """Raise HandleError for one text where several are expected: its characters must not become names."""
-    for argument, value in arguments.items():
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise HandleError(f"{show(argument)} is a list, not {type(value).__name__}: {value!r:.80}")
 
 
 def _parse(handle: str | os.PathLike[str]) -> Handle:

@@ -67,7 +67,7 @@ def lock(names: Sequence[str] = (), *, update: bool = False, check: bool = False
     """
     if update and check:
         raise HandleError("update changes the models file, and check must not: use one of them")
-    models = pins.select_models([names] if isinstance(names, str) else names)
+    models = pins.select_models(names)
     results = map_parallel(
         lambda model: _compare(model, update, check),
         models,

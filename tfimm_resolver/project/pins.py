@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tfimm_resolver import settings
@@ -13,6 +13,7 @@ from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import HandleError, ModelsFileError, ResolverError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice, suggest_add
+from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.manifest import Origin
@@ -26,25 +27,24 @@ from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import InPlace, MutableRef
 
 
-def select_models(names: Sequence[str]) -> list[ModelEntry]:
+def select_models(names: str | Iterable[str]) -> list[ModelEntry]:
     """Return the models with these names or aliases, each once; all models without ``names``.
 
     Raises:
         UnknownHandleError: if a name is in no models file.
         ModelsFileError: if no models file exists, or one cannot be used.
+        HandleError: if a name is not a str.
     """
-    files = discovery.find_files()
+    requested, files = list_names(names, "names"), discovery.find_files()
     if not files:
         raise ModelsFileError(
             f"there is no {discovery.FILE_NAME} in this directory or its parents",
             fix=suggest_add("Create one"),
         )
-    if not names:
+    if not requested:
         return discovery.list_entries()
     found: dict[str, ModelEntry] = {}
-    for name in names:
-        if not isinstance(name, str):
-            raise HandleError(f"a name of a model is a str, not {type(name).__name__}: {name!r:.80}")
+    for name in requested:
         model = discovery.find_entry(name)
         if model is None:
             similar = overrides.suggest(name, [model.name for model in discovery.list_entries()])

@@ -67,7 +67,7 @@ def sync(names: Sequence[str] = (), *, check: bool = False, jobs: int = 4) -> li
         >>> [result.state for result in project.sync()]
         ['fetched']
     """
-    results = [_check_cached(model) for model in pins.select_models([names] if isinstance(names, str) else names)]
+    results = [_check_cached(model) for model in pins.select_models(names)]
     return results if check else _fetch_missing(results, jobs)
 
 

@@ -31,9 +31,6 @@ log = logging.getLogger("tfimm_resolver")
 TFHUB = "https://tfhub.dev/"
 """What ``ls`` leaves out at the beginning of a handle."""
 
-SHORTENED = "?…"
-"""The end of a recorded handle whose query was not recorded, as it may contain a secret."""
-
 
 def match_recorded(request: Request) -> ResolvedPlan | None:
     """Match a handle without its query, or one version of an archive on this machine, in the form that ``ls`` prints.

@@ -18,7 +18,7 @@ from tfimm_resolver.errors import (
     UnknownHandleError,
 )
 from tfimm_resolver.errors.advice import Advice, Fix
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
@@ -157,7 +157,7 @@ def match_directory(request: Request) -> ResolvedPlan | None:
 
 def match_source(request: Request) -> ResolvedPlan | None:
     """Match a handle that a source handles: a path, or a URL of a known scheme; not one whose query is left out."""
-    if request.handle.query == "…":  # as error messages, records and `ls` show it
+    if f"?{request.handle.query}" == SHORTENED:
         raise HandleError(
             f"{request.handle} is not complete: its query was left out, as it may contain a secret",
             fix="Use the handle that it was first fetched with.",

@@ -101,7 +101,7 @@ OWN_STYLES = re.compile("\x1b\\[(0|1|2|31|32)m")
 
 
 def find_fault(text: str) -> str:
-    """Return why a text may not be message; an empty string if it may."""
+    """Return why a text must not reach a person; an empty string if it may."""
     text = OWN_STYLES.sub("", text)
     hidden = [character for character in CONTROLS if character in text]
     return f"{hidden!a}" if hidden else "secret" if SECRET.lower() in text.lower() else ""

@@ -241,3 +241,10 @@ def test_a_pipe_carries_a_bundle_and_a_truncated_one_is_rejected(handle: str, tm
     imported = subprocess.run([*tool, "import", "-"], input=near.stdout, capture_output=True, check=True, env=far)
     assert imported.stdout.startswith(b"imported") and list_kinds(tmp_path / "far") == COMPLETE
     shutil.rmtree(tmp_path / "far")
+
+
+def test_a_private_file_that_is_replaced_stays_private(handle: str, tmp_path: Path) -> None:
+    path = tmp_path / "models.tar"
+    path.touch(0o600)
+    writer.export([handle], path)
+    assert path.stat().st_size and path.stat().st_mode & 0o777 == 0o600

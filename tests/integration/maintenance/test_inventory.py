@@ -10,7 +10,7 @@ from tests.fakes.archives import MODEL, tar_gz
 from tests.fakes.origin import Origin
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.errors import HandleError, UnknownHandleError
+from tfimm_resolver.errors import UnknownHandleError
 from tfimm_resolver.maintenance import inventory
 
 
@@ -37,8 +37,8 @@ def test_a_model_is_selected_by_handle_path_and_abbreviated_sha1(handle: str, or
     for name in (sha1[:5], "no_such_model"):
         with pytest.raises(UnknownHandleError, match="is not cached"):
             inventory.select([name])
-    with pytest.raises(HandleError, match="are a list, not one str"):
-        inventory.select(handle)
+    (model,) = inventory.select(handle)
+    assert model.name == handle and inventory.select([model]) == [model]
 
 
 def test_secrets_are_removed_from_what_is_printed() -> None:

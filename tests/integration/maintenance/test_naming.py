@@ -44,3 +44,7 @@ def test_an_archive_that_may_have_changed_is_named_by_its_version(archive: bytes
     (after,) = maintenance.list()
     assert before.name == str(path) and after.name == f"{path}#sha256={hashlib.sha256(tar_gz()).hexdigest()}"
     assert resolve(after.name) == cached
+
+
+def test_a_name_that_looks_like_an_option_is_not_printed(tmp_path: Path) -> None:
+    assert naming.choose_directory_name(f"{tmp_path}/-dash") == f"{tmp_path}/-dash"

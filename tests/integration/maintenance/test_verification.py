@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.origin import Origin
 from tfimm_resolver import resolve
-from tfimm_resolver.maintenance import verification
+from tfimm_resolver.maintenance import inventory, verification
 
 
 def damage(handle: str) -> None:
@@ -34,3 +34,12 @@ def test_a_repair_reports_another_archive_and_a_failure(handle: str, origin: Ori
     origin.put("/m.tgz", tar_gz({"saved_model.pb": b"another"}))
     (changed,) = verification.verify(repair=True)
     assert (changed.state, changed.is_repaired, changed.is_changed) == ("ok", True, True)
+
+
+def test_a_model_whose_login_was_not_recorded_is_not_fetched_without_it(origin: Origin) -> None:
+    handle = origin.put("/m.tgz", tar_gz()).replace("http://", "http://ada:pass@")
+    Path(resolve(handle), "saved_model.pb").unlink()
+    requested = len(origin.requests)
+    (result,) = verification.verify(repair=True)
+    assert result.is_repaired is False and "its user or password was not recorded" in str(result.error)
+    assert len(origin.requests) == requested and len(inventory.list_models()) == 1

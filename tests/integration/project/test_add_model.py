@@ -40,6 +40,6 @@ def test_a_failure_leaves_no_models_file(project: Path, origin: Origin) -> None:
 
 
 @pytest.mark.parametrize("argument", ["aliases", "mirrors"])
-def test_one_text_is_not_taken_for_a_list(argument: str) -> None:
-    with pytest.raises(HandleError, match=f"{argument} is a list, not str"):
-        add("half", "https://models.example/m.tgz", **{argument: "other"})
+def test_an_argument_that_is_not_names_is_an_error(argument: str) -> None:
+    with pytest.raises(HandleError, match=f"{argument} is a name or a list of names, not int"):
+        add("half", "https://models.example/m.tgz", **{argument: 3})  # type: ignore[arg-type]

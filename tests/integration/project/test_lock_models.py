@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.fakes.archives import tar_gz
@@ -9,6 +11,8 @@ from tests.fakes.origin import Origin
 from tests.fakes.pins import OTHER, PIN, WriteModels, make_pinned
 from tests.fakes.pins import project as project  # noqa: PLC0414  # a fixture
 from tests.fakes.pins import write_models as write_models  # noqa: PLC0414  # a fixture
+from tfimm_resolver import maintenance
+from tfimm_resolver import project as project_module
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.project.lock_models import lock
 
@@ -34,3 +38,22 @@ def test_a_changed_archive_is_reported_and_pinned_only_on_request(write_models: 
 def test_update_and_check_contradict_each_other() -> None:
     with pytest.raises(HandleError, match="use one of them"):
         lock(update=True, check=True)
+
+
+FUNCTIONS = [lock, project_module.sync, maintenance.select, maintenance.verify, maintenance.remove]
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 65, 1.5, "4", None])
+@pytest.mark.parametrize("function", FUNCTIONS[:2])
+def test_jobs_is_a_number_in_a_range(function: Callable[..., object], jobs: object, write_models: WriteModels) -> None:
+    write_models(m={"handle": "https://models.example/m.tgz"})
+    with pytest.raises(HandleError, match="jobs is a number from 1 to 64"):
+        function(jobs=jobs)
+
+
+@pytest.mark.parametrize("names", [3, None, b"m", ["m", 3]])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_what_is_not_a_name_is_an_error(function: Callable[..., object], names: object, write_models: WriteModels) -> None:
+    write_models(m={"handle": "https://models.example/m.tgz"})
+    with pytest.raises(HandleError, match="name"):
+        function(names)
