@@ -53,14 +53,14 @@ if not TYPE_CHECKING:
         },
     )
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         if name != "__version__":
             return _get(name)
         from importlib.metadata import version
 
         return version(__name__)
 
-    def __dir__():
+    def __dir__() -> list[str]:
         return __all__
 
 
