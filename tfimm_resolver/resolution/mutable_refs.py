@@ -6,7 +6,9 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
+from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.cache.tier import ModelLocation, Tier
 from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError, ResolverError
 from tfimm_resolver.handles.handle import Handle, get_key
@@ -31,11 +33,14 @@ class MutableHandle:
 
         ``fetch`` fetches the model of an immutable handle; raises as it does.
         """
+        fixed = None
         try:
             fixed = Upstream(self._resolved).look_up()
             found = fetch(rules.follow_ref(self._resolved, fixed))
         except FetchError as error:
-            return self._fetch_cached(fetch, error) or self._fetch_from_mirror(fetch, error)
+            if (cached := self._fetch_cached(fetch, error)) is not None:
+                return cached
+            return self._fetch_from_mirror(fetch, error if fixed else self._explain_damage(error))
         self._store_alias(fixed)
         return found
 
@@ -73,6 +78,27 @@ class MutableHandle:
             except FetchError as failure:
                 failures.append(failure)
         raise make_mirrors_error(failures) from error
+
+    def _explain_damage(self, error: FetchError) -> FetchError:
+        """Return the error of a failed look-up; if the copy to use instead is damaged, with what is wrong with it."""
+        damaged = dict[str, Entry]()
+        for tier in tiers.list_tiers():
+            with contextlib.suppress(ResolverError):  # a cache that cannot be read counts as empty
+                for entry in tier.open().entries():
+                    if entry.defect is not None:
+                        damaged.setdefault(get_key(entry.record.handle), entry)
+        fixed = self._newest(damaged) if self._newest else self._get_alias()
+        if fixed is None or (copy := damaged.get(get_key(fixed))) is None:
+            return error
+        state = f"the cached copy, {show(fixed)} in {show(copy.path)}, is damaged ({show(copy.defect)})"
+        return error.with_message(f"{state} and {error.text}")
+
+    def _get_alias(self) -> str | None:
+        for tier in tiers.list_tiers():
+            with contextlib.suppress(ResolverError):
+                if (fixed := tier.open().get_alias(self._resolved.handle.key)) is not None:
+                    return fixed
+        return None
 
     def _find_cached_handle(self) -> str | None:
         """Return the handle of a complete model, cached or set by ``set_model_cache``, to use instead of the latest, or None.

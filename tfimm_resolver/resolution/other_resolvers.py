@@ -63,7 +63,7 @@ def _may_ask(resolved: ResolvedPlan, error: FetchError) -> bool:
         return False
     request = resolved.request
     is_signed = has_signature(resolved.handle.text.partition("?")[2])  # the query of some handles is no part of the model
-    return request.pin == NO_PIN and not (is_signed or request.refresh or request.upstream)
+    return request.pin == NO_PIN and not (is_signed or request.refresh)
 
 
 def _list_others() -> Iterator[Any]:
