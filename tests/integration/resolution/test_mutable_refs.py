@@ -65,8 +65,11 @@ def test_a_damaged_copy_is_reported_with_what_is_missing_and_where(
         path = tmp_path / "extra" / path.name
         cache_dir.rename(tmp_path / "extra")
         monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
-    (path / "saved_model.pb").unlink()
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    with pytest.raises(OfflineError) as caught:
+        resolve("hf://ada/models", refresh=True)
+    assert "is damaged" not in caught.value.text
+    (path / "saved_model.pb").unlink()
     with pytest.raises(OfflineError) as caught:
         resolve("hf://ada/models")
     assert str(path) in caught.value.text and "is damaged (saved_model.pb is missing) and hf://" in caught.value.text
