@@ -160,15 +160,19 @@ def _find_local_candidates(model: KaggleModel) -> Iterator[tuple[str, str]]:
 
     cache = os.path.abspath(os.path.expanduser(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub"))
     named = f"models/{model.owner}/{model.model}"
-    for parent, marker_suffix in (
-        (f"{_get_notebook_input_dir()}/{named}", ""),
-        (f"{_get_notebook_input_dir()}/{model.model}", ""),
-        (f"{cache}/{named}", ".complete"),
-    ):
+    parents = (
+        [] if is_disabled("DISABLE_KAGGLE_CACHE") else [f"{_get_notebook_input_dir()}/{name}" for name in (named, model.model)]
+    )
+    for parent, marker_suffix in (*((parent, "") for parent in parents), (f"{cache}/{named}", ".complete")):
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(parent)):
                 if framework_key(name) == framework_key(model.framework):
                     yield f"{parent}/{name}/{model.variation}", marker_suffix
+
+
+def is_disabled(variable: str) -> bool:
+    """Whether a variable of kagglehub's turns a copy off, by the values that kagglehub accepts."""
+    return os.environ.get(variable, "").lower() in ("true", "1", "t")
 
 
 def _get_notebook_input_dir() -> str:

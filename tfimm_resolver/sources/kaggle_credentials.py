@@ -13,6 +13,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.http.credentials import Credentials, base_url_from_env
+from tfimm_resolver.sources import kaggle_process
 
 URL = "TFIMM_KAGGLE_URL"
 TOKEN_FIX = (
@@ -37,10 +38,28 @@ def find_credentials() -> Credentials | None:
     Raises:
         AccessError: if a file of credentials cannot be read, or is not valid.
     """
+    if login := kaggle_process.find_kagglehub_login():
+        return _make_credentials("kagglehub.login()", login)
+    if stored := _find_stored():
+        return stored
+    secrets = kaggle_process.find_colab_secrets()
+    return _make_credentials("the secrets of this notebook on Colab", secrets) if secrets else None
+
+
+def _make_credentials(source: str, values: tuple[str, ...]) -> Credentials:
+    """Return the credentials for a token, or for a name and a key."""
+    if len(values) > 1:
+        return Credentials.basic(source, *values)
+    token = values[0]
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise AccessError(f"{source} is not a token: it has spaces, line breaks or special characters", fix=TOKEN_FIX)
+    return Credentials(source, f"Bearer {token}")
+
+
+def _find_stored() -> Credentials | None:
+    """Return the first credentials in variables and files."""
     for source, token in _find_tokens():
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise AccessError(f"{source} is not a token: it has spaces, line breaks or special characters", fix=TOKEN_FIX)
-        return Credentials(source, f"Bearer {token}")
+        return _make_credentials(source, (token,))
     name, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     if name and key:
         return Credentials.basic("KAGGLE_USERNAME and KAGGLE_KEY", name, key)
