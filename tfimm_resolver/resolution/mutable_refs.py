@@ -16,7 +16,7 @@ from tfimm_resolver.handles.pin import NO_PIN
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream, make_mirrors_error
-from tfimm_resolver.sources.plan import MutableRef
+from tfimm_resolver.sources.plan import InPlace, MutableRef
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -26,7 +26,7 @@ class MutableHandle:
 
     def __init__(self, resolved: ResolvedPlan) -> None:
         assert isinstance(resolved.plan, MutableRef)
-        self._resolved, self._newest = resolved, resolved.plan.newest
+        self._resolved, self._newest, self._local = resolved, resolved.plan.newest, resolved.plan.local
 
     def fetch(self, fetch: Callable[[ResolvedPlan], ModelLocation]) -> ModelLocation:
         """Fetch the model that the handle refers to now; if upstream fails, use a cached one, else a mirror.
@@ -107,7 +107,8 @@ class MutableHandle:
         compares it with the pin.
         """
         own_first = sorted(tiers.list_tiers(), key=lambda tier: tier.is_read_only)
-        return self._find_alias(own_first) if self._newest is None else self._find_newest(own_first, self._newest)
+        found = self._find_alias(own_first) if self._newest is None else self._find_newest(own_first, self._newest)
+        return self._local() if found is None and self._local is not None else found
 
     def _find_alias(self, in_tiers: list[Tier]) -> str | None:
         for tier in in_tiers:
@@ -142,6 +143,8 @@ class MutableHandle:
 
 def _is_cached(text: str) -> bool:
     plan = rules.find_source_plan(Handle.parse(text))
+    if isinstance(plan, InPlace):  # a copy of another tool, which the source has just found
+        return True
     for tier in tiers.list_tiers() if plan and plan.download else ():
         with contextlib.suppress(ResolverError):  # another cache may have it
             if plan and plan.download and tier.find(plan.download.key, NO_PIN):

@@ -156,6 +156,7 @@ class MutableRef:
         now: returns the handle of a model that never changes; looks it up over the network at each call.
         newest: picks, from the handles of the complete models in the cache, the one to serve as a fallback, or None.
             Without it, the resolver falls back to what ``now`` returned last.
+        local: returns the handle whose complete copy another tool has on this machine, as the last fallback, or None.
 
     Example:
         >>> from tfimm_resolver.sources import Handle, MutableRef
@@ -170,6 +171,7 @@ class MutableRef:
 
     now: Callable[[Fetcher], str]
     newest: Callable[[Iterable[str]], str | None] | None = None
+    local: Callable[[], str | None] | None = None
 
     @property
     def download(self) -> None:

@@ -119,6 +119,7 @@ def test_finds_the_secrets_of_colab(get: Any, expected: tuple[str, ...], colab: 
 
 def test_there_are_none_outside_of_colab_or_without_the_module_of_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+    monkeypatch.setitem(sys.modules, "google.colab.userdata", SimpleNamespace(get=lambda _: "not asked"))  # type: ignore[arg-type]
     assert find_colab_secrets() == () and "google.colab" not in sys.modules
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
     monkeypatch.setitem(sys.modules, "google.colab.userdata", None)
