@@ -48,7 +48,7 @@ def _iterate_fields(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int
     """
     at = start
     for _ in range(_FIELDS_MAX):
-        if at == stop:
+        if at >= stop:
             return
         tag, at = _read_varint(file, at, stop)
         kind, length = tag & 7, 0

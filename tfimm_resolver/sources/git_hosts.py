@@ -44,4 +44,4 @@ def is_missing_address(error: FetchError) -> bool:
     """Whether the error may mean that the host is of another kind: it refused the address, or sent a page such as a login."""
     if isinstance(error, ArchiveError):
         return "an HTML page" in error.text
-    return error.status is not None and 400 <= error.status < 500 and not error.is_passing
+    return error.status is not None and not error.is_passing

@@ -75,9 +75,9 @@ def _iterate_files(folder: str, repository: str, prefix: str = "") -> Iterator[t
                 continue
             target = os.path.realpath(entry.path)
             if entry.is_symlink() and os.path.dirname(target) != f"{repository}/blobs":
-                raise ValueError(f"{entry.path} leads to {target}")
+                raise ValueError("a link leads out of the cache")
             if not os.path.isfile(target):
-                raise ValueError(f"{entry.path} is not a file")
+                raise ValueError("an entry is not a file")
             yield prefix + entry.name, os.stat(target).st_size
 
 

@@ -16,6 +16,7 @@ from tfimm_resolver.http.credentials import Credentials, base_url_from_env
 from tfimm_resolver.sources import kaggle_process
 
 URL = "TFIMM_KAGGLE_URL"
+KAGGLE = "https://www.kaggle.com"
 TOKEN_FIX = (
     "Create a token at https://www.kaggle.com/settings/api, and set KAGGLE_API_TOKEN or put it into ~/.kaggle/access_token."
 )
@@ -29,7 +30,7 @@ def get_base_url() -> str:
     Raises:
         HandleError: if ``$TFIMM_KAGGLE_URL`` is not an http or https address.
     """
-    return base_url_from_env(URL, "https://www.kaggle.com")
+    return base_url_from_env(URL, KAGGLE)
 
 
 def find_credentials() -> Credentials | None:
