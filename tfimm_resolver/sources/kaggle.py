@@ -42,6 +42,10 @@ def plan(handle: Handle) -> InPlace | Fetch | RemoteLocation | MutableRef | None
     if handle.sha256 is None and (path := _find_local_copy(model)) is not None:
         return InPlace(path)
     fetch = Fetch(model.key, partial(_download, model))
+    if os.environ.get("TBE_RUNTIME_ADDR") and not is_disabled("DISABLE_COLAB_CACHE"):
+        from tfimm_resolver.sources.kaggle_mounts import mount
+
+        return RemoteLocation(partial(mount, model), fetch)
     if settings.load_format() != "UNCOMPRESSED":
         return fetch
     from tfimm_resolver.sources import kaggle_credentials
