@@ -167,10 +167,9 @@ def _find_local_candidates(model: KaggleModel) -> Iterator[tuple[str, str]]:
 
     cache = os.path.abspath(os.path.expanduser(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub"))
     named = f"models/{model.owner}/{model.model}"
-    parents = (
-        [] if is_disabled("DISABLE_KAGGLE_CACHE") else [f"{_get_notebook_input_dir()}/{name}" for name in (named, model.model)]
-    )
-    for parent, marker_suffix in (*((parent, "") for parent in parents), (f"{cache}/{named}", ".complete")):
+    mounts = [] if is_disabled("DISABLE_KAGGLE_CACHE") else [named, model.model]
+    candidates = [*((f"{_get_notebook_input_dir()}/{mount}", "") for mount in mounts), (f"{cache}/{named}", ".complete")]
+    for parent, marker_suffix in candidates:
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(parent)):
                 if framework_key(name) == framework_key(model.framework):
