@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -183,28 +182,6 @@ def test_a_change_is_seen_at_once_and_an_old_file_is_read_once(project: Path, mo
         path.write_text(make_entry(name))  # the same size
         os.utime(path, ns=(now_ns, now_ns))  # within a tick of the clock
         assert find_entry(name) is not None
-
-
-def test_another_user_s_file_in_a_world_writable_directory_is_ignored(
-    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    foreign_file = write(project, make_entry("a"))
-    me = os.getuid()
-    if me == 0:
-        os.chown(foreign_file, 12345, -1)
-    else:
-        monkeypatch.setattr(os, "getuid", lambda: me + 1)
-    assert find_entry("a") is not None, "a colleague's project is trusted"
-    project.chmod(0o1777)
-    with caplog.at_level(logging.WARNING):
-        assert find_entry("a") is None and find_entry("a") is None
-    assert caplog.text.count(f"ignored {foreign_file}") == 1
-    monkeypatch.setenv("TFIMM_MODELS_FILE", str(foreign_file))
-    assert find_entry("a") is not None
-    monkeypatch.delenv("TFIMM_MODELS_FILE")
-    os.chown(foreign_file, me, -1)
-    monkeypatch.setattr(os, "getuid", lambda: me)
-    assert find_entry("a") is not None
 
 
 def test_no_toml_parser_is_loaded_before_a_name_is_looked_up_in_a_file(project: Path) -> None:
