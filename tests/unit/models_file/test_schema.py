@@ -211,3 +211,18 @@ def test_a_pipe_with_its_name_is_not_a_models_file(project: Path) -> None:
         [sys.executable, "-m", "tfimm_resolver", "resolve", "m"], capture_output=True, text=True, timeout=30, check=False
     )
     assert job.returncode == 2 and "no model named" in job.stderr
+
+
+@pytest.mark.timeout(30)  # it took minutes when each line was tried
+def test_an_error_in_a_large_file_names_its_line_in_reasonable_time(project: Path) -> None:
+    number = 10_000
+    many = "".join(f'[models.m{index}]\nhandle = "https://h/{index}"\n' for index in range(number))
+    path = write(project, f"{many}# zzz\nzzz = [\n1]\n")
+    with pytest.raises(ModelsFileError, match=f':{2 * number + 2}: models.m{number - 1} has an unknown key "zzz"'):
+        read_entries(str(path))
+
+
+def test_a_key_that_is_spelled_with_escapes_is_reported_at_the_line_of_its_table(project: Path) -> None:
+    path = write(project, make_entry("a") + '"h\\u0061rm" = 1\n')
+    with pytest.raises(ModelsFileError, match=r':1: models.a has an unknown key "harm"'):
+        read_entries(str(path))
