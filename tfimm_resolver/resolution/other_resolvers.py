@@ -21,7 +21,7 @@ log = logging.getLogger("tfimm_resolver")
 _NOT_OTHERS = ("tfimm_resolver", "tensorflow_hub")
 """Packages whose own resolvers are not asked: ours has just failed, and tensorflow_hub's would fetch without its checks."""
 
-_is_asking: contextvars.ContextVar[bool] = contextvars.ContextVar("tfimm_resolver_is_asking_others", default=False)
+_is_active: contextvars.ContextVar[bool] = contextvars.ContextVar("tfimm_resolver_is_active_others", default=False)
 
 
 def resolve_elsewhere(resolved: ResolvedPlan, error: FetchError) -> str:
@@ -33,15 +33,15 @@ def resolve_elsewhere(resolved: ResolvedPlan, error: FetchError) -> str:
     Raises:
         FetchError: ``error``, with the failures of the others, if none of them has the model or none may be asked.
     """
-    if not _may_ask(resolved, error) or _is_asking.get():
+    if not _is_allowed(resolved, error) or _is_active.get():
         raise error
-    before = _is_asking.set(True)
+    before = _is_active.set(True)
     try:
         failures = list[str]()
         for resolver in _list_others():
             name = show(type(resolver).__name__)
             try:
-                path = _ask(resolver, resolved.handle.text)
+                path = _resolve_with(resolver, resolved.handle.text)
             except Exception as failure:  # foreign code may raise anything
                 log.debug("the resolver %s failed", name, exc_info=failure)
                 failures.append(f"{name}: {show(f'{type(failure).__name__}: {failure}')}")
@@ -50,19 +50,19 @@ def resolve_elsewhere(resolved: ResolvedPlan, error: FetchError) -> str:
                     log.warning("%s comes from %s, a resolver of tensorflow_hub: %s", resolved.handle, name, error.text)
                     return path
     finally:
-        _is_asking.reset(before)
+        _is_active.reset(before)
     if not failures:
         raise error
     details = "\n  ".join(["other resolvers of tensorflow_hub failed, too:", *failures])
     raise error.with_message(f"{error.text}\n  {details}") from error
 
 
-def _may_ask(resolved: ResolvedPlan, error: FetchError) -> bool:
+def _is_allowed(resolved: ResolvedPlan, error: FetchError) -> bool:
     """Whether another resolver may answer: not in place of wrong bytes, and nothing whose content has to be verified."""
     if isinstance(error, (IntegrityError, ArchiveError, SourceError)) or resolved.rule == "override":
         return False
     request = resolved.request
-    is_signed = has_signature(resolved.handle.text.partition("?")[2])  # the query of some handles is no part of the model
+    is_signed = has_signature(resolved.handle.text.partition("?")[2])  # the query of some handles is not part of the model
     return request.pin == NO_PIN and not (is_signed or request.refresh)
 
 
@@ -74,7 +74,7 @@ def _list_others() -> Iterator[Any]:
             yield resolver
 
 
-def _ask(resolver: Any, handle: str) -> str | None:
+def _resolve_with(resolver: Any, handle: str) -> str | None:
     """Return the path that a resolver returns, absolute; None if it does not support the handle.
 
     Raises:

@@ -30,7 +30,7 @@ _POLL_INTERVAL_S = 0.1
 def mount(model: KaggleModel, fetcher: Fetcher) -> str | None:
     """Return the directory at which Colab mounts a version of a model; None, with the reason in the log, to download it."""
     try:
-        slug = _ask_for_mount(model, fetcher)
+        slug = _request_mount(model, fetcher)
         path = os.path.join(os.path.abspath(os.environ.get(_FOLDER) or "/kaggle/input"), *safe_parts(slug))
     except (NotFoundError, OfflineError) as error:
         log.info("%s is not mounted by Colab: %s", model.key, error.text)
@@ -45,7 +45,7 @@ def mount(model: KaggleModel, fetcher: Fetcher) -> str | None:
     return None
 
 
-def _ask_for_mount(model: KaggleModel, fetcher: Fetcher) -> str:
+def _request_mount(model: KaggleModel, fetcher: Fetcher) -> str:
     """Return the path, below the directory of mounts, of a model; NotFoundError if Colab does not offer it."""
     credentials = kaggle_credentials.find_credentials()
     authorization = credentials.authorization if credentials else ""

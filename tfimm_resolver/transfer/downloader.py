@@ -26,7 +26,7 @@ from tfimm_resolver.progress.reporters import ProgressReporter, report_progress
 from tfimm_resolver.transfer import small_requests
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartStore
-from tfimm_resolver.transfer.preconditions import raise_if_not_askable, raise_if_offline
+from tfimm_resolver.transfer.preconditions import raise_if_mirrored_post, raise_if_offline
 from tfimm_resolver.transfer.revalidation import NotModifiedError
 from tfimm_resolver.transfer.sinks import Sink, make_file_sink, make_unpack_sink
 from tfimm_resolver.transfer.streams import ChunkReader, HashingReader, LocalFile, report_chunks
@@ -93,7 +93,7 @@ class Downloader:
         checksums = Checksums(is_archive=is_archive, is_hash_known=self._is_hash_known)
 
         def fetch_from(mirrored: str) -> None:
-            raise_if_not_askable(self._handle, url, mirrored, self._post_data)
+            raise_if_mirrored_post(self._handle, url, mirrored, self._post_data)
             fs.clear_dir(into)  # another mirror may have sent a part of the files
             if not mirrors.is_local(mirrored):
                 return self._fetch_with_retry(mirrored, into, sink, parts, checksums, authorization if mirrored == url else "")

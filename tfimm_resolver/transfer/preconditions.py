@@ -16,7 +16,7 @@ def raise_if_local(handle: Handle, url: str) -> None:
         raise NotFoundError(f"{handle}: a mirror that is a directory holds only archives")
 
 
-def raise_if_not_askable(handle: Handle, url: str, mirrored: str, post_data: bytes | None) -> None:
+def raise_if_mirrored_post(handle: Handle, url: str, mirrored: str, post_data: bytes | None) -> None:
     """Raise NotFoundError for a POST to a mirror, which has files and no API."""
     if post_data is not None and mirrored != url:
         raise NotFoundError(f"{handle}: a mirror does not answer the calls of an API")

@@ -7,7 +7,7 @@ from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.http import mirrors
 from tfimm_resolver.http.authorization import make_auth
 from tfimm_resolver.http.retry import retry
-from tfimm_resolver.transfer.preconditions import raise_if_local, raise_if_not_askable, raise_if_offline
+from tfimm_resolver.transfer.preconditions import raise_if_local, raise_if_mirrored_post, raise_if_offline
 
 
 def get_redirect_target(handle: Handle, url: str) -> str | None:
@@ -36,7 +36,7 @@ def get_bytes(handle: Handle, url: str, authorization: str = "", post_data: byte
 
     def request(mirrored: str) -> bytes:
         raise_if_local(handle, mirrored)
-        raise_if_not_askable(handle, url, mirrored, post_data)
+        raise_if_mirrored_post(handle, url, mirrored, post_data)
         raise_if_offline(handle)
         from tfimm_resolver.http.body import read_small_body
         from tfimm_resolver.http.session import Session, warn_if_tls_verification_disabled

@@ -35,11 +35,11 @@ class Other:
     """A resolver of another package."""
 
     def __init__(self, call: Callable[[str], Any], supports: Callable[[str], Any] = lambda _: True) -> None:
-        self.asked: list[str] = []
+        self.handles: list[str] = []
         self._call, self._supports = call, supports
 
     def is_supported(self, handle: str) -> Any:
-        self.asked.append(handle)
+        self.handles.append(handle)
         return self._supports(handle)
 
     def __call__(self, handle: str) -> Any:
@@ -95,10 +95,10 @@ def test_is_asked_for_what_cannot_be_reached_and_what_the_host_does_not_have(
     registry: Registry, attached: str, origin: Origin, cache_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = registry.add(lambda _: attached)
-    refused = origin.put("/refused.tar.gz", b"", status=403)
+    denied = origin.put("/denied.tar.gz", b"", status=403)
     broken = origin.put("/broken.tar.gz", b"", status=500)
-    handles = [UNREACHABLE, f"{origin.url}/missing.tar.gz", refused, broken]
-    assert {resolve(handle) for handle in handles} == {attached} and other.asked == handles
+    handles = [UNREACHABLE, f"{origin.url}/missing.tar.gz", denied, broken]
+    assert {resolve(handle) for handle in handles} == {attached} and other.handles == handles
     assert "http://127.0.0.1:1/model/1 comes from Other, a resolver of tensorflow_hub: " in caplog.text
     assert not any(cache_dir.glob("*"))
 
@@ -120,7 +120,7 @@ def test_the_order_of_registration_does_not_matter(is_first: bool, registry: Reg
 def test_the_newest_is_asked_first(registry: Registry, attached: str, tmp_path: Path) -> None:
     older = registry.add(lambda _: attached)
     registry.add(lambda _: str(put_model(tmp_path / "newer")))
-    assert resolve(UNREACHABLE) == f"{tmp_path}/newer" and older.asked == []
+    assert resolve(UNREACHABLE) == f"{tmp_path}/newer" and older.handles == []
 
 
 def test_is_not_asked_for_a_cached_model_or_an_override(registry: Registry, attached: str, origin: Origin) -> None:
@@ -132,7 +132,7 @@ def test_is_not_asked_for_a_cached_model_or_an_override(registry: Registry, atta
     set_model_cache(UNREACHABLE, "http://127.0.0.1:1/elsewhere.tar.gz")
     with pytest.raises(OfflineError):
         resolve(UNREACHABLE)
-    assert other.asked == []
+    assert other.handles == []
 
 
 def test_a_mutable_handle_is_served_from_the_cache_first(
@@ -143,8 +143,8 @@ def test_a_mutable_handle_is_served_from_the_cache_first(
     assert resolve("kaggle://o/m/tensorFlow2/v") == attached
     origin.put("/api/v1/models/o/m/tensorFlow2/v/3/download", tar_gz())
     cached = resolve("kaggle://o/m/tensorFlow2/v/3")
-    other.asked.clear()
-    assert resolve("kaggle://o/m/tensorFlow2/v") == cached and other.asked == []
+    other.handles.clear()
+    assert resolve("kaggle://o/m/tensorFlow2/v") == cached and other.handles == []
 
 
 def test_is_not_asked_in_place_of_wrong_bytes(registry: Registry, attached: str, origin: Origin) -> None:
@@ -155,7 +155,7 @@ def test_is_not_asked_in_place_of_wrong_bytes(registry: Registry, attached: str,
     for kind in (IntegrityError, ArchiveError, SourceError):
         with pytest.raises(kind):
             resolve_elsewhere(resolved, kind("wrong bytes"))
-    assert other.asked == [] and resolve_elsewhere(resolved, AccessError("refused")) == attached
+    assert other.handles == [] and resolve_elsewhere(resolved, AccessError("denied")) == attached
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_is_not_asked_for_a_handle_with_a_pin_or_a_signature(
     other = registry.add(lambda _: attached)
     with pytest.raises(FetchError):
         resolve(handle)
-    assert other.asked == []
+    assert other.handles == []
 
 
 def test_is_not_asked_if_the_caller_pins_or_refreshes(registry: Registry, attached: str) -> None:
@@ -182,7 +182,7 @@ def test_is_not_asked_if_the_caller_pins_or_refreshes(registry: Registry, attach
     for options in ({"sha256": "0" * 64}, {"refresh": True}):
         with pytest.raises(FetchError):
             resolve(UNREACHABLE, **options)  # type: ignore[arg-type]
-    assert other.asked == []
+    assert other.handles == []
 
 
 def test_a_name_in_the_models_file_is_asked_for_by_its_handle_unless_it_is_pinned(
@@ -193,10 +193,10 @@ def test_a_name_in_the_models_file_is_asked_for_by_its_handle_unless_it_is_pinne
     Path(FILE_NAME).write_text(
         f'[models.free]\nhandle = "{UNREACHABLE}"\n[models.pinned]\nhandle = "{UNREACHABLE}"\nsha256 = "{"0" * 64}"\n'
     )
-    assert resolve("free") == attached and other.asked == [UNREACHABLE]
+    assert resolve("free") == attached and other.handles == [UNREACHABLE]
     with pytest.raises(OfflineError):
         resolve("pinned")
-    assert other.asked == [UNREACHABLE]
+    assert other.handles == [UNREACHABLE]
 
 
 class _NotSupportedError(Exception):
@@ -204,7 +204,7 @@ class _NotSupportedError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("call", "supports", "shown"),
+    ("call", "supports", "message"),
     [
         (fail(RuntimeError("no\nmodel")), lambda _: True, "Other: RuntimeError: no"),
         (fail(OSError("https://u:hunter2@h/m?token=hunter2")), lambda _: True, "Other: OSError: https://"),
@@ -217,13 +217,13 @@ class _NotSupportedError(Exception):
     ids=["raises", "raises with a secret", "missing", "None", "bytes", "empty", "is_supported raises"],
 )
 def test_a_resolver_that_fails_does_not_hide_our_error_or_another_resolver(
-    call: Any, supports: Any, shown: str, registry: Registry, attached: str
+    call: Any, supports: Any, message: str, registry: Registry, attached: str
 ) -> None:
     registry.add(call, supports)
     with pytest.raises(OfflineError) as caught:
         resolve(UNREACHABLE)
     text = "".join(traceback.format_exception(caught.value))
-    assert "127.0.0.1" in caught.value.text and shown in caught.value.text and "hunter2" not in text
+    assert "127.0.0.1" in caught.value.text and message in caught.value.text and "hunter2" not in text
     assert "\nmodel" not in caught.value.text
     registry._impls.insert(0, Other(lambda _: attached))
     assert resolve(UNREACHABLE) == attached
@@ -257,10 +257,10 @@ def test_one_that_calls_this_package_again_gets_our_error(change: str, registry:
     other = registry.add(lambda handle: resolve(handle + change))
     with pytest.raises(OfflineError):
         resolve(UNREACHABLE)
-    assert len(other.asked) == 1
+    assert len(other.handles) == 1
     with pytest.raises(OfflineError):  # the next call asks again
         resolve(UNREACHABLE)
-    assert len(other.asked) == 2
+    assert len(other.handles) == 2
 
 
 def test_neither_our_own_nor_those_of_tensorflow_hub_are_asked(registry: Registry) -> None:
@@ -272,7 +272,7 @@ def test_neither_our_own_nor_those_of_tensorflow_hub_are_asked(registry: Registr
     registry.add_implementation(own)
     with pytest.raises(OfflineError):
         resolve(UNREACHABLE)
-    assert own.asked == []
+    assert own.handles == []
 
 
 def test_nothing_is_asked_without_tensorflow_hub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def test_finds_the_secrets_of_colab(get: Any, expected: tuple[str, ...], colab: 
 
 def test_there_are_none_outside_of_colab_or_without_the_module_of_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "google.colab", raising=False)
-    monkeypatch.setitem(sys.modules, "google.colab.userdata", SimpleNamespace(get=lambda _: "not asked"))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "google.colab.userdata", SimpleNamespace(get=lambda _: "not requested"))  # type: ignore[arg-type]
     assert find_colab_secrets() == () and "google.colab" not in sys.modules
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
     monkeypatch.setitem(sys.modules, "google.colab.userdata", None)
@@ -129,10 +129,10 @@ def test_there_are_none_outside_of_colab_or_without_the_module_of_secrets(monkey
 def test_colab_is_given_a_limited_time(colab: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", "0.1")
     monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "0.1")
-    answered, asked = threading.Event(), list[str]()
+    answered, requested = threading.Event(), list[str]()
 
     def wait(name: str) -> str:
-        asked.append(name)
+        requested.append(name)
         answered.wait(60)
         return "late"
 
@@ -142,4 +142,4 @@ def test_colab_is_given_a_limited_time(colab: Any, monkeypatch: pytest.MonkeyPat
         assert find_colab_secrets() == () and time.monotonic() - start_s < 10
     finally:
         answered.set()
-    assert asked == ["KAGGLE_API_TOKEN"] and "Colab did not return the secret KAGGLE_API_TOKEN" in caplog.text
+    assert requested == ["KAGGLE_API_TOKEN"] and "Colab did not return the secret KAGGLE_API_TOKEN" in caplog.text
