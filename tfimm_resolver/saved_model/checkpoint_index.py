@@ -93,7 +93,8 @@ def _iterate_table(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     _, position = _read_handle(footer, 0)  # of a block without a use here
     index_handle, _ = _read_handle(footer, position)
     last, keys_bytes = None, 0
-    for _, handle in _iterate_block(_read_block(data, index_handle)):
+    for after, handle in _iterate_block(_read_block(data, index_handle)):
+        keys_bytes += len(after)
         for key, value in _iterate_block(_read_block(data, _read_handle(handle, 0)[0])):
             keys_bytes += len(key)
             if last is not None and key <= last:
@@ -141,14 +142,13 @@ def compute_crc32c(data: bytes | memoryview) -> int:
 
 
 def _iterate_block(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    position, key, keys_bytes = 0, b"", 0
+    position, key = 0, b""
     while position < len(block):
         shared, position = wire.read_varint(block, position)
         own, position = wire.read_varint(block, position)
         size_bytes, position = wire.read_varint(block, position)
         end = position + own + size_bytes
-        keys_bytes += shared + own
-        if shared > len(key) or end > len(block) or keys_bytes > KEYS_BYTES_MAX:
+        if shared > len(key) or end > len(block):
             raise WireError("an entry is outside of its block")
         key = key[:shared] + bytes(block[position : position + own])
         yield key, block[position + own : end]
