@@ -12,12 +12,15 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, ResolverError, TensorFlowMissingError
 from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
-from tfimm_resolver.loading import devices
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.loading import devices, tree
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.resolution.resolver import resolve
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from tfimm_resolver.saved_model.locate import FoundModels
 
 _TF1_HUB_FILE = "tfhub_module.pb"
 _MISSING_OP = re.compile(r"Op type not registered '([^']+)'")
@@ -63,7 +66,7 @@ def load(
             choice. Variables are placed where they would be anyway.
 
     Raises:
-        NotASavedModelError: if the path is not a SavedModel.
+        NotASavedModelError: if the path is not a SavedModel, and contains none, or several that are not versions of one.
         MissingOpError: if the model needs ops of a package that is not imported.
         UnseenFilesError: if a remote worker has to read the files and cannot see them.
         TensorTooLargeError: if a variable on a remote worker is larger than TensorFlow can send.
@@ -79,11 +82,28 @@ def load(
         >>> tfimm_resolver.load("models/scale").scale.numpy().item()
         2.0
     """
+    import_tensorflow()
+    path, chosen = resolve(handle), Handle.parse(handle).subdirectory
+    return load_path(path, tags=tags, options=options, io_device=io_device, subdirectory=chosen)
+
+
+def load_path(
+    path: str,
+    *,
+    tags: Collection[str] | None = None,
+    options: tf.saved_model.LoadOptions | None = None,
+    io_device: str | None = "auto",
+    subdirectory: str = "",
+) -> Any:
+    """Load the SavedModel at the path that ``resolve`` returned for a handle with that subdirectory, as ``load`` does."""
     tf = import_tensorflow()
-    path = resolve(handle)
-    names = set(tf.io.gfile.listdir(path)) if tf.io.gfile.isdir(path) else set()
+    names = _list_names(tf, path)
     if not names.intersection(SAVED_MODEL_FILES):
-        raise _make_missing_model_error(tf, path, names)
+        models = tree.find_models(tf, path)  # for a URL, which resolve() does not list
+        if (directory := models.newest) is None:
+            raise _make_missing_model_error(tf, path, names, models, subdirectory)
+        path = tf.io.gfile.join(path, directory)
+        names = _list_names(tf, path)
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
     options = _make_options(tf, path, options, io_device)
@@ -132,7 +152,13 @@ def _load_path(tf: Any, path: str, tags: Collection[str] | None, options: Any) -
     return model
 
 
-def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
+def _list_names(tf: Any, path: str) -> set[str]:
+    return set(tf.io.gfile.listdir(path)) if tf.io.gfile.isdir(path) else set()
+
+
+def _make_missing_model_error(tf: Any, path: str, names: set[str], models: FoundModels, subdirectory: str) -> LoadError:
+    if models.directories:
+        return tree.make_several_models_error(path, models, subdirectory)
     if not names and not devices.is_local_path(path):
         try:
             tf.io.gfile.stat(f"{path}/saved_model.pb")  # isdir() returns False, too, if the bucket cannot be reached

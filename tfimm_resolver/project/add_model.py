@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tfimm_resolver.archives.member_policy import check_subdirectory
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, NotFoundError
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
@@ -54,7 +55,8 @@ def add(
 
     Args:
         name: a single word, by which ``resolve`` finds the model from now on.
-        handle: as for ``resolve``, but not the name of a model. A relative path is written relative to the models file.
+        handle: as for ``resolve``, but not the name of a model. A relative path is written relative to the models file, and a
+            ``#subdirectory=`` as a key of its own.
         aliases: other names of the model, one or several.
         mirrors: other handles of the same archive. One that cannot be reached now is added with a warning in the log.
         replace: replace the model if the name already exists.
@@ -87,7 +89,10 @@ def add(
         raise HandleError(f"{requested} is not an archive, so it has no sha256 to check the bytes of a mirror with")
     for mirror in others:
         _compare_mirror(mirror, requested, origin.sha256)
-    model = ModelEntry(name, texts[0], file, origin.sha256 or None, origin.size_bytes, tuple(other_names), tuple(texts[1:]))
+    sha256, subdirectory = origin.sha256 or None, check_subdirectory(requested.subdirectory) or None
+    model = ModelEntry(
+        name, texts[0], file, sha256, origin.size_bytes, tuple(other_names), tuple(texts[1:]), subdirectory=subdirectory
+    )
     pins.add(file, model, replaces=replace)
     return AddResult(model, path, "pinned" if model.sha256 else "unverified")
 
@@ -97,10 +102,12 @@ def _parse(handle: str | os.PathLike[str]) -> Handle:
     parsed = Handle.parse(handle)
     if parsed.scheme or os.path.exists(parsed.text) or (full := find_tfhub_handle(parsed.text)) is None:
         return parsed
-    return Handle.parse(full, sha256=parsed.sha256)
+    return replace(Handle.parse(full, sha256=parsed.sha256), subdirectory=parsed.subdirectory)
 
 
 def _check_mirror_kind(mirror: Handle) -> None:
+    if mirror.subdirectory:
+        raise HandleError(f"the mirror {mirror} has a subdirectory", fix="A mirror is a URL or a path of the same archive.")
     try:
         rules.make_mirror_plan(mirror)
     except NotFoundError as error:
