@@ -25,12 +25,12 @@ def split_fragment(text: str) -> tuple[str, str | None, str]:
         return text, None, ""
     values: dict[str, str] = {}
     for part in text[found.end() :].split("&"):
-        name, _, value = part.partition("=")
-        if name not in ("sha256", "subdirectory"):
+        field, _, value = part.partition("=")
+        if field not in ("sha256", "subdirectory"):
             raise HandleError(f"the fragment of a handle cannot have {part!r:.80}", fix=f"Write {FRAGMENT_FORM}.")
-        if name in values:
-            raise HandleError(f"the fragment of a handle has {name} twice", fix=f"Write {FRAGMENT_FORM}.")
-        values[name] = value
+        if field in values:
+            raise HandleError(f"the fragment of a handle has {field} twice", fix=f"Write {FRAGMENT_FORM}.")
+        values[field] = value
     pin = parse_sha256(values["sha256"]) if "sha256" in values else None
     return text[: found.start()], pin, _decode(values["subdirectory"]) if "subdirectory" in values else ""
 

@@ -79,8 +79,8 @@ class Handle:
     def __repr__(self) -> str:
         """Return the handle as messages show it, since a debugger or a log shows this, too."""
         pin = "" if self.sha256 is None else f", sha256={self.sha256!r}"
-        chosen = f", subdirectory={clean_value(self.subdirectory)!r}" if self.subdirectory else ""
-        return f"Handle({clean_value(repr(str(self)))}{pin}{chosen})"
+        directory = f", subdirectory={clean_value(self.subdirectory)!r}" if self.subdirectory else ""
+        return f"Handle({clean_value(repr(str(self)))}{pin}{directory})"
 
     @property
     def is_name(self) -> bool:

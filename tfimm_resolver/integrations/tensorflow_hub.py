@@ -26,7 +26,8 @@ class HubResolver:
     def is_supported(self, handle: object) -> bool:
         """Whether the handle is a URL, an override, a local archive, or the name of a known or existing model; never raises.
 
-        A path with a ``#subdirectory=`` is supported, too. Other paths are left to tensorflow_hub, and so is everything if its cache directory is not one that we can use.
+        A path with ``#subdirectory=`` is one, too. Other paths are left to tensorflow_hub, and so is everything if its cache
+        directory is not one that we can use.
         """
         try:
             return isinstance(handle, str) and _is_supported(Handle.parse(handle))
@@ -68,7 +69,7 @@ def _is_supported(handle: Handle) -> bool:
     if not is_supported_root(settings.urls_root().value):
         return False
     if not handle.scheme:
-        return _is_archive_here(handle) or _is_directory_chosen(handle)
+        return _is_archive_here(handle) or _has_subdirectory(handle)
     return handle.scheme in SCHEMES or handle.scheme in list_schemes()  # the latter reads the entry points of all packages
 
 
@@ -83,7 +84,7 @@ def _is_archive_here(handle: Handle) -> bool:
     return handle.is_archive and os.path.isfile(handle.path)
 
 
-def _is_directory_chosen(handle: Handle) -> bool:
+def _has_subdirectory(handle: Handle) -> bool:
     return bool(handle.subdirectory) and os.path.isdir(handle.path)
 
 

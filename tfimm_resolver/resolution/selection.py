@@ -48,8 +48,9 @@ def select_path(path: str) -> str:
     if os.path.isdir(path):
         return select_model(ModelLocation(path))
     text, _, directory = split_fragment(path)
-    is_chosen = bool(directory) and os.path.isdir(text)
-    return select_model(ModelLocation(text, None, check_subdirectory(directory))) if is_chosen else path
+    if not directory or not os.path.isdir(text):
+        return path
+    return select_model(ModelLocation(text, None, check_subdirectory(directory)))
 
 
 def choose_subdirectory(found: ModelLocation) -> str:

@@ -56,5 +56,5 @@ def suggest_handle(handle: Handle) -> str | None:
 
 
 def _make_github_handle(found: re.Match[str]) -> str:
-    chosen = format_subdirectory(unquote(found["folder"])) if found["folder"] else ""
-    return f"github://{found['owner']}/{found['repo']}:{found['ref']}{chosen}"
+    fragment = format_subdirectory(unquote(found["folder"])) if found["folder"] else ""
+    return f"github://{found['owner']}/{found['repo']}:{found['ref']}{fragment}"
