@@ -28,7 +28,7 @@ def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None
     then read from ``model_path``, and the URL is never fetched.
 
     Raises:
-        HandleError: if the name is empty, ``.`` or ``..``, or contains a path separator or a NUL.
+        HandleError: if the name is empty, ``.`` or ``..``, contains a path separator or a NUL, or has a subdirectory.
 
     Example:
         >>> tfimm_resolver.set_model_cache("resnet18", "models/resnet18")
@@ -36,7 +36,8 @@ def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None
         ['resnet18']
         >>> tfimm_resolver.clear_model_cache("resnet18")
     """
-    path = settings.expand_path(model_path)
+    location = split_fragment(text)[0] if isinstance(text := os.fspath(model_path), str) else text
+    path = settings.expand_path(location) + text[len(location) :]
     with _lock:
         _overrides[parse_key(model_name)] = path
 

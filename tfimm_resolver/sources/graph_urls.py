@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import ArchiveError, FetchError, NotFoundError
+from tfimm_resolver.errors import FetchError, IntegrityError
 from tfimm_resolver.handles.fragment import format_subdirectory
 from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS, Handle
 from tfimm_resolver.manifest import get_model_directory
@@ -24,8 +24,8 @@ def explain_errors(handle: Handle) -> Iterator[None]:
     """Add to the error for the URL of a graph which handle stands for the model."""
     try:
         yield
-    except (ArchiveError, NotFoundError) as error:
-        if get_model_directory(handle.path) == handle.path:
+    except FetchError as error:
+        if isinstance(error, IntegrityError) or get_model_directory(handle.path) == handle.path:
             raise
         raise _explain(handle, error) from error
 
