@@ -107,13 +107,15 @@ def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = Fa
 
 
 def check_subdirectory(text: str) -> str:
-    """Return the canonical path of a directory that a handle or a models file chooses; empty for the top of the model.
+    """Return the canonical path of a directory that a handle or a models file chooses; ``.`` for the top of the model.
 
     Raises:
-        HandleError: if it does not stay inside the model, as for ``safe_parts``.
+        HandleError: if it is empty, or does not stay inside the model, as for ``safe_parts``.
     """
     try:
-        return "/".join(safe_parts(text, is_directory=True))
+        if not text:
+            raise ArchiveError("it is empty")
+        return "/".join(safe_parts(text, is_directory=True)) or "."
     except ArchiveError as error:
         raise HandleError(
             f"the subdirectory {quote_name(text)} does not name a directory of the model: {error.text}",

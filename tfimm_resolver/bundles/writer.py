@@ -26,7 +26,6 @@ from tfimm_resolver.bundles.export_errors import make_export_error, suggest_repa
 from tfimm_resolver.bundles.stream import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
-from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice, join_advice
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -40,7 +39,7 @@ from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.cached_names import derive_entry_name
 from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
-from tfimm_resolver.resolution.selection import choose_subdirectory
+from tfimm_resolver.resolution.selection import get_top
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -252,20 +251,14 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
 def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
     """Return the path that ``resolve`` returns, but raise an error for a damaged copy instead of fetching it again."""
     if (plan := resolved.plan.download) is None:
-        return _check_subdirectory(fetch(resolved))
+        return get_top(fetch(resolved))
     if (found := find_cached(resolved)) is None:
         for model in candidates:
             is_own = model.entry and model.entry.name == entry_name_for_key(plan.key) and not model.other_root
             if is_own and model.state != "ok":
                 raise make_export_error(model)
         found = fetch(resolved)
-    return _check_subdirectory(found)
-
-
-def _check_subdirectory(found: ModelLocation) -> str:
-    """Return the top of a model's tree, all of which is exported; raises NotFoundError if it lacks the chosen subdirectory."""
-    choose_subdirectory(found)
-    return found.path
+    return get_top(found)
 
 
 def _choose_copy(candidates: Sequence[CachedModel], pin: str | None) -> CachedModel:

@@ -19,7 +19,8 @@ class ModelLocation:
     Attributes:
         path: the top of its tree, a path or a URL.
         record: its cache record; None for a model that is not in a cache.
-        subdirectory: the directory in the tree that the handle chooses, in canonical form; empty for no choice.
+        subdirectory: the directory in the tree that the handle chooses, in canonical form: ``.`` is the top; empty for no
+            choice.
     """
 
     __slots__ = ("path", "record", "subdirectory")  # not a dataclass: creating one costs half a millisecond at import

@@ -69,10 +69,10 @@ def _make_several_models_error(path: str, models: FoundModels, subdirectory: str
 
     ``subdirectory`` is the one that the handle chooses already.
     """
-    reason = "more than one SavedModel" if models.is_complete else "too many directories to search all of them"
+    contents = "more than one SavedModel" if models.is_complete else "too many directories to search all of them"
     first = show(format_subdirectory(f"{subdirectory}/{models.directories[0]}".strip("/")))
     return NotASavedModelError(
-        f"{show(path)} is not a SavedModel, and contains {reason}\n  found: {list_shortly(models.directories)}",
+        f"{show(path)} is not a SavedModel, and contains {contents}\n  found: {list_shortly(models.directories)}",
         fix=f"Choose one of them at the end of the handle: {first}",
     )
 

@@ -188,10 +188,10 @@ class _Reader:
             )
         return make_absolute(handle, os.path.dirname(self._path))
 
-    def _read_subdirectory(self, keys: tuple[str, ...], value: object) -> str | None:
+    def _read_subdirectory(self, keys: tuple[str, ...], value: object) -> str:
         text = self._expect_type(keys, value, str, "a text")
         try:
-            return check_subdirectory(text) or None
+            return check_subdirectory(text)
         except HandleError as error:
             raise self._make_error(keys, error.text, error.advice) from error
 

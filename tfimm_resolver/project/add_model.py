@@ -55,8 +55,7 @@ def add(
 
     Args:
         name: a single word, by which ``resolve`` finds the model from now on.
-        handle: as for ``resolve``, but not the name of a model. A relative path is written relative to the models file, and a
-            ``#subdirectory=`` as a key of its own.
+        handle: as for ``resolve``, but not the name of a model. A relative path is written relative to the models file.
         aliases: other names of the model, one or several.
         mirrors: other handles of the same archive. One that cannot be reached now is added with a warning in the log.
         replace: replace the model if the name already exists.
@@ -89,10 +88,8 @@ def add(
         raise HandleError(f"{requested} is not an archive, so it has no sha256 to check the bytes of a mirror with")
     for mirror in others:
         _compare_mirror(mirror, requested, origin.sha256)
-    sha256, subdirectory = origin.sha256 or None, check_subdirectory(requested.subdirectory) or None
-    model = ModelEntry(
-        name, texts[0], file, sha256, origin.size_bytes, tuple(other_names), tuple(texts[1:]), subdirectory=subdirectory
-    )
+    pin, choice = (origin.sha256 or None, origin.size_bytes), _read_choice(requested)
+    model = ModelEntry(name, texts[0], file, *pin, tuple(other_names), tuple(texts[1:]), choice)
     pins.add(file, model, replaces=replace)
     return AddResult(model, path, "pinned" if model.sha256 else "unverified")
 
@@ -103,6 +100,10 @@ def _parse(handle: str | os.PathLike[str]) -> Handle:
     if parsed.scheme or os.path.exists(parsed.text) or (full := find_tfhub_handle(parsed.text)) is None:
         return parsed
     return replace(Handle.parse(full, sha256=parsed.sha256), subdirectory=parsed.subdirectory)
+
+
+def _read_choice(handle: Handle) -> str | None:
+    return check_subdirectory(handle.subdirectory) if handle.subdirectory else None
 
 
 def _check_mirror_kind(mirror: Handle) -> None:

@@ -47,8 +47,8 @@ class Request:
 
     def stand_for(self, handle: Handle) -> Request:
         """Return the request for another handle that this one stands for; the subdirectories are joined, its own first."""
-        inner = check_subdirectory(handle.subdirectory) if handle.subdirectory else ""
-        return replace(self, handle=handle, subdirectory=f"{inner}/{self.subdirectory}".strip("/"))
+        joined = "/".join(filter(None, (handle.subdirectory, self.subdirectory)))
+        return replace(self, handle=handle, subdirectory=check_subdirectory(joined) if joined else "")
 
 
 @dataclass(frozen=True, slots=True)

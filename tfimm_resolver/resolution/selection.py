@@ -1,4 +1,4 @@
-"""Chooses the directory of a model's tree that a handle stands for: the one it names, or that of the one SavedModel in it."""
+"""Chooses the directory of a tree that a handle stands for: the one that it names, or that of the one SavedModel in it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _LISTED_MAX = 10
 
 
 def select_model(found: ModelLocation, *, versions: bool = True) -> str:
-    """Return the directory of the SavedModel that was asked for.
+    """Return the directory that the handle stands for: the subdirectory that it chooses, else that of the SavedModel.
 
-    That is the subdirectory that the handle chooses, else the top of the tree; but the only SavedModel in it if it is not one
-    itself, or the highest version of the only one. If there are several, or none, it stays the directory itself.
-    A URL that has no record is not listed.
+    Without a choice it is the top of the tree; but the only SavedModel in it if the top is not one itself, or the highest
+    version of the only one. If there are several, or none, it stays the top. A URL that has no record is not listed.
 
     Args:
         found: where the tree is.
@@ -31,13 +30,11 @@ def select_model(found: ModelLocation, *, versions: bool = True) -> str:
     Raises:
         NotFoundError: if the tree does not contain the subdirectory.
     """
-    if not found.subdirectory and is_saved_model(found):
+    if found.subdirectory:
+        return _join(found.path, choose_subdirectory(found))
+    if is_saved_model(found) or (models := _find_models(found)) is None:
         return found.path
-    directory = choose_subdirectory(found)
-    path = _join(found.path, directory)
-    if (models := _find_models(found, path, directory)) is None:
-        return path
-    return _join(path, (models.newest if versions else models.only) or "")
+    return _join(found.path, (models.newest if versions else models.only) or "")
 
 
 def select_path(path: str) -> str:
@@ -54,12 +51,12 @@ def select_path(path: str) -> str:
 
 
 def choose_subdirectory(found: ModelLocation) -> str:
-    """Return the directory that the handle chooses, relative to the top; for the path of a graph, the directory of that.
+    """Return the directory that the handle chooses, relative to the top, which is empty; for a graph, the directory of that.
 
     Raises:
         NotFoundError: if the tree does not contain it; not for a URL that has no record.
     """
-    directory = found.subdirectory
+    directory = "" if found.subdirectory == "." else found.subdirectory
     if directory.rpartition("/")[2] in SAVED_MODEL_FILES and not _contains(found, directory):
         directory = directory.rpartition("/")[0]
     if not directory or _contains(found, directory):
@@ -69,9 +66,15 @@ def choose_subdirectory(found: ModelLocation) -> str:
     )
 
 
+def get_top(found: ModelLocation) -> str:
+    """Return the top of a tree, all of which is wanted; raises NotFoundError if it lacks the subdirectory of the handle."""
+    choose_subdirectory(found)
+    return found.path
+
+
 def describe_tree(found: ModelLocation) -> str:
     """Describe what a tree contains, in one line: its SavedModels, else the names at its top."""
-    models = _find_models(found, found.path, "")
+    models = _find_models(found)
     if models is not None and models.directories == ("",):
         return "the SavedModel is at its top, where a single directory around it was removed"
     if models is not None and models.directories:
@@ -81,7 +84,7 @@ def describe_tree(found: ModelLocation) -> str:
 
 def suggest_subdirectory(found: ModelLocation) -> str:
     """Return the advice to choose one of the SavedModels in a tree; empty if there is none."""
-    models = _find_models(found, found.path, "")
+    models = _find_models(found)
     if models is None or not models.directories:
         return ""
     if models.directories == ("",):
@@ -105,13 +108,11 @@ def is_saved_model(found: ModelLocation) -> bool:
     return "://" not in path and any(os.path.isfile(f"{path}/{name}") for name in SAVED_MODEL_FILES)
 
 
-def _find_models(found: ModelLocation, path: str, directory: str) -> FoundModels | None:
-    """Return the SavedModels in a directory of the tree; None if that is not known without a request."""
+def _find_models(found: ModelLocation) -> FoundModels | None:
+    """Return the SavedModels in the tree; None if they are not known without a request."""
     if found.record is not None and found.record.files is not None:
-        prefix = f"{directory}/" if directory else ""
-        paths = (file.path for file in found.record.files)
-        return locate.find_models_in_list(path.removeprefix(prefix) for path in paths if path.startswith(prefix))
-    return None if "://" in path else locate.find_models_on_disk(path)
+        return locate.find_models_in_list(file.path for file in found.record.files)
+    return None if "://" in found.path else locate.find_models_on_disk(found.path)
 
 
 def _contains(found: ModelLocation, directory: str) -> bool:

@@ -169,7 +169,7 @@ def test_only_the_requested_folder_is_downloaded(hugging_face: HuggingFace) -> N
     )
     assert files_in(resolve("hf://o/m@main/saved/v 1")) == MODEL
     assert "README.md" not in list_downloads(hugging_face)
-    assert files_in(resolve("hf://o/m"))["README.md"] == b"read"
+    assert files_in(resolve("hf://o/m#subdirectory=."))["README.md"] == b"read"
 
 
 @pytest.mark.parametrize("folder", ["none", "README.md"])

@@ -55,7 +55,7 @@ def test_what_is_not_a_directory_is_a_defect_and_not_an_exception(tmp_path: Path
         ({f"{version}/{name}": data for version in "12" for name, data in MODEL.items()}, None),
         (
             {"1/saved_model.pb": b"", "2/saved_model.pb": b"", **{f"2/{name}": b"" for name in INDEX}},
-            "2: variables/variables.d",
+            "2: variables/",
         ),
         ({"1/saved_model.pb": b"", "2/variables/variables.index": b""}, "2/saved_model.pb is missing"),
         ({"1/saved_model.pb": b"", "variables/variables.index": b""}, "saved_model.pb is missing"),
