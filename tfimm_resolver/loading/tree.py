@@ -49,7 +49,7 @@ def _list_names(tf: Any, path: str) -> set[str]:
 
 def _find_models(tf: Any, path: str) -> FoundModels:
     """Find the SavedModels below a directory; what TensorFlow cannot list counts as empty."""
-    if devices.is_local_path(path):
+    if "://" not in path:
         return locate.find_models_on_disk(path)
 
     def list_directory(directory: str) -> tuple[set[str], list[str]]:
