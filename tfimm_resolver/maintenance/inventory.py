@@ -121,7 +121,8 @@ def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[
 
     Raises:
         UnknownHandleError: if a name matches no cached model, or more than one.
-        HandleError: if a name is neither a str nor a CachedModel.
+        HandleError: if a name is neither a str nor a CachedModel, or its ``#subdirectory=`` is not valid.
+        NotFoundError: if the model does not contain the subdirectory.
         CacheError: if a directory cannot be listed.
         ModelsFileError: if the models file cannot be read.
 
@@ -143,7 +144,10 @@ def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[
 def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[CachedModel]:
     if isinstance(text, CachedModel):
         return [text]
-    found = next(filter(None, (match(models, text) for match in (_match_name, _match_handle, _match_sha1))), [])
+    whole, subdirectory = _split_subdirectory(text)
+    found = next(filter(None, (match(models, whole) for match in (_match_name, _match_handle, _match_sha1))), [])
+    for model in found if subdirectory else ():
+        choose_subdirectory(_locate(model, subdirectory))
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found
     if not found:
@@ -168,19 +172,6 @@ def _match_inner_path(models: Sequence[CachedModel], text: str) -> list[CachedMo
     return []
 
 
-def _match_handle(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
-    """Match a handle in any spelling, a name in the models file, or a TF Hub name, with the models of one key.
-
-    Raises:
-        NotFoundError: if the handle chooses a subdirectory that a model does not contain.
-    """
-    whole, subdirectory = _split_subdirectory(text)
-    found = _match_key(models, whole)
-    for model in found if subdirectory else ():
-        choose_subdirectory(_locate(model, subdirectory))
-    return found
-
-
 def _split_subdirectory(text: str) -> tuple[str, str]:
     """Return a handle without the subdirectory that it chooses, and that; raises HandleError if it is not valid."""
     if "subdirectory=" not in text:
@@ -193,7 +184,8 @@ def _locate(model: CachedModel, subdirectory: str) -> ModelLocation:
     return ModelLocation(model.path, model.entry.record if model.entry else None, subdirectory)
 
 
-def _match_key(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+def _match_handle(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    """Match a handle in any spelling, a name in the models file, or a TF Hub name, with the models of one key."""
     named = discovery.find_entry(text)
     key, pin = _get_key(named.handle if named else text)
     for other in (key, TFHUB + key):

@@ -10,7 +10,7 @@ from tfimm_resolver.archives.member_policy import check_subdirectory
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import NotFoundError
 from tfimm_resolver.handles.fragment import format_subdirectory, split_fragment
-from tfimm_resolver.manifest import SAVED_MODEL_FILES
+from tfimm_resolver.manifest import SAVED_MODEL_FILES, get_model_directory
 from tfimm_resolver.saved_model import locate
 from tfimm_resolver.saved_model.locate import FoundModels
 
@@ -32,7 +32,7 @@ def select_model(found: ModelLocation, *, versions: bool = True) -> str:
     """
     if found.subdirectory:
         return _join(found.path, choose_subdirectory(found))
-    if is_saved_model(found) or (models := _find_models(found)) is None:
+    if (models := _find_models(found)) is None:
         return found.path
     return _join(found.path, (models.newest if versions else models.only) or "")
 
@@ -56,9 +56,7 @@ def choose_subdirectory(found: ModelLocation) -> str:
     Raises:
         NotFoundError: if the tree does not contain it; not for a URL that has no record.
     """
-    directory = "" if found.subdirectory == "." else found.subdirectory
-    if directory.rpartition("/")[2] in SAVED_MODEL_FILES and not _contains(found, directory):
-        directory = directory.rpartition("/")[0]
+    directory = get_model_directory("" if found.subdirectory == "." else found.subdirectory)
     if not directory or _contains(found, directory):
         return directory
     raise NotFoundError(
@@ -101,7 +99,7 @@ def list_shortly(names: Iterable[str]) -> str:
 
 def is_saved_model(found: ModelLocation) -> bool:
     """Whether the chosen directory, or the top of the tree, is a SavedModel, as far as is known without listing anything."""
-    path, prefix = _join(found.path, found.subdirectory), f"{found.subdirectory}/".lstrip("/")
+    path, prefix = _join(found.path, found.subdirectory), f"{found.subdirectory}/".removeprefix("/")
     if found.record is not None and found.record.files is not None:
         graphs = {prefix + name for name in SAVED_MODEL_FILES}
         return any(file.path in graphs for file in found.record.files)
@@ -119,9 +117,7 @@ def _contains(found: ModelLocation, directory: str) -> bool:
     """Whether the tree has a directory; True for a URL of which nothing is recorded, which is not asked."""
     if found.record is not None and found.record.files is not None:
         return any(file.path.startswith(f"{directory}/") for file in found.record.files)
-    if "://" in found.path:
-        return directory.rpartition("/")[2] not in SAVED_MODEL_FILES
-    return os.path.isdir(_join(found.path, directory))
+    return "://" in found.path or os.path.isdir(_join(found.path, directory))
 
 
 def _list_top(found: ModelLocation) -> list[str]:

@@ -270,7 +270,9 @@ def test_a_directory_of_s3_is_fetched_once_for_all_of_its_subdirectories(s3: S3)
     assert resolve("s3://bucket/m/1/saved_model.pb") == resolve("s3://bucket/m/1")
 
 
-def test_a_directory_of_gs_is_not_listed(gcs: Gcs) -> None:
+def test_a_directory_of_gs_is_not_listed(gcs: Gcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_model(tmp_path / "gs:/bucket/m/export", below("1"))  # a path is not a URL
+    monkeypatch.chdir(tmp_path)
     assert resolve("gs://bucket/m#subdirectory=export/1") == "gs://bucket/m/export/1"
     for text in (
         "gs://bucket/m/1/saved_model.pb",
@@ -304,6 +306,26 @@ def test_a_read_only_root_serves_a_subdirectory(origin: Origin, tmp_path: Path, 
     assert resolve(f"{url}#subdirectory=b") == f"{shared}/{name}/b"
     (shared / f"{name}.descriptor.txt").unlink()
     assert resolve(f"{url}#subdirectory=a") == f"{shared}/{name}/a" and len(origin.requests) == 1
+
+
+def test_a_model_that_is_read_where_a_server_says_has_subdirectories(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{origin.url}/m/1"
+    origin.put("/m/1?tf-hub-format=uncompressed", b"gs://bucket/m/", status=303, headers={"Location": "gs://bucket/m/"})
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    assert resolve(url) == "gs://bucket/m/" and resolve(f"{url}#subdirectory=export/1") == "gs://bucket/m/export/1"
+
+
+def test_names_that_ls_prints_may_be_followed_by_a_subdirectory(origin: Origin, cache_dir: Path) -> None:
+    url = origin.put("/m.tar.gz?token=hidden", tar_gz(SEVERAL))
+    tree = Path(resolve(url))
+    assert tree.parent == cache_dir
+    for name in (tree.name, f"{origin.url}/m.tar.gz?…", url):
+        assert resolve(f"{name}#subdirectory=a/1") == f"{tree}/a/1", name
+        assert [model.path for model in maintenance.select(f"{name}#subdirectory=a/1")] == [str(tree)], name
+        for call in (resolve, maintenance.select):
+            with pytest.raises(NotFoundError, match="has no directory c") as caught:
+                call(f"{name}#subdirectory=c")
+            assert "hidden" not in str(caught.value)
 
 
 # Projects, bundles, commands
