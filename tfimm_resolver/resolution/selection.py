@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import check_subdirectory
+from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import NotFoundError
 from tfimm_resolver.handles.fragment import format_subdirectory, split_fragment
@@ -32,6 +33,8 @@ def select_model(found: ModelLocation, *, versions: bool = True) -> str:
     """
     if found.subdirectory:
         return _join(found.path, choose_subdirectory(found))
+    if found.record is not None and _is_top_recorded(found.record):  # each hit comes here
+        return found.path
     if (models := _find_models(found)) is None:
         return found.path
     return _join(found.path, (models.newest if versions else models.only) or "")
@@ -104,6 +107,13 @@ def is_saved_model(found: ModelLocation) -> bool:
         graphs = {prefix + name for name in SAVED_MODEL_FILES}
         return any(file.path in graphs for file in found.record.files)
     return "://" not in path and any(os.path.isfile(f"{path}/{name}") for name in SAVED_MODEL_FILES)
+
+
+def _is_top_recorded(record: Record) -> bool:
+    for file in record.files or ():
+        if file.path in SAVED_MODEL_FILES:
+            return True
+    return False
 
 
 def _find_models(found: ModelLocation) -> FoundModels | None:
