@@ -12,7 +12,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import LoadError, MissingOpError, ResolverError, TensorFlowMissingError
 from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.loading import devices, tree
 from tfimm_resolver.resolution.resolver import resolve
 
@@ -79,7 +79,7 @@ def load(
         2.0
     """
     import_tensorflow()
-    path, subdirectory = resolve(handle), Handle.parse(handle).subdirectory
+    path, subdirectory = resolve(handle), split_fragment(os.fspath(handle))[2]
     return load_path(path, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,7 +23,8 @@ SCHEMES = ("gs", "s3")
 def plan(handle: Handle) -> InPlace | Fetch:
     """Return the plan for a ``gs://`` or ``s3://`` handle; the object of a graph stands for its directory."""
     if (directory := get_model_directory(handle.path)) != handle.path:
-        handle = Handle.parse(f"{handle.scheme}://{handle.host}{directory}", sha256=handle.sha256)
+        text = f"{handle.scheme}://{handle.host}{directory}"
+        handle = replace(handle, text=text, key=text, path=directory)
     if handle.scheme == "gs" and not handle.is_archive:
         return InPlace(handle.scheme + handle.text[len(handle.scheme) :])  # TensorFlow does not accept GS://
     if handle.query or "@" in handle.host:
