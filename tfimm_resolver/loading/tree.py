@@ -22,7 +22,7 @@ def find_model(tf: Any, path: str, subdirectory: str) -> tuple[str, set[str]]:
     ``subdirectory`` is the one that the handle chooses already, for the advice in errors.
 
     Raises:
-        NotASavedModelError: if there is no SavedModel, or several that are not versions of one.
+        NotASavedModelError: if it finds none, or several that are not versions of one.
         LoadError: if TensorFlow cannot read the directory.
     """
     names = _list_names(tf, path)

@@ -144,8 +144,8 @@ def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[
 def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[CachedModel]:
     if isinstance(text, CachedModel):
         return [text]
-    whole, subdirectory = _split_subdirectory(text)
-    found = next(filter(None, (match(models, whole) for match in (_match_name, _match_handle, _match_sha1))), [])
+    handle, subdirectory = _split_subdirectory(text)
+    found = next(filter(None, (match(models, handle) for match in (_match_name, _match_handle, _match_sha1))), [])
     for model in found if subdirectory else ():
         choose_subdirectory(_locate(model, subdirectory))
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
@@ -176,8 +176,8 @@ def _split_subdirectory(text: str) -> tuple[str, str]:
     """Return a handle without the subdirectory that it chooses, and that; raises HandleError if it is not valid."""
     if "subdirectory=" not in text:
         return text, ""
-    whole, pin, subdirectory = split_fragment(text)
-    return whole + (f"#sha256={pin}" if pin else ""), check_subdirectory(subdirectory)
+    handle, pin, subdirectory = split_fragment(text)
+    return handle + (f"#sha256={pin}" if pin else ""), check_subdirectory(subdirectory)
 
 
 def _locate(model: CachedModel, subdirectory: str) -> ModelLocation:
