@@ -11,13 +11,13 @@ from urllib.parse import unquote, urlsplit
 from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
 from tfimm_resolver.errors import HandleError
+from tfimm_resolver.handles.fragment import FRAGMENT_FORM, parse_sha256, split_fragment
 
 SHORTENED = "?…"
 """The end of a handle whose query is left out, as it may contain a secret."""
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 KAGGLE_HOSTS = ("www.kaggle.com", "kaggle.com")
 HUGGING_FACE_HOSTS = ("huggingface.co", "hf.co")
@@ -28,7 +28,7 @@ class Handle:
     """The parsed handle of a model.
 
     Attributes:
-        text: as given, without a ``#sha256=`` pin.
+        text: as given, without the fragment: a ``#sha256=`` pin, a ``#subdirectory=``.
         key: identifies the model; spelling variants share it. For a URL it is the text that tensorflow_hub hashes, so that
             both use the same directory name; without the signature of a signed URL.
         scheme: lower case; empty for a local path or a name.
@@ -36,6 +36,8 @@ class Handle:
         path: a local path as given; the path of a URL without a trailing slash.
         query: without ``tf-hub-format``, which the resolver sets itself.
         sha256: the pin, which the archive's hash must match; None if there is none.
+        subdirectory: the directory of the model to use, as given, percent-decoded; empty for no choice. It is not part of the
+            key, and not checked; sources ignore it.
 
     Example:
         >>> from tfimm_resolver.sources import Handle
@@ -53,6 +55,7 @@ class Handle:
     path: str
     query: str = ""
     sha256: str | None = None
+    subdirectory: str = ""
 
     @classmethod
     def parse(cls, text: str | os.PathLike[str], *, sha256: str | None = None) -> Handle:
@@ -67,7 +70,7 @@ class Handle:
         handle = _parse(plain)
         if sha256 is None:
             return handle
-        pin = _parse_sha256(sha256)
+        pin = parse_sha256(sha256)
         if handle.sha256 not in (None, pin):
             text = f"{handle} pins another sha256 than requested:\n  pinned     {handle.sha256}\n  requested  {pin}"
             raise HandleError(text)
@@ -76,7 +79,8 @@ class Handle:
     def __repr__(self) -> str:
         """Return the handle as messages show it, since a debugger or a log shows this, too."""
         pin = "" if self.sha256 is None else f", sha256={self.sha256!r}"
-        return f"Handle({clean_value(repr(str(self)))}{pin})"
+        directory = f", subdirectory={clean_value(self.subdirectory)!r}" if self.subdirectory else ""
+        return f"Handle({clean_value(repr(str(self)))}{pin}{directory})"
 
     @property
     def is_name(self) -> bool:
@@ -118,11 +122,17 @@ def get_key(text: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> Handle:
-    if not text.strip():
-        raise HandleError("the handle is empty", fix="Give a URL, a path or a model name.")
     if found := _CONTROL_CHARACTER.search(text):
         raise HandleError(f"the handle {mask_value(text)!r} contains the character {found[0]!r}")
-    text, pin = _split_pin(text)
+    text, pin, subdirectory = split_fragment(text)
+    if not text.strip():
+        raise HandleError("the handle is empty", fix="Give a URL, a path or a model name.")
+    handle = _parse_location(text, pin)
+    return replace(handle, subdirectory=subdirectory) if subdirectory else handle
+
+
+def _parse_location(text: str, pin: str | None) -> Handle:
+    """Parse a handle without its fragment."""
     if _SCHEME.match(text) is None:
         return Handle(text, text, "", "", text, "", pin)
     try:
@@ -139,7 +149,7 @@ def _parse(text: str) -> Handle:
             fix=f"Write {parts.scheme}://HOST/PATH, with special characters of a user and a password percent-encoded.",
         )
     if parts.fragment:
-        raise HandleError(f"{mask_value(text)!r} has a fragment", fix="Only #sha256=<64 digits> may follow a handle.")
+        raise HandleError(f"{mask_value(text)!r} has a fragment", fix=f"Only this may follow a handle: {FRAGMENT_FORM}.")
     host, path = parts.netloc, parts.path.rstrip("/")
     if parts.scheme in ("http", "https"):  # elsewhere it is a bucket's or an owner's name, which is case-sensitive
         userinfo, at, name = host.rpartition("@")
@@ -166,14 +176,3 @@ def _make_file_handle(text: str, host: str, path: str, pin: str | None) -> Handl
     if host not in ("", "localhost") or not path:
         raise HandleError(f"{text!r} does not name a local file", fix="Write file:///ABSOLUTE/PATH.")
     return Handle(text, path, "", "", path, "", pin)
-
-
-def _split_pin(text: str) -> tuple[str, str | None]:
-    rest, mark, pin = text.partition("#sha256=")
-    return (rest, _parse_sha256(pin)) if mark else (text, None)
-
-
-def _parse_sha256(pin: str) -> str:
-    if not isinstance(pin, str) or not _SHA256.fullmatch(pin.lower()):
-        raise HandleError(f"a sha256 has 64 hexadecimal digits, not {pin!r:.80}")
-    return pin.lower()

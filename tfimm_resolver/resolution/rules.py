@@ -88,15 +88,15 @@ def match_override(request: Request) -> ResolvedPlan | None:
     handle = request.handle
     if (path := overrides.get_override(handle.key)) is None:
         return None
-    if not named_models.exists(path):
+    target = Handle.parse(path, sha256=handle.sha256)
+    if not named_models.exists(target.text):
         raise MissingOverrideError(
             f"set_model_cache() maps {handle} to {show(path)}, which does not exist or is empty",
             fix=Advice(
                 python="Put the model there, or remove the override with clear_model_cache().", command="Put the model there."
             ),
         )
-    target = Handle.parse(path, sha256=handle.sha256)
-    plan = find_source_plan(target) or InPlace(path)
+    plan = find_source_plan(target) or InPlace(target.text)
     if handle.sha256 is not None and isinstance(plan, InPlace):
         raise HandleError(
             f"set_model_cache() maps {handle} to {show(path)}, which is a directory: only an archive can be pinned by sha256",
@@ -106,7 +106,7 @@ def match_override(request: Request) -> ResolvedPlan | None:
                 command="Use the handle without its pin.",
             ),
         )
-    return ResolvedPlan("override", replace(request, handle=target), plan)
+    return ResolvedPlan("override", request.stand_for(target), plan)
 
 
 def match_models_file(request: Request) -> ResolvedPlan | None:
@@ -132,7 +132,7 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
         plan = find_source_plan(target)
     except HandleError as error:
         raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.advice) from error
-    request = replace(request, handle=target, pin=Pin(target.sha256, model.size_bytes))
+    request = replace(request.stand_for(target), pin=Pin(target.sha256, model.size_bytes))
     if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:

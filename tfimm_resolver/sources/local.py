@@ -1,4 +1,4 @@
-"""Local paths: a directory is used in place; an archive is unpacked once, keyed by its content."""
+"""Local paths: a directory, or that of a graph, is used in place; an archive is unpacked once, keyed by its content."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import CONTENT_KEY
+from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.sources.plan import Fetch, InPlace
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
         return InPlace(path)
     if not os.path.isfile(path):
         return None
+    if os.path.basename(path) in SAVED_MODEL_FILES:
+        return InPlace(os.path.dirname(path))
     if not handle.is_archive:
         raise HandleError(f"{show(path)} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip")
 
