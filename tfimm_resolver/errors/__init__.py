@@ -2,6 +2,7 @@
 
 * ResolverError
   x HandleError                (also a ValueError)
+    + HandleTypeError          (also a TypeError)
     + UnknownHandleError       (also a FileNotFoundError)
       - MissingOverrideError
     + ModelsFileError
@@ -37,6 +38,7 @@ from tfimm_resolver.errors.base import (
     CacheError,
     FetchError,
     HandleError,
+    HandleTypeError,
     HashError,
     IntegrityError,
     LockTimeoutError,
@@ -70,6 +72,7 @@ __all__ = [
     "EntryPointError",
     "FetchError",
     "HandleError",
+    "HandleTypeError",
     "HashError",
     "IntegrityError",
     "LoadError",

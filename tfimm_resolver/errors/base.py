@@ -58,6 +58,21 @@ class HandleError(ResolverError, ValueError):
     exit_code = 2
 
 
+class HandleTypeError(HandleError, TypeError):
+    """The handle, name or path is of a type that it cannot have, such as bytes or None.
+
+    Example:
+        >>> tfimm_resolver.resolve(None)
+        Traceback (most recent call last):
+        tfimm_resolver.errors.HandleTypeError: ...
+    """
+
+    @property
+    def code(self) -> str:
+        """The code of a HandleError, of which this is a special case."""
+        return "handle"
+
+
 class UnknownHandleError(HandleError, FileNotFoundError):
     """The handle is not an override, a model name, an existing path or a URL of a known source.
 

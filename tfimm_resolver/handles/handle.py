@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
-from tfimm_resolver.errors import HandleError
+from tfimm_resolver.errors import HandleError, HandleTypeError
 
 SHORTENED = "?…"
 """The end of a handle whose query is left out, as it may contain a secret."""
@@ -19,6 +19,8 @@ ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_BLANKS = " \t\r\n\v\f\xa0\u2000\u2001\u2002\u2003\u2009\u200a\u200b\u202f\u2060\u3000\ufeff"
+"""Blanks, also invisible ones, that copying from a page or a document adds."""
 KAGGLE_HOSTS = ("www.kaggle.com", "kaggle.com")
 HUGGING_FACE_HOSTS = ("huggingface.co", "hf.co")
 
@@ -59,12 +61,13 @@ class Handle:
         """Parse a handle; an explicit ``sha256`` must not contradict the one in a ``#sha256=`` fragment.
 
         Raises:
-            HandleError: if it is empty, is bytes, contains control characters, or has a scheme and no host.
+            HandleError: if it is empty, contains control characters, or has a scheme and no host.
+            HandleTypeError: if it is neither a str nor a path, such as bytes or None.
         """
         plain = os.fspath(text) if isinstance(text, (str, os.PathLike)) else text
         if not isinstance(plain, str):
-            raise HandleError(f"a handle is a str or a path, not {type(text).__name__}: {text!r:.80}")
-        handle = _parse(plain)
+            raise HandleTypeError(f"a handle is a str or a path, not {type(text).__name__}: {text!r:.80}")
+        handle = _parse(plain if isinstance(text, os.PathLike) else strip_blanks(plain))
         if sha256 is None:
             return handle
         pin = _parse_sha256(sha256)
@@ -106,6 +109,14 @@ class Handle:
 
     def __str__(self) -> str:
         return self.redacted
+
+
+def strip_blanks(text: str) -> str:
+    """Return a text without what surrounds it after copying and pasting, unless it is the path of something."""
+    bare = text.strip(_BLANKS)
+    if bare == text or (text.strip() and "\0" not in text and "://" not in text and os.path.lexists(text)):
+        return text
+    return bare or text
 
 
 def get_key(text: str) -> str:

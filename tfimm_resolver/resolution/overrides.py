@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 from tfimm_resolver import settings
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.handle import Handle, strip_blanks
 from tfimm_resolver.resolution.named_models import exists, find_named, validate_name
 
 log = logging.getLogger("tfimm_resolver")
@@ -134,4 +134,4 @@ def suggest(name: str, others: Iterable[str] = ()) -> list[str]:
 
 def parse_key(name: str) -> str:
     """Return the name itself, or the key of a URL handle used as a name; raises as ``set_model_cache`` does."""
-    return Handle.parse(name).key if isinstance(name, str) and "://" in name else validate_name(name)
+    return Handle.parse(name).key if isinstance(name, str) and "://" in name else strip_blanks(validate_name(name))

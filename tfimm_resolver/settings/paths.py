@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.errors import CacheError, HandleError, HandleTypeError
+
+_AROUND_PATHS = "\"'` \t\r\n"
 
 
 def is_bucket(path: str) -> bool:
@@ -21,7 +23,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(text, str):
-        raise HandleError(f"a path is a str or an os.PathLike, not {type(path).__name__}: {path!r:.80}")
+        raise HandleTypeError(f"a path is a str or an os.PathLike, not {type(path).__name__}: {path!r:.80}")
     if "\0" in text:
         raise HandleError(f"the path {text!r} contains a NUL character")
     if not is_encodable(text):
@@ -69,6 +71,26 @@ def expand_path(path: str | os.PathLike[str]) -> str:
         raise CacheError(
             f"{show(path)} is a relative path, and the working directory was removed", fix="Give an absolute path."
         ) from error
+
+
+def expand_variable(name: str, value: str) -> str:
+    """Return the path in an environment variable or a flag, as ``expand_path`` does.
+
+    Raises:
+        HandleError: if quotes, blanks or control characters surround it: a shell would have removed them, but not what
+            reads an --env-file, and a directory of that name below the working directory is not what was meant.
+        CacheError: as ``expand_path`` does.
+    """
+    bare = value.strip(_AROUND_PATHS)
+    if bare != value and _has_marks_around(value):
+        fix = f"Set it to {bare}, without the quotes and blanks: --env-file and the like do not remove them."
+        raise HandleError(f"{name} is {value!r}: quotes or blanks are part of it", fix=fix if bare else f"Unset {name}.")
+    return expand_path(value)
+
+
+def _has_marks_around(value: str) -> bool:
+    """Whether quotes or blanks surround a value; an absolute path may end in one of them."""
+    return value[0] in _AROUND_PATHS or value[-1] in "\"\r\n" or not os.path.isabs(os.path.expanduser(value))
 
 
 def check_output_path(path: str) -> None:

@@ -29,7 +29,7 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
     if not os.path.isfile(path):
         return None
     if not handle.is_archive:
-        raise HandleError(f"{show(path)} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip")
+        raise _make_not_archive_error(path)
 
     content = _sha256(path)
 
@@ -39,6 +39,15 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
             raise IntegrityError(f"{show(path)} changed while it was read", fix="Try again when it is fully written.")
 
     return Fetch(f"sha256:{content}", fill)
+
+
+def _make_not_archive_error(path: str) -> HandleError:
+    """Return the error of a file whose name is not that of an archive, with what the file is if it is recognized."""
+    from tfimm_resolver.saved_model import recognition
+
+    found = recognition.recognize(recognition.read_start(path), os.path.basename(path))
+    text = f"{show(path)} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip"
+    return HandleError(text) if found is None else HandleError(f"{text}: it is {found.title}", fix=found.fix)
 
 
 def find_path(handle: Handle) -> str:
