@@ -14,7 +14,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
-from tfimm_resolver.errors import FetchError, HandleError, HandleTypeError, IntegrityError
+from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.progress import reporters
 
@@ -95,4 +95,4 @@ def find_path(bundle: object, method: str) -> str | None:
         return settings.check_path(bundle)
     if hasattr(bundle, method):
         return None
-    raise HandleTypeError(f"a bundle is a path or a binary stream, not {type(bundle).__name__}: {bundle!r:.80}")
+    raise HandleError(f"a bundle is a path or a binary stream, not {type(bundle).__name__}: {bundle!r:.80}")

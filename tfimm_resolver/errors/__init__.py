@@ -1,8 +1,7 @@
 """The exceptions that the package raises, as one tree:
 
 * ResolverError
-  x HandleError                (also a ValueError)
-    + HandleTypeError          (also a TypeError)
+  x HandleError                (also a ValueError and a TypeError)
     + UnknownHandleError       (also a FileNotFoundError)
       - MissingOverrideError
     + ModelsFileError
@@ -38,7 +37,6 @@ from tfimm_resolver.errors.base import (
     CacheError,
     FetchError,
     HandleError,
-    HandleTypeError,
     HashError,
     IntegrityError,
     LockTimeoutError,
@@ -72,7 +70,6 @@ __all__ = [
     "EntryPointError",
     "FetchError",
     "HandleError",
-    "HandleTypeError",
     "HashError",
     "IntegrityError",
     "LoadError",

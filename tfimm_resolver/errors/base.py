@@ -43,8 +43,8 @@ class ResolverError(Exception):
         return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(self).__name__.removesuffix("Error")).lower()
 
 
-class HandleError(ResolverError, ValueError):
-    """The handle is not well-formed.
+class HandleError(ResolverError, ValueError, TypeError):
+    """The handle is not well-formed, or neither a str nor a path; both as a ValueError and as a TypeError.
 
     Example:
         >>> tfimm_resolver.resolve("ftp://host/model")
@@ -56,21 +56,6 @@ class HandleError(ResolverError, ValueError):
     """
 
     exit_code = 2
-
-
-class HandleTypeError(HandleError, TypeError):
-    """The handle, name or path is of a type that it cannot have, such as bytes or None.
-
-    Example:
-        >>> tfimm_resolver.resolve(None)
-        Traceback (most recent call last):
-        tfimm_resolver.errors.HandleTypeError: ...
-    """
-
-    @property
-    def code(self) -> str:
-        """The code of a HandleError, of which this is a special case."""
-        return "handle"
 
 
 class UnknownHandleError(HandleError, FileNotFoundError):

@@ -67,19 +67,15 @@ FROZEN_GRAPH = ForeignFormat(
 SAVED_MODEL_FILE = ForeignFormat("the file saved_model.pb alone, without the directory that it belongs to", _PACK)
 TFJS = ForeignFormat(
     "a TensorFlow.js model (model.json)",
-    f"tensorflowjs_converter of the package tensorflowjs converts a layers model to Keras; otherwise {_EXPORT}.",
+    f"Convert a layers model to Keras with tensorflowjs_converter of the package tensorflowjs; otherwise {_EXPORT}.",
 )
-COREML = ForeignFormat(
-    "a Core ML model (.mlmodel or .mlpackage)", f"Load it with coremltools on a Mac; otherwise {_EXPORT}."
-)
+COREML = ForeignFormat("a Core ML model (.mlmodel or .mlpackage)", f"Load it with coremltools on a Mac; otherwise {_EXPORT}.")
 GGUF = ForeignFormat("a GGUF file of llama.cpp", f"Load it with llama.cpp or a program built on it; otherwise {_EXPORT}.")
 NUMPY = ForeignFormat(
     "a file of NumPy arrays (.npy or .npz)",
     "In Python, tfimm_resolver.hub.load_state_dict_from_url reads an .npz file from a URL as arrays by name.",
 )
-OTHER_WEIGHTS = ForeignFormat(
-    "a file of another framework", f"Load it with the framework that wrote it; otherwise {_EXPORT}."
-)
+OTHER_WEIGHTS = ForeignFormat("a file of another framework", f"Load it with the framework that wrote it; otherwise {_EXPORT}.")
 LFS_POINTER = ForeignFormat(
     "a Git LFS pointer, which stands for a file that was not downloaded",
     "Fetch it with git lfs pull, or use hf://OWNER/MODEL, or the URL that downloads the file itself.",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from tfimm_resolver.errors import HandleError, HandleTypeError
+from tfimm_resolver.errors import HandleError
 
 
 def list_names(value: object, argument: str, *, also: tuple[type, ...] = ()) -> list[Any]:
@@ -21,8 +21,8 @@ def list_names(value: object, argument: str, *, also: tuple[type, ...] = ()) -> 
     elif isinstance(value, Iterable) and not isinstance(value, bytes):
         names = list(value)
     else:
-        raise HandleTypeError(f"{argument} is a name or a list of names, not {type(value).__name__}: {value!r:.80}")
+        raise HandleError(f"{argument} is a name or a list of names, not {type(value).__name__}: {value!r:.80}")
     for name in names:
         if not isinstance(name, kinds):
-            raise HandleTypeError(f"a name in {argument} is a str, not {type(name).__name__}: {name!r:.80}")
+            raise HandleError(f"a name in {argument} is a str, not {type(name).__name__}: {name!r:.80}")
     return [os.fspath(name) if isinstance(name, os.PathLike) else name for name in names]

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
-from tfimm_resolver.errors import HandleError, HandleTypeError
+from tfimm_resolver.errors import HandleError
 
 SHORTENED = "?…"
 """The end of a handle whose query is left out, as it may contain a secret."""
@@ -61,12 +61,11 @@ class Handle:
         """Parse a handle; an explicit ``sha256`` must not contradict the one in a ``#sha256=`` fragment.
 
         Raises:
-            HandleError: if it is empty, contains control characters, or has a scheme and no host.
-            HandleTypeError: if it is neither a str nor a path, such as bytes or None.
+            HandleError: if it is empty, not a str or a path, contains control characters, or has a scheme and no host.
         """
         plain = os.fspath(text) if isinstance(text, (str, os.PathLike)) else text
         if not isinstance(plain, str):
-            raise HandleTypeError(f"a handle is a str or a path, not {type(text).__name__}: {text!r:.80}")
+            raise HandleError(f"a handle is a str or a path, not {type(text).__name__}: {text!r:.80}")
         handle = _parse(plain if isinstance(text, os.PathLike) else strip_blanks(plain))
         if sha256 is None:
             return handle

@@ -13,7 +13,9 @@ _LOCAL_DIR = re.compile(r"local[-_]dir:(?:/{2}(?=/))?(?P<rest>.+)")
 _BROKEN_SCHEME = re.compile(
     r"(?P<scheme>https?|gs|s3|hf|kaggle|github|file)(?P<mark>[:;][/\\]*|[/\\]{2,})(?P<rest>[^/\\].*)", re.IGNORECASE
 )
-_GIT = re.compile(r"(?:git\+)?(?:ssh://)?(?:git@)(?P<host>[\w.-]+)[:/](?P<repo>[\w.-]+/[\w.-]+?)(?:\.git)?(?:@(?P<ref>[^/@]+))?")
+_GIT = re.compile(
+    r"(?:git\+)?(?:ssh://)?(?:git@)(?P<host>[\w.-]+)[:/](?P<repo>[\w.-]+/[\w.-]+?)(?:\.git)?(?:@(?P<ref>[^/@]+))?"
+)
 _GIT_URL = re.compile(r"git\+https?://(?P<host>[\w.-]+)/(?P<repo>[\w.-]+/[\w.-]+?)(?:\.git)?(?:@(?P<ref>[^/@]+))?")
 _HOST = re.compile(
     r"(?:www\.[\w-]+(?:\.[\w-]+)+|[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|co|dev|ai|cn|de|fr|uk|jp|app|cloud|me|info|eu)"

@@ -140,9 +140,14 @@ def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
             pass
         except tf.errors.OpError as error:
             return LoadError(f"TensorFlow cannot read {show(path)}: {_summarize_error(error)}")
+    from tfimm_resolver.saved_model import recognition
+
+    found = recognition.recognize_names(name.rstrip("/") for name in names)
     return NotASavedModelError(
         f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
         f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
+        + (f"\n  {show(found[0])} is {found[1].title}" if found else ""),
+        fix=found[1].fix if found else "",
     )
 
 
@@ -195,7 +200,10 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
             return remote.make_tensor_too_large_error(path, f"TensorFlow says {show(reason)}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
             return remote.make_unseen_files_error(file, reason)
-    return LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
+    from tfimm_resolver.loading import known_failures
+
+    known = known_failures.explain(path, text, reason)
+    return known or LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
 
 
 def _summarize_error(error: Exception) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 
 from tfimm_resolver import manifest, settings
-from tfimm_resolver.errors import CacheError, FetchError, HandleError, HandleTypeError, ResolverError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, ResolverError
 from tfimm_resolver.saved_model.completeness import find_defect
 
 log = logging.getLogger("tfimm_resolver")
@@ -66,10 +66,9 @@ def validate_name(name: str) -> str:
 
     Raises:
         HandleError: if it is empty, ``.`` or ``..``, or contains a path separator or a NUL.
-        HandleTypeError: if it is not a str.
     """
     if not isinstance(name, str):
-        raise HandleTypeError(f"a model name is a str, not {type(name).__name__}: {name!r:.80}")
+        raise HandleError(f"a model name is a str, not {type(name).__name__}: {name!r:.80}")
     if not name.strip() or name in (".", "..") or any(mark in name for mark in "/\\\0"):
         raise HandleError(
             f"{name!r} is not a valid model name",

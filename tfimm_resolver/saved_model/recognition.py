@@ -17,19 +17,26 @@ START_BYTES = 512
 """How many of the first bytes of a file are looked at."""
 
 _FILES_MAX = 10_000
-_MAGIC: tuple[tuple[int, bytes, ForeignFormat], ...] = (
-    (4, b"TFL3", formats.TFLITE),
-    (0, b"\x89HDF\r\n\x1a\n", formats.HDF5),
-    (0, b"\x93NUMPY", formats.NUMPY),
-    (0, b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", formats.PYTORCH),
-    (0, b"Rar!\x1a\x07", formats.RAR),
-    (0, b"7z\xbc\xaf\x27\x1c", formats.SEVEN_ZIP),
+_MAGIC: tuple[tuple[bytes, ForeignFormat], ...] = (
+    (b"\x89HDF\r\n\x1a\n", formats.HDF5),
+    (b"\x93NUMPY", formats.NUMPY),
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", formats.PYTORCH),
+    (b"Rar!\x1a\x07", formats.RAR),
+    (b"7z\xbc\xaf\x27\x1c", formats.SEVEN_ZIP),
 )
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 _LFS_POINTER = re.compile(rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/v\d+\r?\n")
+_TFLITE = re.compile(rb"..\0\0TFL3", re.DOTALL)
 _GGUF = re.compile(rb"GGUF(?:[\x01-\x0f]\0\0\0|\0\0\0[\x01-\x0f])", re.DOTALL)
 _SAFETENSORS = re.compile(rb".{3}[\0-\x05]\0{4}\{\s*\"", re.DOTALL)
 _PICKLE = re.compile(rb"\x80[\x02-\x05](?:[}\]()\x8a\x8cKcXq]|\x95.{8})", re.DOTALL)
+_PATTERNS = (
+    (_TFLITE, formats.TFLITE),
+    (_GGUF, formats.GGUF),
+    (_SAFETENSORS, formats.SAFETENSORS),
+    (_LFS_POINTER, formats.LFS_POINTER),
+    (_PICKLE, formats.PICKLE),
+)
 _SAVED_MODEL = re.compile(rb"\x08\x01\x12[\x80-\xff]*[\0-\x7f]\x0a", re.DOTALL)
 _ONNX = re.compile(rb"\x08[\x01-\x1f](?:\x12[\x01-\x3f][ -~]+[\x1a\x22\x28\x32\x3a\x42]|\x3a[\x80-\xff]+.\x0a)", re.DOTALL)
 """A ModelProto: ir_version, then the name of the program that wrote it, or the graph."""
@@ -81,16 +88,10 @@ def recognize(start: bytes, name: str = "") -> ForeignFormat | None:
 
 def recognize_binary(start: bytes) -> ForeignFormat | None:
     """Return the format that the first bytes prove: no archive of a model begins with them, whatever its first name."""
-    for offset, magic, found in _MAGIC:
-        if start[offset : offset + len(magic)] == magic:
+    for magic, found in _MAGIC:
+        if start.startswith(magic):
             return found
-    if _GGUF.match(start):
-        return formats.GGUF
-    if _SAFETENSORS.match(start):
-        return formats.SAFETENSORS
-    if _LFS_POINTER.match(start):
-        return formats.LFS_POINTER
-    return formats.PICKLE if _PICKLE.match(start) else None
+    return next((found for pattern, found in _PATTERNS if pattern.match(start)), None)
 
 
 def recognize_compressed(start: bytes) -> ForeignFormat | None:
@@ -174,9 +175,11 @@ def _recognize_text(start: bytes) -> ForeignFormat | None:
 
 def _is_text(start: bytes) -> bool:
     decoded = start.decode("utf-8", "ignore")
-    return len(decoded.encode()) >= len(start) - 3 and "\0" not in decoded and decoded.replace("\n", " ").replace(
-        "\r", " "
-    ).replace("\t", " ").isprintable()
+    return (
+        len(decoded.encode()) >= len(start) - 3
+        and "\0" not in decoded
+        and decoded.replace("\n", " ").replace("\r", " ").replace("\t", " ").isprintable()
+    )
 
 
 def _recognize_name(name: str) -> ForeignFormat | None:

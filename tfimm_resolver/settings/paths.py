@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import CacheError, HandleError, HandleTypeError
+from tfimm_resolver.errors import CacheError, HandleError
 
 _AROUND_PATHS = "\"'` \t\r\n"
+"""What may surround a path in a variable by mistake."""
 
 
 def is_bucket(path: str) -> bool:
@@ -23,7 +24,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(text, str):
-        raise HandleTypeError(f"a path is a str or an os.PathLike, not {type(path).__name__}: {path!r:.80}")
+        raise HandleError(f"a path is a str or an os.PathLike, not {type(path).__name__}: {path!r:.80}")
     if "\0" in text:
         raise HandleError(f"the path {text!r} contains a NUL character")
     if not is_encodable(text):
@@ -73,7 +74,7 @@ def expand_path(path: str | os.PathLike[str]) -> str:
         ) from error
 
 
-def expand_variable(name: str, value: str) -> str:
+def expand_variable(variable: str, value: str) -> str:
     """Return the path in an environment variable or a flag, as ``expand_path`` does.
 
     Raises:
@@ -82,15 +83,12 @@ def expand_variable(name: str, value: str) -> str:
         CacheError: as ``expand_path`` does.
     """
     bare = value.strip(_AROUND_PATHS)
-    if bare != value and _has_marks_around(value):
+    if bare != value and not (os.path.isabs(value) and os.path.isdir(value)):
         fix = f"Set it to {bare}, without the quotes and blanks: --env-file and the like do not remove them."
-        raise HandleError(f"{name} is {value!r}: quotes or blanks are part of it", fix=fix if bare else f"Unset {name}.")
+        raise HandleError(
+            f"{variable} is {value!r}: quotes or blanks are part of it", fix=fix if bare else f"Unset {variable}."
+        )
     return expand_path(value)
-
-
-def _has_marks_around(value: str) -> bool:
-    """Whether quotes or blanks surround a value; an absolute path may end in one of them."""
-    return value[0] in _AROUND_PATHS or value[-1] in "\"\r\n" or not os.path.isabs(os.path.expanduser(value))
 
 
 def check_output_path(path: str) -> None:

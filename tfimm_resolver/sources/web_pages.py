@@ -21,10 +21,11 @@ def plan(handle: Handle) -> None:
     Raises:
         HandleError: if the handle is the URL of a page; the advice names the handle or the URL to use.
     """
-    if handle.host not in HOSTS:
+    host = handle.host.rpartition("@")[2]
+    if host not in HOSTS:
         return
     from tfimm_resolver.handles import pages
 
-    page = pages.find_page(f"{handle.scheme}://{handle.host}{handle.path}?{handle.query}")
+    page = pages.find_page(f"{handle.scheme}://{host}{handle.path}?{handle.query}")
     if page is not None:
         raise HandleError(f"{handle} is the page of {page.title}, not the URL of a download", fix=page.fix)

@@ -24,9 +24,7 @@ def make_unpack_sink(layout: ArchiveLayout, origin: str = "") -> Sink:
     def sink(stream: Stream, into: Path, size_bytes: int | None) -> list[FileEntry]:
         check, limits = ForeignFileCheck(origin), Limits(*settings.unpack_limits())
         try:
-            files = unpack(
-                stream, into, limits, packed_bytes=size_bytes, layout=replace(layout, on_start=check.check_start)
-            )
+            files = unpack(stream, into, limits, packed_bytes=size_bytes, layout=replace(layout, on_start=check.check_start))
         except ArchiveError as error:
             if (explained := check.explain(error)) is error:
                 raise
