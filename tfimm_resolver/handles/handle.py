@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
@@ -148,6 +148,7 @@ def _parse(text: str) -> Handle:
             f"{mask_value(text)!r} has the character {found_character!r} in its host: it is not clear which host is meant",
             fix=f"Write {parts.scheme}://HOST/PATH, with special characters of a user and a password percent-encoded.",
         )
+    _check_host(text, parts)
     if parts.fragment:
         raise HandleError(f"{mask_value(text)!r} has a fragment", fix="Only #sha256=<64 digits> may follow a handle.")
     host, path = parts.netloc, parts.path.rstrip("/")
@@ -161,6 +162,17 @@ def _parse(text: str) -> Handle:
     if query and (bare := strip_signature(query)) != query:  # a new signature for the same object is the same model
         rest = "?" + bare if bare else ""
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
+
+
+def _check_host(text: str, parts: SplitResult) -> None:
+    """Raise HandleError if the host is a scheme, or an IPv6 address without brackets, whose port would be a part of it."""
+    host = parts.netloc.rpartition("@")[2]
+    if host in ("http:", "https:"):
+        rest = mask_value(f"{host}{parts.path}")
+        raise HandleError(f"{mask_value(text)!r} has two schemes", fix=f"Write {rest}")
+    if host.count(":") > 1 and "[" not in host:
+        fix = f"Write {parts.scheme}://[ADDRESS]:PORT/PATH."
+        raise HandleError(f"{mask_value(text)!r} has an IPv6 address without brackets, or two ports", fix=fix)
 
 
 def _find_canonical_key(scheme: str, host: str, path: str) -> str | None:

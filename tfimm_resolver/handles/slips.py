@@ -56,11 +56,11 @@ def _strip_marks(text: str) -> str:
 def _find_in(text: str) -> Iterator[str]:
     if is_windows_path(text):
         return
-    for pattern, form in ((_TIMM, "hf://{rest}"), (_LOCAL_DIR, "{rest}")):
-        if found := pattern.fullmatch(text):
-            yield form.format(**found.groupdict())
-            return
-    if found := _GIT.fullmatch(text) or _GIT_URL.fullmatch(text):
+    if found := _TIMM.fullmatch(text):
+        yield _format_hugging_face(found["rest"], "timm")
+    elif found := _LOCAL_DIR.fullmatch(text):
+        yield found["rest"]
+    elif found := _GIT.fullmatch(text) or _GIT_URL.fullmatch(text):
         yield _format_git(found["host"], found["repo"], found["ref"])
     elif "://" not in text and (found := _BROKEN_SCHEME.fullmatch(text)):
         yield _format_scheme(found["scheme"].lower(), found["mark"], found["rest"].replace("\\", "/"))
@@ -73,7 +73,11 @@ def _find_in(text: str) -> Iterator[str]:
 def _format_scheme(scheme: str, mark: str, rest: str) -> str:
     if scheme == "file":
         return f"/{rest}" if "/" in mark else rest
-    return f"{scheme}://{rest}"
+    return _format_hugging_face(rest, "OWNER") if scheme == "hf" else f"{scheme}://{rest}"
+
+
+def _format_hugging_face(rest: str, owner: str) -> str:
+    return f"hf://{rest}" if "/" in rest else f"hf://{owner}/{rest}"
 
 
 def _format_git(host: str, repo: str, ref: str | None) -> str:

@@ -22,7 +22,7 @@ from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import naming
 from tfimm_resolver.models_file import discovery
-from tfimm_resolver.resolution.cached_names import TFHUB
+from tfimm_resolver.resolution.cached_names import TFHUB, fits_shortened
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -137,7 +137,8 @@ def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[
 def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[CachedModel]:
     if isinstance(text, CachedModel):
         return [text]
-    found = next(filter(None, (match(models, text) for match in (_match_name, _match_handle, _match_sha1))), [])
+    matchers = (_match_name, _match_handle, _match_sha1, _match_shortened)
+    found = next(filter(None, (match(models, text) for match in matchers)), [])
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found
     if not found:
@@ -173,6 +174,10 @@ def _match_sha1(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
     if len(text) < _SHA1_DIGITS_MIN:
         return []
     return [model for model in models if model.entry and model.entry.name.startswith(text)]
+
+
+def _match_shortened(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    return [model for model in models if fits_shortened(model.name, text)]
 
 
 def redact(text: str) -> str:

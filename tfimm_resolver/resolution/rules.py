@@ -164,10 +164,11 @@ def match_source(request: Request) -> ResolvedPlan | None:
 def match_recorded(request: Request) -> ResolvedPlan | None:
     """Match what ``ls`` prints for a URL whose query was not recorded, and for one version of an archive on this machine.
 
-    The URL is written ``https://host/model?…``, and the archive with the pin of the version.
+    The URL is written ``https://host/model?…``, and the archive with the pin of the version; on a narrow terminal, the middle
+    of a long name is left out, ``https://host/…/1.tar.gz``.
     """
     handle = request.handle
-    if handle.query != "…" and (handle.scheme or handle.sha256 is None):
+    if "…" not in handle.text and (handle.scheme or handle.sha256 is None):
         return None
     from tfimm_resolver.resolution import cached_names  # imported for such handles only: it imports the cache
 

@@ -83,8 +83,10 @@ def _suggest_scheme(handle: Handle) -> str:
     import difflib  # 1 ms, worth paying only for an error message
 
     rest = str(handle).partition("://")[2]
+    if len(handle.scheme) == 1:  # no scheme is that short: the letter of a drive
+        return _suggest_mounted_path(f"{handle.scheme}:/{rest}")
     if handle.scheme in ("timm", "hf-hub", "hf_hub"):
-        return f"Did you mean hf://{rest} ?"
+        return f"Did you mean hf://{rest if '/' in rest else f'timm/{rest}'} ?"
     if handle.scheme in ("git+https", "git+ssh", "ssh", "git"):
         from tfimm_resolver.handles import slips
 

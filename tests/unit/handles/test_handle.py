@@ -124,3 +124,24 @@ def test_the_name_of_an_existing_file_and_a_path_object_keep_their_blanks(
 def test_control_characters_inside_stay_an_error(text: str) -> None:
     with pytest.raises(HandleError, match="contains the character"):
         Handle.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("http://::1/m", "IPv6 address without brackets"),
+        ("http://::1:8000/m.tar.gz", "IPv6 address without brackets"),
+        ("http://ada:secret@fe80::1/m", "IPv6 address without brackets"),
+        ("https://https://h/m?sig=secret", "two schemes"),
+        ("http://https://h/m", "two schemes"),
+    ],
+)
+def test_a_host_that_is_an_unbracketed_address_or_a_scheme_is_an_error(text: str, reason: str) -> None:
+    with pytest.raises(HandleError, match=reason) as caught:
+        Handle.parse(text)
+    assert caught.value.fix.startswith("Write http") and "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["http://[::1]/m", "http://[::1]:8000/m", "http://ada:pass@h:80/m", "https://h:443/m"])
+def test_bracketed_addresses_and_ports_are_valid(text: str) -> None:
+    assert Handle.parse(text).path == "/m"

@@ -22,6 +22,8 @@ SLIPS = {
     "google/nnlm/TensorFlow2/en-dim50/3": "kaggle://google/nnlm/TensorFlow2/en-dim50/3",
     "models/google/nnlm/tensorFlow2/en-dim50": "kaggle://google/nnlm/tensorFlow2/en-dim50",
     "hf:ada/m": "hf://ada/m",
+    "hf:m": "hf://OWNER/m",
+    "hf-hub:resnet18": "hf://timm/resnet18",
     "hf:/ada/m": "hf://ada/m",
     "hf-hub:timm/resnet18": "hf://timm/resnet18",
     "hf_hub:timm/resnet18": "hf://timm/resnet18",

@@ -44,7 +44,7 @@ def test_a_slip_is_named(text: str, fix: str) -> None:
     assert fail(text).fix.startswith(fix)
 
 
-@pytest.mark.parametrize("text", ["C:\\models\\m", "C:/models/m", "\\\\server\\share\\m"])
+@pytest.mark.parametrize("text", ["C:\\models\\m", "C:/models/m", "c://models/m", "\\\\server\\share\\m"])
 def test_a_path_of_windows_is_explained_elsewhere(text: str) -> None:
     error = fail(text)
     assert "This is a path of Windows" in error.fix
