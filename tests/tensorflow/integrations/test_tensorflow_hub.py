@@ -21,6 +21,7 @@ from tests.fakes.archives import MODEL, REAL, files_in, tar_gz
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tests.tensorflow.models import save_line
+from tfimm_resolver.errors import HandleError
 from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 
 
@@ -490,3 +491,14 @@ def test_a_missing_tensorflow_is_reported_as_by_tensorflow_hub(site_packages: Pa
     assert alone.returncode == 1
     assert alone.stderr.splitlines()[-1] == "ImportError: no TensorFlow here"
     assert "could not attach" not in alone.stderr
+
+
+def test_a_quoted_cache_directory_is_reported_and_not_created_by_tensorflow_hub(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFHUB_CACHE_DIR", f'"{tmp_path}/quoted"')
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(HandleError, match="TFHUB_CACHE_DIR is"):
+        hub.resolve(origin.put("/m.tar.gz", tar_gz()))
+    assert sorted(tmp_path.iterdir()) == before and origin.requests == []
