@@ -42,7 +42,7 @@ def test_a_file_of_hugging_face_gets_the_token(url: str) -> None:
     ],
 )
 def test_no_other_url_gets_it(url: str) -> None:
-    assert find_token(url, url) is None
+    assert find_token(url, url) is find_token(url, FILE) is None
 
 
 def test_a_redirect_from_another_host_does_not_get_it() -> None:

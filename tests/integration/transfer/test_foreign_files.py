@@ -97,5 +97,5 @@ def test_a_page_or_pointer_of_a_git_host_names_the_address_of_the_file(origin: O
 def test_a_damaged_archive_is_not_taken_for_another_format(origin: Origin) -> None:
     for number, body in enumerate((tar_gz()[:-20], zip_of()[:-20], b"PK\x03\x04{}", b"\x1f\x8b{}")):
         with pytest.raises(FetchError) as caught:
-            tfimm_resolver.resolve(origin.put(f"/{number}.h5.tar.gz", body))
+            tfimm_resolver.resolve(origin.put_model(f"/{number}/m.h5", body))
         assert "not an archive of a model" not in str(caught.value)

@@ -494,7 +494,7 @@ def test_a_missing_tensorflow_is_reported_as_by_tensorflow_hub(site_packages: Pa
 
 
 def test_a_quoted_cache_directory_is_reported_and_not_created_by_tensorflow_hub(
-    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Any, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFHUB_CACHE_DIR", f'"{tmp_path}/quoted"')

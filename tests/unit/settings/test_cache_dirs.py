@@ -194,3 +194,18 @@ def test_a_quoted_directory_is_refused_and_not_created(variable: str, tmp_path: 
     with pytest.raises(HandleError, match=f"{variable} is"):
         get()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_quotes_around_the_flag_of_tensorflow_hub_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    output = run("""
+import sys, tfimm_resolver
+from absl import flags
+from tfimm_resolver import settings
+flags.FLAGS(["program", "--tfhub_cache_dir='/x'"])
+try:
+    settings.urls_root()
+except tfimm_resolver.errors.HandleError as error:
+    print(error.text)
+""")
+    assert output.startswith("--tfhub_cache_dir is")
