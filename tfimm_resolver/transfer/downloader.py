@@ -79,7 +79,7 @@ class Downloader:
 
     def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
         """Download ``url`` as the file ``name`` of the empty directory ``into``; otherwise like ``archive``."""
-        self._fetch(url, into, make_file_sink(name), authorization, is_archive=False)
+        self._fetch(url, into, make_file_sink(name, url.partition("?")[0]), authorization, is_archive=False)
 
     def _fetch(self, url: str, into: Path, sink: Sink, authorization: str, *, is_archive: bool = True) -> None:
         parts = PartStore(self.parts, into.with_suffix(".parts"))

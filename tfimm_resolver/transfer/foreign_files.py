@@ -36,6 +36,12 @@ class ForeignFileCheck:
         if found is not None:
             raise self._make_error(found)
 
+    def check_file(self, start: bytes, name: str) -> None:
+        """Refuse a page or a Git LFS pointer that arrives as a file with the name of a model's file; raises ArchiveError."""
+        found = recognition.recognize(start[: recognition.START_BYTES])
+        if found in (formats.HTML, formats.LFS_POINTER) and recognition.recognize_names([name]) is not None:
+            raise self._make_error(found, f"it is not {name!r}, but {found.title}")
+
     def explain(self, error: ArchiveError) -> ArchiveError:
         """Return the error of what cannot be unpacked, with what it is instead if that is recognized."""
         if not self._start or self._start.startswith((_GZIP, _ZIP)) or error.fix:

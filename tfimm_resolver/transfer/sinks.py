@@ -36,12 +36,12 @@ def make_unpack_sink(layout: ArchiveLayout, origin: str = "") -> Sink:
     return sink
 
 
-def make_file_sink(name: str) -> Sink:
-    """Return a sink that writes the stream to the file ``name``."""
+def make_file_sink(name: str, origin: str = "") -> Sink:
+    """Return a sink that writes the stream to the file ``name``; refuses pages and pointers instead of a model's file."""
 
     def sink(stream: Stream, into: Path, size_bytes: int | None) -> list[FileEntry]:
         packed = ArchiveInput(stream, size_bytes)
-        packed.peek(CHUNK_BYTES)
+        ForeignFileCheck(origin).check_file(packed.peek(CHUNK_BYTES), name)
         with Extractor(into, packed, Limits(*settings.unpack_limits())) as target:
             target.write_file(name, target.enforce_limits(packed.chunks()), size_bytes or 0)
             target.finish()

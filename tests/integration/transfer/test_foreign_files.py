@@ -11,6 +11,7 @@ import tfimm_resolver
 from tests.fakes.archives import MODEL, files_in, member, tar_gz, tar_of, zip_of
 from tests.fakes.foreign_files import GENERAL, POINTER, STARTS, ZIPS, make_zip
 from tests.fakes.origin import Origin
+from tfimm_resolver import hub
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError
 
 TEXTS = ("page", "page after a comment", "json", "xml", "xml without a declaration", "text")
@@ -99,3 +100,22 @@ def test_a_damaged_archive_is_not_taken_for_another_format(origin: Origin) -> No
         with pytest.raises(FetchError) as caught:
             tfimm_resolver.resolve(origin.put_model(f"/{number}/m.h5", body))
         assert "not an archive of a model" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["page", "pointer"])
+def test_a_page_or_pointer_is_not_cached_as_weights_but_downloaded_as_a_file(
+    kind: str, origin: Origin, tmp_path: Path
+) -> None:
+    url = origin.put("/m.weights.h5", STARTS[kind][0])
+    with pytest.raises(FetchError, match=r"it is not 'm\.weights\.h5', but a"):
+        hub.load_state_dict_from_url(url, tmp_path / "weights", progress=False)
+    assert [path for path in (tmp_path / "weights").rglob("*") if path.is_file()] == []
+    hub.download_url_to_file(url, tmp_path / "file", progress=False)
+    assert (tmp_path / "file").read_bytes() == STARTS[kind][0]
+
+
+def test_weights_on_a_page_of_a_known_host_are_refused_before_any_request() -> None:
+    url = "https://github.com/ada/m/blob/main/m.weights.h5"
+    for call in (hub.load_state_dict_from_url, hub.load_saved_model_from_url):
+        with pytest.raises(HandleError, match=r"https://github.com/ada/m/raw/main/m\.weights\.h5"):
+            call(url, progress=False)
