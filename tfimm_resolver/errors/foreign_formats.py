@@ -22,12 +22,12 @@ class ForeignFormat:
 
     Attributes:
         title: what a file of it is, as in "it is not a SavedModel, but TITLE".
-        fix: what to do with such a file; for callers in Python and for users of the command line alike.
+        advice: what to do with such a file; for callers in Python and for users of the command line alike.
         is_text: whether an excerpt of it helps to see what it is.
     """
 
     title: str
-    fix: str
+    advice: str
     is_text: bool = False
 
 

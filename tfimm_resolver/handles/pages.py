@@ -18,11 +18,11 @@ class Page:
 
     Attributes:
         title: what the page shows, as in "it is the page of TITLE".
-        fix: the advice, with the handle to use.
+        advice: what to do, with the handle to use.
     """
 
     title: str
-    fix: str
+    advice: str
 
 
 def find_page(url: str) -> Page | None:

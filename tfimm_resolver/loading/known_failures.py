@@ -36,6 +36,6 @@ def explain(path: str, text: str, reason: str) -> LoadError | None:
         more = f" and {len(pointers) - _SHOWN_MAX} more" if len(pointers) > _SHOWN_MAX else ""
         return LoadError(
             f"TensorFlow cannot load {show(path)}: {', '.join(map(show, pointers[:_SHOWN_MAX]))}{more}: {LFS_POINTER.title}",
-            fix=LFS_POINTER.fix,
+            fix=LFS_POINTER.advice,
         )
     return None

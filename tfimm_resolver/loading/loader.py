@@ -147,7 +147,7 @@ def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
         f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
         f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
         + (f"\n  {show(found[0])} is {found[1].title}" if found else ""),
-        fix=found[1].fix if found else "",
+        fix=found[1].advice if found else "",
     )
 
 

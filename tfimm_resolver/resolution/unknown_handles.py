@@ -61,7 +61,7 @@ def _describe_other_content(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         found = recognition.recognize_folder(path)
         if found is not None:
             name, other = found
-            yield f"{show(path)} is not a SavedModel, but has {show(name)}: {other.title}", other.fix
+            yield f"{show(path)} is not a SavedModel, but has {show(name)}: {other.title}", other.advice
         else:
             yield f"{show(path)} is not a complete SavedModel: {show(completeness.find_defect(path))}", ""
 

@@ -84,7 +84,7 @@ def expand_variable(variable: str, value: str) -> str:
     """
     bare = value.strip(_AROUND_PATHS)
     if bare != value and not (os.path.isabs(value) and os.path.isdir(value)):
-        fix = f"Set it to {bare}, without the quotes and blanks: --env-file and the like do not remove them."
+        fix = f"Set it to {bare}, without the quotes and blanks: only a shell removes them."
         raise HandleError(
             f"{variable} is {value!r}: quotes or blanks are part of it", fix=fix if bare else f"Unset {variable}."
         )

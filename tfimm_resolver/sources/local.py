@@ -48,7 +48,7 @@ def _make_not_archive_error(path: str) -> HandleError:
 
     found = recognition.recognize(recognition.read_start(path), os.path.basename(path))
     text = f"{show(path)} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip"
-    return HandleError(text) if found is None else HandleError(f"{text}: it is {found.title}", fix=found.fix)
+    return HandleError(text) if found is None else HandleError(f"{text}: it is {found.title}", fix=found.advice)
 
 
 def find_path(handle: Handle) -> str:

@@ -28,4 +28,4 @@ def plan(handle: Handle) -> None:
 
     page = pages.find_page(f"{handle.scheme}://{host}{handle.path}?{handle.query}")
     if page is not None:
-        raise HandleError(f"{handle} is the page of {page.title}, not the URL of a download", fix=page.fix)
+        raise HandleError(f"{handle} is the page of {page.title}, not the URL of a download", fix=page.advice)

@@ -52,7 +52,7 @@ class ForeignFileCheck:
         return self._make_error(found, error.text if found.is_text else "")
 
     def _make_error(self, found: ForeignFormat, text: str = "") -> ArchiveError:
-        fix = found.fix
+        fix = found.advice
         if found in (formats.HTML, formats.LFS_POINTER) and (url := pages.find_download_url(self._origin)) is not None:
             fix = f"Use the address of the file itself: {show(url)}"
         return ArchiveError(text or f"it is not an archive of a model, but {found.title}", fix=fix)

@@ -16,7 +16,7 @@ FORMATS = {name: one for name, one in vars(foreign_formats).items() if isinstanc
 def test_title_and_advice_are_parts_of_sentences(name: str) -> None:
     found = FORMATS[name]
     assert re.match(r"(?:an? |the |part |plain )", found.title) and not found.title.endswith(".")
-    assert found.fix[:1].isupper() and found.fix.endswith(".")
+    assert found.advice[:1].isupper() and found.advice.endswith(".")
 
 
 def test_each_format_has_a_title_of_its_own() -> None:

@@ -68,7 +68,7 @@ DOWNLOADS = [
 @pytest.mark.parametrize(("url", "handle"), PAGES, ids=[url for url, _ in PAGES])
 def test_a_page_is_known_and_what_to_use_instead(url: str, handle: str) -> None:
     page = find_page(url)
-    assert page is not None and handle in page.fix
+    assert page is not None and handle in page.advice
 
 
 @pytest.mark.parametrize("url", DOWNLOADS)
