@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
@@ -19,6 +19,8 @@ SHORTENED = "?…"
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_BLANKS = " \t\r\n\v\f\xa0\u2000\u2001\u2002\u2003\u2009\u200a\u200b\u202f\u2060\u3000\ufeff"
+"""Blanks, also invisible ones, that copying from a page or a document adds."""
 KAGGLE_HOSTS = ("www.kaggle.com", "kaggle.com")
 HUGGING_FACE_HOSTS = ("huggingface.co", "hf.co")
 
@@ -62,12 +64,12 @@ class Handle:
         """Parse a handle; an explicit ``sha256`` must not contradict the one in a ``#sha256=`` fragment.
 
         Raises:
-            HandleError: if it is empty, is bytes, contains control characters, or has a scheme and no host.
+            HandleError: if it is empty, not a str or a path, contains control characters, or has a scheme and no host.
         """
         plain = os.fspath(text) if isinstance(text, (str, os.PathLike)) else text
         if not isinstance(plain, str):
             raise HandleError(f"a handle is a str or a path, not {type(text).__name__}: {text!r:.80}")
-        handle = _parse(plain)
+        handle = _parse(plain if isinstance(text, os.PathLike) else strip_blanks(plain))
         if sha256 is None:
             return handle
         pin = parse_sha256(sha256)
@@ -112,6 +114,14 @@ class Handle:
         return self.redacted
 
 
+def strip_blanks(text: str) -> str:
+    """Return a text without what surrounds it after copying and pasting, unless it is the path of something."""
+    bare = text.strip(_BLANKS)
+    if bare == text or (text.strip() and "\0" not in text and "://" not in text and os.path.lexists(text)):
+        return text
+    return bare or text
+
+
 def get_key(text: str) -> str:
     """Return the key that all spellings of a handle share; the text itself if it is not a valid handle."""
     try:
@@ -148,6 +158,7 @@ def _parse_location(text: str, pin: str | None) -> Handle:
             f"{mask_value(text)!r} has the character {found_character!r} in its host: it is not clear which host is meant",
             fix=f"Write {parts.scheme}://HOST/PATH, with special characters of a user and a password percent-encoded.",
         )
+    _check_host(text, parts)
     if parts.fragment:
         raise HandleError(f"{mask_value(text)!r} has a fragment", fix=f"Only this may follow a handle: {FRAGMENT_FORM}.")
     host, path = parts.netloc, parts.path.rstrip("/")
@@ -161,6 +172,17 @@ def _parse_location(text: str, pin: str | None) -> Handle:
     if query and (bare := strip_signature(query)) != query:  # a new signature for the same object is the same model
         rest = "?" + bare if bare else ""
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
+
+
+def _check_host(text: str, parts: SplitResult) -> None:
+    """Raise HandleError if the host is a scheme, or an IPv6 address without brackets, whose port would be a part of it."""
+    host = parts.netloc.rpartition("@")[2]
+    if host in ("http:", "https:"):
+        rest = mask_value(f"{host}{parts.path}")
+        raise HandleError(f"{mask_value(text)!r} has two schemes", fix=f"Write {rest}")
+    if host.count(":") > 1 and "[" not in host:
+        fix = f"Write {parts.scheme}://[ADDRESS]:PORT/PATH."
+        raise HandleError(f"{mask_value(text)!r} has an IPv6 address without brackets, or two ports", fix=fix)
 
 
 def _find_canonical_key(scheme: str, host: str, path: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.import_hooks import hook_import, is_imported, unhook_import
-from tfimm_resolver.errors import ArchiveError, ModelsFileError
+from tfimm_resolver.errors import ArchiveError, HandleError, ModelsFileError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
@@ -64,13 +64,21 @@ def _is_supported(handle: Handle) -> bool:
         _is_in_models_file(handle) or named_models.find_named(named_models.validate_name(handle.text)) is not None
     ):
         return True
-    from tfimm_resolver.cache.roots import is_supported_root  # imports the cache, only when needed
-
-    if not is_supported_root(settings.urls_root().value):
+    if not _is_root_usable():
         return False
     if not handle.scheme:
         return _is_archive_here(handle) or _has_subdirectory(handle)
     return handle.scheme in SCHEMES or handle.scheme in list_schemes()  # the latter reads the entry points of all packages
+
+
+def _is_root_usable() -> bool:
+    """Whether the cache directory is one that this package can use, or one that is written wrongly."""
+    from tfimm_resolver.cache.roots import is_supported_root  # imports the cache, only when needed
+
+    try:
+        return is_supported_root(settings.urls_root().value)
+    except HandleError:  # resolving the handle will report it; tensorflow_hub would create a directory of that name
+        return True
 
 
 def _is_in_models_file(handle: Handle) -> bool:

@@ -191,7 +191,10 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
             return remote.make_tensor_too_large_error(path, f"TensorFlow says {show(reason)}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
             return remote.make_unseen_files_error(file, reason)
-    return LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
+    from tfimm_resolver.loading import known_failures
+
+    known = known_failures.explain(path, text, reason)
+    return known or LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
 
 
 def _reads_locally(tf: Any, reader: str | None) -> bool:

@@ -85,9 +85,14 @@ def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
             pass
         except tf.errors.OpError as error:
             return LoadError(f"TensorFlow cannot read {show(path)}: {summarize_error(error)}")
+    from tfimm_resolver.saved_model import recognition
+
+    found = recognition.recognize_names(name.rstrip("/") for name in names)
     return NotASavedModelError(
         f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
         f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
+        + (f"\n  {show(found[0])} is {found[1].title}" if found else ""),
+        fix=found[1].advice if found else "",
     )
 
 

@@ -27,7 +27,7 @@ from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import naming
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models
-from tfimm_resolver.resolution.cached_names import TFHUB
+from tfimm_resolver.resolution.cached_names import TFHUB, fits_shortened
 from tfimm_resolver.resolution.selection import choose_subdirectory, is_saved_model
 
 log = logging.getLogger("tfimm_resolver")
@@ -145,7 +145,8 @@ def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[C
     if isinstance(text, CachedModel):
         return [text]
     handle, subdirectory = _split_subdirectory(text)
-    found = next(filter(None, (match(models, handle) for match in (_match_name, _match_handle, _match_sha1))), [])
+    matchers = (_match_name, _match_handle, _match_sha1, _match_shortened)
+    found = next(filter(None, (match(models, handle) for match in matchers)), [])
     for model in found if subdirectory else ():
         choose_subdirectory(_locate(model, subdirectory))
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
@@ -203,6 +204,10 @@ def _match_sha1(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
     if len(text) < _SHA1_DIGITS_MIN:
         return []
     return [model for model in models if model.entry and model.entry.name.startswith(text)]
+
+
+def _match_shortened(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    return [model for model in models if fits_shortened(model.name, text)]
 
 
 def redact(text: str) -> str:
