@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
@@ -16,7 +16,7 @@ from typing import IO, Protocol, TypeVar
 from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver._util.threads import BackgroundWriter
 from tfimm_resolver.archives import tar_reader
-from tfimm_resolver.archives.member_policy import MemberNamePolicy, quote_name
+from tfimm_resolver.archives.member_policy import MemberNamePolicy, UnheldMemberError, quote_name
 from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
 from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
 from tfimm_resolver.manifest import FileEntry
@@ -51,6 +51,11 @@ class Limits:
     size_bytes: int = 1 << 40
     ratio: float = 200.0
 
+    @property
+    def packed_bytes(self) -> int:
+        """How large an archive can be that keeps within the limits: files that do not shrink, headers, and a program."""
+        return self.size_bytes + self.size_bytes // 64 + self.members * 1024 + (2 << 20)
+
 
 class ArchiveInput:
     """The packed stream, with a count of the bytes that were consumed.
@@ -69,7 +74,7 @@ class ArchiveInput:
         self.tail = b""
 
     def peek(self, size_bytes: int) -> bytes:
-        """Return the first bytes without consuming them; call it once, before ``chunks``."""
+        """Return the first bytes, at least so many if there are, without consuming them; call it before ``chunks``."""
         while len(self._head) < size_bytes and (chunk := self._stream.read(size_bytes - len(self._head))):
             self._head += chunk
         return self._head
@@ -122,13 +127,27 @@ class Extractor:
                 )
             yield chunk
 
-    def extract(self, members: Iterable[tar_reader.Member], *, last_wins: bool = False) -> None:
-        """Write every member. A second file of the same path is an error, or replaces the first if ``last_wins``."""
+    def extract(
+        self,
+        members: Iterable[tar_reader.Member],
+        *,
+        last_wins: bool = False,
+        skip: Callable[[UnheldMemberError], None] | None = None,
+    ) -> None:
+        """Write every member. A second file of the same path is an error, or replaces the first if ``last_wins``.
+
+        ``skip`` is called for each member that this system cannot hold, with an error that is raised without it.
+        """
         for member in members:
-            if member.is_directory:
-                self.make_directory(member.name)
-            else:
-                self.write_file(member.name, member.chunks, member.size_bytes, may_replace=last_wins)
+            try:
+                if member.is_directory:
+                    self.make_directory(member.name)
+                else:
+                    self.write_file(member.name, member.chunks, member.size_bytes, may_replace=last_wins)
+            except UnheldMemberError as error:
+                if skip is None:
+                    raise
+                skip(error)
 
     def make_directory(self, name: str) -> None:
         """Create a directory; it may exist already."""
@@ -142,13 +161,15 @@ class Extractor:
         """Write a file in the background, which must not exist unless ``may_replace``; ``finish`` waits for it."""
         parts = self._validate_name(name, is_directory=False)
         self.check_size(size_bytes)
-        if may_replace and parts in self._file_parts:
+        if parts in self._file_parts:
+            if not may_replace:
+                raise ArchiveError(f"member {quote_name(name)} collides with another member of the same name")
             self._remove_earlier(parts)
-        self._file_parts.add(parts)
         with self._map_os_errors(name):
             self._ensure_dirs(parts[:-1])
             # x: the file system knows best which names are the same.
             file = open(self._into.joinpath(*parts), "xb", buffering=0)  # noqa: SIM115  # closed in the background
+        self._file_parts.add(parts)
         path = "/".join(parts)
         output = _HashingFileWriter(file, path, self._fsyncer)
 
@@ -196,14 +217,27 @@ class Extractor:
 
     @contextlib.contextmanager
     def spool(self) -> Iterator[IO[bytes]]:
-        """Copy the packed stream to a temporary file in ``into``: it is removed with that, and waiters see it grow."""
+        """Copy the packed stream to a temporary file in ``into``: it is removed with that, and waiters see it grow.
+
+        Raises ArchiveError as soon as it is too long to keep within the limits, if possible before anything is read.
+        """
         self._is_spooled = True
+        self._check_packed_size(self._packed.total_bytes or 0)
         with self._map_os_errors(""), tempfile.NamedTemporaryFile(dir=self._into) as file:
             with self._map_os_errors(""):  # while the file exists: an error about a full disk reports its size
                 for chunk in self._packed.chunks():
+                    self._token.raise_if_cancelled()
+                    self._check_packed_size(self._packed.read_bytes)
                     file.write(chunk)
                 file.flush()
             yield file
+
+    def _check_packed_size(self, size_bytes: int) -> None:
+        if size_bytes > self._limits.packed_bytes:
+            raise ArchiveError(
+                f"it is a zip of over {self._limits.packed_bytes} bytes, but {self._limits.size_bytes} may be unpacked",
+                fix="If you trust it, set TFIMM_RESOLVER_MAX_BYTES.",
+            )
 
     def _remove_earlier(self, parts: tuple[str, ...]) -> None:
         """Remove a file that a later member of the same name replaces."""
@@ -242,9 +276,10 @@ class Extractor:
                 if is_disk_full(error):
                     raise self._make_disk_full_error() from error
                 if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-                    raise ArchiveError(f"member {quote_name(name)} collides with another member") from error
+                    raise UnheldMemberError(f"member {quote_name(name)} collides with another member") from error
                 if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
-                    raise ArchiveError(f"member {quote_name(name)} has a name that this file system does not allow") from error
+                    text = f"member {quote_name(name)} has a name that this file system does not allow"
+                    raise UnheldMemberError(text) from error
                 raise
 
     def _make_member_count_error(self) -> ArchiveError:

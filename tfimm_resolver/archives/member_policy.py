@@ -11,12 +11,14 @@ _DEPTH_MAX = 100
 _PART_BYTES_MAX = 255  # also keeps normalization fast: sorting combining marks takes quadratic time
 _QUOTED_CHARACTERS_MAX = 300
 _UNSAFE_PATH = re.compile(r"[\x00-\x1f\x7f\\]|(^|/)[^/]:")
-# Directional marks make a name look like another one; line separators and C1 controls forge lines on a terminal.
-_INVISIBLE = re.compile(r"[\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]|[. ]$')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+
+
+class UnheldMemberError(ArchiveError):
+    """A member that no directory here can hold; a repository is unpacked without it, as it may not be needed."""
 
 
 class MemberNamePolicy:
@@ -31,6 +33,8 @@ class MemberNamePolicy:
         # Maps the number of the parent directory and the case-folded name to the name as first spelled and its own number.
         # Full paths are not stored: a member a hundred directories deep would need a hundred strings.
         self._known: dict[tuple[int, str], tuple[str, int]] = {}
+        # Names with characters that are not seen, by the number of the parent and what is seen of them.
+        self._partly_seen: dict[tuple[int, str], str] = {}
         self._listed: set[str] = set()
         self._parents: set[str] = set()
 
@@ -50,7 +54,7 @@ class MemberNamePolicy:
             known, parent = self._known.get(key) or self._add(key, part, name)
             if known != part:
                 other = "/".join((*parts[:depth], known))
-                raise ArchiveError(
+                raise UnheldMemberError(
                     f"member {quote_name(name)} collides with {quote_name(other)}: "
                     "the names differ only in case or Unicode normalization"
                 )
@@ -74,9 +78,28 @@ class MemberNamePolicy:
 
     def _add(self, key: tuple[int, str], part: str, name: str) -> tuple[str, int]:
         _check_portable(part, name)
+        self._check_alike(key[0], part, name)
         self.count += 1
         self._known[key] = part, self.count
         return part, self.count
+
+    def _check_alike(self, parent: int, part: str, name: str) -> None:
+        """Raise an error if another name in the same directory differs only in characters that are not seen."""
+        if part.isascii() and not self._partly_seen:
+            return
+        from tfimm_resolver.archives.lookalikes import make_skeleton
+
+        seen = make_skeleton(part)
+        other = self._partly_seen.get((parent, seen))
+        if other is None and seen != part and (parent, _fold_case(seen)) in self._known:
+            other = seen
+        if other is not None:
+            raise UnheldMemberError(
+                f"member {quote_name(name)} looks like another one, {quote_name(ascii(other))}: "
+                "they differ only in characters that are not seen"
+            )
+        if seen != part:
+            self._partly_seen[parent, seen] = part
 
 
 def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = False) -> tuple[str, ...]:
@@ -92,13 +115,19 @@ def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = Fa
 
     Raises:
         ArchiveError: if it is absolute, contains ``..``, a control character, a backslash or a drive letter, or is nested
-            too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
+            too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be;
+            UnheldMemberError, which is one, if it contains characters that are not seen.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if len(parts) > _DEPTH_MAX:
         raise ArchiveError(f"member {quote_name(name)} is nested {len(parts)} directories deep; {_DEPTH_MAX} are allowed")
     if name.startswith("/") or ".." in parts or _UNSAFE_PATH.search(name):
         raise ArchiveError(f"member {quote_name(name)} does not stay inside the model's directory")
+    if not name.isascii():
+        from tfimm_resolver.archives.lookalikes import find_unseen  # tables that few names need
+
+        if any(map(find_unseen, parts)):
+            raise UnheldMemberError(f"member {quote_name(name)} contains an invisible or bidirectional control character")
     if not is_directory and (not parts or name.endswith(("/", "/."))):
         raise ArchiveError(f"member {quote_name(name)} is a file, but has the name of a directory")
     if is_canonical and "/".join(parts) != name:
@@ -123,7 +152,7 @@ def quote_name(name: str) -> str:
 
 def _check_length(part: str, name: str) -> None:
     if len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES_MAX:
-        raise ArchiveError(
+        raise UnheldMemberError(
             f"member {quote_name(name)} has a path component of over {_PART_BYTES_MAX} bytes, "
             "which file systems do not support"
         )
@@ -131,12 +160,10 @@ def _check_length(part: str, name: str) -> None:
 
 def _check_portable(part: str, name: str) -> None:
     """Raise ArchiveError for what some platform does not support, on every platform: caches are copied between them."""
-    if _INVISIBLE.search(part):
-        raise ArchiveError(f"member {quote_name(name)} contains an invisible or bidirectional control character")
     if _LONE_SURROGATE.search(part):
-        raise ArchiveError(f"member {quote_name(name)} has a name that is not UTF-8")
+        raise UnheldMemberError(f"member {quote_name(name)} has a name that is not UTF-8")
     if _NOT_ON_WINDOWS.search(part) or _DEVICES.fullmatch(part.partition(".")[0].rstrip(" ")):
-        raise ArchiveError(f"member {quote_name(name)} has a name that Windows does not allow")
+        raise UnheldMemberError(f"member {quote_name(name)} has a name that Windows does not allow")
 
 
 def _fold_case(part: str) -> str:

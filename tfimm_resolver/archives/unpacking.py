@@ -18,9 +18,11 @@ from typing import Any
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import describe_prefix
-from tfimm_resolver.archives import tar_reader, zip_reader
+from tfimm_resolver.archives import tar_reader, zip_methods
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits, Stream
 from tfimm_resolver.archives.member_policy import quote_name
+from tfimm_resolver.archives.zip_directory import STUB_BYTES_MAX, may_follow_stub
+from tfimm_resolver.archives.zip_extraction import unzip
 from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.manifest import SAVED_MODEL_FILES, FileEntry
 
@@ -39,11 +41,15 @@ class ArchiveLayout:
         strip_top_level: the archive must consist of one top-level directory, which is stripped from every path.
         on_comment: called with a zip's comment before anything is unpacked; may raise.
         on_several_members: called if a gzip has several members, each with a checksum of its own bytes only; may raise.
+        skips_unheld: what this system cannot hold, and links that lead to no file, are left out of a zip with a warning.
+        label: what warnings call the archive: the handle.
     """
 
     strip_top_level: bool = False
     on_comment: Callable[[str], None] | None = None
     on_several_members: Callable[[], None] | None = None
+    skips_unheld: bool = False
+    label: str = ""
 
 
 PLAIN = ArchiveLayout()
@@ -79,11 +85,13 @@ def unpack(
         if head.startswith(b"\x1f\x8b"):
             extractor.extract(tar_reader.read_members(extractor.enforce_limits(_gunzip(packed, layout))), last_wins=True)
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            _unzip(extractor, layout.on_comment)
+            unzip(extractor, layout, lambda: ArchiveError("the zip is damaged: it is cut short, or something follows its end"))
         elif tar_reader.is_header(head):
             extractor.extract(tar_reader.read_members(extractor.enforce_limits(packed.chunks())), last_wins=True)
+        elif may_follow_stub(packed.peek(STUB_BYTES_MAX)):
+            unzip(extractor, layout, lambda: _make_format_error(head))
         else:
-            raise ArchiveError(f"it is not a .tar, .tar.gz or .zip archive: it begins with {describe_prefix(head)}")
+            raise _make_format_error(head)
         extractor.finish()
         for path in extractor.find_replaced():
             log.warning(
@@ -93,6 +101,10 @@ def unpack(
     prefix = _strip_top_level_dir(into, layout.strip_top_level)
     files = (replace(file, path=file.path.removeprefix(prefix)) for file in extractor.files)
     return sorted(files, key=lambda file: file.path)
+
+
+def _make_format_error(head: bytes) -> ArchiveError:
+    return ArchiveError(f"it is not a .tar, .tar.gz or .zip archive: it begins with {describe_prefix(head)}")
 
 
 def _gunzip(packed: ArchiveInput, layout: ArchiveLayout) -> Iterator[memoryview]:
@@ -106,7 +118,7 @@ def _gunzip(packed: ArchiveInput, layout: ArchiveLayout) -> Iterator[memoryview]
                 yield memoryview(buffer)[:count]
     except EOFError as error:
         raise ArchiveError("it is truncated: its gzip trailer is missing") from error
-    except (zip_reader.zlib.error, zlib.error, gzip.BadGzipFile) as error:
+    except (zip_methods.zlib.error, zlib.error, gzip.BadGzipFile) as error:
         raise ArchiveError(f"its gzip stream is damaged: {show(error)}") from error
     # A gzip ends with the length of its last member, modulo 2**32 (RFC 1952, 2.3.1).
     if layout.on_several_members and unpacked_bytes % (1 << 32) != int.from_bytes(packed.tail, "little"):
@@ -142,16 +154,6 @@ class _IteratorReader(io.RawIOBase):
         count = min(len(buffer), len(self._rest))
         buffer[:count], self._rest = self._rest[:count], self._rest[count:]
         return count
-
-
-def _unzip(extractor: Extractor, on_comment: Callable[[str], None] | None) -> None:
-    """Unpack a zip, which can only be read from a file, since its directory is at its end."""
-    with extractor.spool() as file:
-        members = list(zip_reader.read_members(file))
-        if on_comment is not None:
-            on_comment(zip_reader.read_comment(file))
-        extractor.check_size(sum(member.size_bytes for member in members))
-        extractor.extract(replace(member, chunks=extractor.enforce_limits(member.chunks)) for member in members)
 
 
 def _strip_top_level_dir(into: Path, is_required: bool) -> str:

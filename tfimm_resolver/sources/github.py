@@ -159,7 +159,8 @@ def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher)
             text = f"{repository.handle} arrived as another commit:\n  received   {received}\n  requested  {tip.commit}"
             raise IntegrityError(text)
 
-    ref, layout = quote(tip.commit or repository.ref or "HEAD"), ArchiveLayout(strip_top_level=True, on_comment=check_comment)
+    ref = quote(tip.commit or repository.ref or "HEAD")
+    layout = ArchiveLayout(strip_top_level=True, on_comment=check_comment, skips_unheld=True)
 
     def download(authorization: str) -> None:
         fetcher.archive(f"{repository.url}/zipball/{ref}", into, layout=layout, authorization=authorization)

@@ -74,7 +74,7 @@ class Downloader:
             IntegrityError: if the sha256 differs from the handle's pin, or a digest from the one that the server stated.
             CacheError: if ``into`` cannot be written.
         """
-        sink = make_unpack_sink(replace(layout, on_several_members=self._reject_mixed_members))
+        sink = self._make_unpack_sink(replace(layout, on_several_members=self._reject_mixed_members))
         self._fetch(url, into, sink, authorization)
 
     def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
@@ -111,7 +111,7 @@ class Downloader:
             streams = stack.enter_context(contextlib.closing(client.stream_objects([info], settings.connections())))
             hashed = HashingReader(ChunkReader(next(streams)[1], meter).read)
             stream = stack.enter_context(contextlib.closing(PrefetchReader(hashed.read_chunk)))
-            self._receive(stream, hashed, into, make_unpack_sink(PLAIN), info.size_bytes)
+            self._receive(stream, hashed, into, self._make_unpack_sink(PLAIN), info.size_bytes)
 
     def objects(self, url: str, into: Path, expected: tuple[FileEntry, ...] | None = None) -> None:
         """Download every object below ``url``, or the ``expected`` ones, into the empty directory ``into``.
@@ -160,7 +160,7 @@ class Downloader:
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
-        self._copy(path, into, make_unpack_sink(PLAIN))
+        self._copy(path, into, self._make_unpack_sink(PLAIN))
 
     def _copy(self, path: str, into: Path, sink: Sink) -> None:
         with LocalFile(path) as file:
@@ -286,6 +286,9 @@ class Downloader:
         hashed.check(self.origin.url)
         Pin(self._handle.sha256).check_received(self.origin, str(self._handle))
         self.files = tuple(files)
+
+    def _make_unpack_sink(self, layout: ArchiveLayout) -> Sink:
+        return make_unpack_sink(replace(layout, label=self._handle.redacted))
 
     def _reject_mixed_members(self) -> None:
         """Start over as one stream: in ranges, members of two versions would all match their checksums."""
