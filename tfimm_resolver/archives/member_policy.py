@@ -1,10 +1,15 @@
-"""Turns names from outside into path components: they stay below the target, and mean the same on every platform."""
+"""Turns names from outside into path components: they stay below the target, and show what they are.
+
+A name that only some systems cannot hold is refused where that is this system, or by the file system when it is written.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 
+from tfimm_resolver._util.fs import IS_WINDOWS
 from tfimm_resolver.errors import ArchiveError
 
 _DEPTH_MAX = 100
@@ -20,17 +25,19 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])"
 
 
 class MemberNamePolicy:
-    """Validates the names of one archive, each by itself and against those before it.
+    """Validates the names of one archive.
 
     Attributes:
         count: how many files and directories they create, including directories that occur only in paths.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_windows: bool = IS_WINDOWS) -> None:
+        """``is_windows``: refuse what Windows cannot hold."""
         self.count = 0
-        # Maps the number of the parent directory and the case-folded name to the name as first spelled and its own number.
+        self._is_windows = is_windows
+        # Maps the number of the parent directory and a name to its own number.
         # Full paths are not stored: a member a hundred directories deep would need a hundred strings.
-        self._known: dict[tuple[int, str], tuple[str, int]] = {}
+        self._known: dict[tuple[int, str], int] = {}
         self._listed: set[str] = set()
         self._parents: set[str] = set()
 
@@ -38,22 +45,17 @@ class MemberNamePolicy:
         """Return the components of a member's path; the same path twice is allowed here and left to the file system.
 
         Raises:
-            ArchiveError: as ``safe_parts`` does; if a file's name is empty or ends like a directory's; if a component
-                is too long, not valid Unicode, contains invisible characters, or is not allowed on Windows; if another
-                name differs from it only in case or Unicode normalization.
+            ArchiveError: as ``safe_parts`` does; if a component is too long, not valid Unicode, contains invisible
+                characters, or is not allowed on this system.
         """
         parts = safe_parts(name, is_directory=is_directory)
         parent = 0
-        for depth, part in enumerate(parts):
-            _check_length(part, name)
-            key = (parent, _fold_case(part))
-            known, parent = self._known.get(key) or self._add(key, part, name)
-            if known != part:
-                other = "/".join((*parts[:depth], known))
-                raise ArchiveError(
-                    f"member {quote_name(name)} collides with {quote_name(other)}: "
-                    "the names differ only in case or Unicode normalization"
-                )
+        for part in parts:
+            if (number := self._known.get((parent, part))) is None:
+                self._check_part(part, name)
+                self.count += 1
+                number = self._known[parent, part] = self.count
+            parent = number
         return parts
 
     def validate_listed_file(self, path: str) -> tuple[str, ...]:
@@ -72,11 +74,34 @@ class MemberNamePolicy:
         self._parents |= parents
         return parts
 
-    def _add(self, key: tuple[int, str], part: str, name: str) -> tuple[str, int]:
-        _check_portable(part, name)
-        self.count += 1
-        self._known[key] = part, self.count
-        return part, self.count
+    def _check_part(self, part: str, name: str) -> None:
+        if len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES_MAX:
+            raise ArchiveError(
+                f"member {quote_name(name)} has a path component of over {_PART_BYTES_MAX} bytes, "
+                "which file systems do not support"
+            )
+        if _INVISIBLE.search(part):
+            raise ArchiveError(f"member {quote_name(name)} contains an invisible or bidirectional control character")
+        if _LONE_SURROGATE.search(part):
+            raise ArchiveError(f"member {quote_name(name)} has a name that is not UTF-8")
+        if self._is_windows and not _is_allowed_on_windows(part):
+            raise ArchiveError(f"member {quote_name(name)} has a name that Windows does not allow")
+
+
+def find_unportable(paths: Iterable[str]) -> list[str]:
+    """Return the paths that not every system can hold.
+
+    These are names that Windows does not allow, and names that differ from an earlier one only in case or Unicode
+    normalization.
+    """
+    found, spellings = [], dict[str, str]()
+    for path in paths:
+        parts = path.split("/")
+        tops = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+        is_ambiguous = any(spellings.setdefault(_fold_case(top), top) != top for top in tops)
+        if is_ambiguous or not all(map(_is_allowed_on_windows, parts)):
+            found.append(path)
+    return found
 
 
 def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = False) -> tuple[str, ...]:
@@ -116,27 +141,18 @@ def _join_parts(name: str) -> str:
     return "/".join(safe_parts(name, is_canonical=True))
 
 
+def is_litter(name: str) -> bool:
+    """Whether this is what macOS adds to archives beside a file or folder, at the top."""
+    return name.startswith("._") or name in ("__MACOSX", ".DS_Store")
+
+
 def quote_name(name: str) -> str:
     """Quote a name for an error message, truncated so that a name of a megabyte does not fill it."""
     return repr(name) if len(name) <= _QUOTED_CHARACTERS_MAX else f"{name[:_QUOTED_CHARACTERS_MAX]!r}..."
 
 
-def _check_length(part: str, name: str) -> None:
-    if len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES_MAX:
-        raise ArchiveError(
-            f"member {quote_name(name)} has a path component of over {_PART_BYTES_MAX} bytes, "
-            "which file systems do not support"
-        )
-
-
-def _check_portable(part: str, name: str) -> None:
-    """Raise ArchiveError for what some platform does not support, on every platform: caches are copied between them."""
-    if _INVISIBLE.search(part):
-        raise ArchiveError(f"member {quote_name(name)} contains an invisible or bidirectional control character")
-    if _LONE_SURROGATE.search(part):
-        raise ArchiveError(f"member {quote_name(name)} has a name that is not UTF-8")
-    if _NOT_ON_WINDOWS.search(part) or _DEVICES.fullmatch(part.partition(".")[0].rstrip(" ")):
-        raise ArchiveError(f"member {quote_name(name)} has a name that Windows does not allow")
+def _is_allowed_on_windows(part: str) -> bool:
+    return not (_NOT_ON_WINDOWS.search(part) or _DEVICES.fullmatch(part.partition(".")[0].rstrip(" ")))
 
 
 def _fold_case(part: str) -> str:
