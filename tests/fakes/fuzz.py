@@ -25,7 +25,8 @@ from types import FrameType
 from tests.fakes import hostile
 from tests.fakes.archives import MODEL, files_in, member, tar_of, zip_of
 from tests.fakes.hostile import BLOCK_BYTES, ZipMember, entry, gnu_long, gzip_bytes, header, make_zip, pax, set_checksum, tar
-from tfimm_resolver.archives.extractor import CHUNK_BYTES, Limits
+from tfimm_resolver.archives.budget import Limits
+from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.unpacking import unpack
 from tfimm_resolver.errors import ArchiveError, CacheError
 

@@ -187,6 +187,8 @@ def read_wide_numbers(wide: bytes | None, *numbers: int) -> list[int]:
         if number == SIZE_IN_ZIP64 and wide is not None:
             if len(rest) < 8:
                 raise ArchiveError("the zip is damaged: a number of 64 bits is missing")
-            number, rest = int.from_bytes(rest[:8], "little"), rest[8:]
-        found.append(number)
+            found.append(int.from_bytes(rest[:8], "little"))
+            rest = rest[8:]
+        else:
+            found.append(number)
     return found

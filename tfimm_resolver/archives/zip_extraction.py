@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
-from tfimm_resolver.archives import zip_reader
+from tfimm_resolver.archives import formats, zip_reader
 from tfimm_resolver.archives.member_policy import UnheldMemberError, quote_name
 from tfimm_resolver.archives.tar_reader import Member
-from tfimm_resolver.errors import ArchiveError
 
 if TYPE_CHECKING:
     from tfimm_resolver.archives.extractor import Extractor
@@ -23,18 +22,18 @@ log = logging.getLogger("tfimm_resolver")
 _LISTED_MAX = 3
 
 
-def unzip(extractor: Extractor, layout: ArchiveLayout, make_error: Callable[[], ArchiveError]) -> None:
-    """Unpack a zip, which can only be read from a file, since its directory is at its end.
+def unzip(extractor: Extractor, layout: ArchiveLayout, head: bytes) -> None:
+    """Unpack a zip, which can only be read from a file, since its directory is at its end; ``head`` are its first bytes.
 
     Raises:
-        ArchiveError: as ``zip_reader.read_members`` does; the one that ``make_error`` returns if it is no zip.
+        ArchiveError: as ``zip_reader.read_members`` does.
     """
     skipped: list[UnheldMemberError] = []
     skip = skipped.append if layout.skips_unheld else None
     with extractor.spool() as file:
         end = zip_reader.read_end(file)
         if end is None:
-            raise make_error()
+            raise zip_reader.make_end_error() if formats.identify(head) == formats.ZIP else formats.make_error(head)
         extractor.check_size(0, end.count)
         if layout.on_comment is not None:
             layout.on_comment(end.comment.decode("ascii", "replace"))

@@ -12,7 +12,7 @@ from typing import IO
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import zip_methods
 from tfimm_resolver.archives.link_targets import resolve_link
-from tfimm_resolver.archives.member_policy import UnheldMemberError, quote_name
+from tfimm_resolver.archives.member_policy import Skip, UnheldMemberError, quote_name
 from tfimm_resolver.archives.tar_reader import Member
 from tfimm_resolver.archives.zip_directory import (
     LOCAL_SIGNATURE,
@@ -35,7 +35,6 @@ _LINK_BYTES_MAX = 4096
 _VERSION_MAX, _METHOD_MAX, _NAME_BYTES_MAX = 63, 99, 4096
 _NO_LINKS_FIX = "Pack the files that the links lead to: `zip -r` without --symlinks."
 
-Skip = Callable[[UnheldMemberError], None]
 Guess = Callable[[str], None]
 
 
@@ -77,7 +76,7 @@ def read_members(
     with _translate_zip_errors():
         end = end or find_end(file)
         if end is None:
-            raise ArchiveError("the zip is damaged: it is cut short, or something follows its end")
+            raise make_end_error()
         entries = _rename(read_entries(file, end))
         if on_guess is not None and (guessed := next((entry.name for entry in entries if entry.is_guessed), "")):
             on_guess(guessed)
@@ -95,6 +94,11 @@ def read_members(
                 continue
             chunks = _verify_chunks(source, file)
             yield Member(span.entry.name, _is_directory(span), source.entry.size_bytes, chunks)
+
+
+def make_end_error() -> ArchiveError:
+    """Return the error for a file that begins like a zip and does not end like one."""
+    return ArchiveError("the zip is damaged: it is cut short, or something follows its end")
 
 
 def _rename(entries: Iterable[Entry]) -> list[Entry]:
@@ -259,9 +263,7 @@ def _verify_chunks(span: _Span, file: IO[bytes]) -> Iterator[memoryview]:
             f"member {quote_name(entry.name)} cannot be unpacked: {show(error.text)}", fix=error.advice
         ) from error
     if (crc, size) != (entry.crc, entry.size_bytes):
-        raise ArchiveError(
-            f"the zip is damaged: member {quote_name(entry.name)} has another size or CRC than its header says"
-        )
+        raise ArchiveError(f"the zip is damaged: member {quote_name(entry.name)} has another size or CRC than its header says")
 
 
 def _read_packed(span: _Span, file: IO[bytes]) -> Iterator[bytes]:

@@ -15,7 +15,8 @@ from typing import IO, Any, cast
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives import tar_reader
-from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
+from tfimm_resolver.archives.budget import Budget, Limits
+from tfimm_resolver.archives.extractor import ArchiveInput, Extractor
 from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.bundles.stream import BundleStream, find_path
 from tfimm_resolver.cache import tiers
@@ -128,7 +129,8 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
         transaction = ImportTransaction(tiers.open_cache(), stack, refresh, is_pinned=is_pinned)
         try:
             with map_resource_errors(ArchiveError, "it cannot be read"):
-                transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
+                budget = Budget(Limits(*settings.unpack_limits()))
+                transaction.stage(tar_reader.read_members(stream.iterate_chunks(), budget))
         except (ArchiveError, IntegrityError) as error:
             if not stream.is_bundle():
                 text = f"{show(name)} is not a bundle: {stream.describe_start()}: {error.text}"
@@ -211,7 +213,7 @@ def _read_record(member: tar_reader.Member) -> Record:
     """Read the record that a model begins with."""
     name = member.name.removesuffix(DESCRIPTOR_SUFFIX)
     found = ENTRY_DIR_PATTERN.fullmatch(name)
-    if member.is_directory or name == member.name or found is None or found[2]:
+    if member.is_directory or member.link or name == member.name or found is None or found[2]:
         raise ArchiveError(f"expected the record of a model, found {member.name!r:.200}")
     if member.size_bytes > MAX_RECORD_BYTES:
         raise ArchiveError(f"{show(member.name)} has {member.size_bytes} bytes, too many for a record")
@@ -252,7 +254,8 @@ def _expect_files(record: Record, members: Iterator[tar_reader.Member]) -> Itera
     for file in record.files or ():
         member = next(members, None)
         expected = join_safely(record.tree, file.path)
-        if member is None or (member.name, member.size_bytes, member.is_directory) != (expected, file.size_bytes, False):
+        found_file = None if member is None or member.is_directory or member.link else (member.name, member.size_bytes)
+        if member is None or found_file != (expected, file.size_bytes):
             found = "the end" if member is None else f"{member.name!r:.200} with {member.size_bytes} bytes"
             raise ArchiveError(f"expected {expected!r:.200} with {file.size_bytes} bytes, found {found}")
         yield member

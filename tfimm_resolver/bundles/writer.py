@@ -21,7 +21,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.member_policy import join_safely
-from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
+from tfimm_resolver.archives.tar_header import BLOCK_BYTES
 from tfimm_resolver.bundles.export_errors import make_export_error, suggest_repair
 from tfimm_resolver.bundles.stream import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key

@@ -15,7 +15,10 @@ from tfimm_resolver.errors import HandleError
 SHORTENED = "?…"
 """The end of a handle whose query is left out, as it may contain a secret."""
 
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+ARCHIVE_SUFFIXES = (
+    *(".tar", ".tar.gz", ".tgz", ".zip"),
+    *(".tar.bz2", ".tbz2", ".tbz", ".tb2", ".tar.xz", ".txz", ".tar.lzma", ".tlz", ".tar.zst", ".tzst"),
+)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")

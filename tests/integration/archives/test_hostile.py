@@ -20,7 +20,8 @@ from tests.fakes.hostile import FIRST, TARS, ZIPS, ZipMember, entry, gnu_long, g
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
-from tfimm_resolver.archives.extractor import CHUNK_BYTES, Limits
+from tfimm_resolver.archives.budget import Limits
+from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.unpacking import unpack
 from tfimm_resolver.errors import ArchiveError
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import files_in
-from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
+from tfimm_resolver.archives.budget import Limits
+from tfimm_resolver.archives.extractor import ArchiveInput, Extractor
 from tfimm_resolver.archives.tar_reader import Member
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError
 from tfimm_resolver.manifest import FileEntry

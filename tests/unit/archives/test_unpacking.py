@@ -16,7 +16,7 @@ import pytest
 
 from tests.fakes.archives import MODEL, REAL, files_in, gzip_tar, member, tar_gz, tar_of, zip_of
 from tests.fakes.processes import start
-from tfimm_resolver.archives.extractor import Limits
+from tfimm_resolver.archives.budget import Limits
 from tfimm_resolver.archives.unpacking import ArchiveLayout, unpack
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError
 
@@ -196,7 +196,7 @@ def test_refuses_garbage_after_the_end(archive: bytes, garbage: bytes, into: Pat
 @pytest.mark.parametrize("engine", ["isal", "zlib"])
 def test_zeros_after_a_gzip_stream_are_padding(engine: str, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if engine == "zlib":
-        monkeypatch.setattr("tfimm_resolver.archives.unpacking.GzipFile", gzip.GzipFile)
+        monkeypatch.setattr("tfimm_resolver.archives.decompression.GzipFile", gzip.GzipFile)
     unpack(io.BytesIO(tar_gz() + bytes(100_000)), into)
     assert files_in(into) == MODEL
 
@@ -205,7 +205,7 @@ def test_zeros_after_a_gzip_stream_are_padding(engine: str, into: Path, monkeypa
 @pytest.mark.parametrize("engine", ["isal", "zlib"])
 def test_anything_after_that_padding_is_refused(engine: str, zeros: int, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if engine == "zlib":
-        monkeypatch.setattr("tfimm_resolver.archives.unpacking.GzipFile", gzip.GzipFile)
+        monkeypatch.setattr("tfimm_resolver.archives.decompression.GzipFile", gzip.GzipFile)
     assert "gzip" in get_refusal(tar_gz() + bytes(zeros) + b"x", into)
 
 
@@ -294,7 +294,7 @@ def test_refuses_a_zip_with_a_member_outside(name: str, into: Path) -> None:
 def test_a_buffer_is_reused_only_when_no_view_refers_to_it() -> None:
     from collections import deque
 
-    from tfimm_resolver.archives.unpacking import _reuse_buffer
+    from tfimm_resolver.archives.decompression import _reuse_buffer
 
     buffers: deque[bytearray] = deque()
     first = _reuse_buffer(buffers)
@@ -326,9 +326,9 @@ def test_works_the_same_without_isal(damage: str, into: Path) -> None:
         import sys
         from pathlib import Path
         sys.modules["isal"] = None  # as on a platform for which it has no wheel
-        from tfimm_resolver.archives import unpacking
+        from tfimm_resolver.archives import decompression, unpacking
         from tfimm_resolver import errors
-        assert unpacking.GzipFile.__module__ == "gzip"
+        assert decompression.GzipFile.__module__ == "gzip"
         try:
             print(len(unpacking.unpack(open(0, "rb", closefd=False), Path(sys.argv[1]))))
         except errors.ArchiveError as error:
