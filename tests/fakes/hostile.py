@@ -331,7 +331,13 @@ def _zip_case(words: str, *entries: ZipMember, **end: Any) -> Case:
 
 
 def _kind(kind: int) -> Case:
-    return _zip_case(f"'l' is a link or a device; {LINKS}", ZipMember("l", b"/etc/passwd", mode=kind | 0o777))
+    return _zip_case(f"'l' is a device; {LINKS}", ZipMember("l", b"/etc/passwd", mode=kind | 0o777))
+
+
+def _link_to(target: str, **others: bytes) -> Case:
+    files = (ZipMember(name, data) for name, data in others.items())
+    link = ZipMember("d/l", target.encode(), mode=stat.S_IFLNK | 0o777)
+    return _zip_case(f"'d/l' is a symbolic link to {target!r}, which is no file", link, *files)
 
 
 def _overlapping(_: Path) -> bytes:
@@ -353,7 +359,18 @@ OTHER_VALUES: dict[str, dict[str, int | bytes]] = {
 }
 ZIPS: dict[str, Case] = {
     **dict(name_cases(ZipMember, make_zip, {**PAIRS, **SAME})),
-    "is a symbolic link": _kind(stat.S_IFLNK),
+    "is on a drive": _zip_case(f"'C:/x' {CLIMBS}", ZipMember("C:\\x")),
+    "climbs with backslashes": _zip_case(f"'../victim' {CLIMBS}", ZipMember("..\\victim", b"harm")),
+    "is on another host": _zip_case(f"'//host/share/x' {CLIMBS}", ZipMember("\\\\host\\share\\x")),
+    "has a backslash": _zip_case("'a\\\\b' has a backslash", ZipMember("a\\b"), ZipMember("c/d")),
+    "is an absolute link": _link_to("/etc/passwd"),
+    "is a link that climbs": _link_to("../../victim"),
+    "is a link that climbs and comes back": _link_to("../../into/saved_model.pb"),
+    "is a link to itself": _link_to("l"),
+    "is a link to nothing": _link_to("../saved_model"),
+    "is a link to its directory": _link_to("."),
+    "is a link without a target": _link_to(""),
+    "is a link below a file": _link_to("../saved_model.pb/x"),
     "is a FIFO": _kind(stat.S_IFIFO),
     "is a character device": _kind(stat.S_IFCHR),
     "is a block device": _kind(stat.S_IFBLK),
@@ -365,10 +382,17 @@ ZIPS: dict[str, Case] = {
     "is encrypted strongly": _zip_case("'a' is encrypted", ZipMember("a", b"x", flags=0x841)),
     **{
         f"uses compression method {method}": _zip_case(
-            f"'a' uses compression method {method};", ZipMember("a", b"x", method=method)
+            f"'a' uses compression method {method} (", ZipMember("a", b"x", method=method)
         )
-        for method in (1, 9, 12, 14, 93, 99)
+        for method in (1, 6, 9, 97, 98, 99)
     },
+    **{
+        f"is no stream of compression method {method}": _zip_case(
+            "'a' cannot be unpacked: its compressed data is", ZipMember("a", b"some bytes", method=method)
+        )
+        for method in (8, 12, 93, 95)
+    },
+    "is no stream of compression method 14": _zip_case("'a' cannot be unpacked", ZipMember("a", b"some bytes", method=14)),
     "has a wrong CRC": _zip_case("'a'", ZipMember("a", b"x", local={"crc": 1}, central={"crc": 1})),
     "has a wrong CRC and is stored": _zip_case("'a'", ZipMember("a", b"x", 0, local={"crc": 1}, central={"crc": 1})),
     "unpacks to more than it says": _zip_case("'a'", ZipMember("a", b"xy", local={"size": 1}, central={"size": 1})),

@@ -78,7 +78,7 @@ def may_follow_stub(start: bytes) -> bool:
 
 
 def find_end(file: IO[bytes]) -> End | None:
-    """Return what the end of a zip says; None if the file does not end like one.
+    """Return what the end of a zip says; None if the file does not end like one, but for zeros.
 
     Raises:
         ArchiveError: if it contradicts itself, or if the central directory is larger than its count of members explains.
@@ -91,8 +91,10 @@ def find_end(file: IO[bytes]) -> End | None:
     while at >= 0:
         if len(tail) - at >= _END.size:
             fields = _END.unpack_from(tail, at)
-            if fields[-1] == len(tail) - at - _END.size:
-                return _make_end(file, tail_start + at, fields, tail[at + _END.size :])
+            comment_end = at + _END.size + fields[-1]
+            # Zeros after it are padding, as bsdtar writes it into a pipe.
+            if comment_end <= len(tail) and not tail[comment_end:].strip(b"\0"):
+                return _make_end(file, tail_start + at, fields, tail[at + _END.size : comment_end])
         at = tail.rfind(b"PK\x05\x06", 0, at)
     return None
 
