@@ -12,7 +12,7 @@ HEAD_BYTES = 10
 
 _SUFFIXES_WITHOUT_CHECKSUM = (".tar", ".tar.lzma", ".tlz")
 
-DESCRIPTION = ".tar (also .gz, .bz2, .xz, .lzma, .zst) or .zip archive"
+DESCRIPTION = ".tar, .tar.gz, .tar.bz2, .tar.xz, .tar.zst or .zip archive"
 
 _ZIP_WITH_MEMBERS, _ZIP_WITHOUT = b"PK\x03\x04", b"PK\x05\x06"
 _XZ_MAGIC, _ZSTD_MAGIC = b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"

@@ -52,7 +52,7 @@ def test_peeking_consumes_nothing() -> None:
     packed = ArchiveInput(_Slow(b"abcdef"), None)
     assert packed.peek(4) == b"abcd" and packed.read_bytes == 0
     assert b"".join(packed.chunks()) == b"abcdef"
-    assert (packed.read_bytes, packed.tail) == (6, b"cdef")
+    assert (packed.read_bytes, packed.tail) == (6, b"abcdef")
 
 
 def test_files_are_listed_with_sizes_and_hashes(into: Path) -> None:
