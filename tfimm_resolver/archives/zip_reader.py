@@ -78,9 +78,9 @@ def read_members(
         if end is None:
             raise make_end_error()
         entries = _rename(read_entries(file, end))
+        spans = _find_spans(entries, end, file)
         if on_guess is not None and (guessed := next((entry.name for entry in entries if entry.is_guessed), "")):
             on_guess(guessed)
-        spans = _find_spans(entries, end, file)
         links = {_get_path(span): _read_link(span, file) for span in spans if span.is_link}
         files = {_get_path(span): span for span in spans if not span.is_link and not _is_directory(span)}
         for span in spans:

@@ -117,7 +117,9 @@ def test_a_long_name_takes_no_time() -> None:
         find_unseen("م" + character * 300_000)
 
 
-@pytest.mark.parametrize("pack", [zip_of, lambda files: tar_of(*(member(*file) for file in files.items()))], ids=["zip", "tar"])
+@pytest.mark.parametrize(
+    "pack", [zip_of, lambda files: tar_of(*(member(*file) for file in files.items()))], ids=["zip", "tar"]
+)
 @pytest.mark.parametrize("name", ["saved_model\u200b.pb", "saved_model.pb\ufe0f", "assets\u2060/x", "\u3164"], ids=ascii)
 def test_an_archive_with_such_a_name_is_refused(pack, name: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ArchiveError, match="invisible"):

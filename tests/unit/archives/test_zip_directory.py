@@ -105,7 +105,9 @@ class CountingFile(io.BytesIO):
 def test_the_end_tells_the_count_before_the_directory_is_read() -> None:
     count = 100_000
     entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 33, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
-    file = CountingFile(add_zip64_end(entry * count + b"PK\5\6" + u(2, 0, 0, 0, 0) + u(4, len(entry) * count, 0) + u(2, 0), count))
+    file = CountingFile(
+        add_zip64_end(entry * count + b"PK\5\6" + u(2, 0, 0, 0, 0) + u(4, len(entry) * count, 0) + u(2, 0), count)
+    )
     end = find_end(file)
     assert isinstance(end, End) and end.count == count and file.read_bytes < 70_000
 

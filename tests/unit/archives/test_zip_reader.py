@@ -150,7 +150,9 @@ def link(name: str, target: str) -> ZipMember:
 
 
 def test_a_link_has_the_bytes_of_the_file_that_it_leads_to() -> None:
-    data = make_hostile_zip(link("README", "docs/a"), link("l", "docs/../README"), ZipMember("docs/a", b"text"), link("d", "docs"))
+    data = make_hostile_zip(
+        link("README", "docs/a"), link("l", "docs/../README"), ZipMember("docs/a", b"text"), link("d", "docs")
+    )
     with pytest.raises(UnheldMemberError, match="'d' is a symbolic link to 'docs'"):
         read(data)
     skipped: list[UnheldMemberError] = []
