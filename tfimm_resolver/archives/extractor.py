@@ -165,7 +165,7 @@ class Extractor:
         if link.is_hard and target in self._file_parts:
             self._copy_file(name, parts, target)
         else:
-            self._links.add(name, parts, link, target)
+            self._links.add(name, parts, link, target, is_directory=target in self._created_dirs)
 
     def _copy_file(self, name: str, parts: Parts, source: Parts) -> None:
         """Write a copy of a file that was unpacked; its bytes count like those of any other."""

@@ -54,8 +54,10 @@ class PendingLinks:
         """Whether there is a link at a path."""
         return parts in self._links
 
-    def add(self, name: str, parts: Parts, link: Link, target: Parts) -> None:
-        """Note a link."""
+    def add(self, name: str, parts: Parts, link: Link, target: Parts, *, is_directory: bool = False) -> None:
+        """Note a link; ``is_directory`` tells that its target was unpacked as one. Raises ArchiveError then."""
+        if is_directory:
+            raise _make_error(name, link, "which is a directory")
         self._links[parts] = name, link, target
 
     def discard(self, parts: Parts) -> None:

@@ -20,9 +20,9 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
-from tfimm_resolver.archives.member_policy import find_unportable, join_safely
+from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_header import BLOCK_BYTES
-from tfimm_resolver.bundles.export_errors import make_export_error, suggest_repair
+from tfimm_resolver.bundles.export_errors import describe_unportable_names, make_export_error, suggest_repair
 from tfimm_resolver.bundles.stream import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
@@ -43,7 +43,6 @@ from tfimm_resolver.resolution.request import Request, ResolvedPlan
 log = logging.getLogger("tfimm_resolver")
 
 DOWNLOADER = "bundle"
-_LISTED_MAX = 3
 _NAME_FIX = Advice(
     python="Give a handle, or a name of maintenance.list().",
     command="Give a handle, or a name that `tfimm-resolver ls` prints.",
@@ -189,7 +188,8 @@ def _select_models(handles: Sequence[str]) -> list[CachedModel]:
     by_name = {model.entry.name: model for model in models if model.entry}
     for model in by_name.values():
         _check_entry_name(model)
-        _warn_of_unportable_names(model)
+        if text := describe_unportable_names(model):
+            log.warning("%s", text)
     return [by_name[name] for name in sorted(by_name)]
 
 
@@ -289,17 +289,4 @@ def _check_entry_name(model: CachedModel) -> None:
             f"{show(model.name)} is cached as {show(model.entry.name)}, which is not the entry name of its handle",
             fix="It may have been fetched with a user and password in its URL, or with another TFIMM_GITHUB_URL. Put the "
             "credentials into netrc or hosts.toml, or the host into the handle, resolve it again, and export that.",
-        )
-
-
-def _warn_of_unportable_names(model: CachedModel) -> None:
-    """Log a warning if the machine that imports the model may not be able to hold all of its files."""
-    assert model.entry is not None
-    paths = find_unportable(file.path for file in model.entry.record.files or ())
-    if paths:
-        log.warning(
-            "%s has %s that Windows or macOS cannot hold, so that it cannot be imported there: %s",
-            show(model.name),
-            format_count(len(paths), "name"),
-            ", ".join(map(show, paths[:_LISTED_MAX])) + (", ..." if len(paths) > _LISTED_MAX else ""),
         )

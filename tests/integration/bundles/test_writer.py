@@ -248,15 +248,3 @@ def test_a_private_file_that_is_replaced_stays_private(handle: str, tmp_path: Pa
     path.touch(0o600)
     writer.export([handle], path)
     assert path.stat().st_size and path.stat().st_mode & 0o777 == 0o600
-
-
-def test_names_that_other_systems_cannot_hold_are_exported_with_a_warning(
-    origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    names = ("assets/vocab:en.txt", "assets/aux.py", "assets/README", "assets/readme", "assets/What?")
-    files = {**MODEL, **dict.fromkeys(names, b"x")}
-    handle, other = origin.put("/m.tar.gz", tar_gz(files)), origin.put("/other.tar.gz", tar_gz())
-    written = writer.write([handle, other], tmp_path / "b.tar")
-    (record,) = caplog.records
-    assert f"{handle} has 4 names that Windows or macOS cannot hold" in record.getMessage()
-    assert len(written.models) == 2 and files_in(resolve(handle)) == files
