@@ -438,7 +438,7 @@ def _kind(kind: int) -> Case:
 def _link_to(target: str, **others: bytes) -> Case:
     files = (ZipMember(name, data) for name, data in others.items())
     link = ZipMember("d/l", target.encode(), mode=stat.S_IFLNK | 0o777)
-    return _zip_case(f"'d/l' is a symbolic link to {target!r}, which is no file", link, *files)
+    return _zip_case(f"'d/l' is a symbolic link to {target!r}, which is not a file", link, *files)
 
 
 def _overlapping(_: Path) -> bytes:

@@ -144,15 +144,15 @@ class _LzmaEngine:
             self._engine = self._open(self._header[4 : 4 + length])
             data, self._header = self._header[4 + length :], b""
         # Without a mark, what follows the last byte would be decoded to something.
-        wanted = max_length if self._has_marker else min(max_length, self._left_bytes)
-        unpacked: bytes = self._engine.decompress(data, wanted)
+        most_bytes = max_length if self._has_marker else min(max_length, self._left_bytes)
+        unpacked: bytes = self._engine.decompress(data, most_bytes)
         self._left_bytes -= min(len(unpacked), self._left_bytes)
         return unpacked
 
     def _open(self, properties: bytes) -> Any:
         lzma = _import_module("lzma")
         packed, dictionary_bytes = properties[0], int.from_bytes(properties[1:], "little")
-        # What lies further back than the file is long is never needed.
+        # A distance longer than the file does not occur.
         needed_bytes = max(4096, min(dictionary_bytes, self._size_bytes))
         if needed_bytes > _MEMORY_BYTES_MAX:
             raise ArchiveError(f"its LZMA dictionary has {needed_bytes} bytes; {_MEMORY_BYTES_MAX} are allowed")
@@ -188,7 +188,7 @@ def _import_module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ArchiveError(
-            f"this build of Python has no module {name}", fix="Use a Python with it, or pack the zip without."
+            f"this build of Python has no module {show(name)}", fix="Use a Python with it, or pack the zip without."
         ) from error
 
 

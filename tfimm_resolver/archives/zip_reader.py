@@ -156,17 +156,17 @@ def _get_path(span: _Span) -> str:
 
 
 def _check_kind(entry: Entry) -> None:
-    name = quote_name(entry.name)
+    quoted = quote_name(entry.name)
     if entry.flags & _ENCRYPTED:
-        raise ArchiveError(f"member {name} is encrypted")
+        raise ArchiveError(f"member {quoted} is encrypted")
     if not zip_methods.is_supported(entry.method):
         raise ArchiveError(
-            f"member {name} uses compression method {zip_methods.describe_method(entry.method)}; "
+            f"member {quoted} uses compression method {zip_methods.describe_method(entry.method)}; "
             f"those that are read: {zip_methods.SUPPORTED}",
             fix="Pack it again, for example with `zip -r`.",
         )
     if entry.name.endswith("/") and entry.size_bytes:
-        raise ArchiveError(f"member {name} is a directory, but has {entry.size_bytes} bytes")
+        raise ArchiveError(f"member {quoted} is a directory, but has {entry.size_bytes} bytes")
 
 
 def _check_separators(name: str) -> None:
@@ -180,17 +180,17 @@ def _check_separators(name: str) -> None:
 
 def _find_source(span: _Span, links: dict[str, str], files: dict[str, _Span]) -> _Span:
     """Return the member whose bytes a member has: its own, or those of the file that it links to."""
-    name, kind = quote_name(span.entry.name), stat.S_IFMT(span.entry.mode)
+    quoted, kind = quote_name(span.entry.name), stat.S_IFMT(span.entry.mode)
     if span.is_link:
         target = resolve_link(path := _get_path(span), links, files)
         if target is None:
             raise UnheldMemberError(
-                f"member {name} is a symbolic link to {quote_name(links[path])}, which is no file in the archive",
+                f"member {quoted} is a symbolic link to {quote_name(links[path])}, which is not a file in the archive",
                 fix=_NO_LINKS_FIX,
             )
         return files[target]
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UnheldMemberError(f"member {name} is a device; only regular files and directories are unpacked")
+        raise UnheldMemberError(f"member {quoted} is a device; only regular files and directories are unpacked")
     return span
 
 

@@ -86,7 +86,7 @@ def test_a_member_in_another_part_is_refused() -> None:
 def test_a_directory_that_its_count_does_not_explain_is_not_read() -> None:
     """A name may have 65,535 bytes, and a file 100,000 members: their names would need gigabytes."""
     members = [ZipMember(b"n" * 65_000) for _ in range(20)]
-    with pytest.raises(ArchiveError, match="central directory has .* bytes for 21 members"):
+    with pytest.raises(ArchiveError, match=r"central directory has \d+ bytes for 21 members"):
         find_end(io.BytesIO(make_zip(*members)))
     assert len(read_names(make_zip(*(ZipMember(f"{number}" + "n" * 300) for number in range(2000))))) == 2001
 

@@ -61,7 +61,7 @@ def test_refuses_what_follows_the_end(method: int, rest: bytes, step: int) -> No
 def test_refuses_data_that_is_cut_anywhere(method: int) -> None:
     packed = zips.compress(method, b"some bytes")
     for length in range(len(packed)):
-        with pytest.raises(ArchiveError, match="its compressed data|LZMA"):
+        with pytest.raises(ArchiveError, match=r"its compressed data|LZMA"):
             decompress(method, packed[:length], 10)
 
 

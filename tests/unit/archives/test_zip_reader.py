@@ -120,7 +120,7 @@ def set_flags(data: bytes, flags: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (make_zip(make_link(), b"/etc/passwd"), "is a symbolic link to '/etc/passwd', which is no file in the archive"),
+        (make_zip(make_link(), b"/etc/passwd"), "is a symbolic link to '/etc/passwd', which is not a file in the archive"),
         (make_zip(make_link(), b"a" * 5000), "is a symbolic link to '', which"),
         (make_hostile_zip(ZipMember("a", b"x", 9)), "compression method 9 .Deflate64."),
         (set_flags(make_zip("a"), 1), "is encrypted"),
