@@ -11,6 +11,7 @@ from typing import IO
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import zip_methods
+from tfimm_resolver.archives.budget import Budget, Limits
 from tfimm_resolver.archives.link_targets import resolve_link
 from tfimm_resolver.archives.member_policy import Skip, UnheldMemberError, quote_name
 from tfimm_resolver.archives.tar_reader import Member
@@ -55,6 +56,17 @@ def read_end(file: IO[bytes]) -> End | None:
     """Return what the end of a zip says about it; None if the file does not end like a zip; raises as ``read_members``."""
     with _translate_zip_errors():
         return find_end(file)
+
+
+def check_member_count(file: IO[bytes], members_max: int) -> None:
+    """Raise ArchiveError for a zip of more members, before another reader holds all of them in memory."""
+    end = read_end(file)
+    if end is None:
+        return
+    Budget(Limits(members=members_max)).check_members(end.count)
+    with _translate_zip_errors():
+        for _ in read_entries(file, end):
+            pass
 
 
 def read_members(

@@ -138,6 +138,15 @@ def test_small_files_that_do_not_shrink_keep_within_the_limits(into: Path) -> No
     assert files_in(into) == files
 
 
+def test_a_zip_of_finder_is_unwrapped(into: Path) -> None:
+    """Names in UTF-8 without the flag, and what macOS adds beside the folder."""
+    names = ["modèle/.DS_Store", "__MACOSX/._modèle", "__MACOSX/modèle/._saved_model.pb"]
+    members = (ZipMember(f"modèle/{name}".encode(), data, flags=0) for name, data in MODEL.items())
+    data = make_zip(*members, *(ZipMember(name.encode(), b"x", flags=0) for name in names), first=False)
+    unpack(io.BytesIO(data), into)
+    assert files_in(into) == {**MODEL, ".DS_Store": b"x"}
+
+
 def make_many(count: int, stated: int) -> bytes:
     """Build a zip of empty members; its end states another count."""
     out, directory = bytearray(), bytearray()

@@ -203,3 +203,13 @@ def test_the_local_header_has_the_same_name_in_every_encoding() -> None:
     for local in ({"extra": zips.make_unicode_path(raw, "other")}, {"name": b"other"}, {"flags": 0x800}):
         with pytest.raises(ArchiveError, match="damaged"):
             read(make_hostile_zip(ZipMember(raw, flags=0, central={"extra": path}, local=local)))
+
+
+def test_members_are_counted_for_other_readers() -> None:
+    data = make_hostile_zip(*(ZipMember(f"{number}") for number in range(9)))
+    zip_reader.check_member_count(io.BytesIO(data), 10)
+    zip_reader.check_member_count(io.BytesIO(b"PK\3\4"), 0)
+    with pytest.raises(ArchiveError, match="over 9 members"):
+        zip_reader.check_member_count(io.BytesIO(data), 9)
+    with pytest.raises(ArchiveError, match="more members than its end says"):
+        zip_reader.check_member_count(io.BytesIO(make_hostile_zip(ZipMember("a"), count=1)), 9)
