@@ -21,7 +21,8 @@ _END = struct.Struct("<4s4H2LH")  # 4.3.16
 _END64 = struct.Struct("<4sQ2H2L4Q")  # 4.3.14
 _LOCATOR = struct.Struct("<4sLQL")  # 4.3.15
 _COMMENT_BYTES_MAX = 0xFFFF
-_DIRECTORY_BYTES_MIN, _ENTRY_BYTES_MEAN = 1 << 20, 512
+_DIRECTORY_BYTES_MIN, _ENTRY_BYTES_MEAN = 8 << 20, 320
+"""A directory is refused if it has more bytes than the one, and than the other for each member: names fill the memory."""
 _OTHER_FORMATS = (b"\x89HDF", b"\x89PNG", b"%PDF", b"GIF8", b"\xff\xd8\xff")
 _TFLITE = b"TFL3"
 """Files of these formats may end with a zip, of labels for example, but are none."""
@@ -147,12 +148,10 @@ def read_entries(file: IO[bytes], end: End) -> Iterator[Entry]:
         fields = _ENTRY.unpack(head)
         name_bytes, extra_bytes, comment_bytes = fields[10:13]
         left_bytes -= _ENTRY.size + name_bytes + extra_bytes + comment_bytes
-        if left_bytes < 0:
-            raise ArchiveError("the zip is damaged: its central directory is too long")
         rest = file.read(name_bytes + extra_bytes + comment_bytes)
         yield _make_entry(fields, rest[:name_bytes], rest[name_bytes : name_bytes + extra_bytes], end)
     if left_bytes:
-        raise ArchiveError("the zip is damaged: its central directory lists more members than its end says")
+        raise ArchiveError("the zip is damaged: its central directory has another length than its end says")
 
 
 def _make_entry(fields: tuple[int, ...], raw_name: bytes, extra: bytes, end: End) -> Entry:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tfimm_resolver.errors import ArchiveError
 
 IS_UTF_8 = 0x800
-_UNICODE_PATH = 0x7075  # APPNOTE.TXT 4.6.9
+UNICODE_PATH = 0x7075  # APPNOTE.TXT 4.6.9
 _UNIX, _MACOS = 3, 19
 _HALF_CHARACTER = re.compile(rb"(?<=[\x80-\xff])\\")
 
@@ -51,7 +51,7 @@ def decode_name(raw: bytes, flags: int, host: int, extra: bytes) -> tuple[str, b
 
 def _read_unicode_path(raw: bytes, extra: bytes) -> str | None:
     """Return the name from the extra field, if that belongs to ``raw``: a tool that renames a member may not know it."""
-    field = find_extra(extra, _UNICODE_PATH)
+    field = find_extra(extra, UNICODE_PATH)
     if field is None or len(field) < 6 or field[0] != 1 or int.from_bytes(field[1:5], "little") != zlib.crc32(raw):
         return None
     try:

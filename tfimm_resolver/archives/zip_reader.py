@@ -26,7 +26,7 @@ from tfimm_resolver.archives.zip_directory import (
     read_wide_numbers,
 )
 from tfimm_resolver.archives.zip_methods import CHUNK_BYTES, zlib
-from tfimm_resolver.archives.zip_names import IS_UTF_8, decode_name, find_extra, normalize_separators
+from tfimm_resolver.archives.zip_names import IS_UTF_8, UNICODE_PATH, decode_name, find_extra, normalize_separators
 from tfimm_resolver.errors import ArchiveError, ResolverError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 
@@ -94,7 +94,8 @@ def read_members(
         if on_guess is not None and (guessed := next((entry.name for entry in entries if entry.is_guessed), "")):
             on_guess(guessed)
         links = {_get_path(span): _read_link(span, file) for span in spans if span.is_link}
-        files = {_get_path(span): span for span in spans if not span.is_link and not _is_directory(span)}
+        targets = (span for span in spans if links and not span.is_link and not _is_directory(span))
+        files = {_get_path(span): span for span in targets}
         for span in spans:
             try:
                 _check_separators(span.entry.name)
@@ -242,10 +243,10 @@ def _is_same_name(entry: Entry, raw: bytes, flags: int, extra: bytes) -> bool:
     """Return whether a local header has the name of the central directory, also for those who read only the one."""
     if raw != entry.raw_name or raw.isascii():
         return raw == entry.raw_name
-    if (flags ^ entry.flags) & IS_UTF_8:
-        return False
-    name, is_guessed = decode_name(raw, flags, entry.host, extra)
-    return is_guessed or name.replace("\\", "/") == entry.name.replace("\\", "/")
+    if not (flags ^ entry.flags) & IS_UTF_8 and find_extra(extra, UNICODE_PATH) is None:
+        return True
+    name, _ = decode_name(raw, flags, entry.host, extra)
+    return name.replace("\\", "/") == entry.name.replace("\\", "/")
 
 
 def _find_descriptor_length(entry: Entry, following: bytes) -> int:

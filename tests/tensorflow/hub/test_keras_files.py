@@ -444,6 +444,6 @@ def test_a_file_of_more_members_than_allowed_is_rejected_before_they_are_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_MAX_MEMBERS", "50")
-    members = {name: b"{}" for name in ("config.json", "metadata.json")} | {f"{number}": b"" for number in range(50)}
+    members = dict.fromkeys(("config.json", "metadata.json"), b"{}") | {f"{number}": b"" for number in range(50)}
     with pytest.raises(LoadError, match="is rejected: it has over 50 members"):
         check_file(make_keras_file(members), tmp_path)

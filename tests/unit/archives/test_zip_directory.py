@@ -58,7 +58,7 @@ def set_disks(data: bytes, *numbers: int) -> bytes:
         (make_zip(size=1 << 20), "incomplete"),
         (make_zip(start=1 << 20), "incomplete"),
         (make_zip(first=False, before=b"x" * 10), "incomplete"),
-        (make_zip(ZipMember("a" * 100), count=2, size=100), "incomplete|too long"),
+        (make_zip(ZipMember("a" * 100), count=2, size=100), "incomplete|another length"),
         (add_zip64_end(make_zip(), 1).replace(u(2, 0xFFFF, 0xFFFF), u(2, 1, 2)), "contradict"),
         (add_zip64_end(make_zip(), 1).replace(b"PK\x06\x06", b"PK\x06\x05"), "64 bits is missing"),
     ],
@@ -85,10 +85,10 @@ def test_a_member_in_another_part_is_refused() -> None:
 
 def test_a_directory_that_its_count_does_not_explain_is_not_read() -> None:
     """A name may have 65,535 bytes, and a file 100,000 members: their names would need gigabytes."""
-    members = [ZipMember(b"n" * 65_000) for _ in range(20)]
-    with pytest.raises(ArchiveError, match=r"central directory has \d+ bytes for 21 members"):
+    members = [ZipMember(b"n" * 65_000) for _ in range(200)]
+    with pytest.raises(ArchiveError, match=r"central directory has \d+ bytes for 201 members"):
         find_end(io.BytesIO(make_zip(*members)))
-    assert len(read_names(make_zip(*(ZipMember(f"{number}" + "n" * 300) for number in range(2000))))) == 2001
+    assert len(read_names(make_zip(*(ZipMember(f"{number}" + "n" * 1000) for number in range(2000))))) == 2001
 
 
 class CountingFile(io.BytesIO):

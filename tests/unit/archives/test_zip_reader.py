@@ -211,5 +211,5 @@ def test_members_are_counted_for_other_readers() -> None:
     zip_reader.check_member_count(io.BytesIO(b"PK\3\4"), 0)
     with pytest.raises(ArchiveError, match="over 9 members"):
         zip_reader.check_member_count(io.BytesIO(data), 9)
-    with pytest.raises(ArchiveError, match="more members than its end says"):
+    with pytest.raises(ArchiveError, match="another length than its end says"):
         zip_reader.check_member_count(io.BytesIO(make_hostile_zip(ZipMember("a"), count=1)), 9)
