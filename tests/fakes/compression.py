@@ -77,7 +77,7 @@ def _encode_number(number: int) -> bytes:
     return out + bytes([number])
 
 
-def ask_for_memory(form: str, log_bytes: int) -> bytes:
+def make_demanding_stream(form: str, log_bytes: int) -> bytes:
     """Build a stream whose decoder needs ``2 ** log_bytes`` bytes of memory."""
     data = bytes(600)
     if form == "zstd":  # RFC 8878, 3.1.1: no checksum, a window, one raw block

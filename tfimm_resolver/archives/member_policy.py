@@ -15,7 +15,9 @@ from tfimm_resolver.errors import ArchiveError
 _DEPTH_MAX = 100
 _PART_BYTES_MAX = 255  # also keeps normalization fast: sorting combining marks takes quadratic time
 _QUOTED_CHARACTERS_MAX = 300
-_UNSAFE_PATH = re.compile(r"[\x00-\x1f\x7f\\]|(^|/)[^/]:")
+_UNSAFE_PATH = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:/")
+_DRIVE = re.compile(r"(^|/)[^/]:")
+"""Where Windows takes the start of a component for a drive; on other systems only a path that begins with one is refused."""
 # Directional marks make a name look like another one; line separators and C1 controls forge lines on a terminal.
 _INVISIBLE = re.compile(r"[\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -48,7 +50,7 @@ class MemberNamePolicy:
             ArchiveError: as ``safe_parts`` does; if a component is too long, not valid Unicode, contains invisible
                 characters, or is not allowed on this system.
         """
-        parts = safe_parts(name, is_directory=is_directory)
+        parts = safe_parts(name, is_directory=is_directory, is_windows=self._is_windows)
         parent = 0
         for part in parts:
             if (number := self._known.get((parent, part))) is None:
@@ -65,7 +67,7 @@ class MemberNamePolicy:
             ArchiveError: as ``validate`` does; if the path has another spelling, or was listed before as a file or a
                 directory.
         """
-        parts = safe_parts(path, is_canonical=True)
+        parts = safe_parts(path, is_canonical=True, is_windows=self._is_windows)
         self.validate(path, is_directory=False)
         parents = {path[:end] for end, character in enumerate(path) if character == "/"}
         if path in self._listed or path in self._parents or not parents.isdisjoint(self._listed):
@@ -104,7 +106,9 @@ def find_unportable(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = False) -> tuple[str, ...]:
+def safe_parts(
+    name: str, *, is_directory: bool = False, is_canonical: bool = False, is_windows: bool = IS_WINDOWS
+) -> tuple[str, ...]:
     """Return the components of a name from outside, a relative path that stays below its directory.
 
     This is the only way from such a name to a path. Join the result, never ``name``: what is checked is what is joined.
@@ -114,15 +118,17 @@ def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = Fa
         is_directory: it names a directory, and may end in ``/`` or be empty, for the target itself.
         is_canonical: it must have no empty and no ``.`` component, as stores and records have one spelling for each file.
             Otherwise ``a//b`` means ``a/b``, as in an archive.
+        is_windows: refuse a drive letter in any component.
 
     Raises:
-        ArchiveError: if it is absolute, contains ``..``, a control character, a backslash or a drive letter, or is nested
-            too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
+        ArchiveError: if it is absolute, contains ``..``, a control character or a backslash, begins with a drive, or is
+            nested too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if len(parts) > _DEPTH_MAX:
         raise ArchiveError(f"member {quote_name(name)} is nested {len(parts)} directories deep; {_DEPTH_MAX} are allowed")
-    if name.startswith("/") or ".." in parts or _UNSAFE_PATH.search(name):
+    is_on_drive = is_windows and _DRIVE.search(name)
+    if name.startswith("/") or ".." in parts or _UNSAFE_PATH.search(name) or is_on_drive:
         raise ArchiveError(f"member {quote_name(name)} does not stay inside the model's directory")
     if not is_directory and (not parts or name.endswith(("/", "/."))):
         raise ArchiveError(f"member {quote_name(name)} is a file, but has the name of a directory")

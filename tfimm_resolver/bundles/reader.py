@@ -261,7 +261,7 @@ def _expect_files(record: Record, members: Iterator[tar_reader.Member]) -> Itera
 
 
 def _describe_file(member: tar_reader.Member) -> tuple[str, int]:
-    """Return the name and size of a member. Raises ArchiveError if it is no file."""
+    """Return the name and size of a member. Raises ArchiveError if it is not a file."""
     if member.is_directory or member.link:
         raise ArchiveError(f"{member.name!r:.200} is {member.link.kind if member.link else 'a directory'}, not a file")
     return member.name, member.size_bytes

@@ -114,7 +114,7 @@ def test_a_bundle_that_was_tampered_with_is_rejected_and_nothing_is_imported(cas
         "/evil",
         "a/../../evil",
         "variables",
-        "a:b",
+        "a:/b",
         "a\\b",
         "x" * 256,
         "\u202ex",
