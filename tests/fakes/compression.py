@@ -24,7 +24,7 @@ def compress_zstd(data: bytes, *, has_checksum: bool = True) -> bytes:
 
 def compress_lzma(data: bytes) -> bytes:
     """Compress as a .lzma file, which holds no checksum."""
-    return lzma.compress(data, format=lzma.FORMAT_ALONE)
+    return lzma.compress(data, format=lzma.FORMAT_ALONE, preset=0)
 
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -49,7 +49,7 @@ def make_skippable(data: bytes = b"") -> bytes:
 
 def make_xz_of_blocks(*blocks: bytes) -> bytes:
     """Compress to one xz stream of several blocks, each with a checksum of its own, as ``xz --threads`` does."""
-    streams = [lzma.compress(block) for block in blocks]
+    streams = [lzma.compress(block, preset=0) for block in blocks]
     bodies = [one[_HEADER_BYTES : len(one) - _FOOTER_BYTES - _get_index_bytes(one)] for one in streams]
     records = b"".join(_find_record(one) for one in streams)
     index = b"\0" + _encode_number(len(blocks)) + records
@@ -77,7 +77,7 @@ def _encode_number(number: int) -> bytes:
     return out + bytes([number])
 
 
-def ask_for_memory(form: str, log_bytes: int) -> bytes:
+def make_demanding_stream(form: str, log_bytes: int) -> bytes:
     """Build a stream whose decoder needs ``2 ** log_bytes`` bytes of memory."""
     data = bytes(600)
     if form == "zstd":  # RFC 8878, 3.1.1: no checksum, a window, one raw block

@@ -28,7 +28,7 @@ _SLICE_BYTES = 1 << 16
 _STREAM_HEAD_BYTES = 16
 _XZ_MEMORY_MAX = 256 << 20
 _ZSTD_WINDOW_LOG_MAX = 27
-"""128 MiB, above which the command refuses a file, too, unless it is told to use more memory."""
+"""128 MiB, above which the command refuses a file, too, unless an option allows more memory."""
 _XZ_FOOTER_BYTES = 12
 
 OnSeveral = Callable[[], None]

@@ -24,7 +24,7 @@ _ZSTD_CHECKSUM_FLAG, _XZ_CHECK_MASK = 0x04, 0x0F
 def identify(head: bytes) -> str:
     """Return the format of what begins with ``head``, as one of the names above; empty for a plain tar and all others.
 
-    A .lzma file has no magic number, so it is not recognized here, but by ``is_lzma`` if it is no tar.
+    A .lzma file has no magic number, so it is not recognized here, but by ``is_lzma`` if it is not a tar.
     """
     if head.startswith(b"\x1f\x8b"):
         return GZIP
@@ -39,7 +39,7 @@ def identify(head: bytes) -> str:
 
 
 def is_lzma(head: bytes) -> bool:
-    """Whether what begins with ``head``, and is no tar, may be a .lzma file: default properties, any size of dictionary."""
+    """Whether what begins with ``head``, and is not a tar, may be a .lzma file: default properties, any size of dictionary."""
     return len(head) > 13 and head.startswith(b"]\0\0")
 
 

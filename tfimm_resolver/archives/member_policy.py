@@ -15,7 +15,9 @@ from tfimm_resolver.errors import ArchiveError
 _DEPTH_MAX = 100
 _PART_BYTES_MAX = 255  # also keeps normalization fast: sorting combining marks takes quadratic time
 _QUOTED_CHARACTERS_MAX = 300
-_UNSAFE_PATH = re.compile(r"[\x00-\x1f\x7f\\]|(^|/)[^/]:")
+_UNSAFE_PATH = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:/")
+_DRIVE = re.compile(r"(^|/)[^/]:")
+"""Where Windows takes the start of a component for a drive; on other systems only a path that begins with one is refused."""
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]|[. ]$')
@@ -57,7 +59,7 @@ class MemberNamePolicy:
             UnheldMemberError: if a component is too long, not valid Unicode, or not allowed on this system; if another name
                 differs from it only in characters that are not seen.
         """
-        parts = safe_parts(name, is_directory=is_directory)
+        parts = safe_parts(name, is_directory=is_directory, is_windows=self._is_windows)
         parent = 0
         for part in parts:
             if (number := self._known.get((parent, part))) is None:
@@ -75,7 +77,7 @@ class MemberNamePolicy:
             ArchiveError: as ``validate`` does; if the path has another spelling, or was listed before as a file or a
                 directory.
         """
-        parts = safe_parts(path, is_canonical=True)
+        parts = safe_parts(path, is_canonical=True, is_windows=self._is_windows)
         self.validate(path, is_directory=False)
         parents = {path[:end] for end, character in enumerate(path) if character == "/"}
         if path in self._listed or path in self._parents or not parents.isdisjoint(self._listed):
@@ -130,7 +132,9 @@ def find_unportable(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = False) -> tuple[str, ...]:
+def safe_parts(
+    name: str, *, is_directory: bool = False, is_canonical: bool = False, is_windows: bool = IS_WINDOWS
+) -> tuple[str, ...]:
     """Return the components of a name from outside, a relative path that stays below its directory.
 
     This is the only way from such a name to a path. Join the result, never ``name``: what is checked is what is joined.
@@ -140,17 +144,20 @@ def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = Fa
         is_directory: it names a directory, and may end in ``/`` or be empty, for the target itself.
         is_canonical: it must have no empty and no ``.`` component, as stores and records have one spelling for each file.
             Otherwise ``a//b`` means ``a/b``, as in an archive.
+        is_windows: refuse a drive letter in any component.
 
     Raises:
-        ArchiveError: if it is absolute, contains ``..``, a control character, a backslash or a drive letter, or is nested
-            too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
-        UnheldMemberError: if it contains characters that are not seen.
+        ArchiveError: if it is absolute, contains ``..``, a control character or a backslash, begins with a drive, or is
+            nested too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
+        UnheldMemberError: if it contains characters that are not seen, or a drive on Windows.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if len(parts) > _DEPTH_MAX:
         raise ArchiveError(f"member {quote_name(name)} is nested {len(parts)} directories deep; {_DEPTH_MAX} are allowed")
-    if name.startswith("/") or ".." in parts or _UNSAFE_PATH.search(name):
-        raise ArchiveError(f"member {quote_name(name)} does not stay inside the model's directory")
+    is_outside = name.startswith("/") or ".." in parts or _UNSAFE_PATH.search(name)
+    if is_outside or (is_windows and _DRIVE.search(name)):
+        kind = ArchiveError if is_outside else UnheldMemberError
+        raise kind(f"member {quote_name(name)} does not stay inside the model's directory")
     if not name.isascii():
         from tfimm_resolver.archives.lookalikes import find_unseen  # tables that few names need
 

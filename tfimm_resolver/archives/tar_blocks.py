@@ -46,8 +46,10 @@ class BlockReader:
         """Read the padding after a body of that size."""
         self.read_exact(-size_bytes % BLOCK_BYTES)
 
-    def expect_zeros(self) -> None:
-        """Read the rest of the stream. Raises ArchiveError if it contains anything but zeros."""
+    def expect_zeros(self, least_bytes: int = 0) -> None:
+        """Read the rest of the stream. Raises ArchiveError if it is shorter, or contains anything but zeros."""
+        if any(self.read_exact(least_bytes)):
+            raise ArchiveError("unexpected data follows its end")
         while self._refill():
             if any(self._rest):
                 raise ArchiveError("unexpected data follows its end")

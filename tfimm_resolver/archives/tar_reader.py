@@ -77,6 +77,7 @@ def read_members(
     budget: Budget | None = None,
     *,
     on_missing_end: Callable[[], None] | None = None,
+    end_blocks: int = 1,
 ) -> Iterator[Member]:
     """Yield every member, and check that the stream ends where the archive does.
 
@@ -84,6 +85,7 @@ def read_members(
         chunks: the stream.
         budget: where extension headers, and the holes and regions of sparse files are counted; by default up to the
             default limits.
+        end_blocks: how many blocks of zeros the end must have; POSIX wants two, but not all programs write them.
         on_missing_end: called if the stream ends after a member, without a block of zeros; may raise. Without it, that is
             an error.
 
@@ -97,7 +99,7 @@ def read_members(
         block = reader.read_exact(BLOCK_BYTES)
         if block == _ZEROS:
             extensions.check_used()
-            reader.expect_zeros()
+            reader.expect_zeros((end_blocks - 1) * BLOCK_BYTES)
             return
         header = Header.parse(block)
         if header.kind in _EXTENSIONS:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import random
@@ -299,19 +300,21 @@ IN_STREAMS: dict[str, Callable[[dict[str, bytes]], bytes]] = {
     "/m.tar.bz2": lambda files: b"".join(map(bz2.compress, split_tar(files))),
     "/m.tar.zst": lambda files: b"".join(map(compress_zstd, split_tar(files))),
     "/frames.tar.zst": lambda files: b"".join(make_skippable() + compress_zstd(one) for one in split_tar(files)),
-    "/m.tar.xz": lambda files: b"".join(map(lzma.compress, split_tar(files))),
+    "/m.tar.xz": lambda files: b"".join(lzma.compress(one, preset=0) for one in split_tar(files)),
     "/blocks.tar.xz": lambda files: make_xz_of_blocks(*split_tar(files)),
 }
 """Several streams or blocks, by the path of the archive; each has a checksum of its own, so a mixture passes them all."""
 
 
 def make_versions(pack: Callable[[dict[str, bytes]], bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Return two versions of a model whose archives have the same length."""
-    same = {"saved_model.pb": b"a graph", "m": random.Random(7).randbytes(1 << 20)}  # the borders of all ranges lie in m
-    known: dict[int, dict[str, bytes]] = {}
-    for letter in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ":
-        files = {"a": bytes([letter]) * 40_000, **same, "z": bytes([letter]) * 40_000}
-        other = known.setdefault(len(pack(files)), files)
+    """Return two versions of a model whose archives have the same length, and differ only at their beginning and end."""
+    same = {"saved_model.pb": b"a graph", "m": random.Random(7).randbytes(1 << 19)}  # the borders of all ranges lie in m
+    known: dict[tuple[int, bytes], dict[str, bytes]] = {}
+    for letters in itertools.permutations(b"ABCD"):
+        data = b"".join(bytes([letter]) * 10_000 for letter in letters)
+        files = {"a": data, **same, "z": data}
+        archive_ = pack(files)
+        other = known.setdefault((len(archive_), archive_[RANGE_BYTES : 3 * RANGE_BYTES]), files)
         if other is not files:
             return other, files
     raise AssertionError("no two versions have the same length")

@@ -18,9 +18,9 @@ from tests.fakes.archives import MODEL, member, tar_of
 from tests.fakes.compression import (
     COMPRESSORS,
     WITHOUT_CHECKSUM,
-    ask_for_memory,
     compress_lzma,
     compress_zstd,
+    make_demanding_stream,
     make_skippable,
     make_xz_of_blocks,
 )
@@ -154,9 +154,9 @@ def test_a_frame_that_holds_no_data_does_not_count() -> None:
 
 @pytest.mark.parametrize(("form", "most"), [("xz", 27), ("lzma", 27), ("zstd", 27)])
 def test_the_memory_of_a_decoder_is_bounded(form: str, most: int) -> None:
-    assert read(ask_for_memory(form, most), form) == bytes(600)
+    assert read(make_demanding_stream(form, most), form) == bytes(600)
     with pytest.raises(ArchiveError, match=f"its {form} stream needs .*over .* MiB") as caught:
-        read(ask_for_memory(form, most + 4), form)
+        read(make_demanding_stream(form, most + 4), form)
     assert "Pack it again" in caught.value.fix
 
 

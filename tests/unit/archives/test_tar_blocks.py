@@ -30,3 +30,8 @@ def test_only_zeros_may_follow_the_end() -> None:
     BlockReader([bytes(5), bytes(70_000)]).expect_zeros()
     with pytest.raises(ArchiveError, match="follows its end"):
         BlockReader([bytes(5), b"\0x"]).expect_zeros()
+    BlockReader([bytes(5)]).expect_zeros(5)
+    with pytest.raises(ArchiveError, match="truncated"):
+        BlockReader([bytes(5)]).expect_zeros(6)
+    with pytest.raises(ArchiveError, match="follows its end"):
+        BlockReader([b"\0x", bytes(5)]).expect_zeros(2)
