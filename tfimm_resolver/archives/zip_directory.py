@@ -16,10 +16,12 @@ LOCAL_SIGNATURE = b"PK\x03\x04"
 ZIP64_EXTRA = 1
 SIZE_IN_ZIP64, COUNT_IN_ZIP64 = 0xFFFFFFFF, 0xFFFF
 
-_ENTRY = struct.Struct("<4s6H3L5H2L")  # APPNOTE.TXT 4.3.12
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE.TXT 4.3.7
+_ENTRY = struct.Struct("<4s6H3L5H2L")  # 4.3.12
 _END = struct.Struct("<4s4H2LH")  # 4.3.16
 _END64 = struct.Struct("<4sQ2H2L4Q")  # 4.3.14
 _LOCATOR = struct.Struct("<4sLQL")  # 4.3.15
+_VERSION_MAX, _METHOD_MAX, _NAME_BYTES_MAX = 63, 99, 4096
 _COMMENT_BYTES_MAX = 0xFFFF
 _DIRECTORY_BYTES_MIN, _ENTRY_BYTES_MEAN = 8 << 20, 320
 """A directory is refused if it has more bytes than the one, and than the other for each member: names fill the memory."""
@@ -76,6 +78,27 @@ def may_follow_stub(start: bytes) -> bool:
     """Return whether a zip may begin somewhere in the first bytes of a file, behind a program that unpacks it."""
     is_other = start.startswith(_OTHER_FORMATS) or start[4:8] == _TFLITE
     return LOCAL_SIGNATURE in start and not is_other
+
+
+def check_stub(file: IO[bytes], length: int) -> int:
+    """Return the length of what precedes the first member: a program that unpacks the zip, not another member."""
+    file.seek(0)
+    stub = file.read(length) if length <= STUB_BYTES_MAX else LOCAL_SIGNATURE
+    at = stub.find(LOCAL_SIGNATURE)
+    while at >= 0:
+        file.seek(at)
+        if at == 0 or _is_plausible(file.read(LOCAL_HEADER.size)):
+            raise ArchiveError("the zip is damaged: what precedes its first member does not match the central directory")
+        at = stub.find(LOCAL_SIGNATURE, at + 1)
+    return length
+
+
+def _is_plausible(head: bytes) -> bool:
+    """Return whether a local header has fields that occur; the constant in a program's code has others after it."""
+    if len(head) < LOCAL_HEADER.size:
+        return False
+    _, version, _, method, *_, name_bytes, _ = LOCAL_HEADER.unpack(head)
+    return bool(version & 0xFF <= _VERSION_MAX and method <= _METHOD_MAX and 0 < name_bytes <= _NAME_BYTES_MAX)
 
 
 def find_end(file: IO[bytes]) -> End | None:

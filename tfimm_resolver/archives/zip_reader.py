@@ -16,11 +16,12 @@ from tfimm_resolver.archives.link_targets import resolve_link
 from tfimm_resolver.archives.member_policy import Skip, UnheldMemberError, quote_name
 from tfimm_resolver.archives.tar_reader import Member
 from tfimm_resolver.archives.zip_directory import (
+    LOCAL_HEADER,
     LOCAL_SIGNATURE,
-    STUB_BYTES_MAX,
     ZIP64_EXTRA,
     End,
     Entry,
+    check_stub,
     find_end,
     read_entries,
     read_wide_numbers,
@@ -30,10 +31,8 @@ from tfimm_resolver.archives.zip_names import IS_UTF_8, UNICODE_PATH, decode_nam
 from tfimm_resolver.errors import ArchiveError, ResolverError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 
-_LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE.TXT 4.3.7
 _ENCRYPTED, _HAS_DATA_DESCRIPTOR = 0x2041, 0x08
 _LINK_BYTES_MAX = 4096
-_VERSION_MAX, _METHOD_MAX, _NAME_BYTES_MAX = 63, 99, 4096
 _NO_LINKS_FIX = "Pack the files that the links lead to: `zip -r` without --symlinks."
 
 Guess = Callable[[str], None]
@@ -124,7 +123,7 @@ def _find_spans(entries: list[Entry], end: End, file: IO[bytes]) -> list[_Span]:
     """Return where the data of each member is; check that they follow each other without a gap, up to the directory."""
     in_file = sorted(range(len(entries)), key=lambda index: entries[index].offset)
     spans: dict[int, _Span] = {}
-    position = _check_stub(file, entries[in_file[0]].offset) if in_file else end.start
+    position = check_stub(file, entries[in_file[0]].offset) if in_file else end.start
     for index in in_file:
         entry = entries[index]
         if entry.offset != position:
@@ -136,27 +135,6 @@ def _find_spans(entries: list[Entry], end: End, file: IO[bytes]) -> list[_Span]:
     if position != end.start:
         raise ArchiveError("the zip is damaged: it contains data that its central directory does not list")
     return [spans[index] for index in range(len(entries))]
-
-
-def _check_stub(file: IO[bytes], length: int) -> int:
-    """Return the length of what precedes the first member: a program that unpacks the zip, not another member."""
-    file.seek(0)
-    stub = file.read(length) if length <= STUB_BYTES_MAX else LOCAL_SIGNATURE
-    at = stub.find(LOCAL_SIGNATURE)
-    while at >= 0:
-        file.seek(at)
-        if at == 0 or _is_plausible(file.read(_LOCAL_HEADER.size)):
-            raise ArchiveError("the zip is damaged: what precedes its first member does not match the central directory")
-        at = stub.find(LOCAL_SIGNATURE, at + 1)
-    return length
-
-
-def _is_plausible(head: bytes) -> bool:
-    """Return whether a local header has fields that occur; the constant in a program's code has others after it."""
-    if len(head) < _LOCAL_HEADER.size:
-        return False
-    _, version, _, method, *_, name_bytes, _ = _LOCAL_HEADER.unpack(head)
-    return bool(version & 0xFF <= _VERSION_MAX and method <= _METHOD_MAX and 0 < name_bytes <= _NAME_BYTES_MAX)
 
 
 def _is_directory(span: _Span) -> bool:
@@ -217,10 +195,10 @@ def _read_link(span: _Span, file: IO[bytes]) -> str:
 def _find_span(entry: Entry, file: IO[bytes]) -> tuple[_Span, int]:
     """Return where the member's data is, and where everything that belongs to it ends, including its data descriptor."""
     file.seek(entry.offset)
-    head = file.read(_LOCAL_HEADER.size)
-    if len(head) < _LOCAL_HEADER.size or not head.startswith(LOCAL_SIGNATURE):
+    head = file.read(LOCAL_HEADER.size)
+    if len(head) < LOCAL_HEADER.size or not head.startswith(LOCAL_SIGNATURE):
         raise ArchiveError(f"the zip is damaged: member {quote_name(entry.name)} has no local header")
-    _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
+    _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = LOCAL_HEADER.unpack(head)
     name, extra = file.read(name_bytes), file.read(extra_bytes)
     size, packed = read_wide_numbers(find_extra(extra, ZIP64_EXTRA), size, packed)
     local, central = (crc, packed, size), (entry.crc, entry.packed_bytes, entry.size_bytes)
@@ -231,7 +209,7 @@ def _find_span(entry: Entry, file: IO[bytes]) -> tuple[_Span, int]:
         raise ArchiveError(
             f"the zip is damaged: member {quote_name(entry.name)} has a local header that contradicts the central directory"
         )
-    start = entry.offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
+    start = entry.offset + LOCAL_HEADER.size + name_bytes + extra_bytes
     end = start + entry.packed_bytes
     file.seek(end)
     return _Span(entry, start, end), end + (

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes import hostile
-from tfimm_resolver.archives.member_policy import MemberNamePolicy, find_unportable, is_litter, quote_name, safe_parts
+from tfimm_resolver.archives.member_policy import (
+    MemberNamePolicy,
+    UnheldMemberError,
+    find_unportable,
+    is_litter,
+    quote_name,
+    safe_parts,
+)
 from tfimm_resolver.errors import ArchiveError
 
 
@@ -137,3 +144,17 @@ def test_a_listed_file_occurs_once_and_is_not_a_directory(paths: tuple[str, str]
     with pytest.raises(ArchiveError, match="listed twice, or as a file and as a directory"):
         policy.validate_listed_file(paths[1])
     assert policy.validate_listed_file("c/d") == ("c", "d")
+
+
+@pytest.mark.parametrize("name", ["a/b:c", "d/Z:", "x:y"])
+def test_a_drive_is_left_out_of_a_repository_on_windows(name: str) -> None:
+    with pytest.raises(UnheldMemberError, match="does not stay inside"):
+        MemberNamePolicy(is_windows=True).validate(name, is_directory=False)
+
+
+@pytest.mark.parametrize("name", ["C:/x", "../x", "/x", "a\\b"])
+def test_what_leaves_the_directory_is_refused_everywhere(name: str) -> None:
+    for is_windows in (False, True):
+        with pytest.raises(ArchiveError, match="does not stay inside") as caught:
+            MemberNamePolicy(is_windows=is_windows).validate(name, is_directory=False)
+        assert type(caught.value) is ArchiveError

@@ -73,6 +73,7 @@ def test_lzma_without_a_mark_at_its_end_stops_at_the_size() -> None:
         mark_bytes = 6
         assert decompress(zips.LZMA, packed[:-mark_bytes], len(data), step=step, flags=0) == data
     assert decompress(zips.LZMA, zips.compress(zips.LZMA, b""), 0, flags=0) == b""
+    assert decompress(zips.LZMA, zips.compress(zips.LZMA, b"some bytes and more"), 10, flags=0) == b"some bytes"
     with pytest.raises(ArchiveError, match="goes on after its end"):
         decompress(zips.LZMA, packed + bytes(1 << 18), len(DATA), flags=0)
 
