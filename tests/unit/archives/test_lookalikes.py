@@ -73,6 +73,13 @@ def test_refuses_what_does_nothing(code: int) -> None:
         assert caught.value.text.isprintable()
 
 
+@pytest.mark.parametrize("code", [0xAD, 0x115F, 0x200E, 0x202E, 0x2060, 0x3164, 0xFEFF, 0xFFA0, 0xE0001, 0x85], ids=hex)
+def test_refuses_what_does_nothing_in_any_script(code: int) -> None:
+    for pattern in ("模型{}", "م{}م", "א{}", "🙂{}"):
+        with pytest.raises(UnheldMemberError, match="invisible"):
+            safe_parts(pattern.format(chr(code)))
+
+
 @pytest.mark.parametrize("what", LEGITIMATE)
 def test_accepts_what_a_script_needs(what: str) -> None:
     name = LEGITIMATE[what]
