@@ -23,8 +23,6 @@ with contextlib.suppress(ImportError):  # isal has no wheel for this platform
     GzipFile = importlib.import_module("isal.igzip").IGzipFile  # twice as fast
     _isal_error = importlib.import_module("isal.isal_zlib").error
 
-_SLICE_BYTES = 1 << 16
-"""How much a decoder gets at once: what follows the end of its stream is copied, which takes long for many short ones."""
 _STREAM_HEAD_BYTES = 16
 _XZ_MEMORY_MAX = 256 << 20
 _ZSTD_WINDOW_LOG_MAX = 27
@@ -83,17 +81,16 @@ class _StreamsDecoder:
         """Yield what all streams contain."""
         rest = b""
         for chunk in packed.chunks():
-            for at in range(0, len(chunk), _SLICE_BYTES):
-                rest = yield from self._decode_slice(rest + chunk[at : at + _SLICE_BYTES])
-        yield from self._decode_slice(rest, is_last=True)
+            rest = yield from self._decode_chunk(rest + chunk)
+        yield from self._decode_chunk(rest, is_last=True)
         if self._decoder is not None:
             raise ArchiveError(f"it is truncated: the end of its {self._form} stream is missing")
         is_several = self._streams > 1 or (self._form == formats.XZ and not _has_one_block(packed.tail))
         if on_several is not None and is_several:
             on_several()
 
-    def _decode_slice(self, data: bytes, *, is_last: bool = False) -> Generator[bytes, None, bytes]:
-        """Yield what is in a slice of the input; return what is too short to begin a stream."""
+    def _decode_chunk(self, data: bytes, *, is_last: bool = False) -> Generator[bytes, None, bytes]:
+        """Yield what is in a chunk of the input; return what is too short to begin a stream."""
         while True:
             if self._decoder is None:
                 data = data.lstrip(b"\0") if self._streams else data  # padding

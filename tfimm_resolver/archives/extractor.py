@@ -170,7 +170,6 @@ class Extractor:
     def _copy_file(self, name: str, parts: Parts, source: Parts) -> None:
         """Write a copy of a file that was unpacked; its bytes count like those of any other."""
         self._writer.flush()
-        self.check_size(self._written["/".join(source)].size_bytes)
         with self._map_os_errors(name), open(self._into.joinpath(*source), "rb", buffering=0, opener=fs.open_regular) as file:
             self._write(name, parts, self.enforce_limits(iter(lambda: file.read(CHUNK_BYTES), b"")))
         self._file_parts.add(parts)
