@@ -21,7 +21,7 @@ def read_record(member: tar_reader.Member) -> Record:
     """Read the record that a model begins with."""
     name = member.name.removesuffix(DESCRIPTOR_SUFFIX)
     found = ENTRY_DIR_PATTERN.fullmatch(name)
-    if member.is_directory or name == member.name or found is None or found[2]:
+    if member.is_directory or member.link or name == member.name or found is None or found[2]:
         raise ArchiveError(f"expected the record of a model, found {member.name!r:.200}")
     if member.size_bytes > MAX_RECORD_BYTES:
         raise ArchiveError(f"{show(member.name)} has {member.size_bytes} bytes, too many for a record")

@@ -11,7 +11,8 @@ from pathlib import Path
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.threads import PrefetchReader
-from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
+from tfimm_resolver.archives.budget import Limits
+from tfimm_resolver.archives.extractor import ArchiveInput, Extractor
 from tfimm_resolver.archives.unpacking import PLAIN, ArchiveLayout
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError
 from tfimm_resolver.errors.advice import suggest_refresh
@@ -28,7 +29,7 @@ from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartStore
 from tfimm_resolver.transfer.preconditions import raise_if_mirrored_post, raise_if_offline
 from tfimm_resolver.transfer.revalidation import NotModifiedError
-from tfimm_resolver.transfer.sinks import Sink, make_file_sink, make_unpack_sink
+from tfimm_resolver.transfer.sinks import BodyChecks, Sink, make_file_sink, make_unpack_sink
 from tfimm_resolver.transfer.streams import ChunkReader, HashingReader, LocalFile, report_chunks
 
 log = logging.getLogger("tfimm_resolver")
@@ -60,7 +61,7 @@ class Downloader:
         self._known = known
         self._handle, self.parts = handle, parts
         self._is_hash_known = is_hash_known or handle.sha256 is not None
-        self._is_checked_by_member = False
+        self._checks = BodyChecks(str(handle))
         self._post_data: bytes | None = None
         self._is_quiet = is_quiet or settings.is_quiet()
         self.origin = Origin()
@@ -80,7 +81,7 @@ class Downloader:
             IntegrityError: if the sha256 differs from the handle's pin, or a digest from the one that the server stated.
             CacheError: if ``into`` cannot be written.
         """
-        sink = make_unpack_sink(replace(layout, on_several_members=self._reject_mixed_members), url.partition("?")[0])
+        sink = make_unpack_sink(self._checks.apply(layout), url.partition("?")[0])
         self._post_data = post_data
         self._fetch(url, into, sink, authorization)
 
@@ -119,7 +120,7 @@ class Downloader:
             streams = stack.enter_context(contextlib.closing(client.stream_objects([info], settings.connections())))
             hashed = HashingReader(ChunkReader(next(streams)[1], meter).read)
             stream = stack.enter_context(contextlib.closing(PrefetchReader(hashed.read_chunk)))
-            self._receive(stream, hashed, into, make_unpack_sink(PLAIN, url), info.size_bytes)
+            self._receive(stream, hashed, into, make_unpack_sink(self._checks.apply(PLAIN), url), info.size_bytes)
 
     def objects(self, url: str, into: Path, expected: tuple[FileEntry, ...] | None = None) -> None:
         """Download every object below ``url``, or the ``expected`` ones, into the empty directory ``into``.
@@ -168,7 +169,7 @@ class Downloader:
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
-        self._copy(path, into, make_unpack_sink(PLAIN, path))
+        self._copy(path, into, make_unpack_sink(self._checks.apply(PLAIN), path))
 
     def _copy(self, path: str, into: Path, sink: Sink) -> None:
         with LocalFile(path) as file:
@@ -240,7 +241,7 @@ class Downloader:
                 handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges, known=self._known
             )
             stack.callback(body.close)
-            self._is_checked_by_member = body.is_checked_by_member
+            self._checks.is_from_ranges = body.is_checked_by_member
             self.origin = make_origin(body.response)
             meter = stack.enter_context(self._report_progress(body.size_bytes, body.resumed_bytes))
             reported_bytes = 0
@@ -258,6 +259,7 @@ class Downloader:
             report()
 
     def _receive(self, stream: PrefetchReader, hashed: HashingReader, into: Path, sink: Sink, size_bytes: int | None) -> None:
+        self._checks.is_hash_known = self._is_hash_known or hashed.has_expected
         try:
             files = sink(stream, into, size_bytes)
         except ArchiveError as error:
@@ -266,13 +268,6 @@ class Downloader:
         hashed.check(self.origin.url)
         Pin(self._handle.sha256).check_received(self.origin, str(self._handle))
         self.files = tuple(files)
-
-    def _reject_mixed_members(self) -> None:
-        """Start over as one stream: in ranges, members of two versions would all match their checksums."""
-        if self._is_checked_by_member:
-            raise RestartDownloadError(
-                f"{self._handle} is a gzip of several members without a known hash", without_ranges=True
-            )
 
     def _report_progress(
         self, size_bytes: int | None, resumed: int = 0

@@ -12,6 +12,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.retry import THROTTLING_STATUSES
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
+from tfimm_resolver.archives.formats import HEAD_BYTES
 from tfimm_resolver.errors import AccessError, FetchError
 from tfimm_resolver.http.body import ResponseBody, abort_response
 from tfimm_resolver.http.errors import raise_for_status, redact_url
@@ -19,7 +20,7 @@ from tfimm_resolver.http.range_headers import ContentRange, get_strong_validator
 from tfimm_resolver.http.response import Response
 from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy
 from tfimm_resolver.http.session import Session, get
-from tfimm_resolver.transfer.checksums import HEAD_BYTES, Checksums
+from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore
 from tfimm_resolver.transfer.ranges import Range
 
