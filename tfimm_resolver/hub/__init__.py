@@ -50,11 +50,11 @@ def list(  # noqa: A001  # torch.hub's names
         Traceback (most recent call last):
         tfimm_resolver.errors.HandleError: ...
     """
-    folder = repository.ensure_directory(
+    checkout = repository.ensure_checkout(
         github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo, verbose=verbose
     )
     with downloads.force_reload_scope(force_reload):
-        return Hubconf(folder).list_names()
+        return Hubconf(checkout).list_names()
 
 
 def help(  # noqa: A001
@@ -72,11 +72,11 @@ def help(  # noqa: A001
         Traceback (most recent call last):
         tfimm_resolver.errors.HandleError: ...
     """
-    folder = repository.ensure_directory(
+    checkout = repository.ensure_checkout(
         github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo
     )
     with downloads.force_reload_scope(force_reload):
-        return Hubconf(folder).get_entry(model).__doc__
+        return Hubconf(checkout).get_entry(model).__doc__
 
 
 def load(
@@ -119,7 +119,7 @@ def load(
         >>> tfimm_resolver.hub.load(".", "double", 21, source="local")
         42
     """
-    folder = repository.ensure_directory(
+    checkout = repository.ensure_checkout(
         repo_or_dir,
         source=source,
         trust_repo=trust_repo,
@@ -128,4 +128,4 @@ def load(
         skip_validation=skip_validation,
     )
     with downloads.force_reload_scope(force_reload):
-        return Hubconf(folder).call(model, *args, **kwargs)
+        return Hubconf(checkout).call(model, *args, **kwargs)

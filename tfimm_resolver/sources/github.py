@@ -142,6 +142,11 @@ def find_tip(repository: Repository, fetcher: Fetcher) -> Tip:
         raise error.with_message(error.text, fix) from error.__cause__
 
 
+def make_archive_url(repository: Repository, tip: Tip) -> str:
+    """Return the URL of the zip of a tip's commit, or of whatever the host returns for the ref if the commit is not known."""
+    return f"{repository.url}/zipball/{quote(tip.commit or repository.ref or 'HEAD')}"
+
+
 def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher) -> None:
     """Download the files of a commit into the empty directory ``into``; raises as ``Fetcher.archive`` does.
 
@@ -159,10 +164,10 @@ def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher)
             text = f"{repository.handle} arrived as another commit:\n  received   {received}\n  requested  {tip.commit}"
             raise IntegrityError(text)
 
-    ref, layout = quote(tip.commit or repository.ref or "HEAD"), ArchiveLayout(strip_top_level=True, on_comment=check_comment)
+    url, layout = make_archive_url(repository, tip), ArchiveLayout(strip_top_level=True, on_comment=check_comment)
 
     def download(authorization: str) -> None:
-        fetcher.archive(f"{repository.url}/zipball/{ref}", into, layout=layout, authorization=authorization)
+        fetcher.archive(url, into, layout=layout, authorization=authorization)
 
     _with_token_fallback(download, repository)
     if not received:

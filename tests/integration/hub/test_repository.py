@@ -9,37 +9,37 @@ import pytest
 from tests.fakes.archives import files_in
 from tests.fakes.git_host import GitHost
 from tfimm_resolver.errors import HandleError, NotFoundError, UntrustedError
-from tfimm_resolver.hub.repository import ensure_directory
+from tfimm_resolver.hub.repository import ensure_checkout
 
 
 def test_a_trusted_repository_is_fetched_once(host: GitHost, hub_dir: Path) -> None:
     host.repo("ada/models", {"hubconf.py": "x = 1\n"})
-    path = ensure_directory("ada/models", trust_repo=True)
+    path = ensure_checkout("ada/models", trust_repo=True).path
     assert files_in(path) == {"hubconf.py": b"x = 1\n"} and Path(path).parent == hub_dir
     count = len(host.requests)
-    assert ensure_directory("ada/models") == path and len(host.requests) == count, "it is cached and trusted now"
+    assert ensure_checkout("ada/models").path == path and len(host.requests) == count, "it is cached and trusted now"
 
 
 def test_nothing_is_downloaded_without_trust_and_nothing_is_kept_without_a_hubconf(host: GitHost, hub_dir: Path) -> None:
     host.repo("ada/models", {"README": "hello"})
     with pytest.raises(UntrustedError):
-        ensure_directory("ada/models")
+        ensure_checkout("ada/models")
     assert host.list_zips() == []
     with pytest.raises(NotFoundError, match=r"has no hubconf\.py at commit"):
-        ensure_directory("ada/models", trust_repo=True)
+        ensure_checkout("ada/models", trust_repo=True)
     assert list(hub_dir.glob("*/README")) == []
 
 
 def test_a_local_directory_needs_a_hubconf(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"hubconf\.py not found in"):
-        ensure_directory(tmp_path, source="local")
+        ensure_checkout(tmp_path, source="local")
     (tmp_path / "hubconf.py").touch()
-    assert ensure_directory(tmp_path, source="LOCAL") == str(tmp_path)
+    assert ensure_checkout(tmp_path, source="LOCAL").path == str(tmp_path)
 
 
 def test_other_sources_and_values_are_errors(tmp_path: Path) -> None:
     for options, message in (({"source": "gitlab"}, "Unknown source"), ({"trust_repo": "yes"}, "trust_repo is 'yes'")):
         with pytest.raises(HandleError, match=message):
-            ensure_directory("ada/models", **options)  # type: ignore[arg-type]
+            ensure_checkout("ada/models", **options)  # type: ignore[arg-type]
     with pytest.raises(HandleError, match="is not a repository"):
-        ensure_directory(tmp_path)
+        ensure_checkout(tmp_path)
