@@ -189,11 +189,6 @@ def get_namespace(checkout: Checkout) -> ModuleNamespace:
         return _namespaces[name]
 
 
-def is_known(name: str) -> bool:
-    """Return whether the package of that name, or the package that a module of that name is in, is a repository's."""
-    return name.partition(".")[0] in _namespaces
-
-
 def _exists_elsewhere(top: str) -> bool:
     """Return whether another package provides a module of that name that is more than a directory."""
     if top in sys.modules:
