@@ -100,10 +100,10 @@ class Hubconf:
         except ResolverError:
             raise
         except Exception as error:
-            lines = str(error).strip().partition("\n")[0].replace(f"{self._namespace.name}.", "")
-            reason = f"{type(error).__name__}{': ' * bool(lines)}{show(lines)}"
+            line = str(error).strip().partition("\n")[0].replace(f"{self._namespace.name}.", "")
+            text = f"{what}: {type(error).__name__}{': ' * bool(line)}{show(line)}"
             hints, fix = failures.explain(error, self._folder)
-            raise EntryPointError("\n  ".join((f"{what}: {reason}", *hints)), fix=fix) from error
+            raise EntryPointError("\n  ".join((text, *hints)), fix=fix) from error
 
 
 def _read_declared_dependencies(path: str) -> list[str]:

@@ -59,6 +59,7 @@ class ModuleNamespace:
     def __init__(self, name: str, folder: str) -> None:
         self.name = name
         self.folders = [folder]
+        self._paths_before = [*sys.path]
         self.builtins = {**vars(builtins), "__import__": self.import_for_repository}
 
     def owns(self, name: str, names: Sequence[str] = ()) -> bool:
@@ -97,6 +98,7 @@ class ModuleNamespace:
     ) -> Any:
         """Import a module; this is ``__import__`` in the modules of the repository."""
         top = name.partition(".")[0]
+        self.update_folders()
         if level == 0 and self.owns(name, fromlist or ()):
             module = builtins.__import__(f"{self.name}.{name}", globals, locals, fromlist, 0)
             return module if fromlist else sys.modules[f"{self.name}.{top}"]
@@ -111,18 +113,27 @@ class ModuleNamespace:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Run code of the repository: its modules have aliases meanwhile, and ``sys.path`` gets no directory of its own."""
-        before = [*sys.path]
+        self._paths_before = before = [*sys.path]
         try:
             with alias_names(self):
                 yield
         finally:
             self.update_folders()
-            sys.path[:] = [path for path in sys.path if path in before or not self._is_inside(path)]
+            own = [path for path in sys.path if path not in before and self._is_inside(path)]
+            sys.path[:] = [path for path in sys.path if path not in own]
+            for path in own:
+                sys.path_importer_cache.pop(path, None)
 
     def update_folders(self) -> list[str]:
-        """Add the directories of the repository that are in ``sys.path`` to ``folders``; return ``folders``."""
-        inside = [os.path.abspath(path) for path in sys.path if self._is_inside(path)]
-        self.folders.extend(path for path in dict.fromkeys(inside) if path not in self.folders)
+        """Add the directories of the repository that are in ``sys.path`` to ``folders``; return ``folders``.
+
+        Python itself then finds nothing in those that the repository's code has added: a module from there would be
+        global, and perhaps bytecode.
+        """
+        inside = [path for path in sys.path if self._is_inside(path)]
+        sys.path_importer_cache.update((path, None) for path in inside if path not in self._paths_before)
+        paths = dict.fromkeys(map(os.path.abspath, inside))
+        self.folders.extend(path for path in paths if path not in self.folders)
         return self.folders
 
     def _is_inside(self, path: str) -> bool:

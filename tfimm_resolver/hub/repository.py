@@ -125,12 +125,12 @@ def _make_missing_error(tree: Path, text: str) -> NotFoundError:
     deeper = failures.find_deeper(str(tree), HUBCONF)
     if deeper:
         text += f"\n  it has {show(', '.join(deeper))}; only a {HUBCONF} at the top is used"
-        folder = show(os.path.dirname(deeper[0]))
+        parent = os.path.dirname(deeper[0])
         return NotFoundError(
             text,
             fix=Advice(
-                python=f'Clone the repository, then load(".../{folder}", model, source="local").',
-                command=f"Clone the repository, then give .../{folder} with --local.",
+                python=f'Clone the repository, then load(".../{show(parent)}", model, source="local").',
+                command=f"Clone the repository, then give .../{show(parent)} with --local.",
             ),
         )
     return NotFoundError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -70,14 +72,29 @@ def has_submodule(spec: ModuleSpec, below: str) -> bool:
 
 def _find_in_archive(name: str, archive: str) -> ModuleSpec | None:
     """Return the spec of a module that is source in a zip, which the code of a repository may put into ``sys.path``."""
-    spec = PathFinder.find_spec(name, [archive])
+    with _unhide([archive]):
+        spec = PathFinder.find_spec(name, [archive])
     return spec if spec is not None and (spec.origin or "").endswith(tuple(SOURCE_SUFFIXES)) else None
 
 
 def _make_namespace_spec(name: str, folders: Sequence[str], portions: list[str]) -> ModuleSpec:
-    spec = PathFinder.find_spec(name, folders)
+    with _unhide(folders):
+        spec = PathFinder.find_spec(name, folders)
     if spec is not None and spec.origin is None:
         return spec  # its search path follows changes of the folders, and importlib.resources accepts it
     spec = ModuleSpec(name, None, is_package=True)
     spec.submodule_search_locations = portions
     return spec
+
+
+@contextlib.contextmanager
+def _unhide(folders: Sequence[str]) -> Iterator[None]:
+    """Let Python's own finder look into folders that ``ModuleNamespace`` hides from it."""
+    cache = sys.path_importer_cache
+    hidden = [folder for folder in folders if folder in cache and cache[folder] is None]
+    for folder in hidden:
+        cache.pop(folder, None)
+    try:
+        yield
+    finally:
+        cache.update(dict.fromkeys(hidden))

@@ -90,8 +90,8 @@ def alias_names(namespace: Translator) -> Iterator[None]:
         _remove_aliases()  # of another repository, whose code calls this one's
         _namespaces[namespace.name] = namespace
         _running += 1
-        if _AliasFinder not in sys.meta_path:
-            sys.meta_path.append(_AliasFinder)  # last: a name that anything else provides is never taken
+        if _TopFinder not in sys.meta_path:
+            sys.meta_path[:] = [_SubmoduleFinder, *sys.meta_path, _TopFinder]
     try:
         yield
     finally:
@@ -100,7 +100,7 @@ def alias_names(namespace: Translator) -> Iterator[None]:
             _remove_aliases()
             if not _running:
                 _namespaces.clear()
-                sys.meta_path.remove(_AliasFinder)
+                sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in (_SubmoduleFinder, _TopFinder)]
 
 
 def _remove_aliases() -> None:
@@ -110,21 +110,36 @@ def _remove_aliases() -> None:
     _aliases.clear()
 
 
-class _AliasFinder:
-    """Finds a module by its name in the repository whose code is nearest on the stack."""
+def _find_alias(name: str) -> ModuleSpec | None:
+    """Return the spec of an alias for a module of the repository whose code is nearest on the stack."""
+    namespace = _find_caller(sys._getframe(1))
+    if namespace is None or not namespace.owns(name):
+        return None
+    real = importlib.util.find_spec(f"{namespace.name}.{name}")
+    if real is None:
+        return None
+    spec = ModuleSpec(name, _AliasLoader(name, real), origin=real.origin)  # type: ignore[arg-type]
+    spec.submodule_search_locations = real.submodule_search_locations
+    return spec
+
+
+class _SubmoduleFinder:
+    """Finds a module below one that is an alias, which the finder of Python would load a second time."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the spec of an alias (https://docs.python.org/3/library/importlib.html); None for any other name."""
-        namespace = _find_caller(sys._getframe(1))
-        if namespace is None or not namespace.owns(name):
-            return None
-        real = importlib.util.find_spec(f"{namespace.name}.{name}")
-        if real is None:
-            return None
-        spec = ModuleSpec(name, _AliasLoader(name, real), origin=real.origin)  # type: ignore[arg-type]
-        spec.submodule_search_locations = real.submodule_search_locations
-        return spec
+        parent = name.rpartition(".")[0]
+        return _find_alias(name) if parent in _aliases and sys.modules.get(parent) is _aliases[parent] else None
+
+
+class _TopFinder:
+    """Finds a top-level module that nothing else provides; it has to be the last finder."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return the spec of an alias (https://docs.python.org/3/library/importlib.html); None for any other name."""
+        return _find_alias(name) if path is None else None
 
 
 def _find_caller(frame: FrameType | None) -> Translator | None:

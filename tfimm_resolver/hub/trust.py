@@ -127,8 +127,8 @@ def _prompt(repository: Repository, commit: str, is_tip: bool) -> None:
         python=f"{inspect} call with trust_repo=True.\n{facts}", command=f"{inspect} run the command with --trust.\n{facts}"
     )
     if not (terminal.is_terminal(sys.stdin) or terminal.is_notebook()):
-        reason = f"{show(name)} is not in {_get_path()}" if is_tip else f"{show(commit)} is not a tip of {show(name)}"
-        raise UntrustedError(f"Untrusted repository. {reason}, and without a terminal you cannot be asked", fix=fix)
+        cause = f"{show(name)} is not in {_get_path()}" if is_tip else f"{show(commit)} is not a tip of {show(name)}"
+        raise UntrustedError(f"Untrusted repository. {cause}, and without a terminal you cannot be asked", fix=fix)
     if is_tip:
         statement = (
             f"The repository {show(name)} does not belong to the list of trusted repositories and as such cannot be run."

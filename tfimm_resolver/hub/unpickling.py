@@ -47,7 +47,7 @@ class _Loader:
 
 def _open(name: str) -> None:
     cache = layout.open_repositories()
-    reason = f"no repository of that name is in {show(layout.get_dir())}"
+    problem = f"no repository of that name is in {show(layout.get_dir())}"
     load = _LOAD.format('REPOSITORY, ..., or DIRECTORY, ..., source="local"')
     for entry in cache.entries():
         checkout = make_checkout(cache, entry.record)
@@ -55,12 +55,12 @@ def _open(name: str) -> None:
             continue
         load = _LOAD.format(f'"{show(entry.record.handle.removeprefix("github://"))}", ..., trust_repo=True')
         if make_name(checkout) != name:
-            reason = f"the copy in {show(checkout.path)} is of another commit, or was changed"
+            problem = f"the copy in {show(checkout.path)} is of another commit, or was changed"
         elif not _is_confirmed(entry.record):
-            reason = "the repository is not trusted, or its commit is not at the tip of a branch or tag"
+            problem = "the repository is not trusted, or its commit is not at the tip of a branch or tag"
         else:
             return _import(cache, entry.record, checkout)
-    raise ModuleNotFoundError(f"{name} is a package of tfimm_resolver.hub, and {reason}: {load}", name=name)
+    raise ModuleNotFoundError(f"{show(name)} is a package of tfimm_resolver.hub, and {problem}: {load}", name=name)
 
 
 def _is_confirmed(record: Record) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.archives import files_in
 from tests.fakes.git_host import GitHost
+from tests.fakes.processes import start
 from tfimm_resolver.errors import HandleError, NotFoundError, UntrustedError
 from tfimm_resolver.hub.repository import ensure_checkout
 
@@ -43,3 +44,34 @@ def test_other_sources_and_values_are_errors(tmp_path: Path) -> None:
             ensure_checkout("ada/models", **options)  # type: ignore[arg-type]
     with pytest.raises(HandleError, match="is not a repository"):
         ensure_checkout(tmp_path)
+
+
+REPORT = """
+    import logging
+    from tfimm_resolver import hub
+    {setup}
+    for _ in range(2):
+        print(hub.load("ada/models", "one", trust_repo=True, verbose={verbose}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("setup", "verbose", "count"),
+    [
+        ("", True, 1),
+        ("", False, 0),
+        ("logging.basicConfig(level=logging.INFO)", True, 1),
+        ("logging.basicConfig(level=logging.ERROR)", True, 1),
+        ("import os; os.environ['TFIMM_RESOLVER_QUIET'] = '1'", True, 0),
+        ("import sys; sys.stderr = None", True, 0),
+    ],
+)
+def test_verbose_prints_once_what_torch_hub_prints(
+    setup: str, verbose: bool, count: int, host: GitHost, hub_dir: Path
+) -> None:
+    commit = host.repo("ada/models", {"hubconf.py": "def one(): return 1"}).git("rev-parse", "HEAD")
+    with start(REPORT.format(setup=setup, verbose=verbose)) as job:
+        out, err = job.communicate(timeout=60)
+    assert (job.returncode, out) == (0, "1\n1\n"), err
+    assert err.count(f'Downloading: "{host.url}/ada/models/zipball/{commit}" to {hub_dir}/ada_models_main') == count
+    assert err.count(f"Using cache found in {hub_dir}/ada_models_main") == count
