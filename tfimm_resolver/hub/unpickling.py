@@ -29,9 +29,8 @@ def find_spec(name: str) -> ModuleSpec:
     try:
         _open(name)
     except ResolverError as error:
-        raise ModuleNotFoundError(
-            f"{name}, a package of tfimm_resolver.hub, cannot be imported: {error}", name=name
-        ) from error
+        text = f"{show(name)}, a package of tfimm_resolver.hub, cannot be imported: {show(error.text)}"
+        raise ModuleNotFoundError(text, name=name) from error
     return ModuleSpec(name, _Loader(), is_package=True)  # type: ignore[arg-type]  # deriving from Loader takes 5 ms
 
 

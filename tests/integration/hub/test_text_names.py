@@ -14,11 +14,11 @@ from tfimm_resolver.errors import EntryPointError
 
 BODIES = {
     "files": "import importlib.resources\n    return importlib.resources.files('nets').joinpath(TXT).read_text()",
-    "files of a package": "from importlib import resources as r\n    return r.files(nets.__package__).joinpath(TXT).read_text()",
+    "files of a package": "from importlib import resources as r\n    return r.files(nets.__name__).joinpath(TXT).read_text()",
     "imported files": "from importlib.resources import files\n    return files(anchor).joinpath(TXT).read_text()",
     "pkgutil": "import pkgutil\n    return pkgutil.get_data('nets', 'labels.txt').decode()",
     "resolve_name": "import pkgutil\n    return pkgutil.resolve_name('nets.small:Net').label",
-    "find_spec": "import importlib.util as u\n    return 'cat' * bool(u.find_spec('nets.small') and not u.find_spec('nets.no'))",
+    "find_spec": "from importlib.util import find_spec as f\n    return 'cat' * bool(f('nets.small') and not f('nets.no'))",
     "find_spec relative": "from importlib.util import find_spec\n    return 'cat' * (find_spec('.small', 'nets') is not None)",
     "import_module": "from importlib import import_module\n    return import_module(name='nets.small').Net.label",
 }

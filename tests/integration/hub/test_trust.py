@@ -167,7 +167,7 @@ def test_the_commit_that_was_shown_runs_also_if_the_branch_moves_while_the_user_
     first = repo.git("rev-parse", "HEAD")
     controller, terminal = pty.openpty()
     code = textwrap.dedent(LOAD).format("False")
-    with subprocess.Popen([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal) as job:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal):
         os.close(terminal)
         seen = b""
         while b"(y/N)?" not in seen:
