@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from tfimm_resolver import settings
 from tfimm_resolver._util.import_hooks import hook_import, is_imported, unhook_import
+from tfimm_resolver.resolution import overrides
 
 _PROCESS_MODULE = "multiprocessing.process"
 _KEY = "tfimm_resolver"
-_IMPORT = """
+_RECEIVE = """
 try:
-    from tfimm_resolver.integrations.child_processes import MARKER
+    from tfimm_resolver.integrations import child_processes
+    child_processes.receive(*{!r})
+    marker = child_processes.MARKER
 except Exception:
-    MARKER = None
+    marker = None
 """
-_EVALUATE = f"(lambda names: (exec({_IMPORT!r}, names), names['MARKER'])[1])({{}})"
 
 
 class _Marker:
-    """Imports this package when it is unpickled. This never fails: the process may run another Python, without the package."""
+    """Imports this package when it is unpickled, and sets what ``set_model_cache`` and ``set_dir`` have set.
+
+    This never fails: the process may run another Python, without the package.
+    """
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return eval, (_EVALUATE,)
+        override = settings.get_dir_override()
+        state = (overrides.get_overrides(), (override.value, override.source) if override else None)
+        return eval, (f"(lambda names: (exec({_RECEIVE.format(state)!r}, names), names['marker'])[1])({{}})",)
 
 
 MARKER = _Marker()
+
+
+def receive(models: Mapping[str, str], override: tuple[str, str] | None) -> None:
+    """Set what another process has set; what this process has set itself is kept."""
+    overrides.add_overrides(models)
+    if override is not None and settings.get_dir_override() is None:
+        settings.override_dir(*override)
 
 
 def mark() -> None:

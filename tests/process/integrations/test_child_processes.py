@@ -46,6 +46,46 @@ def test_a_worker_and_a_worker_of_it_import_what_the_main_program_imported(metho
     assert run_main(tmp_path) == "True"
 
 
+STATE = """
+import os, sys
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+{before}
+def get_state():
+    import tfimm_resolver
+    return tfimm_resolver.get_dir(), tfimm_resolver.resolve("https://models.example/m/1"), tfimm_resolver.resolve("lion")
+
+if __name__ == "__main__":
+    import tfimm_resolver
+    tfimm_resolver.set_dir("of_main")
+    tfimm_resolver.set_model_cache("https://models.example/m/1", "model")
+    tfimm_resolver.set_model_cache("lion", "model")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        print(*map(os.path.basename, pool.submit(get_state).result(timeout=60)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("", "of_main model model"),
+        (
+            "if __name__ != '__main__':\n    import tfimm_resolver\n    tfimm_resolver.set_dir('own')\n"
+            "    tfimm_resolver.set_model_cache('lion', 'own_model')\n",
+            "own model own_model",
+        ),
+    ],
+)
+def test_a_spawned_worker_gets_the_directory_and_the_overrides_unless_it_sets_them(
+    before: str, expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "main.py").write_text(STATE.format(before=before))
+    for name in ("model", "own_model"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").touch()
+    assert run_main(tmp_path) == expected
+
+
 @pytest.mark.parametrize(("setup", "expected"), [("pass", "False"), (UNDO, "False"), (AGAIN, "True")])
 def test_without_an_import_or_after_unregister_it_does_not(setup: str, expected: str, tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(MAIN.format(before="", setup=setup, method="spawn", function="is_imported"))
