@@ -92,6 +92,8 @@ def load(
 ) -> Any:
     """Call an entry point of a repository and return its result, usually a model.
 
+    Objects of its classes can be unpickled in another process, if the repository is trusted, and from a branch or tag.
+
     Args:
         repo_or_dir: ``[host/]owner/repo[:ref]``, where the ref is a branch, a tag, or the commit that one of them points to;
             without a ref the default branch. A directory if ``source`` is "local".
@@ -99,10 +101,11 @@ def load(
         *args: positional arguments of the entry point; ``**kwargs`` are keyword arguments.
         source: "github" or "local".
         trust_repo: "check" asks the user to confirm a repository that is not in the list of trusted repositories; False
-            always asks; True confirms it. A local directory needs no confirmation.
+            always asks; True confirms it. A local directory needs no confirmation; a commit that is not at the tip of a
+            branch or tag needs it each time.
         force_reload: download the repository, and the files that its entry point downloads through this module, again;
             cached copies are kept if that fails.
-        verbose: log the path of the cached copy.
+        verbose: print on stderr what is downloaded, or the path of the cached copy; log it if the program shows logs.
         skip_validation: accept a commit that no branch or tag points to, such as one of a fork.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import clean_text, show
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
@@ -23,6 +25,8 @@ from tfimm_resolver.sources.github import Repository
 from tfimm_resolver.sources.github_refs import Tip
 
 log = logging.getLogger("tfimm_resolver")
+
+_BYTECODE = (".pyc", ".pyo")
 
 
 def ensure_checkout(
@@ -116,9 +120,21 @@ def _make_fill(cache: Cache, repository: Repository, tip: Tip, verbose: bool) ->
         github.fetch_commit(repository, tip, into, transfer)
         if not (into / HUBCONF).is_file():
             raise _make_missing_error(into, f"{repository.handle} has no {HUBCONF} at commit {transfer.origin.commit}")
-        return FetchResult(transfer.origin, transfer.files)
+        removed = _remove_bytecode(str(into))
+        files = transfer.files and tuple(file for file in transfer.files if file.path not in removed)
+        return FetchResult(transfer.origin, files)
 
     return fill
+
+
+def _remove_bytecode(tree: str) -> set[str]:
+    """Remove the bytecode that a repository ships: where its code runs a file by its path, Python would prefer that."""
+    removed = {name for name in fs.walk(tree) if name.endswith(_BYTECODE)}
+    for name in removed:
+        os.unlink(f"{tree}/{name}")
+        with contextlib.suppress(OSError):  # not empty
+            os.rmdir(os.path.dirname(f"{tree}/{name}"))
+    return removed
 
 
 def _make_missing_error(tree: Path, text: str) -> NotFoundError:

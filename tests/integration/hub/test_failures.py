@@ -52,6 +52,16 @@ def test_other_paths_and_failures_are_not_explained(path: str, host: GitHost) ->
     assert caught.value.text.count("\n") == 0 and caught.value.fix == ""
 
 
+def test_a_file_that_is_in_the_working_directory_too_is_not_explained(
+    host: GitHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EntryPointError, match=r"cannot parse net.yaml") as caught:
+        load(host, {"hubconf.py": "def net():\n    raise ValueError('cannot parse net.yaml')\n", "net.yaml": ""})
+    assert "working directory" not in str(caught.value)
+
+
 def test_a_hubconf_that_lies_deeper_is_named(host: GitHost, hub_dir: Path) -> None:
     with pytest.raises(NotFoundError, match=r"it has text/hubconf\.py, vision/hubconf\.py, a/b/hubconf\.py;") as caught:
         load(host, {"vision/hubconf.py": FAIL, "text/hubconf.py": FAIL, "a/b/hubconf.py": FAIL, "README": ""})

@@ -46,4 +46,8 @@ def test_offline_a_ref_that_is_not_cached_is_an_error(host: GitHost, monkeypatch
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     with pytest.raises(OfflineError, match="TFIMM_RESOLVER_OFFLINE is set"):
         resolve_ref(Repository.parse("ada/models"), layout.open_repositories(), force_reload=False, skip_validation=False)
+    with pytest.raises(OfflineError, match="TFIMM_RESOLVER_OFFLINE is set"):
+        resolve_ref(
+            Repository.parse(f"ada/models:{'a' * 40}"), layout.open_repositories(), force_reload=False, skip_validation=True
+        )
     assert host.requests == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import py_compile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.fakes.archives import files_in
 from tests.fakes.git_host import GitHost
 from tests.fakes.processes import start
+from tfimm_resolver import hub
 from tfimm_resolver.errors import HandleError, NotFoundError, UntrustedError
 from tfimm_resolver.hub.repository import ensure_checkout
 
@@ -44,6 +47,30 @@ def test_other_sources_and_values_are_errors(tmp_path: Path) -> None:
             ensure_checkout("ada/models", **options)  # type: ignore[arg-type]
     with pytest.raises(HandleError, match="is not a repository"):
         ensure_checkout(tmp_path)
+
+
+BY_PATH = """
+import importlib.util, os
+def one():
+    spec = importlib.util.spec_from_file_location("nets", os.path.join(os.path.dirname(__file__), "nets.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.NAME
+"""
+
+
+def test_bytecode_in_a_repository_is_removed_also_for_files_that_it_runs_by_their_path(host: GitHost, tmp_path: Path) -> None:
+    repo = host.repo("ada/models", {"hubconf.py": BY_PATH, "nets.py": "NAME = 'as seen'\n", "pycs/x": ""})
+    hidden = tmp_path / "hidden.py"
+    hidden.write_text("NAME = 'hidden'\n")
+    cached = importlib.util.cache_from_source(str(tmp_path / "host/work/ada/models/nets.py"))
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    for target in (cached, str(tmp_path / "host/work/ada/models/pycs/y.pyc")):
+        py_compile.compile(str(hidden), cfile=target, invalidation_mode=mode)
+    repo.commit({})
+    checkout = ensure_checkout("ada/models", trust_repo=True)
+    assert sorted(files_in(checkout.path)) == ["hubconf.py", "nets.py", "pycs/x"]
+    assert hub.load("ada/models", "one") == "as seen"
 
 
 REPORT = """

@@ -137,6 +137,10 @@ def test_each_of_two_repositories_finds_its_own_also_if_one_loads_the_other(tmp_
     first, second = write_foreign(tmp_path / "first"), write_foreign(tmp_path / "second")
     assert [hub.load(folder, "hydra", source="local").owner for folder in (first, second)] == ["first", "second"]
     assert hub.load(first, "outer", second, source="local") == ("first", "second", "first")
+    text = "import mini_hydra\nfound = mini_hydra.instantiate('nets.small.Net')\ndef hydra():\n    return found\n"
+    third = write_foreign(tmp_path / "third")
+    (third / "hubconf.py").write_text(text)
+    assert hub.load(first, "outer", third, source="local") == ("first", "third", "first"), "also while it is imported"
 
 
 @pytest.mark.usefixtures("_hydra")

@@ -118,6 +118,16 @@ def test_a_commit_that_is_not_a_tip_and_a_local_directory_have_to_be_loaded_firs
     assert run(READ.replace("try:", first_load, 1), pickled) == "42"
 
 
+def test_files_that_another_user_can_have_written_are_not_run(repo: Repo, pickled: str, tmp_path: Path) -> None:
+    dump(pickled, trust_repo=True)
+    late = next((tmp_path / "hub").glob("*/src/ops/late.py"))
+    late.chmod(0o666)
+    told = run(READ, pickled)
+    assert "cannot be imported" in told and late.name in told
+    late.chmod(0o644)
+    assert run(READ, pickled) == "42"
+
+
 def test_a_missing_dependency_is_named(repo: Repo, pickled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site"
     site.mkdir()
