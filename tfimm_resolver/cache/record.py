@@ -6,13 +6,14 @@ import functools
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfimm_resolver._util.fs import open_regular_target, walk
-from tfimm_resolver._util.outgoing import repr_fields
+from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.errors import ArchiveError, CacheError
 from tfimm_resolver.errors.os_errors import map_resource_errors
@@ -26,8 +27,11 @@ DESCRIPTOR_SUFFIX = ".descriptor.txt"
 ENTRY_DIR_PATTERN = re.compile(r"([0-9a-f]{40})(\.[0-9a-f]{8}|\.[0-9a-f]{64}-[0-9a-f]{8})?")
 """The name of an entry directory: the sha1 of the key, then a suffix that distinguishes several directories of an entry."""
 
-MAX_RECORD_BYTES = 256 << 20
-"""Limit on the size of a record, far above that of a model with the most files that are unpacked."""
+MAX_RECORD_BYTES = 32 << 20
+"""Limit on the size of a record, above that of a model with the most files that are unpacked by default."""
+
+_VALUES_MAX = 600_000
+"""Limit on the values in a record, of which each file has four: a list of empty lists takes 30 times its memory."""
 
 _READ_BYTES = 1 << 20
 
@@ -63,12 +67,15 @@ class Record:
         import socket  # takes 3 ms, needed on a miss only
 
         facts = {"version": VERSION, **asdict(self)}
-        return (
+        text = (
             f"Module: {self.handle}\n"
             f"Download Time: {self.fetched_at}\n"
             f"Downloader Hostname: {downloader or f'{socket.gethostname()} (PID:{os.getpid()})'}\n\n"
             f"{json.dumps(facts, indent=1)}\n"
         )
+        if len(text) > MAX_RECORD_BYTES or _has_too_many_values(text):  # it could not be read again
+            raise CacheError(f"{show(self.handle)} has too many files, or too long names, for a record")
+        return text
 
     @classmethod
     def parse(cls, text: str, tree: str) -> Record:
@@ -85,6 +92,8 @@ def _parse(text: str, tree: str) -> Record:
 def _parse_text(text: str, tree: str) -> Record:
     head, _, body = text.partition("\n\n")
     try:
+        if _has_too_many_values(body):
+            raise ValueError
         facts: dict[str, Any] = json.loads(body)
         if facts.pop("version") != VERSION:
             raise ValueError
@@ -100,6 +109,21 @@ def _parse_text(text: str, tree: str) -> Record:
     except (ArchiveError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):  # not JSON of ours
         lines = dict(line.partition(": ")[::2] for line in head.splitlines())
         return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))
+
+
+def is_tree(name: str) -> bool:
+    """Whether a name is one of a cache's entry directories."""
+    return ENTRY_DIR_PATTERN.fullmatch(name) is not None
+
+
+def is_entry_name(name: str) -> bool:
+    """Whether a name is that of an entry: a sha1."""
+    found = ENTRY_DIR_PATTERN.fullmatch(name)
+    return found is not None and not found[2]
+
+
+def _has_too_many_values(body: str) -> bool:
+    return sum(map(body.count, ",[{")) > _VALUES_MAX
 
 
 def hash_tree(tree: str) -> tuple[FileEntry, ...]:
@@ -127,13 +151,15 @@ def find_tree_defect(tree: str, record: Record) -> str | None:
 def _find_size_defect(tree: str, files: tuple[FileEntry, ...]) -> str | None:
     for file in files:
         try:
-            size_bytes = os.stat(join_safely(tree, file.path)).st_size
+            status = os.stat(join_safely(tree, file.path))
         except (FileNotFoundError, NotADirectoryError):
             return f"{file.path} is missing"
         except (OSError, ValueError) as error:
             return f"{file.path} cannot be read: {error}"
-        if size_bytes != file.size_bytes:
-            return f"{file.path} has {size_bytes} bytes, should have {file.size_bytes}"
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block its reader for ever
+            return f"{file.path} is not a regular file"
+        if status.st_size != file.size_bytes:
+            return f"{file.path} has {status.st_size} bytes, should have {file.size_bytes}"
     return None
 
 
@@ -148,5 +174,10 @@ def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
 
 def format_now() -> str:
     """Return the time now, as ``fetched_at`` holds it."""
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"
+    return format_time(time.time())
+
+
+def format_time(seconds: float) -> str:
+    """Return a time, given in seconds since 1970, as ``fetched_at`` holds it."""
+    whole, microseconds = divmod(round(seconds * 10**6), 10**6)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{microseconds:06}Z"
