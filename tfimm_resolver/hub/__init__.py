@@ -92,8 +92,6 @@ def load(
 ) -> Any:
     """Call an entry point of a repository and return its result, usually a model.
 
-    Objects of its classes can be unpickled in another process, if the repository is trusted, and from a branch or tag.
-
     Args:
         repo_or_dir: ``[host/]owner/repo[:ref]``, where the ref is a branch, a tag, or the commit that one of them points to;
             without a ref the default branch. A directory if ``source`` is "local".
@@ -101,11 +99,10 @@ def load(
         *args: positional arguments of the entry point; ``**kwargs`` are keyword arguments.
         source: "github" or "local".
         trust_repo: "check" asks the user to confirm a repository that is not in the list of trusted repositories; False
-            always asks; True confirms it. A local directory needs no confirmation; a commit that is not at the tip of a
-            branch or tag needs it each time.
+            always asks; True confirms it. A commit that is not a tip needs it each time, a local directory never.
         force_reload: download the repository, and the files that its entry point downloads through this module, again;
             cached copies are kept if that fails.
-        verbose: print on stderr what is downloaded, or the path of the cached copy; log it if the program shows logs.
+        verbose: print or log what is downloaded, or the path of the cached copy.
         skip_validation: accept a commit that no branch or tag points to, such as one of a fork.
 
     Raises:
