@@ -156,7 +156,7 @@ def _make_missing_error(tree: Path, text: str) -> NotFoundError:
 
 def _report(line: str, verbose: bool) -> None:
     """Log a line; if no handler of the program's own shows it, print it on stderr, as torch.hub does."""
-    if not verbose or settings.is_quiet():
+    if not verbose:
         return
     if log.isEnabledFor(logging.INFO) and log.hasHandlers():
         log.info("%s", line)

@@ -89,7 +89,7 @@ REPORT = """
         ("", False, 0),
         ("logging.basicConfig(level=logging.INFO)", True, 1),
         ("logging.basicConfig(level=logging.ERROR)", True, 1),
-        ("import os; os.environ['TFIMM_RESOLVER_QUIET'] = '1'", True, 0),
+        ("import os; os.environ['TFIMM_RESOLVER_QUIET'] = '1'", True, 1),  # that is about progress
         ("import sys; sys.stderr = None", True, 0),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from tfimm_resolver import settings
 from tfimm_resolver.cli.commands import Command, common
 from tfimm_resolver.cli.output import Output, format_device, suppress_native_stderr
 from tfimm_resolver.errors import HandleError
@@ -48,6 +49,7 @@ def _ensure_checkout(repo: str, trust: bool, force_reload: bool, skip_validation
         trust_repo=True if trust else "check",
         force_reload=force_reload,
         skip_validation=skip_validation,
+        verbose=not settings.is_quiet(),
     )
 
 
