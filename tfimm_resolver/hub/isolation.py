@@ -79,8 +79,8 @@ class ModuleNamespace:
             return True
         # A directory without __init__.py, such as docs/, does not shadow a package; but it comes before a file of the
         # user's own of that name, such as utils.py, if it has what is imported.
-        wanted = [below] if below else [*names]
-        return not _is_installed(top) and any(source_finder.has_submodule(spec, each) for each in wanted)
+        required = [below] if below else [*names]
+        return not _is_installed(top) and any(source_finder.has_submodule(spec, each) for each in required)
 
     def find_spec(self, name: str, folders: Sequence[str]) -> ModuleSpec | None:
         """Return the spec of a module of the repository by its full name; hubconf is exactly the file of that name."""

@@ -58,15 +58,15 @@ def ensure_checkout(
     resolved = refs.resolve_ref(requested, cache, force_reload=force_reload, skip_validation=skip_validation)
     repository, tip = resolved.repository, resolved.tip
     record = _find_record(cache, repository) if tip is None else None
-    shown = record.origin if record is not None else tip or Tip("", "")
+    displayed = record.origin if record is not None else tip or Tip("", "")
     is_new = False
-    if record is not None or shown.commit:
-        is_new = trust.confirm_trust(repository, shown.commit, trust_repo, is_tip=bool(shown.ref))
+    if record is not None or displayed.commit:
+        is_new = trust.confirm_trust(repository, displayed.commit, trust_repo, is_tip=bool(displayed.ref))
     if record is not None:
         _report(f"Using cache found in {show(cache.path(record))}", verbose)
     else:
         record = _fetch(cache, repository, tip or Tip("", ""), force_reload, verbose)
-        if not shown.commit:  # nothing could be shown before the archive named its commit
+        if not displayed.commit:  # nothing could be shown before the archive named its commit
             trust.confirm_trust(repository, record.origin.commit, trust_repo, is_tip=False)
     layout.check_owners(cache.path(record))
     if resolved.default is not None:

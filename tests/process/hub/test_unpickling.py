@@ -88,17 +88,17 @@ def test_a_repository_that_is_not_trusted_or_of_another_commit_or_absent_is_name
     trusted = tmp_path / "hub/trusted_list"
     lines = trusted.read_text()
     trusted.write_text("other/models\n")
-    told = run(READ, pickled)
-    assert "not trusted" in told and f'hub.load("{host.name}/ada/models:main", ..., trust_repo=True) first' in told
+    output = run(READ, pickled)
+    assert "not trusted" in output and f'hub.load("{host.name}/ada/models:main", ..., trust_repo=True) first' in output
     trusted.write_text(lines)
     assert run(READ, pickled) == "42"
     repo.commit({"src/ops/late.py": "def multiply(x, y):\n    return 'other'\n"})
     dump(f"{pickled}.2", trust_repo=True, force_reload=True)
-    told = run(READ, pickled)
-    assert "of another commit" in told and "ada/models:main" in told
+    output = run(READ, pickled)
+    assert "of another commit" in output and "ada/models:main" in output
     os.rename(tmp_path / "hub", tmp_path / "moved")
-    told = run(READ, pickled)
-    assert "no repository of that name is in" in told and "tfimm_resolver.hub.load(REPOSITORY" in told
+    output = run(READ, pickled)
+    assert "no repository of that name is in" in output and "tfimm_resolver.hub.load(REPOSITORY" in output
 
 
 def test_a_commit_that_is_not_a_tip_and_a_local_directory_have_to_be_loaded_first(
@@ -122,8 +122,8 @@ def test_files_that_another_user_can_have_written_are_not_run(repo: Repo, pickle
     dump(pickled, trust_repo=True)
     late = next((tmp_path / "hub").glob("*/src/ops/late.py"))
     late.chmod(0o666)
-    told = run(READ, pickled)
-    assert "cannot be imported" in told and late.name in told
+    output = run(READ, pickled)
+    assert "cannot be imported" in output and late.name in output
     late.chmod(0o644)
     assert run(READ, pickled) == "42"
 
