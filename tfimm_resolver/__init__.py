@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import errors
+from tfimm_resolver._util.import_hooks import provide_modules
 from tfimm_resolver._util.lazy import export_lazily
 from tfimm_resolver._util.outgoing import install_log_filter
 from tfimm_resolver.integrations.tensorflow_hub import register, unregister
@@ -14,6 +15,8 @@ from tfimm_resolver.settings import get_dir, set_dir
 from tfimm_resolver.settings.absl_flags import install_absl_hooks
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
     from tfimm_resolver import bundles, hub, integrations, maintenance, project, sources
     from tfimm_resolver.loading.loader import load, load_options
 
@@ -64,6 +67,13 @@ if not TYPE_CHECKING:
         return __all__
 
 
+def _find_hub_package(name: str) -> ModuleSpec:
+    from tfimm_resolver.hub.unpickling import find_spec
+
+    return find_spec(name)
+
+
 install_log_filter()
 install_absl_hooks()
+provide_modules("tfimm_hub_", _find_hub_package)
 register()

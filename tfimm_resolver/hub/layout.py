@@ -120,6 +120,12 @@ def get_note_filename(identity: str) -> str:
     return _add_hash(identity)
 
 
+def get_full_name(identity: str) -> str:
+    """Return host, owner and repository of a handle, the unit of trust."""
+    match = _IDENTITY.fullmatch(identity)
+    return "/".join(match.groups()[:3]) if match else ""
+
+
 def _require_local(path: str) -> str:
     if settings.is_bucket(path):
         raise CacheError(f"the hub cannot run code from a bucket: {show(path)}", fix="Set TFIMM_HUB_DIR to a local directory.")

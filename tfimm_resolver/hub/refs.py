@@ -32,7 +32,8 @@ class ResolvedRef:
 
     Attributes:
         repository: the repository; its ref is not empty.
-        tip: the commit to download; None to use the cached copy.
+        tip: the commit to download; None to use the cached copy. Without a ref it is not at the tip of a branch or tag,
+            and without a commit the archive will name it.
         default: the tip of the default branch, if the host was just asked for it.
     """
 
@@ -54,9 +55,15 @@ def resolve_ref(requested: Repository, cache: Cache, *, force_reload: bool, skip
         return _resolve_default(requested, cache, force_reload)
     if not force_reload and cache.find(requested.handle) is not None:
         return ResolvedRef(requested)
-    if skip_validation:
+    try:
+        return ResolvedRef(requested, _find_tip(requested, cache, requested))
+    except OfflineError:
+        raise
+    except FetchError:
+        if not skip_validation:
+            raise
+        # Not at the tip of a branch or tag, or the host does not list them: the user has to confirm what it returns.
         return ResolvedRef(requested, Tip("", requested.ref if COMMIT.fullmatch(requested.ref) else ""))
-    return ResolvedRef(requested, _find_tip(requested, cache, requested))
 
 
 def _resolve_default(requested: Repository, cache: Cache, force_reload: bool) -> ResolvedRef:

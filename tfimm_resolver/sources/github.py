@@ -157,6 +157,11 @@ def find_tip(repository: Repository, fetcher: Fetcher) -> Tip:
         raise error.with_message(error.text, fix) from error.__cause__
 
 
+def make_archive_url(repository: Repository, tip: Tip) -> str:
+    """Return the first URL that is tried for the zip of a tip's commit, or of the ref if the commit is not known."""
+    return next(iter(git_hosts.list_archive_urls(repository.url, tip.commit or repository.ref or "HEAD")))[1]
+
+
 def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher) -> None:
     """Download the files of a commit into the empty directory ``into``; raises as ``Fetcher.archive`` does.
 
