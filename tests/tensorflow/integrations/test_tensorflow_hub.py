@@ -21,6 +21,7 @@ from tests.fakes.archives import MODEL, REAL, files_in, tar_gz
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tests.tensorflow.models import save_line
+from tfimm_resolver.errors import HandleError
 from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 
 
@@ -490,3 +491,43 @@ def test_a_missing_tensorflow_is_reported_as_by_tensorflow_hub(site_packages: Pa
     assert alone.returncode == 1
     assert alone.stderr.splitlines()[-1] == "ImportError: no TensorFlow here"
     assert "could not attach" not in alone.stderr
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
+def test_another_resolver_answers_for_what_cannot_be_reached(
+    is_first: bool, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
+    path = str(save_line(tmp_path / "attached"))
+
+    class Attached:
+        def is_supported(self, handle: str) -> bool:
+            return handle.startswith("http://127.0.0.1:1/")
+
+        def __call__(self, handle: str) -> str:
+            return path
+
+    resolvers = list(hub.registry.resolver._impls)
+    try:
+        hub.registry.resolver.add_implementation(Attached())
+        if is_first:
+            tfimm_resolver.unregister()
+            tfimm_resolver.register()
+        handle = "http://127.0.0.1:1/line/1"
+        assert hub.resolve(handle) == tfimm_resolver.resolve(handle) == path
+        assert hub.load(handle)([3.0]).numpy().tolist() == [7.0]
+        with pytest.raises(OSError, match="Connection refused"):
+            tfimm_resolver.resolve("http://localhost:1/line/1")
+    finally:
+        hub.registry.resolver._impls[:] = resolvers
+
+
+def test_a_quoted_cache_directory_is_reported_and_not_created_by_tensorflow_hub(
+    hub: Any, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFHUB_CACHE_DIR", f'"{tmp_path}/quoted"')
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(HandleError, match="TFHUB_CACHE_DIR is"):
+        hub.resolve(origin.put("/m.tar.gz", tar_gz()))
+    assert sorted(tmp_path.iterdir()) == before and origin.requests == []
