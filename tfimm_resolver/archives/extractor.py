@@ -90,7 +90,7 @@ class Extractor:
     def __init__(self, into: Path, packed: ArchiveInput, limits: Limits) -> None:
         self._into, self._packed, self._limits = into, packed, limits
         self._token = get_current_token()
-        self._writer, self._fsyncer = BackgroundWriter(), BackgroundWriter()
+        self._writer, self._fsyncer = BackgroundWriter(), BackgroundWriter(tasks_before_thread=0)
         self._members = 0
         self._is_spooled = False
         self._created_dirs: set[tuple[str, ...]] = set()

@@ -8,7 +8,6 @@ import importlib
 import io
 import logging
 import os
-import uuid
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,17 +17,21 @@ from typing import Any
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import describe_prefix
-from tfimm_resolver.archives import tar_reader, zip_reader
+from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits, Stream
 from tfimm_resolver.archives.member_policy import quote_name
 from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.manifest import SAVED_MODEL_FILES, FileEntry
 
 GzipFile: Any = gzip.GzipFile
+_DAMAGE: tuple[type[Exception], ...] = (zlib.error, gzip.BadGzipFile)
 with contextlib.suppress(ImportError):  # isal has no wheel for this platform
     GzipFile = importlib.import_module("isal.igzip").IGzipFile  # twice as fast
+    _DAMAGE += (importlib.import_module("isal.isal_zlib").error,)
 
 log = logging.getLogger("tfimm_resolver")
+
+_SMALL_BUFFER_BYTES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +104,29 @@ def _gunzip(packed: ArchiveInput, layout: ArchiveLayout) -> Iterator[memoryview]
     try:
         with GzipFile(fileobj=_IteratorReader(packed.chunks()), mode="rb") as file:
             buffers: deque[bytearray] = deque()
-            while count := file.readinto(buffer := _reuse_buffer(buffers)):
+            # A new buffer is filled with zeros, which for a small archive takes longer than to unpack it.
+            size_bytes = min(CHUNK_BYTES, _SMALL_BUFFER_BYTES + 4 * (packed.total_bytes or CHUNK_BYTES))
+            while count := file.readinto(buffer := _reuse_buffer(buffers, size_bytes)):
                 unpacked_bytes += count
                 yield memoryview(buffer)[:count]
     except EOFError as error:
         raise ArchiveError("it is truncated: its gzip trailer is missing") from error
-    except (zip_reader.zlib.error, zlib.error, gzip.BadGzipFile) as error:
+    except _DAMAGE as error:
         raise ArchiveError(f"its gzip stream is damaged: {show(error)}") from error
     # A gzip ends with the length of its last member, modulo 2**32 (RFC 1952, 2.3.1).
     if layout.on_several_members and unpacked_bytes % (1 << 32) != int.from_bytes(packed.tail, "little"):
         layout.on_several_members()
 
 
-def _reuse_buffer(buffers: deque[bytearray]) -> bytearray:
+def _reuse_buffer(buffers: deque[bytearray], size_bytes: int) -> bytearray:
     """Return a buffer that no view refers to any more, or allocate one; recently used memory is fastest."""
-    buffer = buffers.popleft() if buffers else bytearray(CHUNK_BYTES)
+    buffer = buffers.popleft() if buffers else bytearray(size_bytes)
     try:
         buffer.pop()  # raises BufferError while a view of it exists
         buffer.append(0)
     except BufferError:
         buffers.appendleft(buffer)
-        buffer = bytearray(CHUNK_BYTES)
+        buffer = bytearray(size_bytes)
     buffers.append(buffer)
     return buffer
 
@@ -146,6 +151,8 @@ class _IteratorReader(io.RawIOBase):
 
 def _unzip(extractor: Extractor, on_comment: Callable[[str], None] | None) -> None:
     """Unpack a zip, which can only be read from a file, since its directory is at its end."""
+    from tfimm_resolver.archives import zip_reader  # takes 2 ms
+
     with extractor.spool() as file:
         members = list(zip_reader.read_members(file))
         if on_comment is not None:
@@ -163,7 +170,7 @@ def _strip_top_level_dir(into: Path, is_required: bool) -> str:
     is_model = len(names) == 1 and any((into / names[0] / file).is_file() for file in SAVED_MODEL_FILES)
     if not is_required and not is_model:
         return ""
-    top_level = (into / names[0]).rename(into / uuid.uuid4().hex)
+    top_level = (into / names[0]).rename(into / os.urandom(16).hex())
     for child in list(top_level.iterdir()):
         child.rename(into / child.name)
     top_level.rmdir()

@@ -18,11 +18,6 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 log = logging.getLogger("tfimm_resolver")
 
 _BYTES_MAX = 16 << 20
@@ -71,6 +66,10 @@ def get_headers(url: str, *, is_own: bool = True) -> dict[str, str]:
 @functools.lru_cache(maxsize=8)
 def _read(path: str, _: int, __: int, mode: int) -> dict[str, Headers]:
     """Parse the file; cached until its size, mode or time of change differs."""
+    if sys.version_info >= (3, 11):
+        import tomllib  # takes 2 ms
+    else:
+        import tomli as tomllib
     try:
         with (
             map_resource_errors(HandleError, f"{path} is not valid", _FIX),

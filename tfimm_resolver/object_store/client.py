@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from tfimm_resolver._util.cancellation import NEVER, get_current_token
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.retry import CONFLICT_STATUSES, is_retryable_status
-from tfimm_resolver._util.threads import DaemonThreadPool
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.errors import (
     AccessError,
     ArchiveError,

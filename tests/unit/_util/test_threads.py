@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.fakes.processes import start
-from tfimm_resolver._util.threads import BackgroundWriter, DaemonThreadPool, PrefetchReader
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
+from tfimm_resolver._util.threads import BackgroundWriter, PrefetchReader
 
 
 def make_source(*chunks: bytes | Exception) -> Callable[[], bytes]:
@@ -168,7 +169,7 @@ def test_a_signal_that_does_not_interrupt_the_wait_for_a_pool_is_handled_soon() 
     with start(
         """
         import os, signal, threading
-        from tfimm_resolver._util.threads import DaemonThreadPool
+        from tfimm_resolver._util.thread_pool import DaemonThreadPool
 
         def end(*_):
             raise SystemExit(7)
