@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.origin import Origin
 from tfimm_resolver import settings
+from tfimm_resolver.http import retry
 from tfimm_resolver.resolution import overrides
 
 pytest_plugins = ("tests.fakes.stores.fixtures", "tests.fakes.faults.fixtures")
@@ -42,7 +43,7 @@ def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
-    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")  # a permanent failure is tried twice, which takes half a second
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")  # a permanent failure is tried twice
     # Metadata servers, which give credentials to cloud machines; the guard below does not see obstore's sockets.
     for variable, scheme in (("GCE_METADATA_HOST", ""), ("GCE_METADATA_IP", ""), ("AWS_METADATA_ENDPOINT", "http://")):
         monkeypatch.setenv(variable, scheme + _CLOSED_PORT)
@@ -65,6 +66,12 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", connect_to_loopback)
+
+
+@pytest.fixture(autouse=True)
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry after a twentieth of the time, in this process; ``tests/unit/http/test_retry.py`` replaces this fixture."""
+    monkeypatch.setattr(retry, "_BACKOFF_INITIAL_S", 0.025)
 
 
 @pytest.fixture
