@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.archives import files_in
+from tfimm_resolver.archives import extractor
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.tar_reader import Member
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError
@@ -133,3 +136,13 @@ def test_a_directory_that_was_removed_is_not_created_again(into: Path) -> None:
         with pytest.raises(CacheError):
             extractor.write_file("a/b", [b"x"], 1)
     assert not into.exists()
+
+
+def test_a_large_file_is_synced_on_the_way_by_another_thread(into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(extractor, "_FSYNC_INTERVAL_BYTES", 1000)
+    monkeypatch.setattr(os, "fsync", lambda _: threads.append(threading.current_thread()))
+    with start(into) as target:
+        target.write_file("large", [b"x" * 600] * 4, 2400)
+        target.finish()
+    assert len(threads) == 2 and threading.current_thread() not in threads
