@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from tfimm_resolver.errors import IntegrityError, MissingOverrideError
+from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.request import Request
 
@@ -16,7 +16,8 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
     """Return the absolute path, or ``gs://`` URL, from which TensorFlow can load a model; fetch it first if it is not cached.
 
     Looks in this order: ``set_model_cache``, the project's models file, names below ``get_dir()``, local paths, the extra
-    roots, the cache, and finally upstream.
+    roots, the cache, and upstream; if that cannot be reached or does not have the model, and the handle has no pin, asks the
+    resolvers that other packages added to tensorflow_hub.
 
     Args:
         handle: a tfhub-style URL, the URL or path of an archive, a ``gs://`` path, a directory, or a model name; also the name
@@ -35,7 +36,13 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
     """
     from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
 
-    return fetch(rules.match_rule(Request.parse(handle, refresh=refresh, sha256=sha256))).path
+    resolved = rules.match_rule(Request.parse(handle, refresh=refresh, sha256=sha256))
+    try:
+        return fetch(resolved).path
+    except FetchError as error:
+        from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
+
+        return resolve_elsewhere(resolved, error)
 
 
 def cached_model_path(model_name: str) -> str | None:
