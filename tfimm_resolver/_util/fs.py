@@ -17,6 +17,7 @@ IS_WINDOWS = os.name == "nt"
 
 _RENAME_RETRY_S, _POLL_INTERVAL_S = 2.0, 0.02
 _FSYNC_THREADS = 8
+_FSYNCS_WITHOUT_THREADS = 16
 _READ_BYTES = 1 << 16
 _FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -42,15 +43,21 @@ def fsync_tree(tree: str) -> None:
     Raises:
         OSError: if one of them cannot be written to the disk; its ``filename`` is the path.
     """
-    from tfimm_resolver._util.threads import DaemonThreadPool  # a few ms that only a cache miss pays
-
     folders = [tree]
     files: list[str] = []
     for relative in walk(tree, folders=True):
         path = f"{tree}/{relative}"
         (folders if os.path.isdir(path) else files).append(path)
-    # In parallel, since 200 small files then take 17 ms instead of 40. Not with an executor of the standard library,
-    # which refuses work once the main thread has ended.
+    if len(files) + len(folders) <= _FSYNCS_WITHOUT_THREADS:
+        for path in files:
+            _fsync_file(path)
+        for path in folders:
+            fsync_dir(path)
+        return
+    from tfimm_resolver._util.thread_pool import DaemonThreadPool  # a few ms that only a cache miss pays
+
+    # In parallel, since 200 small files then take 17 ms instead of 40; 10 take less without threads. Not with an executor
+    # of the standard library, which refuses work once the main thread has ended.
     with DaemonThreadPool(_FSYNC_THREADS) as pool:
         for fsync, paths in ((_fsync_file, files), (fsync_dir, folders)):
             for future in [pool.submit(fsync, path) for path in paths]:

@@ -23,6 +23,7 @@ with contextlib.suppress(ImportError):  # isal has no wheel for this platform
     GzipFile = importlib.import_module("isal.igzip").IGzipFile  # twice as fast
     _isal_error = importlib.import_module("isal.isal_zlib").error
 
+_SMALL_BUFFER_BYTES = 1 << 12
 _STREAM_HEAD_BYTES = 16
 _XZ_MEMORY_MAX = 256 << 20
 _ZSTD_WINDOW_LOG_MAX = 27
@@ -181,7 +182,9 @@ def _gunzip(packed: ArchiveInput, on_several: OnSeveral | None) -> Iterator[memo
     try:
         with GzipFile(fileobj=_IteratorReader(packed.chunks()), mode="rb") as file:
             buffers: deque[bytearray] = deque()
-            while count := file.readinto(buffer := _reuse_buffer(buffers)):
+            # A new buffer is filled with zeros, which for a small archive takes longer than to unpack it.
+            size_bytes = min(CHUNK_BYTES, _SMALL_BUFFER_BYTES + 4 * (packed.total_bytes or CHUNK_BYTES))
+            while count := file.readinto(buffer := _reuse_buffer(buffers, size_bytes)):
                 unpacked_bytes += count
                 yield memoryview(buffer)[:count]
     except EOFError as error:
@@ -193,15 +196,15 @@ def _gunzip(packed: ArchiveInput, on_several: OnSeveral | None) -> Iterator[memo
         on_several()
 
 
-def _reuse_buffer(buffers: deque[bytearray]) -> bytearray:
+def _reuse_buffer(buffers: deque[bytearray], size_bytes: int) -> bytearray:
     """Return a buffer that no view refers to any more, or allocate one; recently used memory is fastest."""
-    buffer = buffers.popleft() if buffers else bytearray(CHUNK_BYTES)
+    buffer = buffers.popleft() if buffers else bytearray(size_bytes)
     try:
         buffer.pop()  # raises BufferError while a view of it exists
         buffer.append(0)
     except BufferError:
         buffers.appendleft(buffer)
-        buffer = bytearray(CHUNK_BYTES)
+        buffer = bytearray(size_bytes)
     buffers.append(buffer)
     return buffer
 

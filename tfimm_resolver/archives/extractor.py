@@ -76,7 +76,7 @@ class Extractor:
     def __init__(self, into: Path, packed: ArchiveInput, limits: Limits) -> None:
         self._into, self._packed = into, packed
         self.budget = Budget(limits, lambda: packed.read_bytes)
-        self._writer, self._fsyncer = BackgroundWriter(), BackgroundWriter()
+        self._writer, self._fsyncer = BackgroundWriter(), BackgroundWriter(tasks_before_thread=0)
         self._is_spooled = False
         self._created_dirs: set[Parts] = set()
         self._names = MemberNamePolicy()

@@ -59,7 +59,7 @@ def has_valid_checksum(block: bytes) -> bool:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
     unsigned = sum(rest)
-    return checksum in (unsigned, unsigned - 256 * sum(byte > 127 for byte in rest))
+    return checksum == unsigned or checksum == unsigned - 256 * sum(byte > 127 for byte in rest)
 
 
 def parse_number(digits: bytes) -> int:

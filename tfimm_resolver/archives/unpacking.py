@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,6 @@ from tfimm_resolver.archives.decompression import decompress
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Stream
 from tfimm_resolver.archives.member_policy import is_litter, quote_name
 from tfimm_resolver.archives.tar_header import BLOCK_BYTES
-from tfimm_resolver.archives.zip_directory import STUB_BYTES_MAX, may_follow_stub
-from tfimm_resolver.archives.zip_extraction import unzip
 from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.manifest import SAVED_MODEL_FILES, FileEntry
 
@@ -83,6 +80,8 @@ def unpack(
     with Extractor(into, packed, limits or Limits()) as extractor:
         extractor.check_disk_space(packed_bytes or 0)  # unpacked data is usually larger than the archive
         if (form := _identify(packed, head)) == formats.ZIP:
+            from tfimm_resolver.archives.zip_extraction import unzip  # 2 ms that a tar does not pay
+
             unzip(extractor, layout, head)
         else:
             chunks = _read_tar(packed, form, layout)
@@ -109,6 +108,8 @@ def _identify(packed: ArchiveInput, head: bytes) -> str:
         return ""
     if formats.is_lzma(head):
         return formats.LZMA
+    from tfimm_resolver.archives.zip_directory import STUB_BYTES_MAX, may_follow_stub
+
     if may_follow_stub(packed.peek(STUB_BYTES_MAX)):
         return formats.ZIP
     raise formats.make_error(head)
@@ -133,7 +134,7 @@ def _strip_top_level_dir(into: Path, is_required: bool) -> str:
         return ""
     for name in filter(is_litter, os.listdir(into)):
         (into / name).unlink() if (into / name).is_file() else shutil.rmtree(into / name)
-    top_level = (into / names[0]).rename(into / uuid.uuid4().hex)
+    top_level = (into / names[0]).rename(into / os.urandom(16).hex())
     for child in list(top_level.iterdir()):
         child.rename(into / child.name)
     top_level.rmdir()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver._util.threads import DaemonThreadPool
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache import bucket_lease
 from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX

@@ -161,9 +161,11 @@ class LocalRoot:
         trees = [found for other in self.list_names() if (found := self.entry_pattern.fullmatch(other))]
         several = {found[1] for found in trees if found[2]}
         for found in trees:
+            if found[1] not in several:  # almost always: no need to look at it
+                continue
             with contextlib.suppress(CacheError, OSError):  # left for a later run
                 age_s = time.time() - os.stat(self.path_of(found[0])).st_mtime
-                if found[1] in several and age_s > REPLACED_TTL_S and found[0] != tree_of(found[1]):
+                if age_s > REPLACED_TTL_S and found[0] != tree_of(found[1]):
                     self._remove(found[0])
 
     def remove(self, name: str) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import TypeVar
 
 from tfimm_resolver._util.cancellation import CancellationToken
-from tfimm_resolver._util.threads import DaemonThreadPool
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.progress.reporters import ProgressDisplay

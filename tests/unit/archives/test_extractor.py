@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.archives import files_in
+from tfimm_resolver.archives import file_writer
 from tfimm_resolver.archives.budget import Limits
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor
 from tfimm_resolver.archives.tar_reader import Link, Member
@@ -156,3 +159,13 @@ def test_links_of_any_reader_are_copied_and_collide_where_the_last_does_not_win(
     for second in (Member("m", False, link=link), make_member("m", b"y")):
         with start(into) as extractor, pytest.raises(ArchiveError, match="'m' collides"):
             extractor.extract([Member("m", False, link=link), second])
+
+
+def test_a_large_file_is_synced_on_the_way_by_another_thread(into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(file_writer, "_FSYNC_INTERVAL_BYTES", 1000)
+    monkeypatch.setattr(os, "fsync", lambda _: threads.append(threading.current_thread()))
+    with start(into) as target:
+        target.write_file("large", [b"x" * 600] * 4, 2400)
+        target.finish()
+    assert len(threads) == 2 and threading.current_thread() not in threads

@@ -301,13 +301,13 @@ def test_a_buffer_is_reused_only_when_no_view_refers_to_it() -> None:
     from tfimm_resolver.archives.decompression import _reuse_buffer
 
     buffers: deque[bytearray] = deque()
-    first = _reuse_buffer(buffers)
+    first = _reuse_buffer(buffers, 100)
     view = memoryview(first)[10:20]
-    second = _reuse_buffer(buffers)
+    second = _reuse_buffer(buffers, 100)
     assert second is not first and len(first) == len(second)
     view.release()
     del view
-    assert _reuse_buffer(buffers) is first and len(buffers) == 2
+    assert _reuse_buffer(buffers, 100) is first and len(buffers) == 2
 
 
 def test_many_chunks_in_flight_are_not_mixed_up(into: Path) -> None:
