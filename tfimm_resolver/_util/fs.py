@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from tfimm_resolver._util import clock
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -220,11 +222,11 @@ def _fsync(path: str, flags: int) -> None:
 
 def _retry_sharing_violation(action: Callable[..., None], *paths: str | os.PathLike[str]) -> None:
     """Retry ``action`` on Windows, where a file that a reader or a virus scanner has open cannot be renamed."""
-    until_s = time.monotonic() + (_RENAME_RETRY_S if IS_WINDOWS else 0)
+    until_s = clock.get_monotonic_s() + (_RENAME_RETRY_S if IS_WINDOWS else 0)
     while True:
         try:
             return action(*paths)
         except PermissionError:
-            if time.monotonic() >= until_s:
+            if clock.get_monotonic_s() >= until_s:
                 raise
         time.sleep(_POLL_INTERVAL_S)

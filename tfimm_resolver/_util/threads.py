@@ -1,18 +1,16 @@
-"""Background threads: read-ahead streams, write-behind queues, and a small pool of daemon workers."""
+"""Background threads: read-ahead streams, write-behind tasks, and a small pool of daemon workers."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import NEVER, CancellationToken, CancelledError, get_current_token
+from tfimm_resolver._util.queues import BoundedQueue, Channel, WaitTimeoutError
 
-_QUEUE_SIZE = 16
 _POLL_INTERVAL_S = 0.2
 _JOIN_TIMEOUT_S = 2.0
 
@@ -31,40 +29,6 @@ def start_thread(target: Callable[..., object], name: str, *arguments: object) -
     except RuntimeError:
         return None
     return thread
-
-
-class BoundedQueue:
-    """A FIFO queue between two threads that holds a limited number of items."""
-
-    def __init__(self) -> None:
-        self._items: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._free_slots: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(_QUEUE_SIZE):
-            self._free_slots.put(None)
-
-    def put(self, item: object, timeout_s: float | None = None) -> None:
-        """Add an item, waiting for a free slot. Raises queue.Empty after ``timeout_s``."""
-        self._free_slots.get(timeout=timeout_s)
-        self._items.put(item)
-
-    def get(self, timeout_s: float | None = None) -> object:
-        """Wait for the next item. Raises queue.Empty after ``timeout_s``."""
-        return self._items.get(timeout=timeout_s)
-
-    def task_done(self) -> None:
-        """Free the slot of an item returned by ``get``, once it has been processed."""
-        self._free_slots.put(None)
-
-    def join(self) -> None:
-        """Wait until every item has been processed."""
-        acquired = 0
-        try:
-            while acquired < _QUEUE_SIZE:
-                self._free_slots.get()
-                acquired += 1
-        finally:  # after Ctrl-C, too: the item that ends the thread needs a slot
-            for _ in range(acquired):
-                self._free_slots.put(None)
 
 
 class PrefetchReader:
@@ -120,7 +84,7 @@ class PrefetchReader:
         while not self._is_at_end:
             try:
                 item = self._chunks.get(_POLL_INTERVAL_S)
-            except queue.Empty:
+            except WaitTimeoutError:
                 self._on_wait()
                 self._token.raise_if_cancelled()
                 continue
@@ -148,7 +112,7 @@ class PrefetchReader:
         while not self._is_closed:
             try:
                 return self._chunks.put(item, _POLL_INTERVAL_S)
-            except queue.Empty:
+            except WaitTimeoutError:
                 pass
 
 
@@ -232,8 +196,8 @@ class InterruptibleFuture(Future[_Result]):
 
     def result(self, timeout: float | None = None) -> _Result:
         """Return the result, as ``Future.result`` does. Raises CancelledError once the token is cancelled."""
-        until_s = float("inf") if timeout is None else time.monotonic() + timeout
-        while not self.done() and (left_s := until_s - time.monotonic()) > 0:
+        until_s = float("inf") if timeout is None else clock.get_monotonic_s() + timeout
+        while not self.done() and (left_s := until_s - clock.get_monotonic_s()) > 0:
             self._token.raise_if_cancelled()
             wait([self], min(_POLL_INTERVAL_S, left_s))
         return super().result(0)
@@ -248,7 +212,7 @@ class DaemonThreadPool:
 
     def __init__(self, size: int) -> None:
         self._size, self._worker_count, self._token = size, 0, get_current_token()
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._tasks = Channel()
 
     def __enter__(self) -> DaemonThreadPool:
         return self
@@ -278,9 +242,7 @@ class DaemonThreadPool:
 
     def close(self) -> None:
         """Drop queued tasks and return without waiting for running ones."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._tasks.get_nowait()
+        self._tasks.clear()
         for _ in range(self._worker_count):
             self._tasks.put(None)
 

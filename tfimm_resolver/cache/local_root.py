@@ -6,13 +6,12 @@ import contextlib
 import errno
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
@@ -162,7 +161,7 @@ class LocalRoot:
         several = {found[1] for found in trees if found[2]}
         for found in trees:
             with contextlib.suppress(CacheError, OSError):  # left for a later run
-                age_s = time.time() - os.stat(self.path_of(found[0])).st_mtime
+                age_s = clock.get_time_s() - os.stat(self.path_of(found[0])).st_mtime
                 if found[1] in several and age_s > REPLACED_TTL_S and found[0] != tree_of(found[1]):
                     self._remove(found[0])
 
@@ -274,7 +273,7 @@ class LocalRoot:
         """Remove a partial download that was not resumed for a day, unless a process that may resume it holds its lock."""
         tree = self.path_of(parts)
         newest_s = max(os.lstat(f"{tree}/{path}").st_mtime for path in (".", *fs.walk(tree)))
-        if time.time() - newest_s > PARTIAL_TTL_S and (lock := try_acquire(self.path_of(f"{key}.lock"))):
+        if clock.get_time_s() - newest_s > PARTIAL_TTL_S and (lock := try_acquire(self.path_of(f"{key}.lock"))):
             try:
                 self._remove(parts)
             finally:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.fs import open_regular_target, walk
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
@@ -148,5 +149,5 @@ def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
 
 def format_now() -> str:
     """Return the time now, as ``fetched_at`` holds it."""
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    seconds, nanoseconds = divmod(clock.get_time_ns(), 10**9)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"
