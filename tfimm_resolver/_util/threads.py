@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -21,14 +22,27 @@ def start_thread(target: Callable[..., object], name: str, *arguments: object) -
     """Start a daemon thread, or return None if the system cannot start another one; callers then do the work themselves.
 
     Threads cannot be started at a limit of processes and, from Python 3.12 on, once the main thread has ended or ``atexit``
-    handlers run.
+    handlers run. None are started where they could not share a socket.
     """
+    if _are_sockets_bound_to_threads():
+        return None
     thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
     try:
         thread.start()
     except RuntimeError:
         return None
     return thread
+
+
+def _are_sockets_bound_to_threads() -> bool:
+    """Whether a package replaced sockets, but not threads: then each socket only works in the thread that opened it.
+
+    That is ``gevent.monkey.patch_all(thread=False)``, as grequests calls it, or ``eventlet.monkey_patch(thread=False)``.
+    """
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched("socket") and not gevent.is_module_patched("threading"):
+        return True
+    return eventlet is not None and eventlet.is_monkey_patched("socket") and not eventlet.is_monkey_patched("thread")
 
 
 class PrefetchReader:

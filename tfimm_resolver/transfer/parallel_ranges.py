@@ -11,6 +11,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.retry import THROTTLING_STATUSES
+from tfimm_resolver._util.threads import start_thread
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import AccessError, FetchError
 from tfimm_resolver.http.body import ResponseBody, abort_response
@@ -133,9 +134,7 @@ class RangedDownload:
         """Start with one connection; with all of them if stored parts keep the reader busy for a while."""
         self._has_started = True
         first = self._queue.pop(0) if self._queue else None  # the range that the first response holds
-        try:
-            self._connect(self._session, first, self.response)
-        except RuntimeError:  # no more threads, see start_thread: the reader downloads each range itself
+        if not self._connect(self._session, first, self.response):  # no threads: the reader downloads each range itself
             self._connections = 1
             self._inline = [(first, self.response)]
             return
@@ -161,19 +160,20 @@ class RangedDownload:
             self._add_connection()
 
     def _add_connection(self) -> None:
-        try:
-            self._connect(self._session.fork())
-        except RuntimeError:  # no more threads
+        if not self._connect(self._session.fork()):
             self._max_connections = self._connections
 
-    def _connect(self, session: Session, range_: Range | None = None, response: Response | None = None) -> None:
+    def _connect(self, session: Session, range_: Range | None = None, response: Response | None = None) -> bool:
+        """Download in another thread; return False if none can be started."""
         self._waited_s, self._connected_s = 0.0, clock.get_monotonic_s()
         name = f"tfimm_resolver range {len(self._threads)}"
-        thread = threading.Thread(target=self._run, args=(session, range_, response), name=name, daemon=True)
         with self._changed:
-            thread.start()
+            thread = start_thread(self._run, name, session, range_, response)
+            if thread is None:
+                return False
             self._connections += 1
             self._threads.append(thread)
+        return True
 
     def _open_part(self, start: int) -> IO[bytes]:
         if self._open is None or self._open[0] != start:
