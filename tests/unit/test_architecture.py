@@ -147,7 +147,9 @@ def find_upward_imports(imports: Imports) -> list[str]:
     return sorted(
         f"{one.module}:{one.line} imports {other}"
         for unit, other, one in find_arrows(imports)
-        if unit not in FORWARDERS and LAYER_OF.get(other, len(LAYERS) + 1) >= LAYER_OF[unit]
+        if unit not in FORWARDERS
+        and LAYER_OF.get(other, len(LAYERS) + 1) >= LAYER_OF[unit]
+        and not (one.is_for_types and (unit, other in FORWARDERS) == ("__init__", True))  # for freezers
     )
 
 

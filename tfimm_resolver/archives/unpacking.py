@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib
 import io
 import logging
 import os
@@ -26,7 +25,9 @@ from tfimm_resolver.manifest import SAVED_MODEL_FILES, FileEntry
 
 GzipFile: Any = gzip.GzipFile
 with contextlib.suppress(ImportError):  # isal has no wheel for this platform
-    GzipFile = importlib.import_module("isal.igzip").IGzipFile  # twice as fast
+    from isal import igzip
+
+    GzipFile = igzip.IGzipFile  # twice as fast
 
 log = logging.getLogger("tfimm_resolver")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import stat
 import struct
@@ -20,7 +19,9 @@ from tfimm_resolver.errors.os_errors import map_resource_errors
 
 zlib: Any = stdlib_zlib
 with contextlib.suppress(ImportError):  # isal has no wheel for this platform
-    zlib = importlib.import_module("isal.isal_zlib")
+    from isal import isal_zlib
+
+    zlib = isal_zlib
 
 _CHUNK_BYTES = 1 << 18
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE.TXT 4.3.7
