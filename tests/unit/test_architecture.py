@@ -46,6 +46,7 @@ IMPORT_TENSORFLOW = {
     "loading.remote",
 }
 TRANSLATE_OS_ERRORS = {
+    "_util.fs": "a rename that the file system does not support, as an OSError of its own for map_os_errors",
     "archives.extractor": "names that collide, or that a file system does not allow, are the archive's fault",
     "errors.os_errors": "the one place",
     "http.errors": "errors of the network, which requests derives from OSError",

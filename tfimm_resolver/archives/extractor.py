@@ -6,19 +6,19 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
+from tfimm_resolver._util import fs
 from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver._util.threads import BackgroundWriter
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.member_policy import MemberNamePolicy, quote_name
 from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
-from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
+from tfimm_resolver.errors.os_errors import is_disk_full, make_disk_full_error, map_os_errors, suggest_disk_fix
 from tfimm_resolver.manifest import FileEntry
 
 AnyBytes = TypeVar("AnyBytes", bytes, memoryview)
@@ -191,7 +191,8 @@ class Extractor:
         if size_bytes < _DISK_CHECK_MIN_BYTES:
             return
         with self._map_os_errors(""):
-            if size_bytes > shutil.disk_usage(self._into).free:
+            free_bytes = fs.get_free_bytes(self._into)
+            if free_bytes is not None and size_bytes > free_bytes:
                 raise self._make_disk_full_error(size_bytes)
 
     @contextlib.contextmanager
@@ -261,16 +262,13 @@ class Extractor:
         """``more_bytes``: what a member is known to need beyond what was unpacked so far."""
         packed = self._packed
         used = self._size_bytes + (packed.read_bytes if self._is_spooled else 0)
-        available = used + shutil.disk_usage(self._into).free
+        available = used + (fs.get_free_bytes(self._into) or 0)
         known = max(used + more_bytes, packed.total_bytes or 0)
         # The first few bytes of an archive are not representative of the rest.
         ratio = self._size_bytes / packed.read_bytes if packed.read_bytes > CHUNK_BYTES else 0
         estimate = int(ratio * (packed.total_bytes or 0))
-        needed = f"about {estimate}" if estimate > known else f"over {known}"
-        return CacheError(
-            f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {available} are free",
-            fix=DISK_FULL_FIX,
-        )
+        about, needed = ("about", estimate) if estimate > known else ("over", known)
+        return make_disk_full_error(str(self._into.parent), about, needed, available)
 
 
 class _HashingFileWriter:
@@ -290,7 +288,7 @@ class _HashingFileWriter:
         self._size_bytes += len(chunk)
         if self._size_bytes - self._synced_bytes > _FSYNC_INTERVAL_BYTES:
             self._synced_bytes = self._size_bytes
-            self._fsyncer.submit(os.fsync, self._file.fileno())
+            self._fsyncer.submit(fs.fsync_open, self._file.fileno())
 
     def make_entry(self) -> FileEntry:
         """Return the path, size and hash of the file."""
