@@ -110,7 +110,13 @@ class _LimitedResponse(http.client.HTTPResponse):
 
 
 class _LimitedConnection(HTTPConnection):
-    """Makes responses with limits, those of proxies to CONNECT included."""
+    """Makes responses with limits, those of proxies to CONNECT included.
+
+    Its base is whatever urllib3 has when this is imported: a package that records and replays requests may have replaced it by
+    a class which makes responses by itself. Those have no limits.
+    """
+
+    _limits: ReadLimits | None = None
 
     def response_class(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:  # type: ignore[override]
         timeout_s = self.timeout if isinstance(self.timeout, (int, float)) else 0.0
