@@ -72,7 +72,7 @@ FROZEN = """
 
 
 def test_waits_end_under_a_frozen_clock(cache_dir: Path) -> None:
-    """The first answer asks for a pause; the lock of the second model is taken over, since its owner elsewhere does nothing."""
+    """The first answer asks for a pause; the lock of the second model has an owner elsewhere, which does nothing."""
     cache_dir.mkdir()
     with Host() as host:
         url, held = host.put("/m.tar.gz", tar_gz(), answer_once_busy), host.put("/held.tar.gz", tar_gz())
