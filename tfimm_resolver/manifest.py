@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tfimm_resolver._util.outgoing import repr_fields
@@ -31,6 +31,7 @@ class Origin:
         ref: the branch or tag of a repository, in full: ``refs/heads/main``.
         commit: the commit of that repository.
         modified: the Last-Modified date, where it identifies a version and there is no ETag.
+        claimed_sha256: what an unverified bundle says of the archive's hash, instead of ``sha256``; it satisfies no pin.
     """
 
     url: str = ""
@@ -40,6 +41,20 @@ class Origin:
     ref: str = ""
     commit: str = ""
     modified: str = ""
+    claimed_sha256: str = ""
+
+    @property
+    def stated_sha256(self) -> str:
+        """The hash of the archive, known or only claimed, to tell versions apart; empty if there is none."""
+        return self.sha256 or self.claimed_sha256
+
+    def describe_claim(self) -> str:
+        """Return, for an error message, why a copy with a claimed hash does not count as one that has it."""
+        return "was imported from a bundle whose own sha256 was not given, so that its hash is only a claim and matches no pin"
+
+    def make_unverified(self) -> Origin:
+        """Return what remains of an origin that is somebody's claim."""
+        return replace(self, sha256="", claimed_sha256=self.stated_sha256)
 
     __repr__ = repr_fields
 
@@ -47,7 +62,8 @@ class Origin:
     def parse(cls, facts: dict[str, Any]) -> Origin:
         """Parse the origin in a record; ignore fields that another version of this package may have added."""
         size_bytes = facts.get("size_bytes")
-        texts = {name: str(facts[name]) for name in ("url", "etag", "modified", "sha256", "ref", "commit") if name in facts}
+        names = ("url", "etag", "modified", "sha256", "ref", "commit", "claimed_sha256")
+        texts = {name: str(facts[name]) for name in names if name in facts}
         return cls(**texts, size_bytes=None if size_bytes is None else parse_size(size_bytes))
 
 

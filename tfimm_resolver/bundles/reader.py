@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,17 @@ from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.member_policy import join_safely
+from tfimm_resolver.bundles import bundled_record
 from tfimm_resolver.bundles.stream import BundleStream, find_path
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, MAX_RECORD_BYTES, Record
-from tfimm_resolver.errors import ArchiveError, FetchError, HandleError, IntegrityError
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
+from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import FetchResult
-from tfimm_resolver.resolution.cached_names import derive_entry_name
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _COMPARE = "Nothing was imported. Export it again, and compare its sha256 on both machines with the one that"
 _FIX = Advice(python=f"{_COMPARE} bundles.export() returns.", command=f"{_COMPARE} export prints.")
 _ARCHIVE = "an archive of one model needs no import: resolve the archive itself."
@@ -157,13 +155,13 @@ class ImportTransaction:
         """Read and verify all members, and stage the models that will be imported; raises as ``import_`` does."""
         last = ""
         for member in members:
-            record = _read_record(member)
+            record = bundled_record.read_record(member)
             if record.tree <= last:  # sorted locks: two processes that import the same models cannot deadlock
                 raise ArchiveError(
                     f"{show(member.name)} follows {last}{DESCRIPTOR_SUFFIX}, but records must be in ascending order"
                 )
             last = record.tree
-            _check_entry_name(record, self._cache.find_named(last), is_pinned=self._is_pinned)
+            bundled_record.check_entry_name(record, self._cache.find_named(last), is_pinned=self._is_pinned)
             self._staged[last] = record, *self._stage_model(record, members)
         if not last:
             raise ArchiveError("it contains no models")
@@ -173,7 +171,8 @@ class ImportTransaction:
         imported = []
         for name, (record, staged, state) in self._staged.items():
             if staged is not None:
-                result = FetchResult(record.origin, record.files, record.fetched_at)
+                origin = record.origin if self._is_pinned else record.origin.make_unverified()
+                result = FetchResult(origin, record.files, record.fetched_at)
                 cached = self._cache.publish(name, record.handle, staged, result)
             else:
                 cached = self._cache.find_named(name) or record
@@ -202,49 +201,10 @@ class ImportTransaction:
         cached = self._cache.find_named(record.tree)
         if cached is None or cached.files is None or self._refresh:
             return "imported"
-        if cached.files == record.files and cached.origin.sha256 == record.origin.sha256:
-            return "same"
+        if cached.files == record.files and cached.origin.stated_sha256 == record.origin.stated_sha256:
+            is_verified_now = self._is_pinned and record.origin.sha256 and not cached.origin.sha256
+            return "imported" if is_verified_now else "same"
         return "kept" if cached.fetched_at >= record.fetched_at else "imported"
-
-
-def _read_record(member: tar_reader.Member) -> Record:
-    """Read the record that a model begins with."""
-    name = member.name.removesuffix(DESCRIPTOR_SUFFIX)
-    found = ENTRY_DIR_PATTERN.fullmatch(name)
-    if member.is_directory or name == member.name or found is None or found[2]:
-        raise ArchiveError(f"expected the record of a model, found {member.name!r:.200}")
-    if member.size_bytes > MAX_RECORD_BYTES:
-        raise ArchiveError(f"{show(member.name)} has {member.size_bytes} bytes, too many for a record")
-    record = Record.parse(b"".join(member.chunks).decode("utf-8", "replace"), name)
-    if record.files is None or record.tree != name or not _TIME.fullmatch(record.fetched_at):
-        raise ArchiveError(f"{show(member.name)} is not a record that this version can read")
-    return record
-
-
-def _check_entry_name(record: Record, cached: Record | None, *, is_pinned: bool) -> None:
-    """Check that a record's entry name, under which the model will be found, belongs to the handle that users see.
-
-    If the name cannot be derived from the handle, it is accepted only from a bundle whose sha256 the caller has given,
-    which is compared before anything is published, and only if the cached copy of that name has the same handle.
-
-    Raises:
-        IntegrityError: if the name belongs to another handle; importing a harmless model must not replace another one.
-    """
-    text = f"the record of {record.handle!r:.200} has the entry name {record.tree}, which "
-    try:
-        name = derive_entry_name(record)
-        if name is None and is_pinned and (cached is None or Handle.parse(cached.handle).redacted == record.handle):
-            return
-    except HandleError as error:
-        raise IntegrityError(f"{text}is another model's name, or not a valid one: {error.text}") from error
-    if name is None and not is_pinned:
-        trust = "Nothing was imported. If you trust its author, import it with the"
-        fix = Advice(
-            python=f"{trust} sha256 that bundles.export() returned.", command=f"{trust} --sha256 that export printed."
-        )
-        raise IntegrityError(f"{text}cannot be derived from that handle: it may be another model's name", fix=fix)
-    if name != record.tree:
-        raise IntegrityError(f"{text}is another model's name")
 
 
 def _expect_files(record: Record, members: Iterator[tar_reader.Member]) -> Iterator[tar_reader.Member]:

@@ -74,6 +74,7 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
             buffered stream, which is not closed.
 
     Raises:
+        HandleError: if no handle is given, or one is not valid.
         UnknownHandleError: if a handle is not known, or its model is not in the cache.
         IntegrityError: if a model is damaged, or has no recorded hashes to verify it with.
         CacheError: if a model cannot be read, or the bundle cannot be written. An error of a stream is not changed.
@@ -89,7 +90,7 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
         return _write_models(_select_models(handles), cast(IO[bytes], into))
     if not settings.is_stream(path):
         settings.check_output_path(path)
-        return _write_file(_select_models(handles), path)
+        return _write_file(_select_models(handles), os.path.realpath(path))  # a link stays, and leads to the bundle
     models = _select_models(handles)
     with map_os_errors(CacheError, f"cannot write {show(path)}"), open(path, "wb") as stream:
         return _write_models(models, stream)
@@ -184,6 +185,8 @@ def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
 def _select_models(handles: Sequence[str]) -> list[CachedModel]:
     """Return the models, each once, in the order of their entry names."""
     requested = list_names(handles, "handles", also=(CachedModel,))
+    if not requested:
+        raise HandleError("no models were named", fix="Nothing was written. Give at least one handle.")
     models = [_check_copy(one if isinstance(one, CachedModel) else _find_copy(one)) for one in requested]
     by_name = {model.entry.name: model for model in models if model.entry}
     for model in by_name.values():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tfimm_resolver._util.fs import walk
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.archives.member_policy import safe_parts
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, format_now, hash_tree
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, format_now, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
@@ -199,9 +199,11 @@ class Cache:
         name = self.entry_name(key)
         if name not in self._list_entry_names():
             return error
-        if defect := self.root.find_defect(self._read(name)):
+        known = self._read(name)
+        if defect := self.root.find_defect(known):
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
-        return error.with_message(f"{error.text}\n  the cached copy is unchanged")
+        claim = f"; it {known.origin.describe_claim()}" if known.origin.claimed_sha256 else ""
+        return error.with_message(f"{error.text}\n  the cached copy is unchanged{claim}")
 
     def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult | None], staged: Path, key: str) -> FetchResult | None:
         failed = f"cannot fetch files into {staged}"
@@ -276,17 +278,6 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
             fix="Another program removes or changes new files there: try again, or set TFHUB_CACHE_DIR to another directory.",
         )
     return files
-
-
-def is_tree(name: str) -> bool:
-    """Whether a name is one of a cache's entry directories."""
-    return ENTRY_DIR_PATTERN.fullmatch(name) is not None
-
-
-def is_entry_name(name: str) -> bool:
-    """Whether a name is that of an entry: a sha1."""
-    found = ENTRY_DIR_PATTERN.fullmatch(name)
-    return found is not None and not found[2]
 
 
 def entry_name_for_key(key: str) -> str:

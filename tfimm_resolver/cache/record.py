@@ -103,6 +103,17 @@ def _parse_text(text: str, tree: str) -> Record:
         return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))
 
 
+def is_tree(name: str) -> bool:
+    """Whether a name is one of a cache's entry directories."""
+    return ENTRY_DIR_PATTERN.fullmatch(name) is not None
+
+
+def is_entry_name(name: str) -> bool:
+    """Whether a name is that of an entry: a sha1."""
+    found = ENTRY_DIR_PATTERN.fullmatch(name)
+    return found is not None and not found[2]
+
+
 def hash_tree(tree: str) -> tuple[FileEntry, ...]:
     """Return every file below ``tree`` with its size and hash, sorted by path."""
     return tuple(FileEntry(path, *_hash_file(f"{tree}/{path}")) for path in sorted(walk(tree)))
@@ -149,5 +160,10 @@ def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
 
 def format_now() -> str:
     """Return the time now, as ``fetched_at`` holds it."""
-    seconds, nanoseconds = divmod(clock.get_time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06}Z"
+    return format_time(clock.get_time_s())
+
+
+def format_time(seconds: float) -> str:
+    """Return a time, given in seconds since 1970, as ``fetched_at`` holds it."""
+    whole, microseconds = divmod(round(seconds * 10**6), 10**6)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{microseconds:06}Z"

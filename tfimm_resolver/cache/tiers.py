@@ -51,7 +51,7 @@ class Lookup:
     """The look-up of one model in the tiers: by its key, with the pin that it has to match."""
 
     def __init__(self, key: str, pin: Pin = NO_PIN) -> None:
-        self._key, self._pin = key, pin
+        self._key, self._pin = key, pin.cover_key(key)
 
     def find(self) -> ModelLocation | None:
         """Return where the complete model is; None if it has to be fetched.

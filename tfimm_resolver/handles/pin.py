@@ -9,6 +9,9 @@ from tfimm_resolver.errors import IntegrityError
 from tfimm_resolver.errors.advice import join_advice, suggest_refresh
 from tfimm_resolver.manifest import Origin
 
+CONTENT_KEY = "sha256:"
+"""The beginning of the key of an archive on this machine's disk; the hash of its content follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pin:
@@ -25,6 +28,12 @@ class Pin:
     def is_known_to_match(self, origin: Origin) -> bool:
         """Whether the archive is known to have the pinned hash; True for every archive if no hash is pinned."""
         return self.sha256 in (None, origin.sha256)
+
+    def cover_key(self, key: str) -> Pin:
+        """Return the pin with the hash that a key contains, if any: what is cached under it has to be known to match, too."""
+        if not key.startswith(CONTENT_KEY) or self.sha256 is not None:
+            return self
+        return Pin(key.removeprefix(CONTENT_KEY), self.size_bytes)
 
     def check_cached(self, origin: Origin, handle: str) -> None:
         """Compare the archive of a cached model; what is not recorded is not compared.

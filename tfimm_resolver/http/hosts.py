@@ -7,7 +7,6 @@ import functools
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,17 +14,13 @@ from urllib.parse import urlsplit
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.toml import parse_toml
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 log = logging.getLogger("tfimm_resolver")
 
-_BYTES_MAX = 16 << 20
+_BYTES_MAX = 1 << 20
 _PORTS = {"http": ":80", "https": ":443"}
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[\x21-\x7e]+([ \t]+[\x21-\x7e]+)*")
@@ -76,7 +71,7 @@ def _read(path: str, _: int, __: int, mode: int) -> dict[str, Headers]:
             map_resource_errors(HandleError, f"{path} is not valid", _FIX),
             map_os_errors(HandleError, f"{show(path)} cannot be read", "Correct its permissions."),
         ):
-            tables = tomllib.loads(fs.read_regular(path, _BYTES_MAX, follow=True).decode())
+            tables = parse_toml(fs.read_regular(path, _BYTES_MAX, follow=True).decode())
     except HandleError:
         raise
     except ValueError as error:  # not TOML, or not UTF-8; the message has a line number, and no content of the file

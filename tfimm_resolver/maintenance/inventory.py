@@ -14,7 +14,8 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import mask_value, repr_fields, show
 from tfimm_resolver.cache import record, tiers
-from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key, is_tree
+from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key
+from tfimm_resolver.cache.record import is_tree
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors

@@ -63,7 +63,7 @@ def is_usable(name: str) -> bool:
 
 
 def _list_candidates(entry: Entry, *, is_unique: bool) -> Iterator[str]:
-    handle, sha256 = entry.record.handle, entry.record.origin.sha256
+    handle, sha256 = entry.record.handle, entry.record.origin.stated_sha256
     try:
         name = derive_entry_name(entry.record)
     except HandleError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import stat
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.settings import ownership
 
 if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
@@ -24,6 +25,7 @@ FILE_NAME = "tfimm-models.toml"
 
 _MTIME_GRANULARITY_NS = 2 * 10**9
 _warned_untrusted: set[str] = set()
+_OWNER_FIX = f"If you trust it, name it in {settings.MODELS_FILE}, or copy it to a file of your own."
 
 
 def find_files() -> list[str]:
@@ -65,31 +67,50 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
     return read(path, (status.st_mtime_ns, status.st_size, status.st_ino))
 
 
+def check_none_skipped() -> None:
+    """Check that no models file was left out because of its owner: what is about to run or be written would not be complete.
+
+    Raises:
+        ModelsFileError: if one was.
+    """
+    if not settings.models_files() and (skipped := [path for path in _list_nearest() if not _is_trusted(path)]):
+        raise ModelsFileError(f"{show(skipped[0])} is not used: it belongs to another user", fix=_OWNER_FIX)
+
+
 def _find_nearest() -> str | None:
-    try:
-        folder, child = os.getcwd(), ""
-    except FileNotFoundError:
-        return None
-    while folder != child:
-        path = os.path.join(folder, FILE_NAME)
-        if os.path.isfile(path) and _is_trusted(path):
+    for path in _list_nearest():
+        if _is_trusted(path):
             return path
-        folder, child = os.path.dirname(folder), folder
+        if path not in _warned_untrusted:
+            _warned_untrusted.add(path)
+            log.warning("ignored %s: it belongs to another user. %s", show(path), _OWNER_FIX)
     return None
 
 
-def _is_trusted(path: str) -> bool:
-    """Whether the file is safe to use: not one that another user put into a world-writable directory such as ``/tmp``."""
+def _list_nearest() -> Iterator[str]:
+    """Yield the models files of the working directory and its parents, nearest first, up to the first that is trusted."""
     try:
-        folder, file = os.stat(os.path.dirname(path)), os.lstat(path)
+        folder, child = os.getcwd(), ""
+    except FileNotFoundError:
+        return
+    while folder != child:
+        path = os.path.join(folder, FILE_NAME)
+        if os.path.isfile(path):
+            yield path
+            if _is_trusted(path):
+                return
+        folder, child = os.path.dirname(folder), folder
+
+
+def _is_trusted(path: str) -> bool:
+    """Whether this user or root owns the file, and the link if it is one: a file decides which models, and so which code, run.
+
+    Its directory does not matter: in a world-writable one such as ``/tmp``, or one of another user, a file may still be ours.
+    """
+    try:
+        return all(ownership.is_own_or_root(status) for status in (os.lstat(path), os.stat(path)))
     except OSError:  # it was removed a moment ago
         return False
-    if not hasattr(os, "getuid") or not folder.st_mode & stat.S_IWOTH or file.st_uid in (os.getuid(), 0):
-        return True
-    if path not in _warned_untrusted:
-        _warned_untrusted.add(path)
-        log.warning("ignored %s: another user's file in a world-writable directory; to use it, set TFIMM_MODELS_FILE", path)
-    return False
 
 
 @functools.lru_cache(maxsize=64)

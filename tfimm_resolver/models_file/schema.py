@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import repr_fields, show
+from tfimm_resolver._util.toml import parse_toml
 from tfimm_resolver.errors import HandleError, ModelsFileError
 from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 
-MAX_BYTES = 16 << 20
-"""Limit on the size of a models file."""
+MAX_BYTES = 1 << 20
+"""Limit on the size of a models file, which has 25,000 models then and takes a second to parse."""
 
 KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors")
 
@@ -70,7 +71,7 @@ class ModelEntry:
         """Where the entry is, as ``FILE:LINE``."""
         try:
             text = fs.read_regular(self.file, MAX_BYTES, follow=True).decode()
-            return f"{self.file}:{_find_line(text, ('models', self.name))}"
+            return f"{self.file}:{_LineFinder(text).find(('models', self.name))}"
         except (OSError, ValueError, RecursionError):
             return self.file
 
@@ -110,7 +111,7 @@ class _Reader:
     def read_entries(self) -> dict[str, ModelEntry]:
         """Return each entry by its name and its aliases."""
         try:
-            table = load_toml(self._text)
+            table = parse_toml(self._text)
         except (ValueError, RecursionError) as error:
             reason, _, position = str(error).partition(" (at ")
             line = re.match(r"line (\d+)", position)
@@ -214,7 +215,7 @@ class _Reader:
                 raise self._make_error((*keys, key), f'{where} an unknown key "{show(key)}"', fix)
 
     def _make_error(self, keys: tuple[str, ...], text: str, fix: Fix) -> ModelsFileError:
-        return ModelsFileError(f"{show(self._path)}:{_find_line(self._text, keys)}: {text}", fix=fix)
+        return ModelsFileError(f"{show(self._path)}:{_LineFinder(self._text).find(keys)}: {text}", fix=fix)
 
 
 def make_absolute(handle: Handle, folder: str) -> str:
@@ -224,28 +225,37 @@ def make_absolute(handle: Handle, folder: str) -> str:
     return os.path.normpath(os.path.join(folder, handle.text))
 
 
-def load_toml(text: str) -> dict[str, Any]:
-    """Parse TOML."""
-    if sys.version_info >= (3, 11):
-        import tomllib  # 8 ms that a project without a models file does not pay
-    else:
-        import tomli as tomllib
-    table: dict[str, Any] = tomllib.loads(text)
-    return table
+class _LineFinder:
+    """Finds the line on which the definition of a key starts, which TOML parsers do not report.
 
+    It looks for the text of each key in turn, from the line of the one before, and parses up to there to know whether it is
+    the one. Where that would take too long, it returns the line of a key further out.
+    """
 
-def _find_line(text: str, keys: tuple[str, ...]) -> int:
-    """Return the line on which a key's definition starts: parse ever longer prefixes, since TOML parsers do not report it."""
-    lines = text.split("\n")
-    parsed_lines = 0
-    for number in range(len(lines) + 1):
-        try:
-            value: Any = load_toml("\n".join([*lines[:number], ""]))
-        except ValueError:  # in the middle of a value
-            continue
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is not None:
-            return parsed_lines + 1
-        parsed_lines = number
-    return 1
+    def __init__(self, text: str) -> None:
+        self._text, self._lines, self._left_bytes = text, text.split("\n"), 4 * MAX_BYTES
+        self._ends = list(itertools.accumulate(len(line) + 1 for line in self._lines))
+
+    def find(self, keys: tuple[str, ...]) -> int:
+        """Return the line of the key that ``keys`` lead to, counted from 1."""
+        line = 0
+        for depth in range(1, len(keys) + 1):
+            word = re.compile(rf"(?<![\w-]){re.escape(keys[depth - 1])}(?![\w-])")
+            candidates = (number for number in range(line, len(self._lines)) if word.search(self._lines[number]))
+            line = next((number for number in candidates if self._is_defined(keys[:depth], number)), line)
+        return line + 1
+
+    def _is_defined(self, keys: tuple[str, ...], line: int) -> bool:
+        """Whether the text up to the line, and to the end of a value that starts on it, defines the key."""
+        for end in self._ends[line:]:
+            if (left_bytes := self._left_bytes - end) < 0:
+                break
+            self._left_bytes = left_bytes
+            try:
+                value: Any = parse_toml(self._text[:end])
+            except ValueError:  # in the middle of a value
+                continue
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            return value is not None
+        return False

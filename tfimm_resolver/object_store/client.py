@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -13,22 +12,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tfimm_resolver._util.cancellation import NEVER, get_current_token
+from tfimm_resolver import settings
+from tfimm_resolver._util.cancellation import NEVER, CancellationToken, get_current_token
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver._util.retry import CONFLICT_STATUSES, is_retryable_status
 from tfimm_resolver._util.threads import DaemonThreadPool
 from tfimm_resolver.errors import (
-    AccessError,
     ArchiveError,
     FetchError,
     IntegrityError,
     NotFoundError,
-    OfflineError,
     ResolverError,
-    TransferTimeoutError,
 )
 from tfimm_resolver.object_store import credentials
-from tfimm_resolver.object_store.network import choose_ca_sources
+from tfimm_resolver.object_store.store_errors import NOT_FOUND_FIX, translate_error
 
 CHUNK_BYTES = 8 << 20
 """Size of one range of a download, and the smallest part of a multipart upload."""
@@ -45,13 +41,7 @@ _MULTIPART_CONCURRENCY = 12
 _MAX_PARTS = 10_000  # per object, at Google and Amazon alike
 _IF_ABSENT = "create"
 _SMALL_BYTES = 1 << 20
-_REASON_CHARACTERS = 300
-_STATUS = re.compile(r"status code: (\d{3})")
-_MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
-_NOT_FOUND_FIX = "Check the bucket's name and the path."
-_OFFLINE_FIX = "Check the network and the proxy variables (https_proxy, no_proxy)."
-_CERTIFICATE_FIX = "Behind a proxy that intercepts TLS, set SSL_CERT_FILE to the file of its CA certificate."
-_TIMEOUT_FIX = "Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S higher."
+_TRUST_FIX = "If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
 
 _Result = TypeVar("_Result")
 
@@ -153,9 +143,10 @@ class ObjectStoreClient:
             return [info for info in found if info.name not in checks or checks[info.name].result()]
 
     def list_objects(self, name: str = "") -> list[ObjectInfo]:
-        """Return every object below ``name``, with names relative to the client's URL."""
+        """Return every object below ``name``, with names relative to the client's URL; raises ArchiveError if too many."""
+        token = get_current_token()
         with self._map_errors(name):
-            found = _call_interruptibly(lambda: [self._make_info(meta) for page in self._list_pages(name) for meta in page])
+            found = _call_interruptibly(lambda: list(self._list_bounded(name, token)))
         # Some clients put an empty object as a placeholder for a directory.
         folders = {"", *(info.name[:end] for info in found for end, mark in enumerate(info.name) if mark == "/")}
         return [info for info in found if info.size_bytes or info.name not in folders]
@@ -188,8 +179,15 @@ class ObjectStoreClient:
         result = self._obstore.get(self._store(), self._join_prefix(name))
         return result.bytes().to_bytes(), Version(result.meta["e_tag"], result.meta["version"])
 
-    def _list_pages(self, name: str) -> Any:
-        return self._obstore.list(self._store(), self._join_prefix(name) or None)
+    def _list_bounded(self, name: str, token: CancellationToken) -> Iterator[ObjectInfo]:
+        """Yield the objects below ``name``, of a model that may have so many members; a hostile store lists without an end."""
+        objects_max = 2 * settings.unpack_limits()[0]  # each folder may have a placeholder
+        pages = self._obstore.list(self._store(), self._join_prefix(name) or None)
+        for count, meta in enumerate((meta for page in pages for meta in page), 1):
+            if count > objects_max:
+                raise ArchiveError(f"{self._show(name)} lists over {objects_max} objects", fix=_TRUST_FIX)
+            token.raise_if_cancelled()
+            yield self._make_info(meta)
 
     @property
     def _obstore(self) -> Any:
@@ -200,6 +198,9 @@ class ObjectStoreClient:
 
     def _join_prefix(self, name: str) -> str:
         return f"{self._prefix}/{name}".strip("/")
+
+    def _show(self, name: str) -> str:
+        return f"{self.url}/{show(name)}".rstrip("/")
 
     def _strip_prefix(self, path: str) -> str:
         return path.removeprefix(self._prefix).strip("/")
@@ -234,7 +235,7 @@ class ObjectStoreClient:
     @contextlib.contextmanager
     def _map_errors(self, name: str, *, is_writing: bool = False) -> Iterator[None]:
         exceptions = self._obstore.exceptions
-        url = f"{self.url}/{show(name)}".rstrip("/")
+        url = self._show(name)
         try:
             yield
         except ResolverError:
@@ -242,45 +243,11 @@ class ObjectStoreClient:
         except ValueError as error:
             raise FetchError(f"{url} is not a valid object name: {show(error)}") from error
         except FileNotFoundError as error:
-            raise NotFoundError(f"{url} does not exist", fix=_NOT_FOUND_FIX) from error
+            raise NotFoundError(f"{url} does not exist", fix=NOT_FOUND_FIX) from error
         except exceptions.PreconditionError as error:
             raise IntegrityError(f"{url} changed while it was read", fix="Try again.") from error
         except exceptions.BaseError as error:
-            raise self._translate_error(url, error, "written" if is_writing else "read") from error
-
-    def _translate_error(self, url: str, error: Exception, action: str) -> FetchError:
-        """Return our error for one of obstore, whose errors from listing and from the network differ in their text only."""
-        text, _, details = str(error).partition("\n\nDebug source")
-        if "invalid path" in text:
-            reason = " ".join(text.split())[:_REASON_CHARACTERS]
-            return ArchiveError(f"{url} contains an object name that cannot be a file path: {show(reason)}")
-        found = _STATUS.search(text)
-        status = int(found[1]) if found else None
-        if status == 404:
-            return NotFoundError(f"{url} does not exist", fix=_NOT_FOUND_FIX, status=status)
-        if status == 416:
-            return IntegrityError(f"{url} is shorter than expected", status=status)
-        if status in (401, 403) or "credential provider: " in text:
-            reason = f"HTTP {status}" if status else text.partition("credential provider: ")[2].strip()[:_REASON_CHARACTERS]
-            used = credentials.describe_credentials(self._scheme)
-            fix = credentials.CREDENTIALS_FIX[self._scheme]
-            return AccessError(f"{url} cannot be {action} {used} ({show(reason)})", fix=fix, status=status)
-        if status is None and "kind: Timeout" in details:
-            return TransferTimeoutError(f"{url} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
-        if status is None and "InvalidCertificate" in details:
-            trusted_by = choose_ca_sources(self._scheme).description
-            text = f"{url} could not be {action}: its TLS certificate is not trusted by {trusted_by}"
-            return FetchError(text, fix=_CERTIFICATE_FIX)
-        if status is None and "kind: Connect," in details:  # and not ConnectionReset
-            return OfflineError(f"{url} cannot be reached: no connection", fix=_OFFLINE_FIX, is_passing=True)
-        fix = "Try again later."
-        is_passing = status is None or is_retryable_status(status) or status in CONFLICT_STATUSES
-        if "redirect without LOCATION" in text or (self._scheme == "s3" and status == 400):
-            fix, is_passing = "If the bucket is in another region, set AWS_DEFAULT_REGION to that region.", False
-        message = _MESSAGE.search(text)
-        reason = " ".join((message[1] if message else text if not status else "").split())[:_REASON_CHARACTERS]
-        reason = ": ".join(part for part in (f"HTTP {status}" if status else "", reason) if part)
-        return FetchError(f"{url} could not be {action}: {show(reason)}", fix=fix, is_passing=is_passing, status=status)
+            raise translate_error(self._scheme, url, error, "written" if is_writing else "read") from error
 
 
 def _call_interruptibly(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:

@@ -32,10 +32,11 @@ def select_models(names: str | Iterable[str]) -> list[ModelEntry]:
 
     Raises:
         UnknownHandleError: if a name is in no models file.
-        ModelsFileError: if no models file exists, or one cannot be used.
+        ModelsFileError: if no models file exists, or one cannot be used, or was skipped since it is another user's.
         HandleError: if a name is not a str.
     """
     requested, files = list_names(names, "names"), discovery.find_files()
+    discovery.check_none_skipped()
     if not files:
         raise ModelsFileError(
             f"there is no {discovery.FILE_NAME} in this directory or its parents",
@@ -55,7 +56,12 @@ def select_models(names: str | Iterable[str]) -> list[ModelEntry]:
 
 
 def choose_file() -> str:
-    """Return the models file that a new name is added to: the first found, else a new one in the working directory."""
+    """Return the models file that a new name is added to: the first found, else a new one in the working directory.
+
+    Raises:
+        ModelsFileError: if a nearer one belongs to another user.
+    """
+    discovery.check_none_skipped()
     return next(iter(discovery.find_files()), None) or settings.expand_path(discovery.FILE_NAME)
 
 

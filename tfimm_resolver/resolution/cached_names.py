@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
-from tfimm_resolver.cache.cache import Entry, entry_name_for_key, is_entry_name
+from tfimm_resolver.cache.cache import Entry, entry_name_for_key
+from tfimm_resolver.cache.record import is_entry_name
 from tfimm_resolver.cache.tier import Tier
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.pin import CONTENT_KEY
 from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.sources import local
@@ -88,7 +90,7 @@ def derive_entry_name(record: Record) -> str | None:
     """
     handle = Handle.parse(record.handle)
     if not handle.scheme:
-        return entry_name_for_key(f"sha256:{record.origin.sha256}")
+        return entry_name_for_key(CONTENT_KEY + record.origin.stated_sha256)
     if handle.query or (plan := rules.find_source_plan(handle)) is None:
         return None
     if isinstance(plan, MutableRef):
@@ -98,7 +100,7 @@ def derive_entry_name(record: Record) -> str | None:
 
 def _match_version(request: Request) -> ResolvedPlan | None:
     """Match the path of an archive with a pin, if what it contained when it had that hash is in the cache."""
-    path, key = local.find_path(request.handle), f"sha256:{request.handle.sha256}"
+    path, key = local.find_path(request.handle), f"{CONTENT_KEY}{request.handle.sha256}"
 
     def fill(into: Path, fetcher: Fetcher) -> None:
         if not os.path.isfile(path):

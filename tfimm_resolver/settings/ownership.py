@@ -21,6 +21,13 @@ def is_owned_by_user(status: os.stat_result) -> bool:
     return not _HAS_OWNERS or status.st_uid == os.geteuid()
 
 
+def is_own_or_root(status: os.stat_result) -> bool:
+    """Whether the file belongs to this user, to root, or to the user who became root by sudo."""
+    if not _HAS_OWNERS or status.st_uid in (0, os.geteuid()):
+        return True
+    return os.geteuid() == 0 and os.environ.get("SUDO_UID") == str(status.st_uid)
+
+
 def is_private_dir(status: os.stat_result) -> bool:
     """Whether it is a directory, not a link to one, that this user owns and only this user, not even a group, can write."""
     return stat.S_ISDIR(status.st_mode) and is_owned_by_user(status) and not (_HAS_OWNERS and status.st_mode & _OTHERS_WRITE)

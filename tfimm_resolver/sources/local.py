@@ -11,6 +11,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.pin import CONTENT_KEY
 from tfimm_resolver.sources.plan import Fetch, InPlace
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
         if fetcher.origin.sha256 != content:
             raise IntegrityError(f"{show(path)} changed while it was read", fix="Try again when it is fully written.")
 
-    return Fetch(f"sha256:{content}", fill)
+    return Fetch(CONTENT_KEY + content, fill)
 
 
 def find_path(handle: Handle) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Container
+import re
+import sys
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
 
@@ -53,10 +55,8 @@ def load_source(scheme: str, built_in: Container[str]) -> Source | None:
 
 def _entry_points_by_scheme(built_in: Container[str]) -> dict[str, list[EntryPoint]]:
     """Return the installed entry points by scheme; warn once of each that claims a built-in scheme, and leave it out."""
-    from importlib.metadata import entry_points  # 20 ms that built-in schemes do not pay
-
     found: dict[str, list[EntryPoint]] = {}
-    for entry_point in entry_points(group=GROUP):
+    for entry_point in _list_entry_points():
         scheme = entry_point.name.lower()
         if scheme not in built_in:
             found.setdefault(scheme, []).append(entry_point)
@@ -65,6 +65,29 @@ def _entry_points_by_scheme(built_in: Container[str]) -> dict[str, list[EntryPoi
             package = _describe_package(entry_point)
             log.warning("%s has a source for %s://, which is a built-in scheme: ignored", package, entry_point.name)
     return found
+
+
+def _list_entry_points() -> Iterator[EntryPoint]:
+    """Yield the entry points of the installed packages, of each package once, as Python itself reads them.
+
+    The working directory is left out, which ``python -c``, ``python -m`` and notebooks search first: a directory that was
+    merely cloned or unpacked installs nothing. What is installed somewhere below it, as in ``.venv``, counts.
+    """
+    from importlib.metadata import distributions  # 20 ms that built-in schemes do not pay
+
+    seen: set[str] = set()
+    for distribution in distributions(path=[path for path in sys.path if not _is_working_directory(path)]):
+        name = re.sub("[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+        if name not in seen:
+            seen.add(name)
+            yield from (entry_point for entry_point in distribution.entry_points if entry_point.group == GROUP)
+
+
+def _is_working_directory(path: str) -> bool:
+    try:
+        return not path or os.path.samefile(path, os.curdir)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def _describe_package(entry_point: EntryPoint) -> str:

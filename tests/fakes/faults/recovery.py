@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.fakes.archives import files_in
 from tfimm_resolver import resolve, settings
-from tfimm_resolver.cache.cache import Cache, entry_name_for_key, is_tree
-from tfimm_resolver.cache.record import verify_hashes
+from tfimm_resolver.cache.cache import Cache, entry_name_for_key
+from tfimm_resolver.cache.record import is_tree, verify_hashes
 from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.handles.handle import Handle
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.fakes.origin import Origin
 from tfimm_resolver import errors, resolve
 from tfimm_resolver.bundles import reader, writer
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, format_time
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.manifest import Origin as From
 
@@ -39,7 +40,7 @@ def forge_bundle(handle: str, key: str, into: Path) -> str:
     """Write a bundle of one model with a handle and the entry name of another key; returns its sha256."""
     data, name = b"forged", entry_name_for_key(key)
     files = (FileEntry("saved_model.pb", len(data), hashlib.sha256(data).hexdigest()),)
-    record = Record(handle, name, "2099-01-01T00:00:00Z", From("x", "", 10, CONTENT), files)
+    record = Record(handle, name, format_time(time.time() + 3600), From("x", "", 10, CONTENT), files)
     changed_members = tar_of(
         member(name + DESCRIPTOR_SUFFIX, record.to_text("forger").encode()), member(f"{name}/saved_model.pb", data)
     )

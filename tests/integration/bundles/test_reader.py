@@ -24,7 +24,7 @@ from tfimm_resolver.cache.cache import entry_name_for_key
 
 def test_a_model_is_imported_with_its_record_and_resolves_offline(handle: str, bundle: Path, far: Path) -> None:
     near = read_record(str(far.parent / "cache" / entry_name_for_key(handle)))
-    (imported,) = reader.read(bundle)
+    (imported,) = reader.read(bundle, sha256=hashlib.sha256(bundle.read_bytes()).hexdigest())
     assert (imported.state, imported.path) == ("imported", f"{far}/{entry_name_for_key(handle)}")
     assert resolve(handle) == imported.path and files_in(imported.path) == MODEL
     assert read_record(imported.path) == near and list_kinds(far) == COMPLETE

@@ -48,8 +48,9 @@ def test_several_models_of_every_kind_go_together(origin: Origin, tmp_path: Path
 
 
 def test_the_same_copies_make_the_same_bytes_wherever_they_are(handle: str, bundle: Path, far: Path) -> None:
-    reader.read(bundle)
-    assert writer.write([handle], far.parent / "again.tar").sha256 == hashlib.sha256(bundle.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(bundle.read_bytes()).hexdigest()
+    reader.read(bundle, sha256=sha256)
+    assert writer.write([handle], far.parent / "again.tar").sha256 == sha256
 
 
 def test_a_refreshed_copy_is_exported_under_the_entry_name_without_suffix(
@@ -248,3 +249,18 @@ def test_a_private_file_that_is_replaced_stays_private(handle: str, tmp_path: Pa
     path.touch(0o600)
     writer.export([handle], path)
     assert path.stat().st_size and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_stays_and_leads_to_the_new_bundle(handle: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "b.tar", tmp_path / "link.tar"
+    target.write_bytes(b"an older bundle")
+    link.symlink_to(target)
+    exported = writer.export([handle], link)
+    assert link.is_symlink() and hashlib.sha256(target.read_bytes()).hexdigest() == exported.sha256
+
+
+def test_a_bundle_of_no_models_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(errors.HandleError, match="no models were named"):
+        writer.export([], tmp_path / "b.tar")
+    assert not (tmp_path / "b.tar").exists()

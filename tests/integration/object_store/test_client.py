@@ -103,6 +103,16 @@ def test_a_directory_placeholder_is_not_a_file_and_an_empty_file_is_one(s3: S3) 
     assert sorted(found.name for found in ObjectStoreClient("s3://bucket/m").list_files()) == ["empty", "variables/index"]
 
 
+def test_a_listing_is_given_up_at_the_limit_of_members(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_s3({f"m/{number}": b"x" for number in range(5)})
+    client = ObjectStoreClient("s3://bucket/m")
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_MEMBERS", "3")
+    assert len(client.list_objects()) == 5, "placeholders of folders do not count against the model"
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_MEMBERS", "2")
+    with pytest.raises(ArchiveError, match="s3://bucket/m lists over 4 objects"):
+        client.list_objects()
+
+
 @pytest.mark.parametrize("name", ["../x", "a/../x", "a//x", "./x"])
 def test_an_object_name_that_cannot_be_a_file_path_is_an_error(name: str, s3: S3) -> None:
     fill_s3({"m/saved_model.pb": b"", f"m/{name}": b""})

@@ -100,6 +100,34 @@ def test_a_built_in_scheme_does_not_search_the_installed_packages(zoo: Origin) -
     assert run(code, handle).split() == ["False", "False", "True"]
 
 
+def test_the_working_directory_installs_nothing_but_an_environment_below_it_does(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("zoo_a", "from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
+    monkeypatch.chdir(tmp_path / "site")
+    (tmp_path / "link").symlink_to(tmp_path / "site")
+    for spelling in ("", ".", str(tmp_path / "site"), str(tmp_path / "link")):
+        monkeypatch.setattr(sys, "path", [spelling, *(path for path in sys.path if path != str(tmp_path / "site"))])
+        with pytest.raises(UnknownHandleError):
+            resolve("zoo://lion")
+        assert "zoo_a" not in sys.modules and "zoo" not in plugins.list_schemes(())
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path / "site")
+        monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
+    assert resolve("zoo://lion") == "/lion"
+
+
+def test_the_first_of_two_packages_of_a_name_counts_as_for_python(install: Install, tmp_path: Path) -> None:
+    install("zoo_a", "from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
+    shutil.copytree(tmp_path / "site" / "zoo_a-1.0.dist-info", tmp_path / "later" / "Zoo.A-1.0.dist-info")
+    metadata = tmp_path / "later" / "Zoo.A-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("zoo_a", "Zoo.A"))
+    sys.path.append(str(tmp_path / "later"))  # the fixture restores the path
+    assert resolve("zoo://lion") == "/lion"
+
+
 def test_a_source_that_was_found_is_not_searched_for_again(install: Install, tmp_path: Path) -> None:
     install("zoo_a", "from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
     assert resolve("zoo://lion") == "/lion"

@@ -11,11 +11,11 @@ import pytest
 
 from tests.fakes.models_file import PIN, URL, make_entry, write
 from tests.fakes.models_file import project as project  # noqa: PLC0414  # a fixture
+from tfimm_resolver._util.toml import parse_toml
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.models_file import edit
 from tfimm_resolver.models_file.discovery import FILE_NAME
 from tfimm_resolver.models_file.edit import Keys, edit_models_file
-from tfimm_resolver.models_file.schema import load_toml
 
 PINS: dict[str, Keys] = {"a": {"sha256": PIN, "size_bytes": 7}}
 NEW: dict[str, Keys] = {"n.x": {"handle": "https://h/n", "sha256": PIN, "size_bytes": 7, "aliases": ["q"], "mirrors": None}}
@@ -77,17 +77,17 @@ def test_comments_order_and_spacing_stay(project: Path) -> None:
 def test_every_style_of_toml_can_be_edited(project: Path, text: str) -> None:
     path = project / FILE_NAME
     path.write_bytes(text.encode())
-    expected = load_toml(text.replace("\r\n", "\n"))
+    expected = parse_toml(text.replace("\r\n", "\n"))
     after = apply_edit(path, NEW)
     new = {key: value for key, value in NEW["n.x"].items() if value is not None}
     expected.setdefault("models", {})["n.x"] = new
-    assert load_toml(after) == expected
+    assert parse_toml(after) == expected
     for line in text.replace("\r\n", "\n").splitlines():
         assert line.rstrip(" }") in after, "an existing line was changed"
     assert ("\r" in text) == ("\r" in after) and after.count("\n") - after.count("\r\n") in (0, after.count("\n"))
     if "a" in expected["models"]:
         expected["models"]["a"] |= PINS["a"]
-        assert load_toml(apply_edit(path, PINS)) == expected
+        assert parse_toml(apply_edit(path, PINS)) == expected
 
 
 def test_a_key_set_to_none_is_removed_and_an_equal_value_is_not_rewritten(project: Path) -> None:
@@ -160,5 +160,5 @@ def test_concurrent_edits_are_not_lost(project: Path, monkeypatch: pytest.Monkey
         thread.start()
     for thread in threads:
         thread.join()
-    assert errors == [] and sorted(load_toml(path.read_text())["models"]) == [f"m{number}" for number in range(8)]
+    assert errors == [] and sorted(parse_toml(path.read_text())["models"]) == [f"m{number}" for number in range(8)]
     assert os.listdir(project) == [FILE_NAME]
