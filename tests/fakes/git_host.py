@@ -1,4 +1,4 @@
-"""A fake of GitHub on loopback: real repositories, git's own smart HTTP, zips by git archive, a little of the REST API."""
+"""A fake of GitHub or another git host on loopback: real repositories, git's own smart HTTP, zips by git archive."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ _GIT = {
     "GIT_COMMITTER_DATE": "2026-11-01T00:00:00Z",
 }
 _HASH = re.compile(r"[0-9a-f]{40}")
+ZIPS = {
+    "GitHub": r"/(.+?)/zipball/(.+)",
+    "GitLab": r"/(.+?)/-/archive/(.+)/[^/]+\.zip",
+    "Gitea or Forgejo": r"/((?!.*/-/).+?)/archive/(.+)\.zip",
+    "Bitbucket": r"/(.+?)/get/(.+)\.zip",
+}
+"""Where each kind of host has the zip of a ref."""
 Answer = tuple[int, dict[str, str], bytes]
 
 
@@ -74,6 +81,8 @@ class GitHost:
         url: the value for TFIMM_GITHUB_URL.
         requests: the path and query of every request, in order.
         authorizations: the Authorization header of every request.
+        kind: the kind of host, which says where its zips are.
+        refusal: the response to a request for any other page.
         token: required for every request; empty for a host without credentials.
         answers: by a pattern of paths, a function that returns another response than the normal one, or None for that one.
     """
@@ -82,7 +91,8 @@ class GitHost:
         self._folder = folder
         self.requests: list[str] = []
         self.authorizations: list[str | None] = []
-        self.token = ""
+        self.token, self.kind = "", "GitHub"
+        self.refusal: Answer = (404, {}, b"no such page")
         self.answers: dict[str, Callable[[str], Answer | None]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -113,8 +123,8 @@ class GitHost:
         return repo
 
     def list_zips(self) -> list[str]:
-        """Return the requests for zips."""
-        return [path for path in self.requests if "/zipball/" in path]
+        """Return the requests for zips, at the addresses of any kind of host."""
+        return [path for path in self.requests if any(re.fullmatch(pattern, path) for pattern in ZIPS.values())]
 
     def answer(self, path: str, authorization: str | None) -> Answer:
         """Return the response to a request."""
@@ -124,13 +134,13 @@ class GitHost:
         if self.token and authorization != make_authorization(self.token):
             return 401, {"WWW-Authenticate": 'Basic realm="git"'}, b"Repository not found."
         parts = urlsplit(path)
-        if found := re.fullmatch("/([^/]+/[^/]+?)[.]git/info/refs", parts.path):
+        if found := re.fullmatch("/([^/]+/.+?)[.]git/info/refs", parts.path):
             return self._refs(found[1], parts.path, parts.query)
-        if found := re.fullmatch("/([^/]+/[^/]+)/zipball/(.+)", parts.path):
+        if found := re.fullmatch(ZIPS[self.kind], parts.path):
             return self.zip(found[1], unquote(found[2]))
         if found := re.fullmatch("/api/v3/repos/([^/]+/[^/]+)(/.*)?", parts.path):
             return self._facts(found[1], unquote(found[2] or ""))
-        return 404, {}, b"no such page"
+        return self.refusal
 
     def zip(self, name: str, ref: str) -> Answer:
         """Return a commit as a zip by git archive, in a folder named as at GitHub."""

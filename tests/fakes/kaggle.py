@@ -1,4 +1,4 @@
-"""A small fake of Kaggle: two URLs of its API, and the storage to which it redirects with signed URLs.
+"""A small fake of Kaggle: two URLs of its API or the two newer calls, and the storage to which it redirects with signed URLs.
 
 It is modelled on what kagglehub 1.0 requests and reads, and was never compared with Kaggle itself.
 """
@@ -11,6 +11,9 @@ from typing import Any
 
 from tests.fakes.faults.origin import Fault, Host, Response
 
+NEWER = "/api/v1/models.ModelApiService/"
+"""Where the newer calls are."""
+
 
 class Kaggle:
     """Two hosts on loopback, with two names: the API, and the storage, which checks signatures and no credentials.
@@ -18,13 +21,17 @@ class Kaggle:
     Attributes:
         known: the values of the Authorization header that belong to a user.
         members: those of users who have given consent.
+        is_newer: it answers the newer calls by POST, and not the older ones.
+        is_redirected: the newer call for an archive redirects to the storage; else it answers with the archive.
     """
 
     def __init__(self) -> None:
         self.api, self.storage = Host(), Host()
         self.known: set[str] = set()
         self.members: set[str] = set()
+        self.is_newer, self.is_redirected = False, True
         self._signatures = itertools.count()
+        self._calls: dict[tuple[object, ...], Fault] = {}
 
     def __enter__(self) -> Kaggle:
         self.api.__enter__()
@@ -62,9 +69,33 @@ class Kaggle:
                 facts = {"id": 1, "slug": path.split("/")[3], "versionId": 2, "versionNumber": version}
                 response.respond(200, json.dumps(facts).encode(), {"Content-Type": "application/json"})
 
-        self.api.put(f"/api/v1/models/{path}/{version}/download", b"", redirect)
-        self.api.put(f"/api/v1/models/{path}/get", b"", respond_with_version)
+        def respond_with_archive(response: Response) -> None:
+            if self.is_redirected:
+                redirect(response)
+            elif self._authorize(response, requires_consent):
+                response.respond(200, archive)
+
+        if not self.is_newer:
+            self.api.put(f"/api/v1/models/{path}/{version}/download", b"", redirect)
+            self.api.put(f"/api/v1/models/{path}/get", b"", respond_with_version)
+            return f"kaggle://{path}/{version}"
+        owner, model, framework, variation = path.split("/")
+        named = (owner, model, {"tensorFlow2": "MODEL_FRAMEWORK_TENSOR_FLOW_2"}[framework], variation)
+        self._calls[(*named, version)] = respond_with_archive
+        self._calls[(*named, None)] = respond_with_version
+        for name in ("DownloadModelInstanceVersion", "GetModelInstance"):
+            self.api.put(f"{NEWER}{name}", b"", self._respond_to_call)
         return f"kaggle://{path}/{version}"
+
+    def _respond_to_call(self, response: Response) -> None:
+        request = response.request
+        fields = json.loads(request.posted) if request.method == "POST" else {}
+        known = ("ownerSlug", "modelSlug", "framework", "instanceSlug", "versionNumber")
+        respond = self._calls.get(tuple(fields.get(name) for name in known))
+        if respond is None or request.headers.get("content-type") != "application/json" or set(fields) - set(known):
+            self._reject(response, 404, "Not found")
+        else:
+            respond(response)
 
     def list_requests(self) -> list[str]:
         """Return the paths requested from the API, without their common prefix."""

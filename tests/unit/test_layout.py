@@ -33,7 +33,6 @@ TESTED_IN = {
     "cli.commands.verify": "integration/cli/test_app.py",
     "cli.commands.why": "integration/cli/test_pin_commands.py",
     "handle": "integration/test_public_api.py",
-    "object_store.store_errors": "integration/object_store/test_client.py",
     "plan": "integration/test_public_api.py",
     "unbundle": "integration/test_public_api.py",
 }

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.fs import open_regular_target, walk
-from tfimm_resolver._util.outgoing import repr_fields
+from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.errors import ArchiveError, CacheError
 from tfimm_resolver.errors.os_errors import map_resource_errors
@@ -27,8 +28,11 @@ DESCRIPTOR_SUFFIX = ".descriptor.txt"
 ENTRY_DIR_PATTERN = re.compile(r"([0-9a-f]{40})(\.[0-9a-f]{8}|\.[0-9a-f]{64}-[0-9a-f]{8})?")
 """The name of an entry directory: the sha1 of the key, then a suffix that distinguishes several directories of an entry."""
 
-MAX_RECORD_BYTES = 256 << 20
-"""Limit on the size of a record, far above that of a model with the most files that are unpacked."""
+MAX_RECORD_BYTES = 32 << 20
+"""Limit on the size of a record, above that of a model with the most files that are unpacked by default."""
+
+_VALUES_MAX = 600_000
+"""Limit on the values in a record, of which each file has four: a list of empty lists takes 30 times its memory."""
 
 _READ_BYTES = 1 << 20
 
@@ -64,12 +68,15 @@ class Record:
         import socket  # takes 3 ms, needed on a miss only
 
         facts = {"version": VERSION, **asdict(self)}
-        return (
+        text = (
             f"Module: {self.handle}\n"
             f"Download Time: {self.fetched_at}\n"
             f"Downloader Hostname: {downloader or f'{socket.gethostname()} (PID:{os.getpid()})'}\n\n"
             f"{json.dumps(facts, indent=1)}\n"
         )
+        if len(text) > MAX_RECORD_BYTES or _has_too_many_values(text):  # it could not be read again
+            raise CacheError(f"{show(self.handle)} has too many files, or too long names, for a record")
+        return text
 
     @classmethod
     def parse(cls, text: str, tree: str) -> Record:
@@ -86,6 +93,8 @@ def _parse(text: str, tree: str) -> Record:
 def _parse_text(text: str, tree: str) -> Record:
     head, _, body = text.partition("\n\n")
     try:
+        if _has_too_many_values(body):
+            raise ValueError
         facts: dict[str, Any] = json.loads(body)
         if facts.pop("version") != VERSION:
             raise ValueError
@@ -114,6 +123,10 @@ def is_entry_name(name: str) -> bool:
     return found is not None and not found[2]
 
 
+def _has_too_many_values(body: str) -> bool:
+    return sum(map(body.count, ",[{")) > _VALUES_MAX
+
+
 def hash_tree(tree: str) -> tuple[FileEntry, ...]:
     """Return every file below ``tree`` with its size and hash, sorted by path."""
     return tuple(FileEntry(path, *_hash_file(f"{tree}/{path}")) for path in sorted(walk(tree)))
@@ -139,13 +152,15 @@ def find_tree_defect(tree: str, record: Record) -> str | None:
 def _find_size_defect(tree: str, files: tuple[FileEntry, ...]) -> str | None:
     for file in files:
         try:
-            size_bytes = os.stat(join_safely(tree, file.path)).st_size
+            status = os.stat(join_safely(tree, file.path))
         except (FileNotFoundError, NotADirectoryError):
             return f"{file.path} is missing"
         except (OSError, ValueError) as error:
             return f"{file.path} cannot be read: {error}"
-        if size_bytes != file.size_bytes:
-            return f"{file.path} has {size_bytes} bytes, should have {file.size_bytes}"
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block its reader for ever
+            return f"{file.path} is not a regular file"
+        if status.st_size != file.size_bytes:
+            return f"{file.path} has {status.st_size} bytes, should have {file.size_bytes}"
     return None
 
 

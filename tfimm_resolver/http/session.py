@@ -14,6 +14,7 @@ from tfimm_resolver._util import clock
 from tfimm_resolver._util.urls import find_confusing_character, has_signature
 from tfimm_resolver.errors import FetchError, TransferTimeoutError
 from tfimm_resolver.http import hosts
+from tfimm_resolver.http.authorization import DEFAULT_PORTS, Origin, OriginBoundAuth, get_origin
 from tfimm_resolver.http.connections import make_pools
 from tfimm_resolver.http.credentials import Credentials
 from tfimm_resolver.http.errors import map_http_errors, redact_url
@@ -33,27 +34,8 @@ _CHAIN_READ_TIMEOUTS = 5
 """How many read timeouts a chain of redirects may take altogether."""
 
 _REFUSED_LOGIN = (400, 401, 403)
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-Origin = tuple[str, "str | None", "int | None"]
-
-
-class OriginBoundAuth:
-    """An Authorization header that is sent to the origin of one URL only, whatever that host redirects to."""
-
-    def __init__(self, url: str, value: str) -> None:
-        """``value`` is the value of the header."""
-        self._origin, self._value = get_origin(url), value
-
-    def get_value(self, url: str) -> str | None:
-        """Return the value for a request to ``url``; None if that has another origin."""
-        return self._value if get_origin(url) == self._origin else None
-
-
-def get_origin(url: str) -> Origin:
-    """Return scheme, host and port of a URL."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+_KEEP_METHOD = (307, 308)
+"""Redirects that are followed by the same method and body (RFC 9110, 15.4); the others by GET."""
 
 
 class Session:
@@ -90,11 +72,12 @@ class Session:
     def get(self, url: str, headers: Mapping[str, str], *, follow: bool) -> Response:
         """Send a GET request; see the function ``get``."""
         history: tuple[SentRequest, ...] = ()
+        data = self._authorization.get_post_data(url) if self._authorization else None
         until_s = clock.get_monotonic_s() + _CHAIN_READ_TIMEOUTS * settings.timeouts_s()[1]
         while True:
             _check_authority(url, history[0].url if history else url)
             self._own_url = self._own_url or url
-            response = self._send_with_credentials(url, headers, history, until_s)
+            response = self._send_with_credentials(url, headers, history, until_s, data)
             target = response.redirect_target if follow else None
             if target is None:
                 return response
@@ -104,14 +87,15 @@ class Session:
             if len(history) > _REDIRECTS_MAX:
                 raise FetchError(f"{redact_url(history[0].url)} redirects more than {_REDIRECTS_MAX} times")
             url = _join_redirect(url, target)
+            data = data if response.status_code in _KEEP_METHOD else None
 
     def _send_with_credentials(
-        self, url: str, headers: Mapping[str, str], history: tuple[SentRequest, ...], until_s: float
+        self, url: str, headers: Mapping[str, str], history: tuple[SentRequest, ...], until_s: float, data: bytes | None
     ) -> Response:
         """Send one request; once more without the login of netrc, if the host refuses it."""
         is_rejected = get_origin(url) in self._rejected
         login = None if is_rejected else self._find_netrc_login(url)
-        response = self._send(url, headers, history, until_s, login)
+        response = self._send(url, headers, history, until_s, data, login)
         if login is None or response.request.credentials_source != login.source:
             return response
         if response.status_code not in _REFUSED_LOGIN:
@@ -119,7 +103,7 @@ class Session:
         response.raw.close()
         self._rejected.add(get_origin(url))
         log.info("%s refuses the login of %s; asking without it", redact_url(url), login.source)
-        return self._send(url, headers, history, until_s, None, rejected_source=login.source)
+        return self._send(url, headers, history, until_s, data, None, rejected_source=login.source)
 
     def _send(
         self,
@@ -127,6 +111,7 @@ class Session:
         headers: Mapping[str, str],
         history: tuple[SentRequest, ...],
         until_s: float,
+        data: bytes | None,
         login: Credentials | None,
         *,
         rejected_source: str = "",
@@ -134,6 +119,7 @@ class Session:
         own_headers, source = self._choose_headers(url, login)
         # Not "gzip": a proxy that compresses the archive once more would change its hash.
         fixed = {"Accept-Encoding": "identity", "User-Agent": "tfimm_resolver"}
+        fixed |= {"Content-Type": "application/json"} if data is not None else {}
         sent = _merge_headers(fixed, headers, own_headers)
         register_credentials(sent)
         connect_s, read_s = settings.timeouts_s()
@@ -143,8 +129,9 @@ class Session:
         proxy = network.choose_proxy(url)
         with map_http_errors(url, proxy):
             raw = self._get_pools(url, proxy).urlopen(
-                "GET",
+                "GET" if data is None else "POST",
                 _strip_userinfo(url),
+                body=data,
                 headers=sent,
                 redirect=False,
                 retries=False,
@@ -236,7 +223,7 @@ def _join_redirect(url: str, target: str) -> str:
         raise FetchError(f"{source_url} is not a valid http or https URL, or redirects to one that is not") from None
     if any(not character.isprintable() for character in target):
         raise FetchError(f"{source_url} redirects to a URL with control characters")
-    if scheme not in _DEFAULT_PORTS:
+    if scheme not in DEFAULT_PORTS:
         raise FetchError(f"{source_url} redirects to {redact_url(absolute)!r}, which is not an http or https URL")
     if scheme == "http" and url.lower().startswith("https:"):
         raise FetchError(

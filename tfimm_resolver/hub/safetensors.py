@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util import fs
@@ -13,7 +14,7 @@ from tfimm_resolver.errors import WeightsError
 if TYPE_CHECKING:
     import numpy as np
 
-_HEADER_BYTES_MAX = 100_000_000
+_HEADER_BYTES_MAX = 5 << 20  # of 40,000 arrays; parsed, it takes 30 times the memory
 _TYPES = {
     **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IUF" for size in (1, 2, 4, 8) if kind != "F" or size > 1},
     "BOOL": "?",
@@ -39,19 +40,27 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
             raise WeightsError(
                 f"{show(path)} is not a .safetensors file, or is truncated: its header would have {header_bytes} bytes"
             )
-        header = json.loads(file.read(header_bytes))
+        header = json.loads(file.read(header_bytes), object_pairs_hook=_reject_duplicates)
         header.pop("__metadata__", None)
-        arrays, position = {}, 0
+        arrays, position, left_bytes = {}, 0, size_bytes - 8 - header_bytes
         for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
             kind, shape, (start, stop) = _get_dtype(entry["dtype"]), entry["shape"], entry["data_offsets"]
-            is_valid_shape = all(isinstance(size, int) and size >= 0 for size in shape)
-            if not is_valid_shape or start != position or 8 + header_bytes + stop > size_bytes:
+            is_valid = all(type(number) is int and number >= 0 for number in (*shape, start, stop))  # True is not a size
+            if not is_valid or start != position or stop - start != prod(shape) * kind.itemsize or stop > left_bytes:
                 raise WeightsError(
                     f"{show(path)} is damaged or truncated: {show(name)} is {show(entry)}, "
                     f"but the data offset must be {position}"
                 )
             arrays[name], position = np.frombuffer(bytearray(file.read(stop - start)), kind).reshape(shape), stop
+        if position != left_bytes:
+            raise WeightsError(f"{show(path)} is damaged: {left_bytes - position} bytes follow the last array")
     return arrays
+
+
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(table := dict(pairs)) < len(pairs):
+        raise WeightsError("a name is twice in its header")
+    return table
 
 
 def _get_dtype(name: str) -> np.dtype[Any]:

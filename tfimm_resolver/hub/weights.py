@@ -8,23 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfimm_resolver import settings
-from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, LoadError, ResolverError, WeightsError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
-from tfimm_resolver.hub import downloads
-from tfimm_resolver.hub.safetensors import read as read_safetensors
+from tfimm_resolver.hub import downloads, h5_weights, npz_weights, safetensors
+from tfimm_resolver.hub.size_budget import SizeBudget
 from tfimm_resolver.loading import loader
+from tfimm_resolver.saved_model import checkpoint
 
 if TYPE_CHECKING:
     import numpy as np
 
     Arrays = dict[str, np.ndarray[Any, Any]]
-
-_NUMBERS = "biufc"
-_RATIO_CHECK_MIN_BYTES = 64 << 20
 
 
 def load_state_dict_from_url(
@@ -112,7 +108,7 @@ def load_saved_model_from_url(
     with _map_errors(path, LoadError):
         registered = tf.keras.utils.get_registered_object
         with keras_files.name_for_keras(path) as keras_path:
-            keras_files.check(keras_path, _SizeBudget(path).add, lambda name: registered(name) is not None)
+            keras_files.check(keras_path, SizeBudget(path).add, lambda name: registered(name) is not None)
             return tf.keras.models.load_model(keras_path, safe_mode=True)
 
 
@@ -139,75 +135,17 @@ def _find_only_weights(folder: Path) -> str:
     return found[0]
 
 
-def _read_h5(path: str) -> Arrays:
-    import h5py
-    import numpy as np
-
-    arrays: Arrays = {}
-    budget = _SizeBudget(path)
-
-    def visit(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        if item.external or item.is_virtual:  # its data would be read from another file
-            raise WeightsError(f"{show(path)}: {show(name)} refers to other files")
-        is_bfloat = item.attrs.get("dtype") == "bfloat16"  # the way Keras stores bfloat16
-        if item.dtype.kind in _NUMBERS or is_bfloat:
-            budget.add(item.nbytes)
-            array = np.asarray(item[()])
-            arrays[name] = array.view(_get_extra_dtype("bfloat16")) if is_bfloat else array
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)  # visititems does not follow links to other files
-    return arrays
-
-
-def _read_npz(path: str) -> Arrays:
-    import zipfile
-
-    import numpy as np
-
-    budget = _SizeBudget(path)
-    with open(path, "rb", opener=fs.open_regular_target) as file:
-        with zipfile.ZipFile(file) as archive:
-            for info in archive.infolist():
-                budget.add(info.file_size)
-        file.seek(0)
-        arrays = np.load(file, allow_pickle=False)
-        return {name: arrays[name] for name in arrays.files if arrays[name].dtype.kind in _NUMBERS}
-
-
 def _read_checkpoint(prefix: str) -> Arrays:
-    tf = loader.import_tensorflow()
     with _map_errors(prefix, WeightsError):
-        reader = tf.train.load_checkpoint(prefix)
-        types = reader.get_variable_to_dtype_map()
-        return {name: reader.get_tensor(name) for name in sorted(types) if types[name] != tf.string}
+        return checkpoint.read_tensors(prefix)
 
 
-_READERS: dict[str, Callable[[str], Arrays]] = {".h5": _read_h5, ".npz": _read_npz, ".safetensors": read_safetensors}
+_READERS: dict[str, Callable[[str], Arrays]] = {
+    ".h5": h5_weights.read,
+    ".npz": npz_weights.read,
+    ".safetensors": safetensors.read,
+}
 """The reader for each file extension; .weights.h5 is read as .h5."""
-
-
-class _SizeBudget:
-    """Limits the size that a file may unpack to, like that of an archive."""
-
-    def __init__(self, path: str) -> None:
-        _, self._max_bytes, ratio = settings.unpack_limits()
-        self._max_bytes = min(self._max_bytes, max(_RATIO_CHECK_MIN_BYTES, int(ratio * os.stat(path).st_size)))
-        self._path, self._total_bytes = path, 0
-
-    def add(self, size_bytes: int) -> None:
-        self._total_bytes += size_bytes
-        if self._total_bytes > self._max_bytes:
-            fix = "If you trust it, set TFIMM_RESOLVER_MAX_RATIO or TFIMM_RESOLVER_MAX_BYTES."
-            raise WeightsError(f"{show(self._path)} unpacks to over {self._max_bytes} bytes", fix=fix)
-
-
-def _get_extra_dtype(name: str) -> Any:
-    import ml_dtypes  # comes with TensorFlow
-
-    return getattr(ml_dtypes, name)
 
 
 @contextlib.contextmanager

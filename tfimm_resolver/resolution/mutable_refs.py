@@ -6,7 +6,9 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
+from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.cache.tier import ModelLocation, Tier
 from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError, ResolverError
 from tfimm_resolver.handles.handle import Handle, get_key
@@ -14,7 +16,7 @@ from tfimm_resolver.handles.pin import NO_PIN
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream, make_mirrors_error
-from tfimm_resolver.sources.plan import MutableRef
+from tfimm_resolver.sources.plan import InPlace, MutableRef
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -24,18 +26,21 @@ class MutableHandle:
 
     def __init__(self, resolved: ResolvedPlan) -> None:
         assert isinstance(resolved.plan, MutableRef)
-        self._resolved, self._newest = resolved, resolved.plan.newest
+        self._resolved, self._newest, self._local = resolved, resolved.plan.newest, resolved.plan.local
 
     def fetch(self, fetch: Callable[[ResolvedPlan], ModelLocation]) -> ModelLocation:
         """Fetch the model that the handle refers to now; if upstream fails, use a cached one, else a mirror.
 
         ``fetch`` fetches the model of an immutable handle; raises as it does.
         """
+        fixed = None
         try:
             fixed = Upstream(self._resolved).look_up()
             found = fetch(rules.follow_ref(self._resolved, fixed))
         except FetchError as error:
-            return self._fetch_cached(fetch, error) or self._fetch_from_mirror(fetch, error)
+            if (cached := self._fetch_cached(fetch, error)) is not None:
+                return cached
+            return self._fetch_from_mirror(fetch, error if fixed else self._explain_damage(error))
         self._store_alias(fixed)
         return found
 
@@ -74,6 +79,27 @@ class MutableHandle:
                 failures.append(failure)
         raise make_mirrors_error(failures) from error
 
+    def _explain_damage(self, error: FetchError) -> FetchError:
+        """Return the error of a failed look-up; if the copy to use instead is damaged, with what is wrong with it."""
+        damaged = dict[str, Entry]()
+        for tier in tiers.list_tiers():
+            with contextlib.suppress(ResolverError):  # a cache that cannot be read counts as empty
+                for entry in tier.open().entries():
+                    if entry.defect is not None:
+                        damaged.setdefault(get_key(entry.record.handle), entry)
+        fixed = self._newest(damaged) if self._newest else self._get_alias()
+        if fixed is None or (copy := damaged.get(get_key(fixed))) is None:
+            return error
+        state = f"the cached copy, {show(fixed)} in {show(copy.path)}, is damaged ({show(copy.defect)})"
+        return error.with_message(f"{state} and {error.text}")
+
+    def _get_alias(self) -> str | None:
+        for tier in tiers.list_tiers():
+            with contextlib.suppress(ResolverError):
+                if (fixed := tier.open().get_alias(self._resolved.handle.key)) is not None:
+                    return fixed
+        return None
+
     def _find_cached_handle(self) -> str | None:
         """Return the handle of a complete model, cached or set by ``set_model_cache``, to use instead of the latest, or None.
 
@@ -81,7 +107,8 @@ class MutableHandle:
         compares it with the pin.
         """
         own_first = sorted(tiers.list_tiers(), key=lambda tier: tier.is_read_only)
-        return self._find_alias(own_first) if self._newest is None else self._find_newest(own_first, self._newest)
+        found = self._find_alias(own_first) if self._newest is None else self._find_newest(own_first, self._newest)
+        return self._local() if found is None and self._local is not None else found
 
     def _find_alias(self, in_tiers: list[Tier]) -> str | None:
         for tier in in_tiers:
@@ -116,6 +143,8 @@ class MutableHandle:
 
 def _is_cached(text: str) -> bool:
     plan = rules.find_source_plan(Handle.parse(text))
+    if isinstance(plan, InPlace):  # a copy of another tool, which the source has just found
+        return True
     for tier in tiers.list_tiers() if plan and plan.download else ():
         with contextlib.suppress(ResolverError):  # another cache may have it
             if plan and plan.download and tier.find(plan.download.key, NO_PIN):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from tfimm_resolver.errors import IntegrityError, MissingOverrideError
+from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
 from tfimm_resolver.resolution.request import Request
@@ -24,7 +24,8 @@ def resolve(
     """Return the absolute path, or ``gs://`` URL, from which TensorFlow can load a model; fetch it first if it is not cached.
 
     Looks in this order: ``set_model_cache``, the project's models file, names below ``get_dir()``, local paths, the extra
-    roots, the cache, and finally upstream.
+    roots, the cache, and upstream; if that cannot be reached or does not have the model, and the handle has no pin, asks the
+    resolvers that other packages added to tensorflow_hub.
 
     Args:
         handle: a tfhub-style URL, the URL or path of an archive, a ``gs://`` path, a directory, or a model name; also the name
@@ -46,10 +47,20 @@ def resolve(
         >>> tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
         '/.../...'
     """
+    request = Request.parse(handle, refresh=refresh, sha256=sha256)
+    return call_with_limits(lambda: _resolve(request), request.handle, timeout_s, cancel)
+
+
+def _resolve(request: Request) -> str:
     from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
 
-    request = Request.parse(handle, refresh=refresh, sha256=sha256)
-    return call_with_limits(lambda: fetch(rules.match_rule(request)).path, request.handle, timeout_s, cancel)
+    resolved = rules.match_rule(request)
+    try:
+        return fetch(resolved).path
+    except FetchError as error:
+        from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
+
+        return resolve_elsewhere(resolved, error)
 
 
 def cached_model_path(model_name: str) -> str | None:

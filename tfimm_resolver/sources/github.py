@@ -1,4 +1,4 @@
-"""Repositories on GitHub or a host like it: ``github://[host/]owner/repo[:ref]`` is the tree of one commit."""
+"""Repositories on GitHub or another git host: ``github://[host/]owner/repo[:ref]`` is the tree of one commit."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tfimm_resolver.errors import (
     UnknownRefError,
 )
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources import git_hosts
 from tfimm_resolver.sources.plan import Fetch
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ URL, _TOKEN = "TFIMM_GITHUB_URL", "GITHUB_TOKEN"
 
 # Compiled where it is used: 2 ms that the import of the package does not pay.
 _TEXT = (
-    r"(?a:(?:(?P<host>localhost(?::\d+)?|[\w-]+(?:\.[\w-]+)+(?::\d+)?|[\w-]+:\d+)(?P<below>(?:/[\w.-]+)*?)/)?"
-    r"(?P<owner>[\w-][\w.-]*)/(?P<repo>[\w.-]+?)(?::(?P<ref>[^:]+))?)"
+    r"(?a:(?:(?P<host>localhost(?::\d+)?|[\w-]+(?:\.[\w-]+)+(?::\d+)?|[\w-]+:\d+)/)?"
+    r"(?P<owner>[\w-][\w.-]*(?:/[\w-][\w.-]*)*)/(?P<repo>[\w.-]+?)(?::(?P<ref>[^:]+))?)"
 )
 _FIX = "Write OWNER/REPO, OWNER/REPO:REF or HOST/OWNER/REPO:REF; REF is a branch, a tag, or the commit at the tip of one."
 _ACCESS_FIX = "Check the spelling of OWNER/REPO and the host; a private repository needs GITHUB_TOKEN."
@@ -51,6 +52,7 @@ class Repository:
 
     Attributes:
         base: the host's URL, to which ``/owner/repo`` is appended.
+        owner: a user or an organization; where the host has groups within groups, their names with ``/``.
         ref: as written in the handle; empty for the default branch.
     """
 
@@ -70,13 +72,15 @@ class Repository:
 
         found = re.fullmatch(_TEXT, text) if isinstance(text, str) else None
         ref = (found and found["ref"]) or ""
+        malformed = HandleError(f"{re.sub('[^/]*@', '', str(text))[:200]!r} does not name a repository", fix=_FIX)
         if found is None or found["repo"].removesuffix(".git") in ("", ".", "..") or (ref and not is_ref(ref)):
-            raise HandleError(f"{re.sub('[^/]*@', '', str(text))[:200]!r} does not name a repository", fix=_FIX)
-        base = _get_base_url()
-        default = _strip_scheme(base)
-        host = f"{found['host'].lower()}{found['below']}" if found["host"] else default
-        name = found["repo"].removesuffix(".git")
-        return cls(base if host == default else f"https://{host}", found["owner"], name, ref)
+            raise malformed
+        base, owner = _get_base_url(), found["owner"]
+        if found["host"]:
+            base, owner = _split_base(base, f"{found['host'].lower()}/{owner}")
+        if base == GITHUB and "/" in owner:  # it has no groups of repositories
+            raise malformed
+        return cls(base, owner, found["repo"].removesuffix(".git"), ref)
 
     @property
     def full_name(self) -> str:
@@ -96,6 +100,15 @@ class Repository:
 
 def _strip_scheme(base: str) -> str:
     return base.partition("://")[2]
+
+
+def _split_base(configured: str, path: str) -> tuple[str, str]:
+    """Split the text before a repository's name, which begins with a host, into the base URL and the owner."""
+    default = f"{_strip_scheme(configured)}/"
+    if path.startswith(default):
+        return configured, path.removeprefix(default)
+    host, _, owner = path.partition("/")
+    return f"https://{host}", owner
 
 
 def _get_base_url() -> str:
@@ -159,15 +172,37 @@ def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher)
             text = f"{repository.handle} arrived as another commit:\n  received   {received}\n  requested  {tip.commit}"
             raise IntegrityError(text)
 
-    ref, layout = quote(tip.commit or repository.ref or "HEAD"), ArchiveLayout(strip_top_level=True, on_comment=check_comment)
+    layout = ArchiveLayout(strip_top_level=True, on_comment=check_comment)
 
-    def download(authorization: str) -> None:
-        fetcher.archive(f"{repository.url}/zipball/{ref}", into, layout=layout, authorization=authorization)
+    def download(url: str) -> None:
+        _with_token_fallback(lambda token: fetcher.archive(url, into, layout=layout, authorization=token), repository)
 
-    _with_token_fallback(download, repository)
+    _try_each_kind(repository, tip.commit or repository.ref or "HEAD", download)
     if not received:
         raise ArchiveError(f"{repository.handle}: {repository.url} did not return a zip that names its commit")
     fetcher.origin = replace(fetcher.origin, ref=tip.ref, commit=received)
+
+
+def _try_each_kind(repository: Repository, ref: str, download: Callable[[str], None]) -> None:
+    """Download from the address that the kind of the host has for the zip of a ref; try one kind after the other.
+
+    Raises:
+        FetchError: the first failure, with those of the other addresses; at once if a zip was found, and is not valid.
+    """
+    failures = list[tuple[str, FetchError]]()
+    for kind, url in git_hosts.list_archive_urls(repository.url, ref):
+        try:
+            download(url)
+            return git_hosts.remember_kind(url, kind)
+        except FetchError as error:
+            if not git_hosts.is_missing_address(error):
+                raise
+            failures.append((kind, error))
+    (kind, first), *others = failures
+    if not others:
+        raise first
+    details = "".join(f"\n  as from {other}: {error.text}" for other, error in others)
+    raise first.with_message(f"{first.text}\n  this was the address of a zip at {kind}{details}") from first
 
 
 def _with_token_fallback(call: Callable[[str], _Result], repository: Repository) -> _Result:

@@ -1,4 +1,4 @@
-"""Hugging Face: a folder of a repository at one commit, by huggingface_hub; a branch is looked up at each call."""
+"""Hugging Face: a folder of a repository at one commit, by huggingface_hub or from its cache; branches are looked up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS, Handle
-from tfimm_resolver.sources.plan import Fetch, MutableRef
+from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SCHEMES = ("hf", "http", "https")
 
 
-def plan(handle: Handle) -> Fetch | MutableRef | None:
+def plan(handle: Handle) -> InPlace | Fetch | MutableRef | None:
     """Return the plan for a model on Hugging Face; None for other handles."""
     if handle.scheme != "hf" and handle.host not in HUGGING_FACE_HOSTS:
         return None
@@ -32,7 +32,21 @@ def plan(handle: Handle) -> Fetch | MutableRef | None:
             f"{handle} is not an archive, and only an archive can be pinned by sha256",
             fix=f"A commit pins all its files: write {model.with_revision('COMMIT').key}.",
         )
-    return Fetch(model.key, partial(_download, model)) if model.is_immutable else MutableRef(partial(_look_up, model))
+    if not model.is_immutable:
+        return MutableRef(partial(_look_up, model), local=partial(_find_local, model))
+    from tfimm_resolver.sources.hugging_face_cache import find_snapshot
+
+    path = find_snapshot(model)
+    return Fetch(model.key, partial(_download, model)) if path is None else InPlace(path)
+
+
+def _find_local(model: HuggingFaceModel) -> str | None:
+    """Return the handle of the commit that Hugging Face's own cache has for a branch or tag, if it is complete there."""
+    from tfimm_resolver.sources.hugging_face_cache import find_commit, find_snapshot
+
+    commit = find_commit(model)
+    fixed = model.with_revision(commit) if commit else None
+    return fixed.key if fixed and find_snapshot(fixed) else None
 
 
 def _look_up(model: HuggingFaceModel, fetcher: Fetcher) -> str:

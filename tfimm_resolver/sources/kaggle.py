@@ -42,6 +42,10 @@ def plan(handle: Handle) -> InPlace | Fetch | RemoteLocation | MutableRef | None
     if handle.sha256 is None and (path := _find_local_copy(model)) is not None:
         return InPlace(path)
     fetch = Fetch(model.key, partial(_download, model))
+    if os.environ.get("TBE_RUNTIME_ADDR") and not is_disabled("DISABLE_COLAB_CACHE"):
+        from tfimm_resolver.sources.kaggle_mounts import mount
+
+        return RemoteLocation(partial(mount, model), fetch)
     if settings.load_format() != "UNCOMPRESSED":
         return fetch
     from tfimm_resolver.sources import kaggle_credentials
@@ -60,21 +64,31 @@ def _parse_model(handle: Handle) -> KaggleModel | None:
 
 
 def _download(model: KaggleModel, into: Path, fetcher: Fetcher) -> None:
-    from tfimm_resolver.sources import kaggle_credentials
+    from tfimm_resolver.sources import kaggle_api, kaggle_credentials
 
     credentials = kaggle_credentials.find_credentials()
+    authorization = credentials.authorization if credentials else ""
+
+    def send(url: str, post_data: bytes | None) -> None:
+        fetcher.archive(url, into, authorization=authorization, post_data=post_data)
+
     with _map_kaggle_errors(model, credentials):
-        fetcher.archive(_make_api_url(model, "download"), into, authorization=credentials.authorization if credentials else "")
+        kaggle_api.call(model, "download", send)
 
 
 def _find_newest_remote(model: KaggleModel, fetcher: Fetcher) -> str:
     """Return the handle of the newest version on Kaggle."""
     from tfimm_resolver._util.text import describe_prefix
-    from tfimm_resolver.sources import kaggle_credentials
+    from tfimm_resolver.sources import kaggle_api, kaggle_credentials
 
-    credentials, url = kaggle_credentials.find_credentials(), _make_api_url(model, "get")
+    credentials = kaggle_credentials.find_credentials()
+    authorization = credentials.authorization if credentials else ""
+
+    def send(url: str, post_data: bytes | None) -> tuple[str, bytes]:
+        return url, fetcher.get_bytes(url, authorization=authorization, post_data=post_data)
+
     with _map_kaggle_errors(model, credentials):
-        text = fetcher.get_bytes(url, authorization=credentials.authorization if credentials else "")
+        url, text = kaggle_api.call(model, "get", send)
     try:
         version = json.loads(text)["versionNumber"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -98,24 +112,17 @@ def _find_newest_local(model: KaggleModel, cached: Iterable[str]) -> str | None:
     return model.with_version(max(versions)).key if versions else None
 
 
-def _make_api_url(model: KaggleModel, action: str) -> str:
-    """Return a URL of Kaggle's API, as https://github.com/Kaggle/kaggle-api and kagglehub use it."""
-    from tfimm_resolver.sources import kaggle_credentials
-
-    return f"{kaggle_credentials.get_base_url()}/api/v1/models/{model.path}/{action}"
-
-
 @contextlib.contextmanager
 def _map_kaggle_errors(model: KaggleModel, credentials: Credentials | None) -> Iterator[None]:
     """Add to Kaggle's refusals the credentials used and where consent is given; the storage it redirects to needs neither."""
-    from tfimm_resolver.sources import kaggle_credentials
+    from tfimm_resolver.sources import kaggle_api, kaggle_credentials
 
     page = model.key.partition(f"/{model.framework}/")[0]
     used = f"requested with the credentials of {credentials.source}" if credentials else "requested without credentials"
     try:
         yield
     except AccessError as error:
-        if f"{kaggle_credentials.get_base_url()}/" not in error.text:
+        if not kaggle_api.is_from_api(error):
             raise
         consent = f"Open {page}, log in, and give consent if asked to."
         fix = f"{consent} {'' if credentials else kaggle_credentials.TOKEN_FIX}".strip()
@@ -160,15 +167,18 @@ def _find_local_candidates(model: KaggleModel) -> Iterator[tuple[str, str]]:
 
     cache = os.path.abspath(os.path.expanduser(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub"))
     named = f"models/{model.owner}/{model.model}"
-    for parent, marker_suffix in (
-        (f"{_get_notebook_input_dir()}/{named}", ""),
-        (f"{_get_notebook_input_dir()}/{model.model}", ""),
-        (f"{cache}/{named}", ".complete"),
-    ):
+    mounts = [] if is_disabled("DISABLE_KAGGLE_CACHE") else [named, model.model]
+    candidates = [*((f"{_get_notebook_input_dir()}/{mount}", "") for mount in mounts), (f"{cache}/{named}", ".complete")]
+    for parent, marker_suffix in candidates:
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(parent)):
                 if framework_key(name) == framework_key(model.framework):
                     yield f"{parent}/{name}/{model.variation}", marker_suffix
+
+
+def is_disabled(variable: str) -> bool:
+    """Whether a variable of kagglehub's turns a copy off, by the values that kagglehub accepts."""
+    return os.environ.get(variable, "").lower() in ("true", "1", "t")
 
 
 def _get_notebook_input_dir() -> str:

@@ -13,8 +13,10 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.http.credentials import Credentials, base_url_from_env
+from tfimm_resolver.sources import kaggle_process
 
 URL = "TFIMM_KAGGLE_URL"
+KAGGLE = "https://www.kaggle.com"
 TOKEN_FIX = (
     "Create a token at https://www.kaggle.com/settings/api, and set KAGGLE_API_TOKEN or put it into ~/.kaggle/access_token."
 )
@@ -28,7 +30,7 @@ def get_base_url() -> str:
     Raises:
         HandleError: if ``$TFIMM_KAGGLE_URL`` is not an http or https address.
     """
-    return base_url_from_env(URL, "https://www.kaggle.com")
+    return base_url_from_env(URL, KAGGLE)
 
 
 def find_credentials() -> Credentials | None:
@@ -37,10 +39,28 @@ def find_credentials() -> Credentials | None:
     Raises:
         AccessError: if a file of credentials cannot be read, or is not valid.
     """
+    if login := kaggle_process.find_kagglehub_login():
+        return _make_credentials("kagglehub.login()", login)
+    if stored := _find_stored():
+        return stored
+    secrets = kaggle_process.find_colab_secrets()
+    return _make_credentials("the secrets of this notebook on Colab", secrets) if secrets else None
+
+
+def _make_credentials(source: str, values: tuple[str, ...]) -> Credentials:
+    """Return the credentials for a token, or for a name and a key."""
+    if len(values) > 1:
+        return Credentials.basic(source, *values)
+    token = values[0]
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise AccessError(f"{source} is not a token: it has spaces, line breaks or special characters", fix=TOKEN_FIX)
+    return Credentials(source, f"Bearer {token}")
+
+
+def _find_stored() -> Credentials | None:
+    """Return the first credentials in variables and files."""
     for source, token in _find_tokens():
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise AccessError(f"{source} is not a token: it has spaces, line breaks or special characters", fix=TOKEN_FIX)
-        return Credentials(source, f"Bearer {token}")
+        return _make_credentials(source, (token,))
     name, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     if name and key:
         return Credentials.basic("KAGGLE_USERNAME and KAGGLE_KEY", name, key)

@@ -44,8 +44,13 @@ class Fetcher(Protocol):
     origin: Origin
     files: tuple[FileEntry, ...] | None
 
-    def archive(self, url: str, into: Path, *, layout: ArchiveLayout = ..., authorization: str = "") -> None:
-        """Download the archive at ``url``, or a mirror's copy, and unpack it into the empty directory ``into``."""
+    def archive(
+        self, url: str, into: Path, *, layout: ArchiveLayout = ..., authorization: str = "", post_data: bytes | None = None
+    ) -> None:
+        """Download the archive at ``url``, or a mirror's copy, and unpack it into the empty directory ``into``.
+
+        ``post_data`` is JSON to send by POST, for an API that is called in this way; mirrors are not asked then.
+        """
 
     def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
         """Download ``url`` as the one file ``name`` of the empty directory ``into``."""
@@ -62,8 +67,8 @@ class Fetcher(Protocol):
     def get_redirect_target(self, url: str) -> str | None:
         """Return the body of a 303 answer to ``url``, not followed; None for any other answer."""
 
-    def get_bytes(self, url: str, *, authorization: str = "") -> bytes:
-        """Return the body of ``url``, of at most 64 MiB."""
+    def get_bytes(self, url: str, *, authorization: str = "", post_data: bytes | None = None) -> bytes:
+        """Return the body of ``url``, of at most 64 MiB; ``post_data`` as in ``archive``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,7 @@ class MutableRef:
         now: returns the handle of a model that never changes; looks it up over the network at each call.
         newest: picks, from the handles of the complete models in the cache, the one to serve as a fallback, or None.
             Without it, the resolver falls back to what ``now`` returned last.
+        local: returns the handle whose complete copy another tool has on this machine, as the last fallback, or None.
 
     Example:
         >>> from tfimm_resolver.sources import Handle, MutableRef
@@ -170,6 +176,7 @@ class MutableRef:
 
     now: Callable[[Fetcher], str]
     newest: Callable[[Iterable[str]], str | None] | None = None
+    local: Callable[[], str | None] | None = None
 
     @property
     def download(self) -> None:

@@ -119,7 +119,8 @@ def _load_and_wrap(entry_point: EntryPoint) -> Source:
             return RemoteLocation(_map_errors(owner, fix, result.where), replace(result.otherwise, fill=fill))
         if isinstance(result, MutableRef):
             newest = _map_errors(owner, fix, result.newest) if result.newest else None
-            return MutableRef(_map_errors(owner, fix, result.now), newest)
+            local = _map_errors(owner, fix, result.local) if result.local else None
+            return MutableRef(_map_errors(owner, fix, result.now), newest, local)
         return result
 
     return call_and_check
@@ -134,7 +135,7 @@ def _is_plan(value: object) -> bool:
     if isinstance(value, Fetch):
         return isinstance(value.key, str) and bool(value.key) and callable(value.fill)
     if isinstance(value, MutableRef):
-        return callable(value.now) and (value.newest is None or callable(value.newest))
+        return callable(value.now) and all(call is None or callable(call) for call in (value.newest, value.local))
     return value is None or isinstance(value, get_args(Plan))
 
 

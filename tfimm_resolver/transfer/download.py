@@ -8,12 +8,13 @@ from typing import Union
 
 from tfimm_resolver._util.threads import call_cancellably
 from tfimm_resolver.errors import FetchError
+from tfimm_resolver.http.authorization import OriginBoundAuth
 from tfimm_resolver.http.digest_headers import ServerDigests
 from tfimm_resolver.http.errors import raise_for_status, redact_url
 from tfimm_resolver.http.range_headers import ContentRange, get_strong_validator, parse_content_range
 from tfimm_resolver.http.response import Response, get_content_length
 from tfimm_resolver.http.retry import RetryPolicy
-from tfimm_resolver.http.session import OriginBoundAuth, Session, get
+from tfimm_resolver.http.session import Session, get
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.parallel_ranges import RangedDownload

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
-from tfimm_resolver._util.threads import PrefetchReader, call_cancellably
+from tfimm_resolver._util.threads import PrefetchReader
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.unpacking import PLAIN, ArchiveLayout
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError
@@ -18,13 +18,15 @@ from tfimm_resolver.errors.advice import suggest_refresh
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.http import mirrors
-from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy, retry
+from tfimm_resolver.http.authorization import make_auth
+from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy
 from tfimm_resolver.manifest import FileEntry, Origin
 from tfimm_resolver.object_store.client import ObjectInfo, ObjectStoreClient
 from tfimm_resolver.progress.reporters import ProgressReporter, report_progress
+from tfimm_resolver.transfer import small_requests
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartStore
-from tfimm_resolver.transfer.preconditions import raise_if_local, raise_if_offline
+from tfimm_resolver.transfer.preconditions import raise_if_mirrored_post, raise_if_offline
 from tfimm_resolver.transfer.revalidation import NotModifiedError
 from tfimm_resolver.transfer.sinks import Sink, make_file_sink, make_unpack_sink
 from tfimm_resolver.transfer.streams import ChunkReader, HashingReader, LocalFile, report_chunks
@@ -59,14 +61,18 @@ class Downloader:
         self._handle, self.parts = handle, parts
         self._is_hash_known = is_hash_known or handle.sha256 is not None
         self._is_checked_by_member = False
+        self._post_data: bytes | None = None
         self._is_quiet = is_quiet or settings.is_quiet()
         self.origin = Origin()
         self.files: tuple[FileEntry, ...] | None = None
 
-    def archive(self, url: str, into: Path, *, layout: ArchiveLayout = PLAIN, authorization: str = "") -> None:
+    def archive(
+        self, url: str, into: Path, *, layout: ArchiveLayout = PLAIN, authorization: str = "", post_data: bytes | None = None
+    ) -> None:
         """Download the archive at ``url``, or from a mirror, and unpack it into the empty directory ``into``.
 
         ``authorization``, the value of that header, is sent to the host of ``url`` only, and overrides netrc.
+        ``post_data``, JSON, is sent by POST to ``url`` only, and to no mirror.
 
         Raises:
             FetchError: if the download failed; NotFoundError, AccessError, OfflineError and TransferTimeoutError say why.
@@ -75,6 +81,7 @@ class Downloader:
             CacheError: if ``into`` cannot be written.
         """
         sink = make_unpack_sink(replace(layout, on_several_members=self._reject_mixed_members))
+        self._post_data = post_data
         self._fetch(url, into, sink, authorization)
 
     def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
@@ -86,6 +93,7 @@ class Downloader:
         checksums = Checksums(is_archive=is_archive, is_hash_known=self._is_hash_known)
 
         def fetch_from(mirrored: str) -> None:
+            raise_if_mirrored_post(self._handle, url, mirrored, self._post_data)
             fs.clear_dir(into)  # another mirror may have sent a part of the files
             if not mirrors.is_local(mirrored):
                 return self._fetch_with_retry(mirrored, into, sink, parts, checksums, authorization if mirrored == url else "")
@@ -170,20 +178,8 @@ class Downloader:
                 self._receive(stream, hashed, into, sink, file.size_bytes)
 
     def get_redirect_target(self, url: str) -> str | None:
-        """Return the body of a 303 response to ``url``, which is not followed; None for any other response.
-
-        Raises:
-            FetchError: if no response arrives, or its status is 400 or higher.
-        """
-
-        def request(mirrored: str) -> str | None:
-            raise_if_local(self._handle, mirrored)
-            raise_if_offline(self._handle)
-            from tfimm_resolver.http.body import read_redirect_target
-
-            return read_redirect_target(mirrored, str(self._handle))
-
-        return mirrors.try_each(url, lambda mirrored: call_cancellably(lambda: request(mirrored)))
+        """Return the body of a 303 response to ``url``, which is not followed; None for any other response."""
+        return small_requests.get_redirect_target(self._handle, url)
 
     def _fetch_with_retry(
         self, url: str, into: Path, sink: Sink, parts: PartStore, checksums: Checksums, authorization: str
@@ -216,25 +212,9 @@ class Downloader:
                 without_ranges = True
             fs.clear_dir(into)
 
-    def get_bytes(self, url: str, *, authorization: str = "") -> bytes:
-        """Return the body at ``url``, or at a mirror, of at most 64 MiB; ``authorization`` as in ``archive``.
-
-        Raises:
-            FetchError: if all tries failed.
-        """
-
-        def request(mirrored: str) -> bytes:
-            raise_if_local(self._handle, mirrored)
-            raise_if_offline(self._handle)
-            from tfimm_resolver.http.body import read_small_body
-            from tfimm_resolver.http.session import OriginBoundAuth, Session, warn_if_tls_verification_disabled
-
-            warn_if_tls_verification_disabled()
-            auth = OriginBoundAuth(url, authorization) if authorization and mirrored == url else None
-            with Session(auth) as session:
-                return retry(lambda: call_cancellably(lambda: read_small_body(session, mirrored, str(self._handle))))
-
-        return mirrors.try_each(url, request)
+    def get_bytes(self, url: str, *, authorization: str = "", post_data: bytes | None = None) -> bytes:
+        """Return the body at ``url``, or at a mirror, of at most 64 MiB; the other arguments as in ``archive``."""
+        return small_requests.get_bytes(self._handle, url, authorization, post_data)
 
     def _fetch_once(
         self,
@@ -248,13 +228,13 @@ class Downloader:
         authorization: str,
     ) -> None:
         # Imported here: urllib3 opens a socket when it is imported, which is not allowed offline.
-        from tfimm_resolver.http.session import OriginBoundAuth, warn_if_tls_verification_disabled
+        from tfimm_resolver.http.session import warn_if_tls_verification_disabled
         from tfimm_resolver.transfer.download import open_download
         from tfimm_resolver.transfer.received import explain_encoding, make_origin, open_hashed
 
         warn_if_tls_verification_disabled()
         with contextlib.ExitStack() as stack:
-            auth = OriginBoundAuth(url, authorization) if authorization else None
+            auth = make_auth(url, authorization, self._post_data)
             handle = str(self._handle)
             body = open_download(
                 handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges, known=self._known

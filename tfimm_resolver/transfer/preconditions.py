@@ -16,6 +16,12 @@ def raise_if_local(handle: Handle, url: str) -> None:
         raise NotFoundError(f"{handle}: a mirror that is a directory holds only archives")
 
 
+def raise_if_mirrored_post(handle: Handle, url: str, mirrored: str, post_data: bytes | None) -> None:
+    """Raise NotFoundError for a POST to a mirror, which has files and no API."""
+    if post_data is not None and mirrored != url:
+        raise NotFoundError(f"{handle}: a mirror does not answer the calls of an API")
+
+
 def raise_if_offline(handle: Handle) -> None:
     """Raise OfflineError if the user has forbidden every request."""
     if settings.is_offline():

@@ -46,6 +46,7 @@ class Request:
     status: int = 0
     first: int = 0
     sent: int = 0
+    posted: bytes = b""
 
 
 class EndConnectionError(Exception):
@@ -212,9 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def do_GET(self) -> None:
+    def do_POST(self) -> None:
+        self.do_GET(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def do_GET(self, posted: bytes = b"") -> None:
         host = self.server.host
         request = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, self.client_address[1])
+        request.posted = posted
         with host.lock:
             number = host.counts[self.path] = host.counts.get(self.path, 0) + 1
             host.requests.append(request)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.archives import files_in, tar_gz, zip_of
-from tests.fakes.git_host import GitHost, Repo, make_authorization
+from tests.fakes.git_host import ZIPS, GitHost, Repo, make_authorization
 from tests.fakes.origin import Origin
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import (
@@ -22,6 +23,7 @@ from tfimm_resolver.errors import (
     OfflineError,
     UnknownRefError,
 )
+from tfimm_resolver.sources import git_hosts
 from tfimm_resolver.sources.github import Repository
 from tfimm_resolver.sources.registry import SCHEMES
 
@@ -200,6 +202,7 @@ def test_the_error_for_a_malformed_handle_shows_the_right_form(handle: str, cach
         ("GitHub.com/Ada/models", "github.com/Ada/models"),
         ("git.example.org:8443/ada/models", "git.example.org:8443/ada/models"),
         ("git.example.org/below/it/ada/models:v1", "git.example.org/below/it/ada/models"),
+        ("gitlab.com/group/sub/models.git", "gitlab.com/group/sub/models"),
     ],
 )
 def test_parses_host_owner_and_repository(text: str, name: str) -> None:
@@ -340,6 +343,82 @@ def test_with_a_token_the_rest_api_answers_where_git_does_not(
     host.answers["/api/"] = lambda _: (200, {}, b"<html>")
     with pytest.raises(NotFoundError, match="info/refs"):
         resolve("github://ada/models:v1-beta")
+
+
+@pytest.fixture
+def _forget_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_hosts, "_known", {})
+
+
+LOGIN = (200, {"Content-Type": "text/html"}, b"<!doctype html><title>Sign in</title>")
+
+
+@pytest.mark.usefixtures("_forget_kinds")
+@pytest.mark.parametrize(
+    "refusal", [(404, {}, b""), (403, {}, b"no"), (406, {}, b"no"), LOGIN], ids=["404", "403", "406", "page"]
+)
+@pytest.mark.parametrize("kind", ZIPS)
+def test_a_host_of_another_kind_is_asked_at_its_own_address_which_is_remembered(
+    kind: str, refusal: tuple[int, dict[str, str], bytes], repo: Repo, host: GitHost
+) -> None:
+    host.kind, host.refusal = kind, refusal
+    path = resolve("github://ada/models")
+    assert files_in(path) == HUBCONF and read_origin(path)["commit"] == repo.git("rev-parse", "HEAD")
+    assert len(host.list_zips()) == [*ZIPS].index(kind) + 1
+    host.requests.clear()
+    resolve("github://ada/models", refresh=True)
+    assert len(host.list_zips()) == 1
+
+
+@pytest.mark.usefixtures("_forget_kinds")
+def test_where_no_address_has_a_zip_the_error_names_each(repo: Repo, host: GitHost, cache_dir: Path) -> None:
+    host.answers["zipball|archive|/get/"] = lambda _: (404, {}, b"")
+    text = get_refusal("github://ada/models", NotFoundError, cache_dir)
+    assert "this was the address of a zip at GitHub" in text
+    assert all(f"as from {kind}: " in text for kind in [*ZIPS][1:])
+
+
+@pytest.mark.usefixtures("_forget_kinds")
+@pytest.mark.parametrize("kind", ["GitLab", "Gitea or Forgejo"])
+def test_a_zip_of_another_commit_is_rejected_at_once_whatever_the_address(
+    kind: str, repo: Repo, host: GitHost, cache_dir: Path
+) -> None:
+    repo.commit({"hubconf.py": "evil = 1\n"})
+    first = repo.git("rev-parse", "HEAD^")
+    host.kind = kind
+    host.answers["archive"] = lambda path: host.zip("ada/models", first) if re.fullmatch(ZIPS[kind], path) else None
+    get_refusal("github://ada/models", IntegrityError, cache_dir)
+    assert re.fullmatch(ZIPS[kind], host.list_zips()[-1])
+
+
+@pytest.mark.usefixtures("_forget_kinds")
+def test_the_token_goes_to_every_address_of_the_configured_host(
+    repo: Repo, host: GitHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.kind = "Gitea or Forgejo"
+    host.token = "s3cret"
+    monkeypatch.setenv("GITHUB_TOKEN", "s3cret")
+    assert files_in(resolve("github://ada/models")) == HUBCONF
+    assert set(host.authorizations) == {make_authorization("s3cret")}
+
+
+@pytest.mark.usefixtures("_forget_kinds")
+@pytest.mark.parametrize("is_named", [False, True], ids=["configured", "named"])
+def test_a_repository_in_a_group_of_a_group_is_found_with_the_token(
+    is_named: bool, host: GitHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.repo("group/sub/models", FILES)
+    host.kind, host.token = "GitLab", "s3cret"
+    monkeypatch.setenv("GITHUB_TOKEN", "s3cret")
+    path = resolve(f"github://{host.name + '/' if is_named else ''}group/sub/models")
+    assert files_in(path) == HUBCONF and set(host.authorizations) == {make_authorization("s3cret")}
+    assert resolve(f"github://{host.name}/group/sub/models:main") != path
+
+
+def test_github_itself_has_no_groups() -> None:
+    for text in ("a/b/c", "github.com/a/b/c", "git.example/a/../b", "git.example/./a/b", "git.example//a/b"):
+        with pytest.raises(HandleError, match="does not name a repository"):
+            Repository.parse(text)
 
 
 def test_importing_the_source_is_light() -> None:

@@ -176,23 +176,6 @@ def test_a_missing_folder_is_an_error(folder: str, hugging_face: HuggingFace, ca
     assert f"/o/m/tree/{commit}" in caught.value.fix and os.listdir(cache_dir) == []
 
 
-def test_cached_files_are_neither_links_nor_the_librarys_own(
-    hugging_face: HuggingFace, tmp_path: Path, cache_dir: Path
-) -> None:
-    hugging_face.push("o/m", MODEL)
-    cached = "from huggingface_hub import snapshot_download; print(snapshot_download('o/m'))"
-    where = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HOME": str(tmp_path / "home/hf")}
-    snapshot = Path(run(cached, **where))
-    assert (snapshot / WEIGHTS).is_symlink(), "as the library keeps it"
-    before = list_downloads(hugging_face)
-    path = Path(run("import tfimm_resolver; print(tfimm_resolver.resolve('hf://o/m'))", **where))
-    assert files_in(path) == MODEL and not any(file.is_symlink() for file in path.rglob("*"))
-    assert list_downloads(hugging_face) == before, "what the library has is not fetched again"
-    assert sorted(os.listdir(cache_dir)) == sorted(
-        [path.name, f"{path.name}.descriptor.txt", f"{entry_name_for_key('hf://o/m')}.latest.txt"]
-    )
-
-
 # Where Hugging Face fails
 
 

@@ -655,6 +655,23 @@ def test_a_mounted_model_is_used_in_place(
     assert resolve(kaggle.publish(PATH, 4, tar_gz())) != str(path)
 
 
+@pytest.mark.parametrize("value", ["true", "1", "T"])
+@pytest.mark.parametrize("layout", ["models/google/nnlm/tensorflow2/en-dim50", "nnlm/tensorflow2/en-dim50"])
+def test_a_mounted_model_is_not_used_if_kagglehub_would_not_use_it(
+    layout: str, value: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
+) -> None:
+    monkeypatch.setenv("KAGGLE_CACHE_MOUNT_FOLDER", str(tmp_path / "input"))
+    path = put_model(tmp_path / "input" / layout / "3")
+    handle = kaggle.publish(PATH, 3, tar_gz())
+    monkeypatch.setenv("DISABLE_KAGGLE_CACHE", value)
+    assert resolve(handle).startswith(str(cache_dir))
+    monkeypatch.setenv("DISABLE_KAGGLE_CACHE", "false")
+    assert resolve(handle) == str(path)
+    monkeypatch.setenv("DISABLE_KAGGLE_CACHE", value)
+    copy = put_kagglehub_copy(3)
+    assert resolve(handle) == str(copy), "kagglehub's downloads are not meant"
+
+
 def test_a_mounted_model_of_another_owner_is_not_used(
     kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
 ) -> None:

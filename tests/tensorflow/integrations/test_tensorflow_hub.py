@@ -490,3 +490,32 @@ def test_a_missing_tensorflow_is_reported_as_by_tensorflow_hub(site_packages: Pa
     assert alone.returncode == 1
     assert alone.stderr.splitlines()[-1] == "ImportError: no TensorFlow here"
     assert "could not attach" not in alone.stderr
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
+def test_another_resolver_answers_for_what_cannot_be_reached(
+    is_first: bool, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
+    path = str(save_line(tmp_path / "attached"))
+
+    class Attached:
+        def is_supported(self, handle: str) -> bool:
+            return handle.startswith("http://127.0.0.1:1/")
+
+        def __call__(self, handle: str) -> str:
+            return path
+
+    resolvers = list(hub.registry.resolver._impls)
+    try:
+        hub.registry.resolver.add_implementation(Attached())
+        if is_first:
+            tfimm_resolver.unregister()
+            tfimm_resolver.register()
+        handle = "http://127.0.0.1:1/line/1"
+        assert hub.resolve(handle) == tfimm_resolver.resolve(handle) == path
+        assert hub.load(handle)([3.0]).numpy().tolist() == [7.0]
+        with pytest.raises(OSError, match="Connection refused"):
+            tfimm_resolver.resolve("http://localhost:1/line/1")
+    finally:
+        hub.registry.resolver._impls[:] = resolvers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from tests.fakes.archives import MODEL
 from tests.fakes.named_models import put_model
-from tfimm_resolver.cache.record import Record, find_tree_defect, hash_tree, verify_hashes
+from tfimm_resolver.cache.record import MAX_RECORD_BYTES, Record, find_tree_defect, hash_tree, verify_hashes
+from tfimm_resolver.errors import CacheError
 from tfimm_resolver.manifest import FileEntry, Origin
 
 TREE = "0" * 40
@@ -51,6 +53,31 @@ def test_a_descriptor_by_plain_tensorflow_hub_has_the_handle_and_no_files() -> N
 )
 def test_any_text_can_be_parsed(body: str) -> None:
     assert Record.parse(f"Module: https://h/m\n\n{body}", TREE).files is None
+
+
+@pytest.mark.parametrize("body", ["[" + "[]," * 300_000 + "0]", "[" + '{"":0},' * 300_000 + "0]", "[" + "0," * 600_000 + "0]"])
+def test_a_record_of_very_many_values_is_not_parsed(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("json.loads", lambda _: pytest.fail("it was parsed"))
+    assert Record.parse(f"Module: https://h/m\n\n{body}", TREE).files is None
+
+
+def test_the_record_of_as_many_files_as_are_unpacked_is_read_again(known: Record) -> None:
+    files = tuple(FileEntry(f"assets/{number:06}/vocabulary.txt", 1, "ab" * 32) for number in range(100_000))
+    large = replace(known, files=files)
+    assert Record.parse(large.to_text(), TREE) == large
+    with pytest.raises(CacheError, match="too many files, or too long names, for a record"):
+        replace(known, files=files * 2).to_text()
+    with pytest.raises(CacheError, match="for a record"):
+        replace(known, files=(FileEntry("a" * MAX_RECORD_BYTES, 1, ""),)).to_text()
+
+
+def test_a_pipe_in_place_of_an_empty_file_is_a_defect(tmp_path: Path) -> None:
+    tree = put_model(tmp_path / TREE, {**MODEL, "assets/empty": b""})
+    record = Record("", TREE, files=hash_tree(str(tree)))
+    assert find_tree_defect(str(tree), record) is None
+    (tree / "assets/empty").unlink()
+    os.mkfifo(tree / "assets/empty")
+    assert find_tree_defect(str(tree), record) == "assets/empty is not a regular file"
 
 
 def test_a_variables_file_in_place_of_the_directory_is_noticed(tmp_path: Path) -> None:

@@ -43,3 +43,35 @@ def test_a_truncated_file_a_gap_and_an_overlap_are_errors(tmp_path: Path) -> Non
         (tmp_path / "m").write_bytes(body)
         with pytest.raises(WeightsError, match="is truncated"):
             safetensors.read(str(tmp_path / "m"))
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        pytest.param({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, -1]}}, b"a", id="an end before its start"),
+        pytest.param({"a": {"dtype": "U8", "shape": [True], "data_offsets": [0, 1]}}, b"a", id="a shape that is a flag"),
+        pytest.param({"a": {"dtype": "U8", "shape": [1], "data_offsets": [False, True]}}, b"a", id="offsets that are flags"),
+        pytest.param({"a": {"dtype": "U8", "shape": [1.0], "data_offsets": [0, 1]}}, b"a", id="a shape that is not whole"),
+        pytest.param({"a": {"dtype": "F32", "shape": [2**62], "data_offsets": [0, 4]}}, bytes(4), id="a shape too large"),
+        pytest.param({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}, b"ab", id="bytes after the last array"),
+        pytest.param({}, b"a", id="bytes without an array"),
+    ],
+)
+def test_what_the_format_does_not_allow_is_an_error(header: object, data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="is damaged"):
+        safetensors.read(write(tmp_path / "m", header, data))
+
+
+def test_a_name_that_is_twice_in_the_header_is_an_error(tmp_path: Path) -> None:
+    entry = '"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}'
+    text = f"{{{entry}, {entry}}}".encode()
+    (tmp_path / "m").write_bytes(len(text).to_bytes(8, "little") + text + b"a")
+    with pytest.raises(WeightsError, match="a name is twice"):
+        safetensors.read(str(tmp_path / "m"))
+
+
+def test_a_header_of_many_megabytes_is_not_parsed(tmp_path: Path) -> None:
+    size_bytes = safetensors._HEADER_BYTES_MAX + 1
+    (tmp_path / "m").write_bytes(size_bytes.to_bytes(8, "little") + b" " * size_bytes)
+    with pytest.raises(WeightsError, match="its header would have"):
+        safetensors.read(str(tmp_path / "m"))

@@ -1,0 +1,107 @@
+"""Hugging Face's own cache on this machine, written by huggingface_hub: complete snapshots are used in place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+
+from tfimm_resolver._util import fs
+from tfimm_resolver.handles.git import COMMIT
+from tfimm_resolver.handles.hugging_face import HuggingFaceModel
+from tfimm_resolver.saved_model.assets import list_asset_names
+from tfimm_resolver.saved_model.completeness import find_defect
+
+_REF_BYTES_MAX = 200
+_LISTING_BYTES_MAX = 64 << 20
+_FILES_MAX = 100_000
+
+
+def find_snapshot(model: HuggingFaceModel) -> str | None:
+    """Return the directory of a model at a commit if the cache holds all of it; None if not, or if that is not known.
+
+    All of it: the files that huggingface_hub listed for the commit, in their sizes; without such a list, a complete
+    SavedModel with its assets, while no download is unfinished. No file may lead out of the repository's part of the cache.
+    """
+    repository = _get_repository_dir(model)
+    path = "/".join(filter(None, (repository, "snapshots", model.revision, model.folder)))
+    try:
+        if not os.path.isdir(path):
+            return None
+        sizes = dict(_iterate_files(path, os.path.realpath(repository)))
+    except (OSError, ValueError, RecursionError):  # a link that leads nowhere or out of the cache, endless directories
+        return None
+    listed = _read_listing(repository, model)
+    if listed is None:
+        return path if _is_complete_model(path, repository, sizes) else None
+    return path if listed and listed.items() <= sizes.items() else None
+
+
+def find_commit(model: HuggingFaceModel) -> str | None:
+    """Return the commit that the model's branch or tag was at when huggingface_hub last asked for it, or None."""
+    path = f"{_get_repository_dir(model)}/refs/{model.revision or 'main'}"
+    try:
+        commit = fs.read_regular(path, _REF_BYTES_MAX).decode().strip()
+    except (OSError, ValueError):
+        return None
+    return commit if COMMIT.fullmatch(commit) else None
+
+
+def _get_repository_dir(model: HuggingFaceModel) -> str:
+    """Return where huggingface_hub keeps a repository; read at each call, while huggingface_hub reads the variables once."""
+    variables = os.environ
+    home = variables.get("HF_HOME") or f"{variables.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
+    root = os.path.abspath(os.path.expandvars(os.path.expanduser(cache)))
+    return f"{root}/models--{model.owner}--{model.model}"
+
+
+def _iterate_files(folder: str, repository: str, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the path below ``folder`` of every file, and its size in bytes.
+
+    Raises:
+        ValueError: if an entry is neither a directory, a regular file nor a link to a file among the repository's blobs, or
+            there are too many.
+    """
+    count = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            count += 1
+            if count > _FILES_MAX:
+                raise ValueError("too many files")
+            if entry.is_dir(follow_symlinks=False):
+                yield from _iterate_files(entry.path, repository, f"{prefix}{entry.name}/")
+                continue
+            target = os.path.realpath(entry.path)
+            if entry.is_symlink() and os.path.dirname(target) != f"{repository}/blobs":
+                raise ValueError("a link leads out of the cache")
+            if not os.path.isfile(target):
+                raise ValueError("an entry is not a file")
+            yield prefix + entry.name, os.stat(target).st_size
+
+
+def _read_listing(repository: str, model: HuggingFaceModel) -> dict[str, int] | None:
+    """Return the sizes of the files below the model's folder as huggingface_hub 1.0 and later notes them; None if unknown."""
+    try:
+        text = fs.read_regular(f"{repository}/trees/{model.revision}.json", _LISTING_BYTES_MAX)
+        facts = json.loads(text)
+        files = facts["files"] if facts["format_version"] == 1 else None
+        if files is None:
+            return None
+        folder = f"{model.folder}/" if model.folder else ""
+        named = {name.removeprefix(folder): entry for name, entry in files.items() if name.startswith(folder)}
+        return {name: int(entry.get("lfs_size") or entry["size"]) for name, entry in named.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _is_complete_model(path: str, repository: str, sizes: dict[str, int]) -> bool:
+    if find_defect(path) is not None:
+        return False
+    names = list_asset_names(path) or ()
+    if any(f"assets/{name}" not in sizes for name in names):
+        return False
+    with contextlib.suppress(FileNotFoundError), os.scandir(f"{repository}/blobs") as entries:
+        return not any(entry.name.endswith(".incomplete") for entry in entries)
+    return True
