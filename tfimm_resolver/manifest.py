@@ -10,6 +10,12 @@ from tfimm_resolver._util.outgoing import repr_fields
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 
 
+def get_model_directory(path: str) -> str:
+    """Return the directory of a SavedModel for the path of its graph, and any other path as it is."""
+    directory, _, name = path.rpartition("/")
+    return directory if name in SAVED_MODEL_FILES else path
+
+
 @dataclass(frozen=True, slots=True)
 class FileEntry:
     """One file of a model; ``path`` is relative, with ``/``."""

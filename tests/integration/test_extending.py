@@ -159,7 +159,8 @@ def test_a_root_is_one_file_and_one_name_in_the_list(copy: Copy, origin: Origin,
 
 
 DOORS = {
-    "bundles/reader.py": "the names in a bundle, and the caller's file name and pin",
+    "bundles/bundled_record.py": "the names in a bundle",
+    "bundles/reader.py": "the caller's file name and pin",
     "bundles/writer.py": "the caller's handle, and the handles in records",
     "handles/handle.py": "get_key, for text that may not be a handle",
     "hub/downloads.py": "the caller's URL",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
-from tfimm_resolver.errors import ArchiveError
+from tfimm_resolver.errors import ArchiveError, HandleError
 
 _DEPTH_MAX = 100
 _PART_BYTES_MAX = 255  # also keeps normalization fast: sorting combining marks takes quadratic time
@@ -104,6 +104,23 @@ def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = Fa
     if is_canonical and "/".join(parts) != name:
         raise ArchiveError(f"member {quote_name(name)} is not in canonical form: it has an empty or `.` path component")
     return parts
+
+
+def check_subdirectory(text: str) -> str:
+    """Return the canonical path of a directory that a handle or a models file chooses; ``.`` for the top of the model.
+
+    Raises:
+        HandleError: if it is empty, or does not stay inside the model, as for ``safe_parts``.
+    """
+    try:
+        if not text:
+            raise ArchiveError("it is empty")
+        return "/".join(safe_parts(text, is_directory=True)) or "."
+    except ArchiveError as error:
+        raise HandleError(
+            f"the subdirectory {quote_name(text)} does not name a directory of the model: {error.text}",
+            fix="Write its path relative to the top of the model, such as export/1.",
+        ) from error
 
 
 def join_safely(folder: str, name: str) -> str:

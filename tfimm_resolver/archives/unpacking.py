@@ -39,11 +39,13 @@ class ArchiveLayout:
     Attributes:
         strip_top_level: the archive must consist of one top-level directory, which is stripped from every path.
         on_comment: called with a zip's comment before anything is unpacked; may raise.
+        on_start: called with the first bytes of what is not a plain tar, before anything is unpacked; may raise.
         on_several_members: called if a gzip has several members, each with a checksum of its own bytes only; may raise.
     """
 
     strip_top_level: bool = False
     on_comment: Callable[[str], None] | None = None
+    on_start: Callable[[bytes], None] | None = None
     on_several_members: Callable[[], None] | None = None
 
 
@@ -75,6 +77,8 @@ def unpack(
     head = packed.peek(tar_reader.BLOCK_BYTES)
     if not head:
         raise ArchiveError("it is not a .tar, .tar.gz or .zip archive: it is empty")
+    if layout.on_start is not None and not tar_reader.is_header(head):
+        layout.on_start(head)
     with Extractor(into, packed, limits or Limits()) as extractor:
         extractor.check_disk_space(packed_bytes or 0)  # unpacked data is usually larger than the archive
         if head.startswith(b"\x1f\x8b"):

@@ -39,6 +39,7 @@ from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.cached_names import derive_entry_name
 from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.resolution.selection import get_top
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -57,7 +58,7 @@ class ExportResult:
         >>> from tfimm_resolver import bundles
         >>> exported = bundles.export(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
         >>> exported.size_bytes, len(exported.sha256), [model.name for model in exported.models]
-        (6144, 64, ['https://models.example/half_plus_two/1.tar.gz'])
+        (6656, 64, ['https://models.example/half_plus_two/1.tar.gz'])
     """
 
     models: tuple[CachedModel, ...]
@@ -250,14 +251,14 @@ def _plan_export(text: str, candidates: Sequence[CachedModel]) -> ResolvedPlan |
 def _locate(resolved: ResolvedPlan, candidates: Sequence[CachedModel]) -> str:
     """Return the path that ``resolve`` returns, but raise an error for a damaged copy instead of fetching it again."""
     if (plan := resolved.plan.download) is None:
-        return fetch(resolved).path
+        return get_top(fetch(resolved))
     if (found := find_cached(resolved)) is None:
         for model in candidates:
             is_own = model.entry and model.entry.name == entry_name_for_key(plan.key) and not model.other_root
             if is_own and model.state != "ok":
                 raise make_export_error(model)
         found = fetch(resolved)
-    return found.path
+    return get_top(found)
 
 
 def _choose_copy(candidates: Sequence[CachedModel], pin: str | None) -> CachedModel:

@@ -19,7 +19,7 @@ from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.errors import ArchiveError, CacheError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.manifest import FileEntry, Origin, parse_size
-from tfimm_resolver.saved_model.completeness import find_defect
+from tfimm_resolver.saved_model.completeness import find_defect_inside
 
 VERSION = 1
 DESCRIPTOR_SUFFIX = ".descriptor.txt"
@@ -146,7 +146,7 @@ def _hash_file(path: str) -> tuple[int, str]:
 
 def find_tree_defect(tree: str, record: Record) -> str | None:
     """Return why the directory ``tree`` is incomplete, or None; compares sizes and does not read files."""
-    return find_defect(tree) if record.files is None else _find_size_defect(tree, record.files)
+    return find_defect_inside(tree) if record.files is None else _find_size_defect(tree, record.files)
 
 
 def _find_size_defect(tree: str, files: tuple[FileEntry, ...]) -> str | None:

@@ -14,12 +14,19 @@ log = logging.getLogger("tfimm_resolver")
 
 
 class ModelLocation:
-    """The path of a model, and its cache record; None for a model that is not in a cache."""
+    """Where a model is.
 
-    __slots__ = ("path", "record")  # not a dataclass: creating one costs half a millisecond at import
+    Attributes:
+        path: the top of its tree, a path or a URL.
+        record: its cache record; None for a model that is not in a cache.
+        subdirectory: the directory in the tree that the handle chooses, in canonical form: ``.`` is the top; empty for no
+            choice.
+    """
 
-    def __init__(self, path: str, record: Record | None = None) -> None:
-        self.path, self.record = path, record
+    __slots__ = ("path", "record", "subdirectory")  # not a dataclass: creating one costs half a millisecond at import
+
+    def __init__(self, path: str, record: Record | None = None, subdirectory: str = "") -> None:
+        self.path, self.record, self.subdirectory = path, record, subdirectory
 
 
 class Tier:

@@ -1,7 +1,7 @@
 """The exceptions that the package raises, as one tree:
 
 * ResolverError
-  x HandleError                (also a ValueError)
+  x HandleError                (also a ValueError and a TypeError)
     + UnknownHandleError       (also a FileNotFoundError)
       - MissingOverrideError
     + ModelsFileError

@@ -44,8 +44,8 @@ class ResolverError(Exception):
         return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(self).__name__.removesuffix("Error")).lower()
 
 
-class HandleError(ResolverError, ValueError):
-    """The handle is not well-formed.
+class HandleError(ResolverError, ValueError, TypeError):
+    """The handle is not well-formed, or neither a str nor a path; both as a ValueError and as a TypeError.
 
     Example:
         >>> tfimm_resolver.resolve("ftp://host/model")

@@ -6,19 +6,21 @@ import functools
 import os
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from tfimm_resolver._util.outgoing import clean_value, mask_value
 from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
 from tfimm_resolver.errors import HandleError
+from tfimm_resolver.handles.fragment import FRAGMENT_FORM, parse_sha256, split_fragment
 
 SHORTENED = "?…"
 """The end of a handle whose query is left out, as it may contain a secret."""
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_BLANKS = " \t\r\n\v\f\xa0\u2000\u2001\u2002\u2003\u2009\u200a\u200b\u202f\u2060\u3000\ufeff"
+"""Blanks, also invisible ones, that copying from a page or a document adds."""
 KAGGLE_HOSTS = ("www.kaggle.com", "kaggle.com")
 HUGGING_FACE_HOSTS = ("huggingface.co", "hf.co")
 
@@ -28,7 +30,7 @@ class Handle:
     """The parsed handle of a model.
 
     Attributes:
-        text: as given, without a ``#sha256=`` pin.
+        text: as given, without the fragment: a ``#sha256=`` pin, a ``#subdirectory=``.
         key: identifies the model; spelling variants share it. For a URL it is the text that tensorflow_hub hashes, so that
             both use the same directory name; without the signature of a signed URL.
         scheme: lower case; empty for a local path or a name.
@@ -36,6 +38,8 @@ class Handle:
         path: a local path as given; the path of a URL without a trailing slash.
         query: without ``tf-hub-format``, which the resolver sets itself.
         sha256: the pin, which the archive's hash must match; None if there is none.
+        subdirectory: the directory of the model to use, as given, percent-decoded; empty for no choice. It is not part of the
+            key, and not checked; sources ignore it.
 
     Example:
         >>> from tfimm_resolver.sources import Handle
@@ -53,21 +57,22 @@ class Handle:
     path: str
     query: str = ""
     sha256: str | None = None
+    subdirectory: str = ""
 
     @classmethod
     def parse(cls, text: str | os.PathLike[str], *, sha256: str | None = None) -> Handle:
         """Parse a handle; an explicit ``sha256`` must not contradict the one in a ``#sha256=`` fragment.
 
         Raises:
-            HandleError: if it is empty, is bytes, contains control characters, or has a scheme and no host.
+            HandleError: if it is empty, not a str or a path, contains control characters, or has a scheme and no host.
         """
         plain = os.fspath(text) if isinstance(text, (str, os.PathLike)) else text
         if not isinstance(plain, str):
             raise HandleError(f"a handle is a str or a path, not {type(text).__name__}: {text!r:.80}")
-        handle = _parse(plain)
+        handle = _parse(plain if isinstance(text, os.PathLike) else strip_blanks(plain))
         if sha256 is None:
             return handle
-        pin = _parse_sha256(sha256)
+        pin = parse_sha256(sha256)
         if handle.sha256 not in (None, pin):
             text = f"{handle} pins another sha256 than requested:\n  pinned     {handle.sha256}\n  requested  {pin}"
             raise HandleError(text)
@@ -76,7 +81,8 @@ class Handle:
     def __repr__(self) -> str:
         """Return the handle as messages show it, since a debugger or a log shows this, too."""
         pin = "" if self.sha256 is None else f", sha256={self.sha256!r}"
-        return f"Handle({clean_value(repr(str(self)))}{pin})"
+        directory = f", subdirectory={clean_value(self.subdirectory)!r}" if self.subdirectory else ""
+        return f"Handle({clean_value(repr(str(self)))}{pin}{directory})"
 
     @property
     def is_name(self) -> bool:
@@ -108,6 +114,14 @@ class Handle:
         return self.redacted
 
 
+def strip_blanks(text: str) -> str:
+    """Return a text without what surrounds it after copying and pasting, unless it is the path of something."""
+    bare = text.strip(_BLANKS)
+    if bare == text or (text.strip() and "\0" not in text and "://" not in text and os.path.lexists(text)):
+        return text
+    return bare or text
+
+
 def get_key(text: str) -> str:
     """Return the key that all spellings of a handle share; the text itself if it is not a valid handle."""
     try:
@@ -118,11 +132,17 @@ def get_key(text: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> Handle:
-    if not text.strip():
-        raise HandleError("the handle is empty", fix="Give a URL, a path or a model name.")
     if found := _CONTROL_CHARACTER.search(text):
         raise HandleError(f"the handle {mask_value(text)!r} contains the character {found[0]!r}")
-    text, pin = _split_pin(text)
+    text, pin, subdirectory = split_fragment(text)
+    if not text.strip():
+        raise HandleError("the handle is empty", fix="Give a URL, a path or a model name.")
+    handle = _parse_location(text, pin)
+    return replace(handle, subdirectory=subdirectory) if subdirectory else handle
+
+
+def _parse_location(text: str, pin: str | None) -> Handle:
+    """Parse a handle without its fragment."""
     if _SCHEME.match(text) is None:
         return Handle(text, text, "", "", text, "", pin)
     try:
@@ -138,8 +158,9 @@ def _parse(text: str) -> Handle:
             f"{mask_value(text)!r} has the character {found_character!r} in its host: it is not clear which host is meant",
             fix=f"Write {parts.scheme}://HOST/PATH, with special characters of a user and a password percent-encoded.",
         )
+    _check_host(text, parts)
     if parts.fragment:
-        raise HandleError(f"{mask_value(text)!r} has a fragment", fix="Only #sha256=<64 digits> may follow a handle.")
+        raise HandleError(f"{mask_value(text)!r} has a fragment", fix=f"Only this may follow a handle: {FRAGMENT_FORM}.")
     host, path = parts.netloc, parts.path.rstrip("/")
     if parts.scheme in ("http", "https"):  # elsewhere it is a bucket's or an owner's name, which is case-sensitive
         userinfo, at, name = host.rpartition("@")
@@ -151,6 +172,17 @@ def _parse(text: str) -> Handle:
     if query and (bare := strip_signature(query)) != query:  # a new signature for the same object is the same model
         rest = "?" + bare if bare else ""
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
+
+
+def _check_host(text: str, parts: SplitResult) -> None:
+    """Raise HandleError if the host is a scheme, or an IPv6 address without brackets, whose port would be a part of it."""
+    host = parts.netloc.rpartition("@")[2]
+    if host in ("http:", "https:"):
+        rest = mask_value(f"{host}{parts.path}")
+        raise HandleError(f"{mask_value(text)!r} has two schemes", fix=f"Write {rest}")
+    if host.count(":") > 1 and "[" not in host:
+        fix = f"Write {parts.scheme}://[ADDRESS]:PORT/PATH."
+        raise HandleError(f"{mask_value(text)!r} has an IPv6 address without brackets, or two ports", fix=fix)
 
 
 def _find_canonical_key(scheme: str, host: str, path: str) -> str | None:
@@ -166,14 +198,3 @@ def _make_file_handle(text: str, host: str, path: str, pin: str | None) -> Handl
     if host not in ("", "localhost") or not path:
         raise HandleError(f"{text!r} does not name a local file", fix="Write file:///ABSOLUTE/PATH.")
     return Handle(text, path, "", "", path, "", pin)
-
-
-def _split_pin(text: str) -> tuple[str, str | None]:
-    rest, mark, pin = text.partition("#sha256=")
-    return (rest, _parse_sha256(pin)) if mark else (text, None)
-
-
-def _parse_sha256(pin: str) -> str:
-    if not isinstance(pin, str) or not _SHA256.fullmatch(pin.lower()):
-        raise HandleError(f"a sha256 has 64 hexadecimal digits, not {pin!r:.80}")
-    return pin.lower()

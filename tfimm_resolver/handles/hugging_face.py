@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.git import COMMIT, is_ref
+from tfimm_resolver.manifest import get_model_directory
 
 HUGGING_FACE_FORM = "hf://OWNER/MODEL[@REVISION][/FOLDER]; a slash in REVISION is written %2F"
 _REPOSITORY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
@@ -25,7 +26,7 @@ class HuggingFaceModel:
 
     Attributes:
         revision: a branch, a tag or a commit; empty for the default branch, whose name is "main" in every repository.
-        folder: empty for the whole repository.
+        folder: empty for the whole repository; for the path of a graph, the folder of its model.
     """
 
     owner: str
@@ -47,6 +48,7 @@ class HuggingFaceModel:
             owner, folder = found["owner"], unquote(found["folder"] or "")
         else:
             return None
+        folder = get_model_directory(folder)
         revision = unquote(found["revision"] or "") if found else ""
         is_named = found is not None and owner not in _NOT_OWNERS and all(map(_is_name, (owner, found["model"])))
         is_empty = found is not None and found["revision"] == ""

@@ -25,6 +25,11 @@ def framework_key(text: str) -> str:
     return re.sub("[_-]", "", text).lower()
 
 
+def is_known_framework(text: str) -> bool:
+    """Whether a text is the name of one of Kaggle's frameworks, in any spelling."""
+    return framework_key(text) in map(framework_key, _FRAMEWORKS)
+
+
 @dataclass(frozen=True, slots=True)
 class KaggleModel:
     """A model on Kaggle; without a version, the newest one.

@@ -42,7 +42,7 @@ class Session:
     """Keeps connections, cookies, and which origin the handle names itself: that of the first request.
 
     It follows redirects to http and https only, never from https to http, and never reads their bodies. Each host gets its own
-    credentials: those of hosts.toml, else ``authorization``, the URL's userinfo, or netrc's.
+    credentials: those of hosts.toml, else ``authorization``, the URL's userinfo, HF_TOKEN's or netrc's.
     """
 
     def __init__(self, authorization: OriginBoundAuth | None = None) -> None:
@@ -92,9 +92,9 @@ class Session:
     def _send_with_credentials(
         self, url: str, headers: Mapping[str, str], history: tuple[SentRequest, ...], until_s: float, data: bytes | None
     ) -> Response:
-        """Send one request; once more without the login of netrc, if the host refuses it."""
+        """Send one request; once more without the login of netrc or of HF_TOKEN, if the host refuses it."""
         is_rejected = get_origin(url) in self._rejected
-        login = None if is_rejected else self._find_netrc_login(url)
+        login = None if is_rejected else self._find_login(url)
         response = self._send(url, headers, history, until_s, data, login)
         if login is None or response.request.credentials_source != login.source:
             return response
@@ -160,12 +160,13 @@ class Session:
             return {**headers, "Authorization": login.authorization}, login.source
         return headers, ""
 
-    def _find_netrc_login(self, url: str) -> Credentials | None:
+    def _find_login(self, url: str) -> Credentials | None:
         if self._authorization is not None:
             return None
-        from tfimm_resolver.http import netrc
+        from tfimm_resolver.http import hugging_face_token, netrc
 
-        return netrc.find_login(url, is_own=self._is_own(url))
+        token = hugging_face_token.find_token(url, self._own_url or url)
+        return token or netrc.find_login(url, is_own=self._is_own(url))
 
     def _is_own(self, url: str) -> bool:
         return self._own_url is not None and get_origin(url) == get_origin(self._own_url)

@@ -25,6 +25,7 @@ from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, is_token_alive
 from tfimm_resolver.manifest import FetchResult
+from tfimm_resolver.sources import web_pages
 
 _EXTENSION = r"\.(?:weights\.h5|tar\.gz|[A-Za-z0-9_]+)"
 _HASH = re.compile(rf"-([0-9a-f]{{8,64}}){_EXTENSION}$")
@@ -155,6 +156,7 @@ def _parse_url(url: str) -> Handle:
     handle = Handle.parse(url)
     if handle.scheme not in ("http", "https"):
         raise HandleError(f"{handle} is not an http or https URL")
+    web_pages.plan(handle)
     return handle
 
 

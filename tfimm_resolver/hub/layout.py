@@ -69,7 +69,7 @@ def get_root() -> Setting:
     if _override:
         return _override
     if path := os.environ.get("TFIMM_HUB_DIR"):
-        return Setting(settings.expand_path(path), "$TFIMM_HUB_DIR")
+        return Setting(settings.expand_variable("TFIMM_HUB_DIR", path), "$TFIMM_HUB_DIR")
     names = settings.names_root()
     return Setting(f"{names.value}/.hub", names.source)
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.import_hooks import hook_import, is_imported, unhook_import
-from tfimm_resolver.errors import ArchiveError, ModelsFileError
+from tfimm_resolver.errors import ArchiveError, HandleError, ModelsFileError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
-from tfimm_resolver.resolution.resolver import resolve
+from tfimm_resolver.resolution.resolver import resolve_for_hub
 from tfimm_resolver.sources.registry import SCHEMES, list_schemes
 
 
@@ -26,7 +26,8 @@ class HubResolver:
     def is_supported(self, handle: object) -> bool:
         """Whether the handle is a URL, an override, a local archive, or the name of a known or existing model; never raises.
 
-        Other paths are left to tensorflow_hub, and so is everything if its cache directory is not one that we can use.
+        A path with ``#subdirectory=`` is one, too. Other paths are left to tensorflow_hub, and so is everything if its cache
+        directory is not one that we can use.
         """
         try:
             return isinstance(handle, str) and _is_supported(Handle.parse(handle))
@@ -42,7 +43,7 @@ class HubResolver:
             ResolverError: as ``resolve`` does.
         """
         try:
-            return resolve(handle)
+            return resolve_for_hub(handle)
         except ArchiveError as error:
             raise ArchiveError(f"{_redact(handle)} does not appear to be a valid module.") from error
 
@@ -63,13 +64,21 @@ def _is_supported(handle: Handle) -> bool:
         _is_in_models_file(handle) or named_models.find_named(named_models.validate_name(handle.text)) is not None
     ):
         return True
-    from tfimm_resolver.cache.roots import is_supported_root  # imports the cache, only when needed
-
-    if not is_supported_root(settings.urls_root().value):
+    if not _is_root_usable():
         return False
     if not handle.scheme:
-        return _is_archive_here(handle)
+        return _is_archive_here(handle) or _has_subdirectory(handle)
     return handle.scheme in SCHEMES or handle.scheme in list_schemes()  # the latter reads the entry points of all packages
+
+
+def _is_root_usable() -> bool:
+    """Whether the cache directory is one that this package can use, or one that is written wrongly."""
+    from tfimm_resolver.cache.roots import is_supported_root  # imports the cache, only when needed
+
+    try:
+        return is_supported_root(settings.urls_root().value)
+    except HandleError:  # resolving the handle will report it; tensorflow_hub would create a directory of that name
+        return True
 
 
 def _is_in_models_file(handle: Handle) -> bool:
@@ -81,6 +90,10 @@ def _is_in_models_file(handle: Handle) -> bool:
 
 def _is_archive_here(handle: Handle) -> bool:
     return handle.is_archive and os.path.isfile(handle.path)
+
+
+def _has_subdirectory(handle: Handle) -> bool:
+    return bool(handle.subdirectory) and os.path.isdir(handle.path)
 
 
 def register() -> None:

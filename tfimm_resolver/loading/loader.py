@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, ResolverError, TensorFlowMissingError
+from tfimm_resolver.errors import LoadError, MissingOpError, ResolverError, TensorFlowMissingError
 from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
-from tfimm_resolver.loading import devices
-from tfimm_resolver.manifest import SAVED_MODEL_FILES
+from tfimm_resolver.handles.fragment import split_fragment
+from tfimm_resolver.loading import devices, tree
 from tfimm_resolver.resolution.resolver import resolve
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _UNSEEN = re.compile(
 """Messages of a worker that cannot see a file; the last is a TPU node's, https://github.com/tensorflow/hub/issues/604."""
 _TOO_LARGE = re.compile(r"Protobuf is too large to be serialized|exceeds the 2GB protobuf limit")
 """Messages of TensorFlow 2.21 for a tensor too large to send to another process: in eager code, and in a function."""
-_NOISE_PREFIXES = ("Graph execution error:", "Detected at node", "<stack traces unavailable>", 'File "')
 _OP_PACKAGES = (
     (re.compile(r"Addons>"), "tensorflow_addons"),
     (re.compile(r"IO>"), "tensorflow_io"),
@@ -69,7 +68,7 @@ def load(
         cancel: an event that ends the wait for the model; see ``resolve``.
 
     Raises:
-        NotASavedModelError: if the path is not a SavedModel.
+        NotASavedModelError: if the path is not a SavedModel, and contains none, or several that are not versions of one.
         MissingOpError: if the model needs ops of a package that is not imported.
         UnseenFilesError: if a remote worker has to read the files and cannot see them.
         TensorTooLargeError: if a variable on a remote worker is larger than TensorFlow can send.
@@ -85,11 +84,23 @@ def load(
         >>> tfimm_resolver.load("models/scale").scale.numpy().item()
         2.0
     """
-    tf = import_tensorflow()
+    import_tensorflow()
     path = resolve(handle, timeout_s=timeout_s, cancel=cancel)
-    names = set(tf.io.gfile.listdir(path)) if tf.io.gfile.isdir(path) else set()
-    if not names.intersection(SAVED_MODEL_FILES):
-        raise _make_missing_model_error(tf, path, names)
+    subdirectory = split_fragment(os.fspath(handle))[2]
+    return load_path(path, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
+
+
+def load_path(
+    path: str,
+    *,
+    tags: Collection[str] | None = None,
+    options: tf.saved_model.LoadOptions | None = None,
+    io_device: str | None = "auto",
+    subdirectory: str = "",
+) -> Any:
+    """Load the SavedModel at the path that ``resolve`` returned for a handle with that subdirectory, as ``load`` does."""
+    tf = import_tensorflow()
+    path, names = tree.find_model(tf, path, subdirectory)
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
     options = _make_options(tf, path, options, io_device)
@@ -138,20 +149,6 @@ def _load_path(tf: Any, path: str, tags: Collection[str] | None, options: Any) -
     return model
 
 
-def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
-    if not names and not devices.is_local_path(path):
-        try:
-            tf.io.gfile.stat(f"{path}/saved_model.pb")  # isdir() returns False, too, if the bucket cannot be reached
-        except tf.errors.NotFoundError:
-            pass
-        except tf.errors.OpError as error:
-            return LoadError(f"TensorFlow cannot read {show(path)}: {_summarize_error(error)}")
-    return NotASavedModelError(
-        f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
-        f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
-    )
-
-
 def _make_options(tf: Any, path: str, options: Any, io_device: str | None) -> Any:
     device = devices.choose_io_device(tf, path) if io_device == "auto" else io_device
     return devices.add_io_device(tf, options, device)
@@ -189,7 +186,7 @@ def _map_errors(tf: Any, path: str, reader: str | None) -> Iterator[None]:
 
 
 def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError:
-    text, reason = str(error).strip(), _summarize_error(error)
+    text, reason = str(error).strip(), tree.summarize_error(error)
     if (found := _MISSING_OP.search(text)) is not None:
         return MissingOpError(
             f"the model needs the op {found[1]!r}, which is not part of TensorFlow", fix=_suggest_package(found[1])
@@ -201,12 +198,10 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
             return remote.make_tensor_too_large_error(path, f"TensorFlow says {show(reason)}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
             return remote.make_unseen_files_error(file, reason)
-    return LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
+    from tfimm_resolver.loading import known_failures
 
-
-def _summarize_error(error: Exception) -> str:
-    lines = (line.strip() for line in str(error).splitlines())
-    return f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith(_NOISE_PREFIXES)), '')}"
+    known = known_failures.explain(path, text, reason)
+    return known or LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
 
 
 def _reads_locally(tf: Any, reader: str | None) -> bool:

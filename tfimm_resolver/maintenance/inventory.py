@@ -13,17 +13,22 @@ from typing import Any
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import mask_value, repr_fields, show
-from tfimm_resolver.cache import record, tiers
+from tfimm_resolver.archives.member_policy import check_subdirectory
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key
 from tfimm_resolver.cache.record import is_tree
+from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
+from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import naming
 from tfimm_resolver.models_file import discovery
-from tfimm_resolver.resolution.cached_names import TFHUB
+from tfimm_resolver.resolution import named_models
+from tfimm_resolver.resolution.cached_names import TFHUB, fits_shortened
+from tfimm_resolver.resolution.selection import choose_subdirectory, is_saved_model
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -116,7 +121,8 @@ def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[
 
     Raises:
         UnknownHandleError: if a name matches no cached model, or more than one.
-        HandleError: if a name is neither a str nor a CachedModel.
+        HandleError: if a name is neither a str nor a CachedModel, or its ``#subdirectory=`` is not valid.
+        NotFoundError: if the model does not contain the subdirectory.
         CacheError: if a directory cannot be listed.
         ModelsFileError: if the models file cannot be read.
 
@@ -138,7 +144,11 @@ def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[
 def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[CachedModel]:
     if isinstance(text, CachedModel):
         return [text]
-    found = next(filter(None, (match(models, text) for match in (_match_name, _match_handle, _match_sha1))), [])
+    handle, subdirectory = _split_subdirectory(text)
+    matchers = (_match_name, _match_handle, _match_sha1, _match_shortened)
+    found = next(filter(None, (match(models, handle) for match in matchers)), [])
+    for model in found if subdirectory else ():
+        choose_subdirectory(_locate(model, subdirectory))
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found
     if not found:
@@ -152,7 +162,27 @@ def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[C
 
 
 def _match_name(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
-    return [model for model in models if model.name == text or model.path == text]
+    return [model for model in models if text in (model.name, model.path)] or _match_inner_path(models, text)
+
+
+def _match_inner_path(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    """Match the path of a SavedModel deeper inside the tree of a cached model, as ``resolve`` returns it."""
+    with contextlib.suppress(HandleError):
+        inner = ((model, text.removeprefix(f"{model.path}/")) for model in models if text.startswith(f"{model.path}/"))
+        return [model for model, below in inner if is_saved_model(_locate(model, check_subdirectory(below)))]
+    return []
+
+
+def _split_subdirectory(text: str) -> tuple[str, str]:
+    """Return a handle without the subdirectory that it chooses, and that; raises HandleError if it is not valid."""
+    if "subdirectory=" not in text:
+        return text, ""
+    handle, pin, subdirectory = split_fragment(text)
+    return handle + (f"#sha256={pin}" if pin else ""), check_subdirectory(subdirectory)
+
+
+def _locate(model: CachedModel, subdirectory: str) -> ModelLocation:
+    return ModelLocation(model.path, model.entry.record if model.entry else None, subdirectory)
 
 
 def _match_handle(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
@@ -174,6 +204,10 @@ def _match_sha1(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
     if len(text) < _SHA1_DIGITS_MIN:
         return []
     return [model for model in models if model.entry and model.entry.name.startswith(text)]
+
+
+def _match_shortened(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    return [model for model in models if fits_shortened(model.name, text)]
 
 
 def redact(text: str) -> str:
@@ -218,18 +252,10 @@ def _list_named_models() -> Iterator[CachedModel]:
         directories = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     for directory in directories:
         path = f"{folder}/{directory}"
-        if is_tree(directory.partition(".")[0]) or not _has_model(path):
+        if is_tree(directory.partition(".")[0]) or not named_models.has_saved_model(path):
             continue
         if (name := naming.choose_directory_name(path)) is not None:
             yield CachedModel(name, path, _measure_size_bytes(path), "unverified", _get_used_s(path))
-
-
-def _has_model(path: str) -> bool:
-    try:
-        return record.find_tree_defect(path, record.Record("", "")) is None
-    except OSError as error:
-        log.warning("skipped: %s cannot be read: %s", path, error.strerror)
-        return False
 
 
 def _measure_size_bytes(path: str) -> int:

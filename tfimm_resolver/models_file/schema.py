@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver._util.toml import parse_toml
+from tfimm_resolver.archives.member_policy import check_subdirectory
 from tfimm_resolver.errors import HandleError, ModelsFileError
 from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
@@ -20,7 +22,7 @@ from tfimm_resolver.handles.handle import Handle
 MAX_BYTES = 1 << 20
 """Limit on the size of a models file, which has 25,000 models then and takes a second to parse."""
 
-KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors")
+KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors", "subdirectory")
 
 _Value = TypeVar("_Value")
 
@@ -35,6 +37,7 @@ class ModelEntry:
         sha256: the hash of the archive; None if it is not pinned.
         size_bytes: the size of the archive; None if it is not stated.
         mirrors: other handles of the same archive, accepted only if ``sha256`` matches.
+        subdirectory: the directory to use of what the handle stands for; None for no choice.
 
     Example:
         >>> from tfimm_resolver import project
@@ -50,6 +53,7 @@ class ModelEntry:
     size_bytes: int | None = None
     aliases: tuple[str, ...] = ()
     mirrors: tuple[str, ...] = ()
+    subdirectory: str | None = None
 
     __repr__ = repr_fields
 
@@ -59,8 +63,8 @@ class ModelEntry:
         return str(Handle.parse(self.handle))
 
     def parse_handle(self, sha256: str | None = None) -> Handle:
-        """Return the handle with its pin: the given ``sha256``, else the entry's; raises HandleError if it is not valid."""
-        return Handle.parse(self.handle, sha256=sha256 or self.sha256)
+        """Return the handle with its subdirectory and its pin, the given ``sha256``, else the entry's; raises HandleError."""
+        return replace(Handle.parse(self.handle, sha256=sha256 or self.sha256), subdirectory=self.subdirectory or "")
 
     def parse_mirrors(self, sha256: str | None) -> tuple[Handle, ...]:
         """Return the mirrors, each with that pin; raises HandleError if one is not valid."""
@@ -151,6 +155,7 @@ class _Reader:
             size_bytes=size_bytes,
             aliases=self._read_value(keys, table, "aliases", self._read_list(self._read_name), ()),
             mirrors=self._read_value(keys, table, "mirrors", self._read_list(self._read_handle), ()),
+            subdirectory=self._read_value(keys, table, "subdirectory", self._read_subdirectory, None),
         )
 
     def _read_value(
@@ -175,11 +180,21 @@ class _Reader:
             raise self._make_error(keys, error.text, error.advice) from error
         if handle.sha256 is not None:
             raise self._make_error(keys, f"{handle} ends in a pin", 'Write sha256 = "..." beside it.')
+        if handle.subdirectory:
+            written = f"subdirectory = {json.dumps(handle.subdirectory)}"
+            raise self._make_error(keys, f"{handle} ends in a subdirectory", f"Write {written} beside it.")
         if handle.is_name:
             raise self._make_error(
                 keys, f'"{handle}" is neither a URL nor a path', f"A directory or an archive beside this file is ./{handle}"
             )
         return make_absolute(handle, os.path.dirname(self._path))
+
+    def _read_subdirectory(self, keys: tuple[str, ...], value: object) -> str:
+        text = self._expect_type(keys, value, str, "a text")
+        try:
+            return check_subdirectory(text)
+        except HandleError as error:
+            raise self._make_error(keys, error.text, error.advice) from error
 
     def _read_sha256(self, keys: tuple[str, ...], value: object) -> str:
         text = self._expect_type(keys, value, str, "a text").lower()

@@ -7,9 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tfimm_resolver.archives.member_policy import check_subdirectory
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, NotFoundError
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.manifest import Origin
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.models_file.schema import ModelEntry, check_name
 from tfimm_resolver.project import pins
@@ -87,7 +89,7 @@ def add(
         raise HandleError(f"{requested} is not an archive, so it has no sha256 to check the bytes of a mirror with")
     for mirror in others:
         _compare_mirror(mirror, requested, origin.sha256)
-    model = ModelEntry(name, texts[0], file, origin.sha256 or None, origin.size_bytes, tuple(other_names), tuple(texts[1:]))
+    model = _make_entry(name, file, texts, requested, origin, other_names)
     pins.add(file, model, replaces=replace)
     return AddResult(model, path, "pinned" if model.sha256 else "unverified")
 
@@ -97,10 +99,21 @@ def _parse(handle: str | os.PathLike[str]) -> Handle:
     parsed = Handle.parse(handle)
     if parsed.scheme or os.path.exists(parsed.text) or (full := find_tfhub_handle(parsed.text)) is None:
         return parsed
-    return Handle.parse(full, sha256=parsed.sha256)
+    return replace(Handle.parse(full, sha256=parsed.sha256), subdirectory=parsed.subdirectory)
+
+
+def _make_entry(
+    name: str, file: str, texts: Sequence[str], handle: Handle, origin: Origin, aliases: Sequence[str]
+) -> ModelEntry:
+    """Return the entry of a model; ``texts`` are its handle and its mirrors, as they are written into the models file."""
+    subdirectory = check_subdirectory(handle.subdirectory) if handle.subdirectory else None
+    pin = origin.sha256 or None, origin.size_bytes
+    return ModelEntry(name, texts[0], file, *pin, tuple(aliases), tuple(texts[1:]), subdirectory)
 
 
 def _check_mirror_kind(mirror: Handle) -> None:
+    if mirror.subdirectory:
+        raise HandleError(f"the mirror {mirror} has a subdirectory", fix="A mirror is a URL or a path of the same archive.")
     try:
         rules.make_mirror_plan(mirror)
     except NotFoundError as error:

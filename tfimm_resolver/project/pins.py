@@ -15,13 +15,13 @@ from tfimm_resolver.errors import HandleError, ModelsFileError, ResolverError, U
 from tfimm_resolver.errors.advice import Advice, suggest_add
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.models_file import discovery, edit
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.resolution.selection import select_model
 from tfimm_resolver.resolution.upstream import Upstream
 from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import InPlace, MutableRef
@@ -67,7 +67,7 @@ def choose_file() -> str:
 
 def plan_archive(handle: Handle, *, refresh: bool = False) -> ResolvedPlan:
     """Return the plan to fetch a handle's archive, whatever the load format; raises UnknownHandleError."""
-    found = rules.match_rule(Request(handle, refresh, Pin(handle.sha256), upstream=True))
+    found = rules.match_rule(Request.for_handle(handle, refresh=refresh, upstream=True))
     return replace(found, plan=found.plan.download or found.plan)
 
 
@@ -83,7 +83,7 @@ def fetch_and_hash(handle: Handle, *, refresh: bool) -> tuple[str, Origin]:
     found = fetch(plan_archive(handle, refresh=is_unhashed or (refresh and is_archive)))
     if found.record is not None and found.record.files is None:  # another process has published it, but not its record yet
         found = fetch(plan_archive(handle, refresh=True))
-    return found.path, found.record.origin if found.record else Origin()
+    return select_model(found), found.record.origin if found.record else Origin()
 
 
 def fetch_upstream_hash(handle: Handle) -> Origin:
@@ -156,6 +156,7 @@ def add(path: str, model: ModelEntry, *, replaces: bool = False) -> None:
         return {
             model.name: {
                 "handle": model.handle,
+                "subdirectory": model.subdirectory,
                 "sha256": model.sha256,
                 "size_bytes": model.size_bytes,
                 "aliases": [*model.aliases] or None,

@@ -16,6 +16,7 @@ from tfimm_resolver.project import pins
 from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.fetching import fetch, find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.resolution.selection import select_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _check_cached(model: ModelEntry) -> SyncResult:
 
     def check() -> SyncResult:
         found = find_cached(rules.match_rule(Request.parse(model.name)))
-        return SyncResult(model, "cached", found.path) if found else SyncResult(model, "missing")
+        return SyncResult(model, "cached", select_model(found)) if found else SyncResult(model, "missing")
 
     return _capture_errors(model, check)
 
@@ -86,7 +87,7 @@ def _fetch_missing(results: Sequence[SyncResult], jobs: int) -> list[SyncResult]
     missing = [result.model for result in results if result.state == "missing"]
 
     def fetch_model(model: ModelEntry) -> SyncResult:
-        return _capture_errors(model, lambda: SyncResult(model, "fetched", fetch(_match_unchanged(model)).path))
+        return _capture_errors(model, lambda: SyncResult(model, "fetched", select_model(fetch(_match_unchanged(model)))))
 
     fetched = map_parallel(
         fetch_model,

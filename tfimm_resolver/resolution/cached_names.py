@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
+SHORTENED_MIN = 12
+"""To how many characters ``ls`` shortens a name at most: less of it could be any name."""
+
 TFHUB = "https://tfhub.dev/"
 """What ``ls`` leaves out at the beginning of a handle."""
 
@@ -43,9 +46,12 @@ def match_recorded(request: Request) -> ResolvedPlan | None:
         IntegrityError: if the model is damaged, or does not match the pin.
     """
     handle = request.handle
-    if not handle.scheme:
+    if not handle.scheme and handle.sha256 is not None:
         return _match_version(request) if handle.is_archive else None
-    found = _find_entries(lambda entry: entry.record.handle == handle.redacted)
+    if handle.query == "…":
+        found = _find_entries(lambda entry: entry.record.handle == handle.redacted)
+    else:
+        found = _find_entries(lambda entry: fits_shortened(entry.record.handle.removeprefix(TFHUB), handle.text))
     return _use_entry(request, found) if found else None
 
 
@@ -67,6 +73,12 @@ def match_cached_name(request: Request) -> ResolvedPlan | None:
         return _match_version(request)
     found = _find_entries(lambda entry: entry.record.handle in (local.find_path(handle), handle.text))
     return _use_entry(request, found) if found else None
+
+
+def fits_shortened(name: str, text: str) -> bool:
+    """Whether a text is a name whose middle ``ls`` left out, to fit a narrow terminal."""
+    start, mark, end = text.partition("…")
+    return bool(mark) and len(name) > len(text) >= SHORTENED_MIN and name.startswith(start) and name.endswith(end)
 
 
 def find_tfhub_handle(text: str) -> str | None:

@@ -13,6 +13,7 @@ from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides, rules
 from tfimm_resolver.resolution.fetching import find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.resolution.selection import select_model
 from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import InPlace, RemoteLocation
 
@@ -46,13 +47,14 @@ class Explanation:
 
 
 def explain(text: str) -> Explanation:
-    """Explain how a handle is resolved, without fetching anything; raises as ``resolve`` does if no rule matches."""
+    """Explain how a handle is resolved, without fetching anything; raises as ``resolve`` does if no rule matches,
+    or if the cached model does not contain the subdirectory."""
     request = Request.parse(text)
     handle, resolved = request.handle, rules.match_rule(request)
     path, mismatch = None, None
     try:
         found = find_cached(resolved)
-        path = found.path if found else None
+        path = select_model(found) if found else None
     except IntegrityError as error:
         mismatch = error
     needs_network = isinstance(resolved.plan, RemoteLocation) and resolved.handle.sha256 is None and not settings.is_offline()

@@ -22,15 +22,17 @@ def fetch(resolved: ResolvedPlan) -> ModelLocation:
             return MutableHandle(resolved).fetch(fetch)
         case RemoteLocation() if resolved.handle.sha256 is None:  # a pin is the hash of an archive
             if (path := Upstream(resolved).locate()) is not None:
-                return ModelLocation(path)
+                return ModelLocation(path, None, resolved.request.subdirectory)
     request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
     try:
         found = None if request.refresh else lookup.find()
-        return found or lookup.fetch(Upstream(resolved).fill, resolved.label, refresh=request.refresh)
+        found = found or lookup.fetch(Upstream(resolved).fill, resolved.label, refresh=request.refresh)
     except IntegrityError as error:
         if resolved.model is None:
             raise
         raise _add_pin_location(resolved.model, error) from error
+    found.subdirectory = request.subdirectory
+    return found
 
 
 def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
@@ -45,18 +47,21 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
         case MutableRef():
             return MutableHandle(resolved).find_cached(find_cached)
     try:
-        return Lookup(resolved.plan.download.key, resolved.request.pin).find()
+        found = Lookup(resolved.plan.download.key, resolved.request.pin).find()
     except IntegrityError as error:
         if resolved.model is None:
             raise
         raise _add_pin_location(resolved.model, error) from error
+    if found is not None:
+        found.subdirectory = resolved.request.subdirectory
+    return found
 
 
 def _use_path(resolved: ResolvedPlan) -> ModelLocation:
     if resolved.handle.sha256 is not None:
         raise HandleError(f"{resolved.handle} is a directory: only an archive can be pinned by sha256")
     assert isinstance(resolved.plan, InPlace)
-    return ModelLocation(resolved.plan.path)
+    return ModelLocation(resolved.plan.path, None, resolved.request.subdirectory)
 
 
 def _add_pin_location(model: ModelEntry, error: IntegrityError) -> IntegrityError:

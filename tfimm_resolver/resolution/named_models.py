@@ -67,7 +67,9 @@ def validate_name(name: str) -> str:
     Raises:
         HandleError: if it is empty, ``.`` or ``..``, or contains a path separator or a NUL.
     """
-    if not isinstance(name, str) or not name.strip() or name in (".", "..") or any(mark in name for mark in "/\\\0"):
+    if not isinstance(name, str):
+        raise HandleError(f"a model name is a str, not {type(name).__name__}: {name!r:.80}")
+    if not name.strip() or name in (".", "..") or any(mark in name for mark in "/\\\0"):
         raise HandleError(
             f"{name!r} is not a valid model name",
             fix='A name is not empty, not "." or "..", and contains no "/", "\\" or NUL.',

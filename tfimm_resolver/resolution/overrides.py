@@ -9,7 +9,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 from tfimm_resolver import settings
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.errors import HandleError
+from tfimm_resolver.handles.fragment import split_fragment
+from tfimm_resolver.handles.handle import Handle, strip_blanks
 from tfimm_resolver.resolution.named_models import exists, find_named, validate_name
 
 log = logging.getLogger("tfimm_resolver")
@@ -21,10 +24,11 @@ _overrides: dict[str, str] = {}
 def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None:
     """Set the path of the model with this name: a directory, an archive or a ``gs://`` path. Applies to this process.
 
-    The name may also be a URL handle: its model is then read from ``model_path``, and the URL is never fetched.
+    The path may end in ``#subdirectory=``, to use a directory of the model. The name may also be a URL handle: its model is
+    then read from ``model_path``, and the URL is never fetched.
 
     Raises:
-        HandleError: if the name is empty, ``.`` or ``..``, or contains a path separator or a NUL.
+        HandleError: if the name is empty, ``.`` or ``..``, contains a path separator or a NUL, or has a subdirectory.
 
     Example:
         >>> tfimm_resolver.set_model_cache("resnet18", "models/resnet18")
@@ -32,7 +36,8 @@ def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None
         ['resnet18']
         >>> tfimm_resolver.clear_model_cache("resnet18")
     """
-    path = settings.expand_path(model_path)
+    location = split_fragment(text)[0] if isinstance(text := os.fspath(model_path), str) else text
+    path = settings.expand_path(location) + text[len(location) :]
     with _lock:
         _overrides[parse_key(model_name)] = path
 
@@ -74,7 +79,7 @@ def find_path(model_name: str) -> str | None:
     path = get_override(key)
     if path is None:
         return find_named(key) if "://" not in key else None
-    if not exists(path):
+    if not exists(split_fragment(path)[0]):
         log.warning("set_model_cache(%r, ...) names %s, which does not exist or is empty", str(Handle.parse(model_name)), path)
         return None
     return path
@@ -134,4 +139,9 @@ def suggest(name: str, others: Iterable[str] = ()) -> list[str]:
 
 def parse_key(name: str) -> str:
     """Return the name itself, or the key of a URL handle used as a name; raises as ``set_model_cache`` does."""
-    return Handle.parse(name).key if isinstance(name, str) and "://" in name else validate_name(name)
+    if not isinstance(name, str) or "#subdirectory=" not in name:
+        return Handle.parse(name).key if isinstance(name, str) and "://" in name else strip_blanks(validate_name(name))
+    raise HandleError(
+        f"{show(name)} is a part of a model, and a path is set for all of it",
+        fix="Leave the #subdirectory out of the name; it may end the path.",
+    )

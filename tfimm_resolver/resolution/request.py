@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tfimm_resolver.archives.member_policy import check_subdirectory
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import NO_PIN, Pin
 from tfimm_resolver.sources import local
@@ -24,18 +25,30 @@ class Request:
         refresh: fetch the model again, even if it is cached.
         pin: what the archive has to be.
         upstream: ask the sources only, not the overrides, the models file and the directory of names.
+        subdirectory: the directory to use of the model that the handle stands for, in canonical form; empty for no choice.
     """
 
     handle: Handle
     refresh: bool = False
     pin: Pin = NO_PIN
     upstream: bool = False
+    subdirectory: str = ""
 
     @classmethod
     def parse(cls, text: str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> Request:
         """Return the request for a handle as a user writes it; raises HandleError as ``Handle.parse`` does."""
-        handle = Handle.parse(text, sha256=sha256)
-        return cls(handle, refresh, Pin(handle.sha256))
+        return cls.for_handle(Handle.parse(text, sha256=sha256), refresh=refresh)
+
+    @classmethod
+    def for_handle(cls, handle: Handle, *, refresh: bool = False, upstream: bool = False) -> Request:
+        """Return the request for a handle, with its pin and subdirectory; raises HandleError if the latter is not valid."""
+        subdirectory = check_subdirectory(handle.subdirectory) if handle.subdirectory else ""
+        return cls(handle, refresh, Pin(handle.sha256), upstream, subdirectory)
+
+    def stand_for(self, handle: Handle) -> Request:
+        """Return the request for another handle that this one stands for; the subdirectories are joined, its own first."""
+        joined = "/".join(filter(None, (handle.subdirectory, self.subdirectory)))
+        return replace(self, handle=handle, subdirectory=check_subdirectory(joined) if joined else "")
 
 
 @dataclass(frozen=True, slots=True)

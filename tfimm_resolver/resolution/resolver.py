@@ -23,6 +23,9 @@ def resolve(
 ) -> str:
     """Return the absolute path, or ``gs://`` URL, from which TensorFlow can load a model; fetch it first if it is not cached.
 
+    If the model's tree is not a SavedModel itself, it is the directory of the only SavedModel in it, or of its highest version
+    (``1/``, ``2/``); ``#subdirectory=export/1`` at the end of the handle chooses another directory.
+
     Looks in this order: ``set_model_cache``, the project's models file, names below ``get_dir()``, local paths, the extra
     roots, the cache, and upstream; if that cannot be reached or does not have the model, and the handle has no pin, asks the
     resolvers that other packages added to tensorflow_hub.
@@ -40,7 +43,7 @@ def resolve(
         ResolveTimeoutError: if it took longer than ``timeout_s``; this FetchError is a TimeoutError, too.
         CancelledError: if it was cancelled. Either way no incomplete model is left, and another call resumes the download.
         HandleError: if the handle or the models file cannot be parsed, or no rule matches the handle.
-        FetchError: if the model could not be fetched completely, or does not match its pin.
+        FetchError: if the model could not be fetched completely, does not match its pin, or has no such subdirectory.
         CacheError: if the cache root cannot be used.
 
     Example:
@@ -51,16 +54,25 @@ def resolve(
     return call_with_limits(lambda: _resolve(request), request.handle, timeout_s, cancel)
 
 
-def _resolve(request: Request) -> str:
+def resolve_for_hub(handle: str) -> str:
+    """Return what ``hub.resolve`` returns: as ``resolve``, but the top of a tree with several versions. Raises likewise."""
+    request = Request.parse(handle)
+    return call_with_limits(lambda: _resolve(request, versions=False), request.handle, None, None)
+
+
+def _resolve(request: Request, *, versions: bool = True) -> str:
+    from tfimm_resolver.cache.tier import ModelLocation
     from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
+    from tfimm_resolver.resolution.selection import select_model
 
     resolved = rules.match_rule(request)
     try:
-        return fetch(resolved).path
+        location = fetch(resolved)
     except FetchError as error:
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
-        return resolve_elsewhere(resolved, error)
+        location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
+    return select_model(location, versions=versions)
 
 
 def cached_model_path(model_name: str) -> str | None:
@@ -81,14 +93,16 @@ def cached_model_path(model_name: str) -> str | None:
         'gs://bucket/resnet18'
     """
     from tfimm_resolver.resolution.fetching import find_cached
+    from tfimm_resolver.resolution.selection import select_model, select_path
 
     if overrides.get_override(overrides.parse_key(model_name)) is None and "://" not in model_name:
         try:
             resolved = rules.match_models_file(Request.parse(model_name))
             if resolved is not None:
                 found = find_cached(resolved)
-                return found.path if found else None
+                return select_model(found) if found else None
         except (IntegrityError, MissingOverrideError) as error:
             log.warning("%s", error.text)
             return None
-    return overrides.find_path(model_name)
+    path = overrides.find_path(model_name)
+    return select_path(path) if path else path

@@ -17,15 +17,15 @@ from tfimm_resolver.errors import (
     NotFoundError,
     UnknownHandleError,
 )
-from tfimm_resolver.errors.advice import Advice, Fix
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
-from tfimm_resolver.sources import local
+from tfimm_resolver.resolution.unknown_handles import make_unknown_handle_error
 from tfimm_resolver.sources.plan import Fetch, InPlace, Plan
-from tfimm_resolver.sources.registry import get_sources, list_schemes
+from tfimm_resolver.sources.registry import get_sources
 
 if TYPE_CHECKING:
     pass
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 CACHED_NAME = "name in the cache"
 
 log = logging.getLogger("tfimm_resolver")
-
-_NAME_FIX = Advice(
-    python="Use a URL or a path, or set the path for this name: set_model_cache(name, path).",
-    command="Use a URL or a path, or add this name to the models file: tfimm-resolver add NAME HANDLE",
-)
 
 
 def match_rule(request: Request) -> ResolvedPlan:
@@ -50,7 +45,7 @@ def match_rule(request: Request) -> ResolvedPlan:
     for rule in (match_source,) if request.upstream else RULES.values():
         if (found := rule(request)) is not None:
             return found
-    raise _make_unknown_handle_error(request.handle)
+    raise make_unknown_handle_error(request.handle)
 
 
 def follow_ref(resolved: ResolvedPlan, fixed: str) -> ResolvedPlan:
@@ -88,15 +83,15 @@ def match_override(request: Request) -> ResolvedPlan | None:
     handle = request.handle
     if (path := overrides.get_override(handle.key)) is None:
         return None
-    if not named_models.exists(path):
+    target = Handle.parse(path, sha256=handle.sha256)
+    if not named_models.exists(target.text):
         raise MissingOverrideError(
             f"set_model_cache() maps {handle} to {show(path)}, which does not exist or is empty",
             fix=Advice(
                 python="Put the model there, or remove the override with clear_model_cache().", command="Put the model there."
             ),
         )
-    target = Handle.parse(path, sha256=handle.sha256)
-    plan = find_source_plan(target) or InPlace(path)
+    plan = find_source_plan(target) or InPlace(target.text)
     if handle.sha256 is not None and isinstance(plan, InPlace):
         raise HandleError(
             f"set_model_cache() maps {handle} to {show(path)}, which is a directory: only an archive can be pinned by sha256",
@@ -106,7 +101,7 @@ def match_override(request: Request) -> ResolvedPlan | None:
                 command="Use the handle without its pin.",
             ),
         )
-    return ResolvedPlan("override", replace(request, handle=target), plan)
+    return ResolvedPlan("override", request.stand_for(target), plan)
 
 
 def match_models_file(request: Request) -> ResolvedPlan | None:
@@ -132,18 +127,18 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
         plan = find_source_plan(target)
     except HandleError as error:
         raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.advice) from error
-    request = replace(request, handle=target, pin=Pin(target.sha256, model.size_bytes))
+    request = replace(request.stand_for(target), pin=Pin(target.sha256, model.size_bytes))
     if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:
-        unknown = _make_unknown_handle_error(target)
+        unknown = make_unknown_handle_error(target)
         raise UnknownHandleError(f"{show(model.location)}: {show(model.name)}: {unknown.text}", fix=unknown.advice)
     return ResolvedPlan("models file", request, plan, model)
 
 
 def match_directory(request: Request) -> ResolvedPlan | None:
     """Match a model directory of that name below ``get_dir()``, or below ``~/.cache``, which tfimm documents."""
-    if not request.handle.is_name:
+    if not request.handle.is_name or "\\" in request.handle.text:  # which may be the path of a file, or a slip
         return None
     try:
         path = named_models.find_named(named_models.validate_name(request.handle.text))
@@ -169,10 +164,11 @@ def match_source(request: Request) -> ResolvedPlan | None:
 def match_recorded(request: Request) -> ResolvedPlan | None:
     """Match what ``ls`` prints for a URL whose query was not recorded, and for one version of an archive on this machine.
 
-    The URL is written ``https://host/model?…``, and the archive with the pin of the version.
+    The URL is written ``https://host/model?…``, and the archive with the pin of the version; on a narrow terminal, the middle
+    of a long name is left out, ``https://host/…/1.tar.gz``.
     """
     handle = request.handle
-    if handle.query != "…" and (handle.scheme or handle.sha256 is None):
+    if "…" not in handle.text and (handle.scheme or handle.sha256 is None):
         return None
     from tfimm_resolver.resolution import cached_names  # imported for such handles only: it imports the cache
 
@@ -197,33 +193,3 @@ RULES: dict[str, Callable[[Request], ResolvedPlan | None]] = {
     CACHED_NAME: match_cached_name,
 }
 """Every rule, in lookup order."""
-
-
-def _make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
-    if handle.scheme:
-        return UnknownHandleError(
-            f'no source handles "{handle}"\n  known schemes: {", ".join(list_schemes())}', fix=_suggest_scheme(handle)
-        )
-    looked = [local.find_path(handle)]
-    if handle.is_name:
-        looked = [*discovery.find_files(), *named_models.list_candidate_paths(handle.text), *looked]
-    similar = overrides.suggest(handle.text, _list_project_names()) if handle.is_name else []
-    fix: Fix = _NAME_FIX
-    if similar:
-        fix = f"Did you mean {' or '.join(similar)}?"
-    kind = "named" if handle.is_name else "at path"
-    return UnknownHandleError(f'no model {kind} "{handle}"\n  looked at: {", ".join(map(show, looked))}', fix=fix)
-
-
-def _list_project_names() -> list[str]:
-    return [name for file in discovery.find_files() for name in discovery.read_entries(file)]
-
-
-def _suggest_scheme(handle: Handle) -> str:
-    import difflib  # 1 ms, worth paying only for an error message
-
-    rest = str(handle).partition("://")[2]
-    close = difflib.get_close_matches(handle.scheme, [*list_schemes(), "tfhub"], n=1)
-    if not close:
-        return "Use a URL, a path or a model name."
-    return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"

@@ -8,6 +8,7 @@ import re
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 
 _SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
+_NO_GRAPH = "saved_model.pb is missing"
 
 
 def find_defect(path: str) -> str | None:
@@ -23,10 +24,29 @@ def find_defect(path: str) -> str | None:
         return str(error)
 
 
+def find_defect_inside(path: str) -> str | None:
+    """Return why a directory neither is a complete SavedModel nor contains complete ones only, or None.
+
+    For trees that nothing is recorded of: plain tensorflow_hub unpacks any archive, and the SavedModel may lie deeper.
+    """
+    if (defect := find_defect(path)) != _NO_GRAPH:
+        return defect
+    from tfimm_resolver.saved_model import locate  # imported for such trees only
+
+    found = locate.find_models_on_disk(path)
+    for directory in found.directories:
+        if (missing := find_defect(f"{path}/{directory}")) is not None:
+            return f"{directory}: {missing}"
+    if not found.directories:
+        return defect
+    # Cleaners of temporary directories remove files and keep directories.
+    return f"{found.graphless[0]}/{_NO_GRAPH}".lstrip("/") if found.graphless else None
+
+
 def _find_missing_file(path: str) -> str | None:
     names = os.listdir(path)
     if not any(name in names for name in SAVED_MODEL_FILES):
-        return "saved_model.pb is missing"
+        return _NO_GRAPH
     if "variables" not in names:
         return None
     variables = set(os.listdir(f"{path}/variables"))

@@ -34,7 +34,15 @@ from tfimm_resolver.settings.environment import (
     unpack_limits,
     validate,
 )
-from tfimm_resolver.settings.paths import check_output_path, check_path, expand_path, is_bucket, is_encodable, is_stream
+from tfimm_resolver.settings.paths import (
+    check_output_path,
+    check_path,
+    expand_path,
+    expand_variable,
+    is_bucket,
+    is_encodable,
+    is_stream,
+)
 
 __all__ = [
     "EXTRA_ROOTS",
@@ -49,6 +57,7 @@ __all__ = [
     "check_path",
     "connections",
     "expand_path",
+    "expand_variable",
     "extra_roots",
     "get_dir",
     "hosts_file",

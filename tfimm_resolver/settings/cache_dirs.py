@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.settings import absl_flags, ownership
 from tfimm_resolver.settings.environment import is_on
-from tfimm_resolver.settings.paths import expand_path, is_bucket
+from tfimm_resolver.settings.paths import expand_path, expand_variable, is_bucket
 
 TEMPORARY = "default, temporary"
 EXTRA_ROOTS = "TFIMM_RESOLVER_EXTRA_ROOTS"
@@ -112,9 +112,9 @@ def _iter_set_roots() -> Iterator[Setting]:
     if _override:
         yield _override
     if path := os.environ.get("TFHUB_CACHE_DIR"):
-        yield Setting(expand_path(path), "$TFHUB_CACHE_DIR")
+        yield Setting(expand_variable("TFHUB_CACHE_DIR", path), "$TFHUB_CACHE_DIR")
     if path := absl_flags.value(absl_flags.CACHE_DIR):
-        yield Setting(expand_path(path), "--tfhub_cache_dir")
+        yield Setting(expand_variable("--tfhub_cache_dir", path), "--tfhub_cache_dir")
     if root := _tfimm_root():
         yield root
 
@@ -123,21 +123,21 @@ def extra_roots() -> list[str]:
     """Return the read-only directories that are searched for URL handles before the root; they may not exist.
 
     Raises:
-        HandleError: if one is not a local directory.
+        HandleError: if one is not a local directory, or has quotes around it.
     """
     value = os.environ.get(EXTRA_ROOTS, "")
     if "://" in value.replace("file://", ""):
         raise HandleError(f"{EXTRA_ROOTS} is {value!r}", fix=f"Set it to local directories only, separated by {os.pathsep!r}.")
-    paths = dict.fromkeys(expand_path(path) for path in value.split(os.pathsep) if path)
+    paths = dict.fromkeys(expand_variable(EXTRA_ROOTS, path) for path in value.split(os.pathsep) if path)
     own = urls_root().value if paths else ""
     return [path for path in paths if path != own]
 
 
 def _tfimm_root() -> Setting | None:
     if path := os.environ.get("TFIMM_HOME"):
-        return Setting(expand_path(path), "$TFIMM_HOME")
+        return Setting(expand_variable("TFIMM_HOME", path), "$TFIMM_HOME")
     if path := os.environ.get("XDG_CACHE_HOME"):
-        return Setting(os.path.join(expand_path(path), "tfimm"), "$XDG_CACHE_HOME")
+        return Setting(os.path.join(expand_variable("XDG_CACHE_HOME", path), "tfimm"), "$XDG_CACHE_HOME")
     return None
 
 

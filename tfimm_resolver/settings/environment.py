@@ -6,7 +6,7 @@ import os
 
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.settings import absl_flags
-from tfimm_resolver.settings.paths import expand_path
+from tfimm_resolver.settings.paths import expand_path, expand_variable
 
 MODELS_FILE = "TFIMM_MODELS_FILE"
 MIRRORS = "TFIMM_RESOLVER_MIRRORS"
@@ -15,7 +15,9 @@ HOSTS_FILE = "TFIMM_RESOLVER_HOSTS_FILE"
 
 def models_files() -> list[str]:
     """Return the models files that the user names, highest priority first; none means: use the nearest one."""
-    return list(dict.fromkeys(expand_path(path) for path in os.environ.get(MODELS_FILE, "").split(os.pathsep) if path))
+    return list(
+        dict.fromkeys(expand_variable(MODELS_FILE, path) for path in os.environ.get(MODELS_FILE, "").split(os.pathsep) if path)
+    )
 
 
 def load_format() -> str:
@@ -42,11 +44,11 @@ def hosts_file() -> tuple[str, bool]:
     The path is empty if the user has no home directory.
     """
     if path := os.environ.get(HOSTS_FILE):
-        return expand_path(path), True
+        return expand_variable(HOSTS_FILE, path), True
+    config = os.environ.get("XDG_CONFIG_HOME")
     try:
-        return os.path.join(
-            expand_path(os.environ.get("XDG_CONFIG_HOME") or "~/.config"), "tfimm_resolver", "hosts.toml"
-        ), False
+        folder = expand_variable("XDG_CONFIG_HOME", config) if config else expand_path("~/.config")
+        return os.path.join(folder, "tfimm_resolver", "hosts.toml"), False
     except CacheError:
         return "", False
 

@@ -7,6 +7,9 @@ import os
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 
+_AROUND_PATHS = "\"'` \t\r\n"
+"""What may surround a path in a variable by mistake."""
+
 
 def is_bucket(path: str) -> bool:
     """Whether a root is a URL in an object store."""
@@ -69,6 +72,23 @@ def expand_path(path: str | os.PathLike[str]) -> str:
         raise CacheError(
             f"{show(path)} is a relative path, and the working directory was removed", fix="Give an absolute path."
         ) from error
+
+
+def expand_variable(variable: str, value: str) -> str:
+    """Return the path in an environment variable or a flag, as ``expand_path`` does.
+
+    Raises:
+        HandleError: if quotes, blanks or control characters surround it: a shell would have removed them, but not what
+            reads an --env-file, and a directory of that name below the working directory is not what was meant.
+        CacheError: as ``expand_path`` does.
+    """
+    bare = value.strip(_AROUND_PATHS)
+    if bare != value and not (os.path.isabs(value) and os.path.isdir(value)):
+        fix = f"Set it to {bare}, without the quotes and blanks: only a shell removes them."
+        raise HandleError(
+            f"{variable} is {value!r}: quotes or blanks are part of it", fix=fix if bare else f"Unset {variable}."
+        )
+    return expand_path(value)
 
 
 def check_output_path(path: str) -> None:

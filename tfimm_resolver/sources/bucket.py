@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tfimm_resolver.errors import AccessError, HandleError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.manifest import get_model_directory
 from tfimm_resolver.sources.plan import Fetch, InPlace
 
 if TYPE_CHECKING:
@@ -19,7 +21,10 @@ SCHEMES = ("gs", "s3")
 
 
 def plan(handle: Handle) -> InPlace | Fetch:
-    """Return the plan for a ``gs://`` or ``s3://`` handle."""
+    """Return the plan for a ``gs://`` or ``s3://`` handle; the object of a graph stands for its directory."""
+    if (directory := get_model_directory(handle.path)) != handle.path:
+        text = f"{handle.scheme}://{handle.host}{directory}"
+        handle = replace(handle, text=text, key=text, path=directory)
     if handle.scheme == "gs" and not handle.is_archive:
         return InPlace(handle.scheme + handle.text[len(handle.scheme) :])  # TensorFlow does not accept GS://
     if handle.query or "@" in handle.host:

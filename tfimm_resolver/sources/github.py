@@ -119,10 +119,12 @@ def _get_base_url() -> str:
 
 
 def plan(handle: Handle) -> Fetch:
-    """Return the plan for a ``github://`` handle."""
+    """Return the plan for a ``github://`` handle; the ref may follow ``@``, as in pip, instead of a colon."""
     if handle.query:
         raise HandleError(f"{handle} has a query", fix=_FIX)
-    repository = Repository.parse(handle.host + handle.path)
+    named, at, ref = (handle.host + handle.path).partition("@")
+    is_pip_spelling = bool(at) and "/" in named and ":" not in named.rpartition("/")[2]
+    repository = Repository.parse(f"{named}:{ref}" if is_pip_spelling else handle.host + handle.path)
 
     def fill(into: Path, fetcher: Fetcher) -> None:
         fetch_commit(repository, find_tip(repository, fetcher), into, fetcher)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tfimm_resolver import settings
 from tfimm_resolver.errors import AccessError, ArchiveError, FetchError, HandleError
 from tfimm_resolver.handles.handle import KAGGLE_HOSTS, Handle
-from tfimm_resolver.saved_model.completeness import find_defect
+from tfimm_resolver.saved_model.completeness import find_defect_inside
 from tfimm_resolver.sources import tfhub
 from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef, RemoteLocation
 
@@ -138,7 +138,7 @@ def _find_local_copy(model: KaggleModel) -> str | None:
     for folder, marker_suffix in _find_local_candidates(model):
         path = f"{folder}/{model.version}"
         is_complete = not marker_suffix or os.path.isfile(path + marker_suffix)
-        if is_complete and find_defect(path) is None:
+        if is_complete and find_defect_inside(path) is None:
             if folder.startswith(f"{_get_notebook_input_dir()}/{model.model}/") and path not in _warned:
                 _warned.add(path)
                 log.warning("using %s for %s, although the path does not name the model's owner", path, model.key)

@@ -1,4 +1,4 @@
-"""Local paths: a directory is used in place; an archive is unpacked once, keyed by its content."""
+"""Local paths: a directory, or that of a graph, is used in place; an archive is unpacked once, keyed by its content."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import CONTENT_KEY
+from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.sources.plan import Fetch, InPlace
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
         return InPlace(path)
     if not os.path.isfile(path):
         return None
+    if os.path.basename(path) in SAVED_MODEL_FILES:
+        return InPlace(os.path.dirname(path))
     if not handle.is_archive:
-        raise HandleError(f"{show(path)} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip")
+        raise _make_not_archive_error(path)
 
     content = _sha256(path)
 
@@ -40,6 +43,15 @@ def plan(handle: Handle) -> InPlace | Fetch | None:
             raise IntegrityError(f"{show(path)} changed while it was read", fix="Try again when it is fully written.")
 
     return Fetch(CONTENT_KEY + content, fill)
+
+
+def _make_not_archive_error(path: str) -> HandleError:
+    """Return the error of a file whose name is not that of an archive, with what the file is if it is recognized."""
+    from tfimm_resolver.saved_model import recognition
+
+    found = recognition.recognize(recognition.read_start(path), os.path.basename(path))
+    text = f"{show(path)} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip"
+    return HandleError(text) if found is None else HandleError(f"{text}: it is {found.title}", fix=found.advice)
 
 
 def find_path(handle: Handle) -> str:

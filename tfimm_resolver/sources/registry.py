@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, tfhub, web
+from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, tfhub, web, web_pages
 from tfimm_resolver.sources.plan import Plan, Source
 
 
@@ -23,7 +23,7 @@ class SourceModule(Protocol):
 
 __all__ = ["SCHEMES", "get_sources", "list_schemes"]
 
-_BUILTIN_SOURCES: tuple[SourceModule, ...] = (local, bucket, github, kaggle, hugging_face, web, tfhub)
+_BUILTIN_SOURCES: tuple[SourceModule, ...] = (local, bucket, github, kaggle, hugging_face, web_pages, web, tfhub)
 _BY_SCHEME: dict[str, list[Source]] = {}
 for _module in _BUILTIN_SOURCES:
     for _scheme in _module.SCHEMES:

@@ -25,7 +25,10 @@ def plan(handle: Handle) -> Fetch | RemoteLocation:
     """Return the plan for a URL that does not end like an archive."""
 
     def fill(into: Path, fetcher: Fetcher) -> None:
-        fetcher.archive(_make_archive_url(handle), into)
+        from tfimm_resolver.sources import graph_urls
+
+        with graph_urls.explain_errors(handle):
+            fetcher.archive(_make_archive_url(handle), into)
 
     fetch = Fetch(handle.key, fill)
     if has_signature(handle.query) or settings.load_format() != "UNCOMPRESSED":

@@ -80,13 +80,13 @@ class Downloader:
             IntegrityError: if the sha256 differs from the handle's pin, or a digest from the one that the server stated.
             CacheError: if ``into`` cannot be written.
         """
-        sink = make_unpack_sink(replace(layout, on_several_members=self._reject_mixed_members))
+        sink = make_unpack_sink(replace(layout, on_several_members=self._reject_mixed_members), url.partition("?")[0])
         self._post_data = post_data
         self._fetch(url, into, sink, authorization)
 
     def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
         """Download ``url`` as the file ``name`` of the empty directory ``into``; otherwise like ``archive``."""
-        self._fetch(url, into, make_file_sink(name), authorization, is_archive=False)
+        self._fetch(url, into, make_file_sink(name, url.partition("?")[0]), authorization, is_archive=False)
 
     def _fetch(self, url: str, into: Path, sink: Sink, authorization: str, *, is_archive: bool = True) -> None:
         parts = PartStore(self.parts, into.with_suffix(".parts"))
@@ -119,7 +119,7 @@ class Downloader:
             streams = stack.enter_context(contextlib.closing(client.stream_objects([info], settings.connections())))
             hashed = HashingReader(ChunkReader(next(streams)[1], meter).read)
             stream = stack.enter_context(contextlib.closing(PrefetchReader(hashed.read_chunk)))
-            self._receive(stream, hashed, into, make_unpack_sink(PLAIN), info.size_bytes)
+            self._receive(stream, hashed, into, make_unpack_sink(PLAIN, url), info.size_bytes)
 
     def objects(self, url: str, into: Path, expected: tuple[FileEntry, ...] | None = None) -> None:
         """Download every object below ``url``, or the ``expected`` ones, into the empty directory ``into``.
@@ -168,7 +168,7 @@ class Downloader:
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
-        self._copy(path, into, make_unpack_sink(PLAIN))
+        self._copy(path, into, make_unpack_sink(PLAIN, path))
 
     def _copy(self, path: str, into: Path, sink: Sink) -> None:
         with LocalFile(path) as file:

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
 from tfimm_resolver import settings
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits, Stream
 from tfimm_resolver.archives.unpacking import ArchiveLayout, unpack
+from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.manifest import FileEntry
+from tfimm_resolver.transfer.foreign_files import ForeignFileCheck
 
 Sink = Callable[[Stream, Path, Union[int, None]], list[FileEntry]]
 """Writes a stream into an empty directory, and returns the files; the third argument is the length of the stream, if known."""
 
 
-def make_unpack_sink(layout: ArchiveLayout) -> Sink:
-    """Return a sink that unpacks an archive."""
-    return lambda stream, into, size_bytes: unpack(
-        stream, into, Limits(*settings.unpack_limits()), packed_bytes=size_bytes, layout=layout
-    )
+def make_unpack_sink(layout: ArchiveLayout, origin: str = "") -> Sink:
+    """Return a sink that unpacks an archive, and refuses files of other formats; ``origin`` is its URL or path."""
+
+    def sink(stream: Stream, into: Path, size_bytes: int | None) -> list[FileEntry]:
+        check, limits = ForeignFileCheck(origin), Limits(*settings.unpack_limits())
+        try:
+            files = unpack(stream, into, limits, packed_bytes=size_bytes, layout=replace(layout, on_start=check.check_start))
+        except ArchiveError as error:
+            if (explained := check.explain(error)) is error:
+                raise
+            raise explained from error
+        if not layout.strip_top_level:  # else it is a repository, which may have files of any names
+            check.check_members(file.path for file in files)
+        return files
+
+    return sink
 
 
-def make_file_sink(name: str) -> Sink:
-    """Return a sink that writes the stream to the file ``name``."""
+def make_file_sink(name: str, origin: str = "") -> Sink:
+    """Return a sink that writes the stream to the file ``name``; refuses pages and pointers instead of a model's file."""
 
     def sink(stream: Stream, into: Path, size_bytes: int | None) -> list[FileEntry]:
         packed = ArchiveInput(stream, size_bytes)
-        packed.peek(CHUNK_BYTES)
+        ForeignFileCheck(origin).check_file(packed.peek(CHUNK_BYTES), name)
         with Extractor(into, packed, Limits(*settings.unpack_limits())) as target:
             target.write_file(name, target.enforce_limits(packed.chunks()), size_bytes or 0)
             target.finish()

@@ -17,6 +17,7 @@ from tests.fakes.named_models import put_model
 from tests.fakes.origin import Origin
 from tests.fakes.stores.gcs import Gcs
 from tfimm_resolver import bundles, errors, maintenance, resolve
+from tfimm_resolver._util.text import truncate_middle
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, hash_tree
 from tfimm_resolver.cli import app
@@ -416,3 +417,25 @@ def test_a_handle_whose_query_is_left_out_is_never_sent(refresh: bool, origin: O
     with pytest.raises(HandleError, match="its query was left out"):
         resolve(f"{handle}?…", refresh=refresh)
     assert origin.requests == []
+
+
+def test_a_name_that_ls_shortened_for_a_narrow_terminal_means_the_model(origin: Origin) -> None:
+    paths = {url: resolve(url) for url in (origin.put(f"/models/{name}/1.tar.gz", tar_gz()) for name in ("lion", "lioness"))}
+    (lion, lioness) = paths
+    for width in (12, 25, 35):
+        short = truncate_middle(lioness, width)
+        if width > 12:
+            assert resolve(short) == paths[lioness] and [m.path for m in maintenance.select(short)] == [paths[lioness]]
+        else:
+            for call in (resolve, maintenance.select):
+                with pytest.raises(UnknownHandleError, match="several"):
+                    call(short)
+    maintenance.remove([lion])
+    for width in (12, 25):
+        assert resolve(truncate_middle(lioness, width)) == paths[lioness]
+    for short in ("…", "http…", f"{lioness}…", f"https://models.example/…{'z' * 9}"):
+        with pytest.raises(UnknownHandleError):
+            maintenance.select(short)
+    with pytest.raises(errors.ResolverError):
+        resolve("…")
+    assert len(origin.requests) == 2

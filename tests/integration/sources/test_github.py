@@ -427,3 +427,18 @@ def test_importing_the_source_is_light() -> None:
     code = "import sys, tfimm_resolver; print('tfimm_resolver.sources.github_refs' in sys.modules, 'base64' in sys.modules)"
     assert run(code).startswith("False")
     assert SCHEMES.count("github") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["github://ada@host/models", "github://ada/models@", "github://ada/models@a..b", "github://ada/m:a@b@{"]
+)
+def test_an_at_sign_is_a_colon_only_where_a_ref_follows(text: str, host: GitHost) -> None:
+    with pytest.raises(HandleError):
+        resolve(text)
+    assert host.requests == []
+
+
+def test_a_ref_that_contains_an_at_sign_is_written_after_a_colon(repo: Repo) -> None:
+    repo.git("tag", "release@1")
+    repo.push()
+    assert resolve("github://ada/models:release@1") == resolve("github://ada/models@release@1")

@@ -79,6 +79,10 @@ def list_downloads(hugging_face: HuggingFace) -> list[str]:
         ("https://huggingface.co/o/m/tree/main/a/b%20c", "hf://o/m/a/b c"),
         ("hf://o/m@v1.0/a/b", "hf://o/m@v1.0/a/b"),
         ("hf://o/m/a/b", "hf://o/m/a/b"),
+        ("hf://o/m@v1.0/a/saved_model.pb", "hf://o/m@v1.0/a"),
+        ("hf://o/m/saved_model.pbtxt", "hf://o/m"),
+        ("https://huggingface.co/o/m/tree/main/a/saved_model.pb", "hf://o/m/a"),
+        ("hf://o/m/a#subdirectory=b/1", "hf://o/m/a"),
         ("hf://o/m@feature%2Fx/a", "hf://o/m@feature%2Fx/a"),
         ("https://huggingface.co/o/m/tree/feature%2Fx/a", "hf://o/m@feature%2Fx/a"),
         ("hf://o/m@refs/pr/1/a", "hf://o/m@refs%2Fpr%2F1/a"),
@@ -165,7 +169,7 @@ def test_only_the_requested_folder_is_downloaded(hugging_face: HuggingFace) -> N
     )
     assert files_in(resolve("hf://o/m@main/saved/v 1")) == MODEL
     assert "README.md" not in list_downloads(hugging_face)
-    assert files_in(resolve("hf://o/m"))["README.md"] == b"read"
+    assert files_in(resolve("hf://o/m#subdirectory=."))["README.md"] == b"read"
 
 
 @pytest.mark.parametrize("folder", ["none", "README.md"])
@@ -667,3 +671,14 @@ def test_a_refresh_of_a_commit_fetches_the_same(hugging_face: HuggingFace) -> No
             resolve(f"hf://o/m@{commit}", refresh=True)
         finally:
             del os.environ["TFIMM_RESOLVER_OFFLINE"]
+
+
+def test_a_branch_and_a_commit_may_be_followed_by_a_subdirectory(hugging_face: HuggingFace) -> None:
+    files = {f"zoo/{version}/{name}": data for version in ("1", "2") for name, data in MODEL.items()}
+    commit = hugging_face.push("o/m", files)
+    path = resolve("hf://o/m")
+    assert path.endswith("/zoo/2") and resolve(f"hf://o/m@{commit}#subdirectory=zoo/1") == f"{path[:-2]}/1"
+    assert resolve("https://huggingface.co/o/m#subdirectory=zoo/1") == f"{path[:-2]}/1"
+    assert files_in(resolve("hf://o/m/zoo/1/saved_model.pb")) == files_in(resolve("hf://o/m@main/zoo#subdirectory=1")) == MODEL
+    with pytest.raises(NotFoundError, match="SavedModels are in: zoo/1, zoo/2"):
+        resolve("hf://o/m#subdirectory=1")

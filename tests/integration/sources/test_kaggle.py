@@ -21,7 +21,7 @@ from tests.fakes.kaggle import Kaggle
 from tests.fakes.named_models import put_model
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
-from tfimm_resolver import cached_model_path, resolve, set_model_cache
+from tfimm_resolver import bundles, cached_model_path, resolve, set_model_cache
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cli.app import main
 from tfimm_resolver.errors import (
@@ -723,3 +723,23 @@ def test_neither_a_hit_nor_a_local_copy_loads_network_code(kaggle: Kaggle) -> No
         code = f"import sys, tfimm_resolver; tfimm_resolver.resolve('kaggle://{PATH}/{version}'); print(*sys.modules)"
         loaded = set(run(code, TFIMM_RESOLVER_OFFLINE="1").split())
         assert loaded.isdisjoint({*HEAVY, "kagglehub"})
+
+
+def test_a_version_and_the_newest_one_may_be_followed_by_a_subdirectory(kaggle: Kaggle, tmp_path: Path) -> None:
+    files = {f"export/{version}/{name}": data for version in ("1", "2") for name, data in MODEL.items()}
+    handle = kaggle.publish(PATH, 1, tar_gz(files))
+    path = resolve(handle)
+    assert path.endswith("/export/2") and resolve(f"{handle}#subdirectory=export/1") == f"{path[:-2]}/1"
+    assert resolve(f"kaggle://{PATH}#subdirectory=export/1") == f"{path[:-2]}/1"
+    with pytest.raises(NotFoundError, match="has no directory 1"):
+        bundles.export([f"kaggle://{PATH}#subdirectory=1"], tmp_path / "b.tar")
+    assert len(bundles.export([f"kaggle://{PATH}#subdirectory=export"], tmp_path / "b.tar").models) == 1
+
+
+def test_a_copy_of_kagglehub_whose_model_lies_deeper_is_used_in_place(kaggle: Kaggle) -> None:
+    path = put_kagglehub_copy(3)
+    put_model(path / "export" / "1")
+    for name in MODEL:
+        (path / name).unlink()
+    (path / "variables").rmdir()
+    assert {resolve(text) for text in VERSIONED} == {f"{path}/export/1"} and kaggle.api.requests == []

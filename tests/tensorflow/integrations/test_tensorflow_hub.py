@@ -21,6 +21,7 @@ from tests.fakes.archives import MODEL, REAL, files_in, tar_gz
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tests.tensorflow.models import save_line
+from tfimm_resolver.errors import HandleError
 from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 
 
@@ -519,3 +520,14 @@ def test_another_resolver_answers_for_what_cannot_be_reached(
             tfimm_resolver.resolve("http://localhost:1/line/1")
     finally:
         hub.registry.resolver._impls[:] = resolvers
+
+
+def test_a_quoted_cache_directory_is_reported_and_not_created_by_tensorflow_hub(
+    hub: Any, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFHUB_CACHE_DIR", f'"{tmp_path}/quoted"')
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(HandleError, match="TFHUB_CACHE_DIR is"):
+        hub.resolve(origin.put("/m.tar.gz", tar_gz()))
+    assert sorted(tmp_path.iterdir()) == before and origin.requests == []

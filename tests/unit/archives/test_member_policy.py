@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes import hostile
-from tfimm_resolver.archives.member_policy import MemberNamePolicy, quote_name, safe_parts
-from tfimm_resolver.errors import ArchiveError
+from tfimm_resolver.archives.member_policy import MemberNamePolicy, check_subdirectory, quote_name, safe_parts
+from tfimm_resolver.errors import ArchiveError, HandleError
 
 
 def get_refusal(*names: str) -> str:
@@ -114,3 +114,16 @@ def test_a_listed_file_occurs_once_and_is_not_a_directory(paths: tuple[str, str]
     with pytest.raises(ArchiveError, match="listed twice, or as a file and as a directory"):
         policy.validate_listed_file(paths[1])
     assert policy.validate_listed_file("c/d") == ("c", "d")
+
+
+@pytest.mark.parametrize(
+    ("text", "directory"), [("export/1", "export/1"), ("./a//b/", "a/b"), (".", "."), ("./", "."), ("é", "é")]
+)
+def test_a_chosen_directory_has_one_spelling(text: str, directory: str) -> None:
+    assert check_subdirectory(text) == directory
+
+
+@pytest.mark.parametrize("text", ["", "/a", "..", "a/../b", "a\\b", "c:/a", "a\0b", "a/" * 101])
+def test_a_chosen_directory_stays_inside_the_model(text: str) -> None:
+    with pytest.raises(HandleError, match="does not name a directory of the model"):
+        check_subdirectory(text)

@@ -75,7 +75,7 @@ def test_the_text_of_a_handle_contains_neither_credentials_nor_query() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["https://user:secret@h/m?sig=secret\n", "https:///m?sig=secret", "http://[/?sig=secret", "https://h/m?sig=secret#x"],
+    ["https://user:secret@h/m\n?sig=secret", "https:///m?sig=secret", "http://[/?sig=secret", "https://h/m?sig=secret#x"],
 )
 def test_the_error_for_a_malformed_handle_does_not_show_its_secrets(text: str) -> None:
     with pytest.raises(HandleError) as caught:
@@ -99,3 +99,49 @@ def test_a_path_object_and_a_file_url_are_paths() -> None:
     assert Handle.parse(Path("/a/b")).path == "/a/b"
     assert Handle.parse("file:///a/b%20c").path == "/a/b c"
     assert Handle.parse("file://localhost/a").path == "/a"
+
+
+BLANKS = (" {} ", "\t{}\n", "{}\r\n", "\xa0{}", "\u200b{}\ufeff", "\u3000{}")
+
+
+@pytest.mark.parametrize("form", BLANKS)
+@pytest.mark.parametrize("text", ["https://h/m.tar.gz", "resnet18", "/data/m", f"https://h/m#sha256={PIN}"])
+def test_blanks_around_a_pasted_handle_are_removed(form: str, text: str) -> None:
+    assert Handle.parse(form.format(text)) == Handle.parse(text)
+
+
+def test_the_name_of_an_existing_file_and_a_path_object_keep_their_blanks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / " m ").mkdir()
+    assert Handle.parse(" m ").path == " m "
+    assert Handle.parse(" n ").path == "n"
+    assert Handle.parse(Path(" n ")).path == " n "
+
+
+@pytest.mark.parametrize("text", ["a\nb", " a\tb ", "https://h/a\r\nb"])
+def test_control_characters_inside_stay_an_error(text: str) -> None:
+    with pytest.raises(HandleError, match="contains the character"):
+        Handle.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("http://::1/m", "IPv6 address without brackets"),
+        ("http://::1:8000/m.tar.gz", "IPv6 address without brackets"),
+        ("http://ada:secret@fe80::1/m", "IPv6 address without brackets"),
+        ("https://https://h/m?sig=secret", "two schemes"),
+        ("http://https://h/m", "two schemes"),
+    ],
+)
+def test_a_host_that_is_an_unbracketed_address_or_a_scheme_is_an_error(text: str, reason: str) -> None:
+    with pytest.raises(HandleError, match=reason) as caught:
+        Handle.parse(text)
+    assert caught.value.fix.startswith("Write http") and "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["http://[::1]/m", "http://[::1]:8000/m", "http://ada:pass@h:80/m", "https://h:443/m"])
+def test_bracketed_addresses_and_ports_are_valid(text: str) -> None:
+    assert Handle.parse(text).path == "/m"

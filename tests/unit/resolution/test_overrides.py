@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.named_models import put_model
 from tfimm_resolver import settings
 from tfimm_resolver.errors import HandleError
+from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.resolution import overrides
 
 
@@ -45,3 +46,10 @@ def test_similar_names_are_suggested() -> None:
     overrides.set_model_cache("resnet18", "/m")
     assert overrides.suggest("resnet81", ["resnet50", "vit"])[0] == "resnet18"
     assert overrides.suggest("zzz") == []
+
+
+def test_blanks_around_a_name_or_url_are_not_part_of_it() -> None:
+    overrides.set_model_cache(" m\n", "/data/m")
+    overrides.set_model_cache(" https://h/m ", "/data/u")
+    assert overrides.list_cached_models() == ["https://h/m", "m"]
+    assert overrides.get_override(Handle.parse(" m ").key) == "/data/m"

@@ -54,6 +54,7 @@ def test_a_directory_is_returned_absolute_as_it_is(tmp_path: Path, monkeypatch: 
 
 
 def test_dots_are_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_model(tmp_path, {"saved_model.pbtxt": b""})
     monkeypatch.chdir(put_model(tmp_path / "m"))
     assert (resolve("."), resolve(Path(".."))) == (f"{tmp_path}/m", str(tmp_path))
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.archives import MODEL
 from tests.fakes.named_models import put_model
-from tfimm_resolver.saved_model.completeness import find_defect
+from tfimm_resolver.saved_model.completeness import find_defect, find_defect_inside
 
 GRAPH = {"saved_model.pb": b"a graph"}
 INDEX = {"variables/variables.index": b""}
@@ -43,3 +43,29 @@ def test_what_is_not_a_directory_is_a_defect_and_not_an_exception(tmp_path: Path
     for path in (str(tmp_path / "gone"), str(file / "saved_model.pb"), str(file)):
         assert "no such directory" in (find_defect(path) or ""), path
     assert find_defect("a\0b") is not None
+
+
+@pytest.mark.parametrize(
+    ("files", "defect"),
+    [
+        (MODEL, None),
+        ({}, "saved_model.pb is missing"),
+        ({"model.tflite": b""}, "saved_model.pb is missing"),
+        ({"a/1/saved_model.pb": b"", "b/x": b""}, None),
+        ({f"{version}/{name}": data for version in "12" for name, data in MODEL.items()}, None),
+        (
+            {"1/saved_model.pb": b"", "2/saved_model.pb": b"", **{f"2/{name}": b"" for name in INDEX}},
+            "2: variables/",
+        ),
+        ({"1/saved_model.pb": b"", "2/variables/variables.index": b""}, "2/saved_model.pb is missing"),
+        ({"1/saved_model.pb": b"", "variables/variables.index": b""}, "saved_model.pb is missing"),
+        (GRAPH | INDEX | {"1/saved_model.pb": b""}, "variables/variables.d"),
+    ],
+)
+def test_a_tree_without_a_record_may_contain_complete_models_deeper_inside(
+    files: dict[str, bytes], defect: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    found = find_defect_inside(str(put_model(tmp_path / "m", files)))
+    assert found is None if defect is None else (found or "").startswith(defect)
+    assert find_defect_inside(str(tmp_path / "gone")) is not None

@@ -178,3 +178,34 @@ def test_an_extra_root_is_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", "/a:gs://bucket/b")
     with pytest.raises(HandleError, match="local directories"):
         settings.extra_roots()
+
+
+@pytest.mark.parametrize(
+    "variable", ["TFHUB_CACHE_DIR", "TFIMM_HOME", "XDG_CACHE_HOME", "TFIMM_RESOLVER_EXTRA_ROOTS", "TFIMM_HUB_DIR"]
+)
+def test_a_quoted_directory_is_refused_and_not_created(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfimm_resolver import hub
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    monkeypatch.setenv(variable, f'"{tmp_path}/quoted"')
+    before = sorted(tmp_path.rglob("*"))
+    get = {"TFIMM_RESOLVER_EXTRA_ROOTS": settings.extra_roots, "TFIMM_HUB_DIR": hub.get_dir}.get(variable, settings.urls_root)
+    with pytest.raises(HandleError, match=f"{variable} is"):
+        get()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_quotes_around_the_flag_of_tensorflow_hub_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    output = run("""
+import sys, tfimm_resolver
+from absl import flags
+from tfimm_resolver import settings
+flags.FLAGS(["program", "--tfhub_cache_dir='/x'"])
+try:
+    settings.urls_root()
+except tfimm_resolver.errors.HandleError as error:
+    print(error.text)
+""")
+    assert output.startswith("--tfhub_cache_dir is")

@@ -105,3 +105,17 @@ def test_the_hosts_file_is_named_by_the_user_or_below_the_configuration(monkeypa
     assert environment.hosts_file() == ("/conf/tfimm_resolver/hosts.toml", False)
     monkeypatch.setenv("TFIMM_RESOLVER_HOSTS_FILE", "/hosts.toml")
     assert environment.hosts_file() == ("/hosts.toml", True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "read"),
+    [
+        ("TFIMM_MODELS_FILE", environment.models_files),
+        ("TFIMM_RESOLVER_HOSTS_FILE", environment.hosts_file),
+        ("XDG_CONFIG_HOME", environment.hosts_file),
+    ],
+)
+def test_quotes_around_a_path_are_refused(variable: str, read: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "'/x'")
+    with pytest.raises(HandleError, match=f"{variable} is .*: quotes or blanks are part of it"):
+        read()

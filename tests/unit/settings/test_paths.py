@@ -82,3 +82,23 @@ def test_streams_are_pipes_devices_and_open_descriptors(tmp_path: Path) -> None:
     assert not paths.is_stream(str(tmp_path / "file")) and not paths.is_stream(str(tmp_path / "gone"))
     (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
     assert paths.is_stream(str(tmp_path / "stdout")), "also if the descriptor leads to a regular file"
+
+
+@pytest.mark.parametrize("value", ['"/x"', "'/x'", "`/x`", ' "/x" ', '"/x', '/x"', " /x", "/x ", "/x\r", '"gs://b/m"'])
+def test_quotes_and_blanks_around_the_path_in_a_variable_are_refused(value: str) -> None:
+    with pytest.raises(HandleError, match=r"TFHUB_CACHE_DIR is .*: quotes or blanks are part of it") as caught:
+        paths.expand_variable("TFHUB_CACHE_DIR", value)
+    bare = value.strip("\"'` \r")
+    assert f"Set it to {bare}, without" in caught.value.fix
+
+
+@pytest.mark.parametrize("value", ['""', " ", "''"])
+def test_a_variable_of_quotes_and_blanks_alone_is_refused(value: str) -> None:
+    with pytest.raises(HandleError, match="Unset TFIMM_HOME"):
+        paths.expand_variable("TFIMM_HOME", value)
+
+
+def test_marks_inside_a_path_and_around_an_existing_absolute_one_are_part_of_it(tmp_path: Path) -> None:
+    assert paths.expand_variable("X", "/home/o'brien/my models") == "/home/o'brien/my models"
+    (tmp_path / "m'").mkdir()
+    assert paths.expand_variable("X", f"{tmp_path}/m'") == f"{tmp_path}/m'"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import MODEL, files_in, tar_gz
+from tests.fakes.foreign_files import ZIPS, make_zip
 from tfimm_resolver.archives.unpacking import ArchiveLayout
 from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.manifest import FileEntry
@@ -41,3 +42,12 @@ def test_both_sinks_stop_at_the_byte_limit(tmp_path: Path, monkeypatch: pytest.M
         (into := tmp_path / str(number)).mkdir()
         with pytest.raises(ArchiveError, match="TFIMM_RESOLVER_MAX_BYTES"):
             sink(io.BytesIO(body), into, None)
+
+
+def test_a_repository_may_have_the_files_of_any_format(tmp_path: Path) -> None:
+    names = [f"repository/{name}" for members, _ in ZIPS.values() for name in members]
+    (into := tmp_path / "into").mkdir()
+    entries = make_unpack_sink(ArchiveLayout(strip_top_level=True))(
+        io.BytesIO(make_zip(tuple(dict.fromkeys(names)))), into, None
+    )
+    assert {f"repository/{entry.path}" for entry in entries} == {*names}

@@ -35,11 +35,14 @@ def _print(output: Output, result: AddResult) -> None:
     model = result.model
     if output.as_json:
         facts = {"name": model.name, "handle": model.handle, "sha256": model.sha256, "size_bytes": model.size_bytes}
+        facts |= {"subdirectory": model.subdirectory} if model.subdirectory else {}
         output.print_json(
             {**facts, "aliases": model.aliases, "mirrors": model.mirrors, "file": model.file, "path": result.path}
         )
         return
     output.print_line(f"{model.name}  {model.handle}")
+    if model.subdirectory:
+        output.print_line(f"  subdirectory {model.subdirectory}")
     if model.sha256:
         output.print_line(f"  sha256 {model.sha256}, {format_size(model.size_bytes or 0)}")
     else:

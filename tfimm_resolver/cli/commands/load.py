@@ -6,6 +6,7 @@ import click
 
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, format_device, format_table, style, suppress_native_stderr
+from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.loading import loader
 from tfimm_resolver.resolution.resolver import resolve
 
@@ -18,7 +19,7 @@ def command(output: Output, handle: str) -> int:
     """Load a model with TensorFlow; print its signatures, and the devices that hold its variables."""
     path = resolve(handle)  # shows progress, so stderr must not be redirected yet
     with suppress_native_stderr():
-        facts = loader.describe(loader.load(path))
+        facts = loader.describe(loader.load_path(path, subdirectory=split_fragment(handle)[2]))
     if output.as_json:
         output.print_json({"handle": handle, "path": path, **facts})
         return 0

@@ -12,6 +12,7 @@ from tfimm_resolver.cli.commands import common, format_command
 from tfimm_resolver.cli.output import Output, format_age, format_bar, format_table, style, style_state
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.resolution.cached_names import SHORTENED_MIN
 
 _EXTRA, _BUCKET = " (extra)", " (bucket)"
 _PLAIN_COLUMNS, _USE_COLUMNS, _BAR_COLUMNS = 23, 12, 14
@@ -45,7 +46,7 @@ def _format_rows(models: Sequence[CachedModel], columns: int | None) -> list[lis
     plain = _PLAIN_COLUMNS + max((len(_format_root_mark(model)) for model in models), default=0)
     has_bar = columns is not None and columns >= longest + plain + _USE_COLUMNS + _BAR_COLUMNS
     has_use = columns is None or columns >= longest + plain + _USE_COLUMNS
-    width = columns and max(12, columns - plain - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
+    width = columns and max(SHORTENED_MIN, columns - plain - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
     largest = max((model.size_bytes for model in models), default=0)
     head = ["MODEL", "   SIZE", *[""] * has_bar, *["USED"] * has_use, "STATE"]
     rows = [[style(cell, bold=True) if cell else "" for cell in head]]

@@ -31,6 +31,7 @@ def command(output: Output, name: str) -> int:
             "said_by": why.decided_by,
             "handle": str(resolved.handle),
         }
+        facts |= {"subdirectory": resolved.request.subdirectory} if resolved.request.subdirectory else {}
         pin = {"sha256": resolved.handle.sha256, "size_bytes": why.size_bytes}
         not_used = [{"place": location, "reason": reason} for location, reason in why.rejected]
         error = {"error": error_to_json(why.error)} if why.error else {}
@@ -52,6 +53,8 @@ def _print(output: Output, name: str, why: explain.Explanation) -> None:
     rows = [("asked", name), ("rule", f"{why.resolved.rule}, {why.decided_by}")]
     if str(handle) != name:
         rows.append(("handle", str(handle)))
+    if why.resolved.request.subdirectory:
+        rows.append(("directory", why.resolved.request.subdirectory))
     if handle.sha256:
         rows.append(("pin", f"sha256 {handle.sha256}{'' if size_bytes is None else f', {format_size(size_bytes)}'}"))
     rows += [

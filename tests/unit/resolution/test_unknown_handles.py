@@ -1,0 +1,82 @@
+"""Tests of ``resolution.unknown_handles``: where was looked, what is there instead, what was probably meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import tfimm_resolver
+from tests.fakes.foreign_files import POINTER
+from tests.fakes.named_models import put_model
+from tfimm_resolver import settings
+from tfimm_resolver.errors import UnknownHandleError
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    settings.set_dir(tmp_path / "names")
+
+
+def fail(text: str) -> UnknownHandleError:
+    """Return the error of a handle that leads to no model."""
+    with pytest.raises(UnknownHandleError) as caught:
+        tfimm_resolver.resolve(text)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("hf:ada/m", "Did you mean hf://ada/m ?"),
+        ("ada/m", "Did you mean hf://ada/m or github://ada/m ?"),
+        ('"resnet18"', "Did you mean resnet18 ?"),
+        ("timm://resnet18/x", "Did you mean hf://resnet18/x ?"),
+        ("git+https://github.com/ada/m.git", "Did you mean github://ada/m ?"),
+        ("htps://host/m", "Did you mean https://host/m ?"),
+        ("local-dir:/data/m", "Write the path alone, without local-dir: /data/m"),
+        ("no_such_model", "Use a URL or a path"),
+    ],
+)
+def test_a_slip_is_named(text: str, fix: str) -> None:
+    assert fail(text).fix.startswith(fix)
+
+
+@pytest.mark.parametrize("text", ["C:\\models\\m", "C:/models/m", "c://models/m", "\\\\server\\share\\m"])
+def test_a_path_of_windows_is_explained_elsewhere(text: str) -> None:
+    error = fail(text)
+    assert "This is a path of Windows" in error.fix
+    assert ("/mnt/c/models/m" in error.fix) == (text[1] == ":")
+
+
+def test_a_file_whose_name_has_a_backslash_is_found() -> None:
+    path = put_model(Path.cwd() / "a\\b")
+    assert tfimm_resolver.resolve("a\\b") == str(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [
+        ({"weights.h5": b"x"}, "has weights.h5: an HDF5 file"),
+        ({"m.index": b"x", "checkpoint": b"x"}, "has checkpoint: a TensorFlow checkpoint"),
+        ({"model.keras": b"x"}, "has model.keras: a Keras file"),
+        ({"README.md": b"x"}, "is not a complete SavedModel: saved_model.pb is missing"),
+        (
+            {"saved_model.pb": b"x", "variables/variables.index": b"x"},
+            "is not a complete SavedModel: variables/variables.data-00000-of-00001 is",
+        ),
+        ({"saved_model.pb": POINTER, "variables/x": b"x"}, "has saved_model.pb: a Git LFS pointer"),
+    ],
+)
+def test_what_a_directory_of_that_name_has_instead_is_said(files: dict[str, bytes], what: str, tmp_path: Path) -> None:
+    path = put_model(tmp_path / "names/m", files)
+    error = fail("m")
+    assert f"{path} {what}" in error.text.replace("is not a SavedModel, but ", "")
+    assert tfimm_resolver.cached_model_path("m") is None
+
+
+def test_what_a_suggested_directory_has_is_said(tmp_path: Path) -> None:
+    path = put_model(tmp_path / "elsewhere", {"weights.h5": b"x"})
+    assert "has weights.h5" in fail(f"local-dir:{path}").text

@@ -1,0 +1,195 @@
+"""Web pages that show a model or a file instead of sending it: the handle or the URL to use instead of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+_GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+_HUGGING_FACE_KINDS = ("datasets", "spaces")
+_KAGGLE_KINDS = {"code": "a notebook", "datasets": "a dataset", "competitions": "a competition", "c": "a competition"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, and what to use instead of its URL.
+
+    Attributes:
+        title: what the page shows, as in "it is the page of TITLE".
+        advice: what to do, with the handle to use.
+    """
+
+    title: str
+    advice: str
+
+
+def find_page(url: str) -> Page | None:
+    """Return which page of a known host a URL is; None if it may be a model, or an unknown page."""
+    parts = urlsplit(url)
+    find = _FINDERS.get(parts.netloc.lower().rpartition("@")[2])
+    return find(parts.path.rstrip("/"), parts.query) if find else None
+
+
+def find_download_url(url: str) -> str | None:
+    """Return the URL that sends the file which a page shows, or which a Git LFS pointer stands for; None if not known."""
+    if "://" not in url:
+        return None
+    parts = urlsplit(url)
+    host, path = parts.netloc.rpartition("@")[2].lower(), parts.path
+    if host == "raw.githubusercontent.com" and (found := re.fullmatch(r"/([^/]+/[^/]+)/(.+)", path)):
+        return f"https://github.com/{found[1]}/raw/{found[2].removeprefix('refs/heads/')}"
+    if host in ("huggingface.co", "hf.co") and (found := re.fullmatch(r"(/.+?)/(?:raw|blob)/(.+)", path)):
+        return f"https://huggingface.co{found[1]}/resolve/{found[2]}"
+    if found := re.fullmatch(r"(/.+/-)/blob/(.+)", path):  # a GitLab of any name
+        return f"{parts.scheme}://{host}{found[1]}/raw/{found[2]}"
+    if found := re.fullmatch(r"(/[^/]+/[^/]+)/src/((?:branch|tag|commit)/.+)", path):  # Gitea and Forgejo
+        return f"{parts.scheme}://{host}{found[1]}/raw/{found[2]}"
+    if found := re.fullmatch(r"(/[^/]+/[^/]+)/blob/(.+)", path):  # a GitHub Enterprise server
+        return f"{parts.scheme}://{host}{found[1]}/raw/{found[2]}"
+    return None
+
+
+def _find_on_github(path: str, query: str) -> Page | None:
+    found = re.fullmatch(r"/(?P<repo>[\w-][\w.-]*/[\w.-]+?)(?:\.git)?(?:/(?P<kind>[a-z]+)(?:/(?P<rest>.+))?)?", path)
+    if found is None:
+        return None
+    repo, kind, rest = found["repo"], found["kind"], found["rest"] or ""
+    ref, _, inner = rest.partition("/")
+    if kind is None and repo.partition("/")[0] not in ("topics", "features", "settings", "orgs", "collections"):
+        return Page("a repository", f"Write github://{repo} for its SavedModel, or the URL of an archive in a release.")
+    if kind == "tree" and rest:
+        return Page("a folder of a repository", f"Write {_format_github(repo, unquote(ref), unquote(inner))}")
+    if kind == "blob" and inner and not re.search(r"(?:^|&)raw=(?:true|1)", query):
+        folder, _, name = inner.rpartition("/")
+        if name in _GRAPHS:
+            return Page("a file of a repository", f"Write {_format_github(repo, unquote(ref), unquote(folder))}")
+        return Page("a file of a repository", f"Write the raw URL: https://github.com/{repo}/raw/{rest}")
+    if kind == "releases" and not rest.startswith(("download/", "latest/download/")):
+        tag = rest.removeprefix("tag/") if rest.startswith("tag/") else "TAG"
+        url = f"https://github.com/{repo}/releases/download/{tag}/FILE"
+        return Page("a release", f"Write the URL of a file of it: {url}")
+    return None
+
+
+def _format_github(repo: str, ref: str, folder: str) -> str:
+    branch = "" if ref in ("HEAD", "") else f":{ref}"
+    subdirectory = f"#subdirectory={folder}" if folder else ""
+    note = f"; if the name of the branch has a slash, write all of it after {repo}:" if folder else ""
+    return f"github://{repo}{branch}{subdirectory}{note}"
+
+
+def _find_on_gist(path: str, _: str) -> Page | None:
+    if (found := re.fullmatch(r"/[^/]+/[0-9a-f]{20,}", path)) is None:
+        return None
+    return Page("a gist", f"Write the raw URL: https://gist.github.com{found[0]}/raw/FILE")
+
+
+def _find_on_hugging_face(path: str, _: str) -> Page | None:
+    parts = path.strip("/").split("/")
+    prefix = f"{parts.pop(0)}/" if parts[0] in _HUGGING_FACE_KINDS else ""
+    if len(parts) < 2 or parts[0] in ("api", "docs", "blog", "models", "papers", "collections"):
+        return None
+    repo, kind, rest = "/".join(parts[:2]), parts[2] if len(parts) > 2 else "", "/".join(parts[3:])
+    ref, _, inner = rest.partition("/")
+    if kind == "blob" and inner:
+        folder, _, name = inner.rpartition("/")
+        if name in _GRAPHS and not prefix:
+            return Page("a file of a repository", f"Write {_format_hugging_face(repo, ref, folder)}")
+        url = f"https://huggingface.co/{prefix}{repo}/resolve/{rest}"
+        return Page("a file of a repository", f"Write the resolve URL: {url}")
+    if not prefix and kind in ("", "tree"):
+        return Page("a repository", f"Write {_format_hugging_face(repo, ref or 'main', inner)}")
+    if prefix and kind in ("", "tree"):
+        url = f"https://huggingface.co/{prefix}{repo}/resolve/{ref or 'main'}/FILE"
+        return Page(f"a repository of {prefix[:-1]}", f"Write the URL of an archive in it: {url}")
+    return None
+
+
+def _format_hugging_face(repo: str, ref: str, folder: str) -> str:
+    revision = "" if ref == "main" else f"@{ref}"
+    return f"hf://{repo}{revision}" + (f"/{unquote(folder)}" if folder else "")
+
+
+def _find_on_gitlab(path: str, _: str) -> Page | None:
+    if found := re.fullmatch(r"(?P<repo>/.+?)(?:/-)?/blob/(?P<rest>.+)", path):
+        return Page("a file of a repository", f"Write the raw URL: https://gitlab.com{found['repo']}/-/raw/{found['rest']}")
+    found = re.fullmatch(r"(?P<repo>/[\w-][\w.-]*(?:/[\w.-]+)+?)(?:\.git)?(?:/-/tree/(?P<ref>[^/]+)(?P<inner>/.+)?)?", path)
+    if found is None or "/-" in found["repo"]:
+        return None
+    repo, ref = found["repo"], found["ref"] or "HEAD"
+    inner = f"#subdirectory={found['inner'][1:]}" if found["inner"] else ""
+    url = f"https://gitlab.com{repo}/-/archive/{ref}/{repo.rpartition('/')[2]}-{ref}.tar.gz{inner}"
+    return Page("a repository" if not inner else "a folder of a repository", f"Write the URL of its archive: {url}")
+
+
+def _find_on_bitbucket(path: str, _: str) -> Page | None:
+    if found := re.fullmatch(r"(/[^/]+/[^/]+)/src/([^/]+/.+)", path):
+        return Page("a file of a repository", f"Write the raw URL: https://bitbucket.org{found[1]}/raw/{found[2]}")
+    if found := re.fullmatch(r"(/[^/]+/[^/]+?)(?:\.git)?(?:/src(?:/([^/]+))?)?", path):
+        url = f"https://bitbucket.org{found[1]}/get/{found[2] or 'HEAD'}.tar.gz"
+        return Page("a repository", f"Write the URL of its archive: {url}")
+    return None
+
+
+def _find_on_kaggle(path: str, _: str) -> Page | None:
+    parts = path.strip("/").split("/")
+    if (title := _KAGGLE_KINDS.get(parts[0])) is None or len(parts) < 2:
+        return None
+    return Page(title, "Write kaggle://OWNER/MODEL/FRAMEWORK/VARIATION, or the URL of a model's page, for a model.")
+
+
+def _find_on_tfhub(path: str, _: str) -> Page | None:
+    parts = path.strip("/").split("/")
+    if parts[-1] not in ("", "s") and len(parts) > 1 and parts[1] != "collections":
+        return None
+    form = "https://tfhub.dev/PUBLISHER/MODEL/VERSION, such as https://tfhub.dev/google/nnlm-en-dim50/2"
+    return Page("several models", f"Write the handle of one model: {form}")
+
+
+def _find_on_google_drive(path: str, query: str) -> Page | None:
+    found = re.match(r"/file/d/([\w-]+)", path) or re.fullmatch(r"id=([\w-]+)", query if path == "/open" else "")
+    if found is None:
+        return None
+    return Page("a file", f"Write the download URL: https://drive.google.com/uc?export=download&id={found[1]}")
+
+
+def _find_on_dropbox(path: str, query: str) -> Page | None:
+    if not re.search(r"(?:^|&)dl=0(?:&|$)", query):
+        return None
+    return Page("a file", f"Write dl=1 instead of dl=0 at the end of the URL of {path.rpartition('/')[2]}.")
+
+
+def _find_on_google_cloud(path: str, _: str) -> Page | None:
+    found = re.fullmatch(r"/storage/browser/(?:_details/)?([^/;]+(?:/[^;]*)?)(?:;.*)?", path)
+    return None if found is None else Page("a bucket", f"Write gs://{unquote(found[1]).rstrip('/')}")
+
+
+def _find_on_amazon(path: str, query: str) -> Page | None:
+    found = re.fullmatch(r"/s3/(?:buckets|object)/([\w.-]+)", path)
+    if found is None:
+        return None
+    prefix = re.search(r"(?:^|&)prefix=([^&]+)", query)
+    inner = "/" + quote(unquote(prefix[1]).strip("/"), safe="/ ") if prefix else ""
+    return Page("a bucket", f"Write s3://{found[1]}{inner}")
+
+
+_FINDERS: dict[str, Callable[[str, str], Page | None]] = {
+    "github.com": _find_on_github,
+    "www.github.com": _find_on_github,
+    "gist.github.com": _find_on_gist,
+    "huggingface.co": _find_on_hugging_face,
+    "www.huggingface.co": _find_on_hugging_face,
+    "hf.co": _find_on_hugging_face,
+    "gitlab.com": _find_on_gitlab,
+    "bitbucket.org": _find_on_bitbucket,
+    "www.kaggle.com": _find_on_kaggle,
+    "kaggle.com": _find_on_kaggle,
+    "tfhub.dev": _find_on_tfhub,
+    "drive.google.com": _find_on_google_drive,
+    "www.dropbox.com": _find_on_dropbox,
+    "console.cloud.google.com": _find_on_google_cloud,
+    "console.aws.amazon.com": _find_on_amazon,
+    "s3.console.aws.amazon.com": _find_on_amazon,
+}

@@ -1,0 +1,101 @@
+"""Finds the SavedModel in a tree that TensorFlow reads, on disk or at a URL, and explains why none can be chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.errors import LoadError, NotASavedModelError
+from tfimm_resolver.handles.fragment import format_subdirectory
+from tfimm_resolver.loading import devices
+from tfimm_resolver.manifest import SAVED_MODEL_FILES
+from tfimm_resolver.resolution.selection import list_shortly
+from tfimm_resolver.saved_model import locate
+from tfimm_resolver.saved_model.locate import FoundModels
+
+_NOISE_PREFIXES = ("Graph execution error:", "Detected at node", "<stack traces unavailable>", 'File "')
+
+
+def find_model(tf: Any, path: str, subdirectory: str) -> tuple[str, set[str]]:
+    """Return the directory of the SavedModel at a path, or of the only one below it, and the names that it contains.
+
+    ``subdirectory`` is the one that the handle chooses already, for the advice in errors.
+
+    Raises:
+        NotASavedModelError: if it finds none, or several that are not versions of one.
+        LoadError: if TensorFlow cannot read the directory.
+    """
+    names = _list_names(tf, path)
+    if names.intersection(SAVED_MODEL_FILES):
+        return path, names
+    models = _find_models(tf, path)  # for a URL, which resolve() does not list
+    if (directory := models.newest) is not None:
+        path = tf.io.gfile.join(path, directory)
+        return path, _list_names(tf, path)
+    if models.directories:
+        raise _make_several_models_error(path, models, subdirectory)
+    raise _make_missing_model_error(tf, path, names)
+
+
+def summarize_error(error: Exception) -> str:
+    """Return the first line of TensorFlow's message that says something."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith(_NOISE_PREFIXES)), '')}"
+
+
+def _list_names(tf: Any, path: str) -> set[str]:
+    return set(tf.io.gfile.listdir(path)) if tf.io.gfile.isdir(path) else set()
+
+
+def _find_models(tf: Any, path: str) -> FoundModels:
+    """Find the SavedModels below a directory; what TensorFlow cannot list counts as empty."""
+    if "://" not in path:
+        return locate.find_models_on_disk(path)
+
+    def list_directory(directory: str) -> tuple[set[str], list[str]]:
+        folder = tf.io.gfile.join(path, directory) if directory else path
+        try:
+            names = tf.io.gfile.listdir(folder)
+            below = [name.rstrip("/") for name in names if _is_directory(tf, folder, name)]
+        except tf.errors.OpError:
+            return set(), []
+        return set(names), below
+
+    return locate.find_models(list_directory)
+
+
+def _make_several_models_error(path: str, models: FoundModels, subdirectory: str) -> NotASavedModelError:
+    """Return the error for a directory with several SavedModels, or with one in a tree too large to be searched.
+
+    ``subdirectory`` is the one that the handle chooses already.
+    """
+    contents = "more than one SavedModel" if models.is_complete else "too many directories to search all of them"
+    first = show(format_subdirectory(f"{subdirectory}/{models.directories[0]}".strip("/")))
+    return NotASavedModelError(
+        f"{show(path)} is not a SavedModel, and contains {contents}\n  found: {list_shortly(models.directories)}",
+        fix=f"Choose one of them at the end of the handle: {first}",
+    )
+
+
+def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
+    if not names and not devices.is_local_path(path):
+        try:
+            tf.io.gfile.stat(f"{path}/saved_model.pb")  # isdir() returns False, too, if the bucket cannot be reached
+        except tf.errors.NotFoundError:
+            pass
+        except tf.errors.OpError as error:
+            return LoadError(f"TensorFlow cannot read {show(path)}: {summarize_error(error)}")
+    from tfimm_resolver.saved_model import recognition
+
+    found = recognition.recognize_names(name.rstrip("/") for name in names)
+    return NotASavedModelError(
+        f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
+        f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
+        + (f"\n  {show(found[0])} is {found[1].title}" if found else ""),
+        fix=found[1].advice if found else "",
+    )
+
+
+def _is_directory(tf: Any, folder: str, name: str) -> bool:
+    """Whether a name in a listing is a directory; in a bucket, where asking costs a request, it ends in a slash."""
+    return name.endswith("/") or (not folder.startswith("gs://") and bool(tf.io.gfile.isdir(tf.io.gfile.join(folder, name))))

@@ -1,0 +1,98 @@
+"""Explains why a handle leads to no model: where it was looked for, what is there instead, what was probably meant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.errors import UnknownHandleError
+from tfimm_resolver.errors.advice import Advice, Fix, join_advice
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.models_file import discovery
+from tfimm_resolver.resolution import named_models, overrides
+from tfimm_resolver.sources import local
+from tfimm_resolver.sources.registry import list_schemes
+
+_NAME_FIX = Advice(
+    python="Use a URL or a path, or set the path for this name: set_model_cache(name, path).",
+    command="Use a URL or a path, or add this name to the models file: tfimm-resolver add NAME HANDLE",
+)
+
+_LOCAL_DIR = ("local-dir:", "local_dir:")
+"""How timm names a local directory."""
+
+
+def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
+    """Return the error of a handle that no rule matches."""
+    if handle.scheme:
+        return UnknownHandleError(
+            f'no source handles "{handle}"\n  known schemes: {", ".join(list_schemes())}', fix=_suggest_scheme(handle)
+        )
+    from tfimm_resolver.handles import slips  # imported for errors only
+
+    looked = [local.find_path(handle)]
+    if handle.is_name:
+        looked = [*discovery.find_files(), *named_models.list_candidate_paths(handle.text), *looked]
+    kind = "named" if handle.is_name else "at path"
+    text = f'no model {kind} "{handle}"\n  looked at: {", ".join(map(show, looked))}'
+    similar = overrides.suggest(handle.text, _list_project_names()) if handle.is_name else []
+    suggested = similar or slips.suggest_handles(handle.text)
+    defects, fixes = list[str](), list[Fix]()
+    for defect, fix in _describe_other_content([*looked, *suggested]):
+        defects.append(defect)
+        fixes.append(fix)
+    if slips.is_windows_path(handle.text) and os.name != "nt":
+        fixes.append(_suggest_mounted_path(handle.text))
+    elif handle.text.startswith(_LOCAL_DIR) and suggested:
+        fixes.append(f"Write the path alone, without {handle.text.partition(':')[0]}: {suggested[0]}")
+    elif suggested:
+        fixes.append(f"Did you mean {' or '.join(suggested)}{'?' if similar else ' ?'}")  # a URL ends before the blank
+    return UnknownHandleError("\n  ".join([text, *defects]), fix=join_advice(fixes) if fixes else _NAME_FIX)
+
+
+def _describe_other_content(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield what each directory holds instead of a SavedModel, and what to do with it."""
+    from tfimm_resolver.saved_model import completeness, recognition
+
+    for path in paths:
+        if "://" in path or not os.path.isdir(path):
+            continue
+        found = recognition.recognize_folder(path)
+        if found is not None:
+            name, other = found
+            yield f"{show(path)} is not a SavedModel, but has {show(name)}: {other.title}", other.advice
+        else:
+            yield f"{show(path)} is not a complete SavedModel: {show(completeness.find_defect(path))}", ""
+
+
+def _suggest_mounted_path(text: str) -> str:
+    """Return the advice about a path of Windows, where it has no meaning."""
+    fix = "This is a path of Windows: give the path under which this system sees the directory"
+    if text[1:2] == ":":
+        inner = text[3:].replace("\\", "/")
+        fix += f", in WSL /mnt/{text[0].lower()}/{inner}"
+    return f"{fix}."
+
+
+def _list_project_names() -> list[str]:
+    return [name for file in discovery.find_files() for name in discovery.read_entries(file)]
+
+
+def _suggest_scheme(handle: Handle) -> str:
+    import difflib  # 1 ms, worth paying only for an error message
+
+    rest = str(handle).partition("://")[2]
+    if len(handle.scheme) == 1:  # no scheme is that short: the letter of a drive
+        return _suggest_mounted_path(f"{handle.scheme}:/{rest}")
+    if handle.scheme in ("timm", "hf-hub", "hf_hub"):
+        return f"Did you mean hf://{rest if '/' in rest else f'timm/{rest}'} ?"
+    if handle.scheme in ("git+https", "git+ssh", "ssh", "git"):
+        from tfimm_resolver.handles import slips
+
+        if found := slips.suggest_handles(str(handle)):
+            return f"Did you mean {found[0]} ?"
+    close = difflib.get_close_matches(handle.scheme, [*list_schemes(), "tfhub"], n=1)
+    if not close:
+        return "Use a URL, a path or a model name."
+    return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"

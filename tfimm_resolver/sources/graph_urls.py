@@ -1,0 +1,60 @@
+"""URLs of a graph, ``.../saved_model.pb``, which is one file of a model: names the handle of the model, where one is known."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.errors import FetchError, IntegrityError
+from tfimm_resolver.handles.fragment import format_subdirectory
+from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS, Handle
+from tfimm_resolver.manifest import get_model_directory
+
+_GITHUB_PAGE = re.compile(r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:blob|raw|tree)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
+_GITHUB_RAW = re.compile(r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:refs/heads/)?(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
+_HUGGING_FACE = re.compile(r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:blob|raw|resolve)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
+_S3_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com")
+
+
+@contextlib.contextmanager
+def explain_errors(handle: Handle) -> Iterator[None]:
+    """Add to the error for the URL of a graph which handle stands for the model."""
+    try:
+        yield
+    except FetchError as error:
+        if isinstance(error, IntegrityError) or get_model_directory(handle.path) == handle.path:
+            raise
+        raise _explain(handle, error) from error
+
+
+def _explain(handle: Handle, error: FetchError) -> FetchError:
+    name = handle.path.rpartition("/")[2]
+    text = f"{error.text}\n  {show(name)} is one file of a SavedModel, which is a directory"
+    if (model := suggest_handle(handle)) is None:
+        return error.with_message(text, "Use the URL of an archive of that directory: .tar.gz or .zip.")
+    return error.with_message(text, f"Use the handle of the model: {show(model)}")
+
+
+def suggest_handle(handle: Handle) -> str | None:
+    """Return the handle of the model whose graph is at a URL; None if the host has no directories that can be listed."""
+    host, path = handle.host.rpartition("@")[2], get_model_directory(handle.path)
+    if host == "github.com" and (found := _GITHUB_PAGE.fullmatch(path)):
+        return _make_github_handle(found)
+    if host == "raw.githubusercontent.com" and (found := _GITHUB_RAW.fullmatch(path)):
+        return _make_github_handle(found)
+    if host in HUGGING_FACE_HOSTS and (found := _HUGGING_FACE.fullmatch(path)):
+        folder = f"/{unquote(found['folder'])}" if found["folder"] else ""
+        return f"hf://{found['owner']}/{found['repo']}@{found['ref']}{folder}"
+    if host in ("storage.googleapis.com", "storage.cloud.google.com") and path.strip("/"):
+        return f"gs:/{unquote(path)}"
+    if (found := _S3_HOST.fullmatch(host)) and (location := f"{found['bucket'] or ''}{path}".strip("/")):
+        return f"s3://{unquote(location)}"
+    return None
+
+
+def _make_github_handle(found: re.Match[str]) -> str:
+    fragment = format_subdirectory(unquote(found["folder"])) if found["folder"] else ""
+    return f"github://{found['owner']}/{found['repo']}:{found['ref']}{fragment}"
