@@ -17,10 +17,11 @@ from tfimm_resolver.settings.absl_flags import install_absl_hooks
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-    from tfimm_resolver import bundles, hub, integrations, maintenance, project, sources
+    # Also for PyInstaller and other freezers, which take along what an import statement names: what is imported by its name.
+    from tfimm_resolver import bundle, bundles, handle, hub, integrations, maintenance, plan, project, sources, unbundle  # noqa: F401  # until version 1.0
     from tfimm_resolver.loading.loader import load, load_options
 
-    __version__: str
+__version__ = "0.1.0"  # as in setup.cfg; a constant, since a zip or a frozen program has no metadata
 
 __all__ = [
     "bundles",
@@ -45,9 +46,9 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # Imported on first use, to keep the import fast: load takes 4 ms, hub 5 ms, the version 20 ms.
+    # Imported on first use, to keep the import fast: load takes 4 ms, hub 5 ms.
     _PACKAGES = ("bundles", "hub", "integrations", "maintenance", "project", "sources")
-    _get, _ = export_lazily(
+    __getattr__, _ = export_lazily(
         __name__,
         {
             **{name: f"{__name__}.{name}" for name in _PACKAGES},
@@ -55,13 +56,6 @@ if not TYPE_CHECKING:
             "load_options": f"{__name__}.loading.loader",
         },
     )
-
-    def __getattr__(name: str) -> object:
-        if name != "__version__":
-            return _get(name)
-        from importlib.metadata import version
-
-        return version(__name__)
 
     def __dir__() -> list[str]:
         return __all__

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
+from tfimm_resolver._util.queues import Channel
 from tfimm_resolver._util.threads import start_thread
 
 _POLL_INTERVAL_S = 0.2
@@ -29,8 +28,8 @@ class InterruptibleFuture(Future[_Result]):
 
     def result(self, timeout: float | None = None) -> _Result:
         """Return the result, as ``Future.result`` does. Raises CancelledError once the token is cancelled."""
-        until_s = float("inf") if timeout is None else time.monotonic() + timeout
-        while not self.done() and (left_s := until_s - time.monotonic()) > 0:
+        until_s = float("inf") if timeout is None else clock.get_monotonic_s() + timeout
+        while not self.done() and (left_s := until_s - clock.get_monotonic_s()) > 0:
             self._token.raise_if_cancelled()
             wait([self], min(_POLL_INTERVAL_S, left_s))
         return super().result(0)
@@ -45,7 +44,7 @@ class DaemonThreadPool:
 
     def __init__(self, size: int) -> None:
         self._size, self._worker_count, self._token = size, 0, get_current_token()
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._tasks = Channel()
 
     def __enter__(self) -> DaemonThreadPool:
         return self
@@ -75,9 +74,7 @@ class DaemonThreadPool:
 
     def close(self) -> None:
         """Drop queued tasks and return without waiting for running ones."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._tasks.get_nowait()
+        self._tasks.clear()
         for _ in range(self._worker_count):
             self._tasks.put(None)
 

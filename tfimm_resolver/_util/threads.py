@@ -1,15 +1,15 @@
-"""Background threads: read-ahead streams, write-behind queues, and calls that can be abandoned."""
+"""Background threads: read-ahead streams, write-behind tasks, and calls that can be abandoned."""
 
 from __future__ import annotations
 
-import queue
+import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 from tfimm_resolver._util.cancellation import NEVER, CancelledError, get_current_token
+from tfimm_resolver._util.queues import BoundedQueue, WaitTimeoutError
 
-_QUEUE_SIZE = 16
 _POLL_INTERVAL_S = 0.2
 _JOIN_TIMEOUT_S = 2.0
 _SHORT_STREAM_BYTES = 1 << 16
@@ -22,8 +22,10 @@ def start_thread(target: Callable[..., object], name: str, *arguments: object) -
     """Start a daemon thread, or return None if the system cannot start another one; callers then do the work themselves.
 
     Threads cannot be started at a limit of processes and, from Python 3.12 on, once the main thread has ended or ``atexit``
-    handlers run.
+    handlers run. None are started where they could not share a socket.
     """
+    if _are_sockets_bound_to_threads():
+        return None
     thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
     try:
         thread.start()
@@ -32,38 +34,15 @@ def start_thread(target: Callable[..., object], name: str, *arguments: object) -
     return thread
 
 
-class BoundedQueue:
-    """A FIFO queue between two threads that holds a limited number of items."""
+def _are_sockets_bound_to_threads() -> bool:
+    """Whether a package replaced sockets, but not threads: then each socket only works in the thread that opened it.
 
-    def __init__(self) -> None:
-        self._items: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._free_slots: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(_QUEUE_SIZE):
-            self._free_slots.put(None)
-
-    def put(self, item: object, timeout_s: float | None = None) -> None:
-        """Add an item, waiting for a free slot. Raises queue.Empty after ``timeout_s``."""
-        self._free_slots.get(timeout=timeout_s)
-        self._items.put(item)
-
-    def get(self, timeout_s: float | None = None) -> object:
-        """Wait for the next item. Raises queue.Empty after ``timeout_s``."""
-        return self._items.get(timeout=timeout_s)
-
-    def task_done(self) -> None:
-        """Free the slot of an item returned by ``get``, once it has been processed."""
-        self._free_slots.put(None)
-
-    def join(self) -> None:
-        """Wait until every item has been processed."""
-        acquired = 0
-        try:
-            while acquired < _QUEUE_SIZE:
-                self._free_slots.get()
-                acquired += 1
-        finally:  # after Ctrl-C, too: the item that ends the thread needs a slot
-            for _ in range(acquired):
-                self._free_slots.put(None)
+    That is ``gevent.monkey.patch_all(thread=False)``, as grequests calls it, or ``eventlet.monkey_patch(thread=False)``.
+    """
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched("socket") and not gevent.is_module_patched("threading"):
+        return True
+    return eventlet is not None and eventlet.is_monkey_patched("socket") and not eventlet.is_monkey_patched("thread")
 
 
 class PrefetchReader:
@@ -125,7 +104,7 @@ class PrefetchReader:
         while not self._is_at_end:
             try:
                 item = self._chunks.get(_POLL_INTERVAL_S)
-            except queue.Empty:
+            except WaitTimeoutError:
                 self._on_wait()
                 self._token.raise_if_cancelled()
                 continue
@@ -153,7 +132,7 @@ class PrefetchReader:
         while not self._is_closed:
             try:
                 return self._chunks.put(item, _POLL_INTERVAL_S)
-            except queue.Empty:
+            except WaitTimeoutError:
                 pass
 
 

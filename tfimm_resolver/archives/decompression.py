@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib
 import io
 import sys
 import zlib
@@ -18,10 +17,12 @@ from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput
 from tfimm_resolver.errors import ArchiveError
 
 GzipFile: Any = gzip.GzipFile
-_isal_error: type[Exception] = zlib.error
+_isal_error: Any = zlib.error
 with contextlib.suppress(ImportError):  # isal has no wheel for this platform
-    GzipFile = importlib.import_module("isal.igzip").IGzipFile  # twice as fast
-    _isal_error = importlib.import_module("isal.isal_zlib").error
+    from isal import igzip, isal_zlib
+
+    GzipFile = igzip.IGzipFile  # twice as fast
+    _isal_error = isal_zlib.error
 
 _SMALL_BUFFER_BYTES = 1 << 12
 _STREAM_HEAD_BYTES = 16

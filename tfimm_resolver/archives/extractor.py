@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from tfimm_resolver.archives.links import Parts, PendingLinks, find_target
 from tfimm_resolver.archives.member_policy import MemberNamePolicy, Skip, UnheldMemberError, quote_name
 from tfimm_resolver.archives.tar_reader import Link, Member
 from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
-from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
+from tfimm_resolver.errors.os_errors import is_disk_full, make_disk_full_error, map_os_errors, suggest_disk_fix
 from tfimm_resolver.manifest import FileEntry
 
 CHUNK_BYTES = 1 << 18
@@ -212,7 +211,8 @@ class Extractor:
         if size_bytes < _DISK_CHECK_MIN_BYTES:
             return
         with self._map_os_errors(""):
-            if size_bytes > shutil.disk_usage(self._into).free:
+            free_bytes = fs.get_free_bytes(self._into)
+            if free_bytes is not None and size_bytes > free_bytes:
                 raise self._make_disk_full_error(size_bytes)
 
     @contextlib.contextmanager
@@ -275,16 +275,13 @@ class Extractor:
         """``more_bytes``: what a member is known to need beyond what was unpacked so far."""
         packed = self._packed
         used = self.budget.size_bytes + (packed.read_bytes if self._is_spooled else 0)
-        available = used + shutil.disk_usage(self._into).free
+        available = used + (fs.get_free_bytes(self._into) or 0)
         known = max(used + more_bytes, packed.total_bytes or 0)
         # The first few bytes of an archive are not representative of the rest.
         ratio = self.budget.size_bytes / packed.read_bytes if packed.read_bytes > CHUNK_BYTES else 0
         estimate = int(ratio * (packed.total_bytes or 0))
-        needed = f"about {estimate}" if estimate > known else f"over {known}"
-        return CacheError(
-            f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {available} are free",
-            fix=DISK_FULL_FIX,
-        )
+        about, needed = ("about", estimate) if estimate > known else ("over", known)
+        return make_disk_full_error(str(self._into.parent), about, needed, available)
 
 
 def _make_collision_error(name: str) -> ArchiveError:

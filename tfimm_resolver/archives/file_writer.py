@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import IO
 
+from tfimm_resolver._util import fs
 from tfimm_resolver._util.threads import BackgroundWriter
 from tfimm_resolver.manifest import FileEntry
 
@@ -30,7 +30,7 @@ class HashingFileWriter:
         self._size_bytes += len(chunk)
         if self._size_bytes - self._synced_bytes > _FSYNC_INTERVAL_BYTES:
             self._synced_bytes = self._size_bytes
-            self._fsyncer.submit(os.fsync, self._file.fileno())
+            self._fsyncer.submit(fs.fsync_open, self._file.fileno())
 
     def make_entry(self) -> FileEntry:
         """Return the path, size and hash of the file."""

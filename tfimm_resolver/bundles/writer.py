@@ -111,7 +111,7 @@ def _write_file(models: Sequence[CachedModel], path: str) -> ExportResult:
                 file.flush()
                 if os.path.exists(path):
                     os.chmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))  # a private file stays private
-                os.fsync(file.fileno())
+                fs.fsync_open(file.fileno())
             os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):  # renamed already, or never created

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
 from dataclasses import dataclass, replace
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
 from tfimm_resolver.errors.advice import Advice
@@ -75,7 +75,7 @@ def _resolve_default(requested: Repository, cache: Cache, force_reload: bool) ->
             label = _format_branch(known, copy.origin.commit)
             log.warning("%s: offline, so %s is used as its default branch", requested.full_name, label)
             return ResolvedRef(known)
-        if 0 <= time.time() - fetched_s < _DEFAULT_BRANCH_TTL_S:
+        if 0 <= clock.get_time_s() - fetched_s < _DEFAULT_BRANCH_TTL_S:
             return ResolvedRef(known)
     try:
         tip = _find_tip(requested, cache, known or requested)
@@ -129,6 +129,6 @@ def _load_default_branch(text: str | None, requested: Repository) -> tuple[Repos
 def save_default_branch(cache: Cache, repository: Repository, default: Tip) -> None:
     """Store the default branch; if that fails, the next call asks the host again."""
     identity = replace(repository, ref="").handle
-    facts = {"repository": identity, "ref": default.ref, "commit": default.commit, "asked_s": time.time()}
+    facts = {"repository": identity, "ref": default.ref, "commit": default.commit, "asked_s": clock.get_time_s()}
     with contextlib.suppress(CacheError):
         cache.root.write(layout.get_note_filename(identity) + _NOTE, json.dumps(facts) + "\n")

@@ -70,7 +70,8 @@ class LockFile:
     def write(self, text: str) -> None:
         """Replace the contents."""
         os.lseek(self.fd, 0, os.SEEK_SET)
-        os.ftruncate(self.fd, 0)
+        if os.fstat(self.fd).st_size:  # some mounts, and pyfakefs before 6.3, cannot truncate a new file
+            os.ftruncate(self.fd, 0)
         os.write(self.fd, text.encode("utf-8", "surrogateescape"))
 
     def close(self) -> None:

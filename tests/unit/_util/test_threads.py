@@ -140,21 +140,21 @@ def test_after_an_interrupted_flush_the_writer_can_be_closed(monkeypatch: pytest
     writer.submit(int)
     writer.flush()
     free_slots = writer._tasks._free_slots
-    slot_count = free_slots.qsize()
+    slot_count = len(free_slots)
 
     class Interrupted:
         put = staticmethod(free_slots.put)
 
         def get(self) -> None:
             free_slots.get()
-            if free_slots.empty():
+            if not len(free_slots):
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(writer._tasks, "_free_slots", Interrupted())
         with pytest.raises(KeyboardInterrupt):
             writer.flush()
-    assert free_slots.qsize() == slot_count - 1
+    assert len(free_slots) == slot_count - 1
     writer.close()
 
 
