@@ -152,6 +152,9 @@ class BucketRoot:
                 self.objects.write(f"{known.tree}/{_SUPERSEDED_MARKER}", b"")
         return new
 
+    def withdraw(self, tree: str) -> None:
+        pass  # garbage collection removes it: other machines may be uploading to this store
+
     def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
         with contextlib.suppress(FetchError, CacheError):  # left for a later run
             if not self._try_start_gc():

@@ -146,7 +146,12 @@ class Cache:
         known = self._read(name)
         _warn_if_changed(record, known.origin.sha256)
         record = self.root.publish(staged, record, known)
-        self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
+        try:
+            self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
+        except BaseException:
+            if record.tree not in (known.tree, self._read(name).tree):  # else each failure would leave another copy
+                self.root.withdraw(record.tree)
+            raise
         self.root.collect_garbage(lambda other: self._read(other).tree)
         return record
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
+_ATTEMPTS_MAX = 5
+"""How often a model that was removed just before it could be used is looked for again."""
+
 
 def _list_extra_roots() -> Iterator[Tier]:
     return (Tier(root, is_read_only=True) for root in settings.extra_roots())
@@ -57,11 +60,19 @@ class Lookup:
         """Return where the complete model is; None if it has to be fetched.
 
         The first tier that has it wins, but the cache's own copy if it was fetched later, which is usually by a refresh.
+        No process removes it from now on until this one has ended.
 
         Raises:
             IntegrityError: if the cached model is known not to match the pin, and no other tier has one that does.
             CacheError: if the cache cannot be read; also FetchError.
         """
+        for _ in range(_ATTEMPTS_MAX):
+            found = self._find_once()
+            if found is None or found.hold():
+                return found
+        return None
+
+    def _find_once(self) -> ModelLocation | None:
         found: ModelLocation | None = None
         for tier in list_tiers():
             if tier.is_behind or (found is not None and tier.is_read_only):
@@ -81,12 +92,16 @@ class Lookup:
         root = settings.cache_root(create=True)
         cache = Cache(open_root(root.value, root.mode))
         try:
-            record = cache.ensure(handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
+            for _ in range(_ATTEMPTS_MAX):
+                record = cache.ensure(handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
+                location = ModelLocation(cache.path(record), record)
+                if location.hold():
+                    return location
         except OfflineError as error:
             if refresh or not (extra := settings.extra_roots()):
                 raise
             raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.advice) from error
-        return ModelLocation(cache.path(record), record)
+        raise CacheError(f"another process keeps removing {handle} from {show(root.value)} right after it was fetched")
 
 
 def _is_later(one: ModelLocation, other: ModelLocation) -> bool:
