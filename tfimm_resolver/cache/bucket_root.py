@@ -18,7 +18,7 @@ from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache import bucket_lease
 from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, KEEP_SUFFIX, Record
 from tfimm_resolver.errors import CacheError, FetchError, NotFoundError, OfflineError
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.object_store.client import MAX_CONCURRENT_REQUESTS, ObjectStoreClient
@@ -178,7 +178,7 @@ class BucketRoot:
 
     def remove(self, name: str) -> None:
         with self._map_errors("write"):
-            self.objects.delete([name + DESCRIPTOR_SUFFIX])  # first, so that no new reader starts
+            self.objects.delete([name + DESCRIPTOR_SUFFIX, name + KEEP_SUFFIX])  # first, so that no new reader starts
             for folder in self.objects.list_top_level()[0]:
                 if (found := ENTRY_DIR_PATTERN.fullmatch(folder)) and found[1] == name:
                     self.objects.delete(found.name for found in self.objects.list_objects(folder))

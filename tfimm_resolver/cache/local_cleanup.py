@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, KEEP_SUFFIX
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import CLAIM_PREFIX, try_acquire
@@ -69,7 +69,7 @@ class Cleaner:
         With ``give_up``, this process's own use does not count.
         """
         with contextlib.ExitStack() as stack:
-            if not self._try_exclude(stack, tree, give_up=give_up) or not _is_removable(self.path_of(tree)):
+            if not self._try_exclude(stack, tree, give_up=give_up) or not self.is_removable(tree):
                 return False
             self.remove(tree)
         return True
@@ -86,10 +86,10 @@ class Cleaner:
                 path = self.path_of(tree)
                 if not self._try_exclude(stack, tree, give_up=True):
                     raise _make_in_use_error(path)
-                if not _is_removable(path):
+                if not self.is_removable(tree):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             # The record last: without it, a damaged directory could pass for one that was put there by hand.
-            for other in (*trees, parts, name + DESCRIPTOR_SUFFIX):
+            for other in (*trees, parts, name + KEEP_SUFFIX, name + DESCRIPTOR_SUFFIX):
                 self.remove(other)
 
     def remove_replaced(self, names: Iterable[str], tree_of: Callable[[str], str]) -> None:
@@ -136,6 +136,12 @@ class Cleaner:
         finally:
             fs.unlink(path)
 
+    def is_removable(self, name: str) -> bool:
+        """Whether this user may remove everything in a directory, which another user may own; one that is gone counts."""
+        tree = self.path_of(name)
+        folders = (tree, *(f"{tree}/{folder}" for folder in fs.walk(tree, folders=True)))
+        return all(os.access(path, os.W_OK | os.X_OK) for path in folders if os.path.isdir(path) and not os.path.islink(path))
+
     def _try_exclude(self, stack: contextlib.ExitStack, tree: str, *, give_up: bool) -> bool:
         """Take the right to remove a directory, if there is one; return False if a process uses it."""
         path = self.path_of(tree)
@@ -175,9 +181,3 @@ def _make_in_use_error(path: str) -> CacheError:
     pids = use_lock.find_users(path)
     users = f"process{'es' * (len(pids) > 1)} {', '.join(map(str, pids))}" if pids else "another process"
     return CacheError(f"{show(path)} is in use by {users}: nothing was removed", fix="Try again once it has ended.")
-
-
-def _is_removable(tree: str) -> bool:
-    """Whether this user may remove everything in a directory, which another user may own; one that is gone counts."""
-    folders = (tree, *(f"{tree}/{folder}" for folder in fs.walk(tree, folders=True)))
-    return all(os.access(path, os.W_OK | os.X_OK) for path in folders if os.path.isdir(path) and not os.path.islink(path))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
@@ -22,14 +21,13 @@ _CONFIG_BYTES_MAX = 1 << 20
 _SIZE_UNITS = {unit: 1000**power for power, unit in enumerate(("", "K", "M", "G", "T", "P"))}
 _BINARY_UNITS = {f"{unit}I": 1024**power for power, unit in enumerate(("", "K", "M", "G", "T", "P")) if unit}
 _TIME_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%|[KMGTP]?I?B?)", re.ASCII | re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|min|h|d|w)", re.ASCII)
+_SIZE = r"(\d+(?:\.\d*)?|\.\d+)\s*(%|[KMGTP]?I?B?)"  # compiled when used: each import of the package comes here
+_DURATION = r"(\d+(?:\.\d*)?|\.\d+)\s*(s|min|h|d|w)"
 _SIZE_FIX = "Set it to a size such as 50GB or 800MiB, or to a part of the disk such as 20%."
 _DURATION_FIX = "Set it to a duration such as 90d, 12h, 30min or 10s."
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """A number of bytes, or a fraction of the disk that holds the cache."""
 
     size_bytes: int = 0
@@ -40,8 +38,7 @@ class Size:
         return self.size_bytes or int(self.fraction * disk_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class CacheLimits:
+class CacheLimits(NamedTuple):
     """When models are evicted; what is None is not limited.
 
     Attributes:
@@ -95,7 +92,7 @@ def config_file() -> str:
 
 def parse_size(text: str, source: str) -> Size:
     """Parse ``50GB``, ``800MiB``, a plain number of bytes, or ``20%``; raises HandleError that names ``source``."""
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip(), re.ASCII | re.IGNORECASE)
     if found is None or (found[2] == "%" and float(found[1]) > 100):
         raise HandleError(f"{source} is {text!r}", fix=_SIZE_FIX)
     if found[2] == "%":
@@ -108,7 +105,7 @@ def parse_size(text: str, source: str) -> Size:
 
 def parse_duration_s(text: str, source: str) -> float:
     """Parse ``90d``, ``12h``, ``30min`` or ``10s`` into seconds; raises HandleError that names ``source``."""
-    found = _DURATION.fullmatch(text.strip())
+    found = re.fullmatch(_DURATION, text.strip(), re.ASCII)
     if found is None:
         raise HandleError(f"{source} is {text!r}", fix=_DURATION_FIX)
     return float(found[1]) * _TIME_UNITS[found[2]]
