@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib
 import io
 import sys
 import zlib
@@ -143,10 +144,8 @@ def _load_codec(form: str) -> tuple[Callable[[], Decoder], tuple[type[Exception]
 
             kind = lzma.FORMAT_XZ if form == formats.XZ else lzma.FORMAT_ALONE
             return lambda: lzma.LZMADecompressor(kind, _XZ_MEMORY_MAX), (lzma.LZMAError, EOFError)
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
+        # By name, since modulefinder, which some freezers use, ends with an error for a namespace package such as backports.
+        zstd: Any = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
         options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG_MAX}
         return lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError, EOFError)
     except ImportError as error:
@@ -161,7 +160,7 @@ def _make_memory_error(form: str) -> ArchiveError:
         window = f"{1 << (_ZSTD_WINDOW_LOG_MAX - 20)} MiB"
         return ArchiveError(
             f"its zstd stream needs a window of over {window} of memory",
-            fix=f"Pack it again with a smaller window, with --long={_ZSTD_WINDOW_LOG_MAX} at most.",
+            fix=f"Pack it again with a window of {window} or less.",
         )
     return ArchiveError(
         f"its {form} stream needs over {_XZ_MEMORY_MAX >> 20} MiB of memory",
