@@ -17,10 +17,11 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
+from tfimm_resolver.cache import keeping
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.local_root import LocalRoot
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, KEEP_SUFFIX, Record
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import try_acquire
@@ -30,7 +31,7 @@ from tfimm_resolver.settings.limits import CacheLimits, Size
 log = logging.getLogger("tfimm_resolver")
 
 MODEL, REPLACED, PARTIAL = "model", "replaced copy", "partial download"
-IN_USE, USED_LATELY, KEPT, UNRECORDED = "in use", "used lately", "kept", "without a record"
+IN_USE, USED_LATELY, PROTECTED, UNRECORDED = "in use", "used lately", "protected", "without a record"
 
 _LOW_WATERMARK = 0.9
 """The part of the size limit that is left after an eviction, so that not every fetch has to evict."""
@@ -83,11 +84,17 @@ class Eviction:
 
 
 class Evictor:
-    """Evicts from one cache in a local directory; ``kept`` names entries that are not evicted besides those marked so."""
+    """Evicts from one cache in a local directory; ``protected`` names entries that are not evicted besides those marked so.
 
-    def __init__(self, cache: Cache, limits: CacheLimits, kept: Collection[str] = ()) -> None:
+    Models that a project's models file names are spared, unless the eviction ``is_requested``: then they go last.
+    """
+
+    def __init__(
+        self, cache: Cache, limits: CacheLimits, protected: Collection[str] = (), *, is_requested: bool = False
+    ) -> None:
         assert isinstance(cache.root, LocalRoot)
-        self._cache, self._limits, self._kept, self._path = cache, limits, kept, cache.root.path
+        self._cache, self._root, self._limits, self._path = cache, cache.root, limits, cache.root.path
+        self._protected, self._is_requested, self._projects = set(protected), is_requested, set[str]()
         self._cleaner = Cleaner(self._path, cache.root.entry_pattern)
         self._now_s = 0.0
 
@@ -103,7 +110,9 @@ class Evictor:
         if not names:
             return Eviction()
         self._now_s = self._cleaner.get_time_s()
-        items = sorted(self._list_items(names), key=lambda item: (item.kind == MODEL, item.used_s))
+        self._protected |= keeping.list_protected(names)
+        self._projects = keeping.list_project_entries(self._root, names, self._now_s)
+        items = sorted(self._list_items(names), key=self._get_order)
         total_bytes = sum(item.size_bytes for item in items)
         goal_bytes = max(freed_bytes_min, self._get_excess_bytes(total_bytes, needed_bytes))
         removed, spared, freed_bytes = [], Counter[str](), 0
@@ -130,6 +139,9 @@ class Evictor:
                 removed.append(item)
         missing_bytes = planned.missing_bytes + planned.freed_bytes - sum(item.size_bytes for item in removed)
         return replace(planned, removed=tuple(removed), spared=spared, missing_bytes=missing_bytes)
+
+    def _get_order(self, item: Item) -> tuple[bool, bool, float]:
+        return item.kind == MODEL, item.entry_name in self._projects, item.used_s
 
     def _list_items(self, names: set[str]) -> Iterator[Item]:
         pattern = self._cache.root.entry_pattern
@@ -170,8 +182,8 @@ class Evictor:
             is_locked = item.entry_name + ".lock" in names  # its download is running, or may be resumed at any time
             return IN_USE if is_locked else USED_LATELY if self._was_used_lately(item, has_locks=True) else ""
         if item.kind == MODEL:
-            if item.entry_name in self._kept or item.entry_name + KEEP_SUFFIX in names:
-                return KEPT
+            if item.entry_name in self._protected or (item.entry_name in self._projects and not self._is_requested):
+                return PROTECTED
             if item.record.files is None:
                 return UNRECORDED
         if self._was_used_lately(item, has_locks=True):

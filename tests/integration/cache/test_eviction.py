@@ -18,7 +18,7 @@ from tests.fakes.processes import run, start
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import resolve, settings
 from tfimm_resolver.cache import tiers
-from tfimm_resolver.cache.eviction import IN_USE, KEPT, PARTIAL, REPLACED, UNRECORDED, USED_LATELY, Evictor
+from tfimm_resolver.cache.eviction import IN_USE, PARTIAL, PROTECTED, REPLACED, UNRECORDED, USED_LATELY, Evictor
 from tfimm_resolver.cache.record import KEEP_SUFFIX
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.locking.lock import acquire
@@ -108,7 +108,7 @@ def test_models_in_use_kept_or_used_lately_are_spared(models: list[str], origin:
         Path(f"{models[3]}.descriptor.txt").unlink()
         evictor = make_evictor(max_size=1)
         done = evictor.evict(evictor.plan())
-        assert done.spared == {IN_USE: 1, KEPT: 1, USED_LATELY: 1, UNRECORDED: 1} and done.missing_bytes > 0
+        assert done.spared == {IN_USE: 1, PROTECTED: 1, USED_LATELY: 1, UNRECORDED: 1} and done.missing_bytes > 0
         assert list_missing(models) == [4] and files_in(models[0]) == FILES
     make_old(models[0], 10 * HOUR_S)
     evictor = make_evictor(max_size=1)
