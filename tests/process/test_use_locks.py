@@ -115,7 +115,7 @@ def run_workers(
 
 
 LOCKS = {"TFIMM_RESOLVER_GRACE": "0s"}
-GRACE_ALONE = {"TFIMM_RESOLVER_GRACE": "4s", "TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS": "4s"}
+GRACE_ALONE = {"TFIMM_RESOLVER_GRACE": "10s", "TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS": "10s"}
 
 
 @pytest.mark.parametrize("prelude", ["", NO_FLOCK], ids=["flock", "no flock"])

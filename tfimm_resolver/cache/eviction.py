@@ -23,6 +23,7 @@ from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.errors.os_errors import is_disk_full
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import try_acquire
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
@@ -203,18 +204,26 @@ class Evictor:
 
     def _remove(self, item: Item) -> str:
         """Remove an item; return why it was spared, or nothing. Its space is freed after the locks were released."""
-        lock_path = self._cleaner.path_of(f"{item.entry_name}.lock")
-        lock = try_acquire(lock_path) or try_acquire(lock_path)  # the first call removes the file of a dead process
-        if lock is None:
-            return IN_USE
-        try:
+        with contextlib.ExitStack() as stack:
+            if not self._try_lock_entry(stack, item.entry_name):
+                return IN_USE
             trash = self._move_to_trash(item)
-        finally:
-            lock.release()
         if trash is None:
             return IN_USE
         self._cleaner.empty_trash(trash)
         return ""
+
+    def _try_lock_entry(self, stack: contextlib.ExitStack, entry_name: str) -> bool:
+        """Take the lock of an entry without waiting; return whether nothing else has it."""
+        path = self._cleaner.path_of(f"{entry_name}.lock")
+        try:
+            lock = try_acquire(path) or try_acquire(path)  # the first call removes the file of a dead process
+        except OSError as error:
+            # A full disk has no room for a lock file either, and no other process can take this lock.
+            return is_disk_full(error) and not os.path.lexists(path)
+        if lock is not None:
+            stack.callback(lock.release)
+        return lock is not None
 
     def _move_to_trash(self, item: Item) -> str | None:
         """Rename what is to be removed, under the lock of its entry, unless that has changed; None if it is spared."""
@@ -227,7 +236,9 @@ class Evictor:
         if exclusion is None:
             return None
         with exclusion:
-            if self._get_used_s(item.name) > item.used_s or not self._cleaner.is_removable(item.name):
+            if not self._cleaner.is_removable(item.name):
+                return None
+            if self._get_used_s(item.name) > item.used_s:  # last, since without locks nothing else protects a new user
                 return None
             trash = self._cleaner.move_to_trash(item.name)
             if item.kind == MODEL:
