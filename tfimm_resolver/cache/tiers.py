@@ -93,11 +93,12 @@ class Lookup:
 
     def fetch(self, fill: Callable[[Path, Path], FetchResult | None], handle: str, *, refresh: bool = False) -> ModelLocation:
         """Fetch a model that ``find`` did not find, or that is to be refreshed, into the cache; raises as ``Cache.ensure``."""
-        root, is_limited = settings.cache_root(create=True), settings.cache_limits().is_limited
+        settings.cache_limits()  # a wrong one is an error before the download
+        root = settings.cache_root(create=True)
         cache = Cache(open_root(root.value, root.mode))
         try:
             for _ in range(_ATTEMPTS_MAX):
-                location = self._ensure(cache, handle, fill, refresh=refresh, may_evict=is_limited)
+                location = self._ensure(cache, handle, fill, refresh=refresh)
                 if location.hold():
                     make_room(0)
                     return location
@@ -114,13 +115,12 @@ class Lookup:
         fill: Callable[[Path, Path], FetchResult | None],
         *,
         refresh: bool,
-        may_evict: bool,
     ) -> ModelLocation:
         """Fetch the model; on a full disk a second time, if models may be evicted and some were."""
         try:
             record = cache.ensure(handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
         except CacheError as error:
-            missing_bytes = find_missing_bytes(error) if may_evict else None
+            missing_bytes = find_missing_bytes(error)
             if missing_bytes is None or not _evict_for(cache, missing_bytes):
                 raise
             log.warning("%s; trying again after evicting models", error.text)

@@ -70,9 +70,6 @@ class Exclusion:
     def __exit__(self, *_: object) -> None:
         if self._descriptor is not None:
             _exclusions.discard(self._descriptor)
-            # Not only closed: a child that another thread forked has a copy of the descriptor, which would keep the lock.
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
 
 

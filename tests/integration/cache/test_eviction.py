@@ -127,6 +127,7 @@ def test_what_is_used_after_the_decision_stays(models: list[str], origin: Origin
     lock = acquire(f"{models[1]}.lock")
     assert lock is not None
     with used_by_another(f"{origin.url}/m0.tar.gz"):
+        make_old(models[0], 11 * HOUR_S)  # only its lock protects it
         make_old(models[2], 0)  # by a program that takes no locks
         done = evictor.evict(planned)
     lock.release()

@@ -95,8 +95,9 @@ def test_models_of_a_project_go_last_and_only_by_command(
     first, last = next(iter(models)), list(models)[-1]
     project.add("first", first)
     give_up_all()
-    for handle, hours in ((first, 10), (last, 20)):
+    for handle, hours in ((first, 20), (last, 10)):
         make_old(models[handle], hours * HOUR_S)
+    assert [item.name for item in pruning.prune(max_size="1kB", dry_run=True).removed][-1] == first
     monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", "1kB")
     resolve(origin.put("/new.tar.gz", tar_gz()))
     assert list_present(models) == [0]
