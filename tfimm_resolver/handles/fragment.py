@@ -35,6 +35,11 @@ def split_fragment(text: str) -> tuple[str, str | None, str]:
     return text[: found.start()], pin, _decode(values["subdirectory"]) if "subdirectory" in values else ""
 
 
+def has_own_fragment(text: str) -> bool:
+    """Whether a handle has a fragment that this package defines, valid or not."""
+    return _START.search(text) is not None
+
+
 def parse_sha256(pin: str) -> str:
     """Return a pin in lower case; raises HandleError if it is not a sha256."""
     if not isinstance(pin, str) or not _SHA256.fullmatch(pin.lower()):

@@ -8,6 +8,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import HandleError, IntegrityError
+from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.resolution.mutable_refs import MutableHandle
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
@@ -29,7 +30,7 @@ def fetch(resolved: ResolvedPlan) -> ModelLocation:
                 return ModelLocation(path, None, resolved.request.subdirectory)
     request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
     try:
-        found = None if request.refresh else lookup.find()
+        found = None if request.refresh else lookup.find() or _find_by_spelling(resolved, resolved.plan.download.key)
         found = found or lookup.fetch(Upstream(resolved).fill, resolved.label, refresh=request.refresh)
     except IntegrityError as error:
         if resolved.model is None:
@@ -51,7 +52,8 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
         case MutableRef():
             return MutableHandle(resolved).find_cached(find_cached)
     try:
-        found = Lookup(resolved.plan.download.key, resolved.request.pin).find()
+        key = resolved.plan.download.key
+        found = Lookup(key, resolved.request.pin).find() or _find_by_spelling(resolved, key)
     except IntegrityError as error:
         if resolved.model is None:
             raise
@@ -59,6 +61,15 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
     if found is not None:
         found.subdirectory = resolved.request.subdirectory
     return found
+
+
+def _find_by_spelling(resolved: ResolvedPlan, key: str) -> ModelLocation | None:
+    """Return where plain tensorflow_hub cached the model: it hashes a URL as it was typed."""
+    handle = resolved.handle
+    typed, _, _ = split_fragment(handle.text)
+    if handle.scheme not in ("http", "https") or typed == key or key != handle.key:
+        return None
+    return Lookup(typed, resolved.request.pin).find()
 
 
 def _use_path(resolved: ResolvedPlan) -> ModelLocation:
