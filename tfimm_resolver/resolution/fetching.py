@@ -8,7 +8,6 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import HandleError, IntegrityError
-from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.resolution.mutable_refs import MutableHandle
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
@@ -66,10 +65,9 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
 def _find_by_spelling(resolved: ResolvedPlan, key: str) -> ModelLocation | None:
     """Return where plain tensorflow_hub cached the model: it hashes a URL as it was typed."""
     handle = resolved.handle
-    typed, _, _ = split_fragment(handle.text)
-    if handle.scheme not in ("http", "https") or typed == key or key != handle.key:
+    if handle.scheme not in ("http", "https") or handle.text == key or key != handle.key:
         return None
-    return Lookup(typed, resolved.request.pin).find()
+    return Lookup(handle.text, resolved.request.pin).find()
 
 
 def _use_path(resolved: ResolvedPlan) -> ModelLocation:
