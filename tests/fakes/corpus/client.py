@@ -70,6 +70,24 @@ def _call_layer(hub: Any, handle: str) -> Any:
     return [model(_make_input()).numpy().tolist(), len(model.weights)]
 
 
+def _call_own(hub: Any, handle: str) -> Any:
+    """Load with this package if it is imported, else with tensorflow_hub."""
+    package: Any = sys.modules.get("tfimm_resolver", hub)
+    return package.load(handle)(_make_input()).numpy().tolist()
+
+
+def _call_in_memory(hub: Any, folder: str) -> Any:
+    """Load from a file system that only TensorFlow reads."""
+    import tensorflow as tf
+
+    for parent, _, names in os.walk(folder):
+        target = parent.replace(folder, "ram://model", 1)
+        tf.io.gfile.makedirs(target)
+        for name in names:
+            tf.io.gfile.copy(f"{parent}/{name}", f"{target}/{name}")
+    return [hub.resolve("ram://model"), _call(hub, "ram://model")]
+
+
 def _make_input() -> Any:
     import tensorflow as tf
 
@@ -81,5 +99,7 @@ _LOADERS = {
     "tags": _call_with_tags,
     "options": _call_with_options,
     "TF1": _call_tf1,
+    "own load": _call_own,
+    "ram": _call_in_memory,
     "KerasLayer": _call_layer,
 }

@@ -117,7 +117,22 @@ BSDTAR = (
     Recipe("sparse, pax", "bsdtar -c --read-sparse --format=pax -f - -C holes .", files=HOLES),
     Recipe("zip", "bsdtar -c --format=zip -f - -C long .", ".zip"),
     Recipe("zip, stored", "bsdtar -c --format=zip --options=zip:compression=store -f $OUT -C long .", ".zip"),
+    *(Recipe(f"bsdcpio, {form}", f"cd short; find . | bsdcpio --quiet -oH {form}", files=SHORT) for form in ("ustar", "pax")),
     Recipe("@archive", "tar -cf t -C long .; bsdtar -czf - @t", ".tar.gz"),
+)
+
+_COMMIT = "rm -rf r; cp -a short r; cd r; git init -q; git add -A; git -c user.name=a -c user.email=a@b commit -qm x"
+GIT = (
+    Recipe("archive, tar", f"{_COMMIT}; git archive --format=tar HEAD", files=SHORT),
+    Recipe("archive, tar.gz", f"{_COMMIT}; git archive --format=tar.gz HEAD", ".tar.gz", SHORT),
+    Recipe("archive, in a folder", f"{_COMMIT}; git archive --format=tar.gz --prefix=model/ HEAD", ".tar.gz", wrap(SHORT),
+           "folder"),
+    Recipe("archive, zip", f"{_COMMIT}; git archive --format=zip HEAD", ".zip", SHORT),
+)  # fmt: skip
+
+PERL = (
+    Recipe("ptar", "cd long; ptar -cf $OUT *"),
+    Recipe("ptar -z", "cd short; ptar -czf $OUT *", ".tar.gz", SHORT),
 )
 
 INFO_ZIP = (
@@ -158,6 +173,8 @@ GROUPS = {
     "pigz": Group(("tar", "pigz"), partial(run_recipes, "pigz", PIGZ)),
     "busybox": Group(("busybox",), partial(run_recipes, "busybox", BUSYBOX)),
     "bsdtar": Group(("bsdtar", "tar"), partial(run_recipes, "bsdtar", BSDTAR)),
+    "git": Group(("git",), partial(run_recipes, "git", GIT)),
+    "Perl": Group(("ptar",), partial(run_recipes, "Perl", PERL)),
     "Info-ZIP": Group(("zip",), partial(run_recipes, "Info-ZIP", INFO_ZIP)),
     "7-Zip": Group(("7z", "tar"), partial(run_recipes, "7-Zip", SEVEN_ZIP)),
 }
