@@ -65,7 +65,7 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
 def _find_by_spelling(resolved: ResolvedPlan, key: str) -> ModelLocation | None:
     """Return where plain tensorflow_hub cached the model: it hashes a URL as it was typed."""
     handle = resolved.handle
-    if handle.scheme not in ("http", "https") or handle.text == key or key != handle.key:
+    if handle.scheme not in ("http", "https") or handle.text == key:
         return None
     return Lookup(handle.text, resolved.request.pin).find()
 
