@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from tfimm_resolver.handles.buckets import find_bucket_handle
 from tfimm_resolver.handles.kaggle import KaggleModel, is_known_framework
 
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "\u00ab": "\u00bb", "\u201e": "\u201c"}
@@ -86,6 +87,8 @@ def _format_git(host: str, repo: str, ref: str | None) -> str:
 
 
 def _find_without_scheme(text: str) -> Iterable[str]:
+    if (handle := find_bucket_handle(text)) is not None:
+        return [handle] if text.startswith("arn:") else [handle, f"https://{text}"]
     if _HOST.fullmatch(text):
         return [_format_host(text)]
     kaggle = text.removeprefix("models/")

@@ -15,6 +15,7 @@ from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.loading import devices, tree
 from tfimm_resolver.resolution.resolver import resolve
+from tfimm_resolver.sources import tensorflow_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -78,7 +79,7 @@ def load(
         >>> tfimm_resolver.load("models/scale").scale.numpy().item()
         2.0
     """
-    import_tensorflow()
+    _import_with_file_systems()
     path, subdirectory = resolve(handle), split_fragment(os.fspath(handle))[2]
     return load_path(path, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
 
@@ -120,7 +121,7 @@ def load_options(
         >>> print(options.experimental_io_device)  # no remote workers: TensorFlow's own choice
         None
     """
-    tf = import_tensorflow()
+    tf = _import_with_file_systems()
     path = resolve(handle) if handle is not None else ""
     options = _make_options(tf, path, options, io_device)
     if path and options.experimental_io_device is not None and devices.list_remote_tasks(tf):
@@ -160,6 +161,13 @@ def import_tensorflow() -> Any:
             f"loading a model needs TensorFlow: {show(error)}", fix="pip install tensorflow"
         ) from error
     return tensorflow
+
+
+def _import_with_file_systems() -> Any:
+    """Import TensorFlow, and let handles of all its file systems be resolved, also of those that its plug-ins added."""
+    tf = import_tensorflow()
+    tensorflow_files.add_schemes(tf.io.gfile.get_registered_schemes())
+    return tf
 
 
 @contextlib.contextmanager
