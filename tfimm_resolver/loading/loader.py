@@ -56,7 +56,8 @@ def load(
 
     Args:
         handle: see ``resolve``.
-        tags: the tags of the MetaGraph to load; for a TF1 Hub module the default is the empty set.
+        tags: the tags of the MetaGraph to load; for a TF1 Hub module the default is the empty set. Needed only if there are
+            several MetaGraphs; the error lists their tags.
         options: not changed; if it sets ``experimental_io_device``, that takes precedence over ``io_device``.
         io_device: the device that reads the files, including assets such as vocabularies, which then stay on it. "auto" is
             ``/job:localhost`` if a remote worker, such as a TPU host, could not see the files; None is TensorFlow's own
@@ -199,9 +200,9 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
             return remote.make_tensor_too_large_error(path, f"TensorFlow says {show(reason)}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
             return remote.make_unseen_files_error(file, reason)
-    from tfimm_resolver.loading import known_failures
+    from tfimm_resolver.loading import known_failures, tags
 
-    known = known_failures.explain(path, text, reason)
+    known = tags.explain(tf, path, text) or known_failures.explain(path, text, reason)
     return known or LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
 
 
@@ -263,9 +264,14 @@ def _unwrap_variable(variable: Any) -> Any:
 
 
 def _collect_variables(model: Any) -> list[Any]:
-    """Return every variable that a signature reads; a SavedModel object does not always list its variables."""
+    """Return every variable that a signature reads, or that the model holds; a SavedModel object does not always list them."""
+    import tensorflow as tf
+
     functions = getattr(model, "signatures", {}).values()
     found = {id(variable): variable for function in functions for variable in function.variables}
+    with contextlib.suppress(ValueError):  # the root cannot be tracked
+        tracked = tf.train.TrackableView(model).descendants()
+        found |= {id(one): one for one in tracked if isinstance(one, tf.Variable)}
     return list(found.values())
 
 

@@ -35,7 +35,7 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
         return UnknownHandleError(
             f'no source handles "{handle}"\n  known schemes: {", ".join(_list_known_schemes())}', fix=_suggest_scheme(handle)
         )
-    from tfimm_resolver.handles import buckets, slips  # imported for errors only
+    from tfimm_resolver.handles import slips  # imported for errors only
 
     looked = [local.find_path(handle)]
     if handle.is_name:
@@ -54,10 +54,19 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
         fixes.append(f"Write the path alone, without {handle.text.partition(':')[0]}: {suggested[0]}")
     elif suggested:
         fixes.append(f"Did you mean {' or '.join(suggested)}{'?' if similar else ' ?'}")  # a URL ends before the blank
-    folder = handle.text.partition("/")[0]
-    if buckets.may_be_bucket(handle.text, is_likely=not suggested) and not os.path.exists(folder):
+    if _may_be_bucket(handle, suggested):
         fixes.append(f"A path in a bucket is written gs://{handle.text} or s3://{handle.text}")
     return UnknownHandleError("\n  ".join([text, *defects]), fix=join_advice(fixes) if fixes else _NAME_FIX)
+
+
+def _may_be_bucket(handle: Handle, suggested: list[str]) -> bool:
+    """Whether a path that does not exist may be one in a bucket: its first part is not a host, nor a directory here."""
+    from tfimm_resolver.handles import buckets
+
+    first = handle.text.partition("/")[0]
+    if ("." in first and suggested) or os.path.exists(first):
+        return False
+    return buckets.may_be_bucket(handle.text, is_likely=handle.is_archive or not suggested)
 
 
 def _describe_other_content(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
