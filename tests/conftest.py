@@ -11,6 +11,8 @@ import pytest
 
 from tests.fakes.origin import Origin
 from tfimm_resolver import settings
+from tfimm_resolver._util import outgoing
+from tfimm_resolver.http import retry
 from tfimm_resolver.resolution import overrides
 
 pytest_plugins = ("tests.fakes.stores.fixtures", "tests.fakes.faults.fixtures")
@@ -18,7 +20,9 @@ pytest_plugins = ("tests.fakes.stores.fixtures", "tests.fakes.faults.fixtures")
 _OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
 _CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
 _TENSORFLOW_PATHS = {"tensorflow"}
-_SHARED_FIXTURES = {"cluster"}
+_SHARED_FIXTURES = {"cluster": "cluster", "server": "cluster"}
+"""The group of tests that use a fixture."""
+
 _CLOSED_PORT = "127.0.0.1:1"
 _NETWORK_VARIABLES = (
     "http_proxy",
@@ -42,11 +46,12 @@ def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
-    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")  # a permanent failure is tried twice, which takes half a second
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "1")  # a permanent failure is tried twice
     # Metadata servers, which give credentials to cloud machines; the guard below does not see obstore's sockets.
     for variable, scheme in (("GCE_METADATA_HOST", ""), ("GCE_METADATA_IP", ""), ("AWS_METADATA_ENDPOINT", "http://")):
         monkeypatch.setenv(variable, scheme + _CLOSED_PORT)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # botocore's name for it
+    monkeypatch.setattr(outgoing, "_secrets", set())  # else a secret of an earlier test is masked in the messages of this one
     yield
     settings.set_dir(None)
     for name in overrides.list_cached_models():
@@ -65,6 +70,12 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", connect_to_loopback)
+
+
+@pytest.fixture(autouse=True)
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry after a twentieth of the time, in this process; ``tests/unit/http/test_retry.py`` replaces this fixture."""
+    monkeypatch.setattr(retry, "_BACKOFF_INITIAL_S", 0.025)
 
 
 @pytest.fixture
@@ -96,8 +107,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _needs_tensorflow(item.path):
             item.add_marker("tensorflow")
-        for name in _SHARED_FIXTURES.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(name))
+        for group in {_SHARED_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _SHARED_FIXTURES}:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import errors
+from tfimm_resolver._util.import_hooks import provide_modules
 from tfimm_resolver._util.lazy import export_lazily
 from tfimm_resolver._util.outgoing import install_log_filter
 from tfimm_resolver.integrations.tensorflow_hub import register, unregister
@@ -14,10 +15,13 @@ from tfimm_resolver.settings import get_dir, set_dir
 from tfimm_resolver.settings.absl_flags import install_absl_hooks
 
 if TYPE_CHECKING:
-    from tfimm_resolver import bundles, hub, integrations, maintenance, project, sources
+    from importlib.machinery import ModuleSpec
+
+    # Also for PyInstaller and other freezers, which take along what an import statement names: what is imported by its name.
+    from tfimm_resolver import bundle, bundles, handle, hub, integrations, maintenance, plan, project, sources, unbundle  # noqa: F401  # until version 1.0
     from tfimm_resolver.loading.loader import load, load_options
 
-    __version__: str
+__version__ = "0.1.0"  # as in setup.cfg; a constant, since a zip or a frozen program has no metadata
 
 __all__ = [
     "bundles",
@@ -42,9 +46,9 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # Imported on first use, to keep the import fast: load takes 4 ms, hub 5 ms, the version 20 ms.
+    # Imported on first use, to keep the import fast: load takes 4 ms, hub 5 ms.
     _PACKAGES = ("bundles", "hub", "integrations", "maintenance", "project", "sources")
-    _get, _ = export_lazily(
+    __getattr__, _ = export_lazily(
         __name__,
         {
             **{name: f"{__name__}.{name}" for name in _PACKAGES},
@@ -53,17 +57,17 @@ if not TYPE_CHECKING:
         },
     )
 
-    def __getattr__(name: str) -> object:
-        if name != "__version__":
-            return _get(name)
-        from importlib.metadata import version
-
-        return version(__name__)
-
     def __dir__() -> list[str]:
         return __all__
 
 
+def _find_hub_package(name: str) -> ModuleSpec:
+    from tfimm_resolver.hub.unpickling import find_spec
+
+    return find_spec(name)
+
+
 install_log_filter()
 install_absl_hooks()
+provide_modules("tfimm_hub_", _find_hub_package)
 register()

@@ -14,6 +14,7 @@ from tests.benchmarks.limits import limits
 from tests.benchmarks.load import load
 from tests.benchmarks.resume import resume
 from tests.benchmarks.rows import Row
+from tests.benchmarks.small import small
 from tests.benchmarks.stand import Size, Stand
 
 CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
@@ -22,6 +23,7 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "warm": warm,
     "load": load,
     "crowd": crowd,
+    "small": small,
     "cold": cold,
     "shaped": fetch_shaped,
     "resume": resume,
@@ -30,4 +32,4 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "bucket": bucket,
     "limits": limits,
 }
-ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "load": 9}
+ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "small": 9, "load": 9}

@@ -46,6 +46,26 @@ seconds = time.perf_counter() - started_s
 print(seconds, (memory_kib("VmHWM") - at_import_kib) * 1024, path)
 """
 
+_SMALL = """
+import statistics, sys, time
+from {package} import resolve
+{check}
+handle, downloads = sys.argv[1], int(sys.argv[2])
+times = []
+for number in range(downloads):
+    started_s = time.perf_counter()
+    path = resolve(handle.replace("/model/", f"/model-{{number}}/"))
+    times.append((time.perf_counter() - started_s) * 1e3)
+print(times[0], statistics.median(times[1:]), path)
+"""
+
+IMPORT_HTTP_LIBRARY = """
+import time
+started_s = time.perf_counter()
+import urllib3
+print((time.perf_counter() - started_s) * 1e3)
+"""
+
 _UPLOAD = """
 import pathlib, re, sys, time
 {package}
@@ -69,6 +89,7 @@ RESOLVE_AND_PRINT = "import sys, tensorflow_hub; print(tensorflow_hub.resolve(sy
 WARM_REPEATS = 5
 WARM = {side: _WARM.format(**words, repeats=WARM_REPEATS) for side, words in _PACKAGES.items()}
 COLD = {side: _COLD.format(**words, memory=_MEMORY) for side, words in _PACKAGES.items()}
+SMALL = {side: _SMALL.format(**words) for side, words in _PACKAGES.items()}
 CURL = 'mkdir "$2" && curl -s "$1" | tar xz -C "$2"'
 
 _UPLOADERS = {

@@ -122,6 +122,16 @@ class ForkServer:
             os.close(descriptor)
         return ForkedProcess(*(reader for reader, _ in pipes))
 
+    def run(self, code: str, *arguments: str, timeout_s: float = 120, **environment: str) -> str:
+        """Run a snippet, which must succeed, and return its output, stripped."""
+        with self.start(code, *arguments, **environment) as process:
+            try:
+                out, err = process.communicate(timeout=timeout_s)
+            finally:
+                process.kill()
+        assert process.returncode == 0, err
+        return out.strip()
+
 
 def _serve(server: socket.socket) -> dict[str, Any]:
     """Fork for each request; return it in the child. Exit once the socket is closed at its other end."""

@@ -22,10 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tests.fakes import hostile
+from tests.fakes import hostile, zips
 from tests.fakes.archives import MODEL, files_in, member, tar_of, zip_of
-from tests.fakes.hostile import BLOCK_BYTES, ZipMember, entry, gnu_long, gzip_bytes, header, make_zip, pax, set_checksum, tar
-from tfimm_resolver.archives.extractor import CHUNK_BYTES, Limits
+from tests.fakes.compression import COMPRESSORS
+from tests.fakes.hostile import BLOCK_BYTES, ZipMember, entry, gnu_long, header, make_zip, pax, set_checksum, tar
+from tfimm_resolver.archives.budget import Limits
+from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.unpacking import unpack
 from tfimm_resolver.errors import ArchiveError, CacheError
 
@@ -122,7 +124,7 @@ def _append_zeros(rng: random.Random, data: bytearray) -> None:
 
 
 def _set_field(rng: random.Random, data: bytearray) -> None:
-    (_set_zip_field if data[:2] == b"PK" else _set_tar_field)(rng, data)
+    (_set_zip_field if b"PK" in data[:100] else _set_tar_field)(rng, data)
 
 
 CHANGES: tuple[Change, ...] = (_flip_bits, _overwrite_bytes, _cut, _splice, _move_block, _append_zeros, *(_set_field,) * 6)
@@ -139,7 +141,17 @@ def make_seeds() -> list[bytes]:
             tar(pax({"path": "d/x", "size": "5"}), header(b"y"), b"12345".ljust(512, b"\0"), gnu_long(b"d/z"), entry("z"))
         )
         _SEEDS.append(tar(entry("bomb", bytes(150_000)), entry("bomb2", bytes(60_000))))
+        links = [member(f"l{kind}", type=b"%d" % kind, linkname="d/x") for kind in (1, 2)]
+        _SEEDS.append(tar_of(*links, member("d/x", b"x" * 700), member("m", type=b"2", linkname="l1"), format=1))
+        _SEEDS.append(tar(hostile.old_sparse(9000, [(512, 512), (4096, 88)], b"x" * 600), entry("z", b"z")))
+        _SEEDS.append(tar(hostile.pax_sparse({"size": "9", "numblocks": "1", "map": "2,3"}, b"xyz"), entry("z", b"z")))
+        sparse = {"major": "1", "minor": "0", "realsize": "900"}
+        _SEEDS.append(tar(hostile.pax_sparse(sparse, hostile.pad_to_block(b"1\n100\n3\n") + b"xyz"), entry("z", b"z")))
         _SEEDS.append(zip_of())
+        _SEEDS.append(make_zip(*(zips.make_member(f"d/{method}", b"x" * 300, method) for method in zips.METHODS.values())))
+        link = ZipMember("d/l", b"../a", mode=0o120777)
+        _SEEDS.append(zips.STUB + make_zip(ZipMember("a", b"abc"), link, ZipMember("é".encode(), b"x", flags=0)))
+        _SEEDS.append(make_zip(zips.make_member("d\\x", b"x", zips.LZMA), zips.make_member("d\\", b"", zips.STORED)))
         _SEEDS.append(
             make_zip(
                 hostile.make_member_with_descriptor(), ZipMember("d/"), ZipMember("b", b"x" * 300, 0), comment=b"made by hand"
@@ -160,10 +172,11 @@ def make_archive(seed: int) -> bytes:
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3, 6))):
         if data:
             rng.choice(CHANGES)(rng, data)
-    is_zip = data[:2] == b"PK"
+    is_zip = b"PK" in data[:100]
     if not is_zip and rng.random() < 0.5:
         cut = rng.randrange(len(data) + 1) if rng.random() < 0.3 else len(data)
-        data = bytearray(gzip_bytes(bytes(data[:cut])) + (gzip_bytes(bytes(data[cut:])) if cut < len(data) else b""))
+        compress = rng.choice([*COMPRESSORS.values()])
+        data = bytearray(compress(bytes(data[:cut])) + (compress(bytes(data[cut:])) if cut < len(data) else b""))
         if rng.random() < 0.3:
             rng.choice((_flip_bits, _overwrite_bytes, _cut, _splice))(rng, data)
     return bytes(data)

@@ -148,8 +148,8 @@ def add_zip64_end(plain: bytes, count: int) -> bytes:
     return body + end + locator + b"PK\x05\x06" + u(2, 0, 0, 0xFFFF, 0xFFFF) + u(4, 0xFFFFFFFF, 0xFFFFFFFF) + u(2, 0)
 
 
-CLIMBS, WINDOWS, INVISIBLE = "does not stay inside", "Windows does not allow", "invisible"
-COLLIDES, ONLY_CASE, DIRECTORY_NAME = "collides with another member", "differ only in case", "the name of a directory"
+CLIMBS, INVISIBLE = "does not stay inside", "invisible"
+COLLIDES, DIRECTORY_NAME = "collides with another member", "the name of a directory"
 LINKS = "only regular files and directories are unpacked"
 
 NAMES: dict[str, tuple[str, str]] = {
@@ -160,7 +160,6 @@ NAMES: dict[str, tuple[str, str]] = {
     "is the parent": ("..", CLIMBS),
     "is absolute": ("{outside}/victim", CLIMBS),
     "is absolute with two slashes": ("/{outside}/victim", CLIMBS),
-    "is relative to a drive": ("C:x", CLIMBS),
     "is on a drive": ("C:\\x", CLIMBS),
     "is on a drive with a slash": ("z:/x", CLIMBS),
     "climbs with backslashes": ("..\\victim", CLIMBS),
@@ -169,15 +168,6 @@ NAMES: dict[str, tuple[str, str]] = {
     **{f"has the control character {ord(one):#x}": (f"a{one}b", CLIMBS) for one in "\0\t\n\r\x1b\x7f"},
     **{f"has the mark {ord(one):#x}": (f"a{one}b", INVISIBLE) for one in "\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e"},
     **{f"has the mark {mark:#x}": (f"d/a{chr(mark)}gpj.exe", INVISIBLE) for mark in range(0x2066, 0x206A)},
-    **{f"has the character {one}": (f"d/ab{one}", WINDOWS) for one in '<>"|?*'},
-    "has a stream of its own": ("file:stream", WINDOWS),
-    **{
-        f"is the device {one}": (one, WINDOWS)
-        for one in ("CON", "nul.txt", "COM1", "d/lpt9.tar.gz", "com¹", "aux .h", "CONIN$")
-    },
-    "is in a directory that is a device": ("Prn/x", WINDOWS),
-    **{f"ends in {end!r}": (f"a{end}", WINDOWS) for end in (".", " ", "...")},
-    "is in a directory that ends in a dot": ("a./x", WINDOWS),
     "has 300 bytes": ("n" * 300, "over 255 bytes"),
     "has 300 bytes in 100 characters": ("語" * 100, "over 255 bytes"),
     "is nested too deeply": ("a/" * DEPTH_MAX + "x", "directories deep"),
@@ -194,19 +184,32 @@ SAME: dict[str, tuple[str, str, str]] = {
 PAIRS: dict[str, tuple[str, str, str]] = {
     "is a file where a directory is": ("x/y", "x", COLLIDES),
     "is a directory where a file is": ("x", "x/y", COLLIDES),
-    "differs in case": ("A.txt", "a.txt", ONLY_CASE),
-    "differs in case, folded into more characters": ("Straße", "STRASSE", ONLY_CASE),
-    "differs in a sigma": ("ΟΔΟΣ", "οδος", ONLY_CASE),
-    "differs in a ligature": ("ﬁle", "FILE", ONLY_CASE),
-    "is composed where the other is not": ("caf\u00e9", "cafe\u0301", ONLY_CASE),
-    "is not composed, and in capitals": ("caf\u00e9", "CAFE\u0301", ONLY_CASE),
-    "is in a directory that differs in case": ("Assets/x", "assets/y", ONLY_CASE),
-    "is in a directory that is not composed": ("\u00e9/x", "e\u0301/y", ONLY_CASE),
-    "is a directory where a file is, but for case": ("x", "X/y", ONLY_CASE),
-    "is a file where a directory is, but for case": ("x/y", "X", ONLY_CASE),
 }
 
+SAME_BUT_FOR_CASE: dict[str, tuple[str, str]] = {
+    "differs in case": ("A.txt", "a.txt"),
+    "differs in case, folded into more characters": ("Straße", "STRASSE"),
+    "differs in a sigma": ("ΟΔΟΣ", "οδος"),
+    "differs in a ligature": ("ﬁle", "FILE"),
+    "is composed where the other is not": ("caf\u00e9", "cafe\u0301"),
+    "is not composed, and in capitals": ("caf\u00e9", "CAFE\u0301"),
+    "is in a directory that differs in case": ("Assets/x", "assets/y"),
+    "is in a directory that is not composed": ("\u00e9/x", "e\u0301/y"),
+    "is a directory where a file is, but for case": ("x", "X/y"),
+    "is a file where a directory is, but for case": ("x/y", "X"),
+}
+"""Two files on this system, and one on others."""
+
+ONLY_WINDOWS_REFUSES = (
+    *(f"d/ab{one}" for one in '<>"|?*'),
+    *("file:stream", "10:30.csv", "CON", "nul.txt", "COM1", "d/lpt9.tar.gz", "com¹", "aux .h", "CONIN$", "aux.py", "Prn/x"),
+    *("a.", "a ", "a...", "b./x"),
+    *("a:b", "C:x", "d/x:0.npy", "e/Z:/x", "0:"),
+)
+
 ACCEPTED: dict[str, tuple[str, ...]] = {
+    "names that only Windows refuses": ONLY_WINDOWS_REFUSES,
+    **{f"a name that {what}": pair for what, pair in SAME_BUT_FOR_CASE.items()},
     "ordinary names": ("a b", "d/é", "d/e/模型.txt", "🙂", ".hidden", "a..b", "...a", "%2e%2e/x", "~", "$HOME", "-rf", "a'b"),
     "names that are almost devices": ("COM10", "console", "auxiliary.txt", "nul-1", "d/lpt", "xcon", "com"),
     "one spelling of a directory": ("Assets/x", "Assets/y", "Assets/d/x", "./Assets//z"),
@@ -262,25 +265,123 @@ def _through(outside: Path) -> bytes:
     return tar(_link("out", str(outside)), entry("out/victim", b"harm"))
 
 
+def old_sparse(size: int, pairs: list[tuple[int, int]], data: bytes, more: bytes = b"") -> bytes:
+    """Build a sparse member in the old format of GNU tar, with up to four regions, and blocks that extend the header."""
+    block = bytearray(header(b"p", len(data), b"S", magic=b"ustar  \0"))
+    fields = b"".join(b"%011o\0%011o\0" % pair for pair in pairs)
+    block[386 : 386 + len(fields)] = fields
+    block[482], block[483:495] = bool(more), b"%011o\0" % size
+    return set_checksum(bytes(block)) + more + pad_to_block(data)
+
+
+def pax_sparse(records: dict[str, str], data: bytes) -> bytes:
+    """Build a sparse member with its map in a pax header, or at the beginning of ``data``."""
+    return pax({f"GNU.sparse.{keyword}": value for keyword, value in records.items()}) + entry("p", data)
+
+
+OUTSIDE = "which is outside of the archive"
+LINK_TARGETS: dict[str, tuple[str, ...]] = {
+    "is absolute": ("{outside}/victim", OUTSIDE),
+    "climbs": ("../../victim", OUTSIDE),
+    "climbs and comes back": ("../../into/d/e/x", OUTSIDE),
+    "climbs within": ("e/../../../victim", OUTSIDE),
+    "leads to a directory's name": ("d/e/", "which is a directory"),
+    "leads to its own directory": (".", "which is a directory"),
+    "leads up": ("..", "which is a directory"),
+    "has no target": ("", "which is not a path"),
+    "has a backslash": ("..\\victim", "which is not a path"),
+    "has a control character": ("a\nb", "which is not a path"),
+    "has a long target": ("a/" * 3000 + "b", "which is not a path"),
+    "is nested too deeply": ("a/" * DEPTH_MAX + "b", "which is not a path"),
+}
+"""Targets of links from ``d/l``, beside a directory ``d/e``."""
+
+OLD_SPARSE: dict[str, tuple[int, list[tuple[int, int]], bytes]] = {
+    "has regions that overlap": (2000, [(0, 512), (100, 512)], bytes(1024)),
+    "has regions in a wrong order": (2000, [(1024, 512), (0, 512)], bytes(1024)),
+    "has a region beyond its end": (1000, [(512, 512)], bytes(512)),
+    "contains more than its regions": (2000, [(0, 512)], bytes(1024)),
+    "contains less than its regions": (2000, [(0, 1024)], bytes(512)),
+    "is smaller than its region": (10, [(0, 512)], bytes(512)),
+}
+_VERSION_1 = {"major": "1", "minor": "0", "realsize": "2000"}
+PAX_SPARSE: dict[str, tuple[dict[str, str], bytes]] = {
+    "has half a pair": ({"size": "2000", "numblocks": "1", "map": "0,512,3"}, bytes(512)),
+    "has another count": ({"size": "2000", "numblocks": "2", "map": "0,512"}, bytes(512)),
+    "has a negative offset": ({"size": "2000", "numblocks": "1", "map": "-1,512"}, bytes(512)),
+    "has no size": ({"numblocks": "1", "map": "0,512"}, bytes(512)),
+    "has a name that climbs": ({"size": "512", "numblocks": "1", "map": "0,512", "name": "../victim"}, bytes(512)),
+    "has a map without an end": (_VERSION_1, b"2\n0\n512\n" + b"1" * 600),
+    "has a map that is not of numbers": (_VERSION_1, b"x\n".ljust(512)),
+    "has a map longer than its body": (_VERSION_1, b"9\n0\n1\n"),
+    "has a map with more regions than allowed": (_VERSION_1, b"999999999\n".ljust(512)),
+    "has an endless number": (_VERSION_1, b"1" * 2000),
+}
 NEGATIVE = b"\xff" * 11 + b"\x00"
 MALFORMED = (b"99 path=x\n", b"x path=y\n", b"8 path=x", b"0 path=x\n", b"-1 path=x\n", b"\xff\xff", b"7 path\n", b"6 =\n")
 MANY_DIGITS = b"9" * 5000 + b" path=x\n"
 
 TARS: dict[str, Case] = {
     **dict(name_cases(entry, tar)),
-    "is a link out of it, written through": Case(_through, (LINKS, "'out'")),
-    "is a link to a file": Case(lambda outside: tar(_link("l", f"{outside}/victim"), entry("l", b"harm")), (LINKS, "'l'")),
-    "is a link within": _tar_case("'l' is a symbolic link", _link("l", FIRST)),
-    "is a hard link within": _tar_case("'l' is a hard link", _link("l", FIRST, b"1")),
-    "is a hard link out of it": Case(lambda out: tar(_link("l", f"{out}/victim", b"1"), entry("l", b"harm")), ("hard link",)),
-    "is a hard link that climbs": _tar_case("'l' is a hard link", _link("l", "../victim", b"1"), entry("l", b"harm")),
+    **{
+        f"is a {kind} that {what}": Case(
+            lambda outside, form=form, target=target: tar(
+                _link("d/l", _expand_name(target, outside), form), entry("d/l", b"harm"), entry("d/e/x")
+            ),
+            (f"'d/l' is a {kind} to", *words),
+        )
+        for kind, form in (("symbolic link", b"2"), ("hard link", b"1"))
+        for what, (target, *words) in LINK_TARGETS.items()
+    },
+    "is a link out of it, written through": Case(_through, (OUTSIDE, "'out'")),
+    "is a link to a directory, written through": _tar_case(
+        "'d' is a symbolic link to 'e'", entry("e/x"), _link("d", "e"), entry("d/y")
+    ),
+    "is below a link": _tar_case(COLLIDES, _link("d", FIRST), entry("d/y")),
+    "is a directory where a link is": _tar_case(COLLIDES, _link("d", FIRST), entry("d/", kind=b"5")),
+    "is a link where a directory is": _tar_case(COLLIDES, entry("d/x"), _link("d", FIRST)),
+    "is a symbolic link to the link that points to it": _tar_case("leads back to itself", _link("a", "b"), _link("b", "a")),
+    "is a hard link in a circle of links": _tar_case(
+        "leads back to itself", _link("a", "b", b"1"), _link("b", "c"), _link("c", "a", b"1")
+    ),
+    "is a symbolic link to itself": _tar_case("leads back to itself", _link("a", "a")),
+    "is a hard link to itself without a file": _tar_case("leads back to itself", _link("a", "a", b"1")),
+    "is a symbolic link to nothing": _tar_case("'l' is a symbolic link to 'x', which the archive does not", _link("l", "x")),
+    "is a hard link to nothing": _tar_case("'l' is a hard link to 'x', which the archive does not", _link("l", "x", b"1")),
+    "is a symbolic link to a directory": _tar_case("which is a directory", _link("l", "d"), entry("d/x")),
+    "is a hard link to a directory": _tar_case("which is a directory", entry("d/x"), _link("l", "d", b"1")),
+    "is a link to a link that leads nowhere": _tar_case("'a' is a symbolic link", _link("a", "b"), _link("b", "c")),
+    "is a symbolic link through a link": _tar_case("does not contain", _link("a", "b/x"), _link("b", "d"), entry("d/x")),
+    "has a link's name that is not UTF-8": Case(
+        lambda _: tar(header(b"l", kind=b"2", link=b"caf\xe9")), ("does not contain",)
+    ),
     "is a FIFO": _tar_case("'p' is a FIFO", entry("p", kind=b"6")),
     "is a character device": _tar_case("'p' is a character device", entry("p", kind=b"3")),
     "is a block device": _tar_case("'p' is a block device", entry("p", kind=b"4")),
-    "is sparse": _tar_case("'p' is a sparse file", entry("p", b"x", kind=b"S")),
-    "is sparse by its pax header": _tar_case("sparse file", pax({"GNU.sparse.major": "1"}), entry("p", b"x")),
+    "is sparse and has no map": _tar_case("'p' is a sparse file", entry("p", b"x", kind=b"S")),
+    "is sparse by its pax header and has no map": _tar_case("length", pax({"GNU.sparse.major": "1"}), entry("p", b"x")),
+    **{f"is sparse and {what}": _tar_case("sparse file", old_sparse(*fields)) for what, fields in OLD_SPARSE.items()},
+    **{
+        f"is sparse in pax and {what}": _tar_case(
+            "", pax({f"GNU.sparse.{one}": value for one, value in records.items()}), entry("p", data)
+        )
+        for what, (records, data) in PAX_SPARSE.items()
+    },
+    "is a sparse file of a later version": _tar_case(
+        "unknown version", pax({"GNU.sparse.major": "2", "GNU.sparse.realsize": "1"}), entry("p", b"x")
+    ),
+    "has a sparse map in a wrong order": _tar_case(
+        "map of a sparse file",
+        pax(pax_record("GNU.sparse.numbytes", "1") + pax_record("GNU.sparse.offset", "0")),
+        entry("p", b"x"),
+    ),
+    "is the continuation of a volume": _tar_case("another volume", entry("p", b"x", kind=b"M")),
+    **{
+        f"follows a global {keyword}": _tar_case("a global pax header sets", pax({keyword: "1"}, b"g"), entry("p", b"x"))
+        for keyword in ("path", "linkpath", "size", "GNU.sparse.major")
+    },
     "is of an unknown type": _tar_case("unknown type b'Z'", entry("p", b"x", kind=b"Z")),
-    "is that of CVE-2025-4517": Case(_cve_2025_4517, ("symbolic link",)),
+    "is that of CVE-2025-4517": Case(_cve_2025_4517, ("symbolic link", "which is a directory")),
     "is that of CVE-2025-8194": _tar_case("'a' has a negative size", header(b"a", NEGATIVE), entry("b")),
     "has a negative size by its pax header": _tar_case("'-512'", pax({"size": "-512"}), entry("a", b"x")),
     "has a size of 5000 digits by its pax header": _tar_case(
@@ -290,7 +391,6 @@ TARS: dict[str, Case] = {
     "is not UTF-8": Case(lambda _: tar(entry(b"caf\xe9", b"x")), ("not UTF-8", "caf")),
     "is a file that ends in a slash": _tar_case("'a/' is a file", entry("a/", b"x")),
     "is a directory that climbs": _tar_case(CLIMBS, entry("../into_evil/d/", kind=b"5")),
-    "is a directory of another case": _tar_case(ONLY_CASE, entry("D/", kind=b"5"), entry("d/", kind=b"5")),
     "climbs by its prefix": _tar_case(CLIMBS, header(b"victim", prefix=b"..")),
     "climbs by its pax header": _tar_case("'../victim'", pax({"path": "../victim"}), entry("innocent", b"harm")),
     "climbs by a GNU long name": _tar_case("'../victim'", gnu_long(b"../victim"), entry("innocent", b"harm")),
@@ -331,7 +431,13 @@ def _zip_case(words: str, *entries: ZipMember, **end: Any) -> Case:
 
 
 def _kind(kind: int) -> Case:
-    return _zip_case(f"'l' is a link or a device; {LINKS}", ZipMember("l", b"/etc/passwd", mode=kind | 0o777))
+    return _zip_case(f"'l' is a device; {LINKS}", ZipMember("l", b"/etc/passwd", mode=kind | 0o777))
+
+
+def _link_to(target: str, **others: bytes) -> Case:
+    files = (ZipMember(name, data) for name, data in others.items())
+    link = ZipMember("d/l", target.encode(), mode=stat.S_IFLNK | 0o777)
+    return _zip_case(f"'d/l' is a symbolic link to {target!r}, which is not a file", link, *files)
 
 
 def _overlapping(_: Path) -> bytes:
@@ -353,7 +459,18 @@ OTHER_VALUES: dict[str, dict[str, int | bytes]] = {
 }
 ZIPS: dict[str, Case] = {
     **dict(name_cases(ZipMember, make_zip, {**PAIRS, **SAME})),
-    "is a symbolic link": _kind(stat.S_IFLNK),
+    "is on a drive": _zip_case(f"'C:/x' {CLIMBS}", ZipMember("C:\\x")),
+    "climbs with backslashes": _zip_case(f"'../victim' {CLIMBS}", ZipMember("..\\victim", b"harm")),
+    "is on another host": _zip_case(f"'//host/share/x' {CLIMBS}", ZipMember("\\\\host\\share\\x")),
+    "has a backslash": _zip_case("'a\\\\b' has a backslash", ZipMember("a\\b"), ZipMember("c/d")),
+    "is an absolute link": _link_to("/etc/passwd"),
+    "is a link that climbs": _link_to("../../victim"),
+    "is a link that climbs and comes back": _link_to("../../into/saved_model.pb"),
+    "is a link to itself": _link_to("l"),
+    "is a link to nothing": _link_to("../saved_model"),
+    "is a link to its directory": _link_to("."),
+    "is a link without a target": _link_to(""),
+    "is a link below a file": _link_to("../saved_model.pb/x"),
     "is a FIFO": _kind(stat.S_IFIFO),
     "is a character device": _kind(stat.S_IFCHR),
     "is a block device": _kind(stat.S_IFBLK),
@@ -365,10 +482,17 @@ ZIPS: dict[str, Case] = {
     "is encrypted strongly": _zip_case("'a' is encrypted", ZipMember("a", b"x", flags=0x841)),
     **{
         f"uses compression method {method}": _zip_case(
-            f"'a' uses compression method {method};", ZipMember("a", b"x", method=method)
+            f"'a' uses compression method {method} (", ZipMember("a", b"x", method=method)
         )
-        for method in (1, 9, 12, 14, 93, 99)
+        for method in (1, 6, 9, 97, 98, 99)
     },
+    **{
+        f"is no stream of compression method {method}": _zip_case(
+            "'a' cannot be unpacked: its compressed data is", ZipMember("a", b"some bytes", method=method)
+        )
+        for method in (12, 93, 95)
+    },
+    "is no stream of compression method 14": _zip_case("'a' cannot be unpacked", ZipMember("a", b"some bytes", method=14)),
     "has a wrong CRC": _zip_case("'a'", ZipMember("a", b"x", local={"crc": 1}, central={"crc": 1})),
     "has a wrong CRC and is stored": _zip_case("'a'", ZipMember("a", b"x", 0, local={"crc": 1}, central={"crc": 1})),
     "unpacks to more than it says": _zip_case("'a'", ZipMember("a", b"xy", local={"size": 1}, central={"size": 1})),

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("many processes")
 RANGE_BYTES = 1 << 18
 RESOLVE = f"""
     import sys, time
-    import filelock, requests, tfimm_resolver.transfer.downloader
+    import tfimm_resolver.transfer.downloader, tfimm_resolver.transfer.parallel_ranges
     from tfimm_resolver.transfer import download
     from tfimm_resolver import resolve
     download.RANGE_BYTES = {RANGE_BYTES}  # only the size of a range: many of them in few megabytes

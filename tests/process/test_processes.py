@@ -209,7 +209,7 @@ def test_a_read_only_root_with_a_complete_model_works_without_writing(origin: Or
 def test_a_root_that_may_not_be_written_is_an_error(origin: Origin, cache_dir: Path) -> None:
     code = """
         import os, sys
-        import requests, filelock, tfimm_resolver.cache.cache  # imported while this user can read them
+        import tfimm_resolver.cache.cache  # imported while this user can read them
         from tfimm_resolver import errors, resolve
         if os.getuid() == 0:
             os.setuid(54321)

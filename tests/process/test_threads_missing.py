@@ -47,10 +47,15 @@ AFTER_MAIN = {
 }
 
 
+@pytest.fixture(scope="module")
+def archive() -> bytes:
+    """The archive of a model that is larger than a few ranges."""
+    return gzip_tar(tar_of(*(member(name, data) for name, data in LARGE.items())))
+
+
 @pytest.fixture
-def cases(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cases]:
+def cases(archive: bytes, s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cases]:
     """A handle for each kind of transfer, with the files of its model."""
-    archive = gzip_tar(tar_of(*(member(name, data) for name, data in LARGE.items())))
     (tmp_path / "local.tar.gz").write_bytes(archive)
     fill_s3({f"m/{name}": data for name, data in MODEL.items()})
     with Host() as host, HuggingFace() as hugging_face:

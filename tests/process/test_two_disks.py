@@ -19,7 +19,6 @@ from tests.fakes.processes import run
 OTHER_DISK = "/dev/shm"
 RESOLVE = """
     import os, sys
-    import filelock  # some versions create a link in a temporary directory to test the system
 
     def watch(event, arguments):
         if event in ("os.rename", "os.link", "shutil.move", "shutil.copyfile", "shutil.copytree"):

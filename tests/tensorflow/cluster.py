@@ -62,10 +62,10 @@ def wait_for_client(client: ForkedProcess) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def workers(models: Path, number: int = 2) -> Iterator[Cluster]:
-    """Start workers that cannot see ``models``, which has to exist."""
+def workers(models: Path, number: int = 2, server: ForkServer | None = None) -> Iterator[Cluster]:
+    """Start workers that cannot see ``models``, which has to exist; ``server`` has imported TensorFlow."""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(ForkServer("tensorflow"))
+        server = server or stack.enter_context(ForkServer("tensorflow"))
         started = [stack.enter_context(_worker(models)) for _ in range(number)]
         lines = [_read_line(worker).split() for worker in started]
         yield Cluster(tuple(address for address, _ in lines), models, all(word == "hidden" for _, word in lines), server)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.archives import REAL
+from tests.fakes.fork_server import ForkServer
 from tests.tensorflow.cluster import OLDER, Cluster, workers
 from tests.tensorflow.models import can_save_shards, save_line, save_tf1, save_words
 
@@ -29,10 +30,17 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def server() -> Iterator[ForkServer]:
+    """A process that has imported TensorFlow, and forks those in which a test runs a snippet that imports it first."""
+    with ForkServer("tensorflow") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, server: ForkServer) -> Iterator[Cluster]:
     """Workers, and models that they cannot see; of some they have older copies."""
     models = tmp_path_factory.mktemp("unseen")
-    with workers(models) as cluster:
+    with workers(models, server=server) as cluster:
         save_line(models / "line")
         save_line(models / "moved")
         save_line(models / "shards", max_shard_bytes=4)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import files_in, tar_gz
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tests.fakes.stores.front import Front
@@ -38,10 +39,16 @@ def list_read_files(gcs: Gcs) -> set[str]:
 
 
 def test_an_uncompressed_model_is_read_in_its_bucket(
-    uploaded: str, line: Path, origin: Origin, gcs: Gcs, gcs_for_tensorflow: dict[str, str], cache_dir: Path
+    uploaded: str,
+    line: Path,
+    origin: Origin,
+    gcs: Gcs,
+    gcs_for_tensorflow: dict[str, str],
+    cache_dir: Path,
+    server: ForkServer,
 ) -> None:
     origin.put("/line/1?tf-hub-format=uncompressed", f"{uploaded}\n".encode(), status=303)
-    output = run(
+    output = server.run(
         """
         import sys
         import tensorflow as tf
@@ -65,13 +72,19 @@ def test_an_uncompressed_model_is_read_in_its_bucket(
 
 
 def test_a_directory_is_loaded_in_place_and_resolve_sends_no_request(
-    uploaded: str, gcs: Gcs, front: Front, gcs_for_tensorflow: dict[str, str], monkeypatch: pytest.MonkeyPatch, cache_dir: Path
+    uploaded: str,
+    gcs: Gcs,
+    front: Front,
+    gcs_for_tensorflow: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    cache_dir: Path,
+    server: ForkServer,
 ) -> None:
     for variable, value in gcs_for_tensorflow.items():
         monkeypatch.setenv(variable, value)
     assert resolve(uploaded) == uploaded
     assert gcs.log == [] and front.rejected_hosts == []
-    output = run(
+    output = server.run(
         "import sys, tfimm_resolver; print(tfimm_resolver.load(sys.argv[1])([1.0, 2.0]).numpy().tolist())",
         uploaded,
     )
@@ -79,7 +92,9 @@ def test_a_directory_is_loaded_in_place_and_resolve_sends_no_request(
     assert not cache_dir.exists()
 
 
-def test_a_directory_that_cannot_be_read_is_not_reported_as_empty(gcs: Gcs, gcs_for_tensorflow: dict[str, str]) -> None:
+def test_a_directory_that_cannot_be_read_is_not_reported_as_empty(
+    gcs: Gcs, gcs_for_tensorflow: dict[str, str], server: ForkServer
+) -> None:
     gcs.bucket("private", token="secret").put("line/1/saved_model.pb", b"a graph")
     code = """
         import sys, tfimm_resolver
@@ -89,22 +104,29 @@ def test_a_directory_that_cannot_be_read_is_not_reported_as_empty(gcs: Gcs, gcs_
             except tfimm_resolver.errors.LoadError as error:
                 print(type(error).__name__, error.text.splitlines()[0])
         """
-    output = run(code, "gs://private/line/1", "gs://bucket/line/1", **gcs_for_tensorflow).splitlines()
+    output = server.run(code, "gs://private/line/1", "gs://bucket/line/1", **gcs_for_tensorflow).splitlines()
     assert output[0].startswith("LoadError TensorFlow cannot read gs://private/line/1: PermissionDeniedError: ")
     assert output[1].startswith("NotASavedModelError gs://bucket/line/1 is not a SavedModel")
     unreachable = {**gcs_for_tensorflow, "https_proxy": "http://127.0.0.1:1"}
+    # In a new process: TensorFlow's client reads how often it retries when it is imported.
     output = run(code, "gs://bucket/line/1", **unreachable).splitlines()
     assert output[0].startswith("LoadError TensorFlow cannot read gs://bucket/line/1: ")
 
 
 def test_a_model_in_a_root_in_a_bucket_is_read_there_by_tensorflow_and_by_a_worker(
-    gcs: Gcs, gcs_for_tensorflow: dict[str, str], line: Path, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gcs: Gcs,
+    gcs_for_tensorflow: dict[str, str],
+    line: Path,
+    origin: Origin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    server: ForkServer,
 ) -> None:
     handle = origin.put("/line.tar.gz", tar_gz(files_in(line)))
     for variable, value in gcs_for_tensorflow.items():
         monkeypatch.setenv(variable, value)
     (tmp_path / "unseen").mkdir()
-    with workers(tmp_path / "unseen") as cluster:
+    with workers(tmp_path / "unseen", server=server) as cluster:
         output = cluster.run(
             """
             import gc, weakref

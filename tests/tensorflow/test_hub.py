@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.git_host import GitHost
 from tests.fakes.origin import Origin
-from tests.fakes.processes import run
 
 pytest.importorskip("tensorflow")
 
@@ -68,7 +68,7 @@ CODE = """
 
 
 def test_an_entry_point_builds_a_model_and_takes_its_weights_from_a_url(
-    tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch, server: ForkServer
 ) -> None:
     import hashlib
 
@@ -85,7 +85,7 @@ def test_an_entry_point_builds_a_model_and_takes_its_weights_from_a_url(
             }
             host.repo(f"{owner}/models", files)
         monkeypatch.setenv("TFIMM_GITHUB_URL", host.url)
-        text, as_json = run(CODE, str(tmp_path), timeout_s=240).split("\n{", 1)
+        text, as_json = server.run(CODE, str(tmp_path), timeout_s=240).split("\n{", 1)
         assert len(host.list_zips()) == 2 and len(origin.requests) == 1
     assert text.splitlines()[-2].startswith("keras.") and text.splitlines()[-1].startswith("2 variables, 32 B, on ")
     assert '"count": 2' in as_json and '"entry": "dense"' in as_json

@@ -27,6 +27,9 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 REPOSITORY = str(Path(__file__).parents[2])
 CELL_TIMEOUT_S = 120
 ANSWERS = {"first_steps": "[2.5, 3.0, 3.5]", "colab_tpu": "[10.0, 20.0]"}
+DEFAULT_HOST = {"first_steps": "loopback", "colab_tpu": "its own"}
+"""Where each notebook gets its model in a run without long tests."""
+
 HARMLESS = "INFO:tensorflow:Assets written to:"  # logged by TensorFlow for every model that it saves
 
 
@@ -67,8 +70,14 @@ def get_text(notebook: nbformat.NotebookNode) -> str:
     return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in results)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("host", ["loopback", "its own"])
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        pytest.param(host, path, id=f"{host}-{path.stem}", marks=[] if DEFAULT_HOST[path.stem] == host else pytest.mark.long)
+        for host in ("loopback", "its own")
+        for path in NOTEBOOKS
+    ],
+)
 @pytest.mark.timeout(300)
 def test_runs_from_top_to_bottom(
     path: Path, host: str, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

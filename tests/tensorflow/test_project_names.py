@@ -9,14 +9,16 @@ import pytest
 
 import tfimm_resolver
 from tests.fakes.archives import files_in, tar_gz
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
-from tests.fakes.processes import run
 from tfimm_resolver.models_file.discovery import FILE_NAME
 
 pytest.importorskip("tensorflow_hub")
 
 
-def test_hub_load_and_our_load_take_a_name_and_keep_its_pin(line: Path, origin: Origin, tmp_path: Path) -> None:
+def test_hub_load_and_our_load_take_a_name_and_keep_its_pin(
+    line: Path, origin: Origin, tmp_path: Path, server: ForkServer
+) -> None:
     archive = tar_gz(files_in(line))
     pin = hashlib.sha256(archive).hexdigest()
     good, bad = origin.put_model("/line/1", archive), origin.put("/line.tgz", archive)
@@ -24,7 +26,7 @@ def test_hub_load_and_our_load_take_a_name_and_keep_its_pin(line: Path, origin: 
         f'[models.line]\nhandle = "{good}"\nsha256 = "{pin}"\naliases = ["l"]\n'
         f'[models.other]\nhandle = "{bad}"\nsha256 = "{"0" * 64}"\n'
     )
-    output = run(
+    output = server.run(
         """
         import os, sys
         import tensorflow_hub as hub

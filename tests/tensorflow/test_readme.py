@@ -66,8 +66,8 @@ class Reader:
             if MADE_BY_KERAS not in path.parts
         }
 
-    def run(self, command: list[str]) -> str:
-        """Run an example in the project's directory; return both streams. It must not leave a process behind."""
+    def run(self, command: list[str], end_s: float = 5) -> str:
+        """Run an example in the project's directory; return both streams. All its processes must end within ``end_s``."""
         with tempfile.TemporaryFile("w+") as transcript:
             job = subprocess.Popen(
                 command,
@@ -80,7 +80,7 @@ class Reader:
             )
             try:
                 job.wait(timeout=180)
-                assert is_ended(job.pid), "a process of the example is still running"
+                assert is_ended(job.pid, end_s), "a process of the example is still running"
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(job.pid, signal.SIGKILL)
@@ -89,9 +89,9 @@ class Reader:
             return transcript.read()
 
 
-def is_ended(group: int) -> bool:
-    """Return whether all processes of a group end within five seconds."""
-    until_s = time.monotonic() + 5
+def is_ended(group: int, end_s: float) -> bool:
+    """Return whether all processes of a group end within so many seconds."""
+    until_s = time.monotonic() + end_s
     while time.monotonic() < until_s:
         try:
             os.killpg(group, 0)
@@ -151,7 +151,7 @@ def find_free_port() -> str:
         return str(one.getsockname()[1])
 
 
-def run_transcript(block: Block, reader: Reader) -> str:
+def run_transcript(block: Block, reader: Reader, end_s: float = 5) -> str:
     """Run the commands of a block in order; return what a terminal would show."""
     port = find_free_port()
     waits = f"until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.02; done"
@@ -159,7 +159,7 @@ def run_transcript(block: Block, reader: Reader) -> str:
         SHOW_AND_RUN.format(shlex.quote(PROMPT + command), command.replace("& sleep 1", f"& {waits}").replace(PORT, port))
         for command in block.list_commands()
     )
-    transcript = reader.run(["bash", "-c", script]).replace(str(reader.temporary), "/tmp")
+    transcript = reader.run(["bash", "-c", script], end_s).replace(str(reader.temporary), "/tmp")
     return transcript.replace(entry_name_for_key(HANDLE.replace(PORT, port)), entry_name_for_key(HANDLE)).replace(port, PORT)
 
 
@@ -244,7 +244,7 @@ def test_a_transcript_that_changes_files_of_the_reader_is_noticed(command: str, 
 
 def test_a_transcript_that_leaves_a_process_is_noticed(reader: Reader) -> None:
     with pytest.raises(AssertionError, match="still running"):
-        run_transcript(Block("", "$ sleep 60 &\n", 1), reader)
+        run_transcript(Block("", "$ sleep 60 &\n", 1), reader, end_s=0.2)
 
 
 @pytest.mark.timeout(300)

@@ -1,9 +1,11 @@
-"""Eight processes load a model in a loop while another process refreshes it with different content."""
+"""Processes load a model in a loop while another process refreshes it with different content."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+
+import pytest
 
 from tests.fakes.archives import files_in, tar_gz
 from tests.fakes.fork_server import ForkServer
@@ -28,15 +30,17 @@ LOAD = """
 """
 
 
-def test_no_load_fails_or_mixes_while_another_process_refreshes(origin: Origin, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [3, pytest.param(8, marks=pytest.mark.long)])
+def test_no_load_fails_or_mixes_while_another_process_refreshes(
+    processes: int, origin: Origin, tmp_path: Path, server: ForkServer
+) -> None:
     archives = [
         tar_gz(files_in(save_line(tmp_path / f"line{number}", slope=number / 8, offset=number / 8))) for number in range(1, 9)
     ]
     handle = origin.put("/m.tar.gz", archives[0])
     resolve(handle)
-    ready = [tmp_path / f"ready{number}" for number in range(8)]
-    with ForkServer("tensorflow") as server:
-        readers = [server.start(LOAD, handle, str(tmp_path / "stop"), str(path)) for path in ready]
+    ready = [tmp_path / f"ready{number}" for number in range(processes)]
+    readers = [server.start(LOAD, handle, str(tmp_path / "stop"), str(path)) for path in ready]
     wait_until(lambda: all(path.exists() for path in ready), 120)
     for archive in archives[1:]:
         origin.put("/m.tar.gz", archive)

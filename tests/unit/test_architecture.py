@@ -46,6 +46,7 @@ IMPORT_TENSORFLOW = {
     "loading.remote",
 }
 TRANSLATE_OS_ERRORS = {
+    "_util.fs": "a rename that the file system does not support, as an OSError of its own for map_os_errors",
     "archives.extractor": "names that collide, or that a file system does not allow, are the archive's fault",
     "errors.os_errors": "the one place",
     "http.errors": "errors of the network, which requests derives from OSError",
@@ -147,7 +148,9 @@ def find_upward_imports(imports: Imports) -> list[str]:
     return sorted(
         f"{one.module}:{one.line} imports {other}"
         for unit, other, one in find_arrows(imports)
-        if unit not in FORWARDERS and LAYER_OF.get(other, len(LAYERS) + 1) >= LAYER_OF[unit]
+        if unit not in FORWARDERS
+        and LAYER_OF.get(other, len(LAYERS) + 1) >= LAYER_OF[unit]
+        and not (one.is_for_types and (unit, other in FORWARDERS) == ("__init__", True))  # for freezers
     )
 
 

@@ -45,8 +45,9 @@ def get_own_id(item: pytest.Item) -> str:
     return item.nodeid.removesuffix(f"@{group.args[0]}") if group else item.nodeid
 
 
+@pytest.mark.long
 def test_the_ids_of_tests_are_the_same_in_every_process(request: pytest.FixtureRequest) -> None:
-    """pytest-xdist needs it, and so do comparisons of two runs."""
+    """Comparisons of two runs need it, and so does pytest-xdist, which compares those of its workers in each run."""
     own = {get_own_id(item) for item in request.session.items}
     files = sorted({str(item.path) for item in request.session.items})
     options = ["--collect-only", "-q", "-m", "", "-p", "no:cacheprovider", "-p", "no:xdist"]

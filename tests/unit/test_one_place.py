@@ -17,6 +17,18 @@ PACKAGE = Path(tfimm_resolver.__file__).parent
 OPEN_FILES = ("_util.fs", "cache.", "locking.", "archives.extractor", "transfer.partial_store")
 """Modules, and packages that end in a dot, which may open files of a cache root themselves."""
 
+ONLY_IN: dict[str, set[str]] = {
+    "queue": set(),
+    "os.fsync": {"_util.fs"},
+    "shutil.disk_usage": {"_util.fs"},
+    "threading.Thread": {"_util.threads", "cli.demo"},
+    "time.monotonic": {"_util.clock"},
+    "time.monotonic_ns": {"_util.clock"},
+    "time.time": {"_util.clock"},
+    "time.time_ns": {"_util.clock"},
+}
+"""Functions with one module, which knows who replaces them (freezegun, gevent) or where they are missing (mounts)."""
+
 SAFE_OPENERS = {"open_regular", "open_regular_target"}
 
 OTHER_FILES = {
@@ -278,6 +290,23 @@ def is_clean(module: str, code: str, check: Check) -> bool:
     return not [*check(module, ast.parse(code))]
 
 
+def find_replaceable_calls(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield uses of functions that other packages replace, or that some file systems lack, outside their one module."""
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+            if names == ["threading.Thread"] and id(node) not in called:  # as a type
+                continue
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (f"{module}:{node.lineno} uses {name}" for name in names if module not in ONLY_IN.get(name, {module}))
+
+
 CHECKS: dict[str, Check] = {
     "files are opened by _util.fs": find_opens,
     "roots are opened by the tiers": find_root_openings,
@@ -285,6 +314,7 @@ CHECKS: dict[str, Check] = {
     "one table says what is worth a retry": find_status_lists,
     "logs take a template and values": find_formatted_logs,
     "errors clean each value": find_error_values,
+    "clocks, queues, threads and fsync come from _util": find_replaceable_calls,
 }
 
 VIOLATIONS = {
@@ -354,6 +384,17 @@ VIOLATIONS = {
     ],
 }
 
+VIOLATIONS["clocks, queues, threads and fsync come from _util"] = [
+    "def f():\n    return time.monotonic() + 1",
+    "x = field(default_factory=time.monotonic)",
+    "from time import time_ns",
+    "import queue",
+    "from queue import SimpleQueue",
+    "def f(file):\n    os.fsync(file.fileno())",
+    "def f(path):\n    return shutil.disk_usage(path).free",
+    "def f(target):\n    threading.Thread(target=target).start()",
+]
+
 HARMLESS = {
     "files are opened by _util.fs": [
         "def f(path):\n    return open(path, opener=fs.open_regular)",
@@ -363,6 +404,11 @@ HARMLESS = {
         "def f(write_bytes):\n    write_bytes(b'')",
     ],
     "roots are opened by the tiers": ["from tfimm_resolver.cache.tiers import open_tiers"],
+    "clocks, queues, threads and fsync come from _util": [
+        "def f():\n    return clock.get_monotonic_s()",
+        "def f(seconds):\n    return time.strftime('%H', time.gmtime(seconds))",
+        "def f(threads: list[threading.Thread]):\n    start_thread(print, 'name')",
+    ],
     "foreign names pass through safe_parts": [
         "def f(tree, file):\n    return join_safely(tree, file.path)",
         "def f(into, member):\n    parts = safe_parts(member.name)\n    return into.joinpath(*parts)",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-_POLL_INTERVAL_S = 0.2
+from tfimm_resolver._util import clock
+
+_POLL_INTERVAL_S = 0.1
 
 
 class CancelledError(BaseException):
@@ -18,24 +19,45 @@ class CancelledError(BaseException):
 class CancellationToken:
     """Says whether the work it is for has to stop. Any thread may cancel it or ask it; it cannot be undone.
 
-    ``is_cancelled`` is the only place that decides: a further reason to stop, such as a deadline, belongs there.
+    ``is_cancelled`` is the only place that decides: a further reason to stop belongs there. It has no event of ``threading``:
+    gevent replaces those, and a wait for one that was made before would stop all greenlets.
     """
 
-    def __init__(self, parent: CancellationToken | None = None) -> None:
-        """With ``parent``: cancelled also when that is, for a part of its work that may have to stop alone."""
-        self._parent = parent
-        self._event = threading.Event()
+    def __init__(
+        self,
+        parent: CancellationToken | None = None,
+        *,
+        timeout_s: float = float("inf"),
+        is_stopped: Callable[[], bool] | None = None,
+    ) -> None:
+        """Begin the work.
+
+        Args:
+            parent: this token is cancelled also when that is: for a part of its work that may have to stop alone.
+            timeout_s: the seconds that the work may take.
+            is_stopped: says whether the work has to stop for a reason of its caller; called often, from any thread.
+        """
+        self._parent, self._is_stopped = parent, is_stopped
+        self._is_set = False
+        self._until_s = clock.get_monotonic_s() + timeout_s if timeout_s < float("inf") else None
 
     def cancel(self) -> None:
         """Make the work stop, at its next look at this token."""
         if self is NEVER:
             raise ValueError("the token of work that is never cancelled cannot be cancelled")
-        self._event.set()
+        self._is_set = True
 
     @property
     def is_cancelled(self) -> bool:
         """Whether the work has to stop; cheap enough to ask for every chunk."""
-        return self._event.is_set() or (self._parent is not None and self._parent.is_cancelled)
+        if self._is_set or (self._is_stopped is not None and self._is_stopped()) or self.has_expired:
+            return True
+        return self._parent is not None and self._parent.is_cancelled
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the time for the work is over."""
+        return self._until_s is not None and clock.get_monotonic_s() >= self._until_s
 
     def raise_if_cancelled(self) -> None:
         """Raise CancelledError if the work has to stop."""
@@ -47,10 +69,10 @@ class CancellationToken:
 
         It waits in short steps: a signal that arrives just before a wait begins is handled only when that wait ends.
         """
-        until_s = time.monotonic() + delay_s
+        until_s = clock.get_monotonic_s() + delay_s
         self.raise_if_cancelled()
-        while (left_s := until_s - time.monotonic()) > 0:
-            self._event.wait(min(left_s, _POLL_INTERVAL_S))
+        while (left_s := until_s - clock.get_monotonic_s()) > 0:
+            time.sleep(min(left_s, _POLL_INTERVAL_S))
             self.raise_if_cancelled()
 
     @contextlib.contextmanager

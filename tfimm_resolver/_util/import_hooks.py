@@ -1,4 +1,4 @@
-"""Import hooks: run code before and after another module is imported, without importing it ourselves."""
+"""Import hooks: run code around the import of another module, without importing it ourselves; or provide modules."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ ImportHook = Callable[[], AbstractContextManager[None]]
 """Returns a context that is entered before the module's code runs and left after it, also if that code raises."""
 
 _hooks: dict[str, ImportHook] = {}
+_providers: dict[str, Callable[[str], ModuleSpec]] = {}
 
 
 def hook_import(name: str, hook: ImportHook) -> None:
@@ -26,17 +27,30 @@ def hook_import(name: str, hook: ImportHook) -> None:
     If the module is already imported, the context is also entered and left right away.
     """
     _hooks[name] = hook
+    _install_finder()
+    if is_imported(name):
+        _run_with_hook(name, lambda: None)
+
+
+def provide_modules(prefix: str, find_spec: Callable[[str], ModuleSpec]) -> None:
+    """Find top-level modules whose names begin with ``prefix``, and that are not imported, by ``find_spec``.
+
+    It raises ModuleNotFoundError for a module that does not exist.
+    """
+    _providers[prefix] = find_spec
+    _install_finder()
+
+
+def _install_finder() -> None:
     if _finder not in sys.meta_path:
         # Compared by module name: a finder of an earlier copy of this module, from before a reload, may still be there.
         sys.meta_path[:] = [_finder, *(other for other in sys.meta_path if type(other).__module__ != __name__)]
-    if is_imported(name):
-        _run_with_hook(name, lambda: None)
 
 
 def unhook_import(name: str) -> None:
     """Remove the hook of a module, if it has one; the finder is removed with the last hook."""
     _hooks.pop(name, None)
-    if not _hooks and _finder in sys.meta_path:
+    if not (_hooks or _providers) and _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
 
 
@@ -70,6 +84,10 @@ class _Finder:
         self._active: set[tuple[int, str]] = set()
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if path is None:
+            for prefix, provide in _providers.items():
+                if name.startswith(prefix):
+                    return provide(name)
         request = (threading.get_ident(), name)
         # Another finder may call back into the whole import system, this finder included, as wrapt's does.
         if name not in _hooks or request in self._active:

@@ -1,20 +1,19 @@
-"""Background threads: read-ahead streams, write-behind queues, and a small pool of daemon workers."""
+"""Background threads: read-ahead streams, write-behind tasks, and calls that can be abandoned."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
+import sys
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from tfimm_resolver._util.cancellation import NEVER, CancellationToken, CancelledError, get_current_token
+from tfimm_resolver._util.cancellation import NEVER, CancelledError, get_current_token
+from tfimm_resolver._util.queues import BoundedQueue, WaitTimeoutError
 
-_QUEUE_SIZE = 16
 _POLL_INTERVAL_S = 0.2
 _JOIN_TIMEOUT_S = 2.0
+_SHORT_STREAM_BYTES = 1 << 16
+_TASKS_WITHOUT_THREAD = 16
 
 _Result = TypeVar("_Result")
 
@@ -23,8 +22,10 @@ def start_thread(target: Callable[..., object], name: str, *arguments: object) -
     """Start a daemon thread, or return None if the system cannot start another one; callers then do the work themselves.
 
     Threads cannot be started at a limit of processes and, from Python 3.12 on, once the main thread has ended or ``atexit``
-    handlers run.
+    handlers run. None are started where they could not share a socket.
     """
+    if _are_sockets_bound_to_threads():
+        return None
     thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
     try:
         thread.start()
@@ -33,38 +34,15 @@ def start_thread(target: Callable[..., object], name: str, *arguments: object) -
     return thread
 
 
-class BoundedQueue:
-    """A FIFO queue between two threads that holds a limited number of items."""
+def _are_sockets_bound_to_threads() -> bool:
+    """Whether a package replaced sockets, but not threads: then each socket only works in the thread that opened it.
 
-    def __init__(self) -> None:
-        self._items: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._free_slots: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(_QUEUE_SIZE):
-            self._free_slots.put(None)
-
-    def put(self, item: object, timeout_s: float | None = None) -> None:
-        """Add an item, waiting for a free slot. Raises queue.Empty after ``timeout_s``."""
-        self._free_slots.get(timeout=timeout_s)
-        self._items.put(item)
-
-    def get(self, timeout_s: float | None = None) -> object:
-        """Wait for the next item. Raises queue.Empty after ``timeout_s``."""
-        return self._items.get(timeout=timeout_s)
-
-    def task_done(self) -> None:
-        """Free the slot of an item returned by ``get``, once it has been processed."""
-        self._free_slots.put(None)
-
-    def join(self) -> None:
-        """Wait until every item has been processed."""
-        acquired = 0
-        try:
-            while acquired < _QUEUE_SIZE:
-                self._free_slots.get()
-                acquired += 1
-        finally:  # after Ctrl-C, too: the item that ends the thread needs a slot
-            for _ in range(acquired):
-                self._free_slots.put(None)
+    That is ``gevent.monkey.patch_all(thread=False)``, as grequests calls it, or ``eventlet.monkey_patch(thread=False)``.
+    """
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched("socket") and not gevent.is_module_patched("threading"):
+        return True
+    return eventlet is not None and eventlet.is_monkey_patched("socket") and not eventlet.is_monkey_patched("thread")
 
 
 class PrefetchReader:
@@ -79,6 +57,8 @@ class PrefetchReader:
         read_chunk: Callable[[], bytes],
         on_wait: Callable[[], None] = lambda: None,
         interrupt: Callable[[], None] = lambda: None,
+        *,
+        size_bytes: int | None = None,
     ) -> None:
         """Start to read.
 
@@ -86,13 +66,17 @@ class PrefetchReader:
             read_chunk: returns the next chunk, empty at the end.
             on_wait: called before each wait for a chunk and repeatedly during it, in the thread that calls ``read``.
             interrupt: makes a blocked ``read_chunk`` return.
+            size_bytes: how much there is to read, if known. A short stream is read without a thread, which would take longer
+                to start than it saves, except if the work can be cancelled: that has to end a blocked ``read_chunk``.
         """
         self._read_chunk, self._on_wait, self._interrupt = read_chunk, on_wait, interrupt
         self._token = get_current_token()
         self._chunks = BoundedQueue()
         self._rest = b""
         self._is_closed = self._is_at_end = False
-        self._thread = start_thread(self._run, "tfimm_resolver prefetch")
+        is_short = size_bytes is not None and size_bytes <= _SHORT_STREAM_BYTES
+        has_thread = not is_short or self._token is not NEVER
+        self._thread = start_thread(self._run, "tfimm_resolver prefetch") if has_thread else None
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes, empty at the end. Raises the error of ``read_chunk``, or CancelledError."""
@@ -120,7 +104,7 @@ class PrefetchReader:
         while not self._is_at_end:
             try:
                 item = self._chunks.get(_POLL_INTERVAL_S)
-            except queue.Empty:
+            except WaitTimeoutError:
                 self._on_wait()
                 self._token.raise_if_cancelled()
                 continue
@@ -148,7 +132,7 @@ class PrefetchReader:
         while not self._is_closed:
             try:
                 return self._chunks.put(item, _POLL_INTERVAL_S)
-            except queue.Empty:
+            except WaitTimeoutError:
                 pass
 
 
@@ -160,6 +144,8 @@ def call_cancellably(call: Callable[[], _Result], discard: Callable[[_Result], o
     """
     if get_current_token() is NEVER:
         return call()
+    from tfimm_resolver._util.thread_pool import DaemonThreadPool  # takes 1 ms
+
     with DaemonThreadPool(1) as pool:
         pending = pool.submit(call)
         try:
@@ -170,21 +156,30 @@ def call_cancellably(call: Callable[[], _Result], discard: Callable[[_Result], o
 
 
 class BackgroundWriter:
-    """Runs tasks in order on a background thread; after the first failure the remaining tasks are skipped."""
+    """Runs tasks in order on a background thread; after the first failure the remaining tasks are skipped.
 
-    def __init__(self) -> None:
+    The thread is started for the first task after ``tasks_before_thread``, by default a few: to start it takes longer than
+    they do. Until then, tasks run in the calling thread.
+    """
+
+    def __init__(self, tasks_before_thread: int = _TASKS_WITHOUT_THREAD) -> None:
         self._tasks = BoundedQueue()
         self._error: BaseException | None = None
-        self._thread = start_thread(self._run, "tfimm_resolver writer")
+        self._thread: threading.Thread | None = None
+        self._tasks_before_thread = tasks_before_thread
 
     def submit(self, task: Callable[..., object], *arguments: object) -> None:
         """Queue a task. Raises the error of an earlier one."""
         if self._error is not None:
             raise self._error
+        if self._thread is None:
+            self._tasks_before_thread -= 1
+            if self._tasks_before_thread < 0:
+                self._thread = start_thread(self._run, "tfimm_resolver writer")
         self._enqueue(task, arguments, False)
 
     def submit_cleanup(self, task: Callable[[], object]) -> None:
-        """Queue a task that runs even after an earlier one failed."""
+        """Queue a task that runs even after an earlier one failed; it takes no time, and needs no thread."""
         self._enqueue(task, (), True)
 
     def flush(self) -> None:
@@ -201,10 +196,11 @@ class BackgroundWriter:
             self._thread.join()
 
     def _enqueue(self, task: Callable[..., object], arguments: tuple[object, ...], is_cleanup: bool) -> None:
-        if self._thread is None:
-            self._run_task(task, arguments, is_cleanup)
-        else:
-            self._tasks.put((task, arguments, is_cleanup))
+        if self._thread is not None:
+            return self._tasks.put((task, arguments, is_cleanup))
+        self._run_task(task, arguments, is_cleanup)
+        if not isinstance(self._error, (Exception, type(None))):
+            raise self._error  # Ctrl-C, for example: the caller has to stop now
 
     def _run(self) -> None:
         while isinstance(item := self._tasks.get(), tuple):
@@ -218,72 +214,3 @@ class BackgroundWriter:
                 task(*arguments)
         except BaseException as error:  # raised by the next submit or flush
             self._error = self._error or error
-
-
-class InterruptibleFuture(Future[_Result]):
-    """A future whose ``result`` waits in short steps, until a token is cancelled.
-
-    A signal that arrives just before a wait begins is handled only when that wait ends: Ctrl-C would have no effect.
-    """
-
-    def __init__(self, token: CancellationToken) -> None:
-        super().__init__()
-        self._token = token
-
-    def result(self, timeout: float | None = None) -> _Result:
-        """Return the result, as ``Future.result`` does. Raises CancelledError once the token is cancelled."""
-        until_s = float("inf") if timeout is None else time.monotonic() + timeout
-        while not self.done() and (left_s := until_s - time.monotonic()) > 0:
-            self._token.raise_if_cancelled()
-            wait([self], min(_POLL_INTERVAL_S, left_s))
-        return super().result(0)
-
-
-class DaemonThreadPool:
-    """A pool of daemon threads.
-
-    Unlike the threads of an executor, they do not delay the closing of the pool or the exit of the process. Their results
-    are for the work of the thread that makes the pool: waiting for one ends when that work is cancelled.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size, self._worker_count, self._token = size, 0, get_current_token()
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-
-    def __enter__(self) -> DaemonThreadPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def submit(self, func: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
-        """Queue a call; runs it at once where no thread can be started."""
-        future: Future[_Result] = InterruptibleFuture(self._token)
-
-        def run_task() -> None:
-            try:
-                future.set_result(func(*arguments))
-            except BaseException as error:  # raised by future.result()
-                future.set_exception(error)
-
-        if self._worker_count < self._size and start_thread(self._run, "tfimm_resolver worker") is not None:
-            self._worker_count += 1
-        if self._worker_count:
-            self._tasks.put(run_task)
-        else:
-            run_task()
-            if not isinstance(future.exception(), (Exception, type(None))):
-                future.result()  # Ctrl-C, for example: no further task may begin
-        return future
-
-    def close(self) -> None:
-        """Drop queued tasks and return without waiting for running ones."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._tasks.get_nowait()
-        for _ in range(self._worker_count):
-            self._tasks.put(None)
-
-    def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfimm_resolver.archives.extractor import Extractor, Limits
+    from tfimm_resolver.archives.budget import Limits
+    from tfimm_resolver.archives.extractor import Extractor
     from tfimm_resolver.archives.member_policy import MemberNamePolicy
     from tfimm_resolver.archives.unpacking import unpack
 else:
@@ -15,7 +16,7 @@ else:
         __name__,
         {
             "Extractor": "tfimm_resolver.archives.extractor",
-            "Limits": "tfimm_resolver.archives.extractor",
+            "Limits": "tfimm_resolver.archives.budget",
             "MemberNamePolicy": "tfimm_resolver.archives.member_policy",
             "unpack": "tfimm_resolver.archives.unpacking",
         },

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import IO, Protocol
 
-from tfimm_resolver._util.cancellation import get_current_token
+from tfimm_resolver._util import fs
 from tfimm_resolver._util.threads import BackgroundWriter
-from tfimm_resolver.archives import tar_reader
-from tfimm_resolver.archives.member_policy import MemberNamePolicy, quote_name
+from tfimm_resolver.archives.budget import AnyBytes, Budget, Limits
+from tfimm_resolver.archives.file_writer import HashingFileWriter
+from tfimm_resolver.archives.links import Parts, PendingLinks, find_target
+from tfimm_resolver.archives.member_policy import MemberNamePolicy, Skip, UnheldMemberError, quote_name
+from tfimm_resolver.archives.tar_reader import Link, Member
 from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
-from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
+from tfimm_resolver.errors.os_errors import is_disk_full, make_disk_full_error, map_os_errors, suggest_disk_fix
 from tfimm_resolver.manifest import FileEntry
 
-AnyBytes = TypeVar("AnyBytes", bytes, memoryview)
-
 CHUNK_BYTES = 1 << 18
-_RATIO_CHECK_MIN_BYTES = 64 << 20
+TAIL_BYTES = 64
 _DISK_CHECK_MIN_BYTES = 1 << 20
-_FSYNC_INTERVAL_BYTES = 64 << 20
-"""The disk is idle while the processor unpacks: what is synced early does not delay the publication of the model."""
 
 
 class Stream(Protocol):
@@ -37,28 +33,13 @@ class Stream(Protocol):
         """Return at most ``size`` bytes, empty only at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what one archive may unpack to.
-
-    Attributes:
-        members: how many files and directories it may contain.
-        size_bytes: the total size of its files.
-        ratio: unpacked bytes per packed byte; not checked for the first 64 MiB.
-    """
-
-    members: int = 100_000
-    size_bytes: int = 1 << 40
-    ratio: float = 200.0
-
-
 class ArchiveInput:
     """The packed stream, with a count of the bytes that were consumed.
 
     Attributes:
         total_bytes: the length of the stream, or None if it is not known.
         read_bytes: how much of it ``chunks`` has yielded.
-        tail: the last few bytes that it has yielded, four at least at the end of a gzip.
+        tail: the last few bytes that it has yielded, ``TAIL_BYTES`` if there are so many.
     """
 
     def __init__(self, stream: Stream, total_bytes: int | None) -> None:
@@ -69,7 +50,7 @@ class ArchiveInput:
         self.tail = b""
 
     def peek(self, size_bytes: int) -> bytes:
-        """Return the first bytes without consuming them; call it once, before ``chunks``."""
+        """Return the first bytes, so many if there are, without consuming them; call it before ``chunks``."""
         while len(self._head) < size_bytes and (chunk := self._stream.read(size_bytes - len(self._head))):
             self._head += chunk
         return self._head
@@ -79,26 +60,29 @@ class ArchiveInput:
         chunk = self._head or self._stream.read(CHUNK_BYTES)
         while chunk:
             self.read_bytes += len(chunk)
-            self.tail = (self.tail + chunk[-4:])[-4:]
+            self.tail = (self.tail + chunk[-TAIL_BYTES:])[-TAIL_BYTES:]
             yield chunk
             chunk = self._stream.read(CHUNK_BYTES)
 
 
 class Extractor:
-    """Writes files and directories below ``into``, an existing directory, while they keep within ``limits``."""
+    """Writes files and directories below ``into``, an empty directory, while they keep within ``limits``.
+
+    Attributes:
+        budget: counts what was unpacked.
+    """
 
     def __init__(self, into: Path, packed: ArchiveInput, limits: Limits) -> None:
-        self._into, self._packed, self._limits = into, packed, limits
-        self._token = get_current_token()
-        self._writer, self._fsyncer = BackgroundWriter(), BackgroundWriter()
-        self._members = 0
+        self._into, self._packed = into, packed
+        self.budget = Budget(limits, lambda: packed.read_bytes)
+        self._writer, self._fsyncer = BackgroundWriter(), BackgroundWriter(tasks_before_thread=0)
         self._is_spooled = False
-        self._created_dirs: set[tuple[str, ...]] = set()
+        self._created_dirs: set[Parts] = set()
         self._names = MemberNamePolicy()
-        self._file_parts: set[tuple[str, ...]] = set()
+        self._file_parts: set[Parts] = set()
+        self._links = PendingLinks()
         self._written: dict[str, FileEntry] = {}
         self._replaced: dict[str, set[str]] = {}
-        self._size_bytes = 0
 
     def __enter__(self) -> Extractor:
         return self
@@ -109,26 +93,31 @@ class Extractor:
 
     def enforce_limits(self, chunks: Iterable[AnyBytes]) -> Iterator[AnyBytes]:
         """Yield unpacked chunks as long as their total keeps within the limits. Raises ArchiveError beyond them."""
-        limits = self._limits
-        for chunk in chunks:
-            self._token.raise_if_cancelled()
-            self._size_bytes += len(chunk)
-            if self._size_bytes > limits.size_bytes:
-                raise self._make_size_error()
-            if self._size_bytes > max(_RATIO_CHECK_MIN_BYTES, limits.ratio * self._packed.read_bytes):
-                raise ArchiveError(
-                    f"it unpacks to over {limits.ratio:g} times its size",
-                    fix="If you trust it, set TFIMM_RESOLVER_MAX_RATIO.",
-                )
-            yield chunk
+        return self.budget.count_chunks(chunks)
 
-    def extract(self, members: Iterable[tar_reader.Member], *, last_wins: bool = False) -> None:
-        """Write every member. A second file of the same path is an error, or replaces the first if ``last_wins``."""
+    def extract(self, members: Iterable[Member], *, last_wins: bool = False, skip: Skip | None = None) -> None:
+        """Write every member. A second file of the same path is an error, or replaces the first if ``last_wins``.
+
+        Links are replaced by copies of the files that they lead to. ``skip`` is called for each member that this system
+        cannot hold, with an error that is raised without it.
+        """
         for member in members:
-            if member.is_directory:
-                self.make_directory(member.name)
-            else:
-                self.write_file(member.name, member.chunks, member.size_bytes, may_replace=last_wins)
+            try:
+                self._extract_member(member, last_wins=last_wins)
+            except UnheldMemberError as error:
+                if skip is None:
+                    raise
+                skip(error)
+        for name, parts, target in self._links.resolve(self._file_parts, self._created_dirs):
+            self._copy_file(name, parts, target)
+
+    def _extract_member(self, member: Member, *, last_wins: bool) -> None:
+        if member.is_directory:
+            self.make_directory(member.name)
+        elif member.link is not None:
+            self._add_link(member.name, member.link, may_replace=last_wins)
+        else:
+            self.write_file(member.name, member.chunks, member.size_bytes, may_replace=last_wins)
 
     def make_directory(self, name: str) -> None:
         """Create a directory; it may exist already."""
@@ -142,15 +131,17 @@ class Extractor:
         """Write a file in the background, which must not exist unless ``may_replace``; ``finish`` waits for it."""
         parts = self._validate_name(name, is_directory=False)
         self.check_size(size_bytes)
-        if may_replace and parts in self._file_parts:
-            self._remove_earlier(parts)
-        self._file_parts.add(parts)
+        self._make_room(name, parts, may_replace=may_replace)
+        self._write(name, parts, chunks)
+
+    def _write(self, name: str, parts: Parts, chunks: Iterable[bytes | memoryview]) -> None:
         with self._map_os_errors(name):
             self._ensure_dirs(parts[:-1])
             # x: the file system knows best which names are the same.
             file = open(self._into.joinpath(*parts), "xb", buffering=0)  # noqa: SIM115  # closed in the background
+        self._file_parts.add(parts)
         path = "/".join(parts)
-        output = _HashingFileWriter(file, path, self._fsyncer)
+        output = HashingFileWriter(file, path, self._fsyncer)
 
         def write(chunk: bytes | memoryview) -> None:
             with self._map_os_errors(name):
@@ -162,6 +153,37 @@ class Extractor:
             self._writer.submit(lambda: self._written.update({path: output.make_entry()}))
         finally:
             self._writer.submit_cleanup(lambda: self._fsyncer.submit_cleanup(file.close))
+
+    def _add_link(self, name: str, link: Link, *, may_replace: bool) -> None:
+        """Copy what a hard link leads to; note any other link, whose target a later member may replace."""
+        parts = self._validate_name(name, is_directory=False)
+        target = find_target(name, parts, link)
+        if link.is_hard and target == parts and parts in self._file_parts:  # as GNU tar packs a file that is named twice
+            return
+        self._make_room(name, parts, may_replace=may_replace)
+        if link.is_hard and target in self._file_parts:
+            self._copy_file(name, parts, target)
+        else:
+            self._links.add(name, parts, link, target, is_directory=target in self._created_dirs)
+
+    def _copy_file(self, name: str, parts: Parts, source: Parts) -> None:
+        """Write a copy of a file that was unpacked; its bytes count like those of any other."""
+        self._writer.flush()
+        with self._map_os_errors(name), open(self._into.joinpath(*source), "rb", buffering=0, opener=fs.open_regular) as file:
+            self._write(name, parts, self.enforce_limits(iter(lambda: file.read(CHUNK_BYTES), b"")))
+        self._file_parts.add(parts)
+
+    def _make_room(self, name: str, parts: Parts, *, may_replace: bool) -> None:
+        """Remove an earlier file or link of the same path, if a later one may replace it."""
+        if parts in self._links:
+            if not may_replace:
+                raise _make_collision_error(name)
+            self._links.discard(parts)
+        elif parts in self._file_parts:
+            if not may_replace:
+                raise _make_collision_error(name)
+            self._remove_earlier(parts)
+            self._file_parts.discard(parts)
 
     def finish(self) -> None:
         """Wait until everything is written. Raises the first error."""
@@ -180,10 +202,8 @@ class Extractor:
 
     def check_size(self, size_bytes: int, members: int = 1) -> None:
         """Raise an error before anything is written if so many members or bytes exceed the limits or the free disk space."""
-        if members > self._limits.members:
-            raise self._make_member_count_error()
-        if size_bytes > self._limits.size_bytes:
-            raise self._make_size_error()
+        self.budget.check_members(members)
+        self.budget.check_size(size_bytes)
         self.check_disk_space(size_bytes)
 
     def check_disk_space(self, size_bytes: int) -> None:
@@ -191,21 +211,27 @@ class Extractor:
         if size_bytes < _DISK_CHECK_MIN_BYTES:
             return
         with self._map_os_errors(""):
-            if size_bytes > shutil.disk_usage(self._into).free:
+            free_bytes = fs.get_free_bytes(self._into)
+            if free_bytes is not None and size_bytes > free_bytes:
                 raise self._make_disk_full_error(size_bytes)
 
     @contextlib.contextmanager
     def spool(self) -> Iterator[IO[bytes]]:
-        """Copy the packed stream to a temporary file in ``into``: it is removed with that, and waiters see it grow."""
+        """Copy the packed stream to a temporary file in ``into``: it is removed with that, and waiters see it grow.
+
+        Raises ArchiveError as soon as it is too long to keep within the limits, if possible before anything is read.
+        """
         self._is_spooled = True
+        self.budget.check_packed_size(self._packed.total_bytes or 0)
         with self._map_os_errors(""), tempfile.NamedTemporaryFile(dir=self._into) as file:
             with self._map_os_errors(""):  # while the file exists: an error about a full disk reports its size
                 for chunk in self._packed.chunks():
+                    self.budget.check_packed_size(self._packed.read_bytes)
                     file.write(chunk)
                 file.flush()
             yield file
 
-    def _remove_earlier(self, parts: tuple[str, ...]) -> None:
+    def _remove_earlier(self, parts: Parts) -> None:
         """Remove a file that a later member of the same name replaces."""
         self.finish()  # the earlier one must be written and closed
         with self._map_os_errors("/".join(parts)):
@@ -213,22 +239,19 @@ class Extractor:
         earlier = self._written.pop("/".join(parts))
         self._replaced.setdefault(earlier.path, set()).add(earlier.sha256)
 
-    def _ensure_dirs(self, parts: tuple[str, ...]) -> None:
+    def _ensure_dirs(self, parts: Parts) -> None:
         """Create directories below the target, but not the target: if it was removed, it is no longer wanted."""
         for depth in range(1, len(parts) + 1):
             if parts[:depth] not in self._created_dirs:
-                path = self._into.joinpath(*parts[:depth])
-                if not path.is_dir():
-                    path.mkdir()
+                # An error if it exists: by a file of this name, or by a name that the file system takes for the same.
+                self._into.joinpath(*parts[:depth]).mkdir()
                 self._created_dirs.add(parts[:depth])
 
-    def _validate_name(self, name: str, *, is_directory: bool) -> tuple[str, ...]:
-        self._token.raise_if_cancelled()  # also between members without bytes
+    def _validate_name(self, name: str, *, is_directory: bool) -> Parts:
+        self.budget.add_members()
         parts = self._names.validate(name, is_directory=is_directory)
-        self._members += 1
         # Directories that occur only in paths count, too: each one is created on the disk.
-        if max(self._members, self._names.count) > self._limits.members:
-            raise self._make_member_count_error()
+        self.budget.check_members(self._names.count)
         return parts
 
     @contextlib.contextmanager
@@ -242,56 +265,24 @@ class Extractor:
                 if is_disk_full(error):
                     raise self._make_disk_full_error() from error
                 if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-                    raise ArchiveError(f"member {quote_name(name)} collides with another member") from error
+                    raise UnheldMemberError(_make_collision_error(name).text) from error
                 if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
-                    raise ArchiveError(f"member {quote_name(name)} has a name that this file system does not allow") from error
+                    text = f"member {quote_name(name)} has a name that this file system does not allow"
+                    raise UnheldMemberError(text) from error
                 raise
-
-    def _make_member_count_error(self) -> ArchiveError:
-        return ArchiveError(
-            f"it has over {self._limits.members} members", fix="If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
-        )
-
-    def _make_size_error(self) -> ArchiveError:
-        return ArchiveError(
-            f"it unpacks to over {self._limits.size_bytes} bytes", fix="If you trust it, set TFIMM_RESOLVER_MAX_BYTES."
-        )
 
     def _make_disk_full_error(self, more_bytes: int = 0) -> CacheError:
         """``more_bytes``: what a member is known to need beyond what was unpacked so far."""
         packed = self._packed
-        used = self._size_bytes + (packed.read_bytes if self._is_spooled else 0)
-        available = used + shutil.disk_usage(self._into).free
+        used = self.budget.size_bytes + (packed.read_bytes if self._is_spooled else 0)
+        available = used + (fs.get_free_bytes(self._into) or 0)
         known = max(used + more_bytes, packed.total_bytes or 0)
         # The first few bytes of an archive are not representative of the rest.
-        ratio = self._size_bytes / packed.read_bytes if packed.read_bytes > CHUNK_BYTES else 0
+        ratio = self.budget.size_bytes / packed.read_bytes if packed.read_bytes > CHUNK_BYTES else 0
         estimate = int(ratio * (packed.total_bytes or 0))
-        needed = f"about {estimate}" if estimate > known else f"over {known}"
-        return CacheError(
-            f"the disk of {self._into.parent} is full: the model needs {needed} bytes, and {available} are free",
-            fix=DISK_FULL_FIX,
-        )
+        about, needed = ("about", estimate) if estimate > known else ("over", known)
+        return make_disk_full_error(str(self._into.parent), about, needed, available)
 
 
-class _HashingFileWriter:
-    """Writes one file, hashes its bytes, and syncs it to the disk now and then before its end."""
-
-    def __init__(self, file: IO[bytes], path: str, fsyncer: BackgroundWriter) -> None:
-        self._file, self._path, self._fsyncer = file, path, fsyncer
-        self._digest = hashlib.sha256()
-        self._size_bytes = self._synced_bytes = 0
-
-    def write(self, chunk: bytes | memoryview) -> None:
-        """Append a chunk."""
-        view = memoryview(chunk)
-        while view:
-            view = view[self._file.write(view) :]
-        self._digest.update(chunk)
-        self._size_bytes += len(chunk)
-        if self._size_bytes - self._synced_bytes > _FSYNC_INTERVAL_BYTES:
-            self._synced_bytes = self._size_bytes
-            self._fsyncer.submit(os.fsync, self._file.fileno())
-
-    def make_entry(self) -> FileEntry:
-        """Return the path, size and hash of the file."""
-        return FileEntry(self._path, self._size_bytes, self._digest.hexdigest())
+def _make_collision_error(name: str) -> ArchiveError:
+    return ArchiveError(f"member {quote_name(name)} collides with another member")

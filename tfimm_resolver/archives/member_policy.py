@@ -1,36 +1,53 @@
-"""Turns names from outside into path components: they stay below the target, and mean the same on every platform."""
+"""Turns names from outside into path components: they stay below the target, and show what they are.
+
+A name that only some systems cannot hold is refused where that is this system, or by the file system when it is written.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable, Iterable
 
+from tfimm_resolver._util.fs import IS_WINDOWS
 from tfimm_resolver.errors import ArchiveError, HandleError
 
 _DEPTH_MAX = 100
 _PART_BYTES_MAX = 255  # also keeps normalization fast: sorting combining marks takes quadratic time
 _QUOTED_CHARACTERS_MAX = 300
-_UNSAFE_PATH = re.compile(r"[\x00-\x1f\x7f\\]|(^|/)[^/]:")
-# Directional marks make a name look like another one; line separators and C1 controls forge lines on a terminal.
-_INVISIBLE = re.compile(r"[\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNSAFE_PATH = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:/")
+_DRIVE = re.compile(r"(^|/)[^/]:")
+"""Where Windows takes the start of a component for a drive; on other systems only a path that begins with one is refused."""
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]|[. ]$')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
 
 
+class UnheldMemberError(ArchiveError):
+    """A member that no directory here can hold; a repository is unpacked without it, as it may not be needed."""
+
+
+Skip = Callable[[UnheldMemberError], None]
+"""Notes a member that is left out."""
+
+
 class MemberNamePolicy:
-    """Validates the names of one archive, each by itself and against those before it.
+    """Validates the names of one archive.
 
     Attributes:
         count: how many files and directories they create, including directories that occur only in paths.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_windows: bool = IS_WINDOWS) -> None:
+        """``is_windows``: refuse what Windows cannot hold."""
         self.count = 0
-        # Maps the number of the parent directory and the case-folded name to the name as first spelled and its own number.
+        self._is_windows = is_windows
+        # Maps the number of the parent directory and a name to its own number.
         # Full paths are not stored: a member a hundred directories deep would need a hundred strings.
-        self._known: dict[tuple[int, str], tuple[str, int]] = {}
+        self._known: dict[tuple[int, str], int] = {}
+        # Names with characters that are not seen, by the number of the parent and what is seen of them.
+        self._partly_seen: dict[tuple[int, str], str] = {}
         self._listed: set[str] = set()
         self._parents: set[str] = set()
 
@@ -38,22 +55,19 @@ class MemberNamePolicy:
         """Return the components of a member's path; the same path twice is allowed here and left to the file system.
 
         Raises:
-            ArchiveError: as ``safe_parts`` does; if a file's name is empty or ends like a directory's; if a component
-                is too long, not valid Unicode, contains invisible characters, or is not allowed on Windows; if another
-                name differs from it only in case or Unicode normalization.
+            ArchiveError: as ``safe_parts`` does.
+            UnheldMemberError: if a component is too long, not valid Unicode, or not allowed on this system; if another name
+                differs from it only in characters that are not seen.
         """
-        parts = safe_parts(name, is_directory=is_directory)
+        parts = safe_parts(name, is_directory=is_directory, is_windows=self._is_windows)
         parent = 0
-        for depth, part in enumerate(parts):
-            _check_length(part, name)
-            key = (parent, _fold_case(part))
-            known, parent = self._known.get(key) or self._add(key, part, name)
-            if known != part:
-                other = "/".join((*parts[:depth], known))
-                raise ArchiveError(
-                    f"member {quote_name(name)} collides with {quote_name(other)}: "
-                    "the names differ only in case or Unicode normalization"
-                )
+        for part in parts:
+            if (number := self._known.get((parent, part))) is None:
+                self._check_part(part, name)
+                self._check_alike(parent, part, name)
+                self.count += 1
+                number = self._known[parent, part] = self.count
+            parent = number
         return parts
 
     def validate_listed_file(self, path: str) -> tuple[str, ...]:
@@ -63,7 +77,7 @@ class MemberNamePolicy:
             ArchiveError: as ``validate`` does; if the path has another spelling, or was listed before as a file or a
                 directory.
         """
-        parts = safe_parts(path, is_canonical=True)
+        parts = safe_parts(path, is_canonical=True, is_windows=self._is_windows)
         self.validate(path, is_directory=False)
         parents = {path[:end] for end, character in enumerate(path) if character == "/"}
         if path in self._listed or path in self._parents or not parents.isdisjoint(self._listed):
@@ -72,14 +86,55 @@ class MemberNamePolicy:
         self._parents |= parents
         return parts
 
-    def _add(self, key: tuple[int, str], part: str, name: str) -> tuple[str, int]:
-        _check_portable(part, name)
-        self.count += 1
-        self._known[key] = part, self.count
-        return part, self.count
+    def _check_part(self, part: str, name: str) -> None:
+        if len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES_MAX:
+            raise UnheldMemberError(
+                f"member {quote_name(name)} has a path component of over {_PART_BYTES_MAX} bytes, "
+                "which file systems do not support"
+            )
+        if _LONE_SURROGATE.search(part):
+            raise UnheldMemberError(f"member {quote_name(name)} has a name that is not UTF-8")
+        if self._is_windows and not _is_allowed_on_windows(part):
+            raise UnheldMemberError(f"member {quote_name(name)} has a name that Windows does not allow")
+
+    def _check_alike(self, parent: int, part: str, name: str) -> None:
+        """Raise UnheldMemberError if another name in the same directory differs only in characters that are not seen."""
+        if part.isascii() and not self._partly_seen:
+            return
+        from tfimm_resolver.archives.lookalikes import make_skeleton
+
+        seen = make_skeleton(part)
+        other = self._partly_seen.get((parent, seen))
+        if other is None and seen != part and (parent, seen) in self._known:
+            other = seen
+        if other is not None:
+            raise UnheldMemberError(
+                f"member {quote_name(name)} looks like another one, {other!a}: "
+                "they differ only in characters that are not seen"
+            )
+        if seen != part:
+            self._partly_seen[parent, seen] = part
 
 
-def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = False) -> tuple[str, ...]:
+def find_unportable(paths: Iterable[str]) -> list[str]:
+    """Return the paths that not every system can hold.
+
+    These are names that Windows does not allow, and names that differ from an earlier one only in case or Unicode
+    normalization.
+    """
+    found, spellings = [], dict[str, str]()
+    for path in paths:
+        parts = path.split("/")
+        tops = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+        is_ambiguous = any(spellings.setdefault(_fold_case(top), top) != top for top in tops)
+        if is_ambiguous or not all(map(_is_allowed_on_windows, parts)):
+            found.append(path)
+    return found
+
+
+def safe_parts(
+    name: str, *, is_directory: bool = False, is_canonical: bool = False, is_windows: bool = IS_WINDOWS
+) -> tuple[str, ...]:
     """Return the components of a name from outside, a relative path that stays below its directory.
 
     This is the only way from such a name to a path. Join the result, never ``name``: what is checked is what is joined.
@@ -89,16 +144,25 @@ def safe_parts(name: str, *, is_directory: bool = False, is_canonical: bool = Fa
         is_directory: it names a directory, and may end in ``/`` or be empty, for the target itself.
         is_canonical: it must have no empty and no ``.`` component, as stores and records have one spelling for each file.
             Otherwise ``a//b`` means ``a/b``, as in an archive.
+        is_windows: refuse a drive letter in any component.
 
     Raises:
-        ArchiveError: if it is absolute, contains ``..``, a control character, a backslash or a drive letter, or is nested
-            too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
+        ArchiveError: if it is absolute, contains ``..``, a control character or a backslash, begins with a drive, or is
+            nested too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
+        UnheldMemberError: if it contains characters that are not seen, or a drive on Windows.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if len(parts) > _DEPTH_MAX:
         raise ArchiveError(f"member {quote_name(name)} is nested {len(parts)} directories deep; {_DEPTH_MAX} are allowed")
-    if name.startswith("/") or ".." in parts or _UNSAFE_PATH.search(name):
-        raise ArchiveError(f"member {quote_name(name)} does not stay inside the model's directory")
+    is_outside = name.startswith("/") or ".." in parts or _UNSAFE_PATH.search(name)
+    if is_outside or (is_windows and _DRIVE.search(name)):
+        kind = ArchiveError if is_outside else UnheldMemberError
+        raise kind(f"member {quote_name(name)} does not stay inside the model's directory")
+    if not name.isascii():
+        from tfimm_resolver.archives.lookalikes import find_unseen  # tables that few names need
+
+        if any(map(find_unseen, parts)):
+            raise UnheldMemberError(f"member {quote_name(name)} contains an invisible or bidirectional control character")
     if not is_directory and (not parts or name.endswith(("/", "/."))):
         raise ArchiveError(f"member {quote_name(name)} is a file, but has the name of a directory")
     if is_canonical and "/".join(parts) != name:
@@ -133,27 +197,18 @@ def _join_parts(name: str) -> str:
     return "/".join(safe_parts(name, is_canonical=True))
 
 
+def is_litter(name: str) -> bool:
+    """Whether this is what macOS adds to archives beside a file or folder, at the top."""
+    return name.startswith("._") or name in ("__MACOSX", ".DS_Store")
+
+
 def quote_name(name: str) -> str:
     """Quote a name for an error message, truncated so that a name of a megabyte does not fill it."""
     return repr(name) if len(name) <= _QUOTED_CHARACTERS_MAX else f"{name[:_QUOTED_CHARACTERS_MAX]!r}..."
 
 
-def _check_length(part: str, name: str) -> None:
-    if len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES_MAX:
-        raise ArchiveError(
-            f"member {quote_name(name)} has a path component of over {_PART_BYTES_MAX} bytes, "
-            "which file systems do not support"
-        )
-
-
-def _check_portable(part: str, name: str) -> None:
-    """Raise ArchiveError for what some platform does not support, on every platform: caches are copied between them."""
-    if _INVISIBLE.search(part):
-        raise ArchiveError(f"member {quote_name(name)} contains an invisible or bidirectional control character")
-    if _LONE_SURROGATE.search(part):
-        raise ArchiveError(f"member {quote_name(name)} has a name that is not UTF-8")
-    if _NOT_ON_WINDOWS.search(part) or _DEVICES.fullmatch(part.partition(".")[0].rstrip(" ")):
-        raise ArchiveError(f"member {quote_name(name)} has a name that Windows does not allow")
+def _is_allowed_on_windows(part: str) -> bool:
+    return not (_NOT_ON_WINDOWS.search(part) or _DEVICES.fullmatch(part.partition(".")[0].rstrip(" ")))
 
 
 def _fold_case(part: str) -> str:

@@ -1,196 +1,235 @@
 """Reads a tar archive as a stream, strictly: whatever is ambiguous is an error.
 
 The standard library's tarfile takes a broken header for the end of the archive, and ignores what follows the end.
-Formats: POSIX ustar and pax, GNU (long names, base-256 numbers) and v7.
+Formats: POSIX ustar and pax, GNU (long names, base-256 numbers, sparse files), star and v7.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
+from tfimm_resolver.archives import tar_sparse
+from tfimm_resolver.archives.budget import Budget, Limits
+from tfimm_resolver.archives.member_policy import quote_name
+from tfimm_resolver.archives.tar_blocks import BlockReader
+from tfimm_resolver.archives.tar_header import (
+    BLOCK_BYTES,
+    DIRECTORY,
+    GNU_DIRECTORY,
+    GNU_SPARSE,
+    HARD_LINK,
+    SYMBOLIC_LINK,
+    Header,
+    decode_text,
+    has_valid_checksum,
+    parse_decimal,
+    parse_pax_records,
+)
+from tfimm_resolver.archives.tar_sparse import SparseMap
 from tfimm_resolver.errors import ArchiveError
 
-BLOCK_BYTES = 512
 _ZEROS = bytes(BLOCK_BYTES)
-_HEADER_BYTES_MAX = 1 << 20
-_FILES, _DIRECTORY, _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"0\x007", b"5", b"x", b"g", b"L", b"K"
+_HEADER_BYTES_MAX, _HEADERS_BYTES_MAX, _RECORDS_MAX = 1 << 20, 1 << 28, 1_000_000
+"""Bounds on an extension header, and on all of an archive, which are parsed before anything is unpacked."""
+_FILES = b"0\x007"
+_PAX, _SOLARIS_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK, _VOLUME_LABEL = b"x", b"X", b"g", b"L", b"K", b"V"
+_EXTENSIONS = (_PAX, _SOLARIS_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK)
 _UNSUPPORTED = {
-    b"1": "a hard link",
-    b"2": "a symbolic link",
     b"3": "a character device",
     b"4": "a block device",
     b"6": "a FIFO",
-    b"S": "a sparse file",
+    b"M": "the continuation of a file in another volume",
 }
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """What a link points to: from its own directory if it is symbolic, else from the top of the archive."""
+
+    target: str
+    is_hard: bool
+
+    @property
+    def kind(self) -> str:
+        """What a message calls it."""
+        return "a hard link" if self.is_hard else "a symbolic link"
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file or a directory; ``chunks`` yields the file's bytes, once, before the next member is read."""
+    """A file, a directory or a link; ``chunks`` yields a file's bytes, once, before the next member is read."""
 
     name: str
     is_directory: bool
     size_bytes: int = 0
     chunks: Iterator[memoryview] = field(default_factory=lambda: iter(()))
+    link: Link | None = None
 
 
 def is_header(block: bytes) -> bool:
     """Return whether a tar archive can begin with this block."""
-    return len(block) == BLOCK_BYTES and (block == _ZEROS or _has_valid_checksum(block))
+    return len(block) == BLOCK_BYTES and (block == _ZEROS or has_valid_checksum(block))
 
 
-def read_members(chunks: Iterable[bytes | memoryview]) -> Iterator[Member]:
+def read_members(
+    chunks: Iterable[bytes | memoryview],
+    budget: Budget | None = None,
+    *,
+    on_missing_end: Callable[[], None] | None = None,
+    end_blocks: int = 1,
+) -> Iterator[Member]:
     """Yield every member, and check that the stream ends where the archive does.
 
+    Args:
+        chunks: the stream.
+        budget: where extension headers, and the holes and regions of sparse files are counted; by default up to the
+            default limits.
+        end_blocks: how many blocks of zeros the end must have; POSIX wants two, but not all programs write them.
+        on_missing_end: called if the stream ends after a member, without a block of zeros; may raise. Without it, that is
+            an error.
+
     Raises:
-        ArchiveError: if a member is neither a regular file nor a directory, a header is damaged, the end is missing, or
-            anything but zeros follows it.
+        ArchiveError: if a member is neither a regular file nor a directory nor a link, a header is damaged, or anything but
+            zeros follows the end.
     """
-    reader = _Reader(chunks)
-    name, size_bytes = None, None  # from an extension header, for the member that follows
-    while (block := reader.read_exact(BLOCK_BYTES)) != _ZEROS:
-        header = _Header.parse(block)
-        if header.kind in (_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK):
-            text = reader.read_padded(header.size_bytes)
-            if header.kind == _LONG_NAME:
-                name = _decode_text(text)
-            elif header.kind != _LONG_LINK:
-                records = _parse_pax_records(text)
-                if header.kind == _PAX:
-                    name, size_bytes = records.get("path", name), records.get("size", size_bytes)
+    reader, budget = BlockReader(chunks), budget or Budget(Limits())
+    extensions = _Extensions(reader, budget)
+    while not reader.is_at_end:
+        block = reader.read_exact(BLOCK_BYTES)
+        if block == _ZEROS:
+            extensions.check_used()
+            reader.expect_zeros((end_blocks - 1) * BLOCK_BYTES)
+            return
+        header = Header.parse(block)
+        if header.kind in _EXTENSIONS:
+            extensions.read(header)
             continue
-        if size_bytes is not None:
-            header = _Header(header.name, header.kind, _parse_decimal(size_bytes))
-        yield from _read_member(reader, header, name or header.name)
-        name = size_bytes = None
-    if name is not None or size_bytes is not None:
-        raise ArchiveError("it ends after an extension header")
-    reader.expect_zeros()
+        yield from _read_member(reader, *extensions.apply(header), budget)
+    extensions.check_used()
+    if on_missing_end is None:
+        raise make_end_error()
+    on_missing_end()
 
 
-def _read_member(reader: _Reader, header: _Header, name: str) -> Iterator[Member]:
-    if header.kind == _DIRECTORY or (header.kind == b"\0" and name.endswith("/")):
+def make_end_error() -> ArchiveError:
+    """Return the error of an archive that ends after a member, as it does when tar is killed while it writes."""
+    return ArchiveError(
+        "end-of-archive marker missing: the tar ends after a member, so it may be incomplete",
+        fix="Pack it again. If you know that it is complete, pin it: append #sha256= and the SHA-256 of the file, which "
+        "`sha256sum FILE` prints, to the handle.",
+    )
+
+
+class _Extensions:
+    """The extension headers before a member, and bounds on those of the archive."""
+
+    def __init__(self, reader: BlockReader, budget: Budget) -> None:
+        self._reader, self._budget = reader, budget
+        self._bytes = self._records = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._has_any = False
+        self._name, self._link_target, self._size_bytes = "", "", b""
+        self._sparse: dict[bytes, bytes] = {}
+        self._sparse_pairs: list[bytes] = []
+
+    def read(self, header: Header) -> None:
+        """Read the body of an extension header."""
+        self._budget.add_members()
+        self._bytes += header.size_bytes
+        if header.size_bytes > _HEADER_BYTES_MAX or self._bytes > _HEADERS_BYTES_MAX:
+            raise ArchiveError(f"an extension header of {header.size_bytes} bytes is too large, or there are too many")
+        text = self._reader.read_exact(header.size_bytes)
+        self._reader.skip_padding(header.size_bytes)
+        if header.kind == _PAX_GLOBAL:
+            return self._check_global(text)
+        self._has_any = True
+        if header.kind == _LONG_NAME:
+            self._name = decode_text(text)
+        elif header.kind == _LONG_LINK:
+            self._link_target = decode_text(text)
+        else:
+            self._read_records(text)
+        return None
+
+    def _iterate_records(self, text: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for keyword, value in parse_pax_records(text):
+            self._records += 1
+            if self._records > _RECORDS_MAX:
+                raise ArchiveError(f"it has over {_RECORDS_MAX} records in pax headers")
+            yield keyword, value
+
+    def _check_global(self, text: bytes) -> None:
+        """Refuse what programs disagree about: a name, size or map for all members that follow."""
+        for keyword, value in self._iterate_records(text):
+            if keyword in (b"path", b"linkpath", b"size") or keyword.startswith(tar_sparse.PAX_PREFIX):
+                raise ArchiveError(
+                    f"a global pax header sets {quote_name((keyword + b'=' + value).decode('utf-8', 'replace'))}"
+                )
+
+    def _read_records(self, text: bytes) -> None:
+        for keyword, value in self._iterate_records(text):
+            if keyword == b"path":
+                self._name = value.decode("utf-8", "surrogateescape")
+            elif keyword == b"linkpath":
+                self._link_target = value.decode("utf-8", "surrogateescape")
+            elif keyword == b"size":
+                self._size_bytes = value
+            elif keyword.startswith(tar_sparse.PAX_PREFIX):
+                word = keyword.removeprefix(tar_sparse.PAX_PREFIX)
+                if word in (b"offset", b"numbytes"):
+                    if word != (b"offset", b"numbytes")[len(self._sparse_pairs) % 2]:
+                        raise ArchiveError("the map of a sparse file is damaged")
+                    self._sparse_pairs.append(value)
+                self._sparse[word] = value
+
+    def apply(self, header: Header) -> tuple[Header, SparseMap | None]:
+        """Return a member's header with what the extension headers before it say, and its map if it is a sparse file."""
+        name, size_bytes = self._name or header.name, header.size_bytes
+        if self._size_bytes and header.has_body:
+            size_bytes = parse_decimal(self._size_bytes.decode("utf-8", "replace"))
+        if b"name" in self._sparse:
+            name = self._sparse[b"name"].decode("utf-8", "surrogateescape")
+        changed = replace(header, name=name, size_bytes=size_bytes, link_target=self._link_target or header.link_target)
+        sparse = None
+        if header.kind == GNU_SPARSE:
+            sparse = tar_sparse.read_old_map(changed, self._reader, self._budget)
+        elif self._sparse:
+            sparse = tar_sparse.read_pax_map(name, size_bytes, self._sparse, self._sparse_pairs, self._reader, self._budget)
+        self._clear()
+        return changed, sparse
+
+    def check_used(self) -> None:
+        """Raise ArchiveError if a member should follow."""
+        if self._has_any:
+            raise ArchiveError("it ends after an extension header")
+
+
+def _read_member(reader: BlockReader, header: Header, sparse: SparseMap | None, budget: Budget) -> Iterator[Member]:
+    name, kind = header.name, header.kind
+    if kind in (HARD_LINK, SYMBOLIC_LINK):
+        yield Member(name, False, link=Link(header.link_target, is_hard=kind == HARD_LINK))
+    elif kind in (DIRECTORY, GNU_DIRECTORY) or (kind == b"\0" and name.endswith("/")):
         yield Member(name, is_directory=True)
-    elif header.kind in _FILES:
-        chunks = reader.iter_bytes(header.size_bytes)
-        yield Member(name, False, header.size_bytes, chunks)
+        _skip_body(reader, header)  # GNU tar --incremental: the names in the directory
+    elif kind == _VOLUME_LABEL:
+        budget.add_members()
+        _skip_body(reader, header)
+    elif kind in _FILES or kind == GNU_SPARSE:
+        stored = reader.iter_bytes(sparse.stored_bytes if sparse else header.size_bytes)
+        chunks = sparse.expand(stored, budget) if sparse else stored
+        yield Member(name, False, sparse.size_bytes if sparse else header.size_bytes, chunks)
         for _ in chunks:
             pass
-        reader.read_exact(-header.size_bytes % BLOCK_BYTES)
+        reader.skip_padding(header.size_bytes)
     else:
-        kind = _UNSUPPORTED.get(header.kind, f"of the unknown type {header.kind!r}")
-        raise ArchiveError(f"member {name!r} is {kind}; only regular files and directories are unpacked")
+        what = _UNSUPPORTED.get(kind, f"of the unknown type {kind!r}")
+        raise ArchiveError(f"member {quote_name(name)} is {what}; only regular files and directories are unpacked")
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    name: str
-    kind: bytes
-    size_bytes: int
-
-    @classmethod
-    def parse(cls, block: bytes) -> _Header:
-        """Parse a block of 512 bytes."""
-        if not _has_valid_checksum(block):
-            raise ArchiveError("a header is damaged: its checksum does not match")
-        name = _decode_text(block[:100])
-        if block[257:263] == b"ustar\0" and (prefix := _decode_text(block[345:500])):
-            name = f"{prefix}/{name}"
-        kind = block[156:157]
-        size_bytes = 0 if kind == _DIRECTORY else _parse_number(block[124:136])
-        if size_bytes < 0:
-            raise ArchiveError(f"member {name!r} has a negative size")
-        return cls(name, kind, size_bytes)
-
-
-class _Reader:
-    """Reads exact amounts from chunks of any length."""
-
-    def __init__(self, chunks: Iterable[bytes | memoryview]) -> None:
-        self._chunks = iter(chunks)
-        self._rest = memoryview(b"")
-
-    def _refill(self) -> bool:
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return False
-            self._rest = memoryview(chunk)
-        return True
-
-    def iter_bytes(self, size_bytes: int) -> Iterator[memoryview]:
-        """Yield exactly ``size_bytes``, in chunks. Raises ArchiveError at the end of the stream."""
-        while size_bytes:
-            if not self._refill():
-                raise ArchiveError("it is truncated")
-            chunk = self._rest[:size_bytes]
-            self._rest = self._rest[len(chunk) :]
-            size_bytes -= len(chunk)
-            yield chunk
-
-    def read_exact(self, size_bytes: int) -> bytes:
-        return b"".join(self.iter_bytes(size_bytes))
-
-    def read_padded(self, size_bytes: int) -> bytes:
-        """Read the body of an extension header, and the padding up to the next block."""
-        if size_bytes > _HEADER_BYTES_MAX:
-            raise ArchiveError(f"an extension header of {size_bytes} bytes is too large")
-        return self.read_exact(size_bytes + -size_bytes % BLOCK_BYTES)[:size_bytes]
-
-    def expect_zeros(self) -> None:
-        """Read the rest of the stream: at least a second block of zeros, and nothing but zeros (POSIX: ustar format)."""
-        if self.read_exact(BLOCK_BYTES) != _ZEROS:
-            raise ArchiveError("unexpected data follows its end")
-        while self._refill():
-            if any(self._rest):
-                raise ArchiveError("unexpected data follows its end")
-            self._rest = memoryview(b"")
-
-
-def _has_valid_checksum(block: bytes) -> bool:
-    """Return whether the checksum is the sum of all bytes, its own counted as spaces; some old programs sum signed bytes."""
-    try:
-        checksum = _parse_number(block[148:156])
-    except ArchiveError:
-        return False
-    rest = block[:148] + b" " * 8 + block[156:]
-    unsigned = sum(rest)
-    return checksum in (unsigned, unsigned - 256 * sum(byte > 127 for byte in rest))
-
-
-def _parse_number(digits: bytes) -> int:
-    if digits[0] in (0x80, 0xFF):  # GNU: base 256, two's complement
-        return int.from_bytes(digits[1:], "big") - (256 ** (len(digits) - 1) if digits[0] == 0xFF else 0)
-    text = digits.split(b"\0")[0].strip()
-    if text.strip(b"01234567"):
-        raise ArchiveError(f"a header is damaged: {digits!r} is not an octal number")
-    return int(text or b"0", 8)
-
-
-def _parse_pax_records(text: bytes) -> dict[str, str]:
-    r"""Parse records of the form ``<length> <keyword>=<value>\n``, where the length is that of the whole record."""
-    records: dict[str, str] = {}
-    start = 0
-    while start < len(text):
-        space = text.find(b" ", start, start + 20)
-        length = _parse_decimal(text[start : max(space, start)].decode("ascii", "replace"))
-        record = text[start : start + length]
-        keyword, separator, value = record[space + 1 - start : -1].partition(b"=")
-        if not separator or len(record) != length or not record.endswith(b"\n"):
-            raise ArchiveError("a pax header is damaged")
-        if keyword.startswith(b"GNU.sparse"):
-            raise ArchiveError("it contains a sparse file; only regular files and directories are unpacked")
-        records[keyword.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
-        start += length
-    return records
-
-
-def _parse_decimal(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ArchiveError(f"a header is damaged: {text!r:.40} is not a valid length")
-    return int(text)
-
-
-def _decode_text(field_: bytes) -> str:
-    return field_.split(b"\0")[0].decode("utf-8", "surrogateescape")
+def _skip_body(reader: BlockReader, header: Header) -> None:
+    for _ in reader.iter_bytes(header.size_bytes):
+        pass
+    reader.skip_padding(header.size_bytes)

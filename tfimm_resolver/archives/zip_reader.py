@@ -3,182 +3,269 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
 import stat
 import struct
-import zipfile
-import zlib as stdlib_zlib
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import IO
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.archives.member_policy import quote_name
+from tfimm_resolver.archives import zip_methods
+from tfimm_resolver.archives.budget import Budget, Limits
+from tfimm_resolver.archives.link_targets import resolve_link
+from tfimm_resolver.archives.member_policy import Skip, UnheldMemberError, quote_name
 from tfimm_resolver.archives.tar_reader import Member
+from tfimm_resolver.archives.zip_directory import (
+    LOCAL_HEADER,
+    LOCAL_SIGNATURE,
+    ZIP64_EXTRA,
+    End,
+    Entry,
+    check_stub,
+    find_end,
+    read_entries,
+    read_wide_numbers,
+)
+from tfimm_resolver.archives.zip_methods import CHUNK_BYTES, zlib
+from tfimm_resolver.archives.zip_names import IS_UTF_8, UNICODE_PATH, decode_name, find_extra, normalize_separators
 from tfimm_resolver.errors import ArchiveError, ResolverError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 
-zlib: Any = stdlib_zlib
-with contextlib.suppress(ImportError):  # isal has no wheel for this platform
-    zlib = importlib.import_module("isal.isal_zlib")
-
-_CHUNK_BYTES = 1 << 18
-_LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE.TXT 4.3.7
 _ENCRYPTED, _HAS_DATA_DESCRIPTOR = 0x2041, 0x08
-_SIZE_IN_ZIP64, _COUNT_IN_ZIP64 = 0xFFFFFFFF, 0xFFFF
+_LINK_BYTES_MAX = 4096
+_NO_LINKS_FIX = "Pack the files that the links lead to: `zip -r` without --symlinks."
+
+Guess = Callable[[str], None]
 
 
-def read_members(file: IO[bytes]) -> Iterator[Member]:
-    """Yield every member, in the order of the central directory.
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A member, and the range of its packed data in the file."""
+
+    entry: Entry
+    start: int
+    end: int
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.entry.mode)
+
+
+def read_end(file: IO[bytes]) -> End | None:
+    """Return what the end of a zip says about it; None if the file does not end like a zip; raises as ``read_members``."""
+    with _translate_zip_errors():
+        return find_end(file)
+
+
+def check_member_count(file: IO[bytes], members_max: int) -> None:
+    """Raise ArchiveError for a zip of more members, before another reader holds all of them in memory."""
+    end = read_end(file)
+    if end is None:
+        return
+    Budget(Limits(members=members_max)).check_members(end.count)
+    with _translate_zip_errors():
+        for _ in read_entries(file, end):
+            pass
+
+
+def read_members(
+    file: IO[bytes], end: End | None = None, *, skip: Skip | None = None, on_guess: Guess | None = None
+) -> Iterator[Member]:
+    """Yield every member, in the order of the central directory; a link to a file has that file's bytes.
+
+    Args:
+        file: the zip.
+        end: what ``read_end`` returned.
+        skip: called for each link that leads to no file, and for each device, with an error that is raised without it.
+        on_guess: called with the first name whose encoding is only assumed.
 
     Raises:
-        ArchiveError: if a member is neither a regular file nor a directory, is encrypted, compressed by a method other than
-            stored and deflated, or damaged; if headers contradict each other; if any bytes do not belong to a member.
+        ArchiveError: if a member is neither a regular file nor a directory nor a link to a file in the zip, is encrypted,
+            compressed by another method than ``zip_methods`` knows, or damaged; if headers contradict each other; if any
+            bytes do not belong to a member or to a program before them.
     """
-    with _translate_zip_errors(), zipfile.ZipFile(file) as archive:
-        infos = archive.infolist()
-        if _read_member_count(archive, file) != len(infos):
-            raise ArchiveError("the zip is damaged: something follows its end, or its central directory is incomplete")
-        starts, position = {}, 0
-        for info in sorted(infos, key=lambda info: info.header_offset):
-            if info.header_offset != position:
-                name = quote_name(info.orig_filename)
-                raise ArchiveError(
-                    f"the zip is damaged: what precedes member {show(name)} does not match the central directory"
-                )
-            _check_kind(info)
-            starts[info], position = _find_member_span(info, file)
-        if archive.start_dir != position:
-            raise ArchiveError("the zip is damaged: it contains data that its central directory does not list")
-        for info in infos:
-            is_directory = info.orig_filename.endswith("/")
-            yield Member(info.orig_filename, is_directory, info.file_size, _verify_chunks(info, file, starts[info]))
+    with _translate_zip_errors():
+        end = end or find_end(file)
+        if end is None:
+            raise make_end_error()
+        entries = _rename(read_entries(file, end))
+        spans = _find_spans(entries, end, file)
+        if on_guess is not None and (guessed := next((entry.name for entry in entries if entry.is_guessed), "")):
+            on_guess(guessed)
+        links = {_get_path(span): _read_link(span, file) for span in spans if span.is_link}
+        targets = (span for span in spans if links and not span.is_link and not _is_directory(span))
+        files = {_get_path(span): span for span in targets}
+        for span in spans:
+            try:
+                _check_separators(span.entry.name)
+                source = _find_source(span, links, files)
+            except UnheldMemberError as error:
+                if skip is None:
+                    raise
+                skip(error)
+                continue
+            chunks = _verify_chunks(source, file)
+            yield Member(span.entry.name, _is_directory(span), source.entry.size_bytes, chunks)
 
 
-def read_comment(file: IO[bytes]) -> str:
-    """Return the comment at the zip's end; ``git archive`` writes the commit there (https://git-scm.com/docs/git-archive)."""
-    with _translate_zip_errors(), zipfile.ZipFile(file) as archive:
-        return archive.comment.decode("ascii", "replace")
+def make_end_error() -> ArchiveError:
+    """Return the error for a file that begins like a zip and does not end like one."""
+    return ArchiveError("the zip is damaged: it is cut short, or something follows its end")
 
 
-def _read_member_count(archive: zipfile.ZipFile, file: IO[bytes]) -> int:
-    """Return the number of members in the end-of-central-directory record; -1 if the file does not end with one."""
-    file.seek(-22 - len(archive.comment), os.SEEK_END)
-    end = file.read(12)
-    count = int.from_bytes(end[10:12], "little")
-    if count == _COUNT_IN_ZIP64 and file.tell() >= 108:
-        file.seek(-32 - 56, os.SEEK_CUR)
-        end64 = file.read(76)
-        if end64.startswith(b"PK\x06\x06") and end64[56:60] == b"PK\x06\x07":
-            return int.from_bytes(end64[32:40], "little")
-    return count if end.startswith(b"PK\x05\x06") else -1
+def _rename(entries: Iterable[Entry]) -> list[Entry]:
+    entries = [*entries]
+    names = normalize_separators([entry.name for entry in entries])
+    return [replace(entry, name=name) if entry.name != name else entry for entry, name in zip(entries, names, strict=True)]
 
 
-def _check_kind(info: zipfile.ZipInfo) -> None:
-    name, kind = quote_name(info.orig_filename), stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArchiveError(f"member {show(name)} is a link or a device; only regular files and directories are unpacked")
-    if info.flag_bits & _ENCRYPTED:
-        raise ArchiveError(f"member {show(name)} is encrypted")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+def _find_spans(entries: list[Entry], end: End, file: IO[bytes]) -> list[_Span]:
+    """Return where the data of each member is; check that they follow each other without a gap, up to the directory."""
+    in_file = sorted(range(len(entries)), key=lambda index: entries[index].offset)
+    spans: dict[int, _Span] = {}
+    position = check_stub(file, entries[in_file[0]].offset) if in_file else end.start
+    for index in in_file:
+        entry = entries[index]
+        if entry.offset != position:
+            raise ArchiveError(
+                f"the zip is damaged: what precedes member {quote_name(entry.name)} does not match the central directory"
+            )
+        _check_kind(entry)
+        spans[index], position = _find_span(entry, file)
+    if position != end.start:
+        raise ArchiveError("the zip is damaged: it contains data that its central directory does not list")
+    return [spans[index] for index in range(len(entries))]
+
+
+def _is_directory(span: _Span) -> bool:
+    return span.entry.name.endswith("/")
+
+
+def _get_path(span: _Span) -> str:
+    """Return the spelling of a member's path by which links find it."""
+    return "/".join(part for part in span.entry.name.split("/") if part not in ("", "."))
+
+
+def _check_kind(entry: Entry) -> None:
+    quoted = quote_name(entry.name)
+    if entry.flags & _ENCRYPTED:
+        raise ArchiveError(f"member {quoted} is encrypted")
+    if not zip_methods.is_supported(entry.method):
         raise ArchiveError(
-            f"member {show(name)} uses compression method {info.compress_type}; only stored and deflated are supported"
+            f"member {quoted} uses compression method {zip_methods.describe_method(entry.method)}; "
+            f"those that are read: {zip_methods.SUPPORTED}",
+            fix="Pack it again, for example with `zip -r`.",
         )
-    if info.orig_filename.endswith("/") and info.file_size:
-        raise ArchiveError(f"member {show(name)} is a directory, but has {info.file_size} bytes")
+    if entry.name.endswith("/") and entry.size_bytes:
+        raise ArchiveError(f"member {quoted} is a directory, but has {entry.size_bytes} bytes")
 
 
-def _find_member_span(info: zipfile.ZipInfo, file: IO[bytes]) -> tuple[int, int]:
-    """Return where the member's data begins, and where everything that belongs to it ends, including its data descriptor."""
-    file.seek(info.header_offset)
-    head = file.read(_LOCAL_HEADER.size)
-    if len(head) < _LOCAL_HEADER.size or not head.startswith(b"PK\x03\x04"):
-        raise ArchiveError(f"the zip is damaged: member {quote_name(info.orig_filename)} has no local header")
-    _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
+def _check_separators(name: str) -> None:
+    """Raise an error for a backslash that was left in a name: it may be a separator, or a character on Unix."""
+    if "\\" in name:
+        raise UnheldMemberError(
+            f"member {quote_name(name)} has a backslash, but other names in the zip have a slash",
+            fix="Pack it again with a program that writes a slash between directories, as `zip -r` does.",
+        )
+
+
+def _find_source(span: _Span, links: dict[str, str], files: dict[str, _Span]) -> _Span:
+    """Return the member whose bytes a member has: its own, or those of the file that it links to."""
+    quoted, kind = quote_name(span.entry.name), stat.S_IFMT(span.entry.mode)
+    if span.is_link:
+        target = resolve_link(path := _get_path(span), links, files)
+        if target is None:
+            raise UnheldMemberError(
+                f"member {quoted} is a symbolic link to {quote_name(links[path])}, which is not a file in the archive",
+                fix=_NO_LINKS_FIX,
+            )
+        return files[target]
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise UnheldMemberError(f"member {quoted} is a device; only regular files and directories are unpacked")
+    return span
+
+
+def _read_link(span: _Span, file: IO[bytes]) -> str:
+    """Return the target of a symbolic link; empty if it is too long to be one."""
+    if span.entry.size_bytes > _LINK_BYTES_MAX:
+        return ""
+    return b"".join(_verify_chunks(span, file)).decode("utf-8", "surrogateescape")
+
+
+def _find_span(entry: Entry, file: IO[bytes]) -> tuple[_Span, int]:
+    """Return where the member's data is, and where everything that belongs to it ends, including its data descriptor."""
+    file.seek(entry.offset)
+    head = file.read(LOCAL_HEADER.size)
+    if len(head) < LOCAL_HEADER.size or not head.startswith(LOCAL_SIGNATURE):
+        raise ArchiveError(f"the zip is damaged: member {quote_name(entry.name)} has no local header")
+    _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = LOCAL_HEADER.unpack(head)
     name, extra = file.read(name_bytes), file.read(extra_bytes)
-    if size == _SIZE_IN_ZIP64 or packed == _SIZE_IN_ZIP64:
-        size, packed = _read_zip64_sizes(extra, size, packed)
-    local, central = (crc, packed, size), (info.CRC, info.compress_size, info.file_size)
+    size, packed = read_wide_numbers(find_extra(extra, ZIP64_EXTRA), size, packed)
+    local, central = (crc, packed, size), (entry.crc, entry.packed_bytes, entry.size_bytes)
     is_same = local == central or (
         flags & _HAS_DATA_DESCRIPTOR and all(one in (0, other) for one, other in zip(local, central, strict=True))
     )
-    local_name = name.decode("utf-8" if flags & 0x800 else "cp437", "replace")
-    if not is_same or method != info.compress_type or flags & _ENCRYPTED or local_name != info.orig_filename:
+    if not is_same or method != entry.method or flags & _ENCRYPTED or not _is_same_name(entry, name, flags, extra):
         raise ArchiveError(
-            f"the zip is damaged: member {quote_name(info.orig_filename)} has a local header that contradicts "
-            "the central directory"
+            f"the zip is damaged: member {quote_name(entry.name)} has a local header that contradicts the central directory"
         )
-    start = info.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
-    end = start + info.compress_size
+    start = entry.offset + LOCAL_HEADER.size + name_bytes + extra_bytes
+    end = start + entry.packed_bytes
     file.seek(end)
-    return start, end + (_find_descriptor_length(info, file.read(24)) if flags & _HAS_DATA_DESCRIPTOR else 0)
+    return _Span(entry, start, end), end + (
+        _find_descriptor_length(entry, file.read(24)) if flags & _HAS_DATA_DESCRIPTOR else 0
+    )
 
 
-def _read_zip64_sizes(extra: bytes, size: int, packed: int) -> tuple[int, int]:
-    """Return the sizes, taking those that the local header has no room for from its extra field (APPNOTE.TXT 4.5.3)."""
-    while len(extra) >= 4:
-        kind, length = struct.unpack("<2H", extra[:4])
-        if kind == 1:
-            numbers = [int.from_bytes(extra[at : at + 8], "little") for at in range(4, 4 + length - 7, 8)]
-            size = numbers.pop(0) if size == _SIZE_IN_ZIP64 and numbers else size
-            packed = numbers.pop(0) if packed == _SIZE_IN_ZIP64 and numbers else packed
-            break
-        extra = extra[4 + length :]
-    return size, packed
+def _is_same_name(entry: Entry, raw: bytes, flags: int, extra: bytes) -> bool:
+    """Return whether a local header has the name of the central directory, also for those who read only the one."""
+    if raw != entry.raw_name or raw.isascii():
+        return raw == entry.raw_name
+    if not (flags ^ entry.flags) & IS_UTF_8 and find_extra(extra, UNICODE_PATH) is None:
+        return True
+    name, _ = decode_name(raw, flags, entry.host, extra)
+    return name.replace("\\", "/") == entry.name.replace("\\", "/")
 
 
-def _find_descriptor_length(info: zipfile.ZipInfo, following: bytes) -> int:
+def _find_descriptor_length(entry: Entry, following: bytes) -> int:
     """Return the length of the data descriptor after a member: with or without signature, with sizes of 32 or 64 bits."""
     for layout in ("<LQQ", "<LLL"):
         with contextlib.suppress(struct.error):  # too large for 32 bits
-            fields = struct.pack(layout, info.CRC, info.compress_size, info.file_size)
+            fields = struct.pack(layout, entry.crc, entry.packed_bytes, entry.size_bytes)
             for descriptor in (b"PK\x07\x08" + fields, fields):
                 if following.startswith(descriptor):
                     return len(descriptor)
     raise ArchiveError(
-        f"the zip is damaged: member {quote_name(info.orig_filename)} has a data descriptor that contradicts its header"
+        f"the zip is damaged: member {quote_name(entry.name)} has a data descriptor that contradicts its header"
     )
 
 
-def _verify_chunks(info: zipfile.ZipInfo, file: IO[bytes], start: int) -> Iterator[memoryview]:
+def _verify_chunks(span: _Span, file: IO[bytes]) -> Iterator[memoryview]:
     """Yield a member's bytes, and compare their size and CRC with the header at the end."""
-    crc = size = 0
-    for chunk in _decompress_member(info, file, start):
-        crc, size = zlib.crc32(chunk, crc), size + len(chunk)
-        if size > info.file_size:
-            break
-        yield memoryview(chunk)
-    if (crc, size) != (info.CRC, info.file_size):
+    entry, crc, size = span.entry, 0, 0
+    try:
+        for chunk in zip_methods.decompress(entry.method, _read_packed(span, file), entry.size_bytes, entry.flags):
+            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+            if size > entry.size_bytes:
+                break
+            yield memoryview(chunk)
+    except ArchiveError as error:
         raise ArchiveError(
-            f"the zip is damaged: member {quote_name(info.orig_filename)} has another size or CRC than its header says"
-        )
+            f"member {quote_name(entry.name)} cannot be unpacked: {show(error.text)}", fix=error.advice
+        ) from error
+    if (crc, size) != (entry.crc, entry.size_bytes):
+        raise ArchiveError(f"the zip is damaged: member {quote_name(entry.name)} has another size or CRC than its header says")
 
 
-def _decompress_member(info: zipfile.ZipInfo, file: IO[bytes], start: int) -> Iterator[bytes]:
-    engine = zlib.decompressobj(wbits=-15) if info.compress_type == zipfile.ZIP_DEFLATED else None
-    end = start + info.compress_size
-    while start < end and not (engine and engine.eof):
-        file.seek(start)  # the file may have been read elsewhere since
-        chunk = file.read(min(_CHUNK_BYTES, end - start))
-        start += len(chunk)
-        if engine is None:
-            yield chunk
-            continue
-        yield from _inflate(engine, chunk, info)
-    if engine is not None and (not engine.eof or engine.unused_data or start < end):
-        raise ArchiveError(f"the zip is damaged: member {quote_name(info.orig_filename)} does not end where its header says")
-
-
-def _inflate(engine: Any, chunk: bytes, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    is_more = True
-    while is_more and not engine.eof:
-        try:
-            inflated = engine.decompress(chunk, _CHUNK_BYTES)
-        except zlib.error as error:
-            raise ArchiveError(f"the zip is damaged: member {quote_name(info.orig_filename)}: {show(error)}") from error
-        yield inflated
-        chunk = engine.unconsumed_tail
-        is_more = bool(chunk) or len(inflated) == _CHUNK_BYTES
+def _read_packed(span: _Span, file: IO[bytes]) -> Iterator[bytes]:
+    position = span.start
+    while position < span.end:
+        file.seek(position)  # the file may have been read elsewhere since
+        chunk = file.read(min(CHUNK_BYTES, span.end - position))
+        if not chunk:
+            raise ArchiveError("the zip is truncated")
+        position += len(chunk)
+        yield chunk
 
 
 @contextlib.contextmanager
@@ -188,7 +275,7 @@ def _translate_zip_errors() -> Iterator[None]:
             yield
     except ResolverError:
         raise
-    # What zipfile and struct raise for nonsensical fields. OSError, of a seek before the start or of a full or broken disk,
+    # What struct and decoders raise for nonsensical fields. OSError, of a seek before the start or of a full or broken disk,
     # is mapped by ``Extractor``.
-    except (zipfile.BadZipFile, EOFError, ValueError, struct.error, OverflowError, NotImplementedError) as error:
+    except (EOFError, ValueError, struct.error, OverflowError) as error:
         raise ArchiveError(f"the zip is damaged: {show(error)}") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import tar_reader
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, MAX_RECORD_BYTES, Record, format_time
@@ -21,7 +21,7 @@ def read_record(member: tar_reader.Member) -> Record:
     """Read the record that a model begins with."""
     name = member.name.removesuffix(DESCRIPTOR_SUFFIX)
     found = ENTRY_DIR_PATTERN.fullmatch(name)
-    if member.is_directory or name == member.name or found is None or found[2]:
+    if member.is_directory or member.link or name == member.name or found is None or found[2]:
         raise ArchiveError(f"expected the record of a model, found {member.name!r:.200}")
     if member.size_bytes > MAX_RECORD_BYTES:
         raise ArchiveError(f"{show(member.name)} has {member.size_bytes} bytes, too many for a record")
@@ -38,7 +38,7 @@ def _check_date(record: Record) -> None:
     Raises:
         IntegrityError: if it is, by more than clocks differ.
     """
-    latest = format_time(time.time() + _CLOCK_TOLERANCE_S)
+    latest = format_time(clock.get_time_s() + _CLOCK_TOLERANCE_S)
     if record.fetched_at > latest:
         raise IntegrityError(
             f"the record of {show(record.handle)} is dated in the future: {show(record.fetched_at)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.archives.member_policy import find_unportable, quote_name
 from tfimm_resolver.errors import CacheError, IntegrityError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.maintenance.inventory import CachedModel
@@ -29,6 +30,16 @@ def make_export_error(model: CachedModel) -> CacheError | IntegrityError:
         command=f"{copy} tfimm-resolver resolve HANDLE, for gs:// with TFIMM_RESOLVER_LOCAL_COPY=1.",
     )
     return CacheError(f"{show(model.name)} is in a bucket, at {show(model.path)}", fix=fix)
+
+
+def describe_unportable_names(model: CachedModel) -> str:
+    """Return a warning that names files which not every system can hold; empty if there are none."""
+    record = model.entry.record if model.entry else None
+    paths = find_unportable(file.path for file in (record.files if record else None) or ())
+    if not paths:
+        return ""
+    names = ", ".join(map(quote_name, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    return f"{show(model.name)} contains names that not every system can hold, so its import may fail elsewhere: {names}"
 
 
 def suggest_repair(model: CachedModel) -> Advice:

@@ -14,7 +14,8 @@ from typing import IO, Any, cast
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives import tar_reader
-from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
+from tfimm_resolver.archives.budget import Budget, Limits
+from tfimm_resolver.archives.extractor import ArchiveInput, Extractor
 from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.bundles import bundled_record
 from tfimm_resolver.bundles.stream import BundleStream, find_path
@@ -126,7 +127,8 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
         transaction = ImportTransaction(tiers.open_cache(), stack, refresh, is_pinned=is_pinned)
         try:
             with map_resource_errors(ArchiveError, "it cannot be read"):
-                transaction.stage(tar_reader.read_members(stream.iterate_chunks()))
+                budget = Budget(Limits(*settings.unpack_limits()))
+                transaction.stage(tar_reader.read_members(stream.iterate_chunks(), budget, end_blocks=2))
         except (ArchiveError, IntegrityError) as error:
             if not stream.is_bundle():
                 text = f"{show(name)} is not a bundle: {stream.describe_start()}: {error.text}"
@@ -212,10 +214,17 @@ def _expect_files(record: Record, members: Iterator[tar_reader.Member]) -> Itera
     for file in record.files or ():
         member = next(members, None)
         expected = join_safely(record.tree, file.path)
-        if member is None or (member.name, member.size_bytes, member.is_directory) != (expected, file.size_bytes, False):
-            found = "the end" if member is None else f"{member.name!r:.200} with {member.size_bytes} bytes"
+        if member is None or _describe_file(member) != (expected, file.size_bytes):
+            found = "the end" if member is None else "{!r:.200} with {} bytes".format(*_describe_file(member))
             raise ArchiveError(f"expected {expected!r:.200} with {file.size_bytes} bytes, found {found}")
         yield member
+
+
+def _describe_file(member: tar_reader.Member) -> tuple[str, int]:
+    """Return the name and size of a member. Raises ArchiveError if it is not a file."""
+    if member.is_directory or member.link:
+        raise ArchiveError(f"{member.name!r:.200} is {member.link.kind if member.link else 'a directory'}, not a file")
+    return member.name, member.size_bytes
 
 
 def _check_file_hash(record: Record, index: int, sha256: str) -> None:

@@ -21,8 +21,8 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.member_policy import join_safely
-from tfimm_resolver.archives.tar_reader import BLOCK_BYTES
-from tfimm_resolver.bundles.export_errors import make_export_error, suggest_repair
+from tfimm_resolver.archives.tar_header import BLOCK_BYTES
+from tfimm_resolver.bundles.export_errors import describe_unportable_names, make_export_error, suggest_repair
 from tfimm_resolver.bundles.stream import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
@@ -111,7 +111,7 @@ def _write_file(models: Sequence[CachedModel], path: str) -> ExportResult:
                 file.flush()
                 if os.path.exists(path):
                     os.chmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))  # a private file stays private
-                os.fsync(file.fileno())
+                fs.fsync_open(file.fileno())
             os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):  # renamed already, or never created
@@ -192,6 +192,8 @@ def _select_models(handles: Sequence[str]) -> list[CachedModel]:
     by_name = {model.entry.name: model for model in models if model.entry}
     for model in by_name.values():
         _check_entry_name(model)
+        if text := describe_unportable_names(model):
+            log.warning("%s", text)
     return [by_name[name] for name in sorted(by_name)]
 
 

@@ -12,10 +12,11 @@ import os
 import random
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
+from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.threads import start_thread
 from tfimm_resolver.errors import FetchError
@@ -81,7 +82,7 @@ def _acquire(
 ) -> Version | None:
     """Acquire the lease and return its version, or None once the work is done."""
     seen: Version | None = None
-    changed_s = began_s = time.monotonic()
+    changed_s = began_s = clock.get_monotonic_s()
     next_warning_s, poll_s, races = began_s + _FIRST_WARNING_S, _POLL_S, 0
     while True:
         own_text = _make_text()
@@ -95,14 +96,14 @@ def _acquire(
             except FetchError as error:  # the object may have been created nevertheless
                 create_error = error
             found = objects.read(path)
-        now_s = time.monotonic()
+        now_s = clock.get_monotonic_s()
         if found is None:
             if create_error is not None:
                 raise create_error
             races += 1
             if races > _MAX_CREATE_READ_RACES:
                 raise FetchError(f"{show(path)} can neither be created nor read", status=_CONDITIONAL_PUT_UNSUPPORTED)
-            time.sleep(poll_s * random.uniform(0.5, 1))
+            get_current_token().sleep(poll_s * random.uniform(0.5, 1))
             if is_already_done():
                 return None
             continue
@@ -122,7 +123,7 @@ def _acquire(
             next_warning_s = now_s + _WARNING_INTERVAL_S
             log.warning("waiting for %s, which has been fetching %s for at least %.0f s", owner, what, now_s - began_s)
         heartbeat()
-        time.sleep(poll_s * random.uniform(0.5, 1))
+        get_current_token().sleep(poll_s * random.uniform(0.5, 1))
         poll_s = min(_MAX_POLL_S, poll_s * 1.5)
         if is_already_done():
             return None
@@ -162,7 +163,7 @@ def _find_own_version(objects: ObjectStoreClient, path: str) -> Version | None:
 
 
 def _make_text() -> bytes:
-    return f"{socket.gethostname()}.{os.getpid()}.{time.time_ns()}".encode()
+    return f"{socket.gethostname()}.{os.getpid()}.{clock.get_time_ns()}".encode()
 
 
 def _describe_owner(text: bytes) -> str:

@@ -6,15 +6,15 @@ import contextlib
 import functools
 import hashlib
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver._util.threads import DaemonThreadPool
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache import bucket_lease
 from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
@@ -183,7 +183,7 @@ class BucketRoot:
     def _try_start_gc(self) -> bool:
         """Start garbage collection if it is due: once a day, because it takes requests for every model."""
         with contextlib.suppress(NotFoundError):
-            if self.objects.get_info(_LAST_GC_MARKER).modified_s > time.time() - _GC_MIN_AGE_S:
+            if self.objects.get_info(_LAST_GC_MARKER).modified_s > clock.get_time_s() - _GC_MIN_AGE_S:
                 return False
         self.objects.write(_LAST_GC_MARKER, b"")
         return True
@@ -216,13 +216,13 @@ class _RateLimitedCheck:
     """A check that costs a request, made once per interval at most while waiting for the lock on this machine."""
 
     def __init__(self, check: Callable[[], bool]) -> None:
-        self._check_now, self._checked_s = check, time.monotonic()
+        self._check_now, self._checked_s = check, clock.get_monotonic_s()
 
     def __call__(self) -> bool:
-        if time.monotonic() - self._checked_s < _CHECK_INTERVAL_S:
+        if clock.get_monotonic_s() - self._checked_s < _CHECK_INTERVAL_S:
             return False
         answer = self._check_now()
-        self._checked_s = time.monotonic()
+        self._checked_s = clock.get_monotonic_s()
         return answer
 
 

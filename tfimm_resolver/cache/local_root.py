@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
+from tfimm_resolver.cache.root_advice import OTHER_ROOT_FIX, suggest_write_fix
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.errors.advice import Advice, Fix, join_advice
+from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import map_os_errors, suggest_disk_fix
 from tfimm_resolver.locking.lock import CLAIM_PREFIX, acquire, try_acquire
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, is_token_alive, new_token
@@ -36,8 +37,6 @@ PARTIAL_TTL_S = 24 * 3600.0
 _UNGUARDED = contextlib.nullcontext(True)
 """Stands in for ``Guard.reading()`` in a root that several users may share."""
 
-_OTHER_ROOT = "Use a directory that you can write: set TFHUB_CACHE_DIR (TFIMM_HOME for names), or"
-_OTHER_ROOT_FIX = Advice(python=f"{_OTHER_ROOT} call set_dir(path).", command=f"{_OTHER_ROOT} pass --cache-dir.")
 _GUARD_FIX = "Set TFHUB_CACHE_DIR to a directory of your own."
 
 
@@ -54,9 +53,10 @@ class LocalRoot:
         mode: int = 0o777,
         entry_pattern: re.Pattern[str] = ENTRY_DIR_PATTERN,
         guard: ownership.Guard | None = None,
+        fix: Fix = OTHER_ROOT_FIX,
     ) -> None:
-        self.path = path
-        self.mode = mode
+        """``fix``: how another directory is chosen."""
+        self.path, self.mode, self._fix = path, mode, fix
         self.entry_pattern = entry_pattern
         self._guard = ownership.Guard(path, fix=_GUARD_FIX) if guard is None and not mode & 0o022 else guard
 
@@ -99,7 +99,7 @@ class LocalRoot:
                 with open(temp_path, "x", encoding="utf-8", errors="backslashreplace", opener=self._open_new) as file:
                     file.write(text)
                     file.flush()
-                    os.fsync(file.fileno())
+                    fs.fsync_open(file.fileno())
                 fs.durable_replace(temp_path, self.path_of(name))
             finally:
                 fs.unlink(temp_path)
@@ -130,6 +130,7 @@ class LocalRoot:
                 cleanup.callback(fs.remove_tree, str(staging), ignore_errors=True)
                 self._remove_leftovers(name)
                 staging.mkdir(0o777 if self._guard is None else 0o700)
+                fs.check_rename(str(staging))  # before the download, which it would make useless
             yield staging
 
     def parts_dir(self, name: str) -> Path:
@@ -161,9 +162,11 @@ class LocalRoot:
         trees = [found for other in self.list_names() if (found := self.entry_pattern.fullmatch(other))]
         several = {found[1] for found in trees if found[2]}
         for found in trees:
+            if found[1] not in several:  # almost always: no need to look at it
+                continue
             with contextlib.suppress(CacheError, OSError):  # left for a later run
-                age_s = time.time() - os.stat(self.path_of(found[0])).st_mtime
-                if found[1] in several and age_s > REPLACED_TTL_S and found[0] != tree_of(found[1]):
+                age_s = clock.get_time_s() - os.stat(self.path_of(found[0])).st_mtime
+                if age_s > REPLACED_TTL_S and found[0] != tree_of(found[1]):
                     self._remove(found[0])
 
     def remove(self, name: str) -> None:
@@ -274,22 +277,13 @@ class LocalRoot:
         """Remove a partial download that was not resumed for a day, unless a process that may resume it holds its lock."""
         tree = self.path_of(parts)
         newest_s = max(os.lstat(f"{tree}/{path}").st_mtime for path in (".", *fs.walk(tree)))
-        if time.time() - newest_s > PARTIAL_TTL_S and (lock := try_acquire(self.path_of(f"{key}.lock"))):
+        if clock.get_time_s() - newest_s > PARTIAL_TTL_S and (lock := try_acquire(self.path_of(f"{key}.lock"))):
             try:
                 self._remove(parts)
             finally:
                 lock.release()
 
     def _map_errors(self, action: str) -> AbstractContextManager[None]:
-        fix = _suggest_write_fix if action == "write" else _suggest_read_fix
+        suggest = suggest_write_fix if action == "write" else suggest_disk_fix
+        fix = functools.partial(suggest, otherwise=self._fix)
         return map_os_errors(CacheError, f"cannot {action} the cache at {show(self.path)}", fix, show_path=True)
-
-
-def _suggest_read_fix(error: OSError) -> Fix:
-    return suggest_disk_fix(error, _OTHER_ROOT_FIX)
-
-
-def _suggest_write_fix(error: OSError) -> Fix:
-    is_denied = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
-    extra = "To keep reading the models in this one, add it to TFIMM_RESOLVER_EXTRA_ROOTS." if is_denied else ""
-    return suggest_disk_fix(error, join_advice([_OTHER_ROOT_FIX, extra], " "))

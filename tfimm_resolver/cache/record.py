@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.fs import open_regular_target, walk
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
@@ -174,7 +175,7 @@ def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
 
 def format_now() -> str:
     """Return the time now, as ``fetched_at`` holds it."""
-    return format_time(time.time())
+    return format_time(clock.get_time_s())
 
 
 def format_time(seconds: float) -> str:

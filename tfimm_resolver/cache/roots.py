@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -110,6 +109,8 @@ def open_bucket(location: str, staging: Staging) -> Root:
     if not name:
         fix = "Set TFHUB_CACHE_DIR to a local directory, or to a gs:// or s3:// URL."
         raise CacheError(f"{show(location)} cannot hold a cache: its scheme is not supported", fix=fix)
+    import pkgutil
+
     root: Root = pkgutil.resolve_name(name)(location, staging)  # imported here: a local cache needs no network code
     return root
 

@@ -11,9 +11,11 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import ENTRY_DIR_PATTERN
+from tfimm_resolver.cache.root_advice import OTHER_ROOT_FIX
 from tfimm_resolver.cache.roots import LocalRoot, Root, open_bucket, open_root
 from tfimm_resolver.cache.tier import ModelLocation, Tier
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
+from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.handles.pin import NO_PIN, Pin
 
 if TYPE_CHECKING:
@@ -117,6 +119,10 @@ def open_store(
     mode: int = 0o777,
     entry_pattern: re.Pattern[str] = ENTRY_DIR_PATTERN,
     guard: Guard | None = None,
+    fix: Fix = OTHER_ROOT_FIX,
 ) -> Cache:
-    """Return a cache of another kind in a local directory, such as the hub's repositories, with entry names of its own."""
-    return Cache(LocalRoot(path, mode, entry_pattern, guard), entry_name)
+    """Return a cache of another kind in a local directory, such as the hub's repositories, with entry names of its own.
+
+    ``fix`` says how another directory is chosen, if this one cannot be used.
+    """
+    return Cache(LocalRoot(path, mode, entry_pattern, guard, fix), entry_name)

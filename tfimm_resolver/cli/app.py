@@ -11,13 +11,33 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
+from tfimm_resolver import __version__
 from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.cli.commands import COMMANDS, common
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.errors import ResolverError
+
+if TYPE_CHECKING:  # for freezers, which do not see that they are imported by name
+    from tfimm_resolver.cli.commands import (  # noqa: F401
+        add,
+        demo,
+        export,
+        hub,
+        import_,
+        load,
+        lock,
+        ls,
+        path,
+        resolve,
+        rm,
+        sync,
+        verify,
+        why,
+    )
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -118,6 +138,6 @@ def _get_module_name(command: str) -> str:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @common
-@click.version_option(package_name="tfimm_resolver")
+@click.version_option(__version__)
 def cli() -> None:
     """Resolve handles of TensorFlow SavedModels to local paths, and manage the model cache."""

@@ -8,13 +8,13 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import click
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import clean_text, clean_value, escape_controls, mask_secrets
 from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_count, format_size
@@ -122,7 +122,7 @@ def format_age(when_s: float) -> str:
     """Return how long ago a time in seconds since 1970 was, as ``9 d ago``; empty for 0."""
     if not when_s:
         return ""
-    passed_s = time.time() - when_s
+    passed_s = clock.get_time_s() - when_s
     for unit_s, unit in _UNITS:
         if passed_s >= unit_s:
             return f"{passed_s // unit_s:.0f} {unit} ago"

@@ -11,12 +11,14 @@
     + AccessError              (also a PermissionError)
     + OfflineError
     + TransferTimeoutError     (also a TimeoutError)
+    + ResolveTimeoutError      (also a TimeoutError)
     + IntegrityError
       - HashError              (also a RuntimeError)
     + ArchiveError
     + SourceError
   x CacheError                 (also an OSError)
     + LockTimeoutError         (also a TimeoutError)
+  x CancelledError             (also concurrent.futures.CancelledError)
   x LoadError
     + NotASavedModelError      (also a ValueError)
     + MissingOpError           (also a NotImplementedError)
@@ -35,6 +37,7 @@ from tfimm_resolver.errors.base import (
     AccessError,
     ArchiveError,
     CacheError,
+    CancelledError,
     FetchError,
     HandleError,
     HashError,
@@ -45,6 +48,7 @@ from tfimm_resolver.errors.base import (
     NotFoundError,
     OfflineError,
     ResolverError,
+    ResolveTimeoutError,
     SourceError,
     TransferTimeoutError,
     UnknownHandleError,
@@ -67,6 +71,7 @@ __all__ = [
     "AccessError",
     "ArchiveError",
     "CacheError",
+    "CancelledError",
     "EntryPointError",
     "FetchError",
     "HandleError",
@@ -81,6 +86,7 @@ __all__ = [
     "NotASavedModelError",
     "NotFoundError",
     "OfflineError",
+    "ResolveTimeoutError",
     "ResolverError",
     "SourceError",
     "TensorFlowMissingError",

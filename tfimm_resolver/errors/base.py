@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import re
 import sys
 from typing import TypeVar
@@ -43,8 +44,8 @@ class ResolverError(Exception):
         return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(self).__name__.removesuffix("Error")).lower()
 
 
-class HandleError(ResolverError, ValueError, TypeError):
-    """The handle is not well-formed, or neither a str nor a path; both as a ValueError and as a TypeError.
+class HandleError(ResolverError, ValueError):
+    """The handle is not well-formed, or neither a str nor a path.
 
     Example:
         >>> tfimm_resolver.resolve("ftp://host/model")
@@ -189,6 +190,18 @@ class TransferTimeoutError(FetchError, TimeoutError):
     """
 
 
+class ResolveTimeoutError(FetchError, TimeoutError):
+    """The model did not arrive within the ``timeout_s`` of the call.
+
+    Example:
+        >>> try:
+        ...     tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz", timeout_s=0)
+        ... except TimeoutError as error:
+        ...     print(type(error).__name__)
+        ResolveTimeoutError
+    """
+
+
 class IntegrityError(FetchError):
     """Downloaded or cached bytes do not match the expected hash or size.
 
@@ -229,6 +242,21 @@ class SourceError(FetchError):
         >>> issubclass(tfimm_resolver.errors.SourceError, tfimm_resolver.errors.FetchError)
         True
     """
+
+
+class CancelledError(ResolverError, concurrent.futures.CancelledError):
+    """The event ``cancel`` of the call was set, or asyncio cancelled what waited for it.
+
+    Example:
+        >>> import threading
+        >>> stop = threading.Event()
+        >>> stop.set()
+        >>> tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz", cancel=stop)
+        Traceback (most recent call last):
+        tfimm_resolver.errors.CancelledError: ...
+    """
+
+    exit_code = 130
 
 
 class CacheError(ResolverError, OSError):

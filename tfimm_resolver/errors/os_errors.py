@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Union
 
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.text import format_size
 from tfimm_resolver.errors.advice import Fix
-from tfimm_resolver.errors.base import ResolverError
+from tfimm_resolver.errors.base import CacheError, ResolverError
 
 DISK_FULL_FIX = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
 _DISK_FAILING_FIX = "The disk is failing: set TFHUB_CACHE_DIR to a directory on another disk."
@@ -68,6 +69,15 @@ def map_resource_errors(kind: type[ResolverError], action: str, fix: Fix = _MEMO
 def is_disk_full(error: OSError) -> bool:
     """Whether the disk, or the user's quota on it, is used up."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def make_disk_full_error(folder: str, about: str, needed_bytes: int, free_bytes: int) -> CacheError:
+    """Return the error for a model that needs ``about``, or over, so many bytes of the disk with ``folder``."""
+    needed, free = format_size(needed_bytes), format_size(free_bytes)
+    if needed == free:
+        needed, free = f"{needed_bytes} bytes", str(free_bytes)
+    text = f"the disk of {show(folder)} is full: the model needs {about} {needed}, and {free} are free"
+    return CacheError(text, fix=DISK_FULL_FIX)
 
 
 def suggest_disk_fix(error: OSError, otherwise: Fix = "") -> Fix:

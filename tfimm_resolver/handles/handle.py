@@ -23,7 +23,10 @@ from tfimm_resolver.handles.sha256 import parse_sha256
 SHORTENED = "?…"
 """The end of a handle whose query is left out, as it may contain a secret."""
 
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+ARCHIVE_SUFFIXES = (
+    *(".tar", ".tar.gz", ".tgz", ".zip"),
+    *(".tar.bz2", ".tbz2", ".tbz", ".tb2", ".tar.xz", ".txz", ".tar.lzma", ".tlz", ".tar.zst", ".tzst"),
+)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _BLANKS = " \t\r\n\v\f\xa0\u2000\u2001\u2002\u2003\u2009\u200a\u200b\u202f\u2060\u3000\ufeff"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver.errors import FetchError, TransferTimeoutError
 from tfimm_resolver.http.errors import map_http_errors, raise_for_status, redact_url
 from tfimm_resolver.http.response import Response
@@ -22,7 +22,7 @@ class ResponseBody:
     def __init__(self, response: Response, *, decode_content: bool = False) -> None:
         """``decode_content``: undo the Content-Encoding."""
         self._response, self._decode_content = response, decode_content
-        self._window_s, self._window_bytes = time.monotonic(), 0
+        self._window_s, self._window_bytes = clock.get_monotonic_s(), 0
 
     def read(self, size: int, /) -> bytes:
         """Read at most ``size`` bytes; empty at the end.
@@ -34,7 +34,7 @@ class ResponseBody:
         with map_http_errors(self._response.url):
             chunk = self._response.raw.read1(size, decode_content=self._decode_content)
         self._window_bytes += len(chunk)
-        elapsed_s = time.monotonic() - self._window_s
+        elapsed_s = clock.get_monotonic_s() - self._window_s
         if chunk and elapsed_s > settings.timeouts_s()[1]:
             if self._window_bytes < _MIN_THROUGHPUT_BYTES_PER_S * elapsed_s:
                 raise TransferTimeoutError(
@@ -42,7 +42,7 @@ class ResponseBody:
                     fix="Try again, or set TFIMM_RESOLVER_READ_TIMEOUT_S higher.",
                     is_passing=True,
                 )
-            self._window_s, self._window_bytes = time.monotonic(), 0
+            self._window_s, self._window_bytes = clock.get_monotonic_s(), 0
         return chunk
 
 

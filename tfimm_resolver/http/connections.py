@@ -6,7 +6,6 @@ import http.client
 import importlib
 import io
 import socket
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 import urllib3
@@ -14,6 +13,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.http.tls import make_context
@@ -42,21 +42,21 @@ class ReadLimits:
 
     def start_read(self, size_bytes: int) -> None:
         """Begin a read of at most ``size_bytes`` of the body."""
-        self._until_s = time.monotonic() + self._timeout_s
+        self._until_s = clock.get_monotonic_s() + self._timeout_s
         self._left_bytes = size_bytes + _OVERHEAD_MAX_BYTES
 
     def get_wait_s(self) -> float:
         """Return how long the next bytes may take; raise TimeoutError if that time is over."""
         if self._until_s is None:
             return self._timeout_s
-        left_s = self._until_s - time.monotonic()
+        left_s = self._until_s - clock.get_monotonic_s()
         if left_s <= 0:
             raise TimeoutError("the response took too long")
         return min(self._timeout_s, left_s)
 
     def count(self, size_bytes: int) -> None:
         """Note received bytes; raise HTTPException if there are too many."""
-        self._until_s = self._until_s or time.monotonic() + self._timeout_s
+        self._until_s = self._until_s or clock.get_monotonic_s() + self._timeout_s
         self._left_bytes -= size_bytes
         if self._left_bytes < 0:
             raise http.client.HTTPException("the response has too much that is not its body")
@@ -110,7 +110,13 @@ class _LimitedResponse(http.client.HTTPResponse):
 
 
 class _LimitedConnection(HTTPConnection):
-    """Makes responses with limits, those of proxies to CONNECT included."""
+    """Makes responses with limits, those of proxies to CONNECT included.
+
+    Its base is whatever urllib3 has when this is imported: a package that records and replays requests may have replaced it by
+    a class which makes responses by itself. Those have no limits.
+    """
+
+    _limits: ReadLimits | None = None
 
     def response_class(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:  # type: ignore[override]
         timeout_s = self.timeout if isinstance(self.timeout, (int, float)) else 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import clean_value, find_safe_cause, mask_value, show
 from tfimm_resolver._util.retry import Failure, classify_failure, is_retryable_status
 from tfimm_resolver._util.text import describe_prefix
@@ -74,8 +74,8 @@ def _describe_credentials(response: Response) -> str:
 
 def _read_body_start(response: Response) -> bytes:
     """Read the start of a body that explains an error; what has arrived in a few seconds has to do."""
-    body, until_s = b"", time.monotonic() + min(_BODY_START_S, settings.timeouts_s()[1])
-    while len(body) < _BODY_START_BYTES and time.monotonic() < until_s:
+    body, until_s = b"", clock.get_monotonic_s() + min(_BODY_START_S, settings.timeouts_s()[1])
+    while len(body) < _BODY_START_BYTES and clock.get_monotonic_s() < until_s:
         response.limit_read(_BODY_START_BYTES)
         try:
             chunk = response.raw.read1(_BODY_START_BYTES - len(body), decode_content=True)

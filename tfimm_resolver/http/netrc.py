@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import netrc
 import os
 from urllib.parse import urlsplit
 
@@ -23,6 +22,8 @@ def find_login(url: str, *, is_own: bool) -> Credentials | None:
     path = _find_file()
     if not path:
         return None
+    import netrc  # with shlex, 1 ms that only a user with such a file pays
+
     try:
         hosts = netrc.netrc(path).hosts
     except netrc.NetrcParseError as error:  # its text may quote a password

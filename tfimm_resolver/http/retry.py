@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.retry import Failure, find_failures
 from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
@@ -71,7 +71,7 @@ class RetryPolicy:
     def __init__(self, token: CancellationToken | None = None, *, has_responded: bool = False) -> None:
         """``token`` ends a pause, by default the current one; ``has_responded``: the server has responded before."""
         self._failures = 0
-        self._began_s = time.monotonic()
+        self._began_s = clock.get_monotonic_s()
         self._has_responded = has_responded
         self._token = token or get_current_token()
 
@@ -109,7 +109,7 @@ class RetryPolicy:
             return min(1, most)  # each costs its full length; and without a connection the network may be down
         if self._has_responded or not isinstance(error, OfflineError):
             return most
-        is_waiting = time.monotonic() - self._began_s < _NAME_WAIT_PER_RETRY_S * most
+        is_waiting = clock.get_monotonic_s() - self._began_s < _NAME_WAIT_PER_RETRY_S * most
         # Fail fast when offline: a refused connection, or a name that does not exist, before the first response.
         return most if Failure.NAME_UNKNOWN_FOR_NOW in failures and is_waiting else 0
 

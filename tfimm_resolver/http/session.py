@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import urllib3
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.urls import find_confusing_character, has_signature
 from tfimm_resolver.errors import FetchError, TransferTimeoutError
 from tfimm_resolver.http import hosts
@@ -73,7 +73,7 @@ class Session:
         """Send a GET request; see the function ``get``."""
         history: tuple[SentRequest, ...] = ()
         data = self._authorization.get_post_data(url) if self._authorization else None
-        until_s = time.monotonic() + _CHAIN_READ_TIMEOUTS * settings.timeouts_s()[1]
+        until_s = clock.get_monotonic_s() + _CHAIN_READ_TIMEOUTS * settings.timeouts_s()[1]
         while True:
             _check_authority(url, history[0].url if history else url)
             self._own_url = self._own_url or url
@@ -123,7 +123,7 @@ class Session:
         sent = _merge_headers(fixed, headers, own_headers)
         register_credentials(sent)
         connect_s, read_s = settings.timeouts_s()
-        left_s = until_s - time.monotonic()
+        left_s = until_s - clock.get_monotonic_s()
         if left_s <= 0:
             raise TransferTimeoutError(f"{redact_url(url)} and what redirected to it took too long", is_passing=True)
         proxy = network.choose_proxy(url)

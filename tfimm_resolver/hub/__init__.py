@@ -50,11 +50,11 @@ def list(  # noqa: A001  # torch.hub's names
         Traceback (most recent call last):
         tfimm_resolver.errors.HandleError: ...
     """
-    folder = repository.ensure_directory(
+    checkout = repository.ensure_checkout(
         github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo, verbose=verbose
     )
     with downloads.force_reload_scope(force_reload):
-        return Hubconf(folder).list_names()
+        return Hubconf(checkout).list_names()
 
 
 def help(  # noqa: A001
@@ -72,11 +72,11 @@ def help(  # noqa: A001
         Traceback (most recent call last):
         tfimm_resolver.errors.HandleError: ...
     """
-    folder = repository.ensure_directory(
+    checkout = repository.ensure_checkout(
         github, force_reload=force_reload, skip_validation=skip_validation, trust_repo=trust_repo
     )
     with downloads.force_reload_scope(force_reload):
-        return Hubconf(folder).get_entry(model).__doc__
+        return Hubconf(checkout).get_entry(model).__doc__
 
 
 def load(
@@ -99,10 +99,10 @@ def load(
         *args: positional arguments of the entry point; ``**kwargs`` are keyword arguments.
         source: "github" or "local".
         trust_repo: "check" asks the user to confirm a repository that is not in the list of trusted repositories; False
-            always asks; True confirms it. A local directory needs no confirmation.
+            always asks; True confirms it. A commit that is not a tip needs it each time, a local directory never.
         force_reload: download the repository, and the files that its entry point downloads through this module, again;
             cached copies are kept if that fails.
-        verbose: log the path of the cached copy.
+        verbose: print or log what is downloaded, or the path of the cached copy.
         skip_validation: accept a commit that no branch or tag points to, such as one of a fork.
 
     Raises:
@@ -119,7 +119,7 @@ def load(
         >>> tfimm_resolver.hub.load(".", "double", 21, source="local")
         42
     """
-    folder = repository.ensure_directory(
+    checkout = repository.ensure_checkout(
         repo_or_dir,
         source=source,
         trust_repo=trust_repo,
@@ -128,4 +128,4 @@ def load(
         skip_validation=skip_validation,
     )
     with downloads.force_reload_scope(force_reload):
-        return Hubconf(folder).call(model, *args, **kwargs)
+        return Hubconf(checkout).call(model, *args, **kwargs)

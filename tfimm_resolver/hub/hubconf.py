@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib
-import importlib.util
-import sys
+import os
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -14,15 +13,16 @@ from typing import Any
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import EntryPointError, HandleError, MissingDependencyError, ResolverError
-from tfimm_resolver.hub.isolation import ModuleNamespace, get_namespace
-from tfimm_resolver.hub.repository import HUBCONF
+from tfimm_resolver.errors.advice import join_advice
+from tfimm_resolver.hub import failures
+from tfimm_resolver.hub.dependencies import find_missing, suggest_install
+from tfimm_resolver.hub.isolation import HUBCONF, HUBCONF_BYTES_MAX, Checkout, get_namespace
 
 _DEPENDENCIES = "dependencies"
-_BYTES_MAX = 16 << 20
 
 
 class Hubconf:
-    """The hubconf.py of the repository in a directory, imported.
+    """The hubconf.py of a repository, imported; a text is a local directory.
 
     Raises:
         MissingDependencyError: if a package that it depends on is not installed. Its code has run only if the list of
@@ -30,23 +30,25 @@ class Hubconf:
         EntryPointError: if it cannot be imported.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._path = f"{folder}/{HUBCONF}"
-        self._namespace = get_namespace(folder, HUBCONF)
+    def __init__(self, checkout: Checkout | str) -> None:
+        if isinstance(checkout, str):
+            checkout = Checkout(checkout, os.path.basename(checkout))
+        self._folder, self._path = checkout.path, f"{checkout.path}/{HUBCONF}"
+        self._namespace = get_namespace(checkout)
         self._check(_read_declared_dependencies(self._path))
         try:
-            with _map_errors(f"{self._path} cannot be imported"), self._namespace.restore_sys_path():
+            with self._map_errors(f"{self._path} cannot be imported"), self._namespace.running():
                 self._module: ModuleType = importlib.import_module(f"{self._namespace.name}.{HUBCONF.removesuffix('.py')}")
         except BaseException:
             self._namespace.forget()
             raise
-        with _map_errors(f"the dependencies of {self._path} cannot be read"):
+        with self._map_errors(f"the dependencies of {self._path} cannot be read"):
             computed = getattr(self._module, _DEPENDENCIES, None)
         self._check([name for name in computed if isinstance(name, str)] if isinstance(computed, (list, tuple)) else [])
 
     def list_names(self) -> list[str]:
         """Return the names of the entry points: those in ``__all__``, or else every public callable, as torch.hub does."""
-        with _map_errors(f"the entry points of {self._path} cannot be listed"):
+        with self._map_errors(f"the entry points of {self._path} cannot be listed"):
             listed = getattr(self._module, "__all__", None)
             names = dir(self._module) if listed is None else [*listed]
             return [
@@ -62,7 +64,7 @@ class Hubconf:
         """
         if not isinstance(name, str):
             raise HandleError(f"Invalid input: model should be a string of function name, not {name!r:.80}")
-        with _map_errors(f"the entry point {name} of {self._path} cannot be accessed"):
+        with self._map_errors(f"the entry point {name} of {self._path} cannot be accessed"):
             found = self._find(name)
         if found is None:
             fix = f"Its entry points are: {', '.join(self.list_names()) or 'none'}."
@@ -76,7 +78,7 @@ class Hubconf:
             EntryPointError: if it raises an exception, which becomes the cause; a ResolverError is not wrapped.
         """
         entry = self.get_entry(name)
-        with _map_errors(f"the entry point {name} of {self._path} failed"), self._namespace.restore_sys_path():
+        with self._map_errors(f"the entry point {name} of {self._path} failed"), self._namespace.running():
             return entry(*args, **kwargs)
 
     def _find(self, name: str) -> Callable[..., Any] | None:
@@ -84,18 +86,30 @@ class Hubconf:
         return found if callable(found) else None
 
     def _check(self, dependencies: list[str]) -> None:
-        missing = [name for name in dependencies if not _is_installed(name, self._namespace)]
+        missing = find_missing(dependencies, self._namespace)
         if missing:
+            fix = f"Install the dependencies of {show(self._path)}, then try again."
             raise MissingDependencyError(
-                f"Missing dependencies: {', '.join(missing)}",
-                fix=f"Install the dependencies of {show(self._path)}, then try again.",
+                f"Missing dependencies: {show(', '.join(missing))}", fix=join_advice([fix, suggest_install(missing)])
             )
+
+    @contextlib.contextmanager
+    def _map_errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except ResolverError:
+            raise
+        except Exception as error:
+            line = str(error).strip().partition("\n")[0].replace(f"{self._namespace.name}.", "")
+            text = f"{what}: {type(error).__name__}{': ' * bool(line)}{show(line)}"
+            hints, fix = failures.explain(error, self._folder)
+            raise EntryPointError("\n  ".join((text, *hints)), fix=fix) from error
 
 
 def _read_declared_dependencies(path: str) -> list[str]:
     """Return the ``dependencies`` of a hubconf.py without running it; empty if they are not a literal list."""
     try:
-        body = ast.parse(fs.read_regular(path, _BYTES_MAX, follow=True), path).body
+        body = ast.parse(fs.read_regular(path, HUBCONF_BYTES_MAX, follow=True), path).body
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
         raise EntryPointError(f"{show(path)} cannot be read: {show(error)}") from error
     dependencies: list[str] = []
@@ -106,21 +120,3 @@ def _read_declared_dependencies(path: str) -> list[str]:
                 value = ast.literal_eval(getattr(node, "value", None) or ast.List([]))
                 dependencies = [name for name in value if isinstance(name, str)] if isinstance(value, (list, tuple)) else []
     return dependencies
-
-
-def _is_installed(name: str, space: ModuleNamespace) -> bool:
-    try:
-        return space.owns(name.partition(".")[0]) or importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError, AttributeError):  # raised by a parent package, or for an imported module without a spec
-        return name in sys.modules
-
-
-@contextlib.contextmanager
-def _map_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ResolverError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise EntryPointError(f"{what}: {type(error).__name__}{': ' * bool(reason)}{show(reason)}") from error

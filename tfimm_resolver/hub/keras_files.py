@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.archives import zip_reader
 from tfimm_resolver.archives.member_policy import quote_name, safe_parts
 from tfimm_resolver.errors import ArchiveError, LoadError
 from tfimm_resolver.errors.advice import Advice
@@ -110,6 +112,10 @@ def check(path: str, take_room: Callable[[int], None], is_registered: Callable[[
             kind = "an HDF5 file" if head == _HDF5 else "not a zip"
             text = f"{show(path)} is {kind}, but a .keras file is a zip that contains {_CONFIG}"
             raise LoadError(text, fix=_fix(path, " with its actual format" if head == _HDF5 else ""))
+        try:
+            zip_reader.check_member_count(file, settings.unpack_limits()[0])
+        except ArchiveError as error:
+            raise LoadError(f"{show(path)} is rejected: {error.text}", fix=error.advice) from error
         archive = stack.enter_context(zipfile.ZipFile(file))
         _check_members(path, archive, take_room)
         for name in (_CONFIG, _METADATA):

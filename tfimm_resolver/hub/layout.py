@@ -12,6 +12,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.tiers import open_store
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import ownership
 from tfimm_resolver.settings.cache_dirs import Setting
@@ -27,6 +28,10 @@ _MODE = 0o755
 """Mode of the directories of the hub, whatever the umask: other users must not be able to add code."""
 
 OWN_DIRECTORY = "Set TFIMM_HUB_DIR to a directory that belongs to you and that no other user can write to."
+
+_OTHER_DIRECTORY = "Use a directory that you can write: set TFIMM_HUB_DIR or TFIMM_HOME"
+_OTHER_FIX = Advice(python=f"{_OTHER_DIRECTORY}, or call hub.set_dir(path).", command=f"{_OTHER_DIRECTORY}.")
+_OTHER_MODEL_DIR_FIX = "Pass a model_dir that you can write."
 
 _lock = threading.Lock()
 _override: Setting | None = None
@@ -78,7 +83,7 @@ def open_repositories() -> Cache:
     path, guard = _require_local(get_dir()), get_guard()
     with map_os_errors(CacheError, f"cannot use the directory of the hub, {show(path)}", OWN_DIRECTORY):
         guard.check()
-    return open_store(path, _make_repository_name, mode=_MODE, entry_pattern=_REPOSITORY_TREES, guard=guard)
+    return open_store(path, _make_repository_name, mode=_MODE, entry_pattern=_REPOSITORY_TREES, guard=guard, fix=_OTHER_FIX)
 
 
 def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
@@ -89,9 +94,10 @@ def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
     """
     if model_dir is not None:
         own = _require_local(settings.expand_path(model_dir))
-        return open_store(own, _make_weights_name, entry_pattern=_WEIGHTS_TREES)
+        return open_store(own, _make_weights_name, entry_pattern=_WEIGHTS_TREES, fix=_OTHER_MODEL_DIR_FIX)
     path = f"{_require_local(get_dir())}/checkpoints"
-    return open_store(path, _make_weights_name, mode=_MODE, entry_pattern=_WEIGHTS_TREES, guard=get_guard(path))
+    guard = get_guard(path)
+    return open_store(path, _make_weights_name, mode=_MODE, entry_pattern=_WEIGHTS_TREES, guard=guard, fix=_OTHER_FIX)
 
 
 def get_guard(*below: str) -> Guard:
@@ -118,6 +124,12 @@ def check_owners(tree: str) -> None:
 def get_note_filename(identity: str) -> str:
     """Return the name, without suffix, of a file with facts about a repository that do not depend on the ref."""
     return _add_hash(identity)
+
+
+def get_full_name(identity: str) -> str:
+    """Return host, owner and repository of a handle, the unit of trust."""
+    match = _IDENTITY.fullmatch(identity)
+    return "/".join(match.groups()[:3]) if match else ""
 
 
 def _require_local(path: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
 from dataclasses import dataclass, replace
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
 from tfimm_resolver.errors.advice import Advice
@@ -32,7 +32,8 @@ class ResolvedRef:
 
     Attributes:
         repository: the repository; its ref is not empty.
-        tip: the commit to download; None to use the cached copy.
+        tip: the commit to download; None to use the cached copy. Without a ref it is not at the tip of a branch or tag,
+            and without a commit the archive will name it.
         default: the tip of the default branch, if the host was just asked for it.
     """
 
@@ -54,9 +55,15 @@ def resolve_ref(requested: Repository, cache: Cache, *, force_reload: bool, skip
         return _resolve_default(requested, cache, force_reload)
     if not force_reload and cache.find(requested.handle) is not None:
         return ResolvedRef(requested)
-    if skip_validation:
+    try:
+        return ResolvedRef(requested, _find_tip(requested, cache, requested))
+    except OfflineError:
+        raise
+    except FetchError:
+        if not skip_validation:
+            raise
+        # Not at the tip of a branch or tag, or the host does not list them: the user has to confirm what it returns.
         return ResolvedRef(requested, Tip("", requested.ref if COMMIT.fullmatch(requested.ref) else ""))
-    return ResolvedRef(requested, _find_tip(requested, cache, requested))
 
 
 def _resolve_default(requested: Repository, cache: Cache, force_reload: bool) -> ResolvedRef:
@@ -68,7 +75,7 @@ def _resolve_default(requested: Repository, cache: Cache, force_reload: bool) ->
             label = _format_branch(known, copy.origin.commit)
             log.warning("%s: offline, so %s is used as its default branch", requested.full_name, label)
             return ResolvedRef(known)
-        if 0 <= time.time() - fetched_s < _DEFAULT_BRANCH_TTL_S:
+        if 0 <= clock.get_time_s() - fetched_s < _DEFAULT_BRANCH_TTL_S:
             return ResolvedRef(known)
     try:
         tip = _find_tip(requested, cache, known or requested)
@@ -122,6 +129,6 @@ def _load_default_branch(text: str | None, requested: Repository) -> tuple[Repos
 def save_default_branch(cache: Cache, repository: Repository, default: Tip) -> None:
     """Store the default branch; if that fails, the next call asks the host again."""
     identity = replace(repository, ref="").handle
-    facts = {"repository": identity, "ref": default.ref, "commit": default.commit, "asked_s": time.time()}
+    facts = {"repository": identity, "ref": default.ref, "commit": default.commit, "asked_s": clock.get_time_s()}
     with contextlib.suppress(CacheError):
         cache.root.write(layout.get_note_filename(identity) + _NOTE, json.dumps(facts) + "\n")

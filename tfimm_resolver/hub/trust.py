@@ -35,20 +35,27 @@ def check_choice(trust_repo: bool | str) -> None:
         raise HandleError(f"trust_repo is {trust_repo!r}", fix='It must be True, False or "check".')
 
 
-def confirm_trust(repository: Repository, commit: str, trust_repo: bool | str) -> bool:
+def confirm_trust(repository: Repository, commit: str, trust_repo: bool | str, *, is_tip: bool = True) -> bool:
     """Make sure that the user trusts the repository; return whether it has to be added to the list of trusted ones.
 
     ``trust_repo`` is "check" to ask only about a repository that is not in the list, False to ask always, True to not ask.
+    A commit that is not at the tip of a branch or tag has to be confirmed each time: hosts offer those of forks and of
+    proposed changes, which anyone can write, under the name of the repository.
 
     Raises:
         UntrustedError: if the user does not trust it, or cannot be asked.
     """
-    is_known = repository.full_name in _read_list()
-    if trust_repo is False or (trust_repo == "check" and not is_known):
-        _prompt(repository, commit)
-        if is_known:
+    is_known = is_trusted(repository.full_name)
+    if trust_repo is False or (trust_repo == "check" and not (is_known and is_tip)):
+        _prompt(repository, commit, is_tip)
+        if is_known and is_tip:
             log.info("The repository is already trusted.")
-    return not is_known
+    return is_tip and not is_known
+
+
+def is_trusted(full_name: str) -> bool:
+    """Return whether a repository, given by host, owner and name, is in the list of trusted ones."""
+    return full_name in _read_list()
 
 
 def remember_trust(repository: Repository) -> None:
@@ -110,22 +117,27 @@ def _read_trusted_list(path: str) -> set[str]:
     return set()
 
 
-def _prompt(repository: Repository, commit: str) -> None:
-    name, url = repository.full_name, show(f"{repository.url}/tree/{commit or repository.ref}")
-    facts = f"  repository  {show(name)}\n  commit      {show(commit or 'unknown: skip_validation')}\n  browse      {url}"
+def _prompt(repository: Repository, commit: str, is_tip: bool) -> None:
+    name, url = repository.full_name, show(f"{repository.url}/tree/{commit}")
+    facts = f"  repository  {show(name)}\n  commit      {show(commit)}\n  browse      {url}"
+    if not is_tip:
+        facts += "\n  The commit is not at the tip of a branch or tag: anyone may have written it, for example in a fork."
     inspect = "Inspect it; if you trust it,"
     fix = Advice(
         python=f"{inspect} call with trust_repo=True.\n{facts}", command=f"{inspect} run the command with --trust.\n{facts}"
     )
     if not (terminal.is_terminal(sys.stdin) or terminal.is_notebook()):
-        raise UntrustedError(
-            f"Untrusted repository. {show(name)} is not in {_get_path()}, and without a terminal you cannot be asked",
-            fix=fix,
+        cause = f"{show(name)} is not in {_get_path()}" if is_tip else f"{show(commit)} is not a tip of {show(name)}"
+        raise UntrustedError(f"Untrusted repository. {cause}, and without a terminal you cannot be asked", fix=fix)
+    if is_tip:
+        statement = (
+            f"The repository {show(name)} does not belong to the list of trusted repositories and as such cannot be run."
         )
-    sys.stderr.write(
-        f"The repository {show(name)} does not belong to the list of trusted repositories and as such cannot be run.\n"
-        f"{clean_text(facts)}\nDo you trust this repository and wish to add it to the trusted list of repositories (y/N)? "
-    )
+        question = "Do you trust this repository and wish to add it to the trusted list of repositories (y/N)? "
+    else:
+        statement = f"This commit of the repository {show(name)} cannot be run without a confirmation"
+        question = "Do you trust this commit (y/N)? "
+    sys.stderr.write(f"{statement}.\n{clean_text(facts)}\n{question}")
     sys.stderr.flush()
     try:
         answer = input().strip()

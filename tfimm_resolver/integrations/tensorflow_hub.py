@@ -14,6 +14,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.import_hooks import hook_import, is_imported, unhook_import
 from tfimm_resolver.errors import ArchiveError, HandleError, ModelsFileError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.integrations import child_processes
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
 from tfimm_resolver.resolution.resolver import resolve_for_hub
@@ -99,7 +100,7 @@ def _has_subdirectory(handle: Handle) -> bool:
 def register() -> None:
     """Make tensorflow_hub try this package first: now, or as soon as it is imported. Repeated calls have no effect.
 
-    Importing ``tfimm_resolver`` calls it.
+    Importing ``tfimm_resolver`` calls it. Processes that multiprocessing starts later import ``tfimm_resolver``, too.
 
     Example:
         >>> tfimm_resolver.register()
@@ -108,6 +109,7 @@ def register() -> None:
         '/.../...'
     """
     hook_import("tensorflow_hub", _register_on_import)
+    child_processes.mark()
 
 
 def unregister() -> None:
@@ -118,6 +120,7 @@ def unregister() -> None:
         >>> tfimm_resolver.register()  # undo it
     """
     unhook_import("tensorflow_hub")
+    child_processes.unmark()
     if is_imported("tensorflow_hub"):
         _remove_resolvers()
 

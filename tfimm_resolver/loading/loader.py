@@ -20,6 +20,8 @@ from tfimm_resolver.sources import tensorflow_files
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from tfimm_resolver.resolution.limits import CancelEvent
+
 _TF1_HUB_FILE = "tfhub_module.pb"
 _MISSING_OP = re.compile(r"Op type not registered '([^']+)'")
 _UNSEEN = re.compile(
@@ -51,6 +53,8 @@ def load(
     tags: Collection[str] | None = None,
     options: tf.saved_model.LoadOptions | None = None,
     io_device: str | None = "auto",
+    timeout_s: float | None = None,
+    cancel: CancelEvent | None = None,
 ) -> Any:
     """Resolve a handle and load the SavedModel, as ``tf.saved_model.load`` does.
 
@@ -62,6 +66,8 @@ def load(
         io_device: the device that reads the files, including assets such as vocabularies, which then stay on it. "auto" is
             ``/job:localhost`` if a remote worker, such as a TPU host, could not see the files; None is TensorFlow's own
             choice. Variables are placed where they would be anyway.
+        timeout_s: the seconds that the model may take to arrive; reading its files is not limited.
+        cancel: an event that ends the wait for the model; see ``resolve``.
 
     Raises:
         NotASavedModelError: if the path is not a SavedModel, and contains none, or several that are not versions of one.
@@ -81,7 +87,8 @@ def load(
         2.0
     """
     _import_with_file_systems()
-    path, subdirectory = resolve(handle), split_fragment(os.fspath(handle))[2]
+    path = resolve(handle, timeout_s=timeout_s, cancel=cancel)
+    subdirectory = split_fragment(os.fspath(handle))[2]
     return load_path(path, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
 
 

@@ -8,7 +8,7 @@ import os
 import time
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs, text
+from tfimm_resolver._util import clock, fs, text
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, get_host_hash, get_hostname, is_token_alive
 
 log = logging.getLogger("tfimm_resolver")
@@ -28,7 +28,7 @@ class StaleLockDetector:
         self._what = what
         self._last_state: object = None
         self._received_bytes = 0
-        self._polled_s = self._last_activity_s = time.monotonic()
+        self._polled_s = self._last_activity_s = clock.get_monotonic_s()
         self._next_warning_s = self._polled_s + _FIRST_WARNING_S
         self._has_warned = False
 
@@ -38,7 +38,7 @@ class StaleLockDetector:
 
     def seconds_since_activity(self, owner: LockOwner) -> float:
         """Return the seconds since the owner's last activity, looking for new activity now and then."""
-        now_s = time.monotonic()
+        now_s = clock.get_monotonic_s()
         if now_s - self._polled_s > _POLL_INTERVAL_S:
             self._polled_s = now_s
             staged, parts = self._scan(f"{self._find_staging_owner(owner).token}.tmp"), self._scan("parts")

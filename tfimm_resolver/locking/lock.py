@@ -44,13 +44,26 @@ class Lock:
         """Unlink the lock file, if it is still ours, then release the lock; in this order, so that waiters notice."""
         if os.getpid() != self.owner.pid:
             return  # in a child that was forked while the lock was held
+        is_left = True
         try:
-            if LockOwner.read(self._path) == self.owner:
-                with contextlib.suppress(OSError):  # another user's, under a sticky bit; open, on Windows
-                    os.unlink(self._path)
+            is_left = not self._try_unlink()
         finally:
             self.owner.unregister()
             self._file.close()
+        if is_left:
+            self._try_unlink()
+
+    def _try_unlink(self) -> bool:
+        """Unlink the lock file if it is still ours; return False if that is not possible.
+
+        It is not for another user's file under a sticky bit; while it is open, on Windows and on mounts that cannot rename.
+        """
+        if LockOwner.read(self._path) == self.owner:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                return False
+        return True
 
 
 def acquire(path: str, what: str = "", is_already_done: Callable[[], bool] = lambda: False) -> Lock | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
@@ -81,12 +80,12 @@ def iterate_results(names: Sequence[str], *, repair: bool) -> Iterator[VerifyRes
 
 
 def _verify_model(model: CachedModel) -> VerifyResult:
-    started_s = time.monotonic()
+    started_s = clock.get_monotonic_s()
     files = model.entry.record.files if model.entry else None
     file_count = len(files) if files is not None else sum(1 for _ in fs.walk(model.path))
     faults = tuple(_find_damaged_files(model))
     state = "damaged" if faults else "unverified" if files is None else "ok"
-    return VerifyResult(model, state, faults, file_count, round(time.monotonic() - started_s, 3))
+    return VerifyResult(model, state, faults, file_count, round(clock.get_monotonic_s() - started_s, 3))
 
 
 def _find_damaged_files(model: CachedModel) -> Iterator[str]:

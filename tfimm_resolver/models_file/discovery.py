@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -63,7 +62,7 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
     with _map_read_errors(path):
         status = os.stat(path)
     # A file that was changed a moment ago can change once more and keep its time stamp and size.
-    is_settled = time.time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
+    is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
     read = _read_cached if is_settled else _read_cached.__wrapped__
     return read(path, (status.st_mtime_ns, status.st_size, status.st_ino))
 

@@ -94,7 +94,7 @@ def _write(path: str, text: str) -> None:
             with open(temp_path, "xb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                fs.fsync_open(file.fileno())
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(temp_path, os.stat(path).st_mode & 0o7777)
             fs.durable_replace(temp_path, path)

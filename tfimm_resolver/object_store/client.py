@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from tfimm_resolver import settings
 from tfimm_resolver._util.cancellation import NEVER, CancellationToken, get_current_token
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver._util.threads import DaemonThreadPool
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.errors import (
     ArchiveError,
     FetchError,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import TypeVar
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import CancellationToken
-from tfimm_resolver._util.threads import DaemonThreadPool
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.progress.reporters import ProgressDisplay
@@ -69,9 +69,9 @@ def map_parallel(
         except BaseException:
             pool.close()
             token.cancel()
-            until_s = time.monotonic() + _JOIN_TIMEOUT_S
+            until_s = clock.get_monotonic_s() + _JOIN_TIMEOUT_S
             for done_event in running:
-                done_event.wait(max(0.0, until_s - time.monotonic()))
+                done_event.wait(max(0.0, until_s - clock.get_monotonic_s()))
             raise
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver._util.text import format_size
 
@@ -21,7 +21,7 @@ class TransferStats:
     Attributes:
         resumed_bytes: what an earlier attempt received.
         done_bytes: what has been received, including ``resumed_bytes``.
-        started_s: by ``time.monotonic``.
+        started_s: by ``clock.get_monotonic_s``.
         line_interval_s: how often a display without a moving line prints one.
     """
 
@@ -29,7 +29,7 @@ class TransferStats:
     total_bytes: int | None
     resumed_bytes: int = 0
     done_bytes: int = field(init=False)
-    started_s: float = field(default_factory=time.monotonic)
+    started_s: float = field(default_factory=clock.get_monotonic_s)
     line_interval_s: float = _LINE_INTERVAL_S
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -39,7 +39,7 @@ class TransferStats:
 
     def advance(self, size_bytes: int) -> float:
         """Count received bytes, and return the current time in seconds."""
-        now_s = time.monotonic()
+        now_s = clock.get_monotonic_s()
         self.done_bytes += size_bytes
         self._recent.append((now_s, self.done_bytes))
         while now_s - self._recent[0][0] > _RATE_WINDOW_S:
@@ -64,7 +64,7 @@ class TransferStats:
     def format_summary(self) -> str:
         """Format the result of a download that succeeded."""
         resumed = f", including {format_size(self.resumed_bytes)} resumed" if self.resumed_bytes else ""
-        return f"{self.label}  {format_size(self.done_bytes)} in {time.monotonic() - self.started_s:.1f} s{resumed}"
+        return f"{self.label}  {format_size(self.done_bytes)} in {clock.get_monotonic_s() - self.started_s:.1f} s{resumed}"
 
     def _format_rate(self) -> str:
         if not self._recent or self._recent[-1][0] - self.started_s < _MIN_TIME_FOR_RATE_S:

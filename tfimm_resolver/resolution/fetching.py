@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import HandleError, IntegrityError
-from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.resolution.mutable_refs import MutableHandle
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
 from tfimm_resolver.sources.plan import InPlace, MutableRef, RemoteLocation
+
+if TYPE_CHECKING:
+    from tfimm_resolver.models_file.schema import ModelEntry
 
 
 def fetch(resolved: ResolvedPlan) -> ModelLocation:

@@ -22,7 +22,10 @@ _overrides: dict[str, str] = {}
 
 
 def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None:
-    """Set the path of the model with this name: a directory, an archive or a ``gs://`` path. Applies to this process.
+    """Set the path of the model with this name: a directory, an archive or a ``gs://`` path.
+
+    Applies to this process, and to those that multiprocessing starts later. For other processes, name the path in the models
+    file.
 
     The path may end in ``#subdirectory=``, to use a directory of the model. The name may also be a URL handle: its model is
     then read from ``model_path``, and the URL is never fetched.
@@ -125,6 +128,18 @@ def using(
 def get_override(key: str) -> str | None:
     """Return the path that ``set_model_cache`` set for a name or a handle's key, or None."""
     return _overrides.get(key)
+
+
+def get_overrides() -> dict[str, str]:
+    """Return the paths that ``set_model_cache`` set, by name or key."""
+    with _lock:
+        return dict(_overrides)
+
+
+def add_overrides(paths: Mapping[str, str]) -> None:
+    """Add the overrides of another process; those of this process are kept."""
+    with _lock:
+        _overrides.update({**paths, **_overrides})
 
 
 def suggest(name: str, others: Iterable[str] = ()) -> list[str]:

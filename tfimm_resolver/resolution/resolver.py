@@ -7,12 +7,20 @@ import os
 
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.resolution import overrides, rules
+from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
 from tfimm_resolver.resolution.request import Request
 
 log = logging.getLogger("tfimm_resolver")
 
 
-def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> str:
+def resolve(
+    handle: str | os.PathLike[str],
+    *,
+    refresh: bool = False,
+    sha256: str | None = None,
+    timeout_s: float | None = None,
+    cancel: CancelEvent | None = None,
+) -> str:
     """Return the absolute path, or ``gs://`` URL, from which TensorFlow can load a model; fetch it first if it is not cached.
 
     If the model's tree is not a SavedModel itself, it is the directory of the only SavedModel in it, or of its highest version
@@ -27,8 +35,13 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
             of a cached model as ``maintenance.list`` and the command ``ls`` give it.
         refresh: fetch the model again. Readers of the old copy are not disturbed, and it stays if the fetch fails.
         sha256: the required hash of the archive, 64 hexadecimal digits; also as ``#sha256=...`` at the end of the handle.
+        timeout_s: the seconds that the call may take; a cached model is returned whatever they are.
+        cancel: an event, such as ``threading.Event()``; the call ends soon after another thread has set it. Called by
+            ``asyncio.to_thread`` or ``run_in_executor``, it also ends soon after the coroutine that waits for it is cancelled.
 
     Raises:
+        ResolveTimeoutError: if it took longer than ``timeout_s``; this FetchError is a TimeoutError, too.
+        CancelledError: if it was cancelled. Either way no incomplete model is left, and another call resumes the download.
         HandleError: if the handle or the models file cannot be parsed, or no rule matches the handle.
         FetchError: if the model could not be fetched completely, does not match its pin, or has no such subdirectory.
         CacheError: if the cache root cannot be used.
@@ -37,12 +50,14 @@ def resolve(handle: str | os.PathLike[str], *, refresh: bool = False, sha256: st
         >>> tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
         '/.../...'
     """
-    return _resolve(Request.parse(handle, refresh=refresh, sha256=sha256))
+    request = Request.parse(handle, refresh=refresh, sha256=sha256)
+    return call_with_limits(lambda: _resolve(request), request.handle, timeout_s, cancel)
 
 
 def resolve_for_hub(handle: str) -> str:
     """Return what ``hub.resolve`` returns: as ``resolve``, but the top of a tree with several versions. Raises likewise."""
-    return _resolve(Request.parse(handle), versions=False)
+    request = Request.parse(handle)
+    return call_with_limits(lambda: _resolve(request, versions=False), request.handle, None, None)
 
 
 def _resolve(request: Request, *, versions: bool = True) -> str:

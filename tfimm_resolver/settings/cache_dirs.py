@@ -66,6 +66,11 @@ def override_dir(d: str | os.PathLike[str] | None, source: str) -> Setting | Non
     return before
 
 
+def get_dir_override() -> Setting | None:
+    """Return what ``set_dir`` or ``override_dir`` has set, or None."""
+    return _override
+
+
 def restore_dir_override(override: Setting | None) -> None:
     """Restore the override that ``override_dir`` returned."""
     global _override  # noqa: PLW0603  # one of the few process-wide values, behind its lock

@@ -157,6 +157,11 @@ def find_tip(repository: Repository, fetcher: Fetcher) -> Tip:
         raise error.with_message(error.text, fix) from error.__cause__
 
 
+def make_archive_url(repository: Repository, tip: Tip) -> str:
+    """Return the first URL that is tried for the zip of a tip's commit, or of the ref if the commit is not known."""
+    return next(iter(git_hosts.list_archive_urls(repository.url, tip.commit or repository.ref or "HEAD")))[1]
+
+
 def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher) -> None:
     """Download the files of a commit into the empty directory ``into``; raises as ``Fetcher.archive`` does.
 
@@ -174,7 +179,7 @@ def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher)
             text = f"{repository.handle} arrived as another commit:\n  received   {received}\n  requested  {tip.commit}"
             raise IntegrityError(text)
 
-    layout = ArchiveLayout(strip_top_level=True, on_comment=check_comment)
+    layout = ArchiveLayout(strip_top_level=True, on_comment=check_comment, skips_unheld=True)
 
     def download(url: str) -> None:
         _with_token_fallback(lambda token: fetcher.archive(url, into, layout=layout, authorization=token), repository)

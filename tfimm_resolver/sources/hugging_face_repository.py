@@ -22,9 +22,9 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver._util.threads import DaemonThreadPool
-from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
-from tfimm_resolver.archives.member_policy import MemberNamePolicy
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
+from tfimm_resolver.archives import Extractor, Limits, MemberNamePolicy
+from tfimm_resolver.archives.extractor import ArchiveInput
 from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, NotFoundError
 from tfimm_resolver.handles.git import COMMIT
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import safe_parts
@@ -66,9 +66,9 @@ def _request_mount(model: KaggleModel, fetcher: Fetcher) -> str:
 
 def _wait_for_directory(path: str, timeout_s: float) -> bool:
     """Whether a directory with files is there, or appears in time."""
-    until_s = time.monotonic() + timeout_s
+    until_s = clock.get_monotonic_s() + timeout_s
     while not (os.path.isdir(path) and os.listdir(path)):
-        if time.monotonic() >= until_s:
+        if clock.get_monotonic_s() >= until_s:
             return False
         get_current_token().sleep(_POLL_INTERVAL_S)
     return True

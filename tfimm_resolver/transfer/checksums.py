@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-HEAD_BYTES = 4
-"""How many of the first bytes identify the format of an archive."""
-
-_CHECKED_FORMATS = (b"\x1f\x8b", b"PK\x03\x04")  # gzip and zip; a plain tar has checksums of its headers only
+from tfimm_resolver.archives import formats
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +22,11 @@ class Checksums:
 
     def are_expected(self, url: str) -> bool:
         """Whether there probably are any, judged by the URL alone."""
-        return self.is_hash_known or (self.is_archive and not urlsplit(url).path.lower().endswith(".tar"))
+        return self.is_hash_known or (self.is_archive and formats.is_checksum_expected(urlsplit(url).path))
 
     def cover(self, head: bytes) -> bool:
         """Whether there are any, for a body that begins with ``head``."""
-        return self.is_hash_known or (self.is_archive and head.startswith(_CHECKED_FORMATS))
+        return self.is_hash_known or (self.is_archive and formats.has_checksum(head))
 
     def with_hash(self, is_stated: bool) -> Checksums:
         """Return a copy that also knows whether the server has stated a hash."""

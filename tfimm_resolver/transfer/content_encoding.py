@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.archives import formats
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import ArchiveError
 
 Read = Callable[[int], bytes]
 
-_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _GZIP_SUFFIXES = (".gz", ".tgz")
 _ENCODINGS_MAX = 3
 _HEAD_BYTES = 512
@@ -55,7 +55,7 @@ class _DecodingReader:
             return False
         if not is_archive:
             return not self._path.endswith(_GZIP_SUFFIXES)
-        return decoded.startswith(_PACKED) or self._path.endswith(".tar")
+        return bool(formats.identify(decoded)) or self._path.endswith(".tar")
 
     def read_raw(self, size: int) -> bytes:
         """Read the body as it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from tfimm_resolver._util.threads import call_cancellably
 from tfimm_resolver.errors import FetchError
@@ -17,10 +17,12 @@ from tfimm_resolver.http.retry import RetryPolicy
 from tfimm_resolver.http.session import Session, get
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.transfer.checksums import Checksums
-from tfimm_resolver.transfer.parallel_ranges import RangedDownload
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore, get_boot_id
 from tfimm_resolver.transfer.revalidation import make_conditions, raise_if_unchanged
 from tfimm_resolver.transfer.single_stream import SingleStreamDownload
+
+if TYPE_CHECKING:
+    from tfimm_resolver.transfer.parallel_ranges import RangedDownload
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -29,7 +31,7 @@ RANGE_BYTES = 8 << 20
 
 _ANY_ARCHIVE = Checksums()
 
-OpenDownload = Union[SingleStreamDownload, RangedDownload]
+OpenDownload = Union[SingleStreamDownload, "RangedDownload"]
 
 
 def open_download(
@@ -104,17 +106,16 @@ def _start(
     if response.status_code == 200:
         return SingleStreamDownload(session, response, get_content_length(response))
     received, validator = parse_content_range(response), get_strong_validator(response)
-    checksums = _add_digests(checksums, response)
     is_complete = received is not None and received == ContentRange(0, received.size_bytes, received.size_bytes)
     if received is not None and is_complete:
-        is_single = is_expected or not checksums.is_hash_known or received.size_bytes <= RANGE_BYTES
-        if is_single or validator is None:
+        is_single = is_expected or validator is None or received.size_bytes <= RANGE_BYTES
+        if is_single or not _add_digests(checksums, response).is_hash_known:
             return SingleStreamDownload(session, response, received.size_bytes)
     is_as_requested = is_complete or (received is not None and (received.start, received.stop) == (0, RANGE_BYTES))
     if received is not None and is_as_requested and validator is not None:
         info = PartialDownloadInfo(redact_url(url), validator, received.size_bytes, RANGE_BYTES, get_boot_id())
         if _has_disk_space(parts, info) and parts.reset(info):
-            return RangedDownload(handle, url, info, parts, session, response, checksums)
+            return _receive_in_ranges(handle, url, info, parts, session, response, checksums)
     response.close()
     session.close()
     return None
@@ -134,11 +135,25 @@ def _resume(
     response = _request(session, handle, url, policy, f"bytes={start}-{stop - 1}", info.validator)
     is_as_requested = parse_content_range(response) == ContentRange(start, stop, info.size_bytes)
     if is_as_requested and get_strong_validator(response) == info.validator:
-        return RangedDownload(handle, url, info, parts, session, response, _add_digests(checksums, response))
+        return _receive_in_ranges(handle, url, info, parts, session, response, checksums)
     response.close()
     session.close()
     parts.clear()
     return None
+
+
+def _receive_in_ranges(
+    handle: str,
+    url: str,
+    info: PartialDownloadInfo,
+    parts: PartStore,
+    session: Session,
+    response: Response,
+    checksums: Checksums,
+) -> RangedDownload:
+    from tfimm_resolver.transfer.parallel_ranges import RangedDownload  # 1 ms that a small archive does not pay
+
+    return RangedDownload(handle, url, info, parts, session, response, _add_digests(checksums, response))
 
 
 def _add_digests(checksums: Checksums, response: Response) -> Checksums:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -11,25 +10,21 @@ from pathlib import Path
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.threads import PrefetchReader
-from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
 from tfimm_resolver.archives.unpacking import PLAIN, ArchiveLayout
-from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError
-from tfimm_resolver.errors.advice import suggest_refresh
+from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.http import mirrors
 from tfimm_resolver.http.authorization import make_auth
 from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy
 from tfimm_resolver.manifest import FileEntry, Origin
-from tfimm_resolver.object_store.client import ObjectInfo, ObjectStoreClient
 from tfimm_resolver.progress.reporters import ProgressReporter, report_progress
 from tfimm_resolver.transfer import small_requests
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartStore
 from tfimm_resolver.transfer.preconditions import raise_if_mirrored_post, raise_if_offline
-from tfimm_resolver.transfer.revalidation import NotModifiedError
-from tfimm_resolver.transfer.sinks import Sink, make_file_sink, make_unpack_sink
-from tfimm_resolver.transfer.streams import ChunkReader, HashingReader, LocalFile, report_chunks
+from tfimm_resolver.transfer.sinks import BodyChecks, Sink, make_file_sink, make_unpack_sink
+from tfimm_resolver.transfer.streams import HashingReader, LocalFile
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -60,7 +55,7 @@ class Downloader:
         self._known = known
         self._handle, self.parts = handle, parts
         self._is_hash_known = is_hash_known or handle.sha256 is not None
-        self._is_checked_by_member = False
+        self._checks = BodyChecks(str(handle))
         self._post_data: bytes | None = None
         self._is_quiet = is_quiet or settings.is_quiet()
         self.origin = Origin()
@@ -80,7 +75,7 @@ class Downloader:
             IntegrityError: if the sha256 differs from the handle's pin, or a digest from the one that the server stated.
             CacheError: if ``into`` cannot be written.
         """
-        sink = make_unpack_sink(replace(layout, on_several_members=self._reject_mixed_members), url.partition("?")[0])
+        sink = make_unpack_sink(self._checks.apply(layout), url.partition("?")[0])
         self._post_data = post_data
         self._fetch(url, into, sink, authorization)
 
@@ -107,19 +102,11 @@ class Downloader:
 
     def object_archive(self, url: str, into: Path) -> None:
         """Download the archive that is one object of a bucket, and unpack it; raises as ``archive`` does."""
-        folder, _, name = url.rpartition("/")
-        client = ObjectStoreClient(folder)
-        info = client.get_info(name)
-        known = self._known
-        if known and info.etag and (known.url, known.etag, known.size_bytes) == (url, info.etag, info.size_bytes):
-            raise NotModifiedError(known)
-        self.origin = Origin(url, info.etag)
-        with contextlib.ExitStack() as stack:
-            meter = stack.enter_context(self._report_progress(info.size_bytes))
-            streams = stack.enter_context(contextlib.closing(client.stream_objects([info], settings.connections())))
-            hashed = HashingReader(ChunkReader(next(streams)[1], meter).read)
-            stream = stack.enter_context(contextlib.closing(PrefetchReader(hashed.read_chunk)))
-            self._receive(stream, hashed, into, make_unpack_sink(PLAIN, url), info.size_bytes)
+        from tfimm_resolver.transfer import object_downloads  # takes 4 ms
+
+        with object_downloads.open_archive(url, self._known, self._report_progress) as (etag, size_bytes, hashed, stream):
+            self.origin = Origin(url, etag)
+            self._receive(stream, hashed, into, make_unpack_sink(self._checks.apply(PLAIN), url), size_bytes)
 
     def objects(self, url: str, into: Path, expected: tuple[FileEntry, ...] | None = None) -> None:
         """Download every object below ``url``, or the ``expected`` ones, into the empty directory ``into``.
@@ -129,52 +116,20 @@ class Downloader:
             ArchiveError: if the name of one is not safe to write, or there are too many, or they are too large.
             CacheError: if ``into`` cannot be written.
         """
-        client = ObjectStoreClient(url)
-        infos = (
-            client.list_files() if expected is None else [ObjectInfo(file.path, file.size_bytes, 0, "") for file in expected]
-        )
-        if not infos:
-            raise NotFoundError(
-                f"{self._handle}: found no objects below {url}", fix="Check the spelling: it has to be a directory."
-            )
-        try:
-            self._fetch_objects(client, infos, into)
-        except ArchiveError as error:
-            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.advice) from error
-        except (NotFoundError, IntegrityError) as error:
-            if expected is None:
-                raise
-            raise self._make_damage_error(error.text) from error
+        from tfimm_resolver.transfer import object_downloads
+
+        self.files = object_downloads.download_objects(str(self._handle), url, into, expected, self._report_progress)
         self.origin = Origin(url)
-        if expected is not None and (differing := {*(self.files or ())} - {*expected}):
-            names = ", ".join(sorted(file.path for file in differing))
-            raise self._make_damage_error(f"{url} does not match its recorded sha256: {names}")
-
-    def _make_damage_error(self, text: str) -> IntegrityError:
-        return IntegrityError(text, fix=suggest_refresh(str(self._handle)))
-
-    def _fetch_objects(self, client: ObjectStoreClient, infos: list[ObjectInfo], into: Path) -> None:
-        total_bytes = sum(info.size_bytes for info in infos)
-        with contextlib.ExitStack() as stack:
-            meter = stack.enter_context(self._report_progress(total_bytes))
-            streams = stack.enter_context(contextlib.closing(client.stream_objects(infos, settings.connections())))
-            no_archive = ArchiveInput(io.BytesIO(), total_bytes)
-            target = stack.enter_context(Extractor(into, no_archive, Limits(*settings.unpack_limits())))
-            target.check_size(total_bytes, len(infos))
-            for info, chunks in streams:
-                target.write_file(info.name, report_chunks(chunks, meter), info.size_bytes)
-            target.finish()
-        self.files = tuple(sorted(target.files, key=lambda file: file.path))
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
-        self._copy(path, into, make_unpack_sink(PLAIN, path))
+        self._copy(path, into, make_unpack_sink(self._checks.apply(PLAIN), path))
 
     def _copy(self, path: str, into: Path, sink: Sink) -> None:
         with LocalFile(path) as file:
             self.origin = Origin(path)
             hashed = HashingReader(file.read)
-            with contextlib.closing(PrefetchReader(hashed.read_chunk)) as stream:
+            with contextlib.closing(PrefetchReader(hashed.read_chunk, size_bytes=file.size_bytes)) as stream:
                 self._receive(stream, hashed, into, sink, file.size_bytes)
 
     def get_redirect_target(self, url: str) -> str | None:
@@ -240,7 +195,7 @@ class Downloader:
                 handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges, known=self._known
             )
             stack.callback(body.close)
-            self._is_checked_by_member = body.is_checked_by_member
+            self._checks.is_from_ranges = body.is_checked_by_member
             self.origin = make_origin(body.response)
             meter = stack.enter_context(self._report_progress(body.size_bytes, body.resumed_bytes))
             reported_bytes = 0
@@ -252,12 +207,14 @@ class Downloader:
                 reported_bytes = received_bytes
 
             hashed, size_bytes = open_hashed(body.read, body.response, body.size_bytes, is_archive=checksums.is_archive)
-            stream = stack.enter_context(contextlib.closing(PrefetchReader(hashed.read_chunk, report, body.interrupt)))
+            reader = PrefetchReader(hashed.read_chunk, report, body.interrupt, size_bytes=size_bytes)
+            stream = stack.enter_context(contextlib.closing(reader))
             with explain_encoding(body.response):
                 self._receive(stream, hashed, into, sink, size_bytes)
             report()
 
     def _receive(self, stream: PrefetchReader, hashed: HashingReader, into: Path, sink: Sink, size_bytes: int | None) -> None:
+        self._checks.is_hash_known = self._is_hash_known or hashed.has_expected
         try:
             files = sink(stream, into, size_bytes)
         except ArchiveError as error:
@@ -266,13 +223,6 @@ class Downloader:
         hashed.check(self.origin.url)
         Pin(self._handle.sha256).check_received(self.origin, str(self._handle))
         self.files = tuple(files)
-
-    def _reject_mixed_members(self) -> None:
-        """Start over as one stream: in ranges, members of two versions would all match their checksums."""
-        if self._is_checked_by_member:
-            raise RestartDownloadError(
-                f"{self._handle} is a gzip of several members without a known hash", without_ranges=True
-            )
 
     def _report_progress(
         self, size_bytes: int | None, resumed: int = 0

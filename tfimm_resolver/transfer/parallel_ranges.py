@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from typing import IO
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.retry import THROTTLING_STATUSES
+from tfimm_resolver._util.threads import start_thread
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
+from tfimm_resolver.archives.formats import HEAD_BYTES
 from tfimm_resolver.errors import AccessError, FetchError
 from tfimm_resolver.http.body import ResponseBody, abort_response
 from tfimm_resolver.http.errors import raise_for_status, redact_url
@@ -19,7 +21,7 @@ from tfimm_resolver.http.range_headers import ContentRange, get_strong_validator
 from tfimm_resolver.http.response import Response
 from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy
 from tfimm_resolver.http.session import Session, get
-from tfimm_resolver.transfer.checksums import HEAD_BYTES, Checksums
+from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore
 from tfimm_resolver.transfer.ranges import Range
 
@@ -120,9 +122,9 @@ class RangedDownload:
     def close(self) -> None:
         """Release all resources, once no thread reads any more; nothing is written afterwards."""
         self.interrupt()
-        until_s = time.monotonic() + _JOIN_TIMEOUT_S
+        until_s = clock.get_monotonic_s() + _JOIN_TIMEOUT_S
         for thread in self._threads:
-            thread.join(max(0, until_s - time.monotonic()))
+            thread.join(max(0, until_s - clock.get_monotonic_s()))
         self.response.close()
         self._session.close()
         self._error = None  # its traceback would keep all this alive
@@ -133,9 +135,7 @@ class RangedDownload:
         """Start with one connection; with all of them if stored parts keep the reader busy for a while."""
         self._has_started = True
         first = self._queue.pop(0) if self._queue else None  # the range that the first response holds
-        try:
-            self._connect(self._session, first, self.response)
-        except RuntimeError:  # no more threads, see start_thread: the reader downloads each range itself
+        if not self._connect(self._session, first, self.response):  # no threads: the reader downloads each range itself
             self._connections = 1
             self._inline = [(first, self.response)]
             return
@@ -152,28 +152,29 @@ class RangedDownload:
     def _wait_for_data(self) -> None:
         """Wait for data; add a connection if the reader spends most of its time waiting."""
         self._token.raise_if_cancelled()
-        started_s = time.monotonic()
+        started_s = clock.get_monotonic_s()
         self._changed.wait(_SLOW_READ_S)
-        now_s = time.monotonic()
+        now_s = clock.get_monotonic_s()
         self._waited_s += now_s - started_s
         is_slow = self._waited_s > max(_SLOW_READ_S, (now_s - self._connected_s) / 2)
         if is_slow and self._queue and self._connections < self._max_connections:
             self._add_connection()
 
     def _add_connection(self) -> None:
-        try:
-            self._connect(self._session.fork())
-        except RuntimeError:  # no more threads
+        if not self._connect(self._session.fork()):
             self._max_connections = self._connections
 
-    def _connect(self, session: Session, range_: Range | None = None, response: Response | None = None) -> None:
-        self._waited_s, self._connected_s = 0.0, time.monotonic()
+    def _connect(self, session: Session, range_: Range | None = None, response: Response | None = None) -> bool:
+        """Download in another thread; return False if none can be started."""
+        self._waited_s, self._connected_s = 0.0, clock.get_monotonic_s()
         name = f"tfimm_resolver range {len(self._threads)}"
-        thread = threading.Thread(target=self._run, args=(session, range_, response), name=name, daemon=True)
         with self._changed:
-            thread.start()
+            thread = start_thread(self._run, name, session, range_, response)
+            if thread is None:
+                return False
             self._connections += 1
             self._threads.append(thread)
+        return True
 
     def _open_part(self, start: int) -> IO[bytes]:
         if self._open is None or self._open[0] != start:

@@ -128,7 +128,8 @@ class PartStore:
 
     def has_disk_space(self, size_bytes: int, stored_bytes: int = 0) -> bool:
         """Whether the disk can hold all parts beside the unpacked files, which are usually larger."""
-        return shutil.disk_usage(self._folder.parent).free > 2 * size_bytes - stored_bytes
+        free_bytes = fs.get_free_bytes(self._folder.parent)
+        return free_bytes is None or free_bytes > 2 * size_bytes - stored_bytes
 
     def find_missing(self, info: PartialDownloadInfo) -> Iterator[tuple[int, int]]:
         """Yield start and stop of the missing bytes of each part that is not complete."""

@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Union
 
 from tfimm_resolver import settings
-from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Limits, Stream
+from tfimm_resolver.archives.budget import Limits
+from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput, Extractor, Stream
+from tfimm_resolver.archives.tar_reader import make_end_error
 from tfimm_resolver.archives.unpacking import ArchiveLayout, unpack
 from tfimm_resolver.errors import ArchiveError
+from tfimm_resolver.http.retry import RestartDownloadError
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.transfer.foreign_files import ForeignFileCheck
 
 Sink = Callable[[Stream, Path, Union[int, None]], list[FileEntry]]
 """Writes a stream into an empty directory, and returns the files; the third argument is the length of the stream, if known."""
+
+
+@dataclass
+class BodyChecks:
+    """What confirms that a body is complete and of one version, for what an archive itself does not show.
+
+    Attributes:
+        handle: for messages.
+        is_hash_known: a hash of all of its bytes is compared at the end.
+        is_from_ranges: it was put together from several responses, and no hash of it is known.
+    """
+
+    handle: str
+    is_hash_known: bool = False
+    is_from_ranges: bool = False
+
+    def apply(self, layout: ArchiveLayout) -> ArchiveLayout:
+        """Return the layout with these checks."""
+        return replace(
+            layout,
+            on_several_members=self._reject_mixed_members,
+            on_missing_end=self._reject_missing_end,
+            label=self.handle,
+        )
+
+    def _reject_mixed_members(self) -> None:
+        """Start over as one stream: in ranges, streams of two versions would all match their checksums."""
+        if self.is_from_ranges:
+            raise RestartDownloadError(
+                f"{self.handle} consists of several compressed streams, and its hash is not known", without_ranges=True
+            )
+
+    def _reject_missing_end(self) -> None:
+        if not self.is_hash_known:
+            raise make_end_error()
 
 
 def make_unpack_sink(layout: ArchiveLayout, origin: str = "") -> Sink:

@@ -73,6 +73,11 @@ class HashingReader:
         self.digest = hashlib.sha256()
         self.size_bytes = 0
 
+    @property
+    def has_expected(self) -> bool:
+        """Whether the server stated a digest."""
+        return bool(self._expected)
+
     def read_chunk(self) -> bytes:
         """Read the next chunk; empty at the end."""
         chunk = self._read(CHUNK_BYTES)

@@ -29,7 +29,9 @@ _FORBIDDEN = 77
 # The ids that Python draws are counted instead, since strace can only be told whole paths, and beforehand.
 _GUEST = """
     import ctypes, errno, itertools, json, os, subprocess, sys, time
-    import filelock, requests, tfimm_resolver.cache.cache, tfimm_resolver.cli, tfimm_resolver.transfer.downloader
+    import tfimm_resolver.cli, tfimm_resolver._util.thread_pool, tfimm_resolver.archives.zip_reader
+    import tfimm_resolver.cache.cache, tfimm_resolver.transfer.downloader, tfimm_resolver.transfer.download
+    import tfimm_resolver.transfer.object_downloads, tfimm_resolver.transfer.parallel_ranges
 
     _counter = itertools.count(1)
     os.urandom = lambda size: next(_counter).to_bytes(size, "big")

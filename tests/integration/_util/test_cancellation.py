@@ -27,7 +27,8 @@ from tests.fakes.hugging_face import Handler, HuggingFace
 from tests.fakes.stores.gcs import Gcs
 from tfimm_resolver import resolve
 from tfimm_resolver._util.cancellation import NEVER, CancellationToken, CancelledError, get_current_token
-from tfimm_resolver._util.threads import DaemonThreadPool, PrefetchReader, call_cancellably
+from tfimm_resolver._util.thread_pool import DaemonThreadPool
+from tfimm_resolver._util.threads import PrefetchReader, call_cancellably
 from tfimm_resolver.archives.unpacking import ArchiveLayout, unpack
 from tfimm_resolver.cache import bucket_lease
 from tfimm_resolver.handles.handle import Handle

@@ -13,7 +13,7 @@ import pytest
 import tfimm_resolver
 from tests.fakes.archives import tar_gz
 from tests.fakes.origin import Origin
-from tfimm_resolver._util.fs import NotRegularError, open_regular, read_regular
+from tfimm_resolver._util.fs import NotRegularError, fsync_tree, open_regular, read_regular
 from tfimm_resolver.cache.record import MAX_RECORD_BYTES
 from tfimm_resolver.errors import AccessError, CacheError, HandleError, ModelsFileError, ResolverError
 from tfimm_resolver.http import hosts
@@ -116,3 +116,23 @@ def test_a_record_of_a_terabyte_is_an_error(origin: Origin) -> None:
     make_sparse(folder.with_name(f"{folder.name}.descriptor.txt"))
     with pytest.raises(CacheError, match=f"over {MAX_RECORD_BYTES} bytes"):
         tfimm_resolver.resolve(handle)
+
+
+@pytest.mark.parametrize("file_count", [0, 3, 50])
+def test_a_tree_is_synced_completely_the_files_before_their_directories(
+    file_count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree" / "inner").mkdir(parents=True)
+    files = {f"inner/{number}" if number % 2 else str(number) for number in range(file_count)}
+    for name in files:
+        (tmp_path / "tree" / name).touch()
+    synced: list[str] = []
+
+    def record(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", record)
+    fsync_tree(str(tmp_path / "tree"))
+    names = [os.path.relpath(path, tmp_path / "tree") for path in synced]
+    assert sorted(names) == sorted([*files, "inner", "."])
+    assert set(names[-2:]) == {"inner", "."}

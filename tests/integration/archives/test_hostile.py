@@ -16,11 +16,27 @@ import pytest
 
 from tests.fakes import hostile
 from tests.fakes.archives import files_in
-from tests.fakes.hostile import FIRST, TARS, ZIPS, ZipMember, entry, gnu_long, gzip_bytes, header, make_zip, pax, tar, u
+from tests.fakes.compression import COMPRESSORS
+from tests.fakes.hostile import (
+    BLOCK_BYTES,
+    FIRST,
+    TARS,
+    ZIPS,
+    ZipMember,
+    entry,
+    gnu_long,
+    gzip_bytes,
+    header,
+    make_zip,
+    pax,
+    tar,
+    u,
+)
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
-from tfimm_resolver.archives.extractor import CHUNK_BYTES, Limits
+from tfimm_resolver.archives.budget import Limits
+from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.unpacking import unpack
 from tfimm_resolver.errors import ArchiveError
 
@@ -279,18 +295,19 @@ def test_directories_that_occur_only_in_paths_count_as_members(outside: Path) ->
 
 COMPLETE = {
     "tar": tar(entry("d/", kind=b"5"), pax({"path": "d/long"}), entry("x", b"y" * 600)),
-    "tar.gz": gzip_bytes(tar()[:700]) + gzip_bytes(tar()[700:]),
+    **{form: compress(tar()[:700]) + compress(tar()[700:]) for form, compress in COMPRESSORS.items()},
     "zip": make_zip(hostile.make_member_with_descriptor(), ZipMember("b", b"x", 0)),
 }
 
 
-@pytest.mark.parametrize("form", PACKERS)
+@pytest.mark.parametrize("form", COMPLETE)
 def test_refuses_an_archive_that_is_truncated_at_any_boundary(form: str, tmp_path: Path) -> None:
     complete = COMPLETE[form]
+    end = len(complete) - BLOCK_BYTES if form == "tar" else len(complete)  # one of its two blocks of zeros is enough
     step = 73 if form == "tar" else 1
-    lengths = {*range(0, len(complete), step), *(at + by for at in range(0, len(complete), 512) for by in (-1, 0, 1))}
+    lengths = {*range(0, end, step), *(at + by for at in range(0, end, 512) for by in (-1, 0, 1))}
     unpack(io.BytesIO(complete), tmp_path)
-    for length in sorted(lengths & {*range(len(complete))}):
+    for length in sorted(lengths & {*range(end)}):
         (into := tmp_path / f"truncated at {length}").mkdir()
         with pytest.raises(ArchiveError):
             unpack(io.BytesIO(complete[:length]), into)

@@ -82,6 +82,17 @@ TAMPERED: dict[str, tuple[Callable[[Members], Members], type[errors.FetchError],
         errors.ArchiveError,
         "a symbolic link",
     ),
+    "a hard link to another file of its own": (
+        change_member(SHARD, type=tarfile.LNKTYPE, linkname="saved_model.pb"),
+        errors.ArchiveError,
+        "a hard link",
+    ),
+    "a directory": (change_member(SHARD, type=tarfile.DIRTYPE, size=0), errors.ArchiveError, "a directory, not a file"),
+    "a record that is a link": (
+        change_member(DESCRIPTOR_SUFFIX, type=tarfile.SYMTYPE, linkname="x", size=0),
+        errors.ArchiveError,
+        "expected the record",
+    ),
     "a device": (change_member(SHARD, type=tarfile.CHRTYPE, size=0), errors.ArchiveError, "a character device"),
 }
 
@@ -103,9 +114,7 @@ def test_a_bundle_that_was_tampered_with_is_rejected_and_nothing_is_imported(cas
         "/evil",
         "a/../../evil",
         "variables",
-        "SAVED_MODEL.pb",
-        "con",
-        "a:b",
+        "a:/b",
         "a\\b",
         "x" * 256,
         "\u202ex",

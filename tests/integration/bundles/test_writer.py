@@ -264,3 +264,17 @@ def test_a_bundle_of_no_models_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(errors.HandleError, match="no models were named"):
         writer.export([], tmp_path / "b.tar")
     assert not (tmp_path / "b.tar").exists()
+
+
+def test_names_that_not_every_system_can_hold_are_exported_with_one_warning(
+    origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["assets/10:30.csv", "assets/A", "assets/a", "assets/aux.py", "assets/b?"]
+    handle = origin.put_model("/google/unportable/1", tar_gz({**MODEL, **dict.fromkeys(names, b"x")}))
+    writer.write([handle], tmp_path / "b.tar")
+    [warning] = [record.getMessage() for record in caplog.records if "not every system can hold" in record.getMessage()]
+    assert warning.endswith("'assets/10:30.csv', 'assets/a', 'assets/aux.py' and 1 more")
+    assert [model.state for model in reader.read(tmp_path / "b.tar")] == ["same"]
+    caplog.clear()
+    writer.write([origin.put_model("/google/portable/1", tar_gz())], tmp_path / "c.tar")
+    assert caplog.records == []

@@ -15,6 +15,7 @@ from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.cli import run_cli, run_on_terminal
 from tests.fakes.named_models import put_model
 from tests.fakes.origin import Origin
+from tests.fakes.processes import run
 from tfimm_resolver import set_model_cache
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cli import app
@@ -343,3 +344,23 @@ def test_a_closed_stream_is_an_error_of_use(arguments: str, stream: str) -> None
     command = f"{sys.executable} -m tfimm_resolver {arguments} {stream}"
     job = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert job.returncode == 2 and "which is closed" in job.stderr and "Traceback" not in job.stderr
+
+
+AS_UNKNOWN_USER = """
+    import os, sys
+    from tfimm_resolver.cli import main
+    import getpass  # like the next line, for the other user may not be able to read it
+    main(["path", "--quiet"])
+    del os.environ["HOME"], os.environ["TFHUB_CACHE_DIR"]
+    os.setuid(54321)
+    raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def test_path_works_for_a_user_without_a_name_and_a_home_directory() -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can run a process as a user without a name")
+    rows = run(AS_UNKNOWN_USER, "path")
+    assert "cannot expand ~/.cache/tfimm" in rows and "TFIMM_HOME" in rows and "tfhub_modules" in rows
+    facts = json.loads(run(AS_UNKNOWN_USER, "path", "--json").partition("\n")[2])
+    assert facts["names"]["path"] is None and facts["hub"]["free_bytes"] is None and "tfhub_modules" in facts["urls"]["path"]

@@ -91,7 +91,7 @@ def test_a_body_shorter_than_its_length_is_an_error(host: Host, into: Path) -> N
         make_downloader(host).file(url, into, "w.h5")
 
 
-@pytest.mark.parametrize("name", ["../w.h5", "/tmp/w.h5", "a\\b", "con"])
+@pytest.mark.parametrize("name", ["../w.h5", "/tmp/w.h5", "a\\b", "a\u202eb"])
 def test_a_file_stays_in_its_directory(name: str, host: Host, into: Path, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError):
         make_downloader(host).file(host.put("/w.h5", BODY), into, name)

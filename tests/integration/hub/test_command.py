@@ -102,7 +102,9 @@ def test_options_of_the_other_commands_are_taken(repo: Repo, host: GitHost) -> N
     first = repo.git("rev-parse", "v1")
     repo.git("push", "-q", "origin", ":refs/tags/v1")
     assert run_cli("hub", "list", f"ada/models:{first}")[0] == 3
-    assert run_cli("hub", "list", f"ada/models:{first}", "--skip-validation", "-q")[1] == out
+    code, _, err = run_cli("hub", "list", f"ada/models:{first}", "--skip-validation", "-q")
+    assert code == 5 and "is not a tip of" in err and "run the command with --trust" in err
+    assert run_cli("hub", "list", f"ada/models:{first}", "--skip-validation", "--trust", "-q")[1] == out
 
 
 def test_a_local_directory_is_taken(tmp_path_factory: pytest.TempPathFactory) -> None:

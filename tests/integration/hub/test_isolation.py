@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from tests.fakes.archives import files_in
+from tests.fakes.git_host import GitHost
 from tests.fakes.processes import run
 from tfimm_resolver import hub
 from tfimm_resolver.errors import EntryPointError
@@ -158,6 +160,48 @@ def one():
     import colorsys
 
     assert not hasattr(colorsys, "MINE")
+
+
+def test_a_directory_with_the_name_of_an_installed_package_never_comes_before_it(tmp_path: Path) -> None:
+    text = """
+def one():
+    try:
+        from json import extra
+    except ImportError:
+        pass
+    import json
+    return json.dumps(1)
+"""
+    folder = write_repository(tmp_path / "repo", {"hubconf.py": text, "json/extra.py": ""})
+    assert hub.load(folder, "one", source="local") == "1"
+
+
+def test_the_directory_of_the_users_program_may_be_the_repository(tmp_path: Path) -> None:
+    write_nets(tmp_path)
+    (tmp_path / "foreign.py").write_text("def call(function):\n    import late_of_user\n    return function()\n")
+    (tmp_path / "late_of_user.py").touch()
+    code = """
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        from tfimm_resolver import hub
+        net = hub.load(sys.argv[1], "net", source="local")
+        import foreign, utils
+        print(type(net).__module__.startswith("tfimm_hub_"), utils.__name__, foreign.call(lambda: net.by_name()[0]))
+        print(sys.path[0] == sys.argv[1])
+    """
+    assert run(code, str(tmp_path)).split() == ["True", "utils", tmp_path.name, "True"]
+
+
+def test_modules_are_found_after_the_same_commit_was_downloaded_again(host: GitHost) -> None:
+    repo = host.repo("ada/models", {name: text.replace("OWNER\n", "'ada'\n") for name, text in NETS.items()})
+    repo.commit({"hubconf.py": NETS["hubconf.py"] + "def late():\n    import late_of_hub\n    return late_of_hub.OWNER\n"})
+    repo.commit({"late_of_hub.py": "OWNER = 'ada'\n"})
+    net = hub.load("ada/models", "net", trust_repo=True)
+    before = Path(sys.modules[type(net).__module__].__file__ or "").parents[1]
+    again = hub.load("ada/models", "net", force_reload=True)
+    shutil.rmtree(before)
+    assert type(net) is type(again) and pickle.loads(pickle.dumps(net)) == again
+    assert hub.load("ada/models", "late") == "ada", "a module that was not imported before"
 
 
 SRC = {

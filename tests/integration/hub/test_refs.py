@@ -25,16 +25,29 @@ def test_a_ref_that_is_not_cached_is_asked_for(host: GitHost) -> None:
         resolve_ref(replace(requested, ref="gone"), cache, force_reload=False, skip_validation=False)
 
 
-def test_without_validation_the_host_is_not_asked(host: GitHost) -> None:
+def test_without_validation_any_ref_is_accepted_and_only_a_tip_has_the_name_of_its_branch(host: GitHost) -> None:
+    tip_of_main = host.repo("ada/models", {"hubconf.py": ""}).git("rev-parse", "HEAD")
     cache, requested = layout.open_repositories(), Repository.parse("ada/models")
-    for ref, commit in (("a" * 40, "a" * 40), ("main", "")):
+    expected = {
+        "a" * 40: ("", "a" * 40),
+        "refs/pull/1/head": ("", ""),
+        "main": ("refs/heads/main", tip_of_main),
+        tip_of_main: ("refs/heads/main", tip_of_main),
+    }
+    for ref, facts in expected.items():
         tip = resolve_ref(replace(requested, ref=ref), cache, force_reload=False, skip_validation=True).tip
-        assert tip is not None and tip.commit == commit
-    assert host.requests == []
+        assert tip is not None and (tip.ref, tip.commit) == facts
+    host.answers["info/refs"] = lambda _: (503, {}, b"")
+    tip = resolve_ref(replace(requested, ref="main"), cache, force_reload=False, skip_validation=True).tip
+    assert tip is not None and (tip.ref, tip.commit) == ("", ""), "the host does not list its refs"
 
 
 def test_offline_a_ref_that_is_not_cached_is_an_error(host: GitHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     with pytest.raises(OfflineError, match="TFIMM_RESOLVER_OFFLINE is set"):
         resolve_ref(Repository.parse("ada/models"), layout.open_repositories(), force_reload=False, skip_validation=False)
+    with pytest.raises(OfflineError, match="TFIMM_RESOLVER_OFFLINE is set"):
+        resolve_ref(
+            Repository.parse(f"ada/models:{'a' * 40}"), layout.open_repositories(), force_reload=False, skip_validation=True
+        )
     assert host.requests == []

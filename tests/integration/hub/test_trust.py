@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.git_host import GitHost, Repo
-from tests.fakes.processes import read_terminal, start
+from tests.fakes.processes import read_terminal, run, start
 from tfimm_resolver import hub, resolve
 from tfimm_resolver.errors import CacheError, FetchError, UntrustedError
 
@@ -161,3 +161,54 @@ def test_a_list_without_a_line_end_keeps_its_last_line(repo: Repo, host: GitHost
     (hub_dir / "trusted_list").write_text("github.com/a/b")
     hub.load("ada/models", "one", trust_repo=True)
     assert read_list(hub_dir) == ["github.com/a/b", f"{host.name}/ada/models"]
+
+
+def test_the_commit_that_was_shown_runs_also_if_the_branch_moves_while_the_user_reads(repo: Repo, hub_dir: Path) -> None:
+    first = repo.git("rev-parse", "HEAD")
+    controller, terminal = pty.openpty()
+    code = textwrap.dedent(LOAD).format("False")
+    with subprocess.Popen([sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal):
+        os.close(terminal)
+        seen = b""
+        while b"(y/N)?" not in seen:
+            seen += os.read(controller, 1 << 16)
+        repo.commit({"hubconf.py": HUBCONF.replace("ran", "moved")})
+        assert run("from tfimm_resolver import hub; print(hub.load('ada/models', 'one', trust_repo=True))") == "moved"
+        os.write(controller, b"y\n")
+        seen += read_terminal(controller).encode()
+    assert first in seen.decode() and seen.decode().split()[-1] == "ran"
+
+
+@pytest.mark.parametrize("kind", ["commit", "short commit", "pull request"])
+def test_what_is_not_a_tip_is_confirmed_each_time_though_the_repository_is_trusted(
+    kind: str, repo: Repo, hub_dir: Path
+) -> None:
+    hub.load("ada/models", "one", trust_repo=True)
+    repo.git("checkout", "-q", "-b", "fork")
+    commit = repo.commit({"hubconf.py": HUBCONF.replace("ran", "of a fork")}, push=False)
+    repo.git("push", "-q", "origin", "HEAD:refs/pull/1/head")
+    ref = {"commit": commit, "short commit": commit[:9], "pull request": "refs/pull/1/head"}[kind]
+    for _ in range(2):
+        with pytest.raises(UntrustedError, match=f"{commit} is not a tip of") as caught:
+            hub.load(f"ada/models:{ref}", "one", skip_validation=True)
+        assert "not at the tip of a branch or tag" in caught.value.fix and commit in caught.value.fix
+    assert hub.load(f"ada/models:{ref}", "one", skip_validation=True, trust_repo=True) == "of a fork"
+    for skip_validation in (True, False):
+        with pytest.raises(UntrustedError, match="is not a tip of"):
+            hub.load(f"ada/models:{ref}", "one", skip_validation=skip_validation)
+    assert len(read_list(hub_dir)) == 1
+
+
+def test_a_confirmed_commit_that_is_not_a_tip_does_not_make_the_repository_trusted(repo: Repo, hub_dir: Path) -> None:
+    first = repo.git("rev-parse", "HEAD")
+    repo.commit({"hubconf.py": HUBCONF.replace("ran", "later")})
+    assert hub.load(f"ada/models:{first}", "one", skip_validation=True, trust_repo=True) == "ran"
+    assert read_list(hub_dir) == []
+    with pytest.raises(UntrustedError, match="is not in"):
+        hub.load("ada/models", "one")
+
+
+def test_without_validation_the_tip_of_a_trusted_repository_needs_no_confirmation(repo: Repo) -> None:
+    hub.load("ada/models", "one", trust_repo=True)
+    for ref in (repo.git("rev-parse", "HEAD"), "main"):
+        assert hub.load(f"ada/models:{ref}", "one", skip_validation=True) == "ran"

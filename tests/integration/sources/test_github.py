@@ -143,11 +143,6 @@ def test_a_body_that_is_not_a_zip_by_git_is_rejected(
     assert message in get_refusal("github://ada/models", kind, cache_dir)
 
 
-def test_a_link_in_a_repository_is_rejected(repo: Repo, cache_dir: Path) -> None:
-    repo.commit({}, links={"passwords": "/etc/passwd"})
-    assert "is a link" in get_refusal("github://ada/models", ArchiveError, cache_dir)
-
-
 def test_an_empty_or_missing_repository_is_an_error(repo: Repo, host: GitHost, cache_dir: Path) -> None:
     host.repo("ada/empty")
     assert "is empty" in get_refusal("github://ada/empty", UnknownRefError, cache_dir)
@@ -442,3 +437,23 @@ def test_a_ref_that_contains_an_at_sign_is_written_after_a_colon(repo: Repo) -> 
     repo.git("tag", "release@1")
     repo.push()
     assert resolve("github://ada/models:release@1") == resolve("github://ada/models@release@1")
+
+
+def test_what_cannot_be_held_is_left_out_of_a_repository(host: GitHost, caplog: pytest.LogCaptureFixture) -> None:
+    names = ("docs/What is new?.md", "models/aux.py", "logs/run 10:30.csv", "README.md", "readme.md")
+    files = {**FILES, **dict.fromkeys(names, "text")}
+    unheld = {"a\\b": "x", "net\u200b.py": "x"}
+    links = {
+        "LICENSE": "docs/What is new?.md",
+        "again": "LICENSE",
+        "up": "../x",
+        "passwd": "/etc/passwd",
+        "d": "docs",
+        "l": "no",
+    }
+    repo = host.repo("ada/odd")
+    repo.commit({**files, **unheld}, links=links)
+    tree = files_in(resolve("github://ada/odd"))
+    assert tree == {**{name: text.encode() for name, text in files.items()}, "LICENSE": b"text", "again": b"text"}
+    (record,) = caplog.records
+    assert record.getMessage().startswith("github://ada/odd: left out 6 members: ")

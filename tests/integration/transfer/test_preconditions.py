@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
+import itertools
 import json
+import lzma
+import random
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +18,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.archives import files_in, member, tar_gz, tar_of, zip_of
+from tests.fakes.compression import WITHOUT_CHECKSUM, compress_lzma, compress_zstd, make_skippable, make_xz_of_blocks
 from tests.fakes.faults import COMPLETE, NOTHING, RANGE_BYTES, archive, files, list_kinds
 from tests.fakes.faults.origin import (
     Fault,
@@ -279,19 +284,72 @@ def test_a_server_that_shortens_ranges_gets_a_request_without_a_range(host: Host
     assert [request.headers.get("range") for request in host.requests] == ["bytes=0-", None]
 
 
+def split_tar(files: dict[str, bytes]) -> list[bytes]:
+    """Return the pieces of a tar that parallel packers compress on their own."""
+    tar = make_tar(files)
+    return [tar[at : at + 65536] for at in range(0, len(tar), 65536)]
+
+
 def pack_in_members(files: dict[str, bytes]) -> bytes:
     """Return a .tar.gz of many gzip members, each stored with a checksum of its own, as parallel packers write them."""
-    tar = make_tar(files)
-    return b"".join(gzip.compress(tar[i : i + 65536], 0, mtime=0) for i in range(0, len(tar), 65536))
+    return b"".join(gzip.compress(one, 0, mtime=0) for one in split_tar(files))
 
 
-def test_a_gzip_of_several_members_that_is_replaced_meanwhile_comes_from_one_response(host: Host) -> None:
-    """Its checksums cover one member each, so a mixture of members would pass them all."""
-    same = {"saved_model.pb": b"a graph", "m": bytes(1 << 20)}  # the borders of all ranges lie in m
-    old, new = ({"a": letter * 40_000, **same, "z": letter * 40_000} for letter in (b"A", b"B"))
-    assert len(pack_in_members(old)) == len(pack_in_members(new))
-    handle = put(host, "/m.tar.gz", pack_in_members(old), after_request(1, change_page(body=pack_in_members(new))))
+IN_STREAMS: dict[str, Callable[[dict[str, bytes]], bytes]] = {
+    "/m.tar.gz": pack_in_members,
+    "/m.tar.bz2": lambda files: b"".join(map(bz2.compress, split_tar(files))),
+    "/m.tar.zst": lambda files: b"".join(map(compress_zstd, split_tar(files))),
+    "/frames.tar.zst": lambda files: b"".join(make_skippable() + compress_zstd(one) for one in split_tar(files)),
+    "/m.tar.xz": lambda files: b"".join(lzma.compress(one, preset=0) for one in split_tar(files)),
+    "/blocks.tar.xz": lambda files: make_xz_of_blocks(*split_tar(files)),
+}
+"""Several streams or blocks, by the path of the archive; each has a checksum of its own, so a mixture passes them all."""
+
+
+def make_versions(pack: Callable[[dict[str, bytes]], bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return two versions of a model whose archives have the same length, and differ only at their beginning and end."""
+    same = {"saved_model.pb": b"a graph", "m": random.Random(7).randbytes(1 << 19)}  # the borders of all ranges lie in m
+    known: dict[tuple[int, bytes], dict[str, bytes]] = {}
+    for letters in itertools.permutations(b"ABCD"):
+        data = b"".join(bytes([letter]) * 10_000 for letter in letters)
+        files = {"a": data, **same, "z": data}
+        archive_ = pack(files)
+        other = known.setdefault((len(archive_), archive_[RANGE_BYTES : 3 * RANGE_BYTES]), files)
+        if other is not files:
+            return other, files
+    raise AssertionError("no two versions have the same length")
+
+
+@pytest.mark.parametrize("path", IN_STREAMS)
+def test_an_archive_of_several_streams_that_is_replaced_meanwhile_comes_from_one_response(path: str, host: Host) -> None:
+    pack = IN_STREAMS[path]
+    old, new = make_versions(pack)
+    handle = put(host, path, pack(old), after_request(1, change_page(body=pack(new))))
     assert files_in(resolve(handle)) in (old, new)
+
+
+@pytest.mark.parametrize(
+    ("path", "compress"),
+    [("/m.tar.zst", WITHOUT_CHECKSUM["zstd"]), ("/m.tar.xz", WITHOUT_CHECKSUM["xz"]), ("/m.tar.lzma", compress_lzma)],
+)
+def test_a_compressed_tar_without_a_checksum_comes_from_one_response_without_a_pin(
+    path: str, compress: Callable[[bytes], bytes], host: Host
+) -> None:
+    body = compress(make_tar(files()))
+    assert files_in(resolve(host.put(path, body))) == files()
+    assert sum(request.status == 200 or request.headers.get("range") == "bytes=0-" for request in host.requests) == 1
+    assert len(host.requests) <= 2 + CONNECTIONS
+    before = len(host.requests)
+    assert files_in(resolve(host.put(f"/pinned{path[1:]}", body), sha256=hashlib.sha256(body).hexdigest())) == files()
+    assert len(host.requests) - before > 2 and all(request.status == 206 for request in host.requests[before:])
+
+
+@pytest.mark.parametrize("path", ["/m.tar.bz2", "/m.tar.xz", "/m.tar.zst"])
+def test_one_stream_with_a_checksum_is_downloaded_in_ranges(path: str, host: Host) -> None:
+    compress = {"/m.tar.bz2": bz2.compress, "/m.tar.xz": lzma.compress, "/m.tar.zst": compress_zstd}[path]
+    body = compress(make_tar(files()))
+    assert files_in(resolve(host.put(path, body))) == files()
+    assert len(host.requests) == -(-len(body) // RANGE_BYTES)
 
 
 def test_a_gzip_of_several_members_with_a_pin_is_downloaded_in_ranges(host: Host) -> None:

@@ -127,10 +127,10 @@ def test_one_of_two_simultaneous_takeovers_waits(links: str, cache_dir: Path) ->
     path = cache_dir / f"{'0' * 40}.lock"
     path.write_text(f"{socket.gethostname()}.{make_dead_pid()}.0123456789abcdef")
     linkless = ["link,linkat:error=EPERM"] if links == "no links" else []
-    slow = start_traced([NO_FLOCK, *linkless, "unlink,unlinkat:delay_enter=1500ms:when=1..2"], HOLD, str(path), "0.3")
+    slow = start_traced([NO_FLOCK, *linkless, "unlink,unlinkat:delay_enter=1000ms:when=1..2"], HOLD, str(path), "0.3")
     assert slow.stdout is not None and slow.stdout.readline() == "wants it\n"
     wait_until(lambda: list(cache_dir.glob("*.claim-*")))
-    quick = start_traced([NO_FLOCK, *linkless], HOLD, str(path), "3")
+    quick = start_traced([NO_FLOCK, *linkless], HOLD, str(path), "2")
     results = [job.communicate(timeout=60) for job in (slow, quick)]
     assert (slow.returncode, quick.returncode) == (0, 0), results
     assert all("soft-" in out for out, _ in results)

@@ -438,3 +438,12 @@ def test_a_file_that_is_a_zip_and_hdf5_is_read_only_as_the_zip_that_was_checked(
     """tf_keras picks its loader by the ending, and takes the one without a safe mode for any but ``.keras``."""
     with serve_directory(tmp_path) as url:
         assert run(BOTH, str(tmp_path / "served"), url, timeout_s=240, TF_USE_LEGACY_KERAS="1").splitlines()[-1] == "done"
+
+
+def test_a_file_of_more_members_than_allowed_is_rejected_before_they_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_MEMBERS", "50")
+    members = dict.fromkeys(("config.json", "metadata.json"), b"{}") | {f"{number}": b"" for number in range(50)}
+    with pytest.raises(LoadError, match="is rejected: it has over 50 members"):
+        check_file(make_keras_file(members), tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.processes import run
+from tests.fakes.fork_server import ForkServer
 from tests.tensorflow.cluster import Cluster
 from tfimm_resolver.loading import devices
 
@@ -69,8 +69,8 @@ def test_leaves_buckets_and_the_callers_own_device_alone(cluster: Cluster) -> No
     assert output.splitlines() == ["None", "None", "/job:elsewhere", "/job:worker", "/job:localhost True"]
 
 
-def test_sees_no_remote_worker_in_several_devices_of_this_process(line: Path) -> None:
-    output = run(
+def test_sees_no_remote_worker_in_several_devices_of_this_process(line: Path, server: ForkServer) -> None:
+    output = server.run(
         """
         import sys
         import tensorflow as tf

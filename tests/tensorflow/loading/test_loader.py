@@ -10,6 +10,7 @@ import pytest
 
 import tfimm_resolver
 from tests.fakes.archives import REAL, files_in, tar_gz
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tfimm_resolver import load, load_options
@@ -107,8 +108,8 @@ def test_loads_in_a_graph_of_tf1_too(line: Path) -> None:
             assert session.run(result).tolist() == [3.0, 5.0]
 
 
-def test_loads_where_eager_execution_is_off(line: Path) -> None:
-    output = run(
+def test_loads_where_eager_execution_is_off(line: Path, server: ForkServer) -> None:
+    output = server.run(
         """
         import sys
         import tensorflow as tf

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import version
 from pathlib import Path
 
@@ -153,6 +153,21 @@ def test_after_a_reload_of_import_hooks_there_is_one_finder_and_one_hook(
     assert [type(finder).__module__ for finder in sys.meta_path].count(import_hooks.__name__) == 1
     importlib.import_module(name)
     assert steps == ["before", "body", "after"]
+
+
+def test_modules_are_provided_by_the_beginning_of_their_name_also_after_the_last_hook_was_removed(
+    make_module: ModuleMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_hooks, "_hooks", {})
+    monkeypatch.setattr(import_hooks, "_providers", {})
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    make_module("watched")
+    make_module("provided_x")  # the provider comes before files
+    spec = ModuleSpec("provided_x", None, is_package=True)
+    hook_import("watched", contextlib.nullcontext)
+    import_hooks.provide_modules("provided_", lambda name: spec)
+    import_hooks.unhook_import("watched")
+    assert importlib.import_module("provided_x").__spec__ is spec
 
 
 def test_works_with_finders_that_call_the_whole_import_system(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes.processes import start
-from tfimm_resolver._util.threads import BackgroundWriter, DaemonThreadPool, PrefetchReader
+from tfimm_resolver._util.cancellation import CancellationToken
+from tfimm_resolver._util.threads import BackgroundWriter, PrefetchReader
 
 
 def make_source(*chunks: bytes | Exception) -> Callable[[], bytes]:
@@ -94,11 +94,15 @@ def test_all_tasks_run_in_order() -> None:
         assert done == list(range(100))
 
 
-def test_an_error_of_a_task_is_raised_by_flush_at_the_latest() -> None:
+@pytest.mark.parametrize("tasks_before_thread", [0, 16])
+def test_an_error_of_a_task_is_raised_by_flush_at_the_latest(tasks_before_thread: int) -> None:
     def fail() -> None:
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"), contextlib.closing(BackgroundWriter()) as writer:
+    with (
+        pytest.raises(OSError, match="full"),
+        contextlib.closing(BackgroundWriter(tasks_before_thread)) as writer,
+    ):
         writer.submit(fail)
         writer.flush()
 
@@ -111,7 +115,7 @@ def test_the_queue_of_tasks_is_bounded() -> None:
             writer.submit(gate.wait, 30)
             submitted.append(number)
 
-    with contextlib.closing(BackgroundWriter()) as writer:
+    with contextlib.closing(BackgroundWriter(tasks_before_thread=0)) as writer:
         submitter = threading.Thread(target=submit_all)
         submitter.start()
         submitter.join(0.3)
@@ -121,9 +125,10 @@ def test_the_queue_of_tasks_is_bounded() -> None:
         assert len(submitted) == 60
 
 
-def test_a_file_is_closed_even_if_writing_to_it_fails() -> None:
+@pytest.mark.parametrize("tasks_before_thread", [0, 1, 16])
+def test_a_file_is_closed_even_if_writing_to_it_fails(tasks_before_thread: int) -> None:
     file = io.BytesIO()
-    with contextlib.closing(BackgroundWriter()) as writer:
+    with contextlib.closing(BackgroundWriter(tasks_before_thread)) as writer:
         writer.submit(file.write, b"x")
         writer.submit(file.write, "no bytes")
         writer.submit_cleanup(file.close)
@@ -131,23 +136,25 @@ def test_a_file_is_closed_even_if_writing_to_it_fails() -> None:
 
 
 def test_after_an_interrupted_flush_the_writer_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = BackgroundWriter()
+    writer = BackgroundWriter(tasks_before_thread=0)
+    writer.submit(int)
+    writer.flush()
     free_slots = writer._tasks._free_slots
-    slot_count = free_slots.qsize()
+    slot_count = len(free_slots)
 
     class Interrupted:
         put = staticmethod(free_slots.put)
 
         def get(self) -> None:
             free_slots.get()
-            if free_slots.empty():
+            if not len(free_slots):
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(writer._tasks, "_free_slots", Interrupted())
         with pytest.raises(KeyboardInterrupt):
             writer.flush()
-    assert free_slots.qsize() == slot_count - 1
+    assert len(free_slots) == slot_count - 1
     writer.close()
 
 
@@ -163,38 +170,56 @@ def test_closing_interrupts_a_blocked_read() -> None:
     assert stopped.is_set() and time.monotonic() - started_s < 20
 
 
-def test_a_signal_that_does_not_interrupt_the_wait_for_a_pool_is_handled_soon() -> None:
-    """Such as one that arrives just before the wait begins; here another thread receives it."""
-    with start(
-        """
-        import os, signal, threading
-        from tfimm_resolver._util.threads import DaemonThreadPool
+def test_a_short_stream_is_read_without_a_thread() -> None:
+    threads: list[threading.Thread] = []
 
-        def end(*_):
-            raise SystemExit(7)
+    def read_chunk() -> bytes:
+        threads.append(threading.current_thread())
+        return b"x" if len(threads) == 1 else b""
 
-        def wait_forever():
-            os.kill(os.getpid(), signal.SIGTERM)
-            threading.Event().wait(60)
-
-        signal.signal(signal.SIGTERM, end)
-        with DaemonThreadPool(1) as pool:
-            pool.submit(int).result()
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-            pool.submit(wait_forever).result()
-        """
-    ) as waiting:
-        try:
-            assert waiting.wait(30) == 7
-        finally:
-            waiting.kill()
+    with contextlib.closing(PrefetchReader(read_chunk, size_bytes=1)) as reader:
+        assert not threads
+        assert (reader.read(9), reader.read(9), reader.read(9)) == (b"x", b"", b"")
+    assert threads == [threading.current_thread()] * 2
 
 
-def test_a_pool_returns_results_and_errors_unchanged() -> None:
-    def fail() -> None:
-        raise TimeoutError("of the task")
+@pytest.mark.parametrize("size_bytes", [None, 10**6])
+def test_a_long_stream_or_one_of_unknown_length_is_read_by_a_thread(size_bytes: int | None) -> None:
+    started = threading.Event()
 
-    with DaemonThreadPool(2) as pool:
-        assert [one.result() for one in [pool.submit(abs, number) for number in (-1, -2, -3)]] == [1, 2, 3]
-        with pytest.raises(TimeoutError, match="of the task"):
-            pool.submit(fail).result()
+    def read_chunk() -> bytes:
+        started.set()
+        return b""
+
+    with contextlib.closing(PrefetchReader(read_chunk, size_bytes=size_bytes)):
+        assert started.wait(30)
+
+
+def test_a_short_stream_of_work_that_can_be_cancelled_is_read_by_a_thread() -> None:
+    started = threading.Event()
+
+    def read_chunk() -> bytes:
+        started.set()
+        return b""
+
+    with CancellationToken().activate(), contextlib.closing(PrefetchReader(read_chunk, size_bytes=1)):
+        assert started.wait(30)
+
+
+def test_a_few_tasks_are_done_without_a_thread_and_more_by_one() -> None:
+    threads: list[threading.Thread] = []
+    with contextlib.closing(BackgroundWriter(tasks_before_thread=2)) as writer:
+        for _ in range(4):
+            writer.submit(lambda: threads.append(threading.current_thread()))
+            writer.submit_cleanup(lambda: None)
+        writer.flush()
+    assert [thread is threading.current_thread() for thread in threads] == [True, True, False, False]
+
+
+def test_ctrl_c_in_a_task_stops_its_caller_at_once() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with contextlib.closing(BackgroundWriter()) as writer, pytest.raises(KeyboardInterrupt):
+        writer.submit(interrupt)
+        pytest.fail("the caller continued")

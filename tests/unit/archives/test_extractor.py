@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.archives import files_in
-from tfimm_resolver.archives.extractor import ArchiveInput, Extractor, Limits
-from tfimm_resolver.archives.tar_reader import Member
+from tfimm_resolver.archives import file_writer
+from tfimm_resolver.archives.budget import Limits
+from tfimm_resolver.archives.extractor import ArchiveInput, Extractor
+from tfimm_resolver.archives.tar_reader import Link, Member
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError
 from tfimm_resolver.manifest import FileEntry
 
@@ -51,7 +55,7 @@ def test_peeking_consumes_nothing() -> None:
     packed = ArchiveInput(_Slow(b"abcdef"), None)
     assert packed.peek(4) == b"abcd" and packed.read_bytes == 0
     assert b"".join(packed.chunks()) == b"abcdef"
-    assert (packed.read_bytes, packed.tail) == (6, b"cdef")
+    assert (packed.read_bytes, packed.tail) == (6, b"abcdef")
 
 
 def test_files_are_listed_with_sizes_and_hashes(into: Path) -> None:
@@ -133,3 +137,35 @@ def test_a_directory_that_was_removed_is_not_created_again(into: Path) -> None:
         with pytest.raises(CacheError):
             extractor.write_file("a/b", [b"x"], 1)
     assert not into.exists()
+
+
+def test_a_directory_that_the_file_system_takes_for_another_one_collides(into: Path) -> None:
+    """As on a file system that ignores case, where the first is found under the name of the second."""
+    with start(into) as extractor:
+        extractor.write_file("Assets/a", [b"x"], 1)
+        (into / "assets").mkdir()
+        with pytest.raises(ArchiveError, match="'assets/b' collides with another member"):
+            extractor.write_file("assets/b", [b"y"], 1)
+        with pytest.raises(ArchiveError, match="'assets' collides with another member"):
+            extractor.make_directory("assets")
+
+
+def test_links_of_any_reader_are_copied_and_collide_where_the_last_does_not_win(into: Path) -> None:
+    link = Link("a", is_hard=False)
+    with start(into) as extractor:
+        extractor.extract([Member("l", False, link=link), make_member("a", b"x")])
+        extractor.finish()
+        assert {file.path for file in extractor.files} == {"a", "l"}
+    for second in (Member("m", False, link=link), make_member("m", b"y")):
+        with start(into) as extractor, pytest.raises(ArchiveError, match="'m' collides"):
+            extractor.extract([Member("m", False, link=link), second])
+
+
+def test_a_large_file_is_synced_on_the_way_by_another_thread(into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(file_writer, "_FSYNC_INTERVAL_BYTES", 1000)
+    monkeypatch.setattr(os, "fsync", lambda _: threads.append(threading.current_thread()))
+    with start(into) as target:
+        target.write_file("large", [b"x" * 600] * 4, 2400)
+        target.finish()
+    assert len(threads) == 2 and threading.current_thread() not in threads

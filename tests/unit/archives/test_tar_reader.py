@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import tarfile
+import time
 
 import pytest
 
+from tests.fakes import hostile
 from tests.fakes.archives import member, tar_of
 from tfimm_resolver.archives import tar_reader
+from tfimm_resolver.archives.budget import Budget, Limits
+from tfimm_resolver.archives.tar_reader import Link
 from tfimm_resolver.errors import ArchiveError
 
 
@@ -88,7 +92,101 @@ def test_refuses_an_extension_header_that_is_too_large() -> None:
         read(header)
 
 
-def test_one_block_of_zeros_is_not_the_end() -> None:
-    data = tar_of(member("a", b"x"))
+@pytest.mark.parametrize("zeros", [512, 513, 1000, 1024, 10_240])
+def test_one_block_of_zeros_is_the_end(zeros: int) -> None:
+    data = tar_of(member("a", b"x"))[:1024]
+    assert read(data + bytes(zeros)) == [("a", b"x")]
+
+
+@pytest.mark.parametrize("zeros", [1, 100, 511])
+def test_less_than_one_block_of_zeros_is_not_the_end(zeros: int) -> None:
     with pytest.raises(ArchiveError, match="truncated"):
-        read(data[: 1024 + 512])
+        read(tar_of(member("a", b"x"))[:1024] + bytes(zeros), 100)
+
+
+@pytest.mark.parametrize("after", [b"x", bytes(511) + b"x", bytes(1024) + b"x", tar_of(member("b", b"y"))])
+def test_nothing_may_follow_the_end(after: bytes) -> None:
+    with pytest.raises(ArchiveError, match="unexpected data follows its end"):
+        read(tar_of(member("a", b"x"))[:1024] + bytes(512) + after)
+
+
+def test_without_a_block_of_zeros_the_caller_decides() -> None:
+    data = tar_of(member("a", b"x"))[:1024]
+    with pytest.raises(ArchiveError, match="end-of-archive marker missing") as caught:
+        read(data)
+    assert "#sha256=" in caught.value.fix
+    calls: list[None] = []
+    members = tar_reader.read_members([data], on_missing_end=lambda: calls.append(None))
+    assert [one.name for one in members] == ["a"] and calls == [None]
+    with pytest.raises(ArchiveError, match="truncated"):
+        list(tar_reader.read_members([data[:-1]], on_missing_end=lambda: calls.append(None)))
+
+
+def test_a_link_has_a_target_and_no_bytes_whatever_its_header_says() -> None:
+    links = [
+        member("s", type=tarfile.SYMTYPE, linkname="../é"),
+        member("h", type=tarfile.LNKTYPE, linkname="n" * 200),
+    ]
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        data = tar_of(*links, member("a", b"x"), format=form)
+        found = list(tar_reader.read_members([data]))
+        assert [one.link for one in found] == [Link("../é", is_hard=False), Link("n" * 200, is_hard=True), None]
+    header_ = bytearray(tar_of(member("h", type=tarfile.LNKTYPE, linkname="a"))[:512])
+    header_[124:136] = b"%011o\0" % 5000
+    found = list(tar_reader.read_members([set_checksum(bytes(header_)) + bytes(512)]))
+    assert found[0].link == Link("a", is_hard=True) and found[0].size_bytes == 0
+
+
+def test_the_label_of_a_volume_is_skipped_and_a_list_of_names_belongs_to_a_directory() -> None:
+    data = tar_of(
+        member("label", type=b"V"), member("d/", b"Ya\0\0", type=b"D"), member("d/a", b"x"), format=tarfile.GNU_FORMAT
+    )
+    assert [(one.name, one.is_directory) for one in tar_reader.read_members([data])] == [("d/", True), ("d/a", False)]
+
+
+def test_a_pax_header_of_solaris_is_read() -> None:
+    header_ = member("h", b"12 path=a/f\n", type=b"X")
+    data = tar_of(header_, format=tarfile.USTAR_FORMAT)[:1024] + tar_of(member("b", b"x"))
+    assert read(data) == [("a/f", b"x")]
+
+
+def test_a_header_of_star_has_times_after_a_shorter_prefix() -> None:
+    block = bytearray(tar_of(member("name", b"x"), format=tarfile.USTAR_FORMAT)[:512])
+    block[345:349], block[476:500], block[508:512] = b"long", b"00000000000 00000000000 ", b"tar\0"
+    data = set_checksum(bytes(block)) + b"x".ljust(512, b"\0") + bytes(1024)
+    assert read(data) == [("long/name", b"x")]
+
+
+def make_extension(kind: bytes, body: bytes) -> bytes:
+    """Build an extension header and its body."""
+    return hostile.header(b"x", len(body), kind) + hostile.pad_to_block(body)
+
+
+@pytest.mark.parametrize("kind", [b"x", b"X", b"g", b"L", b"K", b"V"])
+def test_extension_headers_count_as_members(kind: bytes) -> None:
+    body = b"7 a=bc\n" if kind in b"xXg" else b"a\0" if kind in b"LK" else b""
+    data = b"".join([make_extension(kind, body)] * 30) + hostile.entry("a") + bytes(1024)
+    with pytest.raises(ArchiveError, match="over 20 members"):
+        list(tar_reader.read_members([data], Budget(Limits(members=20))))
+    assert [one.name for one in tar_reader.read_members([data], Budget(Limits(members=30)))] == ["a"]
+
+
+def test_the_records_and_bytes_of_extension_headers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar_reader, "_RECORDS_MAX", 1000)
+    many = make_extension(b"x", b"5 a=\n" * 400)
+    assert len(read(many * 2 + hostile.entry("a") + bytes(1024))) == 1
+    with pytest.raises(ArchiveError, match="over 1000 records"):
+        read(many * 3 + hostile.entry("a") + bytes(1024))
+    monkeypatch.setattr(tar_reader, "_HEADERS_BYTES_MAX", 5000)
+    large = make_extension(b"L", b"a" * 2500)
+    with pytest.raises(ArchiveError, match="or there are too many"):
+        read(large * 3 + hostile.entry("a") + bytes(1024))
+
+
+@pytest.mark.timeout(30)
+def test_megabytes_of_records_are_refused_before_they_take_long() -> None:
+    data = make_extension(b"x", b"5 a=\n" * 200_000) * 20 + hostile.entry("a") + bytes(1024)
+    start_s = time.process_time()
+    with pytest.raises(ArchiveError, match="over 1000000 records"):
+        list(tar_reader.read_members([data]))
+    assert time.process_time() - start_s < 8

@@ -10,8 +10,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes.archives import zip_of
+from tests.fakes import zips
+from tests.fakes.archives import MODEL, zip_of
+from tests.fakes.hostile import ZipMember
+from tests.fakes.hostile import make_zip as make_hostile_zip
 from tfimm_resolver.archives import zip_reader
+from tfimm_resolver.archives.member_policy import UnheldMemberError
+from tfimm_resolver.archives.zip_directory import LOCAL_SIGNATURE
 from tfimm_resolver.errors import ArchiveError
 
 FILES = {"a.txt": b"a" * 1000, "dir/b.txt": b"b", "empty": b""}
@@ -70,13 +75,16 @@ def test_reads_the_comment() -> None:
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("a", b"x")
         archive.comment = b"0123abcd"
-    assert zip_reader.read_comment(out) == "0123abcd" and read(out.getvalue()) == {"a": b"x"}
+    end = zip_reader.read_end(out)
+    assert end is not None and end.comment == b"0123abcd" and read(out.getvalue()) == {"a": b"x"}
 
 
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda data: b"before" + data, "precedes member|damaged"),
+        (lambda data: LOCAL_SIGNATURE + b"before" + data, "precedes its first member"),
+        (lambda data: b"before" + zip_of({"a": b"x"})[:-22] + data, "precedes its first member"),
+        (lambda data: bytes((1 << 20) + 1) + data, "precedes its first member"),
         (lambda data: data + b"after", "follows its end"),
         (lambda data: data[:-5], "damaged"),
         (lambda data: data.replace(b"a.txt", b"c.txt", 1), "contradicts the central directory"),
@@ -112,12 +120,13 @@ def set_flags(data: bytes, flags: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (make_zip(make_link(), b"/etc/passwd"), "is a link or a device"),
-        (make_zip("a", b"x" * 100, zipfile.ZIP_BZIP2), "compression method 12"),
+        (make_zip(make_link(), b"/etc/passwd"), "is a symbolic link to '/etc/passwd', which is not a file in the archive"),
+        (make_zip(make_link(), b"a" * 5000), "is a symbolic link to '', which"),
+        (make_hostile_zip(ZipMember("a", b"x", 9)), "compression method 9 .Deflate64."),
         (set_flags(make_zip("a"), 1), "is encrypted"),
         (make_zip("d/", b"x"), "is a directory, but has 1 bytes"),
     ],
-    ids=["link", "method", "encrypted", "directory"],
+    ids=["link", "long link", "method", "encrypted", "directory"],
 )
 def test_a_member_of_another_kind_is_rejected(data: bytes, text: str) -> None:
     with pytest.raises(ArchiveError, match=text):
@@ -131,5 +140,76 @@ def test_a_member_that_the_central_directory_does_not_list_is_damage(index: int)
         archive.writestr("a", b"x")
         archive.writestr("b", b"y")
         del archive.filelist[index]
-    with pytest.raises(ArchiveError, match=("what precedes member", "its central directory does not list")[index]):
+    with pytest.raises(ArchiveError, match=("what precedes its first member", "its central directory does not list")[index]):
         read(out.getvalue())
+
+
+def link(name: str, target: str) -> ZipMember:
+    """Return a member that is a symbolic link."""
+    return ZipMember(name, target.encode(), mode=stat.S_IFLNK | 0o777)
+
+
+def test_a_link_has_the_bytes_of_the_file_that_it_leads_to() -> None:
+    data = make_hostile_zip(
+        link("README", "docs/a"), link("l", "docs/../README"), ZipMember("docs/a", b"text"), link("d", "docs")
+    )
+    with pytest.raises(UnheldMemberError, match="'d' is a symbolic link to 'docs'"):
+        read(data)
+    skipped: list[UnheldMemberError] = []
+    members = {
+        one.name: b"".join(map(bytes, one.chunks)) for one in zip_reader.read_members(io.BytesIO(data), skip=skipped.append)
+    }
+    assert members == {"saved_model.pb": b"a graph", "README": b"text", "l": b"text", "docs/a": b"text"}
+    assert len(skipped) == 1
+
+
+def test_a_damaged_link_is_refused_also_if_others_are_skipped() -> None:
+    data = make_hostile_zip(ZipMember("l", b"a", mode=stat.S_IFLNK, local={"crc": 1}, central={"crc": 1}))
+    with pytest.raises(ArchiveError, match="another size or CRC"):
+        [*zip_reader.read_members(io.BytesIO(data), skip=lambda _: None)]
+
+
+@pytest.mark.parametrize("stub", [zips.STUB, b"MZ" + bytes(5000), b"PK00", b"PK\x07\x08", b"code PK\3\4" + b"\xff" * 60])
+@pytest.mark.parametrize("is_adjusted", [False, True], ids=["offsets of the zip", "offsets in the file"])
+def test_reads_a_zip_behind_a_stub(stub: bytes, is_adjusted: bool) -> None:
+    data = zips.make_model(before=stub) if is_adjusted else stub + zips.make_model()
+    assert read(data) == MODEL
+
+
+def test_backslashes_become_separators_if_no_name_has_a_slash() -> None:
+    files = {name.replace("/", "\\"): data for name, data in MODEL.items()}
+    members = (zips.make_member(name, data) for name, data in files.items())
+    assert read(make_hostile_zip(zips.make_member("variables\\", b""), *members, first=False)) == {"variables/": b"", **MODEL}
+    with pytest.raises(UnheldMemberError, match="has a backslash, but other names in the zip have a slash"):
+        read(make_hostile_zip(ZipMember("a\\b"), ZipMember("c/d")))
+
+
+def test_the_first_guessed_name_is_reported() -> None:
+    raw = "词表".encode("gbk")
+    guessed: list[str] = []
+    data = make_hostile_zip(ZipMember(raw, b"x", flags=0), ZipMember("é".encode("cp437"), b"x", flags=0))
+    assert [one.name for one in zip_reader.read_members(io.BytesIO(data), on_guess=guessed.append)][1:] == ["┤╩▒φ", "é"]
+    assert guessed == ["┤╩▒φ"]
+
+
+def test_the_local_header_has_the_same_name_in_every_encoding() -> None:
+    raw = "词表".encode("gbk")
+    path = zips.make_unicode_path(raw, "词表")
+    for local in ({"extra": path}, {}):
+        assert list(read(make_hostile_zip(ZipMember(raw, flags=0, central={"extra": path}, local=local)))) == [
+            "saved_model.pb",
+            "词表",
+        ]
+    for local in ({"extra": zips.make_unicode_path(raw, "other")}, {"name": b"other"}, {"flags": 0x800}):
+        with pytest.raises(ArchiveError, match="damaged"):
+            read(make_hostile_zip(ZipMember(raw, flags=0, central={"extra": path}, local=local)))
+
+
+def test_members_are_counted_for_other_readers() -> None:
+    data = make_hostile_zip(*(ZipMember(f"{number}") for number in range(9)))
+    zip_reader.check_member_count(io.BytesIO(data), 10)
+    zip_reader.check_member_count(io.BytesIO(b"PK\3\4"), 0)
+    with pytest.raises(ArchiveError, match="over 9 members"):
+        zip_reader.check_member_count(io.BytesIO(data), 9)
+    with pytest.raises(ArchiveError, match="another length than its end says"):
+        zip_reader.check_member_count(io.BytesIO(make_hostile_zip(ZipMember("a"), count=1)), 9)

@@ -33,6 +33,11 @@ def clock() -> _Clock:
 
 
 @pytest.fixture(autouse=True)
+def _short_delays() -> None:
+    """Leave the delays as users have them."""
+
+
+@pytest.fixture(autouse=True)
 def _default_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TFIMM_RESOLVER_RETRIES")  # the default, not the suite's
 

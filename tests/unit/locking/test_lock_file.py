@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,3 +87,33 @@ def test_a_forked_child_does_not_keep_the_lock(path: str) -> None:
         os.close(writing)
         os.waitpid(child, 0)
         other.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+@pytest.mark.parametrize(
+    ("error", "is_held"),
+    [(errno.EACCES, False), (errno.EAGAIN, False), (errno.EBADF, False), (errno.ENOLCK, None), (errno.EOPNOTSUPP, None)],
+    ids=["EACCES", "EAGAIN", "EBADF", "ENOLCK", "EOPNOTSUPP"],
+)
+def test_errors_of_the_kernel_are_told_apart(
+    error: int, is_held: bool | None, lock: LockFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems report EACCES for a held lock, network file systems EBADF for a file open for reading only."""
+    import fcntl
+
+    def fail(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    assert lock.try_flock() is is_held
+
+
+def test_any_other_error_of_the_kernel_is_raised(lock: LockFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        lock.try_flock()

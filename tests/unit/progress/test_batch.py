@@ -18,8 +18,8 @@ from tfimm_resolver.progress.stats import TransferStats
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Set the time of every reporter; at first it is half a second ahead."""
-    now_s = [stats.time.monotonic() + 0.5]
-    monkeypatch.setattr(stats.time, "monotonic", lambda: now_s[0])
+    now_s = [stats.clock.get_monotonic_s() + 0.5]
+    monkeypatch.setattr(stats.clock, "get_monotonic_s", lambda: now_s[0])
     return now_s
 
 

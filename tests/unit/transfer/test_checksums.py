@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes.archives import gzip_tar, member, tar_gz, tar_of, zip_of
-from tfimm_resolver.transfer.checksums import HEAD_BYTES, Checksums
+from tfimm_resolver.archives.formats import HEAD_BYTES
+from tfimm_resolver.transfer.checksums import Checksums
 
 TAR = tar_of(member("saved_model.pb", b"a graph"))
 

@@ -200,3 +200,24 @@ def test_certificates_are_checked_unless_that_is_disabled(
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
     session.warn_if_tls_verification_disabled()
     assert tls.describe_trust() == "TFHUB_DISABLE_CERT_VALIDATION" and "not checked" in caplog.text
+
+
+def test_a_small_archive_starts_no_thread_and_loads_only_what_it_needs(origin: Origin) -> None:
+    code = """
+        import sys, threading
+        import tfimm_resolver
+        start = threading.Thread.start
+
+        def count_and_start(thread):
+            print("thread", thread.name)
+            start(thread)
+
+        threading.Thread.start = count_and_start
+        tfimm_resolver.resolve(sys.argv[1])
+        print(*sys.modules)
+    """
+    loaded = set(run(code, origin.put("/m.tar.gz", tar_gz())).split())
+    package = ("_util.thread_pool", "archives.zip_reader", "models_file.schema", "object_store.client")
+    unneeded = {*(f"tfimm_resolver.{name}" for name in package), "tfimm_resolver.transfer.parallel_ranges"}
+    unneeded |= {"thread", "concurrent.futures", "filelock", "html", "netrc", "obstore", "requests", "tomllib", "uuid"}
+    assert loaded.isdisjoint(unneeded), loaded & unneeded

@@ -11,7 +11,10 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 
-COMMANDS = ("resolve", "load", "ls", "rm", "verify", "add", "lock", "sync", "why", "export", "import", "path", "hub", "demo")
+COMMANDS = (
+    *("resolve", "load", "ls", "rm", "verify", "add", "lock", "sync", "why", "export", "import", "path", "hub", "run"),
+    "demo",
+)
 EXIT_OUTDATED = 8
 """Exit code: the models file does not match upstream, or the cache does not match the models file."""
 

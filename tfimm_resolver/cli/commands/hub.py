@@ -10,11 +10,13 @@ from typing import Any
 
 import click
 
+from tfimm_resolver import settings
 from tfimm_resolver.cli.commands import Command, common
 from tfimm_resolver.cli.output import Output, format_device, suppress_native_stderr
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.hub import downloads, repository
 from tfimm_resolver.hub.hubconf import Hubconf
+from tfimm_resolver.hub.isolation import Checkout
 from tfimm_resolver.loading import loader
 
 _OPTIONS = (
@@ -40,13 +42,14 @@ def _add_repository_options(command: Command) -> Command:
     return command
 
 
-def _ensure_directory(repo: str, trust: bool, force_reload: bool, skip_validation: bool, local: bool) -> str:
-    return repository.ensure_directory(
+def _ensure_checkout(repo: str, trust: bool, force_reload: bool, skip_validation: bool, local: bool) -> Checkout:
+    return repository.ensure_checkout(
         repo,
         source="local" if local else "github",
         trust_repo=True if trust else "check",
         force_reload=force_reload,
         skip_validation=skip_validation,
+        verbose=not settings.is_quiet(),
     )
 
 
@@ -54,7 +57,7 @@ def _ensure_directory(repo: str, trust: bool, force_reload: bool, skip_validatio
 @_add_repository_options
 def _list(output: Output, repo: str, **options: bool) -> None:
     """List the entry points of a repository; REF is a branch, a tag or a commit, by default the default branch."""
-    names = Hubconf(_ensure_directory(repo, **options)).list_names()
+    names = Hubconf(_ensure_checkout(repo, **options)).list_names()
     if output.as_json:
         output.print_json({"repository": repo, "entries": names})
     for name in () if output.as_json else names:
@@ -66,7 +69,7 @@ def _list(output: Output, repo: str, **options: bool) -> None:
 @click.argument("entry")
 def _help(output: Output, repo: str, entry: str, **options: bool) -> None:
     """Print the docstring of an entry point."""
-    text = Hubconf(_ensure_directory(repo, **options)).get_entry(entry).__doc__
+    text = Hubconf(_ensure_checkout(repo, **options)).get_entry(entry).__doc__
     if output.as_json:
         output.print_json({"repository": repo, "entry": entry, "help": text})
     elif text is None:
@@ -90,13 +93,13 @@ def _help(output: Output, repo: str, entry: str, **options: bool) -> None:
 def _load(output: Output, repo: str, entry: str, texts: Sequence[str], **options: bool) -> None:
     """Call an entry point; print the type of the model, and the devices that hold its variables."""
     arguments = dict(map(_parse_argument, texts))
-    folder = _ensure_directory(repo, **options)  # asks and shows progress, so stderr must not be redirected yet
+    checkout = _ensure_checkout(repo, **options)  # asks and shows progress, so stderr must not be redirected yet
     with _redirect_output(), downloads.force_reload_scope(options["force_reload"]):
-        model = Hubconf(folder).call(entry, **arguments)
+        model = Hubconf(checkout).call(entry, **arguments)
         devices = loader.count_variables_by_device(model)
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     if output.as_json:
-        output.print_json({"repository": repo, "entry": entry, "path": folder, "type": kind, "variables": devices})
+        output.print_json({"repository": repo, "entry": entry, "path": checkout.path, "type": kind, "variables": devices})
         return
     output.print_line(kind)
     for device in devices:

@@ -1,0 +1,56 @@
+"""Reads exact amounts from chunks of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tfimm_resolver.archives.tar_header import BLOCK_BYTES
+from tfimm_resolver.errors import ArchiveError
+
+
+class BlockReader:
+    """The unpacked stream of a tar."""
+
+    def __init__(self, chunks: Iterable[bytes | memoryview]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether nothing follows."""
+        return not self._refill()
+
+    def _refill(self) -> bool:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return False
+            self._rest = memoryview(chunk)
+        return True
+
+    def iter_bytes(self, size_bytes: int) -> Iterator[memoryview]:
+        """Yield exactly ``size_bytes``, in chunks. Raises ArchiveError at the end of the stream."""
+        while size_bytes:
+            if not self._refill():
+                raise ArchiveError("it is truncated")
+            chunk = self._rest[:size_bytes]
+            self._rest = self._rest[len(chunk) :]
+            size_bytes -= len(chunk)
+            yield chunk
+
+    def read_exact(self, size_bytes: int) -> bytes:
+        """Read exactly so many bytes; raises as ``iter_bytes`` does."""
+        return b"".join(self.iter_bytes(size_bytes))
+
+    def skip_padding(self, size_bytes: int) -> None:
+        """Read the padding after a body of that size."""
+        self.read_exact(-size_bytes % BLOCK_BYTES)
+
+    def expect_zeros(self, least_bytes: int = 0) -> None:
+        """Read the rest of the stream. Raises ArchiveError if it is shorter, or contains anything but zeros."""
+        if any(self.read_exact(least_bytes)):
+            raise ArchiveError("unexpected data follows its end")
+        while self._refill():
+            if any(self._rest):
+                raise ArchiveError("unexpected data follows its end")
+            self._rest = memoryview(b"")

@@ -1,0 +1,30 @@
+"""Advice for a local root that cannot be written: another directory, and what a mounted bucket can still be used for."""
+
+from __future__ import annotations
+
+import errno
+
+from tfimm_resolver._util.fs import RenameUnsupportedError
+from tfimm_resolver.errors.advice import Advice, Fix, join_advice
+from tfimm_resolver.errors.os_errors import suggest_disk_fix
+
+_OTHER_ROOT = "Use a directory that you can write: set TFHUB_CACHE_DIR (TFIMM_HOME for names), or"
+OTHER_ROOT_FIX = Advice(python=f"{_OTHER_ROOT} call set_dir(path).", command=f"{_OTHER_ROOT} pass --cache-dir.")
+"""How another directory for the caches is chosen."""
+
+_KEEP_READING = "To keep reading the models in this one, add it to TFIMM_RESOLVER_EXTRA_ROOTS."
+_LOCAL_DISK = "This one may be a mounted bucket: use a directory on a local disk."
+_MOUNT = (
+    "TFHUB_CACHE_DIR can also be the bucket itself (gs://... or s3://...); a cache that was filled elsewhere and copied to "
+    "the mount is read if it is in TFIMM_RESOLVER_EXTRA_ROOTS."
+)
+
+
+def suggest_write_fix(error: OSError, otherwise: Fix = OTHER_ROOT_FIX) -> Fix:
+    """Return what to do if a local root cannot be written; ``otherwise`` says how another one is chosen."""
+    holds_models, extra = otherwise is OTHER_ROOT_FIX, list[str]()
+    if isinstance(error, RenameUnsupportedError):
+        extra = [_LOCAL_DISK, _MOUNT * holds_models]
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        extra = [_KEEP_READING * holds_models]
+    return suggest_disk_fix(error, join_advice([otherwise, *extra], " "))
