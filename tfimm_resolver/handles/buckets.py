@@ -66,8 +66,8 @@ def suggest_other_store(scheme: str, text: str) -> str | None:
     if scheme in AZURE_SCHEMES:
         url = _format_azure(found, rest)
         return (
-            f"Azure Blob Storage is read by https: write the URL of an archive, {url}, with a shared access signature if it is "
-            "private; a directory has to be downloaded first (azcopy copy URL DIRECTORY --recursive) or mounted (blobfuse2)."
+            f"Azure Blob Storage is read by https: write the URL of an archive, {url}, with a shared access signature if it "
+            "is private; a directory has to be downloaded first (azcopy copy URL DIRECTORY --recursive), or mounted."
         )
     return None
 

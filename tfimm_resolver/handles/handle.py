@@ -165,6 +165,8 @@ def _parse_location(text: str, pin: str | None) -> Handle:
         raise HandleError(f"{mask_value(text)!r} is not a valid URL: check its host and port, and brackets") from None
     if parts.scheme == "file":
         return _make_file_handle(text, parts.netloc, unquote(parts.path), pin)
+    if not text.isascii():
+        _check_visible(text)
     if not parts.netloc and not (parts.scheme in TENSORFLOW_SCHEMES and parts.path.strip("/")):
         raise HandleError(f"{mask_value(text)!r} has a scheme but no host", fix=f"Write {parts.scheme}://HOST/PATH.")
     if (found_character := find_confusing_character(parts.netloc)) is not None:
@@ -186,6 +188,24 @@ def _parse_location(text: str, pin: str | None) -> Handle:
     if query and (bare := strip_signature(query)) != query:  # a new signature for the same object is the same model
         rest = "?" + bare if bare else ""
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
+
+
+def _check_visible(text: str) -> None:
+    """Raise HandleError if a URL has a character that is not seen, or changes the direction of text, by the rule for members.
+
+    The path of a local file may have one, as the file is what its user sees.
+    """
+    from tfimm_resolver._util.lookalikes import find_unseen  # tables that few handles need
+
+    found = next(filter(None, map(find_unseen, text.split("/"))), None)
+    if found is not None:
+        import unicodedata
+
+        label = f"U+{ord(found):04X} {unicodedata.name(found, '')}".strip()
+        raise HandleError(
+            f"the handle {mask_value(text)!r} contains a character that is not seen: {label}",
+            fix="Write the handle without it; it may have been copied from a page or a document.",
+        )
 
 
 def _check_host(text: str, parts: SplitResult) -> None:

@@ -13,7 +13,8 @@ _TIMM = re.compile(r"(?:hf[-_]hub|timm):/*(?P<rest>.+)")
 _LOCAL_DIR = re.compile(r"local[-_]dir:(?:/{2}(?=/))?(?P<rest>.+)")
 _DBFS = re.compile(r"dbfs:/+(?P<rest>.+)")
 _BROKEN_SCHEME = re.compile(
-    r"(?P<scheme>https?|gs|gcs|s3|s3a|s3n|hf|kaggle|github|file)(?P<mark>[:;][/\\]*|[/\\]{2,})(?P<rest>[^/\\].*)", re.IGNORECASE
+    r"(?P<scheme>https?|gs|gcs|s3|s3a|s3n|hf|kaggle|github|file)(?P<mark>[:;][/\\]*|[/\\]{2,})(?P<rest>[^/\\].*)",
+    re.IGNORECASE,
 )
 _GIT = re.compile(
     r"(?:git\+)?(?:ssh://)?(?:git@)(?P<host>[\w.-]+)[:/](?P<repo>[\w.-]+/[\w.-]+?)(?:\.git)?(?:@(?P<ref>[^/@]+))?"

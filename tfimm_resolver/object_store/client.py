@@ -228,11 +228,14 @@ class ObjectStoreClient:
         options: dict[str, Any] = {"range": (start, stop)}
         if info.etag:
             options["if_match"] = info.etag
+        path = self._join_prefix(info.name)
+
+        def get() -> bytes:
+            data: bytes = self._obstore.get(self._store(), path, options=options).bytes().to_bytes()
+            return data
+
         with self._map_errors(info.name):
-            path = self._join_prefix(info.name)
-            data: bytes = self._bill_if_required(
-                lambda: self._obstore.get(self._store(), path, options=options).bytes().to_bytes()
-            )
+            data = self._bill_if_required(get)
         if len(data) != stop - start:
             raise IntegrityError(
                 f"{self.url}/{show(info.name)} returned {len(data)} bytes where {stop - start} were requested"
@@ -240,7 +243,10 @@ class ObjectStoreClient:
         return data
 
     def _call(self, operation: Callable[[], _Result]) -> _Result:
-        return _call_interruptibly(self._bill_if_required, operation)
+        def call() -> _Result:
+            return self._bill_if_required(operation)
+
+        return _call_interruptibly(call)
 
     def _bill_if_required(self, operation: Callable[[], _Result]) -> _Result:
         """Run an operation, once more with the project that Google is to bill if the bucket requires one."""

@@ -17,6 +17,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError, FetchError, OfflineError
 from tfimm_resolver.errors.advice import Advice, suggest_local_copy
+from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.object_store import billing, google_credentials
 from tfimm_resolver.object_store.network import choose_ca_sources, make_client_options, make_google_request
 
@@ -162,6 +163,7 @@ def _configure_google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | 
     source = _find_google_credentials()
     if not source:
         return {"skip_signature": True, "bearer_token": ""}, None  # without the latter, obstore looks for credentials to write
+    unusable = f"the credentials of {source} cannot be used"
     path = os.environ["GOOGLE_APPLICATION_CREDENTIALS"] if source == _KEY_FILE else source
     try:
         import google.auth.exceptions
@@ -170,12 +172,12 @@ def _configure_google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | 
         if source == _THIS_MACHINE:
             credentials: Any = compute_engine.Credentials()  # type: ignore[no-untyped-call]
         else:
-            credentials = google_credentials.load_credentials(path)
+            with map_os_errors(AccessError, f"{unusable}: {show(path)} cannot be read", CREDENTIALS_FIX["gs"]):
+                credentials = google_credentials.load_credentials(path)
     except ImportError as error:
         raise FetchError(f"the credentials of {source} need google-auth: {show(error)}", fix=_INSTALL) from error
-    except (OSError, ValueError, google.auth.exceptions.GoogleAuthError) as error:
-        reason = f"{show(path)}: {show(error.strerror if isinstance(error, OSError) else error)}"
-        raise AccessError(f"the credentials of {source} cannot be used: {reason}", fix=CREDENTIALS_FIX["gs"]) from error
+    except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
+        raise AccessError(f"{unusable}: {show(path)}: {show(error)}", fix=CREDENTIALS_FIX["gs"]) from error
 
     def provide() -> dict[str, Any]:
         credentials.refresh(make_google_request())

@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tfimm_resolver._util.outgoing import show
+
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
-_AWS_TOKEN = "urn:ietf:params:aws:token-type:aws4_request"  # noqa: S105  # the name of a kind of token
+_AWS_TOKEN = "urn:ietf:params:aws:token-type:aws4_request"  # a kind of token, not one
 _IMPERSONATED = re.compile(r".*/serviceAccounts/(?P<account>[^/:]+):generateAccessToken")
 
 
@@ -34,13 +36,13 @@ def load_credentials(path: str) -> Any:
 
 def _create(info: Any, scopes: list[str] | None) -> Any:
     kind = info.get("type") if isinstance(info, dict) else None
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         known = ", ".join(_KINDS)
         raise ValueError(f"its type is {kind!r:.80}, not one of {known}")
     try:
         return _KINDS[kind](info, scopes)
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"it is not complete for its type {kind}: {type(error).__name__} {error}") from error
+        raise ValueError(f"it is not complete for its type {kind}: {type(error).__name__} {show(error)}") from error
 
 
 def _create_user(info: dict[str, Any], scopes: list[str] | None) -> Any:

@@ -43,8 +43,8 @@ def translate_error(scheme: str, url: str, error: Exception, action: str) -> Fet
     if status in (401, 403) or "credential provider: " in text:
         reason = f"HTTP {status}" if status else text.partition("credential provider: ")[2].strip()[:_REASON_CHARACTERS]
         used = credentials.describe_credentials(scheme)
-        fix = _suggest_access(scheme, text)
-        return AccessError(f"{url} cannot be {action} {used} ({show(reason)})", fix=fix, status=status)
+        advice = _suggest_access(scheme, text)
+        return AccessError(f"{url} cannot be {action} {used} ({show(reason)})", fix=advice, status=status)
     if status is None and "kind: Timeout" in details:
         return TransferTimeoutError(f"{url} did not answer in time", fix=_TIMEOUT_FIX, is_passing=True)
     if status is None and "InvalidCertificate" in details:

@@ -21,7 +21,7 @@ _NAME_FIX = Advice(
 )
 
 _SCHEME_FIX = Advice(
-    python="Use a URL, a path or a model name. What only a plug-in of TensorFlow can read, load() reads once TensorFlow has it.",
+    python="Use a URL, a path or a model name; load() also reads what a plug-in has added to TensorFlow.",
     command="Use a URL, a path or a model name.",
 )
 

@@ -10,7 +10,6 @@ from tfimm_resolver._util.urls import has_signature
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.sources.bucket_urls import suggest_bucket_handle
-from tfimm_resolver.sources.bucket_urls import suggest_bucket_handle
 from tfimm_resolver.sources.plan import Fetch, RemoteLocation
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ def plan(handle: Handle) -> Fetch | RemoteLocation:
         from tfimm_resolver.sources import graph_urls
 
         with suggest_bucket_handle(handle), graph_urls.explain_errors(handle):
-            with suggest_bucket_handle(handle):
             fetcher.archive(_make_archive_url(handle), into)
 
     fetch = Fetch(handle.key, fill)
