@@ -28,9 +28,9 @@ def explain(tf: Any, path: str, text: str) -> LoadError | None:
     first, requested = found[0], (failure["new"] or failure["old"] or "").strip("[]")
     reason = f"the SavedModel has {len(found)} MetaGraphs, and tags choose one"
     if failure["new"] or failure["old"] is not None:
-        reason = f"no MetaGraph of the SavedModel has just the tags {show(requested) or '(none)'}"
+        reason = f"no MetaGraph of the SavedModel has just the tags {requested or '(none)'}"
     return LoadError(
-        "\n".join([f"TensorFlow cannot load {show(path)}: {reason}", *lines, *more]),
+        "\n".join([f"TensorFlow cannot load {show(path)}: {show(reason)}", *lines, *more]),
         fix=Advice(
             python=f"Pass the tags of one: load(handle, tags={first!r})",
             command=f"Pass the tags of one: --tags {show(','.join(first))}",

@@ -58,7 +58,7 @@ def _create_service_account(info: dict[str, Any], scopes: list[str] | None) -> A
 
 
 def _create_external_account(info: dict[str, Any], scopes: list[str] | None) -> Any:
-    """Create the credentials of a workload that another provider of identities vouches for, such as AWS or GitHub."""
+    """Create the credentials of a workload whose identity another provider confirms, such as AWS or GitHub."""
     from google.auth import aws, identity_pool, pluggable
 
     kind: Any = identity_pool.Credentials

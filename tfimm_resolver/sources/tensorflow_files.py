@@ -1,7 +1,7 @@
 """File systems that only TensorFlow reads, such as ``ram://`` and ``hdfs://``: their models are used in place.
 
-They are tried last, so that a built-in source or a plug-in for the same scheme wins. ``resolve`` knows the usual schemes and
-asks nobody; those that a library has added to TensorFlow are known once ``load`` has asked TensorFlow for them.
+They are tried last, so that a built-in source or a plug-in for the same scheme wins. ``resolve`` knows the usual schemes
+without importing TensorFlow; those that a library has added to it are known once ``load`` has asked it for them.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ TOKEN_PATHS = (
     "/o/oauth2/token",  # of accounts.google.com, which obstore uses
     "/oauth2/v3/token",  # of www.googleapis.com, which TensorFlow uses for users and for service accounts
     "/oauth2/v4/token",
-    "/v1/token",  # of sts.googleapis.com, for workloads that others vouch for
+    "/v1/token",  # of sts.googleapis.com, for workloads of other providers
     "/computeMetadata/v1/instance/service-accounts/default/token",
 )
 _WRITES = ("PUT", "POST", "DELETE", "PATCH")

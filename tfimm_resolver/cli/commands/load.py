@@ -18,10 +18,10 @@ from tfimm_resolver.resolution.resolver import resolve
 @click.pass_obj
 def command(output: Output, handle: str, tags: str | None) -> int:
     """Load a model with TensorFlow; print its signatures, and the devices that hold its variables."""
-    chosen = None if tags is None else [tag.strip() for tag in tags.split(",") if tag.strip()]
+    tag_names = None if tags is None else [tag.strip() for tag in tags.split(",") if tag.strip()]
     path = resolve(handle)  # shows progress, so stderr must not be redirected yet
     with suppress_native_stderr():
-        facts = loader.describe(loader.load_path(path, tags=chosen, subdirectory=split_fragment(handle)[2]))
+        facts = loader.describe(loader.load_path(path, tags=tag_names, subdirectory=split_fragment(handle)[2]))
     if output.as_json:
         output.print_json({"handle": handle, "path": path, **facts})
         return 0
