@@ -61,6 +61,12 @@ def test_a_slip_is_named(text: str, fix: str) -> None:
     assert fail(text).fix.startswith(fix)
 
 
+def test_a_host_is_not_taken_for_a_bucket() -> None:
+    for text in ("my-bucket.s3.amazonaws.com/a/m.zip", "models.example.org/a/m.zip"):
+        assert "A path in a bucket" not in fail(text).fix
+    assert "gs://my.bucket.models/a/m.zip" in fail("my.bucket.models/a/m.zip").fix
+
+
 def test_a_directory_that_is_there_is_not_taken_for_a_bucket() -> None:
     (Path.cwd() / "my-bucket").mkdir()
     assert "gs://" not in fail("my-bucket/models/bert").fix
