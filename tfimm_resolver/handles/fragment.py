@@ -41,7 +41,7 @@ def split_fragment(text: str) -> tuple[str, str | None, str]:
 
 def has_own_fragment(text: str) -> bool:
     """Whether a handle has a fragment that this package defines, valid or not."""
-    return _START.search(text) is not None
+    return (_START.search(text) or _START_OF_SHA256.search(text)) is not None
 
 
 def format_subdirectory(directory: str) -> str:

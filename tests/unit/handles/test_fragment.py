@@ -69,7 +69,15 @@ def test_a_debugger_shows_the_subdirectory() -> None:
 
 @pytest.mark.parametrize(
     ("fragment", "expected"),
-    [("", False), ("#part", False), ("#sha256", False), ("#sha256=xyz", True), ("#sha256=", True), ("#subdirectory=", True)],
+    [
+        ("", False),
+        ("#part", False),
+        ("#sha256", False),
+        ("#sha256=xyz", True),
+        ("#sha256=", True),
+        ("#subdirectory=", True),
+        (f"#sha256:{PIN}&x=y", True),
+    ],
 )
 def test_a_fragment_of_this_package_is_recognized_even_if_it_is_not_valid(fragment: str, expected: bool) -> None:
     assert has_own_fragment(URL + fragment) is expected
