@@ -102,6 +102,9 @@ def _make_handles(origin: Origin, work: Path) -> Iterator[tuple[str, Case]]:
     folder = write_tree(work / "a model #1", SHORT)
     paths = (str(folder), f"{folder}/", f"{folder}/.", f"{folder}/../{folder.name}", f"file://{folder}")
     yield from ((path.replace(str(work), ""), Case(path, _hash(SHORT))) for path in paths)
+    for form in ("tar", "gztar", "bztar", "xztar", "zip"):
+        archive = shutil.make_archive(str(work / "local"), form, folder)
+        yield f"a local archive, {form}", Case(archive, _hash(SHORT))
     for path in (f"{folder}/missing", f"{folder}/missing.tar.gz", "missing", f"file://{folder}/missing", "~/missing", ""):
         yield path.replace(str(work), ""), Case(path, None)
 
@@ -177,8 +180,8 @@ def _is_right(got: dict[str, Any], right: dict[str, str] | None) -> bool:
 
 def _is_right_for_hub(got: dict[str, Any], right: dict[str, str] | None) -> bool:
     """As ``_is_right``; tensorflow_hub never creates empty files."""
-    wanted = right and {name: digest for name, digest in right.items() if digest != _EMPTY}
-    return _is_right(got, wanted) or _is_right(got, right)
+    expected = right and {name: digest for name, digest in right.items() if digest != _EMPTY}
+    return _is_right(got, expected) or _is_right(got, right)
 
 
 @pytest.mark.parametrize("group", [*GROUPS, "handles"])
@@ -193,9 +196,9 @@ def test_gives_the_right_files_but_for_rows_of_the_table(group: str, outcomes: O
             assert _is_right(got, case.hashes), (name, got, "tensorflow_hub:", outcomes.results["hub"][name])
             continue
         row = TABLE[case.exception]
-        assert not _is_right(got, case.hashes), f"{name} is no example of the row {row.id}"
-        assert ("error" in got) == row.is_refused, (name, got)
-        if row.is_refused:
+        assert not _is_right(got, case.hashes), f"{name} does not show the row {row.id}"
+        assert ("error" in got) == row.is_error, (name, got)
+        if row.is_error:
             assert any(message in got["error"] + got["cause"] for message in row.messages), (name, got)
         else:
             assert case.hashes is not None and got["files"] == _take_model(case.hashes), (name, got)

@@ -11,7 +11,7 @@ _ROW = "| a | a tar | reads it | refuses it: `no`, `never` | why | nothing |\n"
 
 
 def test_the_table_is_read() -> None:
-    assert read_table(_HEAD + _ROW) == {"a": Row("a", is_read_by_hub=True, is_refused=True, messages=("no", "never"))}
+    assert read_table(_HEAD + _ROW) == {"a": Row("a", is_read_by_hub=True, is_error=True, messages=("no", "never"))}
     assert len(read_table()) > 10
 
 

@@ -17,12 +17,12 @@ class Row:
 
     Attributes:
         is_read_by_hub: whether tensorflow_hub reads such an input.
-        is_refused: whether this package refuses it, with one of the ``messages``.
+        is_error: whether this package refuses it, with one of the ``messages``.
     """
 
     id: str
     is_read_by_hub: bool
-    is_refused: bool
+    is_error: bool
     messages: tuple[str, ...]
 
 
@@ -34,13 +34,13 @@ def read_table(text: str | None = None) -> dict[str, Row]:
     found = {}
     for cells in rows[2:]:
         assert len(cells) == len(_COLUMNS) and all(cells), cells
-        key, _, hub, ours, _, _ = cells
+        key, _, hub, package, _, _ = cells
         assert key not in found, f"two rows {key}"
-        assert hub.split()[0] in ("reads", "refuses") and ours.split()[0] in ("refuses", "takes", "returns"), cells
-        is_refused = ours.startswith("refuses")
-        messages = tuple(_CODE.findall(ours)) if is_refused else ()
-        assert messages or not is_refused, f"row {key} quotes no message"
-        found[key] = Row(key, hub.startswith("reads"), is_refused, messages)
+        assert hub.split()[0] in ("reads", "refuses") and package.split()[0] in ("refuses", "takes", "returns"), cells
+        is_error = package.startswith("refuses")
+        messages = tuple(_CODE.findall(package)) if is_error else ()
+        assert messages or not is_error, f"row {key} quotes no message"
+        found[key] = Row(key, hub.startswith("reads"), is_error, messages)
     return found
 
 
