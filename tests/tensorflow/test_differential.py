@@ -115,7 +115,7 @@ def _serve_models(origin: Origin, work: Path, server: ForkServer) -> dict[str, s
     line = Path(shutil.make_archive(str(work / "packed"), "gztar", work / "line")).read_bytes()
     handles = {
         kind: _serve(origin, f"/real/{kind}.tar.gz", Sample(kind, line, {}))
-        for kind in ("call", "options", "own load", "KerasLayer")
+        for kind in ("call", "options", "own", "KerasLayer")
     }
     handles["tags"] = handles["ram"] = str(work / "line")
     handles["TF1"] = _serve(origin, "/real/half_plus_two/1", Sample("TF1", REAL.read_bytes(), {}))

@@ -99,7 +99,7 @@ _LOADERS = {
     "tags": _call_with_tags,
     "options": _call_with_options,
     "TF1": _call_tf1,
-    "own load": _call_own,
+    "own": _call_own,
     "ram": _call_in_memory,
     "KerasLayer": _call_layer,
 }
