@@ -167,7 +167,10 @@ def _compare(work: Path, server: ForkServer) -> Outcomes:
     both = [
         name
         for name, case in found.cases.items()
-        if case.handle.startswith("http") and case.hashes and all("files" in found.results[one][name] for one in found.results)
+        if case.handle.startswith("http")
+        and case.hashes
+        and "files" in found.results["ours"][name]
+        and _is_right_for_hub(found.results["hub"][name], case.hashes)
     ]
     for package, other in (("hub", "ours"), ("ours", "hub")):
         found.results[f"{package}, cache of {other}"] = run(package, other, both, {})["results"]
