@@ -6,9 +6,11 @@ import zipfile
 from math import prod
 from typing import IO, TYPE_CHECKING, Any
 
+from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import WeightsError
+from tfimm_resolver.archives import zip_reader
+from tfimm_resolver.errors import ArchiveError, WeightsError
 from tfimm_resolver.hub.h5_weights import NUMBERS
 from tfimm_resolver.hub.size_budget import SizeBudget
 
@@ -26,17 +28,22 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
     import numpy as np
 
     budget, arrays = SizeBudget(path), {}
-    with open(path, "rb", opener=fs.open_regular_target) as file, zipfile.ZipFile(file) as archive:
-        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        for info in members:
-            budget.add(info.file_size)
-        for info in members:
-            name = info.filename.removesuffix(".npy")
-            with archive.open(info) as member:
-                is_number = _check_size(member, info.file_size, f"{show(path)}: {show(name)}")
-            if is_number:
+    with open(path, "rb", opener=fs.open_regular_target) as file:
+        try:
+            zip_reader.check_member_count(file, settings.unpack_limits()[0])
+        except ArchiveError as error:
+            raise WeightsError(f"{show(path)} cannot be read: {error.text}", fix=error.advice) from error
+        with zipfile.ZipFile(file) as archive:
+            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            for info in members:
+                budget.add(info.file_size)
+            for info in members:
+                name = info.filename.removesuffix(".npy")
                 with archive.open(info) as member:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+                    is_number = _check_size(member, info.file_size, f"{show(path)}: {show(name)}")
+                if is_number:
+                    with archive.open(info) as member:
+                        arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
     return arrays
 
 

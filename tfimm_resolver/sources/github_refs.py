@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, UnknownRefError
 from tfimm_resolver.errors.advice import Advice
-from tfimm_resolver.handles.git import COMMIT
+from tfimm_resolver.handles.git import COMMIT, is_ref
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -18,6 +18,7 @@ _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _SYMREF = "symref=HEAD:"
 _MAX_NAMES = 10
+_NAME_CHARACTERS_MAX = 200
 
 _TIP = "Name a branch, a tag or the commit at the tip of one;"
 _REF_FIX = Advice(
@@ -76,6 +77,7 @@ class Refs:
 
         Raises:
             UnknownRefError: if nothing matches, or an abbreviated commit is ambiguous.
+            FetchError: if the host names a default branch that git would refuse.
         """
         if not ref:
             return self._default_tip(url)
@@ -95,6 +97,12 @@ class Refs:
         return found[0]
 
     def _default_tip(self, url: str) -> Tip:
+        name = Tip(self.default, "").name
+        if self.default and not is_ref(name):  # no handle can hold it, which is not the caller's mistake
+            raise FetchError(
+                f"{url} sent an invalid name for its default branch: {show(repr(name[:_NAME_CHARACTERS_MAX]))}",
+                fix="Name a branch, a tag or a commit yourself, and tell the administrator of that host.",
+            )
         if self.default not in self.commits:
             known = self._format_names()
             fix = f"Name one: {known}." if known else ""

@@ -92,6 +92,15 @@ def test_a_repository_without_a_default_branch_names_its_branches() -> None:
         empty.find_tip("", URL)
 
 
+@pytest.mark.parametrize("name", ["a..b", "a~1", "-x", "a:b", "a\u202eb", "a//b", "a\x1b[2J", "x.", "~" * 5000])
+def test_an_invalid_default_branch_is_the_hosts_mistake(name: str) -> None:
+    sent = Refs({f"refs/heads/{name}": A}, f"refs/heads/{name}")
+    with pytest.raises(FetchError, match="sent an invalid name for its default branch") as caught:
+        sent.find_tip("", URL)
+    assert not isinstance(caught.value, UnknownRefError) and URL in caught.value.text
+    assert caught.value.text.isprintable() and len(caught.value.text) < 1000 and "Name a branch" in caught.value.fix
+
+
 COMPLETE = make_advertisement(f"{A} HEAD", f"{A} refs/heads/trunk")
 
 
