@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.fakes import fuzz
 from tests.fakes.archives import MODEL, member, tar_of
 from tests.fakes.compression import COMPRESSORS
-from tests.fakes.hostile import BLOCK_BYTES, entry, set_checksum, tar
+from tests.fakes.hostile import BLOCK_BYTES, entry, set_checksum
 from tests.fuzz.target import Target, ViolationError
 from tfimm_resolver.archives import formats
 from tfimm_resolver.archives.budget import Budget, Limits
@@ -86,7 +86,8 @@ def _make_bundles() -> list[bytes]:
         bodies = [entry(f"{name}/{file.path}", MODEL[file.path]) for file in files]
         parts.append((name, [entry(f"{name}.descriptor.txt", record.to_text("host").encode()), *bodies]))
     parts.sort()
-    return [tar(*parts[0][1]), tar(*parts[0][1], *parts[1][1]), tar_of(member("a", b"x"))]
+    end = bytes(2 * BLOCK_BYTES)
+    return [b"".join((*parts[0][1], end)), b"".join((*parts[0][1], *parts[1][1], end)), tar_of(member("a", b"x"))]
 
 
 def _import(data: bytes, into: Path) -> None:

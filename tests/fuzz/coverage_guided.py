@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 _TIMEOUT_S = 25
@@ -19,7 +20,6 @@ def run(name: str, seconds: float, seed: int) -> tuple[str, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "corpus").mkdir()
         options = [
-            f"-max_total_time={max(1, round(seconds))}",
             f"-timeout={_TIMEOUT_S}",
             f"-rss_limit_mb={_RSS_MIB}",
             f"-seed={seed + 1}",
@@ -28,17 +28,15 @@ def run(name: str, seconds: float, seed: int) -> tuple[str, list[str]]:
             f"-dict={folder}/tokens",
             f"{folder}/corpus",
         ]
-        command = [sys.executable, "-m", "tests.fuzz.coverage_guided", name, folder, *options]
+        deadline_s = time.monotonic() + seconds  # the start of the process counts, too
+        command = [sys.executable, "-m", "tests.fuzz.coverage_guided", name, folder, str(deadline_s), *options]
         job = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 120, errors="replace")
         found = [*_COVERAGE.finditer(job.stderr)]
         line = "{} cases, {} edges, {} features".format(*found[-1].groups()) if found else "nothing was reached"
         if job.returncode == 0 and found:
             return line, []
-        inputs = [
-            path.read_bytes()[:_REPORT_CHARACTERS]
-            for path in Path(folder).iterdir()
-            if re.match("crash|oom|timeout", path.name)
-        ]
+        found_inputs = [path for path in Path(folder).iterdir() if re.match("crash|oom|timeout", path.name)]
+        inputs = [path.read_bytes()[:_REPORT_CHARACTERS] for path in found_inputs]
         return line, [f"{job.stderr[-_REPORT_CHARACTERS:]}\n  input: {inputs}"]
 
 
@@ -46,7 +44,7 @@ def _format_token(token: bytes) -> str:
     return '"{}"'.format("".join(f"\\x{byte:02x}" for byte in token))
 
 
-def _main(name: str, folder: str, options: list[str]) -> None:
+def _main(name: str, folder: str, deadline_s: float, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["tfimm_resolver"]):
@@ -58,9 +56,10 @@ def _main(name: str, folder: str, options: list[str]) -> None:
         (Path(folder) / "corpus" / str(number)).write_bytes(seed)
     (Path(folder) / "tokens").write_text("\n".join(_format_token(token) for token in target.tokens if len(token) < 64) + "\n")
     with driver.private_environment():
+        options.append(f"-max_total_time={max(1, round(deadline_s - time.monotonic()))}")
         atheris.Setup([sys.argv[0], *options], lambda data: check(target, data) and None)
         atheris.Fuzz()
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    _main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])

@@ -177,6 +177,8 @@ class ObjectStoreClient:
 
     def _read(self, name: str) -> tuple[bytes, Version]:
         result = self._obstore.get(self._store(), self._join_prefix(name))
+        if result.meta["size"] > _SMALL_OBJECT_BYTES_MAX:
+            raise FetchError(f"{self._show(name)} has {result.meta['size']} bytes, too many for a record")
         return result.bytes().to_bytes(), Version(result.meta["e_tag"], result.meta["version"])
 
     def _list_bounded(self, name: str, token: CancellationToken) -> Iterator[ObjectInfo]:

@@ -105,6 +105,7 @@ class _DataFiles:
     def __init__(self, prefix: str, shards: int) -> None:
         self._prefix, self._shards = prefix, shards
         self._open: dict[int, io.FileIO] = {}
+        self._left_bytes: dict[int, int] = {}
 
     def __enter__(self) -> _DataFiles:
         return self
@@ -118,14 +119,19 @@ class _DataFiles:
         if entry.shard not in self._open:
             path = f"{self._prefix}.data-{entry.shard:05}-of-{self._shards:05}"
             self._open[entry.shard] = io.FileIO(path, opener=fs.open_regular_target)
+            self._left_bytes[entry.shard] = os.fstat(self._open[entry.shard].fileno()).st_size
         file = self._open[entry.shard]
         if entry.offset + entry.size_bytes > os.fstat(file.fileno()).st_size:
             raise WeightsError(f"{show(file.name)} is truncated: a tensor ends at byte {entry.offset + entry.size_bytes}")
         return file
 
     def read(self, entry: TensorEntry) -> bytearray:
-        """Return the bytes of a tensor, after comparing its checksum."""
-        file, data, position = self.find(entry), bytearray(entry.size_bytes), 0
+        """Return the bytes of a tensor, which no other one may have, after comparing its checksum."""
+        file = self.find(entry)
+        self._left_bytes[entry.shard] -= entry.size_bytes
+        if self._left_bytes[entry.shard] < 0:  # before memory is allocated: such a file could fill any
+            raise WeightsError(f"{show(file.name)} is damaged: several tensors would share its bytes")
+        data, position = bytearray(entry.size_bytes), 0
         file.seek(entry.offset)
         with memoryview(data) as view:
             while count := file.readinto(view[position:]):

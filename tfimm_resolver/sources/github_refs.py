@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _SYMREF = "symref=HEAD:"
 _MAX_NAMES = 10
 _NAME_CHARACTERS_MAX = 200
+_LINES_MAX = 2_000_000
+_NAMES_BYTES_MAX = 128 << 20
+"""Limit on the memory for the names of branches and tags, of some 400,000 usual ones."""
+_ENTRY_BYTES = 250  # of a dict, for a commit and a name besides its characters
 
 _TIP = "Name a branch, a tag or the commit at the tip of one;"
 _REF_FIX = Advice(
@@ -58,7 +63,7 @@ class Refs:
             FetchError: if the data is not one.
         """
         commits: dict[str, str] = {}
-        default, lines = "", _parse_pkt_lines(data, url)
+        default, lines, used_bytes = "", _parse_pkt_lines(data, url), 0
         if next(lines, "") != "# service=git-upload-pack":
             raise _make_parse_error(url, "it does not begin as one")
         for line in lines:
@@ -69,6 +74,9 @@ class Refs:
             if not COMMIT.fullmatch(commit):
                 raise _make_parse_error(url, f"it holds the line {line[:80]!r}")
             if ref.startswith((_HEADS, _TAGS)):
+                used_bytes += sys.getsizeof(ref) + _ENTRY_BYTES
+                if used_bytes > _NAMES_BYTES_MAX:
+                    raise _make_parse_error(url, "it has too many branches and tags, or too long names")
                 commits[ref.removesuffix("^{}")] = commit  # an annotated tag is followed by its commit
         return cls(commits, default)
 
@@ -126,8 +134,11 @@ class Refs:
 
 def _parse_pkt_lines(data: bytes, url: str) -> Iterator[str]:
     """Yield the pkt-lines, without those that only separate sections (https://git-scm.com/docs/protocol-common)."""
-    start = 0
+    start = count = 0
     while start < len(data):
+        count += 1
+        if count > _LINES_MAX:
+            raise _make_parse_error(url, f"it has over {_LINES_MAX} lines")
         try:
             length = int(data[start : start + 4], 16)
         except ValueError as error:
