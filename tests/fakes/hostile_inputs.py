@@ -144,9 +144,10 @@ def _read_many_records(path: Path) -> None:
 
 
 def _files(count: int) -> bytes:
-    entry = '{"path": "%07d", "size_bytes": 0, "sha256": ""}'
-    facts = '"handle": "https://h/m", "tree": "%s", "fetched_at": "", "origin": {}' % ("0" * 40)
-    return ('{"version": 1, %s, "files": [%s]}' % (facts, ",".join(entry % number for number in range(count)))).encode()
+    """Return the JSON of a record of empty files."""
+    files = [{"path": f"{number:07}", "size_bytes": 0, "sha256": ""} for number in range(count)]
+    facts = {"handle": "https://h/m", "tree": "0" * 40, "fetched_at": "", "origin": {}}
+    return json.dumps({"version": 1, **facts, "files": files}).encode()
 
 
 def _read_models_file(path: Path) -> None:

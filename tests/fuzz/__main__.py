@@ -1,4 +1,4 @@
-"""Fuzz all targets, or those named, for a time in all: with atheris where it is installed, else with random changes.
+"""Fuzz all targets, or those named, for a time in all: with atheris where it is installed, else with hypothesis.
 
 ``python -m tests.fuzz [--seconds N] [--seed N] [--cases N] [TARGET...]``; ``--cases`` repeats a case that was reported.
 """
@@ -9,7 +9,7 @@ import argparse
 import importlib.util
 import sys
 
-from tests.fuzz import coverage_guided, driver
+from tests.fuzz import coverage_guided, driver, random_edits
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,15 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := {*options.targets} - {*driver.TARGETS}:
         parser.error(f"no target is called {', '.join(sorted(unknown))}")
     names = options.targets or [*driver.TARGETS]
-    is_guided = not options.cases and importlib.util.find_spec("atheris") is not None
+    is_guided = importlib.util.find_spec("atheris") is not None
     seconds = options.seconds / len(names)
     failures = 0
     for name in names:
-        if is_guided:
-            line, violations = coverage_guided.run(name, seconds, options.seed)
-        else:
-            report = driver.run(driver.TARGETS[name], options.seed, cases=options.cases, seconds=seconds)
+        if options.cases:
+            report = driver.run(driver.TARGETS[name], options.seed, cases=options.cases)
             line, violations = f"{dict(report.outcomes)}", report.violations
+        else:
+            line, violations = (coverage_guided if is_guided else random_edits).run(name, seconds, options.seed)
         sys.stdout.write(f"{name}: {line}\n" + "".join(f"  {one}\n" for one in violations))
         sys.stdout.flush()
         failures += len(violations)

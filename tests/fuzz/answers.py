@@ -96,7 +96,7 @@ def _make_headers() -> list[bytes]:
         f'ETag: W/"a"\nRepr-Digest: sha-256=:{digest}:, md5=:1B2M2Y8AsgTpgAmY7PhCfg==:\nRetry-After: 7'.encode(),
         f"Digest: SHA-256={digest},crc32c=AAAAAA==\nx-goog-hash: crc32c=AAAAAA==,md5=1B2M2Y8AsgTpgAmY7PhCfg==".encode(),
         b"X-Checksum-Sha256: " + b"e3" * 32 + b"\nX-Checksum-Md5: " + b"d4" * 16 + b"\nContent-MD5: 1B2M2Y8AsgTpgAmY7PhCfg==",
-        b"x-amz-checksum-crc32: AAAAAA==\nx-amz-checksum-type: FULL_OBJECT\nContent-Encoding: gzip, br\nx-ms-blob-content-md5: a",
+        b"x-amz-checksum-crc32: AAAAAA==\nx-amz-checksum-type: FULL_OBJECT\nContent-Encoding: gzip, br",
         f"Location: https://user:pw@other:8443/a?b#c\nRetry-After: {day}\nx-goog-stored-content-encoding: gzip".encode(),
         b"Location: //h\\x/../y\nContent-Type: text/html; charset=utf-7\nTransfer-Encoding: chunked",
     ]
@@ -169,7 +169,7 @@ def _load_parts(data: bytes, into: Path) -> None:
 
 
 def _make_part_lists() -> list[bytes]:
-    sizes = ((100, 10), (25, 10), (10, 10), (1 << 40, 8 << 20))
+    sizes = ((100, 10), (25, 10), (10, 10), (1 << 33, 8 << 20))
     infos = [PartialDownloadInfo("https://h/m.tar.gz", '"tag"', size, length, get_boot_id()) for size, length in sizes]
     return [info.to_json().encode() for info in infos]
 

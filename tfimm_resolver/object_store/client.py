@@ -41,6 +41,9 @@ _MULTIPART_CONCURRENCY = 12
 _MAX_PARTS = 10_000  # per object, at Google and Amazon alike
 _IF_ABSENT = "create"
 _SMALL_BYTES = 1 << 20
+_SMALL_OBJECT_BYTES_MAX = 32 << 20
+"""Limit on an object that is read at once: a record, a lease."""
+
 _TRUST_FIX = "If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
 
 _Result = TypeVar("_Result")
