@@ -1,11 +1,12 @@
 """Inputs that would use much memory or time, and their readers; one reader runs in a process of its own, which is measured.
 
-``python -m tests.fakes.hostile_inputs NAME PATH`` prints the seconds, the bytes of memory beyond the value, and the outcome.
+``python -m tests.fakes.hostile_inputs NAME PATH``, or ``URL`` and an address, prints the seconds, the bytes of memory beyond the value, and the outcome.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import struct
@@ -23,6 +24,7 @@ from tests.fakes.hostile import pad_to_block
 
 MIB = 1 << 20
 _COMMIT = "1" * 40
+_ENTRY = hashlib.sha1(b"https://h/m", usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _read_many_records(path: Path) -> None:
 def _files(count: int) -> bytes:
     """Return the JSON of a record of empty files."""
     files = [{"path": f"{number:07}", "size_bytes": 0, "sha256": ""} for number in range(count)]
-    facts = {"handle": "https://h/m", "tree": "0" * 40, "fetched_at": "", "origin": {}}
+    facts = {"handle": "https://h/m", "tree": _ENTRY, "fetched_at": "2026-01-01T00:00:00Z", "origin": {}}
     return json.dumps({"version": 1, **facts, "files": files}).encode()
 
 
@@ -232,11 +234,14 @@ def _read_checkpoint(path: Path) -> int:
     return sum(array.nbytes for array in checkpoint.read_tensors(str(path.with_suffix(""))).values())
 
 
-def _write_bundle(body: bytes, count: int) -> Callable[[Path], None]:
+def _write_bundle(body: bytes, files: int = 0) -> Callable[[Path], None]:
+    """Return a function that writes a bundle of one record, which may be padded, and of empty files."""
+
     def make(path: Path) -> None:
         with open(path, "wb") as file:
-            for number in range(count):
-                file.write(_header(b"%040x.descriptor.txt" % number, len(body)) + pad_to_block(body))
+            file.write(_header(f"{_ENTRY}.descriptor.txt".encode(), len(body)) + pad_to_block(body))
+            for number in range(files):
+                file.write(_header(f"{_ENTRY}/{number:07}".encode(), 0))
 
     return make
 
@@ -404,8 +409,9 @@ INPUTS = {
         lambda path: path.with_suffix(".index").write_bytes(_shared_names(100_000)), _read_checkpoint, 10
     ),
     "a checkpoint with shared bytes": HostileInput(_write_shared_bytes, _read_checkpoint),
-    "a bundle with a record of lists": HostileInput(_write_bundle(b"Module: m\n\n" + _LISTS, 1), _import),
-    "a bundle with many long records": HostileInput(_write_bundle(b"Module: m\n\n" + _files(10_000), 60), _import),
+    "a bundle with a record of lists": HostileInput(_write_bundle(b"Module: m\n\n" + _LISTS), _import),
+    "a bundle of 140,000 files": HostileInput(_write_bundle(b"Module: m\n\n" + _files(140_000), 140_000), _import, 30, True),
+    "a bundle without its 100,000 files": HostileInput(_write_bundle(b"Module: m\n\n" + _files(100_000)), _import),
     "parts of ten million ranges": HostileInput(_write_text(lambda: _part_list(10_000_000, 1)), _load_parts),
     "parts of 200,000 ranges": HostileInput(_write_text(lambda: _part_list(199_999, 1)), _load_parts),
     "Kaggle's answer of 64 MiB": HostileInput(lambda path: path.write_bytes(b"[" + b"[]," * (21 * MIB) + b"0]"), _read_kaggle),
@@ -425,6 +431,19 @@ INPUTS = {
 }
 
 
+def _fetch(url: str) -> None:
+    """Ask a server for what is kept in memory, then for an archive."""
+    from tfimm_resolver import resolve
+    from tfimm_resolver.errors import FetchError
+    from tfimm_resolver.handles.handle import Handle
+    from tfimm_resolver.transfer.downloader import Downloader
+
+    try:
+        Downloader(Handle.parse(url)).get_bytes(f"{url}/refs")
+    except FetchError:
+        resolve(f"{url}/m.tar.gz")
+
+
 def _read_peak_bytes() -> int:
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) << 10
@@ -442,7 +461,7 @@ def main(name: str, path: str) -> None:
     Path("/proc/self/clear_refs").write_text("5")
     before, start_s, size, outcome = _read_peak_bytes(), time.process_time(), 0, "read"
     try:
-        size = INPUTS[name].read(Path(path)) or 0
+        size = (_fetch(path) if name == "URL" else INPUTS[name].read(Path(path))) or 0
     except (tfimm_resolver.errors.ResolverError, ValueError, OSError) as error:
         outcome = f"{type(error).__name__}: {getattr(error, 'text', error)}"
     seconds = time.process_time() - start_s
