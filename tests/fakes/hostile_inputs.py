@@ -1,6 +1,7 @@
 """Inputs that would use much memory or time, and their readers; one reader runs in a process of its own, which is measured.
 
-``python -m tests.fakes.hostile_inputs NAME PATH``, or ``URL`` and an address, prints the seconds, the bytes of memory beyond the value, and the outcome.
+``python -m tests.fakes.hostile_inputs NAME PATH``, or ``URL`` and an address, prints the seconds, the bytes of memory beyond
+the value, and the outcome.
 """
 
 from __future__ import annotations
