@@ -50,6 +50,9 @@ DTYPES = {
 }
 """The types of numbers in tensorflow/core/framework/types.proto; quantized ones are read as what they are stored as."""
 
+SHARED_BYTES_MAX = 64 << 20
+"""Limit on the bytes of one data file that are read again, for another tensor: a small file could fill any memory."""
+
 _FULL_EXTENT = -1
 _SIGNED_HEADERS = (0, 0x8000, 0xC000, 0xE000, 0xF000, 0xF800, 0xFC00, 0xFE00, 0xFF00, 0xFF80, 0xFFC0)
 
@@ -126,11 +129,11 @@ class _DataFiles:
         return file
 
     def read(self, entry: TensorEntry) -> bytearray:
-        """Return the bytes of a tensor, which no other one may have, after comparing its checksum."""
+        """Return the bytes of a tensor, after comparing its checksum."""
         file = self.find(entry)
         self._left_bytes[entry.shard] -= entry.size_bytes
-        if self._left_bytes[entry.shard] < 0:  # before memory is allocated: such a file could fill any
-            raise WeightsError(f"{show(file.name)} is damaged: several tensors would share its bytes")
+        if self._left_bytes[entry.shard] < -SHARED_BYTES_MAX:  # before memory is allocated: such a file could fill any
+            raise WeightsError(f"{show(file.name)} is damaged: its tensors would share over {SHARED_BYTES_MAX} bytes")
         data, position = bytearray(entry.size_bytes), 0
         file.seek(entry.offset)
         with memoryview(data) as view:
