@@ -8,6 +8,9 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 
+ANSWER_SECONDS = 10
+"""How long a client may be busy with one of these answers."""
+
 _HEAD = b"HTTP/1.1 200 OK\r\n"
 _CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 

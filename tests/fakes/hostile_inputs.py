@@ -25,6 +25,7 @@ from tests.fakes.hostile import pad_to_block
 
 MIB = 1 << 20
 _COMMIT = "1" * 40
+_SERVICE = b"001e# service=git-upload-pack\n0000"
 _ENTRY = hashlib.sha1(b"https://h/m", usedforsecurity=False).hexdigest()
 
 
@@ -298,11 +299,11 @@ def _read_refs(path: Path) -> None:
 def _advertise(lines: Callable[[], Iterator[bytes]]) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         with open(path, "wb") as file:
-            file.write(b"001e# service=git-upload-pack\n0000")
+            file.write(_SERVICE)
             for line in lines():
                 if file.tell() > 63 * MIB:
                     break
-                file.write((line and b"%04x%s" % (len(line) + 4, line)) or b"0000")
+                file.write(b"%04x%s" % (len(line) + 4, line))
             file.write(b"0000")
 
     return make
@@ -317,11 +318,6 @@ def _many_refs() -> Iterator[bytes]:
 def _long_refs() -> Iterator[bytes]:
     for number in range(10_000_000):
         yield b"a" * 40 + b" refs/heads/%07d\xf0\x9f\x98\x80" % number + b"a" * 60_000
-
-
-def _no_refs() -> Iterator[bytes]:
-    while True:
-        yield b""
 
 
 def _read_listing(path: Path) -> None:
@@ -422,7 +418,7 @@ INPUTS = {
     "Kaggle's answer of 4 MiB": HostileInput(lambda path: path.write_bytes(b"[" + b"[]," * 1_300_000 + b"0]"), _read_kaggle),
     "a million refs": HostileInput(_advertise(_many_refs), _read_refs, 10),
     "refs with long names": HostileInput(_advertise(_long_refs), _read_refs, 10),
-    "refs of empty lines": HostileInput(_advertise(_no_refs), _read_refs, 10),
+    "refs of empty lines": HostileInput(lambda path: path.write_bytes(_SERVICE + b"0000" * (15 * MIB)), _read_refs, 10),
     "a listing of Hugging Face": HostileInput(lambda path: path.write_bytes(b'{"files":' + _LISTS + b"}"), _read_listing),
     "a .keras configuration of lists": HostileInput(_write_keras(lambda: b"[" + b"[]," * (5 * MIB) + b"0]"), _read_keras),
     "a .keras configuration in many levels": HostileInput(_write_keras(lambda: b"[" * 400_000), _read_keras),

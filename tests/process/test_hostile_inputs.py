@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.endless_server import ANSWERS, serve
+from tests.fakes.endless_server import ANSWER_SECONDS, ANSWERS, serve
 from tests.fakes.hostile_inputs import INPUTS, MIB
 
 MEMORY_MIB_MAX = 200
-ANSWER_SECONDS = 10
 BUSY_FACTOR = 4
 """How much longer a reader may take than on a quiet machine."""
 
