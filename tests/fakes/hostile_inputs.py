@@ -213,7 +213,7 @@ def _write_h5(path: Path) -> None:
         file.create_dataset("a", shape=(1 << 32,), dtype="f8", chunks=(1 << 20,), compression="gzip")
 
 
-def _shared_names(count: int) -> bytes:
+def _make_index_of_long_names(count: int) -> bytes:
     """Return an index in which each name has all but one byte of a long one before it."""
     first = b"a" * 60_000
     entries = [(0, b"", make_header()), (0, first, make_entry(1, [0], b""))]
@@ -403,7 +403,7 @@ INPUTS = {
     "an npz of a gibibyte of zeros": HostileInput(_write_npz_of_zeros, _read_weights(".npz"), 10, True),
     "an h5 of a huge shape": HostileInput(_write_h5, _read_weights(".h5")),
     "an index with shared names": HostileInput(
-        lambda path: path.with_suffix(".index").write_bytes(_shared_names(100_000)), _read_checkpoint, 10
+        lambda path: path.with_suffix(".index").write_bytes(_make_index_of_long_names(100_000)), _read_checkpoint, 10
     ),
     "a checkpoint with shared bytes": HostileInput(_write_shared_bytes, _read_checkpoint),
     "a bundle with a record of lists": HostileInput(_write_bundle(b"Module: m\n\n" + _LISTS), _import),
@@ -450,7 +450,7 @@ def main(name: str, path: str) -> None:
     """Read one input, and print what that took."""
     import tfimm_resolver.bundles
     import tfimm_resolver.hub.weights
-    import tfimm_resolver.models_file.edit  # the code of the package is no memory of the input
+    import tfimm_resolver.models_file.edit  # not a part of what the input costs
 
     if name.startswith(("an npz", "an h5", "a safetensors", "an index", "a checkpoint")):
         import h5py  # noqa: F401

@@ -202,7 +202,7 @@ def _read_listings(data: bytes, into: Path) -> None:
     calls = (
         lambda: kaggle._find_newest_remote(model, fetcher),
         lambda: kaggle_mounts._request_mount(model.with_version(1), fetcher),
-        lambda: github._find_tip_by_api(repository, fetcher) or _refuse(),
+        lambda: github._find_tip_by_api(repository, fetcher) or _raise_missing(),
     )
     for call in calls:
         try:
@@ -214,7 +214,7 @@ def _read_listings(data: bytes, into: Path) -> None:
         raise FetchError("no answer is valid")
 
 
-def _refuse() -> None:
+def _raise_missing() -> None:
     raise FetchError("GitHub's API did not answer")
 
 

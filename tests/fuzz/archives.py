@@ -94,7 +94,7 @@ def _import(data: bytes, into: Path) -> None:
     os.environ["TFHUB_CACHE_DIR"] = str(into)
     import_(io.BytesIO(correct_checksums(data)))
     if not [name for name in os.listdir(into) if name.endswith(".descriptor.txt")]:
-        raise ViolationError("a bundle was imported, but there is no record")
+        raise ViolationError("a bundle was imported, but it has not got a record")
 
 
 TARGETS = (

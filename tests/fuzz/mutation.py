@@ -62,8 +62,8 @@ def _swap_token(rng: random.Random, data: bytearray, _: Sequence[bytes], tokens:
     there = [token for token in tokens if token in data]
     if there:
         old = rng.choice(there)
-        places = [found.start() for found in re.finditer(re.escape(old), data)]
-        at = rng.choice(places)
+        positions = [found.start() for found in re.finditer(re.escape(old), data)]
+        at = rng.choice(positions)
         data[at : at + len(old)] = rng.choice([*tokens, b""])
 
 

@@ -43,9 +43,9 @@ def run(name: str, seconds: float, seed: int) -> tuple[str, list[str]]:
             options = hypothesis.settings(
                 max_examples=_EXAMPLES, database=None, deadline=None, suppress_health_check=[*hypothesis.HealthCheck]
             )
-            given = hypothesis.given(edit_seeds(target.make_seeds(), target.tokens))
+            decorate = hypothesis.given(edit_seeds(target.make_seeds(), target.tokens))
             try:
-                hypothesis.seed(seed)(options(given(read)))()
+                hypothesis.seed(seed)(options(decorate(read)))()
             except ViolationError as error:
                 return f"{count} cases", [f"{error} {getattr(error, '__notes__', '')}"]
             seed += 1

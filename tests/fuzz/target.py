@@ -58,7 +58,7 @@ def check(target: Target, data: bytes) -> str:
     Raises:
         ViolationError: if it raised another error, wrote elsewhere, took long, or used much memory.
     """
-    with tempfile.TemporaryDirectory() as name, _quiet(), _timed(target):
+    with tempfile.TemporaryDirectory() as name, _hide_messages(), _limit_time(target):
         folder = Path(name)
         (folder / "into").mkdir()
         (folder / "victim").write_bytes(b"untouched")
@@ -92,7 +92,7 @@ def _check_folder(target: Target, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _hide_messages() -> Iterator[None]:
     """Hide log records and warnings, which are expected for damaged input."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -105,7 +105,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _timed(target: Target) -> Iterator[None]:
+def _limit_time(target: Target) -> Iterator[None]:
     def raise_violation(_: int, __: FrameType | None) -> None:
         faulthandler.dump_traceback()
         raise ViolationError(f"{target.name}: no result within {HANG_S} s")

@@ -173,8 +173,8 @@ def _parse_models_file(data: bytes, into: Path) -> None:
             raise ViolationError(entry.location)
     edit.edit_models_file(str(path), lambda known: {"n.x": {"handle": "https://h/n", "sha256": _PIN, "size_bytes": 7}})
     after = schema.parse(path.read_text(), str(path))
-    kept = {name: entry for name, entry in entries.items() if entry.name != "n.x"}
-    if {name: after.get(name) for name in kept} != kept or after["n.x"].sha256 != _PIN:
+    expected = {name: entry for name, entry in entries.items() if entry.name != "n.x"}
+    if {name: after.get(name) for name in expected} != expected or after["n.x"].sha256 != _PIN:
         raise ViolationError("a change lost another entry")
 
 

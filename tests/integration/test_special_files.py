@@ -47,7 +47,7 @@ def make_sparse(path: Path) -> None:
 KINDS = {**SPECIAL_FILES, "directory": Path.mkdir, "3 GB": make_sparse}
 
 
-def place(path: Path, make: Callable[[Path], object]) -> Path:
+def create_special(path: Path, make: Callable[[Path], object]) -> Path:
     """Create the path in a private directory."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     make(path)
@@ -56,54 +56,54 @@ def place(path: Path, make: Callable[[Path], object]) -> Path:
 
 def read_record(home: Path, make: Callable[[Path], object]) -> object:
     """Look up a model whose record is special."""
-    place(home.parent / "cache" / f"{NAME}.descriptor.txt", make)
+    create_special(home.parent / "cache" / f"{NAME}.descriptor.txt", make)
     return open_cache().find_named(NAME)
 
 
 def read_models_file(home: Path, make: Callable[[Path], object]) -> object:
     """Resolve a name."""
-    os.environ["TFIMM_MODELS_FILE"] = str(place(home / "models.toml", make))
+    os.environ["TFIMM_MODELS_FILE"] = str(create_special(home / "models.toml", make))
     return resolve("lion")
 
 
 def read_hosts(home: Path, make: Callable[[Path], object]) -> object:
     """Look up the headers of a host."""
-    os.environ["TFIMM_RESOLVER_HOSTS_FILE"] = str(place(home / "hosts.toml", make))
+    os.environ["TFIMM_RESOLVER_HOSTS_FILE"] = str(create_special(home / "hosts.toml", make))
     return hosts.get_headers("https://h/m")
 
 
 def read_netrc(home: Path, make: Callable[[Path], object]) -> object:
     """Look up a login; also past the check that the path is a file."""
-    os.environ["NETRC"] = str(place(home / "own_netrc", make))
+    os.environ["NETRC"] = str(create_special(home / "own_netrc", make))
     return netrc.find_login("https://h/m", is_own=True) or netrc._read_logins(str(home / "own_netrc"))
 
 
 def read_kaggle_json(home: Path, make: Callable[[Path], object]) -> object:
     """Look up the credentials for Kaggle."""
-    place(home / ".kaggle" / "kaggle.json", make)
+    create_special(home / ".kaggle" / "kaggle.json", make)
     return kaggle_credentials.find_credentials()
 
 
 def read_kaggle_token(home: Path, make: Callable[[Path], object]) -> object:
     """Look up the newer credentials for Kaggle."""
-    place(home / ".kaggle" / "access_token", make)
+    create_special(home / ".kaggle" / "access_token", make)
     return kaggle_credentials.find_credentials()
 
 
 def read_trusted_list(home: Path, make: Callable[[Path], object]) -> object:
     """Read the list of trusted repositories."""
-    place(Path(layout.get_dir()) / "trusted_list", make)
+    create_special(Path(layout.get_dir()) / "trusted_list", make)
     return trust._read_list()
 
 
 def read_parts(home: Path, make: Callable[[Path], object]) -> object:
     """Read what a partial download belongs to."""
-    return PartStore(place(home / "m.parts" / "of.json", make).parent).load()
+    return PartStore(create_special(home / "m.parts" / "of.json", make).parent).load()
 
 
 def read_tree_file(home: Path, make: Callable[[Path], object]) -> object:
     """Compare a tree with its record."""
-    place(home / "tree" / "saved_model.pb", make)
+    create_special(home / "tree" / "saved_model.pb", make)
     record = Record("https://h/m", NAME, files=(FileEntry("saved_model.pb", 7, "ab" * 32),))
     assert find_tree_defect(str(home / "tree"), record) is not None
     return None
@@ -111,7 +111,7 @@ def read_tree_file(home: Path, make: Callable[[Path], object]) -> object:
 
 def read_graph(home: Path, make: Callable[[Path], object]) -> object:
     """Read the graph of a tree without a record."""
-    path = place(home / "tree" / "saved_model.pb", make)
+    path = create_special(home / "tree" / "saved_model.pb", make)
     assert path.is_file() or {find_defect(str(path.parent)), find_defect_inside(str(path.parent))} == {
         "saved_model.pb is not a regular file"
     }
@@ -122,42 +122,42 @@ def read_graph(home: Path, make: Callable[[Path], object]) -> object:
 def read_variables(home: Path, make: Callable[[Path], object]) -> object:
     """Check the variables of a tree without a record, and read them."""
     tree = put_model(home / "tree", {name: data for name, data in MODEL.items() if not name.endswith(".index")})
-    path = place(tree / "variables" / "variables.index", make)
+    path = create_special(tree / "variables" / "variables.index", make)
     assert path.is_file() or find_defect(str(tree)) == "variables/variables.index is not a regular file"
     return checkpoint.read_tensors(str(path.with_suffix("")))
 
 
 def read_hub_sources(home: Path, make: Callable[[Path], object]) -> object:
     """Read what a hubconf.py declares."""
-    return hubconf._read_declared_dependencies(str(place(home / "repository" / "hubconf.py", make)))
+    return hubconf._read_declared_dependencies(str(create_special(home / "repository" / "hubconf.py", make)))
 
 
 def read_listing(home: Path, make: Callable[[Path], object]) -> object:
     """Read the files that huggingface_hub keeps beside a snapshot."""
-    place(home / "repository" / "trees" / f"{COMMIT}.json", make)
+    create_special(home / "repository" / "trees" / f"{COMMIT}.json", make)
     return hugging_face_cache._read_listing(str(home / "repository"), HuggingFaceModel("a", "b", COMMIT))
 
 
 def read_branch(home: Path, make: Callable[[Path], object]) -> object:
     """Read which commit huggingface_hub noted for a branch."""
     os.environ["HF_HOME"] = str(home)
-    place(home / "hub" / "models--a--b" / "refs" / "main", make)
+    create_special(home / "hub" / "models--a--b" / "refs" / "main", make)
     return hugging_face_cache.find_commit(HuggingFaceModel("a", "b"))
 
 
 def read_certificate_file(home: Path, make: Callable[[Path], object]) -> object:
     """Read the certificates that a variable names."""
-    return read_certificates(CaSources((str(place(home / "ca.pem", make)),), "ca.pem", True))
+    return read_certificates(CaSources((str(create_special(home / "ca.pem", make)),), "ca.pem", True))
 
 
 def read_owner(home: Path, make: Callable[[Path], object]) -> object:
     """Read the owner of a lock."""
-    return LockOwner.read(str(place(home / "m.lock", make)))
+    return LockOwner.read(str(create_special(home / "m.lock", make)))
 
 
 def read_weights(read: Callable[[str], object]) -> Callable[[Path, Callable[[Path], object]], object]:
     """Return a reader of a file of weights."""
-    return lambda home, make: read(str(place(home / "m.weights", make)))
+    return lambda home, make: read(str(create_special(home / "m.weights", make)))
 
 
 READERS = {

@@ -59,7 +59,7 @@ def make_target(run: Callable[[bytes, Path], object]) -> Target:
     return Target("x", run, lambda: [b"x"])
 
 
-def refuse(text: str) -> None:
+def raise_refusal(text: str) -> None:
     """Refuse an input with a text."""
     error = FetchError("x")
     error.text = text
@@ -78,8 +78,8 @@ def write_over(_: bytes, into: Path) -> None:
 
 HARMS: dict[str, Callable[[bytes, Path], object]] = {
     "KeyError": lambda *_: {}["x"],
-    "would change a terminal": lambda *_: refuse("\x1b[2J"),
-    "the message is long": lambda *_: refuse("a" * 50_000),
+    "would change a terminal": lambda *_: raise_refusal("\x1b[2J"),
+    "the message is long": lambda *_: raise_refusal("a" * 50_000),
     "something outside": write_outside,
     "outside of the directory": write_over,
 }
@@ -107,7 +107,7 @@ def test_an_input_that_takes_long_or_much_memory_is_detected(monkeypatch: pytest
 
 def test_harmless_behaviour_is_not_a_violation() -> None:
     assert check(make_target(lambda data, into: (into / "y").write_bytes(data)), b"x") == "accepted"
-    assert check(make_target(lambda *_: refuse("no\n  because")), b"x") == "refused"
+    assert check(make_target(lambda *_: raise_refusal("no\n  because")), b"x") == "refused"
 
 
 def test_hypothesis_reports_the_input_of_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
