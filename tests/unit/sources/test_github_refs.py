@@ -97,7 +97,7 @@ def test_a_repository_without_a_default_branch_names_its_branches() -> None:
 def test_an_advertisement_of_too_many_refs_is_refused(limit: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_advertisement(f"{A} HEAD", f"{A} refs/heads/trunk")
     monkeypatch.setattr(github_refs, limit, most)
-    with pytest.raises(FetchError, match="does not list its refs as git does: it has (over 4 lines|too many)"):
+    with pytest.raises(FetchError, match=r"does not list its refs as git does: it has (over 4 lines|too many)"):
         Refs.parse(make_advertisement(f"{A} HEAD", *(f"{A} refs/heads/{number}" for number in range(9))), URL)
     monkeypatch.setattr(github_refs, limit, 5 if limit == "_LINES_MAX" else most)
     assert Refs.parse(data, URL).find_tip("", URL).commit == A
