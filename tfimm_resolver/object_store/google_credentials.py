@@ -6,11 +6,11 @@ https://cloud.google.com/docs/authentication/application-default-credentials
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
 
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
@@ -28,7 +28,7 @@ def load_credentials(path: str) -> Any:
     with open(path, "rb") as file:
         data = file.read()
     try:
-        info = json.loads(data)
+        info = parse_json(data)
     except ValueError as error:
         raise ValueError(f"it is not JSON: {type(error).__name__}") from None  # the error quotes the file
     return _create(info, _SCOPES)
