@@ -9,6 +9,8 @@ BIN := .venv/bin
 NOX := .nox/own/bin
 # The number of tests that run at the same time; auto is the number of processors.
 WORKERS ?= auto
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
 ifneq ($(MAKECMDGOALS),clean)
@@ -18,7 +20,7 @@ $(error PYTHON=$(PYTHON) cannot be used)
 endif
 endif
 
-.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden clean
+.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden fuzz clean
 
 demo: .venv/installed
 	$(BIN)/tfimm-resolver demo
@@ -48,7 +50,7 @@ test-newest: $(NOX)/nox
 
 # Write the newest version of each dependency that works together with the others into constraints.txt.
 constraints: $(NOX)/nox
-	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --no-header --no-annotate --no-emit-package setuptools \
+	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --extra fuzz --no-header --no-annotate --no-emit-package setuptools \
 		--output-file constraints.txt setup.cfg
 
 bench: .venv/tested
@@ -57,6 +59,10 @@ bench: .venv/tested
 # Show what has changed in commands, errors, records and trees since the base commit, except for what tests/golden/accepted.toml lists.
 golden: .venv/tested
 	$(BIN)/python -m tests.golden
+
+# Give damaged data to everything that reads data of others, for FUZZ_SECONDS in all; FUZZ_TARGETS names some targets.
+fuzz: .venv/fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean:
 	rm -rf .venv .nox build *.egg-info .pytest_cache .mypy_cache .ruff_cache
@@ -74,6 +80,10 @@ clean:
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python tfimm==0.2.14
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target .venv/setuptools-84 setuptools==84.2.1
+	touch $@
+
+.venv/fuzz: .venv/tested
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[fuzz]'
 	touch $@
 
 $(NOX)/nox:
