@@ -35,12 +35,13 @@ class ModelLocation:
     def __init__(self, path: str, record: Record | None = None, subdirectory: str = "", *, is_read_only: bool = False) -> None:
         self.path, self.record, self.subdirectory, self.is_read_only = path, record, subdirectory, is_read_only
 
-    def hold(self) -> bool:
+    def hold(self, *, is_new: bool = False) -> bool:
         """Take a use lock on the tree until this process ends; return False if it does not exist any more.
 
-        Without effect on a tree in a bucket, which has no locks.
+        Without effect on a tree in a bucket, which has no locks. ``is_new``: it was fetched just now, so that a lock on an
+        earlier directory of the same name does not count.
         """
-        if use_lock.is_held(self.path) or "://" in self.path:
+        if (not is_new and use_lock.is_held(self.path)) or "://" in self.path:
             return True
         return use_lock.hold(self.path, settings.grace_s() / _TOUCHES_PER_GRACE, touch=not self.is_read_only)
 

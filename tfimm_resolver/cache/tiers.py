@@ -18,6 +18,7 @@ from tfimm_resolver.errors import CacheError, FetchError, OfflineError
 from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import find_missing_bytes
 from tfimm_resolver.handles.pin import NO_PIN, Pin
+from tfimm_resolver.locking.use_lock import is_held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ class Lookup:
         """
         for _ in range(_ATTEMPTS_MAX):
             found = self._find_once()
-            if found is None or found.hold():
+            if found is None or is_held(found.path) or found.hold():  # the first call saves most hits the second
                 return found
         return None
 
@@ -99,7 +100,7 @@ class Lookup:
         try:
             for _ in range(_ATTEMPTS_MAX):
                 location = self._ensure(cache, handle, fill, refresh=refresh)
-                if location.hold():
+                if location.hold(is_new=True):
                     make_room(0)
                     return location
         except OfflineError as error:

@@ -147,7 +147,8 @@ def test_a_remover_that_is_stopped_does_not_stop_readers(tree: str, monkeypatch:
         assert use_lock.hold(tree, 60)
 
 
-def test_a_directory_that_another_program_removed_is_not_held_any_more(tree: str) -> None:
+def test_a_directory_that_another_program_removed_is_not_held_any_more(tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(use_lock, "_CHECK_INTERVAL_S", -1)
     assert use_lock.hold(tree, 60)
     os.rmdir(tree)
     assert not use_lock.is_held(tree) and not use_lock.hold(tree, 60)
