@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable
 
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.local_root import LocalRoot
@@ -75,8 +76,8 @@ def list_project_entries(root: LocalRoot, names: Iterable[str], now_s: float) ->
 def _parse_project(text: str | None) -> tuple[str, set[str]]:
     """Return the models file and the entries in what ``note_project`` wrote; nothing if it is not that."""
     try:
-        values = json.loads(text or "[]")
-    except (ValueError, RecursionError):
+        values = parse_json(text or "[]")
+    except ValueError:
         values = []
     texts = [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
     return (texts[0], set(texts[1:])) if texts else ("", set())
