@@ -30,8 +30,9 @@ _HOME = re.compile(r"~|\$\{?(?:HOME|XDG_\w+)\b|/home/|/root/")
 _OWN_VARIABLE = re.compile(r"\b(\w+)=\$\(mktemp -d\)")
 _WRITERS = {"rm", "rmdir", "mv", "cp", "ln", "dd", "tee", "touch", "mkdir", "truncate", "install", "rsync", "sed", "chmod"}
 _WRITING_CALLS = {"rmtree", "remove", "unlink", "rmdir", "rename", "replace", "write_text", "write_bytes", "open", "mkdir"}
+_CACHE_USERS = {"tfimm_resolver", "hub", "resolver", "bundles", "maintenance", "project"}
 # The commands that need no cache, and the variables that others need besides, or instead of, TFHUB_CACHE_DIR.
-_HARMLESS = {"path", "why", "demo"}
+_HARMLESS = {"path", "why", "demo", "run"}
 _CACHES = {"TFHUB_CACHE_DIR", "TFIMM_HOME"}
 _PINS = {"TFHUB_CACHE_DIR", "TFIMM_MODELS_FILE"}
 _NEEDED = {"hub": {"TFIMM_HUB_DIR"}, "ls": _CACHES, "rm": _CACHES, "verify": _CACHES}
@@ -185,6 +186,8 @@ def _is_written(program: str, word: str) -> bool:
     """Return whether a program changes the file that this word names; redirections are checked separately."""
     if program == "dd":
         return word.startswith("of=")
+    if program == "chmod" and re.fullmatch(r"[0-7]{3,4}|[augo]*[-+=][rwxX]+", word):
+        return False
     return word not in (">", ">>", "<", "2") and not word.startswith("/dev/")
 
 
@@ -195,14 +198,14 @@ def _is_below(path: str, own: set[str]) -> bool:
 
 
 def _check_python(tree: ast.Module) -> list[str]:
-    """Return each call that writes, and the first call if it does not set a new directory."""
+    """Return each call that writes, and the first call that could use the cache if it does not set a new directory."""
     unsafe = [
         f"{ast.unparse(node)}: it writes, or refers to the reader's home"
         for node in ast.walk(tree)
         if (isinstance(node, ast.Call) and _get_call_name(node) in {*_WRITING_CALLS, "expanduser", "home"})
         or (isinstance(node, ast.Constant) and isinstance(node.value, str) and _HOME.search(node.value))
     ]
-    first = next(_find_calls(tree), None)
+    first = next((call for call in _find_calls(tree) if _get_root_name(call) in _CACHE_USERS), None)
     if first and not re.fullmatch(r"\w+\.set_dir\(tempfile\.mkdtemp\(\)\)", ast.unparse(first)):
         unsafe.append(f"{ast.unparse(first)}: set_dir(tempfile.mkdtemp()) does not come first")
     return unsafe
@@ -222,3 +225,11 @@ def is_run_by_import(block: Block) -> bool:
 
 def _get_call_name(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _get_root_name(node: ast.Call) -> str:
+    """Return the first name of what is called: ``hub`` of ``hub.load``."""
+    found: ast.expr = node.func
+    while isinstance(found, ast.Attribute):
+        found = found.value
+    return getattr(found, "id", "")

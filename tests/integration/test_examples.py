@@ -109,6 +109,7 @@ OWN = "$ demo=$(mktemp -d); export TFHUB_CACHE_DIR=$demo/cache\n"
         OWN + "$ printf x | dd of=models.tar bs=1 seek=3000\n",
         OWN + "$ tfimm-resolver add half http://h/m.tgz\n",
         OWN + "$ tfimm-resolver rm resnet18\n",
+        OWN + "$ chmod -R a-w models\n",
         OWN + "$ tfimm-resolver hub list --trust ada/models\n",
         OWN + "$ export TFHUB_CACHE_DIR=/mnt/models\n$ tfimm-resolver rm half\n",
         "$ tfimm-resolver -q resolve http://h/m.tgz\n",

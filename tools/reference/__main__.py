@@ -1,4 +1,4 @@
-"""``python -m tools.reference`` writes the generated pages of docs/reference; a test checks that they are current."""
+"""``python -m tools.reference`` writes generated pages and a picture below docs/; a test checks that they are current."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tools import diagram
 from tools.reference import api, commands, exit_codes, json_output, variables
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -18,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "json.md": json_output.make_page,
     "json_schemas.json": json_output.make_schemas,
     "variables.md": variables.make_page,
+    "../images/way_of_a_handle.svg": diagram.make_picture,
 }
 _NEUTRAL = ("HOME", "LANG", "PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV")
 
@@ -28,6 +30,7 @@ def main() -> None:
         environment = {name: value for name, value in os.environ.items() if name in _NEUTRAL}
         command = [sys.executable, "-m", "tools.reference"]
         sys.exit(subprocess.call(command, cwd=FOLDER.parents[1], env={**environment, "TFIMM_REFERENCE": "1"}))
+    (FOLDER.parent / "images").mkdir(exist_ok=True)
     for name, make in PAGES.items():
         (FOLDER / name).write_text(make(), encoding="utf-8")
 
