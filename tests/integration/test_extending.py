@@ -116,7 +116,7 @@ def test_a_source_is_one_file_and_one_name_in_the_list(copy: Copy, origin: Origi
     origin.put("/lion.tar.gz", tar_gz())
     copy.add_file("sources/shelf.py", SOURCE)
     copy.add_to_list("sources/registry.py", "kaggle, local, tfhub, web,", "kaggle, local, shelf, tfhub, web,")
-    copy.add_to_list("sources/registry.py", "hugging_face, web, tfhub)", "hugging_face, web, tfhub, shelf)")
+    copy.add_to_list("sources/registry.py", "web_pages, web, tfhub)", "web_pages, web, tfhub, shelf)")
     assert files_in(copy.resolve(f"shelf://{origin.url.removeprefix('http://')}/lion")) == MODEL
 
 

@@ -40,7 +40,7 @@ OTHER_FILES = {
     "cli.demo.__init__": "that archive, to serve it",
     "hub.h5_weights._is_bfloat16": "an attribute of an open HDF5 file",
     "hub.keras_files._check_hdf5": "a member of an open zip",
-    "hub.npz_weights.read": "a member of an open zip",
+    "hub.npz_weights._read_members": "a member of an open zip",
     "locking.lock.try_take_over": "LockFile.open, in the package of locks",
     "models_file.edit._write": "a new file with a random name in the user's project",
 }

@@ -161,7 +161,7 @@ def _make_memory_error(form: str) -> ArchiveError:
         window = f"{1 << (_ZSTD_WINDOW_LOG_MAX - 20)} MiB"
         return ArchiveError(
             f"its zstd stream needs a window of over {window} of memory",
-            fix=f"Pack it again with a smaller window, with --long={_ZSTD_WINDOW_LOG_MAX} at most.",
+            fix=f"Pack it again with a window of {window} or less.",
         )
     return ArchiveError(
         f"its {form} stream needs over {_XZ_MEMORY_MAX >> 20} MiB of memory",

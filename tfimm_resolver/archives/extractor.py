@@ -15,9 +15,9 @@ from tfimm_resolver._util.threads import BackgroundWriter
 from tfimm_resolver.archives.budget import AnyBytes, Budget, Limits
 from tfimm_resolver.archives.file_writer import HashingFileWriter
 from tfimm_resolver.archives.links import Parts, PendingLinks, find_target
-from tfimm_resolver.archives.member_policy import MemberNamePolicy, Skip, UnheldMemberError, quote_name
+from tfimm_resolver.archives.member_policy import MemberNamePolicy, Skip, quote_name
 from tfimm_resolver.archives.tar_reader import Link, Member
-from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError
+from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError, UnsupportedMemberError
 from tfimm_resolver.errors.os_errors import is_disk_full, make_disk_full_error, map_os_errors, suggest_disk_fix
 from tfimm_resolver.manifest import FileEntry
 
@@ -104,7 +104,7 @@ class Extractor:
         for member in members:
             try:
                 self._extract_member(member, last_wins=last_wins)
-            except UnheldMemberError as error:
+            except UnsupportedMemberError as error:
                 if skip is None:
                     raise
                 skip(error)
@@ -265,10 +265,10 @@ class Extractor:
                 if is_disk_full(error):
                     raise self._make_disk_full_error() from error
                 if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-                    raise UnheldMemberError(_make_collision_error(name).text) from error
+                    raise UnsupportedMemberError(_make_collision_error(name).text) from error
                 if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
                     text = f"member {quote_name(name)} has a name that this file system does not allow"
-                    raise UnheldMemberError(text) from error
+                    raise UnsupportedMemberError(text) from error
                 raise
 
     def _make_disk_full_error(self, more_bytes: int = 0) -> CacheError:

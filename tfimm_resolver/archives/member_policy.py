@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from tfimm_resolver._util.fs import IS_WINDOWS
-from tfimm_resolver.errors import ArchiveError, HandleError
+from tfimm_resolver.errors import ArchiveError, HandleError, UnsupportedMemberError
 
 _DEPTH_MAX = 100
 _PART_BYTES_MAX = 255  # also keeps normalization fast: sorting combining marks takes quadratic time
@@ -24,11 +24,7 @@ _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]|[. ]$')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
 
 
-class UnheldMemberError(ArchiveError):
-    """A member that no directory here can hold; a repository is unpacked without it, as it may not be needed."""
-
-
-Skip = Callable[[UnheldMemberError], None]
+Skip = Callable[[UnsupportedMemberError], None]
 """Notes a member that is left out."""
 
 
@@ -56,8 +52,8 @@ class MemberNamePolicy:
 
         Raises:
             ArchiveError: as ``safe_parts`` does.
-            UnheldMemberError: if a component is too long, not valid Unicode, or not allowed on this system; if another name
-                differs from it only in characters that are not seen.
+            UnsupportedMemberError: if a component is too long, not valid Unicode, or not allowed on this system; if another
+                name differs from it only in characters that are not seen.
         """
         parts = safe_parts(name, is_directory=is_directory, is_windows=self._is_windows)
         parent = 0
@@ -88,17 +84,17 @@ class MemberNamePolicy:
 
     def _check_part(self, part: str, name: str) -> None:
         if len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES_MAX:
-            raise UnheldMemberError(
+            raise UnsupportedMemberError(
                 f"member {quote_name(name)} has a path component of over {_PART_BYTES_MAX} bytes, "
                 "which file systems do not support"
             )
         if _LONE_SURROGATE.search(part):
-            raise UnheldMemberError(f"member {quote_name(name)} has a name that is not UTF-8")
+            raise UnsupportedMemberError(f"member {quote_name(name)} has a name that is not UTF-8")
         if self._is_windows and not _is_allowed_on_windows(part):
-            raise UnheldMemberError(f"member {quote_name(name)} has a name that Windows does not allow")
+            raise UnsupportedMemberError(f"member {quote_name(name)} has a name that Windows does not allow")
 
     def _check_alike(self, parent: int, part: str, name: str) -> None:
-        """Raise UnheldMemberError if another name in the same directory differs only in characters that are not seen."""
+        """Raise UnsupportedMemberError if another name in the same directory differs only in characters that are not seen."""
         if part.isascii() and not self._partly_seen:
             return
         from tfimm_resolver.archives.lookalikes import make_skeleton
@@ -108,7 +104,7 @@ class MemberNamePolicy:
         if other is None and seen != part and (parent, seen) in self._known:
             other = seen
         if other is not None:
-            raise UnheldMemberError(
+            raise UnsupportedMemberError(
                 f"member {quote_name(name)} looks like another one, {other!a}: "
                 "they differ only in characters that are not seen"
             )
@@ -149,20 +145,20 @@ def safe_parts(
     Raises:
         ArchiveError: if it is absolute, contains ``..``, a control character or a backslash, begins with a drive, or is
             nested too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
-        UnheldMemberError: if it contains characters that are not seen, or a drive on Windows.
+        UnsupportedMemberError: if it contains characters that are not seen, or a drive on Windows.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if len(parts) > _DEPTH_MAX:
         raise ArchiveError(f"member {quote_name(name)} is nested {len(parts)} directories deep; {_DEPTH_MAX} are allowed")
     is_outside = name.startswith("/") or ".." in parts or _UNSAFE_PATH.search(name)
     if is_outside or (is_windows and _DRIVE.search(name)):
-        kind = ArchiveError if is_outside else UnheldMemberError
+        kind = ArchiveError if is_outside else UnsupportedMemberError
         raise kind(f"member {quote_name(name)} does not stay inside the model's directory")
     if not name.isascii():
         from tfimm_resolver.archives.lookalikes import find_unseen  # tables that few names need
 
         if any(map(find_unseen, parts)):
-            raise UnheldMemberError(f"member {quote_name(name)} contains an invisible or bidirectional control character")
+            raise UnsupportedMemberError(f"member {quote_name(name)} contains an invisible or bidirectional control character")
     if not is_directory and (not parts or name.endswith(("/", "/."))):
         raise ArchiveError(f"member {quote_name(name)} is a file, but has the name of a directory")
     if is_canonical and "/".join(parts) != name:

@@ -32,7 +32,7 @@ class ArchiveLayout:
         on_several_members: called if a compressed tar has several streams or blocks, each with a checksum of its own bytes
             only; may raise.
         on_missing_end: called if a tar has no end-of-archive marker; may raise. Without it, that is an error.
-        skips_unheld: what this system cannot hold, and links that lead to no file, are left out of a zip with a warning.
+        skips_unsupported: what this system cannot hold, and links that lead to no file, are left out of a zip with a warning.
         label: what warnings call the archive: the handle.
     """
 
@@ -41,7 +41,7 @@ class ArchiveLayout:
     on_start: Callable[[bytes], None] | None = None
     on_several_members: Callable[[], None] | None = None
     on_missing_end: Callable[[], None] | None = None
-    skips_unheld: bool = False
+    skips_unsupported: bool = False
     label: str = ""
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives import formats, zip_reader
-from tfimm_resolver.archives.member_policy import UnheldMemberError, quote_name
+from tfimm_resolver.archives.member_policy import quote_name
 from tfimm_resolver.archives.tar_reader import Member
+from tfimm_resolver.errors import UnsupportedMemberError
 
 if TYPE_CHECKING:
     from tfimm_resolver.archives.extractor import Extractor
@@ -28,8 +29,8 @@ def unzip(extractor: Extractor, layout: ArchiveLayout, head: bytes) -> None:
     Raises:
         ArchiveError: as ``zip_reader.read_members`` does.
     """
-    skipped: list[UnheldMemberError] = []
-    skip = skipped.append if layout.skips_unheld else None
+    skipped: list[UnsupportedMemberError] = []
+    skip = skipped.append if layout.skips_unsupported else None
     with extractor.spool() as file:
         end = zip_reader.read_end(file)
         if end is None:
@@ -57,7 +58,7 @@ def _limit(members: list[Member], extractor: Extractor) -> Iterator[Member]:
         yield replace(member, chunks=extractor.enforce_limits(member.chunks))
 
 
-def _report_skipped(skipped: list[UnheldMemberError], label: str) -> None:
+def _report_skipped(skipped: list[UnsupportedMemberError], label: str) -> None:
     texts = "; ".join(show(error.text) for error in skipped[:_LISTED_MAX])
     more = f"; and {len(skipped) - _LISTED_MAX} more" if len(skipped) > _LISTED_MAX else ""
     log.warning("%s: left out %s: %s%s", show(label), format_count(len(skipped), "member"), texts, more)

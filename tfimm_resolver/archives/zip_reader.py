@@ -13,7 +13,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import zip_methods
 from tfimm_resolver.archives.budget import Budget, Limits
 from tfimm_resolver.archives.link_targets import resolve_link
-from tfimm_resolver.archives.member_policy import Skip, UnheldMemberError, quote_name
+from tfimm_resolver.archives.member_policy import Skip, quote_name
 from tfimm_resolver.archives.tar_reader import Member
 from tfimm_resolver.archives.zip_directory import (
     LOCAL_HEADER,
@@ -28,7 +28,7 @@ from tfimm_resolver.archives.zip_directory import (
 )
 from tfimm_resolver.archives.zip_methods import CHUNK_BYTES, zlib
 from tfimm_resolver.archives.zip_names import IS_UTF_8, UNICODE_PATH, decode_name, find_extra, normalize_separators
-from tfimm_resolver.errors import ArchiveError, ResolverError
+from tfimm_resolver.errors import ArchiveError, ResolverError, UnsupportedMemberError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 
 _ENCRYPTED, _HAS_DATA_DESCRIPTOR = 0x2041, 0x08
@@ -99,7 +99,7 @@ def read_members(
             try:
                 _check_separators(span.entry.name)
                 source = _find_source(span, links, files)
-            except UnheldMemberError as error:
+            except UnsupportedMemberError as error:
                 if skip is None:
                     raise
                 skip(error)
@@ -163,7 +163,7 @@ def _check_kind(entry: Entry) -> None:
 def _check_separators(name: str) -> None:
     """Raise an error for a backslash that was left in a name: it may be a separator, or a character on Unix."""
     if "\\" in name:
-        raise UnheldMemberError(
+        raise UnsupportedMemberError(
             f"member {quote_name(name)} has a backslash, but other names in the zip have a slash",
             fix="Pack it again with a program that writes a slash between directories, as `zip -r` does.",
         )
@@ -175,13 +175,13 @@ def _find_source(span: _Span, links: dict[str, str], files: dict[str, _Span]) ->
     if span.is_link:
         target = resolve_link(path := _get_path(span), links, files)
         if target is None:
-            raise UnheldMemberError(
+            raise UnsupportedMemberError(
                 f"member {quoted} is a symbolic link to {quote_name(links[path])}, which is not a file in the archive",
                 fix=_NO_LINKS_FIX,
             )
         return files[target]
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UnheldMemberError(f"member {quoted} is a device; only regular files and directories are unpacked")
+        raise UnsupportedMemberError(f"member {quoted} is a device; only regular files and directories are unpacked")
     return span
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         path,
         resolve,
         rm,
+        run,
         sync,
         verify,
         why,

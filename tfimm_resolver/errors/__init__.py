@@ -1,7 +1,7 @@
 """The exceptions that the package raises, as one tree:
 
 * ResolverError
-  x HandleError                (also a ValueError and a TypeError)
+  x HandleError                (also a ValueError)
     + UnknownHandleError       (also a FileNotFoundError)
       - MissingOverrideError
     + ModelsFileError
@@ -15,10 +15,11 @@
     + IntegrityError
       - HashError              (also a RuntimeError)
     + ArchiveError
+      - UnsupportedMemberError
     + SourceError
   x CacheError                 (also an OSError)
     + LockTimeoutError         (also a TimeoutError)
-  x CancelledError             (also concurrent.futures.CancelledError)
+  x CancelledError
   x LoadError
     + NotASavedModelError      (also a ValueError)
     + MissingOpError           (also a NotImplementedError)
@@ -53,6 +54,7 @@ from tfimm_resolver.errors.base import (
     TransferTimeoutError,
     UnknownHandleError,
     UnknownRefError,
+    UnsupportedMemberError,
 )
 from tfimm_resolver.errors.loading import (
     EntryPointError,
@@ -95,6 +97,7 @@ __all__ = [
     "UnknownHandleError",
     "UnknownRefError",
     "UnseenFilesError",
+    "UnsupportedMemberError",
     "UntrustedError",
     "WeightsError",
 ]

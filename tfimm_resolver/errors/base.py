@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import re
 import sys
 from typing import TypeVar
@@ -235,6 +234,15 @@ class ArchiveError(FetchError):
     """
 
 
+class UnsupportedMemberError(ArchiveError):
+    """The archive has a member that cannot be unpacked here: a device, a link to nothing, or a name that is not allowed.
+
+    Example:
+        >>> issubclass(tfimm_resolver.errors.UnsupportedMemberError, tfimm_resolver.errors.ArchiveError)
+        True
+    """
+
+
 class SourceError(FetchError):
     """A source from another package cannot be loaded or does not follow the protocol of a source.
 
@@ -244,7 +252,7 @@ class SourceError(FetchError):
     """
 
 
-class CancelledError(ResolverError, concurrent.futures.CancelledError):
+class CancelledError(ResolverError):
     """The event ``cancel`` of the call was set, or asyncio cancelled what waited for it.
 
     Example:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from math import prod
 from typing import IO, TYPE_CHECKING, Any
 
+from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import WeightsError
@@ -13,6 +13,8 @@ from tfimm_resolver.hub.h5_weights import NUMBERS
 from tfimm_resolver.hub.size_budget import SizeBudget
 
 if TYPE_CHECKING:
+    import zipfile
+
     import numpy as np
 
 
@@ -23,20 +25,30 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
         WeightsError: if it unpacks to too much, or a member does not have the size of its shape. zipfile and numpy raise
             errors of other kinds, also for an array of objects.
     """
+    import zipfile  # which `import tfimm_resolver.hub` should not import
+
+    from tfimm_resolver.archives import zip_reader
+
+    with open(path, "rb", opener=fs.open_regular_target) as file:
+        zip_reader.check_member_count(file, settings.unpack_limits()[0])
+        with zipfile.ZipFile(file) as archive:
+            return _read_members(archive, path)
+
+
+def _read_members(archive: zipfile.ZipFile, path: str) -> dict[str, np.ndarray[Any, Any]]:
     import numpy as np
 
     budget, arrays = SizeBudget(path), {}
-    with open(path, "rb", opener=fs.open_regular_target) as file, zipfile.ZipFile(file) as archive:
-        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        for info in members:
-            budget.add(info.file_size)
-        for info in members:
-            name = info.filename.removesuffix(".npy")
+    members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+    for info in members:
+        budget.add(info.file_size)
+    for info in members:
+        name = info.filename.removesuffix(".npy")
+        with archive.open(info) as member:
+            is_number = _check_size(member, info.file_size, f"{show(path)}: {show(name)}")
+        if is_number:
             with archive.open(info) as member:
-                is_number = _check_size(member, info.file_size, f"{show(path)}: {show(name)}")
-            if is_number:
-                with archive.open(info) as member:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+                arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
     return arrays
 
 

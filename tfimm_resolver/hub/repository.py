@@ -115,8 +115,8 @@ def _make_fill(cache: Cache, repository: Repository, tip: Tip, verbose: bool) ->
         settings.validate()
         transfer = Downloader(Handle.parse(repository.handle), parts)
         if not settings.is_offline():
-            path = cache.root.path_of(cache.entry_name(repository.handle))
-            _report(f'Downloading: "{show(github.make_archive_url(repository, tip))}" to {show(path)}', verbose)
+            # Not into which directory there: its name has the branch, which may hold anything.
+            _report(f'Downloading: "{show(github.make_archive_url(repository, tip))}" to {show(layout.get_dir())}', verbose)
         github.fetch_commit(repository, tip, into, transfer)
         if not (into / HUBCONF).is_file():
             raise _make_missing_error(into, f"{repository.handle} has no {HUBCONF} at commit {transfer.origin.commit}")

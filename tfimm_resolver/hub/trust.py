@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 
+from tfimm_resolver import progress
 from tfimm_resolver._util import fs, terminal
 from tfimm_resolver._util.outgoing import clean_text, show
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
@@ -126,7 +127,7 @@ def _prompt(repository: Repository, commit: str, is_tip: bool) -> None:
     fix = Advice(
         python=f"{inspect} call with trust_repo=True.\n{facts}", command=f"{inspect} run the command with --trust.\n{facts}"
     )
-    if not (terminal.is_terminal(sys.stdin) or terminal.is_notebook()):
+    if not (progress.is_terminal(sys.stdin) or terminal.is_notebook()):
         cause = f"{show(name)} is not in {_get_path()}" if is_tip else f"{show(commit)} is not a tip of {show(name)}"
         raise UntrustedError(f"Untrusted repository. {cause}, and without a terminal you cannot be asked", fix=fix)
     if is_tip:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tfimm_resolver._util.terminal import is_terminal
     from tfimm_resolver.progress.batch import map_parallel
     from tfimm_resolver.progress.reporters import ProgressReporter, report_progress
 else:
@@ -13,6 +14,7 @@ else:
     __getattr__, __dir__ = export_lazily(
         __name__,
         {
+            "is_terminal": "tfimm_resolver._util.terminal",
             "ProgressReporter": "tfimm_resolver.progress.reporters",
             "map_parallel": "tfimm_resolver.progress.batch",
             "report_progress": "tfimm_resolver.progress.reporters",
@@ -21,6 +23,7 @@ else:
 
 __all__ = [
     "ProgressReporter",
+    "is_terminal",
     "map_parallel",
     "report_progress",
 ]

@@ -179,7 +179,7 @@ def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher)
             text = f"{repository.handle} arrived as another commit:\n  received   {received}\n  requested  {tip.commit}"
             raise IntegrityError(text)
 
-    layout = ArchiveLayout(strip_top_level=True, on_comment=check_comment, skips_unheld=True)
+    layout = ArchiveLayout(strip_top_level=True, on_comment=check_comment, skips_unsupported=True)
 
     def download(url: str) -> None:
         _with_token_fallback(lambda token: fetcher.archive(url, into, layout=layout, authorization=token), repository)

@@ -92,7 +92,7 @@ def test_a_file_system_without_fsync_is_used(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", fail)
-    monkeypatch.setattr("tfimm_resolver.archives.extractor._FSYNC_INTERVAL_BYTES", 1)
+    monkeypatch.setattr("tfimm_resolver.archives.file_writer._FSYNC_INTERVAL_BYTES", 1)
     monkeypatch.chdir(tmp_path)
     path = tfimm_resolver.resolve(url := origin.put("/m.tar.gz", tar_gz()))
     assert files_in(path) == MODEL

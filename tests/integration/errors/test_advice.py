@@ -40,6 +40,13 @@ NOT_ADVICE = {
     "set_model_cache(%r, ...) names": "what was set, which only Python can do",
     "Cannot find {} in {}. If it's a commit": "the wording of torch.hub, which its users search for",
     "%s has files that load options do not cover": "a warning of load_options, which only Python can call",
+    "Only links to regular files inside the archive": "options of tar",
+    "Pack the files that the links lead to": "options of zip",
+    "Clone the repository with git": "options of git",
+    "call tfimm_resolver.hub.load": "unpickling, which only Python does",
+    "REPOSITORY, ..., or DIRECTORY": "unpickling, which only Python does",
+    '"{}", ..., trust_repo=True': "unpickling, which only Python does",
+    "(lambda names:": "a program",
     "%s is a TensorFlow 1 model": "a warning about a loaded model, which only Python can call",
 }
 

@@ -19,7 +19,6 @@ from tests.fakes.origin import Origin
 from tests.fakes.processes import run, start
 from tests.fakes.special_files import SPECIAL_FILES, make_socket
 from tfimm_resolver.errors import (
-    ArchiveError,
     CacheError,
     FetchError,
     HandleError,
@@ -146,15 +145,23 @@ def test_an_error_names_the_lock_file_that_cannot_be_used(
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("check_hash", [False, True])
-def test_a_pipe_in_a_directory_of_the_caller_does_not_block(check_hash: bool, origin: Origin, tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_cached_file_is_replaced(check_hash: bool, origin: Origin, tmp_path: Path) -> None:
     url = origin.put(f"/w-{DIGEST[:8]}.npz", make_weights())
     assert load_value(url, model_dir=tmp_path / "mine") == 1
     (path,), (record,) = tmp_path.glob("mine/*/*.npz"), tmp_path.glob("mine/*.descriptor.txt")
     path.unlink()
     os.mkfifo(path)
     record.write_text(re.sub(r'"size_bytes": \d+', '"size_bytes": 0', record.read_text()))
+    assert load_value(url, model_dir=tmp_path / "mine", check_hash=check_hash) == 1 and path.is_file()
+
+
+def test_another_pipe_in_the_tree_is_not_opened(origin: Origin, tmp_path: Path) -> None:
+    url = origin.put("/w.npz", make_weights())
+    assert load_value(url, model_dir=tmp_path / "mine") == 1
+    (path,) = tmp_path.glob("mine/*/*.npz")
+    os.mkfifo(path.with_name("more"))
     with pytest.raises(CacheError, match="is neither a file nor a directory") as caught:
-        load_state_dict_from_url(url, model_dir=tmp_path / "mine", check_hash=check_hash)
+        load_state_dict_from_url(url, model_dir=tmp_path / "mine")
     assert f"Remove {path.parent}" in caught.value.fix
 
 
@@ -263,9 +270,9 @@ def test_a_name_may_be_given_where_the_url_says_none(origin: Origin) -> None:
             load_state_dict_from_url(url, file_name=name)
     with pytest.raises(HandleError, match="is not a file name"):
         load_state_dict_from_url(f"{origin.url}/")
-    with pytest.raises(ArchiveError, match="invisible"):
+    with pytest.raises(HandleError, match="is not a file name"):
         load_state_dict_from_url(url, file_name="w\u202e.npz")
-    assert len(origin.requests) == 2
+    assert len(origin.requests) == 1
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.ckpt", "w.pkl", "w.bin", "w", "w.npy", "w.h5.exe"])
@@ -336,4 +343,4 @@ def test_eight_processes_that_want_the_same_weights_make_one_download(origin: Or
 
 def test_a_damaged_file_is_told_with_its_place(origin: Origin) -> None:
     with pytest.raises(WeightsError, match=r"w\.npz cannot be read"):
-        load_state_dict_from_url(origin.put("/w.npz", b"<html>Log in"))
+        load_state_dict_from_url(origin.put("/w.npz", b"PK\x03\x04 and no more"))

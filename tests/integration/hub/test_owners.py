@@ -231,6 +231,9 @@ def test_weights_that_another_user_can_write_are_not_read(what: str, check_hash:
     hub.load_state_dict_from_url(url, check_hash=check_hash)
     (path,) = hub_dir.glob("checkpoints/*/*.npz")
     PLANTED_WEIGHTS[what](path)
+    if what == "a pipe":  # which is a defect, as it is in every cache: downloaded again, and not opened
+        assert hub.load_state_dict_from_url(url, check_hash=check_hash)["w"] == [1] and len(origin.requests) == 2
+        return
     with pytest.raises(CacheError, match="it is not used") as caught:
         hub.load_state_dict_from_url(url, check_hash=check_hash)
     assert f"Remove {path.parent}" in caught.value.fix and len(origin.requests) == 1

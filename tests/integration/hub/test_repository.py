@@ -100,5 +100,5 @@ def test_verbose_prints_once_what_torch_hub_prints(
     with start(REPORT.format(setup=setup, verbose=verbose)) as job:
         out, err = job.communicate(timeout=60)
     assert (job.returncode, out) == (0, "1\n1\n"), err
-    assert err.count(f'Downloading: "{host.url}/ada/models/zipball/{commit}" to {hub_dir}/ada_models_main') == count
+    assert err.count(f'Downloading: "{host.url}/ada/models/zipball/{commit}" to {hub_dir}\n') == count
     assert err.count(f"Using cache found in {hub_dir}/ada_models_main") == count

@@ -95,7 +95,7 @@ def test_an_event_ends_a_download(host: Host, cache_dir: Path) -> None:
         future = pool.submit(tfimm_resolver.resolve, url, cancel=stop)
         wait_until(gate.reached.is_set)
         stop.set()
-        with expect_soon(concurrent.futures.CancelledError):
+        with expect_soon(errors.CancelledError):
             future.result(60)
     assert list_kinds(cache_dir) == PARTS
 

@@ -56,7 +56,7 @@ def test_a_zip_of_another_format_is_not_cached(kind: str, origin: Origin, cache_
 
 @pytest.mark.parametrize("kind", GENERAL)
 def test_a_general_zip_stays_resolvable(kind: str, origin: Origin) -> None:
-    path = tfimm_resolver.resolve(origin.put("/m.zip", make_zip(GENERAL[kind])))
+    path = tfimm_resolver.resolve(origin.put("/m.zip", make_zip(GENERAL[kind])) + "#subdirectory=.")
     assert len(files_in(path)) == len(GENERAL[kind])
 
 

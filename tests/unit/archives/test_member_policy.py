@@ -7,14 +7,13 @@ import pytest
 from tests.fakes import hostile
 from tfimm_resolver.archives.member_policy import (
     MemberNamePolicy,
-    UnheldMemberError,
     check_subdirectory,
     find_unportable,
     is_litter,
     quote_name,
     safe_parts,
 )
-from tfimm_resolver.errors import ArchiveError, HandleError
+from tfimm_resolver.errors import ArchiveError, HandleError, UnsupportedMemberError
 
 
 def get_refusal(*names: str) -> str:
@@ -162,7 +161,7 @@ def test_a_chosen_directory_stays_inside_the_model(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["a/b:c", "d/Z:", "x:y"])
 def test_a_drive_is_left_out_of_a_repository_on_windows(name: str) -> None:
-    with pytest.raises(UnheldMemberError, match="does not stay inside"):
+    with pytest.raises(UnsupportedMemberError, match="does not stay inside"):
         MemberNamePolicy(is_windows=True).validate(name, is_directory=False)
 
 

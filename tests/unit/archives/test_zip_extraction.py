@@ -18,7 +18,7 @@ from tfimm_resolver.archives.extractor import Limits
 from tfimm_resolver.archives.unpacking import ArchiveLayout, unpack
 from tfimm_resolver.errors import ArchiveError
 
-REPOSITORY = ArchiveLayout(strip_top_level=True, skips_unheld=True, label="github://ada/birds")
+REPOSITORY = ArchiveLayout(strip_top_level=True, skips_unsupported=True, label="github://ada/birds")
 
 
 @pytest.fixture

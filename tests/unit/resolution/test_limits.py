@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import threading
 
 import pytest
@@ -33,9 +32,8 @@ def test_the_time_is_limited() -> None:
 def test_an_event_ends_the_work() -> None:
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
-    with pytest.raises(errors.CancelledError, match="m was cancelled") as caught:
+    with pytest.raises(errors.CancelledError, match="m was cancelled"):
         call_with_limits(wait, "m", 30, stop)
-    assert isinstance(caught.value, concurrent.futures.CancelledError)
 
 
 def test_work_that_ends_in_time_returns_its_result() -> None:
