@@ -30,7 +30,7 @@ def read_entries(text: str) -> dict[str, str]:
 
 
 def list_facts(name: str) -> list[str]:
-    """Return what the entry of an error class has to say: its exit code, its base class, and a builtin class that it is, too."""
+    """Return the facts that an entry has to state: exit code, base class, and a builtin class that it is, too."""
     kind = getattr(errors, name)
     parent = kind.__bases__[0]
     facts = [f"exit code {kind.exit_code}"]
