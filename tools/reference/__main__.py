@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools import diagram
-from tools.reference import api, commands, exit_codes, json_output, variables
+from tools.reference import api, commands, exit_codes, json_output, security, variables
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -19,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "json.md": json_output.make_page,
     "json_schemas.json": json_output.make_schemas,
     "variables.md": variables.make_page,
+    "../security.md": security.make_page,
     "../images/way_of_a_handle.svg": diagram.make_picture,
 }
 _NEUTRAL = ("HOME", "LANG", "PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV")

@@ -16,7 +16,7 @@ _HEAD = """# Environment variables
 
 They are read at each call. Empty means unset; `~` and `$VAR` in paths are expanded. A switch is on unless it
 is empty, `0`, `false`, `no` or `off`. There is no other configuration, except for the [models
-file](files.md#tfimm-modelstoml) and [hosts.toml](files.md#hoststoml).
+file](../explanation/file-formats.md#the-models-file) and [hosts.toml](../explanation/file-formats.md#hoststoml).
 """
 # Text that looks like a variable, or is one that only tells where the process runs.
 _OTHERS = {"SUDO_UID", "PYTHONPATH", "HOME", "TBE_RUNTIME_ADDR", "KAGGLE_KERNEL_RUN_TYPE", "FLAGS", "O_NONBLOCK"}
@@ -71,7 +71,11 @@ def _make_rows(rows: tuple[tuple[str, str, str], ...], defaults: dict[str, str])
 
 TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Where models are stored": (
-        ("TFHUB_CACHE_DIR", "", "the root of URL handles; see [files and directories](files.md#where-models-are-stored)"),
+        (
+            "TFHUB_CACHE_DIR",
+            "",
+            "the root of URL handles; see [which directory is used](../guides/share-a-cache.md#which-directory-is-used)",
+        ),
         ("TFIMM_HOME", "", "the root of names, and of URL handles unless `TFHUB_CACHE_DIR` is set"),
         ("XDG_CACHE_HOME", "", "`$XDG_CACHE_HOME/tfimm` is the root if neither of the above is set"),
         ("TFIMM_RESOLVER_EXTRA_ROOTS", "", "directories, separated as in `PATH`, that are searched first for URL handles"),
@@ -111,7 +115,11 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("TFIMM_RESOLVER_MAX_RATIO", "", "unpacked bytes for each packed byte, checked above 64 MiB"),
     ),
     "Hosts, mirrors and proxies": (
-        ("TFIMM_RESOLVER_MIRRORS", "`direct`", "servers to ask instead of a URL's own host, in the grammar of Go's `GOPROXY`"),
+        (
+            "TFIMM_RESOLVER_MIRRORS",
+            "`direct`",
+            "servers to ask instead of a URL's own host; see [mirrors](../guides/mirrors-and-proxies.md)",
+        ),
         (
             "TFIMM_RESOLVER_HOSTS_FILE",
             "`$XDG_CONFIG_HOME/tfimm_resolver/hosts.toml`",
