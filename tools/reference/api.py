@@ -30,13 +30,14 @@ def _describe_module(suffix: str) -> Iterator[str]:
     yield f"## {name}\n"
     yield _indent_code(convert_docstring(inspect.getdoc(module) or ""))
     for attribute in module.__all__:
+        title = f"{suffix[1:]}.{attribute}".lstrip(".")
         value = getattr(module, attribute)
         if inspect.isclass(value) or inspect.isfunction(value):
-            yield f"### {name}.{attribute}\n"
+            yield f"### {title}\n"
             yield _make_signature(attribute, value)
             yield convert_docstring(inspect.getdoc(value) or "")
         elif not inspect.ismodule(value):
-            yield f"### {name}.{attribute}\n\n```py\n{attribute} = {_format_value(value)}\n```\n"
+            yield f"### {title}\n\n```py\n{attribute} = {_format_value(value)}\n```\n"
 
 
 def _indent_code(text: str) -> str:

@@ -27,25 +27,25 @@ def make_page() -> str:
     """Return the page."""
     shared = [parameter for parameter in cli.params if parameter.name != "version"]
     parts = [_HEAD, _make_overview(), _SHARED, _make_option_table(shared, cli)]
-    for name, command in _iterate_commands(cli, "tfimm-resolver"):
+    for name, command in _iterate_commands(cli):
         parts += _describe(name, command, {one.name for one in shared})
     return GENERATED + "\n" + "\n".join(parts)
 
 
-def _iterate_commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+def _iterate_commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
     """Yield each command with its full name; a group's commands stand for the group."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
-            yield from _iterate_commands(command, f"{prefix} {name}")
+            yield from _iterate_commands(command, f"{prefix}{name} ")
         elif command:
-            yield f"{prefix} {name}", command
+            yield f"{prefix}{name}", command
 
 
 def _make_overview() -> str:
     rows = []
-    for name, command in _iterate_commands(cli, "tfimm-resolver"):
+    for name, command in _iterate_commands(cli):
         rows.append([f"[`{name}`](#{name.replace(' ', '-')})", _convert_quotes(command.get_short_help_str(200))])
     return make_table(["command", "does"], rows)
 
@@ -54,7 +54,7 @@ def _describe(name: str, command: click.Command, shared: set[str | None]) -> Ite
     context = click.Context(command, info_name=name)
     usage = " ".join(piece for piece in command.collect_usage_pieces(context))
     yield f"## {name}\n"
-    yield f"```text\n{name} {usage}\n```\n"
+    yield f"```text\ntfimm-resolver {name} {usage}\n```\n"
     yield _convert_quotes(_join_lines(command.help or "")) + "\n"
     own = [one for one in command.params if isinstance(one, click.Option) and one.name not in {*shared, "help"}]
     if own:
