@@ -1,6 +1,6 @@
 """``make pictures`` records the terminal of README.md: real commands in a temporary home, drawn as an SVG.
 
-The server is one on this machine that stands for models.example.org, and the home is shown as /home/ada.
+The server is one on this machine that stands for models.example.org, and the home is text as /home/ada.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def main() -> None:
         environment = _make_environment(Path(home), f"http://127.0.0.1:{server.server_port}")
         for command in _COMMANDS:
             console.print(Text.assemble(("$ ", "bold green"), (command, "bold")), soft_wrap=True)
-            shown = _run(command, environment).replace(home, _HOME)
-            if shown:
-                console.print(Text.from_ansi(shown), soft_wrap=True)
+            text = _run(command, environment).replace(home, _HOME)
+            if text:
+                console.print(Text.from_ansi(text), soft_wrap=True)
         console.print()  # else the picture ends before the descenders of the last line
         server.shutdown()
     svg = console.export_svg(title="tfimm-resolver", unique_id=_UNIQUE_ID)
@@ -85,13 +85,13 @@ def _run(command: str, environment: dict[str, str]) -> str:
         ["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.PIPE, env=environment, cwd="/"
     )
     os.close(terminal)
-    shown = b""
+    text = b""
     while chunk := _read(controller):
-        shown += chunk
+        text += chunk
     os.close(controller)
     messages = job.stderr.read() if job.stderr else b""
     job.wait()
-    return (messages + shown).decode().replace("\r\n", "\n").rstrip("\n")
+    return (messages + text).decode().replace("\r\n", "\n").rstrip("\n")
 
 
 def _read(descriptor: int) -> bytes:

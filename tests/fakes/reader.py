@@ -186,7 +186,7 @@ def run_transcript(block: Block, reader: Reader, end_s: float = 5) -> str:
     waits = f"until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.02; done"
     show = "" if block.is_script else _SHOW_AND_RUN
     lines = ((command, command.replace("& sleep 1", f"& {waits}").replace(PORT, port)) for command in block.list_commands())
-    script = "".join(show.format(shlex.quote(PROMPT + shown), run) if show else f"{run}\n" for shown, run in lines)
+    script = "".join(show.format(shlex.quote(PROMPT + command), run) if show else f"{run}\n" for command, run in lines)
     transcript = reader.run(["bash", "-c", (_FAIL_EARLY if block.is_script else "") + script], end_s)
     transcript = transcript.replace(str(reader.temporary), "/tmp")
     return transcript.replace(entry_name_for_key(_HANDLE.replace(PORT, port)), entry_name_for_key(_HANDLE)).replace(port, PORT)

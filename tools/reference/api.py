@@ -78,7 +78,8 @@ def _format_signature(name: str, function: object) -> str:
 
 
 def _format_parameter(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    kind = parameter.kind
+    stars = "*" if kind is parameter.VAR_POSITIONAL else "**" if kind is parameter.VAR_KEYWORD else ""
     annotation = "" if parameter.annotation is parameter.empty else f": {_format_annotation(parameter.annotation)}"
     default = (
         "" if parameter.default is parameter.empty else f"{' = ' if annotation else '='}{_format_default(parameter.default)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -52,7 +52,7 @@ def _make_overview() -> str:
 
 def _describe(name: str, command: click.Command, shared: set[str | None]) -> Iterator[str]:
     context = click.Context(command, info_name=name)
-    usage = " ".join(piece for piece in command.collect_usage_pieces(context))
+    usage = " ".join(command.collect_usage_pieces(context))
     yield f"## {name}\n"
     yield f"```text\ntfimm-resolver {name} {usage}\n```\n"
     yield _convert_quotes(_join_lines(command.help or "")) + "\n"
@@ -74,7 +74,7 @@ def _convert_block(block: str) -> str:
     return " ".join(block.split())
 
 
-def _make_option_table(options: list[click.Parameter], command: click.Command) -> str:
+def _make_option_table(options: Sequence[click.Parameter], command: click.Command) -> str:
     context = click.Context(command)
     rows = []
     for option in options:

@@ -158,7 +158,7 @@ _STEP = _object(
     "a step",
     {
         "name": _text("what was done"),
-        "result": _text("what came out"),
+        "result": _text("the outcome"),
         "size_bytes": _number("how much was downloaded"),
         "seconds": _number("how long it took", kind="number"),
     },
