@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
+import typing
 from collections.abc import Iterator
 
 from tools.reference.markdown import GENERATED, convert_docstring
 
 MODULES = ("", ".hub", ".sources", ".maintenance", ".project", ".bundles", ".integrations", ".errors")
 _WIDTH = 100
+_MODULES = re.compile(r"(?:typing|collections\.abc|tfimm_resolver(?:\.\w+)*)\.")
 _HEAD = """# Python API
 
 The public names are those below: what each module lists in `__all__`, which `dir()` shows. Anything else can
@@ -32,12 +35,12 @@ def _describe_module(suffix: str) -> Iterator[str]:
     for attribute in module.__all__:
         title = f"{suffix[1:]}.{attribute}".lstrip(".")
         value = getattr(module, attribute)
-        if inspect.isclass(value) or inspect.isfunction(value):
+        if typing.get_origin(value):
+            yield f"### {title}\n\n```py\n{attribute} = {_format_alias(value)}\n```\n"
+        elif inspect.isclass(value) or inspect.isfunction(value):
             yield f"### {title}\n"
             yield _make_signature(attribute, value)
             yield convert_docstring(inspect.getdoc(value) or "")
-        elif not inspect.ismodule(value):
-            yield f"### {title}\n\n```py\n{attribute} = {_format_value(value)}\n```\n"
 
 
 def _indent_code(text: str) -> str:
@@ -46,9 +49,9 @@ def _indent_code(text: str) -> str:
     return f"{head}\n```text\n* {tree.rstrip()}\n```\n" if star else text
 
 
-def _format_value(value: object) -> str:
-    text = str(value).replace("typing.", "")
-    return text if len(text) <= _WIDTH else type(value).__name__
+def _format_alias(value: object) -> str:
+    """Return a type as it is written, without the modules of its parts; the same on each Python."""
+    return _MODULES.sub("", str(value))
 
 
 def _make_signature(name: str, value: object) -> str:
