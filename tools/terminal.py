@@ -41,7 +41,7 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
 
-def main() -> None:
+def main(picture: Path = PICTURE) -> None:
     """Record the commands, and write the picture."""
     console = Console(record=True, width=_COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     with tempfile.TemporaryDirectory() as home, ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
@@ -56,8 +56,8 @@ def main() -> None:
         server.shutdown()
     svg = console.export_svg(title="tfimm-resolver", unique_id=_UNIQUE_ID)
     svg = _FROM_ELSEWHERE.sub("", svg).replace("Fira Code", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono")
-    PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text("\n".join(line.rstrip() for line in svg.splitlines() if line.strip()) + "\n", encoding="utf-8")
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_text("\n".join(line.rstrip() for line in svg.splitlines() if line.strip()) + "\n", encoding="utf-8")
 
 
 def _make_environment(home: Path, mirror: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +21,6 @@ from pathlib import Path
 
 from tests.fakes.git_host import GitHost
 from tests.fakes.pages import PROMPT, REPOSITORY, Block
-from tests.fakes.weights import make_h5
 from tfimm_resolver.cache.cache import entry_name_for_key
 
 PORT = "8765"
@@ -134,7 +132,7 @@ def make_reader(folder: Path) -> Reader:
 def serve_for(block: Block, reader: Reader, archive: bytes, folder: Path) -> Iterator[Block]:
     """Serve what an example of the documentation asks for; yield the example with the names that are served."""
     with contextlib.ExitStack() as stack:
-        weights = make_h5() if _WEIGHTS in block.text and shutil.which("git") else b""
+        weights = _make_weights() if _WEIGHTS in block.text else b""
         name = f"dense-{hashlib.sha256(weights).hexdigest()[:8]}.weights.h5"
         uses_repository = "ada/" in block.text
         if uses_repository:
@@ -147,6 +145,12 @@ def serve_for(block: Block, reader: Reader, archive: bytes, folder: Path) -> Ite
             mirror = stack.enter_context(_serve(archive, {f"/models.example.org/{name}": weights}))
             reader.environment["TFIMM_RESOLVER_MIRRORS"] = mirror + ",direct" * uses_repository
         yield Block(block.language, block.text.replace(_WEIGHTS, name), block.line, block.page, block.reason, block.output)
+
+
+def _make_weights() -> bytes:
+    from tests.fakes.weights import make_h5  # needs the extra tensorflow, as the examples with weights do
+
+    return make_h5()
 
 
 @contextlib.contextmanager
