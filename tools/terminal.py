@@ -5,6 +5,7 @@ The server is one on this machine that stands for models.example.org, and the ho
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -43,7 +44,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 def main(picture: Path = PICTURE) -> None:
     """Record the commands, and write the picture."""
-    console = Console(record=True, width=_COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    console = Console(record=True, width=_COLUMNS, file=io.StringIO(), force_terminal=True)
     with tempfile.TemporaryDirectory() as home, ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         environment = _make_environment(Path(home), f"http://127.0.0.1:{server.server_port}")

@@ -115,7 +115,7 @@ def put_model(folder: Path) -> Path:
 def test_a_source_is_one_file_and_one_name_in_the_list(copy: Copy, origin: Origin) -> None:
     origin.put("/lion.tar.gz", tar_gz())
     copy.add_file("sources/shelf.py", SOURCE)
-    copy.add_to_list("sources/registry.py", "kaggle, local, tfhub, web,", "kaggle, local, shelf, tfhub, web,")
+    copy.add_to_list("sources/registry.py", "local, tensorflow_files, tfhub,", "local, shelf, tensorflow_files, tfhub,")
     copy.add_to_list("sources/registry.py", "web_pages, web, tfhub)", "web_pages, web, tfhub, shelf)")
     assert files_in(copy.resolve(f"shelf://{origin.url.removeprefix('http://')}/lion")) == MODEL
 

@@ -64,6 +64,7 @@ HARMLESS_NAMES = {"urllib.request.getproxies", "urllib.request.proxy_bypass"}
 
 SEND_REQUESTS = {
     "object_store.credentials": {"google.auth", "obstore", "botocore", "http.client"},
+    "object_store.google_credentials": {"google.auth"},
     "object_store.network": {"google.auth", "urllib3"},
     "sources.hugging_face": {"huggingface_hub"},
     "sources.hugging_face_errors": {"huggingface_hub"},

@@ -42,6 +42,7 @@ OTHER_FILES = {
     "hub.keras_files._check_hdf5": "a member of an open zip",
     "hub.npz_weights._read_members": "a member of an open zip",
     "locking.lock.try_take_over": "LockFile.open, in the package of locks",
+    "object_store.google_credentials.load_credentials": "the credentials are a file that the user names, and may be a pipe",
     "models_file.edit._write": "a new file with a random name in the user's project",
 }
 """Functions that open a file which is not in a cache root, and why."""

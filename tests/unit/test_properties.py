@@ -63,7 +63,7 @@ def test_any_text_is_a_handle_or_a_handle_error(text: str, pin: str | None) -> N
         return
     assert handle.key and isinstance(handle.is_archive, bool) and isinstance(handle.is_name, bool)
     assert str(handle) == handle.redacted
-    assert not any(character < " " or character == "\x7f" for character in text)
+    assert not any(character < " " or character == "\x7f" for character in handle.text)
     handle.url(tf_hub_format="compressed")
 
 

@@ -35,6 +35,13 @@ Amazon's signature versions 4 and 2, Google's, CloudFront's, and Azure's shared 
 _SIGNATURE_NAMES = {"x-amz-signature", "x-goog-signature", "signature", "sig", "hdnts", "hdnea", "hdntl"}
 
 
+STORE_ALIASES = {"gcs": "gs", "s3a": "s3", "s3n": "s3"}
+"""Schemes that other programs use for buckets, as fsspec, Hadoop and Spark do."""
+
+TENSORFLOW_SCHEMES = ("har", "hdfs", "oss", "ram", "viewfs")
+"""Schemes of file systems that TensorFlow reads itself or by a plug-in, but this package does not; they may have no host."""
+
+
 def find_confusing_character(authority: str) -> str | None:
     r"""Return a character because of which two libraries may read different hosts, or a person a third; None without one.
 

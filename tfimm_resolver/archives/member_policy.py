@@ -97,7 +97,7 @@ class MemberNamePolicy:
         """Raise UnsupportedMemberError if another name in the same directory differs only in characters that are not seen."""
         if part.isascii() and not self._partly_seen:
             return
-        from tfimm_resolver.archives.lookalikes import make_skeleton
+        from tfimm_resolver._util.lookalikes import make_skeleton
 
         seen = make_skeleton(part)
         other = self._partly_seen.get((parent, seen))
@@ -155,7 +155,7 @@ def safe_parts(
         kind = ArchiveError if is_outside else UnsupportedMemberError
         raise kind(f"member {quote_name(name)} does not stay inside the model's directory")
     if not name.isascii():
-        from tfimm_resolver.archives.lookalikes import find_unseen  # tables that few names need
+        from tfimm_resolver._util.lookalikes import find_unseen  # tables that few names need
 
         if any(map(find_unseen, parts)):
             raise UnsupportedMemberError(f"member {quote_name(name)} contains an invisible or bidirectional control character")

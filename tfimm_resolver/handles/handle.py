@@ -9,9 +9,16 @@ from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tfimm_resolver._util.outgoing import clean_value, mask_value
-from tfimm_resolver._util.urls import find_confusing_character, has_signature, strip_signature
+from tfimm_resolver._util.urls import (
+    STORE_ALIASES,
+    TENSORFLOW_SCHEMES,
+    find_confusing_character,
+    has_signature,
+    strip_signature,
+)
 from tfimm_resolver.errors import HandleError
-from tfimm_resolver.handles.fragment import FRAGMENT_FORM, parse_sha256, split_fragment
+from tfimm_resolver.handles.fragment import FRAGMENT_FORM, split_fragment
+from tfimm_resolver.handles.sha256 import parse_sha256
 
 SHORTENED = "?…"
 """The end of a handle whose query is left out, as it may contain a secret."""
@@ -36,7 +43,8 @@ class Handle:
         text: as given, without the fragment: a ``#sha256=`` pin, a ``#subdirectory=``.
         key: identifies the model; spelling variants share it. For a URL it is the text that tensorflow_hub hashes, so that
             both use the same directory name; without the signature of a signed URL.
-        scheme: lower case; empty for a local path or a name.
+        scheme: lower case, and that of the store where others use another one for it, as in ``s3a://``; empty for a local
+            path or a name.
         host: with port and userinfo; the bucket of a ``gs://`` handle.
         path: a local path as given; the path of a URL without a trailing slash.
         query: without ``tf-hub-format``, which the resolver sets itself.
@@ -146,15 +154,20 @@ def _parse(text: str) -> Handle:
 
 def _parse_location(text: str, pin: str | None) -> Handle:
     """Parse a handle without its fragment."""
-    if _SCHEME.match(text) is None:
+    found = _SCHEME.match(text)
+    if found is None:
         return Handle(text, text, "", "", text, "", pin)
+    if (alias := STORE_ALIASES.get(found[1].lower())) is not None:
+        text = f"{alias}{text[found.end(1) :]}"
     try:
         parts = urlsplit(text)
     except ValueError:  # its text and its traceback may quote a password that has a bracket
         raise HandleError(f"{mask_value(text)!r} is not a valid URL: check its host and port, and brackets") from None
     if parts.scheme == "file":
         return _make_file_handle(text, parts.netloc, unquote(parts.path), pin)
-    if not parts.netloc:
+    if not text.isascii():
+        _check_visible(text)
+    if not parts.netloc and not (parts.scheme in TENSORFLOW_SCHEMES and parts.path.strip("/")):
         raise HandleError(f"{mask_value(text)!r} has a scheme but no host", fix=f"Write {parts.scheme}://HOST/PATH.")
     if (found_character := find_confusing_character(parts.netloc)) is not None:
         raise HandleError(
@@ -175,6 +188,24 @@ def _parse_location(text: str, pin: str | None) -> Handle:
     if query and (bare := strip_signature(query)) != query:  # a new signature for the same object is the same model
         rest = "?" + bare if bare else ""
     return Handle(text, f"{parts.scheme}://{host}{path}{rest}", parts.scheme, host, path, query, pin)
+
+
+def _check_visible(text: str) -> None:
+    """Raise HandleError if a URL has a character that is not seen, or changes the direction of text, by the rule for members.
+
+    The path of a local file may have one, as the file is what its user sees.
+    """
+    from tfimm_resolver._util.lookalikes import find_unseen  # tables that few handles need
+
+    found = next(filter(None, map(find_unseen, text.split("/"))), None)
+    if found is not None:
+        import unicodedata
+
+        label = f"U+{ord(found):04X} {unicodedata.name(found, '')}".strip()
+        raise HandleError(
+            f"the handle {mask_value(text)!r} contains a character that is not seen: {label}",
+            fix="Write the handle without it; it may have been copied from a page or a document.",
+        )
 
 
 def _check_host(text: str, parts: SplitResult) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from tfimm_resolver.handles.buckets import find_bucket_handle
 from tfimm_resolver.handles.kaggle import KaggleModel, is_known_framework
 
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "\u00ab": "\u00bb", "\u201e": "\u201c"}
 _TIMM = re.compile(r"(?:hf[-_]hub|timm):/*(?P<rest>.+)")
 _LOCAL_DIR = re.compile(r"local[-_]dir:(?:/{2}(?=/))?(?P<rest>.+)")
+_DBFS = re.compile(r"dbfs:/+(?P<rest>.+)")
 _BROKEN_SCHEME = re.compile(
-    r"(?P<scheme>https?|gs|s3|hf|kaggle|github|file)(?P<mark>[:;][/\\]*|[/\\]{2,})(?P<rest>[^/\\].*)", re.IGNORECASE
+    r"(?P<scheme>https?|gs|gcs|s3|s3a|s3n|hf|kaggle|github|file)(?P<mark>[:;][/\\]*|[/\\]{2,})(?P<rest>[^/\\].*)",
+    re.IGNORECASE,
 )
 _GIT = re.compile(
     r"(?:git\+)?(?:ssh://)?(?:git@)(?P<host>[\w.-]+)[:/](?P<repo>[\w.-]+/[\w.-]+?)(?:\.git)?(?:@(?P<ref>[^/@]+))?"
@@ -62,6 +65,8 @@ def _find_in(text: str) -> Iterator[str]:
         yield found["rest"]
     elif found := _GIT.fullmatch(text) or _GIT_URL.fullmatch(text):
         yield _format_git(found["host"], found["repo"], found["ref"])
+    elif found := _DBFS.fullmatch(text):
+        yield f"/dbfs/{found['rest']}"
     elif "://" not in text and (found := _BROKEN_SCHEME.fullmatch(text)):
         yield _format_scheme(found["scheme"].lower(), found["mark"], found["rest"].replace("\\", "/"))
     elif text.startswith("//") and _HOST.fullmatch(text[2:]):
@@ -86,6 +91,8 @@ def _format_git(host: str, repo: str, ref: str | None) -> str:
 
 
 def _find_without_scheme(text: str) -> Iterable[str]:
+    if (handle := find_bucket_handle(text)) is not None:
+        return [handle] if text.startswith("arn:") else [handle, f"https://{text}"]
     if _HOST.fullmatch(text):
         return [_format_host(text)]
     kaggle = text.removeprefix("models/")

@@ -15,6 +15,7 @@ from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.loading import devices, tree
 from tfimm_resolver.resolution.resolver import resolve
+from tfimm_resolver.sources import tensorflow_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -59,7 +60,8 @@ def load(
 
     Args:
         handle: see ``resolve``.
-        tags: the tags of the MetaGraph to load; for a TF1 Hub module the default is the empty set.
+        tags: the tags of the MetaGraph to load; for a TF1 Hub module the default is the empty set. Needed only if there are
+            several MetaGraphs; the error lists their tags.
         options: not changed; if it sets ``experimental_io_device``, that takes precedence over ``io_device``.
         io_device: the device that reads the files, including assets such as vocabularies, which then stay on it. "auto" is
             ``/job:localhost`` if a remote worker, such as a TPU host, could not see the files; None is TensorFlow's own
@@ -84,7 +86,7 @@ def load(
         >>> tfimm_resolver.load("models/scale").scale.numpy().item()
         2.0
     """
-    import_tensorflow()
+    _import_with_file_systems()
     path = resolve(handle, timeout_s=timeout_s, cancel=cancel)
     subdirectory = split_fragment(os.fspath(handle))[2]
     return load_path(path, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
@@ -127,7 +129,7 @@ def load_options(
         >>> print(options.experimental_io_device)  # no remote workers: TensorFlow's own choice
         None
     """
-    tf = import_tensorflow()
+    tf = _import_with_file_systems()
     path = resolve(handle) if handle is not None else ""
     options = _make_options(tf, path, options, io_device)
     if path and options.experimental_io_device is not None and devices.list_remote_tasks(tf):
@@ -169,6 +171,13 @@ def import_tensorflow() -> Any:
     return tensorflow
 
 
+def _import_with_file_systems() -> Any:
+    """Import TensorFlow, and let handles of all its file systems be resolved, also of those that its plug-ins added."""
+    tf = import_tensorflow()
+    tensorflow_files.add_schemes(tf.io.gfile.get_registered_schemes())
+    return tf
+
+
 @contextlib.contextmanager
 def _map_errors(tf: Any, path: str, reader: str | None) -> Iterator[None]:
     try:
@@ -198,9 +207,9 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
             return remote.make_tensor_too_large_error(path, f"TensorFlow says {show(reason)}")
         if _UNSEEN.search(text) and (file := _local_file_in_message(tf, path, text)) and not _reads_locally(tf, reader):
             return remote.make_unseen_files_error(file, reason)
-    from tfimm_resolver.loading import known_failures
+    from tfimm_resolver.loading import known_failures, tags
 
-    known = known_failures.explain(path, text, reason)
+    known = tags.explain(tf, path, text) or known_failures.explain(path, text, reason)
     return known or LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
 
 
@@ -262,9 +271,14 @@ def _unwrap_variable(variable: Any) -> Any:
 
 
 def _collect_variables(model: Any) -> list[Any]:
-    """Return every variable that a signature reads; a SavedModel object does not always list its variables."""
+    """Return every variable that a signature reads, or that the model holds; a SavedModel object does not always list them."""
+    import tensorflow as tf
+
     functions = getattr(model, "signatures", {}).values()
     found = {id(variable): variable for function in functions for variable in function.variables}
+    with contextlib.suppress(ValueError):  # the root cannot be tracked
+        tracked = tf.train.TrackableView(model).descendants()
+        found |= {id(one): one for one in tracked if isinstance(one, tf.Variable)}
     return list(found.values())
 
 

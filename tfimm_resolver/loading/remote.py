@@ -54,7 +54,7 @@ class SavedModelTraits:
 
 def inspect_saved_model(tf: Any, path: str) -> SavedModelTraits:
     """Return the traits of a SavedModel; all are False if it cannot be read, an error that TensorFlow will report."""
-    graphs = _read_meta_graphs(tf, path)
+    graphs = read_meta_graphs(tf, path)
     # tf.saved_model.load decides in the same way.
     is_tf1 = bool(graphs) and not (len(graphs) == 1 and graphs[0].HasField("object_graph_def"))
     has_assets = any(graph.asset_file_def or _ASSETS in graph.collection_def for graph in graphs)
@@ -218,7 +218,8 @@ def _assign_devices(tf: Any, home: str | None, check_transferable: Callable[[Any
         yield
 
 
-def _read_meta_graphs(tf: Any, path: str) -> list[Any]:
+def read_meta_graphs(tf: Any, path: str) -> list[Any]:
+    """Return the MetaGraphs of a SavedModel; none if it cannot be read."""
     from google.protobuf import message, text_format
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 

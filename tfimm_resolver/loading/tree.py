@@ -6,6 +6,7 @@ from typing import Any
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import LoadError, NotASavedModelError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.fragment import format_subdirectory
 from tfimm_resolver.loading import devices
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
@@ -25,6 +26,7 @@ def find_model(tf: Any, path: str, subdirectory: str) -> tuple[str, set[str]]:
         NotASavedModelError: if it finds none, or several that are not versions of one.
         LoadError: if TensorFlow cannot read the directory.
     """
+    _check_file_system(tf, path)
     names = _list_names(tf, path)
     if names.intersection(SAVED_MODEL_FILES):
         return path, names
@@ -41,6 +43,23 @@ def summarize_error(error: Exception) -> str:
     """Return the first line of TensorFlow's message that says something."""
     lines = (line.strip() for line in str(error).splitlines())
     return f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith(_NOISE_PREFIXES)), '')}"
+
+
+def _check_file_system(tf: Any, path: str) -> None:
+    """Raise LoadError if this TensorFlow has no file system for the scheme of a path; listing it would find nothing."""
+    scheme, mark, _ = path.partition("://")
+    known = {name for name in tf.io.gfile.get_registered_schemes() if name}
+    if mark and scheme not in known:
+        raise LoadError(
+            f"TensorFlow cannot read {show(path)}: it has no file system for {scheme}://\n"
+            f"  it reads: {', '.join(sorted(known))}",
+            fix=Advice(
+                python=f"Import a package that adds {scheme}:// to TensorFlow, such as tensorflow_io, before loading; "
+                "or copy the model to a local directory.",
+                command=f"Copy the model to a local directory, or load it in Python after importing a package that adds "
+                f"{scheme}:// to TensorFlow, such as tensorflow_io.",
+            ),
+        )
 
 
 def _list_names(tf: Any, path: str) -> set[str]:

@@ -18,6 +18,7 @@ from tfimm_resolver.errors import HandleError, ModelsFileError
 from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.sha256 import parse_sha256
 
 MAX_BYTES = 1 << 20
 """Limit on the size of a models file, which has 25,000 models then and takes a second to parse."""
@@ -197,13 +198,13 @@ class _Reader:
             raise self._make_error(keys, error.text, error.advice) from error
 
     def _read_sha256(self, keys: tuple[str, ...], value: object) -> str:
-        text = self._expect_type(keys, value, str, "a text").lower()
-        if not re.fullmatch("[0-9a-f]{64}", text):
-            message = f"a sha256 has 64 hexadecimal digits, not {text!r:.80}"
+        text = self._expect_type(keys, value, str, "a text")
+        try:
+            return parse_sha256(text)
+        except HandleError as error:
             lock = Advice(python="project.lock()", command=f"tfimm-resolver lock {show(keys[1])}")
             fix = lock.convert(lambda run: f"Correct it, or remove it with the size_bytes and run `{run}`, which writes both.")
-            raise self._make_error(keys, message, fix)
-        return text
+            raise self._make_error(keys, error.text, fix) from error
 
     def _read_size_bytes(self, keys: tuple[str, ...], value: object) -> int:
         number = self._expect_type(keys, value, int, "a whole number")

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,8 +23,8 @@ from tfimm_resolver.errors import (
     NotFoundError,
     ResolverError,
 )
-from tfimm_resolver.object_store import credentials
-from tfimm_resolver.object_store.store_errors import NOT_FOUND_FIX, translate_error
+from tfimm_resolver.object_store import billing, credentials
+from tfimm_resolver.object_store.store_errors import NOT_FOUND_FIX, is_billing_refusal, translate_error
 
 CHUNK_BYTES = 8 << 20
 """Size of one range of a download, and the smallest part of a multipart upload."""
@@ -41,6 +41,7 @@ _MULTIPART_CONCURRENCY = 12
 _MAX_PARTS = 10_000  # per object, at Google and Amazon alike
 _IF_ABSENT = "create"
 _SMALL_BYTES = 1 << 20
+_HADOOP_FOLDER = "_$folder$"
 _TRUST_FIX = "If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
 
 _Result = TypeVar("_Result")
@@ -80,7 +81,7 @@ class ObjectStoreClient:
     def read(self, name: str) -> tuple[bytes, Version] | None:
         """Return a small object and its version, or None if it does not exist; one request."""
         with contextlib.suppress(NotFoundError), self._map_errors(name):
-            return _call_interruptibly(self._read, name)
+            return self._call(lambda: self._read(name))
         return None
 
     def write(self, name: str, data: bytes) -> None:
@@ -133,7 +134,7 @@ class ObjectStoreClient:
     def get_info(self, name: str) -> ObjectInfo:
         """Return the metadata of one object; raise NotFoundError if it does not exist."""
         with self._map_errors(name):
-            return self._make_info(_call_interruptibly(self._obstore.head, self._store(), self._join_prefix(name)))
+            return self._make_info(self._call(lambda: self._obstore.head(self._store(), self._join_prefix(name))))
 
     def list_files(self) -> list[ObjectInfo]:
         """Return every object that is a file, and not an empty placeholder for a directory (``name/``) as some clients put."""
@@ -146,15 +147,15 @@ class ObjectStoreClient:
         """Return every object below ``name``, with names relative to the client's URL; raises ArchiveError if too many."""
         token = get_current_token()
         with self._map_errors(name):
-            found = _call_interruptibly(lambda: list(self._list_bounded(name, token)))
+            found = self._call(lambda: list(self._list_bounded(name, token)))
         # Some clients put an empty object as a placeholder for a directory.
         folders = {"", *(info.name[:end] for info in found for end, mark in enumerate(info.name) if mark == "/")}
-        return [info for info in found if info.size_bytes or info.name not in folders]
+        return [info for info in found if info.size_bytes or not _is_placeholder(info.name, folders)]
 
     def list_top_level(self) -> tuple[list[str], list[ObjectInfo]]:
         """Return the common prefixes (folders) and the objects directly below the client's URL."""
         with self._map_errors(""):
-            listed = _call_interruptibly(self._obstore.list_with_delimiter, self._store(), self._prefix or None)
+            listed = self._call(lambda: self._obstore.list_with_delimiter(self._store(), self._prefix or None))
         folders = [self._strip_prefix(path) for path in listed["common_prefixes"]]
         return folders, [self._make_info(meta) for meta in listed["objects"]]
 
@@ -163,12 +164,15 @@ class ObjectStoreClient:
         paths = [self._join_prefix(name) for name in names]
         if paths:
             with contextlib.suppress(NotFoundError), self._map_errors("", is_writing=True):
-                _call_interruptibly(self._obstore.delete, self._store(), paths)
+                self._call(lambda: self._obstore.delete(self._store(), paths))
 
     def _upload(self, name: str, path: Path, part_bytes: int, parts_at_once: int) -> None:
+        def put() -> None:
+            store, object_path = self._store(is_writing=True), self._join_prefix(name)
+            self._obstore.put(store, object_path, path, chunk_size=part_bytes, max_concurrency=parts_at_once)
+
         with self._map_errors(name, is_writing=True):
-            store = self._store(is_writing=True)
-            self._obstore.put(store, self._join_prefix(name), path, chunk_size=part_bytes, max_concurrency=parts_at_once)
+            self._bill_if_required(put)
 
     def _exists(self, name: str) -> bool:
         with contextlib.suppress(NotFoundError):
@@ -213,9 +217,9 @@ class ObjectStoreClient:
         with self._map_errors(name, is_writing=True):
             exceptions = self._obstore.exceptions
             with contextlib.suppress(exceptions.AlreadyExistsError, exceptions.PreconditionError):
-                store = self._store(is_writing=len(data) > _SMALL_BYTES)
-                path, options = self._join_prefix(name), {"mode": mode, "use_multipart": False}
-                result = _call_interruptibly(self._obstore.put, store, path, data, **options)
+                path, is_large = self._join_prefix(name), len(data) > _SMALL_BYTES
+                options = {"mode": mode, "use_multipart": False}
+                result = self._call(lambda: self._obstore.put(self._store(is_writing=is_large), path, data, **options))
                 return Version(result["e_tag"], result["version"])
         return None
 
@@ -224,13 +228,40 @@ class ObjectStoreClient:
         options: dict[str, Any] = {"range": (start, stop)}
         if info.etag:
             options["if_match"] = info.etag
+        path = self._join_prefix(info.name)
+
+        def get() -> bytes:
+            data: bytes = self._obstore.get(self._store(), path, options=options).bytes().to_bytes()
+            return data
+
         with self._map_errors(info.name):
-            data: bytes = self._obstore.get(self._store(), self._join_prefix(info.name), options=options).bytes().to_bytes()
+            data = self._bill_if_required(get)
         if len(data) != stop - start:
             raise IntegrityError(
                 f"{self.url}/{show(info.name)} returned {len(data)} bytes where {stop - start} were requested"
             )
         return data
+
+    def _call(self, operation: Callable[[], _Result]) -> _Result:
+        def call() -> _Result:
+            return self._bill_if_required(operation)
+
+        return _call_interruptibly(call)
+
+    def _bill_if_required(self, operation: Callable[[], _Result]) -> _Result:
+        """Run an operation, once more with the project that Google is to bill if the bucket requires one."""
+        is_sent = bool(billing.make_headers(self._scheme, self._bucket))
+        try:
+            return operation()
+        except self._obstore.exceptions.BaseError as error:
+            if is_sent or not is_billing_refusal(self._scheme, str(error)) or not billing.send_project(self._bucket):
+                raise
+        try:
+            return operation()
+        except self._obstore.exceptions.BaseError as error:
+            if is_billing_refusal(self._scheme, str(error)):  # something else is wrong with the request
+                billing.stop_sending_project(self._bucket)
+            raise
 
     @contextlib.contextmanager
     def _map_errors(self, name: str, *, is_writing: bool = False) -> Iterator[None]:
@@ -248,6 +279,11 @@ class ObjectStoreClient:
             raise IntegrityError(f"{url} changed while it was read", fix="Try again.") from error
         except exceptions.BaseError as error:
             raise translate_error(self._scheme, url, error, "written" if is_writing else "read") from error
+
+
+def _is_placeholder(name: str, folders: Collection[str]) -> bool:
+    """Whether an empty object stands for a directory: it has that directory's name, or ends as those of Hadoop's clients."""
+    return name in folders or name.endswith(_HADOOP_FOLDER)
 
 
 def _call_interruptibly(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:

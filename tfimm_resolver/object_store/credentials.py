@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -18,6 +17,8 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError, FetchError, OfflineError
 from tfimm_resolver.errors.advice import Advice, suggest_local_copy
+from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.object_store import billing, google_credentials
 from tfimm_resolver.object_store.network import choose_ca_sources, make_client_options, make_google_request
 
 CREDENTIALS_FIX = {
@@ -29,7 +30,7 @@ CREDENTIALS_FIX = {
 _INSTALL = "pip install 'tfimm_resolver[gs]'"
 _ANONYMOUS = "without credentials"
 _THIS_MACHINE = "this machine"
-_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_KEY_FILE = "$GOOGLE_APPLICATION_CREDENTIALS"
 _METADATA_TIMEOUT_S = 1.0
 _REFRESH_INTERVAL = timedelta(minutes=5)
 _SEND_TIMEOUT = timedelta(minutes=10)
@@ -81,7 +82,8 @@ def open_store(scheme: str, bucket: str, *, is_writing: bool = False) -> Any:
     prefixes = _VARIABLES + _CERTIFICATES
     variables = tuple(sorted((key, value) for key, value in os.environ.items() if key.upper().startswith(prefixes)))
     limits = (*settings.timeouts_s(), settings.retries())
-    return _open_store(scheme, bucket, is_writing, limits, (variables, *_login_times()), os.getpid())
+    billed = tuple(billing.make_headers(scheme, bucket).items())
+    return _open_store(scheme, bucket, is_writing, limits, billed, (variables, *_login_times()), os.getpid())
 
 
 def _login_times() -> Iterator[float]:
@@ -94,7 +96,15 @@ def _login_times() -> Iterator[float]:
 
 
 @functools.lru_cache(maxsize=32)
-def _open_store(scheme: str, bucket: str, is_writing: bool, limits: tuple[float, ...], logins: object, process: int) -> Any:
+def _open_store(
+    scheme: str,
+    bucket: str,
+    is_writing: bool,
+    limits: tuple[float, ...],
+    billed: tuple[tuple[str, str], ...],
+    logins: object,
+    process: int,
+) -> Any:
     from obstore import store
 
     if scheme == "memory":
@@ -114,6 +124,8 @@ def _open_store(scheme: str, bucket: str, is_writing: bool, limits: tuple[float,
     endpoint = str(config.get("base_url") or config.get("endpoint") or "https://storage.googleapis.com")
     client |= make_client_options(scheme, endpoint)
     client["allow_http"] = endpoint.startswith("http://")
+    if billed:
+        client["default_headers"] = dict(billed)
     return kind(bucket, config=config, client_options=client, retry_config=retry, credential_provider=provider)
 
 
@@ -151,21 +163,21 @@ def _configure_google() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | 
     source = _find_google_credentials()
     if not source:
         return {"skip_signature": True, "bearer_token": ""}, None  # without the latter, obstore looks for credentials to write
+    unusable = f"the credentials of {source} cannot be used"
+    path = os.environ["GOOGLE_APPLICATION_CREDENTIALS"] if source == _KEY_FILE else source
     try:
-        import google.auth
         import google.auth.exceptions
         from google.auth import compute_engine
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a gcloud login has no quota project, which buckets do not need
-            if source == _THIS_MACHINE:
-                credentials: Any = compute_engine.Credentials()  # type: ignore[no-untyped-call]
-            else:
-                credentials, _ = google.auth.default(scopes=[_SCOPE])
+        if source == _THIS_MACHINE:
+            credentials: Any = compute_engine.Credentials()  # type: ignore[no-untyped-call]
+        else:
+            with map_os_errors(AccessError, f"{unusable}: {show(path)} cannot be read", CREDENTIALS_FIX["gs"]):
+                credentials = google_credentials.load_credentials(path)
     except ImportError as error:
         raise FetchError(f"the credentials of {source} need google-auth: {show(error)}", fix=_INSTALL) from error
-    except google.auth.exceptions.GoogleAuthError as error:
-        raise AccessError(f"the credentials of {source} cannot be used: {show(error)}", fix=CREDENTIALS_FIX["gs"]) from error
+    except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
+        raise AccessError(f"{unusable}: {show(path)}: {show(error)}", fix=CREDENTIALS_FIX["gs"]) from error
 
     def provide() -> dict[str, Any]:
         credentials.refresh(make_google_request())
@@ -183,7 +195,7 @@ def _find_google_credentials() -> str:
     if os.environ.get("STORAGE_EMULATOR_HOST"):  # it needs none
         return ""
     if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
-        return "$GOOGLE_APPLICATION_CREDENTIALS"
+        return _KEY_FILE
     folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
     if os.path.isfile(path := os.path.join(folder, "application_default_credentials.json")):
         return path
@@ -225,7 +237,7 @@ def _configure_amazon() -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | 
     region = session.get_config_variable("region") or "us-east-1"
     # botocore's client knows all ways to set a region or an endpoint; given any keys, it looks for no credentials.
     meta = session.create_client("s3", region_name=region, aws_access_key_id="-", aws_secret_access_key="-").meta
-    config = {"region": meta.region_name, "endpoint": meta.endpoint_url}
+    config = {"region": meta.region_name, "endpoint": meta.endpoint_url, "request_payer": billing.pays_amazon()}
     credentials = session.get_credentials()
     if credentials is None:
         return {**config, "skip_signature": True}, None

@@ -6,17 +6,23 @@ import os
 from collections.abc import Iterable, Iterator
 
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.urls import STORE_ALIASES
 from tfimm_resolver.errors import UnknownHandleError
 from tfimm_resolver.errors.advice import Advice, Fix, join_advice
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
-from tfimm_resolver.sources import local
+from tfimm_resolver.sources import local, tensorflow_files
 from tfimm_resolver.sources.registry import list_schemes
 
 _NAME_FIX = Advice(
     python="Use a URL or a path, or set the path for this name: set_model_cache(name, path).",
     command="Use a URL or a path, or add this name to the models file: tfimm-resolver add NAME HANDLE",
+)
+
+_SCHEME_FIX = Advice(
+    python="Use a URL, a path or a model name; load() also reads what a plug-in has added to TensorFlow.",
+    command="Use a URL, a path or a model name.",
 )
 
 _LOCAL_DIR = ("local-dir:", "local_dir:")
@@ -27,7 +33,7 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     """Return the error of a handle that no rule matches."""
     if handle.scheme:
         return UnknownHandleError(
-            f'no source handles "{handle}"\n  known schemes: {", ".join(list_schemes())}', fix=_suggest_scheme(handle)
+            f'no source handles "{handle}"\n  known schemes: {", ".join(_list_known_schemes())}', fix=_suggest_scheme(handle)
         )
     from tfimm_resolver.handles import slips  # imported for errors only
 
@@ -48,7 +54,19 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
         fixes.append(f"Write the path alone, without {handle.text.partition(':')[0]}: {suggested[0]}")
     elif suggested:
         fixes.append(f"Did you mean {' or '.join(suggested)}{'?' if similar else ' ?'}")  # a URL ends before the blank
+    if _may_be_bucket(handle, suggested):
+        fixes.append(f"A path in a bucket is written gs://{handle.text} or s3://{handle.text}")
     return UnknownHandleError("\n  ".join([text, *defects]), fix=join_advice(fixes) if fixes else _NAME_FIX)
+
+
+def _may_be_bucket(handle: Handle, suggested: list[str]) -> bool:
+    """Whether a path that does not exist may be one in a bucket: its first part is not a host, nor a directory here."""
+    from tfimm_resolver.handles import buckets
+
+    first = handle.text.partition("/")[0]
+    if ("." in first and suggested) or os.path.exists(first):
+        return False
+    return buckets.may_be_bucket(handle.text, is_likely=handle.is_archive or not suggested)
 
 
 def _describe_other_content(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -79,7 +97,12 @@ def _list_project_names() -> list[str]:
     return [name for file in discovery.find_files() for name in discovery.read_entries(file)]
 
 
-def _suggest_scheme(handle: Handle) -> str:
+def _list_known_schemes() -> list[str]:
+    """Return the schemes of all sources, and last of the file systems that only TensorFlow reads."""
+    return list(dict.fromkeys([*list_schemes(), *tensorflow_files.list_schemes()]))
+
+
+def _suggest_scheme(handle: Handle) -> Fix:
     import difflib  # 1 ms, worth paying only for an error message
 
     rest = str(handle).partition("://")[2]
@@ -92,7 +115,12 @@ def _suggest_scheme(handle: Handle) -> str:
 
         if found := slips.suggest_handles(str(handle)):
             return f"Did you mean {found[0]} ?"
-    close = difflib.get_close_matches(handle.scheme, [*list_schemes(), "tfhub"], n=1)
+    from tfimm_resolver.handles import buckets
+
+    if (other_store := buckets.suggest_other_store(handle.scheme, handle.text)) is not None:
+        return other_store
+    known = [*_list_known_schemes(), *STORE_ALIASES, "tfhub"]
+    close = difflib.get_close_matches(handle.scheme, known, n=1)
     if not close:
-        return "Use a URL, a path or a model name."
+        return _SCHEME_FIX
     return f"Did you mean {'https://tfhub.dev' if close == ['tfhub'] else close[0] + ':/'}/{rest} ?"

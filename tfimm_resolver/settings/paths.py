@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.urls import TENSORFLOW_SCHEMES
 from tfimm_resolver.errors import CacheError, HandleError
 
 _AROUND_PATHS = "\"'` \t\r\n"
@@ -57,7 +58,7 @@ def expand_path(path: str | os.PathLike[str]) -> str:
     elif "://" in path:
         scheme, _, rest = path.partition("://")
         bucket = rest.partition("/")[0]
-        if "@" in bucket or not bucket:
+        if "@" in bucket or (not bucket and scheme.lower() not in TENSORFLOW_SCHEMES):
             redacted = f"{scheme}://{bucket.rpartition('@')[2]}"
             raise CacheError(f"{redacted} is not a cache location: it has to be {scheme}://BUCKET/PATH, without credentials")
         return path.rstrip("/")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tfimm_resolver.errors import AccessError, HandleError, NotFoundError
+from tfimm_resolver.errors import AccessError, FetchError, HandleError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import get_model_directory
 from tfimm_resolver.sources.plan import Fetch, InPlace
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 SCHEMES = ("gs", "s3")
 
 
+_HOST_ENDS = (".amazonaws.com", ".amazonaws.com.cn", ".googleapis.com")
+
+
 def plan(handle: Handle) -> InPlace | Fetch:
     """Return the plan for a ``gs://`` or ``s3://`` handle; the object of a graph stands for its directory."""
+    if handle.host.lower().endswith(_HOST_ENDS):
+        _check_no_host(handle)
     if (directory := get_model_directory(handle.path)) != handle.path:
         text = f"{handle.scheme}://{handle.host}{directory}"
         handle = replace(handle, text=text, key=text, path=directory)
@@ -47,19 +52,37 @@ def plan(handle: Handle) -> InPlace | Fetch:
     return Fetch(handle.key, fill)
 
 
+def _check_no_host(handle: Handle) -> None:
+    """Raise HandleError if the handle has the store's host where the bucket belongs."""
+    from tfimm_resolver.handles import buckets  # patterns that few handles need
+
+    if not buckets.is_store_host(handle.host):
+        return
+    meant = buckets.find_bucket_handle(f"{handle.host}{handle.path}") or f"{handle.scheme}://BUCKET/PATH"
+    raise HandleError(f"{handle} has the name of a host where that of a bucket belongs", fix=f"Write {meant}")
+
+
 def _fill_from_google(handle: Handle, url: str, into: Path, fetcher: Fetcher) -> None:
     """Download without credentials over HTTP, in parallel and resumable; if that is denied, as an object with credentials."""
     # The variable that redirects Google's own clients.
     base = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
     base = base if "://" in base else f"http://{base}"
+    public_url = f"{base.rstrip('/')}/{handle.host}{quote(handle.path)}"
     try:
-        fetcher.archive(f"{base.rstrip('/')}/{handle.host}{quote(handle.path)}", into)
-    except (AccessError, NotFoundError) as error:  # a private bucket may answer 404 for an object that exists
+        fetcher.archive(public_url, into)
+    except FetchError as error:
         from tfimm_resolver.http import mirrors
-        from tfimm_resolver.object_store import credentials
+        from tfimm_resolver.object_store import billing, credentials
 
-        if not mirrors.is_only_direct():  # a mirror may have denied access; it must not be bypassed
+        is_billed = error.status in (400, 403) and billing.is_project_missing(error.text)
+        is_denied = isinstance(error, (AccessError, NotFoundError))  # a private bucket may answer 404 for what exists
+        if not (is_billed or is_denied) or not mirrors.is_only_direct():  # a mirror that denied access is not bypassed
             raise
-        if not credentials.has_credentials("gs"):
+        if is_billed and not billing.send_project(handle.host):
+            raise type(error)(error.text, fix=billing.GOOGLE_FIX, status=error.status) from error
+        if credentials.has_credentials("gs"):
+            fetcher.object_archive(url, into)
+        elif is_billed:
+            fetcher.archive(f"{public_url}?userProject={quote(billing.find_project(), safe='')}", into)
+        else:
             raise type(error)(error.text, fix=credentials.CREDENTIALS_FIX["gs"], status=error.status) from error
-        fetcher.object_archive(url, into)

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, IntegrityError
+from tfimm_resolver.handles import buckets
 from tfimm_resolver.handles.fragment import format_subdirectory
 from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS, Handle
 from tfimm_resolver.manifest import get_model_directory
@@ -16,7 +17,6 @@ from tfimm_resolver.manifest import get_model_directory
 _GITHUB_PAGE = re.compile(r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:blob|raw|tree)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
 _GITHUB_RAW = re.compile(r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:refs/heads/)?(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
 _HUGGING_FACE = re.compile(r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:blob|raw|resolve)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
-_S3_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com")
 
 
 @contextlib.contextmanager
@@ -48,11 +48,7 @@ def suggest_handle(handle: Handle) -> str | None:
     if host in HUGGING_FACE_HOSTS and (found := _HUGGING_FACE.fullmatch(path)):
         folder = f"/{unquote(found['folder'])}" if found["folder"] else ""
         return f"hf://{found['owner']}/{found['repo']}@{found['ref']}{folder}"
-    if host in ("storage.googleapis.com", "storage.cloud.google.com") and path.strip("/"):
-        return f"gs:/{unquote(path)}"
-    if (found := _S3_HOST.fullmatch(host)) and (location := f"{found['bucket'] or ''}{path}".strip("/")):
-        return f"s3://{unquote(location)}"
-    return None
+    return buckets.find_bucket_handle(f"{host}{path}")
 
 
 def _make_github_handle(found: re.Match[str]) -> str:

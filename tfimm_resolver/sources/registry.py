@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, tfhub, web, web_pages
+from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, tensorflow_files, tfhub, web, web_pages
 from tfimm_resolver.sources.plan import Plan, Source
 
 
@@ -35,6 +35,8 @@ SCHEMES = tuple(filter(None, _BY_SCHEME))
 def get_sources(scheme: str) -> list[Source]:
     """Return the sources for a scheme, in the order in which they are tried; a plug-in's only if no built-in one handles it.
 
+    A scheme that only TensorFlow reads comes last.
+
     Raises:
         SourceError: if the plug-in cannot be loaded.
     """
@@ -43,7 +45,7 @@ def get_sources(scheme: str) -> list[Source]:
     from tfimm_resolver.sources import plugins  # 1 ms that built-in schemes do not pay
 
     plugin = plugins.load_source(scheme, SCHEMES)
-    return [] if plugin is None else [plugin]
+    return tensorflow_files.get_sources(scheme) if plugin is None else [plugin]
 
 
 def list_schemes() -> list[str]:

@@ -9,6 +9,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.urls import has_signature
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources.bucket_urls import suggest_bucket_handle
 from tfimm_resolver.sources.plan import Fetch, RemoteLocation
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def plan(handle: Handle) -> Fetch | RemoteLocation:
     def fill(into: Path, fetcher: Fetcher) -> None:
         from tfimm_resolver.sources import graph_urls
 
-        with graph_urls.explain_errors(handle):
+        with suggest_bucket_handle(handle), graph_urls.explain_errors(handle):
             fetcher.archive(_make_archive_url(handle), into)
 
     fetch = Fetch(handle.key, fill)

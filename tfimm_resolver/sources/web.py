@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.sources.bucket_urls import suggest_bucket_handle
 from tfimm_resolver.sources.plan import Fetch
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def plan(handle: Handle) -> Fetch | None:
         return None
 
     def fill(into: Path, fetcher: Fetcher) -> None:
-        fetcher.archive(handle.url(), into)
+        with suggest_bucket_handle(handle):
+            fetcher.archive(handle.url(), into)
 
     return Fetch(handle.key, fill)

@@ -10,7 +10,10 @@ import trustme
 
 from tests.fakes.stores.gcs import Gcs, RequestHandler, Server
 
-HOSTS = ("www.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com", "accounts.google.com")
+HOSTS = (
+    *("www.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com", "accounts.google.com"),
+    *("sts.googleapis.com", "iamcredentials.googleapis.com"),
+)
 
 
 class Front:

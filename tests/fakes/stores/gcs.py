@@ -22,6 +22,7 @@ TOKEN_PATHS = (
     "/o/oauth2/token",  # of accounts.google.com, which obstore uses
     "/oauth2/v3/token",  # of www.googleapis.com, which TensorFlow uses for users and for service accounts
     "/oauth2/v4/token",
+    "/v1/token",  # of sts.googleapis.com, for workloads of other providers
     "/computeMetadata/v1/instance/service-accounts/default/token",
 )
 _WRITES = ("PUT", "POST", "DELETE", "PATCH")
@@ -89,14 +90,27 @@ class Gcs(Control):
             raise StoreError(anonymous, "AccessDenied")
         return bucket
 
+    def check_project(self, name: str, request: Request) -> None:
+        """Refuse a request that does not name the project to bill, if the bucket requires one."""
+        required = self.buckets[name].project if name in self.buckets else ""
+        named = request.query.get("userProject") or request.headers.get("x-goog-user-project")
+        if required and not named:
+            raise StoreError(400, "UserProjectMissing")
+        if required and named != required:
+            raise StoreError(403, "UserProjectAccessDenied")
+
     def respond(self, request: Request, operation: Operation) -> Response:
         """Execute an operation."""
         if operation.kind == "token":
-            return json_api.make_response({"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"})
+            token = {"access_token": self.token, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
+            return json_api.make_response({**token, "expires_in": 3600, "token_type": "Bearer"})
+        if operation.kind == "impersonate":
+            return json_api.make_response({"accessToken": self.token, "expireTime": "2099-01-01T00:00:00Z"})
         api = json_api if json_api.is_json_request(request) else xml_api
         try:
             if operation.kind not in api.ACTIONS:
                 raise StoreError(501, "notImplemented")
+            self.check_project(operation.bucket, request)
             bucket = self.open(operation.bucket, request.method, operation.authorization, api.ANONYMOUS)
             return api.ACTIONS[operation.kind](self, bucket, operation.name, request)
         except StoreError as error:
@@ -222,6 +236,8 @@ def identify_operation(request: Request) -> Operation:
     """Return the log entry for a request."""
     if request.path in TOKEN_PATHS:
         kind, bucket, name = "token", "", ""
+    elif request.path.endswith(":generateAccessToken"):  # of iamcredentials.googleapis.com
+        kind, bucket, name = "impersonate", "", ""
     else:
         kind, bucket, name = (json_api if json_api.is_json_request(request) else xml_api).identify_operation(request)
     return Operation(kind, request.method, unquote(bucket), unquote(name), len(request.body), request.headers)

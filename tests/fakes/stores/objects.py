@@ -89,13 +89,15 @@ ALWAYS = Condition()
 class Bucket:
     """Objects by name. A read after a completed write sees it; of two concurrent conditional writes one wins.
 
-    With a ``token``, writing requires it, and reading, too, unless the bucket is ``public``.
+    With a ``token``, writing requires it, and reading, too, unless the bucket is ``public``. With ``project``, its readers
+    pay, and every request has to name that project.
     """
 
     _generations = itertools.count(1_700_000_000_000_001)
 
     def __init__(self, name: str, token: str | None = None, *, public: bool = False) -> None:
         self.name, self.token, self.public = name, token, public
+        self.project = ""
         self.uploads: dict[str, Upload] = {}
         self._blobs: dict[str, Blob] = {}
         self._lock = threading.RLock()

@@ -217,9 +217,9 @@ def test_an_expired_login_is_reported_as_one(google: Gcs, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "was not found"),
-        ("{", "not a valid json"),
-        ("{}", "valid type"),
+        (None, "No such file or directory"),
+        ("{", "it is not JSON"),
+        ("{}", "its type is None, not one of"),
         ('{"type": "service_account"}', "missing fields"),
     ],
 )

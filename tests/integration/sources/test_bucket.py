@@ -69,6 +69,44 @@ def test_a_directory_is_fetched_with_all_that_is_below_it_and_nothing_else(s3: S
     assert resolve(handle) == path and len(s3.list_requests()) == requests
 
 
+def test_the_placeholders_of_hadoop_s_clients_are_no_files(s3: S3) -> None:
+    files = {**MODEL, "assets/.keep": b"", "assets/a_$folder$": b"not empty", "x$folder$": b""}
+    markers = ("variables_$folder$", "assets_$folder$", "assets/empty_$folder$", "_$folder$")
+    handle = fill_bucket({**files, **dict.fromkeys(markers, b"")})
+    fill_s3({"m_$folder$": b""})
+    assert files_in(resolve(handle)) == files
+
+
+def test_a_directory_of_placeholders_only_is_not_found(s3: S3) -> None:
+    fill_s3({"m_$folder$": b"", "m/": b"", "m/a_$folder$": b""})
+    with pytest.raises(NotFoundError, match="found no objects below"):
+        resolve("s3://bucket/m")
+
+
+@pytest.mark.parametrize("scheme", ["s3a", "s3n", "S3A"])
+def test_other_spellings_of_the_scheme_share_the_copy(scheme: str, s3: S3) -> None:
+    path = resolve(fill_bucket(MODEL).replace("s3:", f"{scheme}:"))
+    requests = len(s3.list_requests())
+    assert files_in(path) == MODEL and resolve("s3://bucket/m") == path and len(s3.list_requests()) == requests
+    assert resolve("GCS://bucket/m") == "gs://bucket/m"
+
+
+@pytest.mark.parametrize(
+    ("handle", "fix"),
+    [
+        ("s3://my-bucket.s3.eu-west-1.amazonaws.com/m.zip", "Write s3://my-bucket/m.zip"),
+        ("s3://s3.amazonaws.com/my-bucket/m", "Write s3://my-bucket/m"),
+        ("gs://storage.googleapis.com/my-bucket/m", "Write gs://my-bucket/m"),
+        ("gs://my-bucket.s3.amazonaws.com/m", "Write s3://my-bucket/m"),
+        ("gs://storage.googleapis.com", "Write gs://BUCKET/PATH"),
+    ],
+)
+def test_a_host_where_the_bucket_belongs_is_explained(handle: str, fix: str) -> None:
+    with pytest.raises(HandleError, match="has the name of a host") as caught:
+        resolve(handle)
+    assert caught.value.fix == fix
+
+
 def test_a_directory_in_a_bucket_is_listed_and_verified_like_any_model(s3: S3) -> None:
     handle = fill_bucket(MODEL)
     path = Path(resolve(handle))

@@ -177,7 +177,6 @@ MALFORMED = (
     "github://ada/models:a.",
     "github://ada/models:a~1",
     "github://ada/models:@{u}",
-    "github://ada/models:\u202ex",
     "github://ada/models?x=secret",
     "github://tok:secret@h.org/ada/models",
 )

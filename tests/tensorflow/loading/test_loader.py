@@ -10,6 +10,7 @@ import pytest
 
 import tfimm_resolver
 from tests.fakes.archives import REAL, files_in, tar_gz
+from tests.fakes.cli import run_cli
 from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
@@ -279,3 +280,27 @@ def test_describes_a_model_of_unknown_shapes_and_one_without_signatures(tmp_path
     assert [output["name"] for output in described["signatures"]["serving_default"]["outputs"]] == ["sum", "words"]
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
     assert describe(load(tmp_path / "bare")) == {"signatures": {}, "variables": []}
+
+
+def test_counts_the_variables_of_a_model_without_signatures_once(tmp_path: Path) -> None:
+    class Layered(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = tf.Variable([1.0, 2.0])
+            self.same, self.step = self.scale, tf.Variable(3, dtype=tf.int64, trainable=False)
+            self.layers = [{"kernel": tf.Variable([[1.0]])}, (tf.Module(), tf.Variable("a"))]
+            self.layers[1][0].bias = tf.Variable([0.0])
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32)])  # type: ignore[untyped-decorator]
+        def __call__(self, x: Any) -> Any:
+            return x * self.scale
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string)])  # type: ignore[untyped-decorator]
+        def split(self, text: Any) -> Any:
+            return tf.strings.split(text)
+
+    tf.saved_model.save(Layered(), str(tmp_path / "m"))
+    (entry,) = describe(load(tmp_path / "m"))["variables"]
+    assert entry["count"] == 5 and entry["size_bytes"] == 8 + 8 + 4 + 4 + tf.string.size
+    code, out, err = run_cli("load", str(tmp_path / "m"))
+    assert code == 0 and "5 variables" in out and "no signatures" in err

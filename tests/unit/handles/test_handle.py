@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfimm_resolver import resolve
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.handle import Handle
 
@@ -118,6 +119,49 @@ def test_the_name_of_an_existing_file_and_a_path_object_keep_their_blanks(
     assert Handle.parse(" m ").path == " m "
     assert Handle.parse(" n ").path == "n"
     assert Handle.parse(Path(" n ")).path == " n "
+
+
+UNSEEN = ("\x80", "\x85", "\x9b", "\xad", "\u061c", "\u200b", "\u200e", "\u202e", "\u2028", "\u2066", "\ufeff", "\U000e0041")
+
+
+@pytest.mark.parametrize("character", UNSEEN, ids=lambda character: f"U+{ord(character):04X}")
+@pytest.mark.parametrize(
+    "form",
+    [
+        "https://h{}x/m",
+        "https://h/m{}m.zip",
+        "https://h/m.zip?a={}b",
+        "https://u:{}p@h/m",
+        "gs://b/{}m",
+        "hf://ada/m{}m",
+        "zoo://{}m",
+        "kaggle://ada/m{}x/f/v",
+        "ram://a{}m",
+    ],
+)
+def test_a_character_that_is_not_seen_is_refused_in_a_url_and_named(form: str, character: str) -> None:
+    with pytest.raises(HandleError) as caught:
+        Handle.parse(form.format(character))
+    assert f"U+{ord(character):04X}" in str(caught.value) and character not in str(caught.value)
+
+
+@pytest.mark.parametrize("character", UNSEEN, ids=lambda character: f"U+{ord(character):04X}")
+def test_a_local_path_may_have_one(character: str, tmp_path: Path) -> None:
+    (tmp_path / f"a{character}m").mkdir()
+    for text in (f"{tmp_path}/a{character}m", (tmp_path / f"a{character}m").as_uri()):
+        assert resolve(text) == f"{tmp_path}/a{character}m"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://h/\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "gs://b/\U0001f3f3\ufe0f\u200d\U0001f308",
+        "https://h/gr\xf6\xdfe",
+    ],
+)
+def test_scripts_and_emoji_that_need_one_are_accepted(text: str) -> None:
+    assert Handle.parse(text).text == text
 
 
 @pytest.mark.parametrize("text", ["a\nb", " a\tb ", "https://h/a\r\nb"])

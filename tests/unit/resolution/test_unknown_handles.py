@@ -38,10 +38,39 @@ def fail(text: str) -> UnknownHandleError:
         ("htps://host/m", "Did you mean https://host/m ?"),
         ("local-dir:/data/m", "Write the path alone, without local-dir: /data/m"),
         ("no_such_model", "Use a URL or a path"),
+        ("my-bucket/models/bert", "A path in a bucket is written gs://my-bucket/models/bert or s3://my-bucket/models/bert"),
+        (
+            "my-bucket.s3.amazonaws.com/m.zip",
+            "Did you mean s3://my-bucket/m.zip or https://my-bucket.s3.amazonaws.com/m.zip ?",
+        ),
+        (
+            "storage.googleapis.com/my-bucket/m",
+            "Did you mean gs://my-bucket/m or https://storage.googleapis.com/my-bucket/m ?",
+        ),
+        ("arn:aws:s3:::my-bucket/m", "Did you mean s3://my-bucket/m ?"),
+        ("s3a:/my-bucket/m", "Did you mean s3a://my-bucket/m ?"),
+        ("dbfs:/models/m", "Did you mean /dbfs/models/m ?"),
+        ("az://c/m.zip", "Azure Blob Storage is read by https: write the URL of an archive, https://ACCOUNT.blob"),
+        (
+            "abfss://c@acc.dfs.core.windows.net/m.zip",
+            "Azure Blob Storage is read by https: write the URL of an archive, https://acc",
+        ),
     ],
 )
 def test_a_slip_is_named(text: str, fix: str) -> None:
     assert fail(text).fix.startswith(fix)
+
+
+def test_a_host_is_not_taken_for_a_bucket() -> None:
+    for text in ("my-bucket.s3.amazonaws.com/a/m.zip", "models.example.org/a/m.zip"):
+        assert "A path in a bucket" not in fail(text).fix
+    assert "gs://my.bucket.models/a/m.zip" in fail("my.bucket.models/a/m.zip").fix
+
+
+def test_a_directory_that_is_there_is_not_taken_for_a_bucket() -> None:
+    (Path.cwd() / "my-bucket").mkdir()
+    assert "gs://" not in fail("my-bucket/models/bert").fix
+    assert "gs://my-bucket/m.zip" not in fail("my-bucket/m.zip").fix and "gs://a-bucket/m.zip" in fail("a-bucket/m.zip").fix
 
 
 @pytest.mark.parametrize("text", ["C:\\models\\m", "C:/models/m", "c://models/m", "\\\\server\\share\\m"])

@@ -13,13 +13,15 @@ from tfimm_resolver.resolution.resolver import resolve
 
 @click.command(short_help="Load a model and print its signatures.")
 @click.argument("handle")
+@click.option("--tags", metavar="TAG,TAG", help="The tags of the MetaGraph to load, if the model has several.")
 @common
 @click.pass_obj
-def command(output: Output, handle: str) -> int:
+def command(output: Output, handle: str, tags: str | None) -> int:
     """Load a model with TensorFlow; print its signatures, and the devices that hold its variables."""
+    tag_names = None if tags is None else [tag.strip() for tag in tags.split(",") if tag.strip()]
     path = resolve(handle)  # shows progress, so stderr must not be redirected yet
     with suppress_native_stderr():
-        facts = loader.describe(loader.load_path(path, subdirectory=split_fragment(handle)[2]))
+        facts = loader.describe(loader.load_path(path, tags=tag_names, subdirectory=split_fragment(handle)[2]))
     if output.as_json:
         output.print_json({"handle": handle, "path": path, **facts})
         return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import member, tar_of, zip_of
-from tfimm_resolver.archives.lookalikes import find_unseen, make_skeleton
+from tfimm_resolver._util.lookalikes import find_unseen, make_skeleton
 from tfimm_resolver.archives.member_policy import MemberNamePolicy, safe_parts
 from tfimm_resolver.archives.unpacking import unpack
 from tfimm_resolver.errors import ArchiveError, UnsupportedMemberError
