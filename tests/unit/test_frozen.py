@@ -13,8 +13,8 @@ import tfimm_resolver
 REPOSITORY = Path(__file__).parents[2]
 START = "import tfimm_resolver\nfrom tfimm_resolver.cli import main\n"
 
-NOT_IMPORTED = {"tfimm_resolver.__main__", "tfimm_resolver.cli.startup.sitecustomize"}
-"""Modules that Python itself runs: with -m, and at the start of the processes of `tfimm-resolver run`."""
+NOT_IMPORTED = {"tfimm_resolver.__main__"}
+"""Modules that Python itself runs, with -m."""
 
 
 def find_modules(root: Path, script: Path) -> set[str]:

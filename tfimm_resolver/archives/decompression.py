@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib
 import io
 import sys
 import zlib
@@ -143,10 +144,8 @@ def _load_codec(form: str) -> tuple[Callable[[], Decoder], tuple[type[Exception]
 
             kind = lzma.FORMAT_XZ if form == formats.XZ else lzma.FORMAT_ALONE
             return lambda: lzma.LZMADecompressor(kind, _XZ_MEMORY_MAX), (lzma.LZMAError, EOFError)
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
+        # By name, since modulefinder, which some freezers use, ends with an error for a namespace package such as backports.
+        zstd: Any = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
         options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG_MAX}
         return lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError, EOFError)
     except ImportError as error:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         verify,
         why,
     )
+    from tfimm_resolver.cli.startup import sitecustomize  # noqa: F401
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
