@@ -307,10 +307,10 @@ def test_waiters_on_one_machine_wait_as_long_as_another_machine_is_active(
     gcs: Gcs, origin: Origin, handle: str, slow: threading.Event, tmp_path: Path, fleet: Fleet
 ) -> None:
     # Three processes on one machine: one waits for the first machine's lease, two for that one's lock; beyond the timeout.
-    first = start(RESOLVE, handle, TFIMM_HOME=str(tmp_path / "first"), TFIMM_RESOLVER_LOCK_TIMEOUT_S="0.7")
+    first = start(RESOLVE, handle, TFIMM_HOME=str(tmp_path / "first"), TFIMM_RESOLVER_LOCK_TIMEOUT_S="2")
     assert origin.started.wait(60)
-    jobs = [start(RESOLVE, handle, TFIMM_HOME=str(tmp_path / "second"), TFIMM_RESOLVER_LOCK_TIMEOUT_S="0.7") for _ in range(3)]
-    time.sleep(2.8)
+    jobs = [start(RESOLVE, handle, TFIMM_HOME=str(tmp_path / "second"), TFIMM_RESOLVER_LOCK_TIMEOUT_S="2") for _ in range(3)]
+    time.sleep(4.5)
     assert [job.poll() for job in jobs] == [None] * 3
     slow.set()
     for job in (first, *jobs):

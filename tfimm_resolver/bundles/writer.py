@@ -91,7 +91,9 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
         return _write_models(_select_models(handles), cast(IO[bytes], into))
     if not settings.is_stream(path):
         settings.check_output_path(path)
-        return _write_file(_select_models(handles), os.path.realpath(path))  # a link stays, and leads to the bundle
+        with map_os_errors(CacheError, f"cannot write {show(path)}"):
+            target = os.path.realpath(path)  # a link stays, and leads to the bundle
+        return _write_file(_select_models(handles), target)
     models = _select_models(handles)
     with map_os_errors(CacheError, f"cannot write {show(path)}"), open(path, "wb") as stream:
         return _write_models(models, stream)

@@ -39,7 +39,7 @@ def set_model_cache(model_name: str, model_path: str | os.PathLike[str]) -> None
         ['resnet18']
         >>> tfimm_resolver.clear_model_cache("resnet18")
     """
-    location = split_fragment(text)[0] if isinstance(text := os.fspath(model_path), str) else text
+    location = split_fragment(text := settings.check_path(model_path))[0]
     path = settings.expand_path(location) + text[len(location) :]
     with _lock:
         _overrides[parse_key(model_name)] = path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,11 @@ def test_slots_of_an_optimizer_that_is_not_restored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"])
-def test_a_pointer_of_git_lfs_in_the_model_is_named(name: str, line: Path) -> None:
-    (line / name).write_bytes(POINTER)
+def test_a_pointer_of_git_lfs_in_the_model_is_named(name: str, line: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(line, tmp_path / "m"))
+    (model / name).write_bytes(POINTER)
     with pytest.raises(LoadError, match=f"{name}: a Git LFS pointer") as caught:
-        load(line)
+        load(model)
     assert "git lfs pull" in caught.value.fix
 
 
