@@ -82,17 +82,15 @@ def _make_environment(home: Path, mirror: str) -> dict[str, str]:
 def _run(command: str, environment: dict[str, str]) -> str:
     """Return what a terminal shows after a command; messages come without the progress bar, as in a pipe."""
     controller, terminal = pty.openpty()
-    job = subprocess.Popen(
-        ["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.PIPE, env=environment, cwd="/"
-    )
-    os.close(terminal)
-    text = b""
-    while chunk := _read(controller):
-        text += chunk
-    os.close(controller)
-    messages = job.stderr.read() if job.stderr else b""
-    job.wait()
-    return (messages + text).decode().replace("\r\n", "\n").rstrip("\n")
+    streams = {"stdin": subprocess.DEVNULL, "stdout": terminal, "stderr": subprocess.PIPE}
+    with subprocess.Popen(["bash", "-c", command], env=environment, cwd="/", **streams) as job:  # type: ignore[call-overload]
+        os.close(terminal)
+        text = b""
+        while chunk := _read(controller):
+            text += chunk
+        os.close(controller)
+        messages = job.stderr.read()
+    return str((messages + text).decode()).replace("\r\n", "\n").rstrip("\n")
 
 
 def _read(descriptor: int) -> bytes:

@@ -160,6 +160,12 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
             "",
             "credentials for `gs://`, as in Google's own client",
         ),
+        (
+            "GOOGLE_CLOUD_QUOTA_PROJECT GOOGLE_CLOUD_PROJECT",
+            "",
+            "the project that pays for requests to a `gs://` bucket whose reader pays; the first one that is set",
+        ),
+        ("AWS_REQUEST_PAYER", "", "`requester`: this account pays for requests to an `s3://` bucket whose reader pays"),
         ("AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_PROFILE AWS_REGION", "", "and the other `AWS_*`, as in botocore"),
     ),
     "Command line": (("NO_COLOR", "", "any value: no colour"), ("TERM", "", "`dumb`: no colour")),
