@@ -155,6 +155,15 @@ def name_module(path: Path) -> str:
     return name.removesuffix(".__init__")
 
 
+def test_no_code_in_a_table_has_an_escaped_bar() -> None:
+    pages = [
+        page.name
+        for page in list_pages()
+        if re.search(r"^\|.*`[^`|]*\\\|[^`]*`", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    ]
+    assert pages == [], "GitHub and the site show it differently: write <code>a&#124;b</code>"
+
+
 def test_readme_fits_on_a_screen() -> None:
     text = README.read_text()
     assert len(text.splitlines()) < 70 and len(text.split()) < 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,15 +10,22 @@ from collections.abc import Iterable, Iterator, Sequence
 GENERATED = "<!-- Written by `make reference`: change the code instead. -->\n"
 
 _SECTION = re.compile(r"^(Args|Attributes|Raises|Returns|Yields|Example|Examples):\n((?:(?:    .*)?\n?)+)", re.MULTILINE)
+_CODE_WITH_BAR = re.compile(r"`([^`]*\|[^`]*)`")
 _ITEM = re.compile(r"^(\*{0,2}\w[\w., ]*?): ", re.MULTILINE)
 _TITLES = {"Args": "Arguments", "Attributes": "Attributes", "Raises": "Errors", "Returns": "Returns", "Yields": "Yields"}
 
 
 def make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; a vertical bar in a cell is escaped."""
+    """Return a table."""
     lines = [" | ".join(head), "|".join("---" for _ in head)]
-    lines += [" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows]
+    lines += [" | ".join(_escape_bars(cell).replace("\n", " ") for cell in row) for row in rows]
     return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines) + "\n"
+
+
+def _escape_bars(cell: str) -> str:
+    """Return a cell without a bar that would end it; GitHub and Python-Markdown disagree about a backslash in code."""
+    cell = _CODE_WITH_BAR.sub(lambda code: f"<code>{html.escape(code[1], quote=False)}</code>", cell)
+    return cell.replace("|", "&#124;")
 
 
 def convert_docstring(text: str) -> str:
