@@ -11,6 +11,8 @@ BIN := .venv/bin
 NOX := .nox/own/bin
 # The number of tests that run at the same time; auto is the number of processors.
 WORKERS ?= auto
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
 ifneq ($(MAKECMDGOALS),clean)
@@ -20,7 +22,7 @@ $(error PYTHON=$(PYTHON) cannot be used)
 endif
 endif
 
-.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden docs reference pictures screenshots clean
+.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden docs reference pictures screenshots fuzz clean
 
 demo: .venv/installed
 	$(BIN)/tfimm-resolver demo
@@ -50,7 +52,7 @@ test-newest: $(NOX)/nox
 
 # Write the newest version of each dependency that works together with the others into constraints.txt.
 constraints: $(NOX)/nox
-	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --extra docs --no-header --no-annotate --no-emit-package setuptools \
+	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --extra docs --extra fuzz --no-header --no-annotate --no-emit-package setuptools \
 		--output-file constraints.txt setup.cfg
 
 bench: .venv/tested
@@ -73,6 +75,10 @@ pictures: .venv/installed
 screenshots: docs
 	$(BIN)/python -m tools.screenshots
 
+# Give damaged data to everything that reads data of others, for FUZZ_SECONDS in all; FUZZ_TARGETS names some targets.
+fuzz: .venv/fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 clean:
 	rm -rf .venv .nox .cache site site-screenshots build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
@@ -94,6 +100,10 @@ clean:
 .venv/documented: .venv/installed
 	@echo "installing what builds the documentation"
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[docs]'
+	touch $@
+
+.venv/fuzz: .venv/tested
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[fuzz]'
 	touch $@
 
 $(NOX)/nox:

@@ -77,9 +77,8 @@ def _encode_number(number: int) -> bytes:
     return out + bytes([number])
 
 
-def make_demanding_stream(form: str, log_bytes: int) -> bytes:
+def make_demanding_stream(form: str, log_bytes: int, data: bytes = bytes(600)) -> bytes:
     """Build a stream whose decoder needs ``2 ** log_bytes`` bytes of memory."""
-    data = bytes(600)
     if form == "zstd":  # RFC 8878, 3.1.1: no checksum, a window, one raw block
         return b"\x28\xb5\x2f\xfd\x00" + bytes([(log_bytes - 10) << 3]) + (len(data) << 3 | 1).to_bytes(3, "little") + data
     if form == "lzma":

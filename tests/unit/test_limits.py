@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.endless_server import ANSWER_SECONDS, ANSWERS
+from tests.fakes.hostile_inputs import INPUTS
 from tfimm_resolver import errors, settings
 
 TABLE = Path(__file__).parents[2] / "docs" / "limits.md"
@@ -17,8 +19,8 @@ VARIABLES = ("TFIMM_RESOLVER_MAX_MEMBERS", "TFIMM_RESOLVER_MAX_BYTES", "TFIMM_RE
 
 
 def read_rows() -> Iterator[tuple[str, str, str, str]]:
-    """Yield the cells of each row."""
-    for line in TABLE.read_text().splitlines():
+    """Yield the cells of each row of the first table."""
+    for line in TABLE.read_text().partition("\n## ")[0].splitlines():
         if line.startswith("| ") and not line.startswith("| input"):
             about, limit, variable, effect = (cell.strip() for cell in line.strip("|").split("|"))
             yield about, limit, variable.strip("`"), effect
@@ -36,8 +38,20 @@ def test_the_documented_limit_is_the_one_in_the_code(about: str) -> None:
         assert getattr(importlib.import_module(f"tfimm_resolver.{named[1]}"), named[2]) == documented
     else:
         assert settings.unpack_limits()[VARIABLES.index(variable)] == documented
-    assert effect.startswith("the record") or hasattr(errors, effect)
+    assert effect.startswith("the ") or hasattr(errors, effect)
 
 
 def test_every_setting_of_a_limit_is_documented() -> None:
     assert {variable for _, variable, _ in ROWS.values() if variable} == {*VARIABLES}
+
+
+def read_costs() -> dict[str, str]:
+    """Return the time in the third column of each row of the second table."""
+    lines = TABLE.read_text().partition("\n## What hostile inputs cost")[2].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return {row[0]: row[2] for row in cells if row[0] != "input"}
+
+
+def test_every_hostile_input_is_documented_with_the_time_that_its_test_allows() -> None:
+    allowed = {name: f"{one.seconds:g} s" for name, one in INPUTS.items()}
+    assert read_costs() == allowed | {f"{name} of a server": f"{ANSWER_SECONDS} s" for name in ANSWERS}

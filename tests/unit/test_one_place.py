@@ -29,6 +29,17 @@ ONLY_IN: dict[str, set[str]] = {
 }
 """Functions with one module, which knows who replaces them (freezegun, gevent) or where they are missing (mounts)."""
 
+JSON_PARSERS = {"load", "loads", "JSONDecoder", "raw_decode", "from_json"}
+"""Functions of json, and of libraries like it, that parse a text of any size."""
+
+JSON_MODULES = {"json", "orjson", "simplejson", "ujson"}
+
+OWN_JSON = {
+    "_util.json_text.parse_json": "the one place",
+    "cli.commands.hub._parse_argument": "an argument of the command line",
+}
+"""Functions that parse JSON themselves, and why."""
+
 SAFE_OPENERS = {"open_regular", "open_regular_target"}
 
 OTHER_FILES = {
@@ -308,7 +319,23 @@ def find_replaceable_calls(module: str, tree: ast.Module) -> Iterator[str]:
         yield from (f"{module}:{node.lineno} uses {name}" for name in names if module not in ONLY_IN.get(name, {module}))
 
 
+def find_json_parsers(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield uses of a JSON parser that does not limit how much it reads."""
+    for function, node in walk_functions(tree):
+        if f"{module}.{function}" in OWN_JSON:
+            continue
+        names = [ast.unparse(node)] if isinstance(node, ast.Attribute) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "json":
+            names = ["json.loads"]  # response.json()
+        for name in names:
+            if name.partition(".")[0] in JSON_MODULES and name.rpartition(".")[2] in JSON_PARSERS:
+                yield f"{module}:{node.lineno} parses JSON without a limit: {name}"  # type: ignore[attr-defined]
+
+
 CHECKS: dict[str, Check] = {
+    "JSON is parsed by _util.json_text": find_json_parsers,
     "files are opened by _util.fs": find_opens,
     "roots are opened by the tiers": find_root_openings,
     "foreign names pass through safe_parts": find_foreign_joins,
@@ -319,6 +346,16 @@ CHECKS: dict[str, Check] = {
 }
 
 VIOLATIONS = {
+    "JSON is parsed by _util.json_text": [
+        "def f(text):\n    return json.loads(text)",
+        "def f(file):\n    return json.load(file)",
+        "def f(text):\n    return json.JSONDecoder().raw_decode(text)",
+        "parse = json.loads",
+        "from json import loads",
+        "def f(text):\n    from json import loads as parse\n    return parse(text)",
+        "def f(response):\n    return response.json()",
+        "def f(text):\n    return orjson.loads(text)",
+    ],
     "files are opened by _util.fs": [
         "def f(path):\n    with open(path) as file:\n        return file.read()",
         "def f(path):\n    return os.open(path, os.O_RDONLY)",
@@ -397,6 +434,12 @@ VIOLATIONS["clocks, queues, threads and fsync come from _util"] = [
 ]
 
 HARMLESS = {
+    "JSON is parsed by _util.json_text": [
+        "def f(facts):\n    return json.dumps(facts)",
+        "def f(text):\n    return parse_json(text)",
+        "def f(error):\n    return isinstance(error, json.JSONDecodeError)",
+        "def f(output, facts):\n    output.print_json(facts)",
+    ],
     "files are opened by _util.fs": [
         "def f(path):\n    return open(path, opener=fs.open_regular)",
         "def f(path):\n    return open(path, opener=functools.partial(open_regular, max_bytes=9))",

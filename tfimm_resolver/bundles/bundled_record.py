@@ -7,7 +7,14 @@ import re
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import tar_reader
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, MAX_RECORD_BYTES, Record, format_time
+from tfimm_resolver.cache.record import (
+    DESCRIPTOR_SUFFIX,
+    ENTRY_DIR_PATTERN,
+    MAX_RECORD_BYTES,
+    Record,
+    decode_record,
+    format_time,
+)
 from tfimm_resolver.errors import ArchiveError, HandleError, IntegrityError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import Handle
@@ -25,7 +32,7 @@ def read_record(member: tar_reader.Member) -> Record:
         raise ArchiveError(f"expected the record of a model, found {member.name!r:.200}")
     if member.size_bytes > MAX_RECORD_BYTES:
         raise ArchiveError(f"{show(member.name)} has {member.size_bytes} bytes, too many for a record")
-    record = Record.parse(b"".join(member.chunks).decode("utf-8", "replace"), name)
+    record = Record.parse(decode_record(b"".join(member.chunks)), name)
     if record.files is None or record.tree != name or not _TIME.fullmatch(record.fetched_at):
         raise ArchiveError(f"{show(member.name)} is not a record that this version can read")
     _check_date(record)

@@ -18,7 +18,7 @@ from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache import bucket_lease
 from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, decode_record
 from tfimm_resolver.errors import CacheError, FetchError, NotFoundError, OfflineError
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.object_store.client import MAX_CONCURRENT_REQUESTS, ObjectStoreClient
@@ -108,7 +108,7 @@ class BucketRoot:
     def read(self, name: str) -> str | None:
         with self._map_errors("read"):
             found = self.objects.read(name)
-        return None if found is None else found[0].decode("utf-8", "replace")
+        return None if found is None else decode_record(found[0])
 
     def write(self, name: str, text: str) -> None:
         with self._map_errors("write"):

@@ -84,7 +84,7 @@ class LocalRoot:
             with self._reading() as is_there:
                 if is_there:
                     data = fs.read_regular(self.path_of(name), record.MAX_RECORD_BYTES, opener=opener)
-                    return data.decode("utf-8", "replace").replace("\r\n", "\n")
+                    return record.decode_record(data).replace("\r\n", "\n")
         except (FileNotFoundError, fs.NotRegularError, ownership.UntrustedFileError):
             return None  # a pipe, or a file that another user can write, counts as missing and may be replaced
         except (OSError, MemoryError):  # only now, since each hit reads a text

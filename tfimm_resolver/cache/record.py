@@ -14,6 +14,7 @@ from typing import Any
 
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.fs import open_regular_target, walk
+from tfimm_resolver._util.json_text import count_values, parse_json
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.errors import ArchiveError, CacheError
@@ -33,6 +34,12 @@ MAX_RECORD_BYTES = 32 << 20
 
 _VALUES_MAX = 600_000
 """Limit on the values in a record, of which each file has four: a list of empty lists takes 30 times its memory."""
+
+_REMEMBERED_MAX = 1 << 16
+"""Limit on the characters of a record that is kept parsed: those of 256 models stay in memory."""
+
+_UTF8_BYTES_MAX = 8 << 20
+"""Limit on a record that is read as UTF-8: one character of some kinds makes Python store four bytes for each."""
 
 _READ_BYTES = 1 << 20
 
@@ -74,28 +81,28 @@ class Record:
             f"Downloader Hostname: {downloader or f'{socket.gethostname()} (PID:{os.getpid()})'}\n\n"
             f"{json.dumps(facts, indent=1)}\n"
         )
-        if len(text) > MAX_RECORD_BYTES or _has_too_many_values(text):  # it could not be read again
+        if len(text) > MAX_RECORD_BYTES or count_values(text) > _VALUES_MAX:  # it could not be read again
             raise CacheError(f"{show(self.handle)} has too many files, or too long names, for a record")
         return text
 
     @classmethod
     def parse(cls, text: str, tree: str) -> Record:
         """Parse a descriptor; one written by plain tensorflow_hub, or by a later version of this package, lists no files."""
-        return _parse(text, tree)
+        return _parse_and_remember(text, tree) if len(text) <= _REMEMBERED_MAX else _parse(text, tree)
 
 
-@functools.lru_cache(maxsize=256)
 def _parse(text: str, tree: str) -> Record:
     with map_resource_errors(CacheError, f"cannot read the record of {tree}"):
         return _parse_text(text, tree)
 
 
+_parse_and_remember = functools.lru_cache(maxsize=256)(_parse)
+
+
 def _parse_text(text: str, tree: str) -> Record:
     head, _, body = text.partition("\n\n")
     try:
-        if _has_too_many_values(body):
-            raise ValueError
-        facts: dict[str, Any] = json.loads(body)
+        facts: dict[str, Any] = parse_json(body, max_bytes=MAX_RECORD_BYTES, max_values=_VALUES_MAX)
         if facts.pop("version") != VERSION:
             raise ValueError
         files = tuple(
@@ -112,6 +119,14 @@ def _parse_text(text: str, tree: str) -> Record:
         return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))
 
 
+def decode_record(data: bytes) -> str:
+    """Return the text of a record, or of any other small file of a root; of a large one only the ASCII characters.
+
+    Its JSON has no others, as this package writes it.
+    """
+    return data.decode("utf-8", "replace") if len(data) <= _UTF8_BYTES_MAX else data.decode("ascii", "ignore")
+
+
 def is_tree(name: str) -> bool:
     """Whether a name is one of a cache's entry directories."""
     return ENTRY_DIR_PATTERN.fullmatch(name) is not None
@@ -121,10 +136,6 @@ def is_entry_name(name: str) -> bool:
     """Whether a name is that of an entry: a sha1."""
     found = ENTRY_DIR_PATTERN.fullmatch(name)
     return found is not None and not found[2]
-
-
-def _has_too_many_values(body: str) -> bool:
-    return sum(map(body.count, ",[{")) > _VALUES_MAX
 
 
 def hash_tree(tree: str) -> tuple[FileEntry, ...]:

@@ -39,6 +39,11 @@ def split_fragment(text: str) -> tuple[str, str | None, str]:
     return text[: found.start()], pin, _decode(values["subdirectory"]) if "subdirectory" in values else ""
 
 
+def has_own_fragment(text: str) -> bool:
+    """Whether a handle has a fragment that this package defines, valid or not."""
+    return (_START.search(text) or _START_OF_SHA256.search(text)) is not None
+
+
 def format_subdirectory(directory: str) -> str:
     """Return the fragment that chooses a directory, percent-encoded where that is needed."""
     return f"#subdirectory={quote(directory)}"

@@ -112,6 +112,12 @@ class Handle:
             return self.text
         return f"{self.scheme}://{self.host.rpartition('@')[2]}{self.path}" + (SHORTENED if self.query else "")
 
+    @property
+    def as_typed(self) -> Handle:
+        """The handle with the slashes at the end of its URL, which are not part of its key, but which a server may need."""
+        path = urlsplit(self.text).path if self.scheme else ""
+        return replace(self, path=self.path + path[len(path.rstrip("/")) :])
+
     def url(self, **query: str) -> str:
         """Return the URL to request, with additional query parameters; ``_`` in a name becomes ``-``.
 

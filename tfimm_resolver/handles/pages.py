@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _HUGGING_FACE_KINDS = ("datasets", "spaces")
@@ -27,16 +27,23 @@ class Page:
 
 def find_page(url: str) -> Page | None:
     """Return which page of a known host a URL is; None if it may be a model, or an unknown page."""
-    parts = urlsplit(url)
+    if (parts := _split(url)) is None:
+        return None
     find = _FINDERS.get(parts.netloc.lower().rpartition("@")[2])
     return find(parts.path.rstrip("/"), parts.query) if find else None
 
 
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:  # a bracket that does not belong to an IPv6 address
+        return None
+
+
 def find_download_url(url: str) -> str | None:
     """Return the URL that sends the file which a page shows, or which a Git LFS pointer stands for; None if not known."""
-    if "://" not in url:
+    if "://" not in url or (parts := _split(url)) is None:
         return None
-    parts = urlsplit(url)
     host, path = parts.netloc.rpartition("@")[2].lower(), parts.path
     if host == "raw.githubusercontent.com" and (found := re.fullmatch(r"/([^/]+/[^/]+)/(.+)", path)):
         return f"https://github.com/{found[1]}/raw/{found[2].removeprefix('refs/heads/')}"

@@ -37,6 +37,6 @@ def get_strong_validator(response: Response) -> str | None:
     date = response.headers.get("Last-Modified")
     try:
         age = parsedate_to_datetime(response.headers["Date"]) - parsedate_to_datetime(date or "")
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
     return date if age.total_seconds() >= _STRONG_DATE_AGE_S else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import WeightsError
 from tfimm_resolver.hub.size_budget import SizeBudget
@@ -42,7 +43,8 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
             array = np.asarray(item[()])
             arrays[name] = array.view(_get_bfloat16()) if is_bfloat else array
 
-    with h5py.File(path, "r") as file:
+    # HDF5 would wait at a pipe for ever. It opens the path itself: reading through a file object of Python takes longer.
+    with open(path, "rb", opener=fs.open_regular_target), h5py.File(path, "r") as file:
         file.visititems(visit)  # visititems does not follow links to other files
     return arrays
 

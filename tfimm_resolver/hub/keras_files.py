@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import zip_reader
 from tfimm_resolver.archives.member_policy import quote_name, safe_parts
@@ -24,7 +24,8 @@ from tfimm_resolver.errors.advice import Advice
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF"
 _CONFIG, _METADATA = "config.json", "metadata.json"
-_JSON_BYTES_MAX = 64 << 20
+_JSON_BYTES_MAX = 16 << 20
+_JSON_VALUES_MAX = 500_000  # the largest models of Keras have 50,000
 _SHOWN_CHARACTERS = 100
 
 _DATA = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
@@ -119,7 +120,8 @@ def check(path: str, take_room: Callable[[int], None], is_registered: Callable[[
         archive = stack.enter_context(zipfile.ZipFile(file))
         _check_members(path, archive, take_room)
         for name in (_CONFIG, _METADATA):
-            for fault in find_faults(json.loads(archive.read(name)), is_registered):
+            config = parse_json(archive.read(name), max_bytes=_JSON_BYTES_MAX, max_values=_JSON_VALUES_MAX)
+            for fault in find_faults(config, is_registered):
                 raise LoadError(f"{show(path)} is rejected: its {show(name)} {fault}", fix=_fix(path))
         for info in archive.infolist():
             if info.filename.endswith((".h5", ".hdf5")):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import clock
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
 from tfimm_resolver.errors.advice import Advice
@@ -120,9 +121,9 @@ def _find_tip(requested: Repository, cache: Cache, copy: Repository) -> Tip:
 def _load_default_branch(text: str | None, requested: Repository) -> tuple[Repository | None, float]:
     """Return the repository with its last known default branch, and when the host was asked for it."""
     try:
-        facts = json.loads(text or "")
+        facts = parse_json(text or "")
         return replace(requested, ref=Tip(str(facts["ref"]), "").name), float(facts["asked_s"])
-    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):  # no note, or not a valid one
+    except (ValueError, LookupError, TypeError, OverflowError):  # no note, or not a valid one
         return None, 0
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import WeightsError
 
 if TYPE_CHECKING:
     import numpy as np
 
-_HEADER_BYTES_MAX = 5 << 20  # of 40,000 arrays; parsed, it takes 30 times the memory
+_HEADER_BYTES_MAX = 5 << 20  # of 40,000 arrays
+_HEADER_VALUES_MAX = 600_000  # an array of four dimensions has ten; a list takes 30 times the memory of its text
 _TYPES = {
     **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IUF" for size in (1, 2, 4, 8) if kind != "F" or size > 1},
     "BOOL": "?",
@@ -40,7 +41,12 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
             raise WeightsError(
                 f"{show(path)} is not a .safetensors file, or is truncated: its header would have {header_bytes} bytes"
             )
-        header = json.loads(file.read(header_bytes), object_pairs_hook=_reject_duplicates)
+        header = parse_json(
+            file.read(header_bytes),
+            max_bytes=_HEADER_BYTES_MAX,
+            max_values=_HEADER_VALUES_MAX,
+            pairs_hook=_reject_duplicates,
+        )
         header.pop("__metadata__", None)
         arrays, position, left_bytes = {}, 0, size_bytes - 8 - header_bytes
         for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):

@@ -13,6 +13,7 @@ from typing import Any
 from tfimm_resolver import settings
 from tfimm_resolver._util.import_hooks import hook_import, is_imported, unhook_import
 from tfimm_resolver.errors import ArchiveError, HandleError, ModelsFileError
+from tfimm_resolver.handles.fragment import has_own_fragment
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.integrations import child_processes
 from tfimm_resolver.models_file import discovery
@@ -27,11 +28,13 @@ class HubResolver:
     def is_supported(self, handle: object) -> bool:
         """Whether the handle is a URL, an override, a local archive, or the name of a known or existing model; never raises.
 
-        A path with ``#subdirectory=`` is one, too. Other paths are left to tensorflow_hub, and so is everything if its cache
-        directory is not one that we can use.
+        A path with ``#subdirectory=`` is one, too, and a URL whose pin is misspelt, to report it. Other paths are left to
+        tensorflow_hub, and so is everything if its cache directory is not one that we can use.
         """
         try:
             return isinstance(handle, str) and _is_supported(Handle.parse(handle))
+        except HandleError:  # tensorflow_hub would ignore a misspelt pin, and use what it should have refused
+            return "://" in str(handle) and has_own_fragment(str(handle))
         except Exception:  # tensorflow_hub passes on any object that its users pass to it
             return False
 

@@ -41,6 +41,9 @@ _MULTIPART_CONCURRENCY = 12
 _MAX_PARTS = 10_000  # per object, at Google and Amazon alike
 _IF_ABSENT = "create"
 _SMALL_BYTES = 1 << 20
+_SMALL_OBJECT_BYTES_MAX = 32 << 20
+"""Limit on an object that is read at once: a record, a lease."""
+
 _HADOOP_FOLDER = "_$folder$"
 _TRUST_FIX = "If you trust it, set TFIMM_RESOLVER_MAX_MEMBERS."
 
@@ -181,6 +184,8 @@ class ObjectStoreClient:
 
     def _read(self, name: str) -> tuple[bytes, Version]:
         result = self._obstore.get(self._store(), self._join_prefix(name))
+        if result.meta["size"] > _SMALL_OBJECT_BYTES_MAX:
+            raise FetchError(f"{self._show(name)} has {result.meta['size']} bytes, too many for a record")
         return result.bytes().to_bytes(), Version(result.meta["e_tag"], result.meta["version"])
 
     def _list_bounded(self, name: str, token: CancellationToken) -> Iterator[ObjectInfo]:

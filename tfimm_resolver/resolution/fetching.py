@@ -29,7 +29,7 @@ def fetch(resolved: ResolvedPlan) -> ModelLocation:
                 return ModelLocation(path, None, resolved.request.subdirectory)
     request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
     try:
-        found = None if request.refresh else lookup.find()
+        found = None if request.refresh else lookup.find() or _find_by_spelling(resolved, resolved.plan.download.key)
         found = found or lookup.fetch(Upstream(resolved).fill, resolved.label, refresh=request.refresh)
     except IntegrityError as error:
         if resolved.model is None:
@@ -51,7 +51,8 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
         case MutableRef():
             return MutableHandle(resolved).find_cached(find_cached)
     try:
-        found = Lookup(resolved.plan.download.key, resolved.request.pin).find()
+        key = resolved.plan.download.key
+        found = Lookup(key, resolved.request.pin).find() or _find_by_spelling(resolved, key)
     except IntegrityError as error:
         if resolved.model is None:
             raise
@@ -59,6 +60,14 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
     if found is not None:
         found.subdirectory = resolved.request.subdirectory
     return found
+
+
+def _find_by_spelling(resolved: ResolvedPlan, key: str) -> ModelLocation | None:
+    """Return where plain tensorflow_hub cached the model: it hashes a URL as it was typed."""
+    handle = resolved.handle
+    if handle.scheme not in ("http", "https") or handle.text == key:
+        return None
+    return Lookup(handle.text, resolved.request.pin).find()
 
 
 def _use_path(resolved: ResolvedPlan) -> ModelLocation:

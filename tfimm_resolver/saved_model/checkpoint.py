@@ -50,6 +50,9 @@ DTYPES = {
 }
 """The types of numbers in tensorflow/core/framework/types.proto; quantized ones are read as what they are stored as."""
 
+SHARED_BYTES_MAX = 64 << 20
+"""Limit on the bytes of one data file that are read again, for another tensor: a small file could fill any memory."""
+
 _FULL_EXTENT = -1
 _SIGNED_HEADERS = (0, 0x8000, 0xC000, 0xE000, 0xF000, 0xF800, 0xFC00, 0xFE00, 0xFF00, 0xFF80, 0xFFC0)
 
@@ -105,6 +108,7 @@ class _DataFiles:
     def __init__(self, prefix: str, shards: int) -> None:
         self._prefix, self._shards = prefix, shards
         self._open: dict[int, io.FileIO] = {}
+        self._left_bytes: dict[int, int] = {}
 
     def __enter__(self) -> _DataFiles:
         return self
@@ -118,6 +122,7 @@ class _DataFiles:
         if entry.shard not in self._open:
             path = f"{self._prefix}.data-{entry.shard:05}-of-{self._shards:05}"
             self._open[entry.shard] = io.FileIO(path, opener=fs.open_regular_target)
+            self._left_bytes[entry.shard] = os.fstat(self._open[entry.shard].fileno()).st_size
         file = self._open[entry.shard]
         if entry.offset + entry.size_bytes > os.fstat(file.fileno()).st_size:
             raise WeightsError(f"{show(file.name)} is truncated: a tensor ends at byte {entry.offset + entry.size_bytes}")
@@ -125,7 +130,11 @@ class _DataFiles:
 
     def read(self, entry: TensorEntry) -> bytearray:
         """Return the bytes of a tensor, after comparing its checksum."""
-        file, data, position = self.find(entry), bytearray(entry.size_bytes), 0
+        file = self.find(entry)
+        self._left_bytes[entry.shard] -= entry.size_bytes
+        if self._left_bytes[entry.shard] < -SHARED_BYTES_MAX:  # before memory is allocated: such a file could fill any
+            raise WeightsError(f"{show(file.name)} is damaged: its tensors would share over {SHARED_BYTES_MAX} bytes")
+        data, position = bytearray(entry.size_bytes), 0
         file.seek(entry.offset)
         with memoryview(data) as view:
             while count := file.readinto(view[position:]):

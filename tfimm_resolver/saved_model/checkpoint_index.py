@@ -18,7 +18,7 @@ from tfimm_resolver.saved_model.wire import BYTES, FIXED32, VARINT, WireError
 INDEX_BYTES_MAX = 64 << 20
 """Limit on the size of an index; that of a model with 100,000 variables has about 10 MB."""
 
-KEYS_BYTES_MAX = 256 << 20
+KEYS_BYTES_MAX = 128 << 20
 """Limit on all names together: each may repeat the beginning of the one before without storing it."""
 
 _FOOTER_BYTES, _TRAILER_BYTES, _RESTART_BYTES = 48, 5, 4

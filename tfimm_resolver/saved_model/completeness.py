@@ -12,9 +12,10 @@ _NO_GRAPH = "saved_model.pb is missing"
 
 
 def find_defect(path: str) -> str | None:
-    """Return why a directory is not a complete SavedModel, or None if it is one; only lists names and reads no file.
+    """Return why a directory is not a complete SavedModel, or None if it is one; reads no file.
 
-    It must contain a graph and, if it has a ``variables`` directory, the index and every data shard in it.
+    It must contain a graph and, if it has a ``variables`` directory, the index and every data shard in it. These must be
+    regular files: TensorFlow would wait at a pipe for ever.
     """
     try:
         return _find_missing_file(path)
@@ -45,12 +46,24 @@ def find_defect_inside(path: str) -> str | None:
 
 def _find_missing_file(path: str) -> str | None:
     names = os.listdir(path)
-    if not any(name in names for name in SAVED_MODEL_FILES):
+    graphs = [name for name in SAVED_MODEL_FILES if name in names]
+    if not graphs:
         return _NO_GRAPH
-    if "variables" not in names:
-        return None
-    variables = set(os.listdir(f"{path}/variables"))
-    shards = [match for name in variables if (match := _SHARD.fullmatch(name))]
-    expected = {f"variables.data-{number:05}-of-{shard[2]}" for shard in shards for number in range(int(shard[2]))}
-    missing = sorted(((expected or {"variables.data-00000-of-00001"}) | {"variables.index"}) - variables)
-    return f"variables/{missing[0]} is missing" if missing else None
+    needed = [graphs[0]]
+    if "variables" in names:
+        variables = set(os.listdir(f"{path}/variables"))
+        shards = {name: match[2] for name in variables if (match := _SHARD.fullmatch(name))}
+        missing = [name for total in {*shards.values()} or {"00001"} if (name := _find_missing_shard(total, variables))]
+        if "variables.index" not in variables:
+            missing.append("variables.index")
+        if missing:
+            return f"variables/{min(missing)} is missing"
+        needed += [f"variables/{name}" for name in ("variables.index", *shards)]
+    special = next((name for name in needed if not os.path.isfile(f"{path}/{name}")), None)
+    return f"{special} is not a regular file" if special else None
+
+
+def _find_missing_shard(total: str, variables: set[str]) -> str | None:
+    """Return the name of the first of ``total`` shards that is missing; takes no longer than there are files."""
+    names = (f"variables.data-{number:05}-of-{total}" for number in range(int(total)))
+    return next((name for name in names if name not in variables), None)

@@ -28,6 +28,7 @@ SYSTEM_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",  # macOS, FreeBSD
 )
+_CERTIFICATES_BYTES_MAX = 16 << 20
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _PROXY_FIX = "Write USER:PASSWORD@HOST:PORT, percent-encoded, if it requires a login, else HOST:PORT; both after http://."
 
@@ -73,10 +74,14 @@ def read_certificates(sources: CaSources) -> str:
     failed = f"{sources.description} cannot be read"
     for path in (file for source in sources.paths for file in list_certificate_files(source)):
         ignore = contextlib.suppress(*(() if sources.is_explicit else (FetchError,)))
-        opened = functools.partial(open, path, encoding="utf-8", errors="replace", opener=fs.open_regular_target)
+        opened = functools.partial(open, path, encoding="utf-8", errors="replace", opener=_open_certificates)
         with ignore, map_os_errors(FetchError, failed, "Correct or unset it."), opened() as file:
             texts += _CERTIFICATE.findall(file.read())
     return "\n".join(dict.fromkeys(texts))
+
+
+def _open_certificates(path: str, flags: int) -> int:
+    return fs.open_regular(path, flags, follow=True, max_bytes=_CERTIFICATES_BYTES_MAX)
 
 
 def list_certificate_files(path: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver.errors import (
     AccessError,
     ArchiveError,
@@ -247,7 +247,7 @@ def _find_tip_by_api(repository: Repository, fetcher: Fetcher) -> Tip | None:
 
     def get_json(path: str) -> Any:
         url = f"{api}/repos/{repository.owner}/{repository.repo}{path}"
-        return json.loads(fetcher.get_bytes(url, authorization=authorization))
+        return parse_json(fetcher.get_bytes(url, authorization=authorization))
 
     try:
         default = "" if repository.ref else f"refs/heads/{get_json('')['default_branch']}"
@@ -258,6 +258,6 @@ def _find_tip_by_api(repository: Repository, fetcher: Fetcher) -> Tip | None:
                 target = found["object"]
                 is_tag = target["type"] == "tag" and found["ref"] == f"refs/{kind}/{requested}"
                 commits[found["ref"]] = get_json(f"/git/tags/{target['sha']}")["object"]["sha"] if is_tag else target["sha"]
-    except (FetchError, ValueError, LookupError, TypeError, RecursionError):
+    except (FetchError, ValueError, LookupError, TypeError):
         return None  # the error of git's own protocol is reported instead
     return Refs(commits, default).find_tip(repository.ref, repository.url)

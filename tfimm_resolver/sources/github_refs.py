@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, UnknownRefError
 from tfimm_resolver.errors.advice import Advice
-from tfimm_resolver.handles.git import COMMIT
+from tfimm_resolver.handles.git import COMMIT, is_ref
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -18,6 +19,11 @@ _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _SYMREF = "symref=HEAD:"
 _MAX_NAMES = 10
+_NAME_CHARACTERS_MAX = 200
+_LINES_MAX = 2_000_000
+_NAMES_BYTES_MAX = 128 << 20
+"""Limit on the memory for the names of branches and tags, of some 400,000 usual ones."""
+_ENTRY_BYTES = 250  # of a dict, for a commit and a name besides its characters
 
 _TIP = "Name a branch, a tag or the commit at the tip of one;"
 _REF_FIX = Advice(
@@ -57,7 +63,7 @@ class Refs:
             FetchError: if the data is not one.
         """
         commits: dict[str, str] = {}
-        default, lines = "", _parse_pkt_lines(data, url)
+        default, lines, used_bytes = "", _parse_pkt_lines(data, url), 0
         if next(lines, "") != "# service=git-upload-pack":
             raise _make_parse_error(url, "it does not begin as one")
         for line in lines:
@@ -68,6 +74,9 @@ class Refs:
             if not COMMIT.fullmatch(commit):
                 raise _make_parse_error(url, f"it holds the line {line[:80]!r}")
             if ref.startswith((_HEADS, _TAGS)):
+                used_bytes += sys.getsizeof(ref) + _ENTRY_BYTES
+                if used_bytes > _NAMES_BYTES_MAX:
+                    raise _make_parse_error(url, "it has too many branches and tags, or too long names")
                 commits[ref.removesuffix("^{}")] = commit  # an annotated tag is followed by its commit
         return cls(commits, default)
 
@@ -76,6 +85,7 @@ class Refs:
 
         Raises:
             UnknownRefError: if nothing matches, or an abbreviated commit is ambiguous.
+            FetchError: if the host names a default branch that git would refuse.
         """
         if not ref:
             return self._default_tip(url)
@@ -95,6 +105,12 @@ class Refs:
         return found[0]
 
     def _default_tip(self, url: str) -> Tip:
+        name = Tip(self.default, "").name
+        if self.default and not is_ref(name):  # no handle can hold it, which is not the caller's mistake
+            raise FetchError(
+                f"{url} sent an invalid name for its default branch: {show(repr(name[:_NAME_CHARACTERS_MAX]))}",
+                fix="Name a branch, a tag or a commit yourself, and tell the administrator of that host.",
+            )
         if self.default not in self.commits:
             known = self._format_names()
             fix = f"Name one: {known}." if known else ""
@@ -118,8 +134,11 @@ class Refs:
 
 def _parse_pkt_lines(data: bytes, url: str) -> Iterator[str]:
     """Yield the pkt-lines, without those that only separate sections (https://git-scm.com/docs/protocol-common)."""
-    start = 0
+    start = count = 0
     while start < len(data):
+        count += 1
+        if count > _LINES_MAX:
+            raise _make_parse_error(url, f"it has over {_LINES_MAX} lines")
         try:
             length = int(data[start : start + 4], 16)
         except ValueError as error:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver.handles.git import COMMIT
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 from tfimm_resolver.saved_model.assets import list_asset_names
 from tfimm_resolver.saved_model.completeness import find_defect
 
 _REF_BYTES_MAX = 200
-_LISTING_BYTES_MAX = 64 << 20
+_LISTING_BYTES_MAX = 32 << 20
+_LISTING_VALUES_MAX = 1_000_000
 _FILES_MAX = 100_000
 
 
@@ -85,14 +86,14 @@ def _read_listing(repository: str, model: HuggingFaceModel) -> dict[str, int] | 
     """Return the sizes of the files below the model's folder as huggingface_hub 1.0 and later notes them; None if unknown."""
     try:
         text = fs.read_regular(f"{repository}/trees/{model.revision}.json", _LISTING_BYTES_MAX)
-        facts = json.loads(text)
+        facts = parse_json(text, max_bytes=_LISTING_BYTES_MAX, max_values=_LISTING_VALUES_MAX)
         files = facts["files"] if facts["format_version"] == 1 else None
         if files is None:
             return None
         folder = f"{model.folder}/" if model.folder else ""
         named = {name.removeprefix(folder): entry for name, entry in files.items() if name.startswith(folder)}
         return {name: int(entry.get("lfs_size") or entry["size"]) for name, entry in named.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver.errors import AccessError, ArchiveError, FetchError, HandleError
 from tfimm_resolver.handles.handle import KAGGLE_HOSTS, Handle
 from tfimm_resolver.saved_model.completeness import find_defect_inside
@@ -90,8 +90,8 @@ def _find_newest_remote(model: KaggleModel, fetcher: Fetcher) -> str:
     with _map_kaggle_errors(model, credentials):
         url, text = kaggle_api.call(model, "get", send)
     try:
-        version = json.loads(text)["versionNumber"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        version = parse_json(text)["versionNumber"]
+    except (ValueError, TypeError, KeyError):
         version = None
     if type(version) is not int or not 0 < version < 10**_VERSION_DIGITS_MAX:
         raise FetchError(

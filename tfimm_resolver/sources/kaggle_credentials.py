@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import AccessError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -109,8 +109,8 @@ def _read_text(path: str) -> str | None:
 
 def _parse_name_and_key(source: str, text: str) -> tuple[str, str]:
     try:
-        fields: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        fields: Any = parse_json(text)
+    except ValueError:
         fields = None
     name, key = (fields.get("username"), fields.get("key")) if isinstance(fields, dict) else (None, None)
     if not (isinstance(name, str) and name and isinstance(key, str) and key):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfimm_resolver import settings
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import get_current_token
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.errors import ArchiveError, FetchError, NotFoundError, OfflineError
@@ -55,8 +56,8 @@ def _request_mount(model: KaggleModel, fetcher: Fetcher) -> str:
     fetcher.get_bytes(f"{base}/is_supported", authorization=authorization, post_data=data)
     text = fetcher.get_bytes(f"{base}/mount", authorization=authorization, post_data=data)
     try:
-        answer: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        answer: Any = parse_json(text)
+    except ValueError:
         answer = None
     slug = answer.get("slug") if isinstance(answer, dict) else None
     if not isinstance(slug, str):

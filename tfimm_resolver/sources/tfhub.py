@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.urls import has_signature
-from tfimm_resolver.errors import FetchError
+from tfimm_resolver.errors import FetchError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.sources.bucket_urls import suggest_bucket_handle
 from tfimm_resolver.sources.plan import Fetch, RemoteLocation
@@ -29,12 +29,12 @@ def plan(handle: Handle) -> Fetch | RemoteLocation:
         from tfimm_resolver.sources import graph_urls
 
         with suggest_bucket_handle(handle), graph_urls.explain_errors(handle):
-            fetcher.archive(_make_archive_url(handle), into)
+            _fetch_archive(handle, into, fetcher)
 
     fetch = Fetch(handle.key, fill)
     if has_signature(handle.query) or settings.load_format() != "UNCOMPRESSED":
         return fetch
-    return plan_uncompressed(handle, handle.url(tf_hub_format="uncompressed"), fetch)
+    return plan_uncompressed(handle, handle.as_typed.url(tf_hub_format="uncompressed"), fetch)
 
 
 def plan_uncompressed(handle: Handle, url: str, otherwise: Fetch) -> RemoteLocation:
@@ -54,6 +54,17 @@ def plan_uncompressed(handle: Handle, url: str, otherwise: Fetch) -> RemoteLocat
         return None
 
     return RemoteLocation(where, otherwise)
+
+
+def _fetch_archive(handle: Handle, into: Path, fetcher: Fetcher) -> None:
+    """Fetch the archive from the URL as it was typed, as tensorflow_hub does; if that is missing, without a final slash."""
+    typed, url = _make_archive_url(handle.as_typed), _make_archive_url(handle)
+    if typed != url:
+        try:
+            return fetcher.archive(typed, into)
+        except NotFoundError:
+            pass
+    return fetcher.archive(url, into)
 
 
 def _make_archive_url(handle: Handle) -> str:

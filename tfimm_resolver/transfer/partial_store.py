@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.errors.advice import Fix
@@ -53,9 +54,9 @@ class PartialDownloadInfo:
         """Decode the metadata file.
 
         Raises:
-            AttributeError, LookupError, RecursionError, TypeError, ValueError: if it is not what ``to_json`` wrote.
+            AttributeError, LookupError, TypeError, ValueError: if it is not what ``to_json`` wrote.
         """
-        facts = json.loads(text)
+        facts = parse_json(text, max_bytes=_METADATA_MAX_BYTES)
         return cls(url=facts.pop("place"), boot_id=facts.pop("boot"), **facts)
 
     @property
@@ -99,7 +100,7 @@ class PartStore:
                 return None
             starts = (int(name) for name in os.listdir(self._folder) if name.isdecimal())
             fits = all(self.get_stored_bytes(start) <= info.get_length(start) for start in starts if start in info.starts)
-        except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        except (OSError, ValueError, TypeError, AttributeError, LookupError):
             return None
         return info if fits else None
 

@@ -55,6 +55,17 @@ def read(objects: ObjectStoreClient, name: str) -> bytes | None:
     return found and found[0]
 
 
+def test_an_object_that_is_too_large_for_a_record_is_not_read(
+    objects: ObjectStoreClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects.write("x", b"a" * 9)
+    monkeypatch.setattr(client, "_SMALL_OBJECT_BYTES_MAX", 9)
+    assert read(objects, "x") == b"a" * 9
+    monkeypatch.setattr(client, "_SMALL_OBJECT_BYTES_MAX", 8)
+    with pytest.raises(FetchError, match="/below/it/x has 9 bytes, too many for a record"):
+        objects.read("x")
+
+
 def test_what_is_written_is_read_and_a_missing_object_is_none(objects: ObjectStoreClient) -> None:
     assert objects.read("x") is None
     objects.write("x", b"one")

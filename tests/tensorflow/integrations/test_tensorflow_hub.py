@@ -197,6 +197,15 @@ def test_does_not_support_invalid_handles(handle: str) -> None:
     assert HubResolver().is_supported(handle) is False
 
 
+@pytest.mark.parametrize("fragment", ["#sha256=0123", "#sha256=", "#sha256=" + "g" * 64, "#subdirectory=", "#sha256=x&y=z"])
+def test_a_misspelt_pin_is_an_error_and_not_ignored(fragment: str, hub: Any, origin: Origin) -> None:
+    url = origin.put("/m.tar.gz", tar_gz()) + fragment
+    assert HubResolver().is_supported(url) is True
+    with pytest.raises(HandleError):
+        hub.resolve(url)
+    assert origin.requests == []
+
+
 def test_supports_urls_overrides_archives_and_existing_names(tmp_path: Path) -> None:
     is_supported = HubResolver().is_supported
     for url in ("https://tfhub.dev/google/model/1", "http://host/m.tar.gz", "gs://bucket/model", "gs://bucket/m.tgz"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfimm_resolver.errors import HandleError
-from tfimm_resolver.handles.fragment import format_subdirectory, split_fragment
+from tfimm_resolver.handles.fragment import format_subdirectory, has_own_fragment, split_fragment
 from tfimm_resolver.handles.handle import Handle
 
 PIN = "ab" * 32
@@ -65,3 +65,19 @@ def test_a_formatted_subdirectory_is_parsed_as_it_was(directory: str) -> None:
 
 def test_a_debugger_shows_the_subdirectory() -> None:
     assert "subdirectory='export/1'" in repr(Handle.parse(f"{URL}#subdirectory=export/1"))
+
+
+@pytest.mark.parametrize(
+    ("fragment", "expected"),
+    [
+        ("", False),
+        ("#part", False),
+        ("#sha256", False),
+        ("#sha256=xyz", True),
+        ("#sha256=", True),
+        ("#subdirectory=", True),
+        (f"#sha256:{PIN}&x=y", True),
+    ],
+)
+def test_a_fragment_of_this_package_is_recognized_even_if_it_is_not_valid(fragment: str, expected: bool) -> None:
+    assert has_own_fragment(URL + fragment) is expected

@@ -104,3 +104,8 @@ def test_every_host_with_pages_is_in_the_list_of_the_source() -> None:
 )
 def test_the_download_of_a_page_or_pointer_is_derived(url: str, download: str | None) -> None:
     assert find_download_url(url) == download
+
+
+@pytest.mark.parametrize("url", ["https://a[b/c", "kaggle://goog]e/x", "s3://bucket[[[[/a b", "https://[::1"])
+def test_a_url_that_is_not_valid_is_not_a_known_page(url: str) -> None:
+    assert find_page(url) is None and find_download_url(url) is None

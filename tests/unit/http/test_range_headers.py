@@ -43,6 +43,8 @@ def test_only_a_partial_response_has_a_range(status: int) -> None:
         ({"Last-Modified": MODIFIED, "Date": TOO_SOON}, None),
         ({"Last-Modified": MODIFIED}, None),
         ({"Last-Modified": "yesterday", "Date": A_MINUTE_LATER}, None),
+        ({"Last-Modified": MODIFIED.replace("2026", "9" * 30), "Date": A_MINUTE_LATER}, None),
+        ({"Last-Modified": MODIFIED, "Date": A_MINUTE_LATER.replace("00:01", "9" * 30)}, None),
         ({"Date": A_MINUTE_LATER}, None),
         ({}, None),
     ],

@@ -91,3 +91,14 @@ def test_numbers_in_keys_are_ordered_codes(number: int, encoded: bytes) -> None:
 
 def test_zeros_and_ones_in_names_are_escaped() -> None:
     assert checkpoint.encode_slice_key(b"a\0b\xff", ()) == b"\0a\0\xffb\xff\0\0\1\0"
+
+
+def test_tensors_that_share_very_many_bytes_are_an_error_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = write_checkpoint(tmp_path / "m", {b"%d" % number: make_entry(1, [6], DATA) for number in range(4)}, DATA)
+    monkeypatch.setattr(checkpoint, "SHARED_BYTES_MAX", 3 * len(DATA))
+    assert len(checkpoint.read_tensors(prefix)) == 4
+    monkeypatch.setattr(checkpoint, "SHARED_BYTES_MAX", 3 * len(DATA) - 1)
+    with pytest.raises(WeightsError, match="its tensors would share over 71 bytes"):
+        checkpoint.read_tensors(prefix)

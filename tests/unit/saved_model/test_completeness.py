@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,24 @@ def test_a_tree_without_a_record_may_contain_complete_models_deeper_inside(
     found = find_defect_inside(str(put_model(tmp_path / "m", files)))
     assert found is None if defect is None else (found or "").startswith(defect)
     assert find_defect_inside(str(tmp_path / "gone")) is not None
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00001-of-00002"])
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("gone")], ids=["pipe", "directory", "link"]
+)
+def test_what_is_not_a_regular_file_is_a_defect(name: str, make: Callable[[Path], object], tmp_path: Path) -> None:
+    tree = put_model(tmp_path / "m", GRAPH | INDEX | SHARDS)
+    (tree / name).unlink()
+    make(tree / name)
+    assert find_defect(str(tree)) == find_defect_inside(str(tree)) == f"{name} is not a regular file"
+
+
+@pytest.mark.timeout(20)
+def test_many_kinds_of_shards_take_no_longer_than_there_are_files(tmp_path: Path) -> None:
+    shards = {f"variables/variables.data-00000-of-{99_999 - number}": b"" for number in range(2000)}
+    before = time.process_time()
+    assert find_defect(str(put_model(tmp_path / "m", GRAPH | INDEX | shards))) == (
+        "variables/variables.data-00001-of-98000 is missing"
+    )
+    assert time.process_time() - before < 5

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from tfimm_resolver.errors import FetchError, UnknownRefError
+from tfimm_resolver.sources import github_refs
 from tfimm_resolver.sources.github_refs import Refs, Tip
 
 A, B, C, TAG = ("a" * 40, "b" * 40, "c" * 40, "d" * 40)
@@ -90,6 +91,25 @@ def test_a_repository_without_a_default_branch_names_its_branches() -> None:
     empty = Refs.parse(make_advertisement(f"{'0' * 40} capabilities^{{}}", capabilities="agent=git"), URL)
     with pytest.raises(UnknownRefError, match="is empty"):
         empty.find_tip("", URL)
+
+
+@pytest.mark.parametrize(("limit", "most"), [("_LINES_MAX", 4), ("_NAMES_BYTES_MAX", 700)])
+def test_an_advertisement_of_too_many_refs_is_refused(limit: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_advertisement(f"{A} HEAD", f"{A} refs/heads/trunk")
+    monkeypatch.setattr(github_refs, limit, most)
+    with pytest.raises(FetchError, match=r"does not list its refs as git does: it has (over 4 lines|too many)"):
+        Refs.parse(make_advertisement(f"{A} HEAD", *(f"{A} refs/heads/{number}" for number in range(9))), URL)
+    monkeypatch.setattr(github_refs, limit, 5 if limit == "_LINES_MAX" else most)
+    assert Refs.parse(data, URL).find_tip("", URL).commit == A
+
+
+@pytest.mark.parametrize("name", ["a..b", "a~1", "-x", "a:b", "a\u202eb", "a//b", "a\x1b[2J", "x.", "~" * 5000])
+def test_an_invalid_default_branch_is_the_hosts_mistake(name: str) -> None:
+    sent = Refs({f"refs/heads/{name}": A}, f"refs/heads/{name}")
+    with pytest.raises(FetchError, match="sent an invalid name for its default branch") as caught:
+        sent.find_tip("", URL)
+    assert not isinstance(caught.value, UnknownRefError) and URL in caught.value.text
+    assert caught.value.text.isprintable() and len(caught.value.text) < 1000 and "Name a branch" in caught.value.fix
 
 
 COMPLETE = make_advertisement(f"{A} HEAD", f"{A} refs/heads/trunk")

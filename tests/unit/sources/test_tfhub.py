@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.origin import Origin
+from tfimm_resolver.errors import FetchError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.sources import tfhub
 from tfimm_resolver.sources.plan import Fetch, RemoteLocation
@@ -32,6 +33,45 @@ def test_a_model_is_requested_with_the_format_parameter(origin: Origin, tmp_path
     (into := tmp_path / "into").mkdir()
     plan.fill(into, Downloader(handle))
     assert files_in(into) == MODEL and origin.requests == ["/m/1?tf-hub-format=compressed"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "served", "requests"),
+    [
+        ("/m/1/", "/m/1/", ["/m/1/"]),
+        ("/m/1/", "/m/1", ["/m/1/", "/m/1"]),
+        ("/m/1", "/m/1", ["/m/1"]),
+        ("/m/1//", "/m/1//", ["/m/1//"]),
+        ("/m/1/#subdirectory=a/", "/m/1/", ["/m/1/"]),
+    ],
+)
+def test_a_slash_at_the_end_is_requested_as_it_was_typed(
+    typed: str, served: str, requests: list[str], origin: Origin, tmp_path: Path
+) -> None:
+    origin.put_model(served, tar_gz())
+    handle = Handle.parse(origin.url + typed)
+    assert handle.key == f"{origin.url}/m/1"
+    plan = tfhub.plan(handle)
+    assert isinstance(plan, Fetch)
+    (into := tmp_path / "into").mkdir()
+    plan.fill(into, Downloader(handle))
+    assert files_in(into) == MODEL
+    assert origin.requests == [f"{path}?tf-hub-format=compressed" for path in requests]
+
+
+def test_of_two_failures_that_without_a_slash_is_reported(origin: Origin, tmp_path: Path) -> None:
+    handle = Handle.parse(f"{origin.url}/m/1/")
+    plan = tfhub.plan(handle)
+    assert isinstance(plan, Fetch)
+    with pytest.raises(NotFoundError, match=r"/m/1 answered 404"):
+        plan.fill(tmp_path, Downloader(handle))
+    origin.put("/m/2/?tf-hub-format=compressed", status=403)
+    handle = Handle.parse(f"{origin.url}/m/2/")
+    plan = tfhub.plan(handle)
+    assert isinstance(plan, Fetch)
+    with pytest.raises(FetchError, match="403"):
+        plan.fill(tmp_path, Downloader(handle))
+    assert origin.requests[2:] == ["/m/2/?tf-hub-format=compressed"]
 
 
 def test_the_host_in_china_serves_archives_from_its_bucket(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads data of others: ``python -m tests.fuzz [--seconds N] [TARGET...]``."""
