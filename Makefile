@@ -3,6 +3,8 @@
 # make test-all: unit and integration tests on every supported Python that is found, with the oldest and newest dependencies.
 # make test-pythons: the unit tests alone on each of them.
 # make test-newest: every test with the newest releases of all dependencies, instead of those in constraints.txt.
+# make docs: the documentation in site/, with warnings as errors. make reference: its generated pages. make pictures: the terminal in
+# README.md. make screenshots: the pages as Chromium shows them, in site-screenshots/.
 # Some tests also need Debian packages, which .ci/run installs.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -20,7 +22,7 @@ $(error PYTHON=$(PYTHON) cannot be used)
 endif
 endif
 
-.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden fuzz clean
+.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden docs reference pictures screenshots fuzz clean
 
 demo: .venv/installed
 	$(BIN)/tfimm-resolver demo
@@ -50,7 +52,7 @@ test-newest: $(NOX)/nox
 
 # Write the newest version of each dependency that works together with the others into constraints.txt.
 constraints: $(NOX)/nox
-	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --extra fuzz --no-header --no-annotate --no-emit-package setuptools \
+	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --extra docs --extra fuzz --no-header --no-annotate --no-emit-package setuptools \
 		--output-file constraints.txt setup.cfg
 
 bench: .venv/tested
@@ -60,12 +62,25 @@ bench: .venv/tested
 golden: .venv/tested
 	$(BIN)/python -m tests.golden
 
+docs: .venv/documented
+	rm -rf site
+	$(BIN)/zensical build --strict --clean
+
+reference: .venv/installed
+	$(BIN)/python -m tools.reference
+
+pictures: .venv/installed
+	$(BIN)/python -m tools.terminal
+
+screenshots: docs
+	$(BIN)/python -m tools.screenshots
+
 # Give damaged data to everything that reads data of others, for FUZZ_SECONDS in all; FUZZ_TARGETS names some targets.
 fuzz: .venv/fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean:
-	rm -rf .venv .nox build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .nox .cache site site-screenshots build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt $(if $(filter outdated,$(VENV)),FORCE)
 	@echo "installing TensorFlow and the other dependencies into .venv; this may take minutes"
@@ -80,6 +95,11 @@ clean:
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python tfimm==0.2.14
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target .venv/setuptools-84 setuptools==84.2.1
+	touch $@
+
+.venv/documented: .venv/installed
+	@echo "installing what builds the documentation"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[docs]'
 	touch $@
 
 .venv/fuzz: .venv/tested

@@ -27,7 +27,7 @@ COMMON = """
     proxy_cache_lock_age 1h;
     proxy_cache_valid 200 206 1y;
 """
-# README's own; without slices nginx requests the complete file from the origin, and other ranges wait for it.
+# That of the guide "Mirrors and proxies"; without slices nginx requests the complete file, and other ranges wait for it.
 SLICES = COMMON + "slice 8m; proxy_set_header Range $slice_range; proxy_cache_key $uri$is_args$args$slice_range;"
 RESOLVE = "import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1]))"
 

@@ -10,10 +10,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from tests.fakes.readme import README
+from tests.fakes.pages import REPOSITORY
 
-SETUP = (README.parent / "setup.cfg").read_text()
-PYPROJECT = (README.parent / "pyproject.toml").read_text()
+SETUP = (REPOSITORY / "setup.cfg").read_text()
+PYPROJECT = (REPOSITORY / "pyproject.toml").read_text()
 LOWEST = "3.10"
 VERSION = re.compile(r"Programming Language :: Python :: (3\.\d+)$", re.MULTILINE)
 

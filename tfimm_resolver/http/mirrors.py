@@ -21,7 +21,7 @@ log = logging.getLogger("tfimm_resolver")
 DIRECT, OFF = "direct", "off"
 _FILE = "file://"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_FIX = "Write a list such as https://mirror.example.org,direct: the README's section on mirrors describes the grammar."
+_FIX = "Write a list such as https://mirror.example.org,direct; the page on mirrors and proxies has the grammar."
 _STOP_FIX = (
     f"In {settings.MIRRORS} a comma continues with the next entry only after 404 and 410; use | to continue after any error."
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -272,12 +273,11 @@ def _unwrap_variable(variable: Any) -> Any:
 
 def _collect_variables(model: Any) -> list[Any]:
     """Return every variable that a signature reads, or that the model holds; a SavedModel object does not always list them."""
-    import tensorflow as tf
-
     functions = getattr(model, "signatures", {}).values()
     found = {id(variable): variable for function in functions for variable in function.variables}
-    with contextlib.suppress(ValueError):  # the root cannot be tracked
-        tracked = tf.train.TrackableView(model).descendants()
+    tf: Any = sys.modules.get("tensorflow")  # which a model of TensorFlow has imported; an entry point may return anything
+    with contextlib.suppress(ValueError, AttributeError):  # it cannot be tracked
+        tracked = tf.train.TrackableView(model).descendants() if tf else ()
         found |= {id(one): one for one in tracked if isinstance(one, tf.Variable)}
     return list(found.values())
 

@@ -13,6 +13,7 @@ from typing import Any
 from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 
+_FILE_BYTES_MAX = 1 << 20
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 _AWS_TOKEN = "urn:ietf:params:aws:token-type:aws4_request"  # a kind of token, not one
 _IMPERSONATED = re.compile(r".*/serviceAccounts/(?P<account>[^/:]+):generateAccessToken")
@@ -26,7 +27,7 @@ def load_credentials(path: str) -> Any:
         OSError, ValueError: if the file cannot be read, or is not one of credentials; also what google-auth raises.
     """
     with open(path, "rb") as file:
-        data = file.read()
+        data = file.read(_FILE_BYTES_MAX)  # it may be a pipe, as in GOOGLE_APPLICATION_CREDENTIALS=<(vault read ...)
     try:
         info = parse_json(data)
     except ValueError as error:

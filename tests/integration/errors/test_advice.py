@@ -43,6 +43,8 @@ NOT_ADVICE = {
     "Only links to regular files inside the archive": "options of tar",
     "Pack the files that the links lead to": "options of zip",
     "Clone the repository with git": "options of git",
+    "Azure Blob Storage is read by https": "an option of azcopy",
+    "the handle ends in @sha256:": "a handle",
     "call tfimm_resolver.hub.load": "unpickling, which only Python does",
     "REPOSITORY, ..., or DIRECTORY": "unpickling, which only Python does",
     '"{}", ..., trust_repo=True': "unpickling, which only Python does",

@@ -232,13 +232,14 @@ def test_a_local_archive_that_cannot_be_read_is_an_error(tmp_path: Path) -> None
         Downloader(Handle.parse("gone.tgz")).local_archive(str(tmp_path / "gone.tgz"), tmp_path)
 
 
-def test_the_readme_s_own_source_works(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    code = readme.partition("sources/zoo.py`:\n\n```python\n")[2].partition("```")[0]
-    (tmp_path / "zoo.py").write_text(code.replace("https://zoo.example.org", origin.url))
+def test_the_source_of_the_documentation_works(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "guides" / "write-a-source.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    assert "https://models.example.org/" in code
+    (tmp_path / "zoo.py").write_text(code.replace("https://models.example.org", origin.url))
     monkeypatch.syspath_prepend(tmp_path)
     import zoo
 
-    monkeypatch.setitem(registry._BY_SCHEME, zoo.SCHEMES[0], [zoo.plan])
+    monkeypatch.setitem(registry._BY_SCHEME, "zoo", [zoo.plan])
     origin.put("/lion.tgz", tar_gz())
     assert files_in(resolve("zoo://lion")) == MODEL
