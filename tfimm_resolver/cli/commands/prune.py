@@ -32,9 +32,9 @@ def command(output: Output, max_size: str | None, max_age: str | None, keep: Seq
     The limits are those of the options, else of TFIMM_RESOLVER_MAX_SIZE, TFIMM_RESOLVER_MIN_FREE and TFIMM_RESOLVER_MAX_AGE.
     A model that a process uses, that was used within the last hour, or that is kept, is not removed.
     """
-    must_ask = not (dry_run or yes or output.as_json) and is_terminal(sys.stdin) and is_terminal(sys.stderr)
-    result = pruning.prune(max_size=max_size, max_age=max_age, keep=keep, dry_run=dry_run or must_ask)
-    if must_ask and result.removed:
+    needs_answer = not (dry_run or yes or output.as_json) and is_terminal(sys.stdin) and is_terminal(sys.stderr)
+    result = pruning.prune(max_size=max_size, max_age=max_age, keep=keep, dry_run=dry_run or needs_answer)
+    if needs_answer and result.removed:
         _print(output, result)
         if not click.confirm("Remove this?", err=True):
             return 0
