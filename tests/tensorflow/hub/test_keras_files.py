@@ -219,7 +219,7 @@ REJECTED = {
     "nothing": (b"", "is not a zip, but a"),
     "a page": (b"<html>Log in", "is not a zip, but a"),
     "a zip behind HDF5": (make_weights() + make_keras_file(), "is an HDF5 file, but a"),
-    "another zip": (make_keras_file()[:0] + b"PK\x03\x04", None),
+    "another zip": (make_keras_file()[:0] + b"PK\x03\x04", "cut short"),
     "a config of nothing": (make_keras_file({"config.json": b""}), None),
     "harm in the config": (make_keras_file({"config.json": json.dumps(HARMFUL["a Lambda"]).encode()}), "has a Lambda"),
     "harm in the metadata": (make_keras_file({"metadata.json": json.dumps(HARMFUL["a Lambda"]).encode()}), "has a Lambda"),
