@@ -216,7 +216,7 @@ def test_members_are_counted_for_other_readers() -> None:
 
 def _end_twice(data: bytes) -> bytes:
     """Return a zip with two ends: one lists one member, with the other, which lists all members, as its comment."""
-    count, size, start = struct.unpack("<HLL", data[-12:-2])
+    count, _, start = struct.unpack("<HLL", data[-12:-2])
     last = data.rindex(b"PK\1\2")
     entry = data[last:-22]
     inner = entry + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(entry), start, 22)
