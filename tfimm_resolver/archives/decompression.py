@@ -27,8 +27,8 @@ with contextlib.suppress(ImportError):  # isal has no wheel for this platform
 
 _SMALL_BUFFER_BYTES = 1 << 12
 _STREAM_HEAD_BYTES = 16
-_XZ_MEMORY_MAX = 256 << 20
-_ZSTD_WINDOW_LOG_MAX = 27
+XZ_MEMORY_MAX = 256 << 20
+ZSTD_WINDOW_LOG_MAX = 27
 """128 MiB, above which the command refuses a file, too, unless an option allows more memory."""
 _XZ_FOOTER_BYTES = 12
 
@@ -122,10 +122,9 @@ class _StreamsDecoder:
         try:
             return decoder.decompress(data, CHUNK_BYTES)
         except self._errors as error:
-            text = str(error)
-            if "emory" in text:  # lzma: Memory usage limit exceeded; zstd: Frame requires too much memory for decoding
-                raise _make_memory_error(self._form) from error
-            raise ArchiveError(f"its {self._form} stream is damaged: {show(text)}") from error
+            if is_memory_error(error):
+                raise make_memory_error(self._form) from error
+            raise ArchiveError(f"its {self._form} stream is damaged: {show(error)}") from error
 
 
 def _load_codec(form: str) -> tuple[Callable[[], Decoder], tuple[type[Exception], ...]]:
@@ -143,10 +142,10 @@ def _load_codec(form: str) -> tuple[Callable[[], Decoder], tuple[type[Exception]
             import lzma
 
             kind = lzma.FORMAT_XZ if form == formats.XZ else lzma.FORMAT_ALONE
-            return lambda: lzma.LZMADecompressor(kind, _XZ_MEMORY_MAX), (lzma.LZMAError, EOFError)
+            return lambda: lzma.LZMADecompressor(kind, XZ_MEMORY_MAX), (lzma.LZMAError, EOFError)
         # By name, since modulefinder, which some freezers use, ends with an error for a namespace package such as backports.
         zstd: Any = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-        options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG_MAX}
+        options = {int(zstd.DecompressionParameter.window_log_max): ZSTD_WINDOW_LOG_MAX}
         return lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError, EOFError)
     except ImportError as error:
         raise ArchiveError(
@@ -155,15 +154,21 @@ def _load_codec(form: str) -> tuple[Callable[[], Decoder], tuple[type[Exception]
         ) from error
 
 
-def _make_memory_error(form: str) -> ArchiveError:
+def is_memory_error(error: Exception) -> bool:
+    """Return whether a decoder refused data because it would need more memory than the limits allow."""
+    return "emory" in str(error)  # lzma: Memory usage limit exceeded; zstd: Frame requires too much memory for decoding
+
+
+def make_memory_error(form: str) -> ArchiveError:
+    """Return the error for data that needs more memory than its format is allowed."""
     if form == formats.ZSTD:
-        window = f"{1 << (_ZSTD_WINDOW_LOG_MAX - 20)} MiB"
+        window = f"{1 << (ZSTD_WINDOW_LOG_MAX - 20)} MiB"
         return ArchiveError(
             f"its zstd stream needs a window of over {window} of memory",
             fix=f"Pack it again with a window of {window} or less.",
         )
     return ArchiveError(
-        f"its {form} stream needs over {_XZ_MEMORY_MAX >> 20} MiB of memory",
+        f"its {form} stream needs over {XZ_MEMORY_MAX >> 20} MiB of memory",
         fix="Pack it again with a smaller dictionary, for example with `xz -9`.",
     )
 
