@@ -150,7 +150,7 @@ def add_zip64_end(plain: bytes, count: int) -> bytes:
 
 CLIMBS, INVISIBLE = "does not stay inside", "invisible"
 COLLIDES, DIRECTORY_NAME = "collides with another member", "the name of a directory"
-LINKS = "only regular files and directories are unpacked"
+LINKS = "only regular files, directories and links are unpacked"
 
 NAMES: dict[str, tuple[str, str]] = {
     "climbs": ("../victim", CLIMBS),

@@ -69,5 +69,5 @@ def is_checksum_expected(path: str) -> bool:
 
 
 def make_error(head: bytes) -> ArchiveError:
-    """Return the error for what begins with ``head``, and is no archive."""
+    """Return the error for what begins with ``head``, and is not an archive."""
     return ArchiveError(f"it is not a {DESCRIPTION}: it begins with {describe_prefix(head)}")

@@ -226,7 +226,7 @@ def _read_member(reader: BlockReader, header: Header, sparse: SparseMap | None, 
         reader.skip_padding(header.size_bytes)
     else:
         what = _UNSUPPORTED.get(kind, f"of the unknown type {kind!r}")
-        raise ArchiveError(f"member {quote_name(name)} is {what}; only regular files and directories are unpacked")
+        raise ArchiveError(f"member {quote_name(name)} is {what}; only regular files, directories and links are unpacked")
 
 
 def _skip_body(reader: BlockReader, header: Header) -> None:

@@ -1,4 +1,4 @@
-"""Unpacks an untrusted archive: regular files and directories below one directory, or an error."""
+"""Unpacks an untrusted archive: files, directories and copies of linked files, below one directory, or an error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import formats, tar_reader
 from tfimm_resolver.archives.budget import Limits
 from tfimm_resolver.archives.decompression import decompress
@@ -43,6 +44,10 @@ class ArchiveLayout:
     on_missing_end: Callable[[], None] | None = None
     skips_unsupported: bool = False
     label: str = ""
+
+    def describe(self) -> str:
+        """Return what messages call the archive."""
+        return show(self.label) if self.label else "the archive"
 
 
 PLAIN = ArchiveLayout()
@@ -92,7 +97,8 @@ def unpack(
         extractor.finish()
         for path in extractor.find_replaced():
             log.warning(
-                "the archive contains %s more than once, with different bytes: the last one is used, as by tar",
+                "%s contains %s more than once, with different bytes: the last one is used, as by tar",
+                layout.describe(),
                 quote_name(path),
             )
     prefix = _strip_top_level_dir(into, layout.strip_top_level)

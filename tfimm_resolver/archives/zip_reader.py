@@ -185,7 +185,7 @@ def _find_source(span: _Span, links: dict[str, str], files: dict[str, _Span]) ->
             )
         return files[target]
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UnsupportedMemberError(f"member {quoted} is a device; only regular files and directories are unpacked")
+        raise UnsupportedMemberError(f"member {quoted} is a device; only regular files, directories and links are unpacked")
     return span
 
 
