@@ -95,12 +95,7 @@ def unpack(
             )
             extractor.extract(members, last_wins=True)
         extractor.finish()
-        for path in extractor.find_replaced():
-            log.warning(
-                "%s contains %s more than once, with different bytes: the last one is used, as by tar",
-                layout.describe(),
-                quote_name(path),
-            )
+        _warn_of_replaced(extractor.find_replaced(), layout)
     prefix = _strip_top_level_dir(into, layout.strip_top_level)
     files = (replace(file, path=file.path.removeprefix(prefix)) for file in extractor.files if file.path.startswith(prefix))
     return sorted(files, key=lambda file: file.path)
@@ -124,6 +119,12 @@ def _identify(packed: ArchiveInput, head: bytes) -> str:
 def _read_tar(packed: ArchiveInput, form: str, layout: ArchiveLayout) -> Iterator[bytes | memoryview]:
     """Return the chunks of a tar, decompressed if it is compressed."""
     return decompress(packed, form, layout.on_several_members) if form else packed.chunks()
+
+
+def _warn_of_replaced(paths: list[str], layout: ArchiveLayout) -> None:
+    text = "%s contains %s more than once, with different bytes: the last one is used, as by tar"
+    for path in paths:
+        log.warning(text, layout.describe(), quote_name(path))
 
 
 def _strip_top_level_dir(into: Path, is_required: bool) -> str:
