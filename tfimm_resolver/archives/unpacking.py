@@ -122,9 +122,12 @@ def _read_tar(packed: ArchiveInput, form: str, layout: ArchiveLayout) -> Iterato
 
 
 def _warn_of_replaced(paths: list[str], layout: ArchiveLayout) -> None:
-    text = "%s contains %s more than once, with different bytes: the last one is used, as by tar"
     for path in paths:
-        log.warning(text, layout.describe(), quote_name(path))
+        log.warning(
+            "%s contains %s more than once, with different bytes: the last one is used, as by tar",
+            layout.describe(),
+            quote_name(path),
+        )
 
 
 def _strip_top_level_dir(into: Path, is_required: bool) -> str:
