@@ -59,7 +59,7 @@ class Pin:
         if self.sha256 is not None and not origin.sha256:
             raise IntegrityError(
                 f"{show(handle)} is pinned, but its source has no archive whose sha256 could be compared",
-                fix="Remove the pin if you trust the source; only what it fetches by fetcher.archive() can be pinned.",
+                fix="Remove the pin if you trust the source. Only an archive can be pinned.",
             )
         self.check_cached(origin, handle)
 
