@@ -71,7 +71,11 @@ def _find_on_github(path: str, query: str) -> Page | None:
         return None
     repo, kind, rest = found["repo"], found["kind"], found["rest"] or ""
     ref, _, inner = rest.partition("/")
-    if kind is None and not _is_archive(path) and repo.partition("/")[0] not in ("topics", "features", "settings", "orgs", "collections"):
+    if (
+        kind is None
+        and not _is_archive(path)
+        and repo.partition("/")[0] not in ("topics", "features", "settings", "orgs", "collections")
+    ):
         return Page("a repository", f"Write github://{repo} for its SavedModel, or the URL of an archive in a release.")
     if kind == "tree" and rest:
         return Page("a folder of a repository", f"Write {_format_github(repo, unquote(ref), unquote(inner))}")
