@@ -11,6 +11,7 @@ from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _HUGGING_FACE_KINDS = ("datasets", "spaces")
+_GITHUB_PAGES = ("topics", "features", "settings", "orgs", "collections")
 _KAGGLE_KINDS = {"code": "a notebook", "datasets": "a dataset", "competitions": "a competition", "c": "a competition"}
 
 
@@ -71,11 +72,7 @@ def _find_on_github(path: str, query: str) -> Page | None:
         return None
     repo, kind, rest = found["repo"], found["kind"], found["rest"] or ""
     ref, _, inner = rest.partition("/")
-    if (
-        kind is None
-        and not _is_archive(path)
-        and repo.partition("/")[0] not in ("topics", "features", "settings", "orgs", "collections")
-    ):
+    if kind is None and not _is_archive(path) and repo.partition("/")[0] not in _GITHUB_PAGES:
         return Page("a repository", f"Write github://{repo} for its SavedModel, or the URL of an archive in a release.")
     if kind == "tree" and rest:
         return Page("a folder of a repository", f"Write {_format_github(repo, unquote(ref), unquote(inner))}")
