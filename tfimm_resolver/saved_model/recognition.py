@@ -17,7 +17,7 @@ from tfimm_resolver.manifest import SAVED_MODEL_FILES
 START_BYTES = 512
 """How many of the first bytes of a file are looked at."""
 
-_FILES_MAX = 10_000
+_FILES_MAX = 100_000
 _MAGIC: tuple[tuple[bytes, ForeignFormat], ...] = (
     (b"\x89HDF\r\n\x1a\n", formats.HDF5),
     (b"\x93NUMPY", formats.NUMPY),
