@@ -27,6 +27,8 @@ with contextlib.suppress(ImportError):  # isal has no wheel for this platform
 
 _SMALL_BUFFER_BYTES = 1 << 12
 _STREAM_HEAD_BYTES = 16
+_SLICE_BYTES = 1 << 14
+_STREAMS_CHECK_MIN, _STREAM_BYTES_MIN = 100_000, 128
 XZ_MEMORY_MAX = 256 << 20
 ZSTD_WINDOW_LOG_MAX = 27
 """128 MiB, above which the command refuses a file, too, unless an option allows more memory."""
@@ -71,6 +73,18 @@ def decompress(packed: ArchiveInput, form: str, on_several: OnSeveral | None = N
     return _StreamsDecoder(form).decode(packed, on_several)
 
 
+def check_stream_count(streams: int, read_bytes: int) -> None:
+    """Check that so many streams in so many bytes are not a way to keep the processor busy: each costs a copy of its input.
+
+    Raises:
+        ArchiveError: if there are many, and they are shorter than any that a program writes.
+    """
+    if streams > _STREAMS_CHECK_MIN and streams * _STREAM_BYTES_MIN > read_bytes:
+        raise ArchiveError(
+            f"it consists of over {streams} compressed streams in {read_bytes} bytes", fix="Pack it again as one stream."
+        )
+
+
 class _StreamsDecoder:
     """Decodes one stream after another."""
 
@@ -78,13 +92,15 @@ class _StreamsDecoder:
         self._form = form
         self._make_decoder, self._errors = _load_codec(form)
         self._decoder: Decoder | None = None
-        self._streams = 0
+        self._streams = self._frames = 0
 
     def decode(self, packed: ArchiveInput, on_several: OnSeveral | None) -> Iterator[bytes]:
         """Yield what all streams contain."""
         rest = b""
         for chunk in packed.chunks():
-            rest = yield from self._decode_chunk(rest + chunk)
+            check_stream_count(self._frames, packed.read_bytes)
+            for start in range(0, len(chunk), _SLICE_BYTES):  # what follows a short stream is copied
+                rest = yield from self._decode_chunk(rest + chunk[start : start + _SLICE_BYTES])
         yield from self._decode_chunk(rest, is_last=True)
         if self._decoder is not None:
             raise ArchiveError(f"it is truncated: the end of its {self._form} stream is missing")
@@ -114,6 +130,7 @@ class _StreamsDecoder:
     def _start_stream(self, data: bytes) -> None:
         if self._form == formats.LZMA and self._streams:
             raise ArchiveError("unexpected data follows its end")
+        self._frames += 1
         if not formats.is_skippable(data):
             self._streams += 1
         self._decoder = self._make_decoder()
@@ -194,7 +211,7 @@ def _gunzip(packed: ArchiveInput, on_several: OnSeveral | None) -> Iterator[memo
                 yield memoryview(buffer)[:count]
     except EOFError as error:
         raise ArchiveError("it is truncated: its gzip trailer is missing") from error
-    except (_isal_error, zlib.error, gzip.BadGzipFile) as error:
+    except (_isal_error, zlib.error, gzip.BadGzipFile, OverflowError) as error:  # the last for a header of over 512 KiB
         raise ArchiveError(f"its gzip stream is damaged: {show(error)}") from error
     # A gzip ends with the length of its last member, modulo 2**32 (RFC 1952, 2.3.1).
     if on_several and unpacked_bytes % (1 << 32) != int.from_bytes(packed.tail[-4:], "little"):

@@ -234,7 +234,8 @@ class Downloader:
         try:
             files = sink(stream, into, size_bytes)
         except ArchiveError as error:
-            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.advice) from error
+            text = f"{self._handle}: {error.text}"
+            raise ArchiveError(text, fix=error.advice, is_page=error.is_page) from error
         self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
         hashed.check(self.origin.url)
         Pin(self._handle.sha256).check_received(self.origin, str(self._handle))

@@ -190,3 +190,12 @@ def test_megabytes_of_records_are_refused_before_they_take_long() -> None:
     with pytest.raises(ArchiveError, match="over 1000000 records"):
         list(tar_reader.read_members([data]))
     assert time.process_time() - start_s < 8
+
+
+def test_the_name_of_a_pax_header_counts_whatever_gnu_header_stands_beside_it() -> None:
+    """As GNU tar and Python read it: else another program that looks into the archive would see other files."""
+    pax = hostile.pax({"path": "assets/good.txt"})
+    long_name = hostile.gnu_long(b"evil.txt")
+    for headers in (pax + long_name, long_name + pax):
+        data = headers + tar_of(member("short", b"x"))
+        assert [one.name for one in tar_reader.read_members([data])] == ["assets/good.txt"]
