@@ -81,14 +81,14 @@ def recognize(start: bytes, name: str = "") -> ForeignFormat | None:
 
     A zip, and what may be an archive of another kind, is only known by its name: ``recognize_members`` tells zips apart.
     """
-    if (
-        proven := recognize_binary(start) or (formats.HTML if is_html(start) else _recognize_protobuf(start, name))
-    ) is not None:
-        return proven
+    found = recognize_binary(start) or (formats.HTML if is_html(start) else None) or _recognize_protobuf(start, name)
+    if found is not None:
+        return found
     found = _recognize_text(start)
-    if found is None or found is formats.TEXT or not _is_text(start):
-        # In text, a .pb does not begin: not even one that is called saved_model.pb.
-        found = _recognize_name(name) or (None if found is formats.TEXT else _recognize_protobuf_name(name)) or found
+    if found is formats.TEXT:  # which is not a graph, even if its name is saved_model.pb
+        return _recognize_name(name) or found
+    if found is None or not _is_text(start):
+        return _recognize_name(name) or _recognize_protobuf_name(name) or found
     return found
 
 
