@@ -151,7 +151,9 @@ def get_key(text: str) -> str:
 @functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> Handle:
     if len(text) > _CHARACTERS_MAX:
-        raise HandleError(f"the handle has {len(text)} characters; {_CHARACTERS_MAX} are allowed: {mask_value(text[:80])!r}...")
+        raise HandleError(
+            f"the handle has {len(text)} characters; {_CHARACTERS_MAX} are allowed: {mask_value(text[:80])!r}..."
+        )
     if found := _CONTROL_CHARACTER.search(text):
         raise HandleError(f"the handle {mask_value(text)!r} contains the character {found[0]!r}")
     text, pin, subdirectory = split_fragment(text)

@@ -155,6 +155,11 @@ def leave_a_download_unfinished(cache: Cache, snapshot: Path) -> None:
     (cache.path / "blobs" / "c0ffee.incomplete").touch()
 
 
+def move_the_snapshot_out(cache: Cache, snapshot: Path) -> None:
+    snapshot.rename(cache.path / "elsewhere")
+    snapshot.symlink_to(cache.path / "elsewhere")
+
+
 def name_an_asset(cache: Cache, snapshot: Path) -> None:
     Path(os.path.realpath(snapshot / "saved_model.pb")).write_bytes(ASSET)
 
@@ -191,6 +196,7 @@ def link_to(target: str) -> Callable[[Cache, Path], None]:
         link_to("{blobs}/pipe"),
         link_to("extra"),
         lambda _, snapshot: os.mkfifo(snapshot / "pipe"),
+        move_the_snapshot_out,
     ],
     ids=[
         *("a file is missing", "a blob is missing", "a size differs", "a listed file is missing", "unfinished", "an asset"),
@@ -203,6 +209,7 @@ def link_to(target: str) -> Callable[[Cache, Path], None]:
             "link to a pipe",
             "loop",
             "pipe",
+            "a link in place of the snapshot",
         ),
     ],
 )

@@ -47,6 +47,7 @@ PAGES = [
     ("https://www.dropbox.com/scl/fi/x/m.tar.gz?rlkey=y&dl=0", "dl=1"),
     ("https://console.cloud.google.com/storage/browser/zoo/lion;tab=objects", "gs://zoo/lion"),
     ("https://s3.console.aws.amazon.com/s3/buckets/zoo?prefix=lion/&region=eu", "s3://zoo/lion"),
+    ("https://s3.console.aws.amazon.com/s3/buckets/zoo?prefix=l\ud800", "s3://zoo/l"),
 ]
 
 DOWNLOADS = [
