@@ -156,8 +156,9 @@ def leave_a_download_unfinished(cache: Cache, snapshot: Path) -> None:
 
 
 def move_the_snapshot_out(cache: Cache, snapshot: Path) -> None:
-    snapshot.rename(cache.path / "elsewhere")
-    snapshot.symlink_to(cache.path / "elsewhere")
+    other = snapshot.with_name("elsewhere")  # as deep, so that its links to blobs still lead to them
+    snapshot.rename(other)
+    snapshot.symlink_to(other)
 
 
 def name_an_asset(cache: Cache, snapshot: Path) -> None:
