@@ -395,6 +395,7 @@ TARS: dict[str, Case] = {
     "climbs by its pax header": _tar_case("'../victim'", pax({"path": "../victim"}), entry("innocent", b"harm")),
     "climbs by a GNU long name": _tar_case("'../victim'", gnu_long(b"../victim"), entry("innocent", b"harm")),
     "climbs by the later of two headers": _tar_case("'../victim'", pax({"path": "a"}), gnu_long(b"../victim"), entry("b")),
+    "climbs by the earlier of two headers": _tar_case("'../victim'", pax({"path": "../victim"}), gnu_long(b"a"), entry("b")),
     "climbs by the later of two records": _tar_case(
         "'../victim'", pax(pax_record("path", "a") + pax_record("path", "../victim")), entry("b", b"harm")
     ),

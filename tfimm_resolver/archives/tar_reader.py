@@ -188,7 +188,7 @@ class _Extensions:
 
     def apply(self, header: Header) -> tuple[Header, SparseMap | None]:
         """Return a member's header with what the extension headers before it say, and its map if it is a sparse file."""
-        name, size_bytes = self._name or self._long_name or header.name, header.size_bytes
+        name, size_bytes = _choose(self._name, self._long_name) or header.name, header.size_bytes
         if self._size_bytes and header.has_body:
             size_bytes = parse_decimal(self._size_bytes.decode("utf-8", "replace"))
         if b"name" in self._sparse:
@@ -197,7 +197,7 @@ class _Extensions:
             header,
             name=name,
             size_bytes=size_bytes,
-            link_target=self._link_target or self._long_link_target or header.link_target,
+            link_target=_choose(self._link_target, self._long_link_target) or header.link_target,
         )
         sparse = None
         if header.kind == GNU_SPARSE:
@@ -211,6 +211,17 @@ class _Extensions:
         """Raise ArchiveError if a member should follow."""
         if self._has_any:
             raise ArchiveError("it ends after an extension header")
+
+
+def _choose(pax: str, gnu: str) -> str:
+    """Return the name from the extension headers of pax and GNU; programs disagree about which of two names counts.
+
+    Raises:
+        ArchiveError: if both are there, and differ.
+    """
+    if pax and gnu and pax != gnu:
+        raise ArchiveError(f"a member has two names, {quote_name(pax)} and {quote_name(gnu)}")
+    return pax or gnu
 
 
 def _read_member(reader: BlockReader, header: Header, sparse: SparseMap | None, budget: Budget) -> Iterator[Member]:

@@ -23,7 +23,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")  # 4.3.14
 _LOCATOR = struct.Struct("<4sLQL")  # 4.3.15
 _VERSION_MAX, _METHOD_MAX, _NAME_BYTES_MAX = 63, 99, 4096
 _COMMENT_BYTES_MAX = 0xFFFF
-_DIRECTORY_BYTES_MIN, _ENTRY_BYTES_MEAN = 8 << 20, 160
+_DIRECTORY_BYTES_MIN, _ENTRY_BYTES_MEAN = 8 << 20, 176
 """A directory is refused if it has more bytes than the one, and than the other for each member: names fill the memory."""
 _OTHER_FORMATS = (b"\x89HDF", b"\x89PNG", b"%PDF", b"GIF8", b"\xff\xd8\xff")
 _TFLITE = b"TFL3"
