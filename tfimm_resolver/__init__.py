@@ -69,5 +69,5 @@ def _find_hub_package(name: str) -> ModuleSpec:
 
 install_log_filter()
 install_absl_hooks()
-provide_modules("tfimm_hub_", _find_hub_package)
+provide_modules("tfimm_hub_[a-z0-9_]{0,40}_[0-9a-f]{16}", _find_hub_package)  # as hub.isolation.make_name makes them
 register()

@@ -59,7 +59,7 @@ class Origin:
         return "was imported from a bundle whose own sha256 was not given, so that its hash is only a claim and matches no pin"
 
     def make_unverified(self) -> Origin:
-        """Return what remains of an origin that is somebody's claim."""
+        """Return the origin with its hash marked as a claim."""
         return replace(self, sha256="", claimed_sha256=self.stated_sha256)
 
     __repr__ = repr_fields

@@ -30,6 +30,7 @@ STARTS: dict[str, tuple[bytes, str]] = {
     "npy": (b"\x93NUMPY\x01\0v\0{'descr': '<f8'" + bytes(400), "NumPy"),
     "page": (b"<!DOCTYPE html><html><title>Sign in</title></html>", "HTML page"),
     "page after a comment": (b"<!-- v2 -->\n<html><body>no</body></html>", "HTML page"),
+    "page behind an XML declaration": (b"<?xml version='1.0'?>\n<!-- login --><head><title>Sign in</title>", "HTML page"),
     "json": (b'{"error": "no such model"}', "JSON"),
     "xml": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML"),
     "xml without a declaration": (b"<Error><Code>NoSuchKey</Code></Error>", "XML"),

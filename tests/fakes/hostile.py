@@ -150,7 +150,7 @@ def add_zip64_end(plain: bytes, count: int) -> bytes:
 
 CLIMBS, INVISIBLE = "does not stay inside", "invisible"
 COLLIDES, DIRECTORY_NAME = "collides with another member", "the name of a directory"
-LINKS = "only regular files and directories are unpacked"
+LINKS = "only regular files, directories and links are unpacked"
 
 NAMES: dict[str, tuple[str, str]] = {
     "climbs": ("../victim", CLIMBS),
@@ -395,6 +395,7 @@ TARS: dict[str, Case] = {
     "climbs by its pax header": _tar_case("'../victim'", pax({"path": "../victim"}), entry("innocent", b"harm")),
     "climbs by a GNU long name": _tar_case("'../victim'", gnu_long(b"../victim"), entry("innocent", b"harm")),
     "climbs by the later of two headers": _tar_case("'../victim'", pax({"path": "a"}), gnu_long(b"../victim"), entry("b")),
+    "climbs by the earlier of two headers": _tar_case("'../victim'", pax({"path": "../victim"}), gnu_long(b"a"), entry("b")),
     "climbs by the later of two records": _tar_case(
         "'../victim'", pax(pax_record("path", "a") + pax_record("path", "../victim")), entry("b", b"harm")
     ),

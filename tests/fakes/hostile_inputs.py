@@ -380,12 +380,15 @@ INPUTS = {
     "a record of lists": HostileInput(_write_record(_LISTS), _read_record),
     "a record of objects": HostileInput(_write_record(_DICTS), _read_record),
     "a record with one wide character": HostileInput(_write_record(b'"' + _EMOJI + b"a" * (31 * MIB) + b'"'), _read_record),
-    "a record of 140,000 files": HostileInput(_write_record(_files(140_000)), _read_record, 10),
+    "a record of 140,000 files": HostileInput(_write_record(_files(140_000)), _read_record, 10, True),
     "a hundred records of 100,000 files": HostileInput(_write_record(_files(100_000)), _read_many_records, 200, True),
     "a models file of 20,000 models": HostileInput(
-        _write_text(lambda: "".join(f'[models.m{n}]\nhandle="https://h/{n}"\n' for n in range(20_000))), _read_models_file, 10
+        _write_text(lambda: "".join(f'[models.m{n}]\nhandle="https://h/{n}"\n' for n in range(20_000))),
+        _read_models_file,
+        10,
+        True,
     ),
-    "a models file of numbers": HostileInput(_write_text(lambda: "x=[" + "0," * 524_000 + "]"), _read_models_file, 10),
+    "a models file of numbers": HostileInput(_write_text(lambda: "x=[" + "0," * 524_000 + "]"), _read_models_file, 10, True),
     "a models file of tables": HostileInput(
         _write_text(lambda: "".join(f"[a{n}]\n" for n in range(110_000))), _read_models_file, 10, True
     ),
@@ -394,7 +397,7 @@ INPUTS = {
         _write_safetensors(lambda: '{"a": [' + "[]," * 1_700_000 + "0]}"), _read_weights(".safetensors")
     ),
     "a safetensors header of 40,000 arrays": HostileInput(
-        _write_safetensors(_many_arrays, 40_000), _read_weights(".safetensors"), 10
+        _write_safetensors(_many_arrays, 40_000), _read_weights(".safetensors"), 10, True
     ),
     "an npz of a million members": HostileInput(
         lambda path: _zip_of_members(path, suffix=".npy"), _read_weights(".npz"), 5, True
@@ -403,22 +406,26 @@ INPUTS = {
     "an npz of a gibibyte of zeros": HostileInput(_write_npz_of_zeros, _read_weights(".npz"), 10, True),
     "an h5 of a huge shape": HostileInput(_write_h5, _read_weights(".h5")),
     "an index with shared names": HostileInput(
-        lambda path: path.with_suffix(".index").write_bytes(_make_index_of_long_names(100_000)), _read_checkpoint, 10
+        lambda path: path.with_suffix(".index").write_bytes(_make_index_of_long_names(100_000)), _read_checkpoint, 10, True
     ),
     "a checkpoint with shared bytes": HostileInput(_write_shared_bytes, _read_checkpoint),
     "a bundle with a record of lists": HostileInput(_write_bundle(b"Module: m\n\n" + _LISTS), _import),
     "a bundle of 140,000 files": HostileInput(_write_bundle(b"Module: m\n\n" + _files(140_000), 140_000), _import, 30, True),
-    "a bundle without its 100,000 files": HostileInput(_write_bundle(b"Module: m\n\n" + _files(100_000)), _import),
+    "a bundle without its 100,000 files": HostileInput(
+        _write_bundle(b"Module: m\n\n" + _files(100_000)), _import, is_long=True
+    ),
     "parts of ten million ranges": HostileInput(_write_text(lambda: _part_list(10_000_000, 1)), _load_parts),
-    "parts of 200,000 ranges": HostileInput(_write_text(lambda: _part_list(199_999, 1)), _load_parts),
-    "Kaggle's answer of 64 MiB": HostileInput(lambda path: path.write_bytes(b"[" + b"[]," * (21 * MIB) + b"0]"), _read_kaggle),
+    "parts of 200,000 ranges": HostileInput(_write_text(lambda: _part_list(199_999, 1)), _load_parts, is_long=True),
+    "Kaggle's answer of 64 MiB": HostileInput(
+        lambda path: path.write_bytes(b"[" + b"[]," * (21 * MIB) + b"0]"), _read_kaggle, is_long=True
+    ),
     "Kaggle's answer with one wide character": HostileInput(
         lambda path: path.write_bytes(b'["' + _EMOJI + b"a" * (63 * MIB) + b'"]'), _read_kaggle
     ),
     "Kaggle's answer of 4 MiB": HostileInput(lambda path: path.write_bytes(b"[" + b"[]," * 1_300_000 + b"0]"), _read_kaggle),
-    "a million refs": HostileInput(_advertise(_many_refs), _read_refs, 10),
+    "a million refs": HostileInput(_advertise(_many_refs), _read_refs, 10, True),
     "refs with long names": HostileInput(_advertise(_long_refs), _read_refs, 10),
-    "refs of empty lines": HostileInput(lambda path: path.write_bytes(_SERVICE + b"0000" * (15 * MIB)), _read_refs, 10),
+    "refs of empty lines": HostileInput(lambda path: path.write_bytes(_SERVICE + b"0000" * (15 * MIB)), _read_refs, 10, True),
     "a listing of Hugging Face": HostileInput(lambda path: path.write_bytes(b'{"files":' + _LISTS + b"}"), _read_listing),
     "a .keras configuration of lists": HostileInput(_write_keras(lambda: b"[" + b"[]," * (5 * MIB) + b"0]"), _read_keras),
     "a .keras configuration in many levels": HostileInput(_write_keras(lambda: b"[" * 400_000), _read_keras),

@@ -96,3 +96,12 @@ def _read_threads(pid: int) -> Iterator[tuple[str, int]]:
         yield state, int(numbers[10]) + int(numbers[11])
         for child in children:
             yield from _read_threads(int(child))
+
+
+IMPORT_PACKAGE = """
+import importlib, pkgutil, tfimm_resolver
+for module in pkgutil.walk_packages(tfimm_resolver.__path__, "tfimm_resolver."):
+    if not module.name.endswith((".__main__", ".sitecustomize", ".bundle", ".handle", ".plan", ".unbundle")):
+        importlib.import_module(module.name)
+"""
+"""Imports every module, for code that then becomes another user, who may not be able to read them; not the deprecated ones."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
+
+if TYPE_CHECKING:
+    import h5py
 
 ARRAYS = {
     "layers/dense/vars/0": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -20,6 +23,8 @@ ARRAYS = {
 
 def make_h5(change: Callable[[h5py.File], None] = lambda _: None) -> bytes:
     """Return an HDF5 file of the arrays."""
+    import h5py
+
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
         for name, array in ARRAYS.items():

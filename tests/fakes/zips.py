@@ -46,6 +46,14 @@ def compress(method: int, data: bytes, *, dictionary_bytes: int = 1 << 16) -> by
     return struct.pack("<BBHBL", 9, 20, 5, 93, dictionary_bytes) + raw
 
 
+def compress_without_mark(data: bytes) -> bytes:
+    """Compress data, at most 2 MiB and to at most 64 KiB, by LZMA without a mark at its end."""
+    # Each chunk of LZMA2 is such a stream, behind its two lengths (from the third byte on) and a byte of properties.
+    chunk = lzma.compress(data, lzma.FORMAT_RAW, filters=[{**_LZMA_FILTER, "id": lzma.FILTER_LZMA2}])
+    assert chunk[0] >= 0xE0 and len(chunk) == 6 + int.from_bytes(chunk[3:5], "big") + 1 + 1, "it takes one chunk"
+    return struct.pack("<BBHBL", 9, 20, 5, chunk[5], 1 << 16) + chunk[6:-1]
+
+
 def make_member(name: str | bytes, data: bytes, method: int = DEFLATED, **fields: Any) -> ZipMember:
     """Build a member; ``fields`` are those of ``ZipMember``."""
     flags = fields.pop("flags", 0x800 | (_HAS_END_MARK if method == LZMA else 0))

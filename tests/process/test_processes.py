@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.lock_processes import RESOLVE, list_leftovers, make_dead_pid, write_foreign_lock
 from tests.fakes.origin import Origin
-from tests.fakes.processes import run, start, wait_until_asleep
+from tests.fakes.processes import IMPORT_PACKAGE, run, start, wait_until_asleep
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
@@ -188,7 +189,6 @@ def test_a_read_only_root_with_a_complete_model_works_without_writing(origin: Or
     path = resolve(handle)
     code = """
         import os, sys
-        import tfimm_resolver.cache.cache  # imported while this user can read them
         from tfimm_resolver import errors, resolve
         def forbidden(*arguments, **options): raise AssertionError("attempted a write")
         if os.getuid() == 0:
@@ -203,7 +203,7 @@ def test_a_read_only_root_with_a_complete_model_works_without_writing(origin: Or
         if folder.name.startswith("pytest-of"):
             break
     try:
-        assert run(code, handle) == path
+        assert run(IMPORT_PACKAGE + textwrap.dedent(code), handle) == path
     finally:
         cache_dir.chmod(0o755)
 
@@ -211,7 +211,6 @@ def test_a_read_only_root_with_a_complete_model_works_without_writing(origin: Or
 def test_a_root_that_may_not_be_written_is_an_error(origin: Origin, cache_dir: Path) -> None:
     code = """
         import os, sys
-        import tfimm_resolver.cache.cache  # imported while this user can read them
         from tfimm_resolver import errors, resolve
         if os.getuid() == 0:
             os.setuid(54321)
@@ -221,7 +220,7 @@ def test_a_root_that_may_not_be_written_is_an_error(origin: Origin, cache_dir: P
             print(error)
     """
     cache_dir.mkdir(mode=0o555)
-    printed = run(code, origin.put("/m.tar.gz", tar_gz()))
+    printed = run(IMPORT_PACKAGE + textwrap.dedent(code), origin.put("/m.tar.gz", tar_gz()))
     assert "Permission denied" in printed and str(cache_dir) in printed and "TFHUB_CACHE_DIR" in printed
     assert origin.requests == []
 

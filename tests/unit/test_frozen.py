@@ -47,3 +47,4 @@ def test_the_version_is_that_of_the_distribution() -> None:
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
     assert tfimm_resolver.__version__ == setup["metadata"]["version"]
+    assert f"\nversion: {tfimm_resolver.__version__}\n" in (REPOSITORY / "CITATION.cff").read_text()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 from collections.abc import Iterator, Mapping
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
 KINDS = ("unit", "integration", "process", "tensorflow")
@@ -108,6 +112,46 @@ def find_imports_of_tests(repository: Path) -> Iterator[str]:
             yield from (f"{path.relative_to(repository)} imports {name}" for name in names if _TEST_MODULE.match(name))
 
 
+def list_distributions(repository: Path, *extras: str) -> set[str]:
+    """Return the distributions that the extras of setup.cfg name, and those that every installation has."""
+    config = configparser.ConfigParser()
+    config.read(repository / "setup.cfg")
+    texts = [config["options"].get("install_requires", ""), *(config["options.extras_require"][one] for one in extras)]
+    return {canonicalize_name(Requirement(line).name) for text in texts for line in text.strip().splitlines()}
+
+
+def list_imports(path: Path) -> Iterator[str]:
+    """Yield each name that a file imports when it is imported, and not only when a function of it is called."""
+    nodes: list[ast.AST] = [ast.parse(path.read_bytes())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{one.name}" for one in node.names)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            under_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            nodes.extend(node.orelse if under_types else ast.iter_child_nodes(node))  # type: ignore[attr-defined]
+
+
+def find_imports_beyond(repository: Path, kind: str, missing: set[str]) -> Iterator[str]:
+    """Yield each import of a missing distribution by a test of this kind, or by a module of tests that it imports."""
+    of_module = packages_distributions()
+    files, seen = [*(repository / "tests" / kind).rglob("*.py")], set[Path]()
+    while files:
+        path = files.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in list_imports(path):
+            if name.startswith("tests."):
+                places = (repository / name.replace(".", "/"), repository / name.rpartition(".")[0].replace(".", "/"))
+                candidates = [one for place in places for one in (place.with_suffix(".py"), place / "__init__.py")]
+                files += [one for one in candidates if one.is_file()]
+            elif missing.intersection(map(canonicalize_name, of_module.get(name.partition(".")[0], ()))):
+                yield f"{path.relative_to(repository)} imports {name}"
+
+
 def find_misplaced(repository: Path) -> list[str]:
     """Return the test modules that lie in no folder of their kind."""
     tests = repository / "tests"
@@ -117,6 +161,13 @@ def find_misplaced(repository: Path) -> list[str]:
 
 def test_no_test_imports_another() -> None:
     assert list(find_imports_of_tests(REPOSITORY)) == []
+
+
+def test_unit_tests_import_only_what_their_extra_installs() -> None:
+    others = list_distributions(REPOSITORY, "tensorflow", "gs", "s3", "test-integration", "test")
+    missing = others - list_distributions(REPOSITORY, "test-unit", "hf")
+    assert {"h5py", "tensorflow"} < missing
+    assert list(find_imports_beyond(REPOSITORY, "unit", missing)) == []
 
 
 def test_every_module_is_tested_where_its_name_predicts() -> None:
@@ -175,6 +226,14 @@ def test_an_import_of_a_test_is_noticed(statement: str, project: Path) -> None:
     write(project / "tests/unit/zoo/test_cat.py", f"def f():\n    {statement}\n")
     (fault,) = find_imports_of_tests(project)
     assert fault.startswith("tests/unit/zoo/test_cat.py imports tests.") and "test_all" in fault
+
+
+def test_an_import_of_a_missing_distribution_is_noticed_through_other_modules(project: Path) -> None:
+    write(project / "tests/unit/test_some.py", "from tests.fakes.some import make\n")
+    unseen = "if TYPE_CHECKING:\n    import pytest\n\n\ndef make():\n    import pytest\n\n\n"
+    write(project / "tests/fakes/some.py", unseen + "try:\n    import pytest.x\nexcept ImportError:\n    pass\n")
+    assert list(find_imports_beyond(project, "unit", {"pytest"})) == ["tests/fakes/some.py imports pytest.x"]
+    assert list(find_imports_beyond(project, "unit", {"numpy"})) == []
 
 
 @pytest.mark.parametrize("name", ["test_cat.py", "fakes/test_cat.py"])

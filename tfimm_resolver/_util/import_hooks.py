@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import warnings
@@ -18,7 +19,7 @@ ImportHook = Callable[[], AbstractContextManager[None]]
 """Returns a context that is entered before the module's code runs and left after it, also if that code raises."""
 
 _hooks: dict[str, ImportHook] = {}
-_providers: dict[str, Callable[[str], ModuleSpec]] = {}
+_providers: dict[re.Pattern[str], Callable[[str], ModuleSpec]] = {}
 
 
 def hook_import(name: str, hook: ImportHook) -> None:
@@ -32,12 +33,13 @@ def hook_import(name: str, hook: ImportHook) -> None:
         _run_with_hook(name, lambda: None)
 
 
-def provide_modules(prefix: str, find_spec: Callable[[str], ModuleSpec]) -> None:
-    """Find top-level modules whose names begin with ``prefix``, and that are not imported, by ``find_spec``.
+def provide_modules(pattern: str, find_spec: Callable[[str], ModuleSpec]) -> None:
+    """Find top-level modules whose full names match the regular expression ``pattern`` by ``find_spec``.
 
-    It raises ModuleNotFoundError for a module that does not exist.
+    Only those that are not imported, and that no other finder has: a user's own module comes first. ``find_spec`` may raise
+    ModuleNotFoundError for a module that does not exist, to say what to do.
     """
-    _providers[prefix] = find_spec
+    _providers[re.compile(pattern)] = find_spec
     _install_finder()
 
 
@@ -77,20 +79,21 @@ def _warn_on_error(name: str, step: Callable[[], object]) -> None:
         warnings.warn(f"tfimm_resolver could not attach to {name}: {clean_value(repr(error))}", RuntimeWarning, stacklevel=2)
 
 
+def _find_provider(name: str) -> Callable[[str], ModuleSpec] | None:
+    return next((provide for pattern, provide in _providers.items() if pattern.fullmatch(name)), None)
+
+
 class _Finder:
-    """Finds a hooked module with the other finders, and wraps its loader."""
+    """Finds a hooked module with the other finders, and wraps its loader; and a provided one that they do not have."""
 
     def __init__(self) -> None:
         self._active: set[tuple[int, str]] = set()
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if path is None:
-            for prefix, provide in _providers.items():
-                if name.startswith(prefix):
-                    return provide(name)
+        provide = _find_provider(name) if path is None else None
         request = (threading.get_ident(), name)
         # Another finder may call back into the whole import system, this finder included, as wrapt's does.
-        if name not in _hooks or request in self._active:
+        if (name not in _hooks and provide is None) or request in self._active:
             return None
         self._active.add(request)
         try:
@@ -98,7 +101,9 @@ class _Finder:
             spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         finally:
             self._active.discard(request)
-        if spec is not None and hasattr(spec.loader, "exec_module"):
+        if spec is None and provide is not None:
+            spec = provide(name)
+        if name in _hooks and spec is not None and hasattr(spec.loader, "exec_module"):
             spec.loader = _Loader(spec.loader)  # type: ignore[assignment]  # deriving from Loader costs 5 ms
         return spec
 

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import re
 
-_TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
+_TAGS = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
+_HTML_TAG = re.compile(rb"<!doctype\s+html|<(?:html|head|body|title|meta|script)[\s/>]|.{,512}?<html[\s>]", re.DOTALL)
+"""The last: a page below lines of text, such as the warnings of a script; what is not text has no such tag in its start."""
+_START_BYTES, _QUOTED_CHARACTERS = 4096, 300
 
 
 def describe_prefix(start: bytes) -> str:
     """Describe the first bytes of content that should have been an archive, for an error message."""
-    text = start[:300].decode("utf-8", "replace")
-    is_page = text.lstrip()[:9].lower().startswith(("<!doctype", "<html"))
+    is_page = is_html(start)
+    text = start[: _START_BYTES if is_page else _QUOTED_CHARACTERS].decode("utf-8", "replace")
     if is_page:
-        text = _TAGS.sub(" ", text)
-    text = " ".join(text.split())
+        text = _TAGS.sub(" ", text.removeprefix("\ufeff"))
+    text = " ".join(text.split())[:_QUOTED_CHARACTERS].rstrip()
     return ("an HTML page: " if is_page else "") + (repr(text) if text.isprintable() else repr(start[:16]))
+
+
+def is_html(start: bytes) -> bool:
+    """Return whether content with these first bytes is an HTML page, also behind comments and an XML declaration."""
+    text = start[:_START_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if b"\0" in text:
+        return False
+    while (is_comment := text.startswith(b"<!--")) or text.startswith(b"<?xml"):
+        _, end, text = text.partition(b"-->" if is_comment else b"?>")
+        if not end:
+            return is_comment  # over 4 KB of it: no other format begins so
+        text = text.lstrip()
+    return _HTML_TAG.match(text) is not None
 
 
 def truncate_middle(text: str, width: int | None) -> str:

@@ -27,8 +27,10 @@ with contextlib.suppress(ImportError):  # isal has no wheel for this platform
 
 _SMALL_BUFFER_BYTES = 1 << 12
 _STREAM_HEAD_BYTES = 16
-_XZ_MEMORY_MAX = 256 << 20
-_ZSTD_WINDOW_LOG_MAX = 27
+_SLICE_BYTES = 1 << 14
+_STREAMS_CHECK_MIN, _STREAM_BYTES_MIN = 100_000, 128
+XZ_MEMORY_MAX = 256 << 20
+ZSTD_WINDOW_LOG_MAX = 27
 """128 MiB, above which the command refuses a file, too, unless an option allows more memory."""
 _XZ_FOOTER_BYTES = 12
 
@@ -71,6 +73,18 @@ def decompress(packed: ArchiveInput, form: str, on_several: OnSeveral | None = N
     return _StreamsDecoder(form).decode(packed, on_several)
 
 
+def check_stream_count(streams: int, read_bytes: int) -> None:
+    """Check that so many streams in so many bytes are not a way to keep the processor busy: each costs a copy of its input.
+
+    Raises:
+        ArchiveError: if there are many, and they are shorter than any that a program writes.
+    """
+    if streams > _STREAMS_CHECK_MIN and streams * _STREAM_BYTES_MIN > read_bytes:
+        raise ArchiveError(
+            f"it consists of over {streams} compressed streams in {read_bytes} bytes", fix="Pack it again as one stream."
+        )
+
+
 class _StreamsDecoder:
     """Decodes one stream after another."""
 
@@ -78,13 +92,15 @@ class _StreamsDecoder:
         self._form = form
         self._make_decoder, self._errors = _load_codec(form)
         self._decoder: Decoder | None = None
-        self._streams = 0
+        self._streams = self._frames = 0
 
     def decode(self, packed: ArchiveInput, on_several: OnSeveral | None) -> Iterator[bytes]:
         """Yield what all streams contain."""
         rest = b""
         for chunk in packed.chunks():
-            rest = yield from self._decode_chunk(rest + chunk)
+            check_stream_count(self._frames, packed.read_bytes)
+            for start in range(0, len(chunk), _SLICE_BYTES):  # what follows a short stream is copied
+                rest = yield from self._decode_chunk(rest + chunk[start : start + _SLICE_BYTES])
         yield from self._decode_chunk(rest, is_last=True)
         if self._decoder is not None:
             raise ArchiveError(f"it is truncated: the end of its {self._form} stream is missing")
@@ -114,6 +130,7 @@ class _StreamsDecoder:
     def _start_stream(self, data: bytes) -> None:
         if self._form == formats.LZMA and self._streams:
             raise ArchiveError("unexpected data follows its end")
+        self._frames += 1
         if not formats.is_skippable(data):
             self._streams += 1
         self._decoder = self._make_decoder()
@@ -122,10 +139,9 @@ class _StreamsDecoder:
         try:
             return decoder.decompress(data, CHUNK_BYTES)
         except self._errors as error:
-            text = str(error)
-            if "emory" in text:  # lzma: Memory usage limit exceeded; zstd: Frame requires too much memory for decoding
-                raise _make_memory_error(self._form) from error
-            raise ArchiveError(f"its {self._form} stream is damaged: {show(text)}") from error
+            if is_memory_error(error):
+                raise make_memory_error(self._form) from error
+            raise ArchiveError(f"its {self._form} stream is damaged: {show(error)}") from error
 
 
 def _load_codec(form: str) -> tuple[Callable[[], Decoder], tuple[type[Exception], ...]]:
@@ -143,10 +159,10 @@ def _load_codec(form: str) -> tuple[Callable[[], Decoder], tuple[type[Exception]
             import lzma
 
             kind = lzma.FORMAT_XZ if form == formats.XZ else lzma.FORMAT_ALONE
-            return lambda: lzma.LZMADecompressor(kind, _XZ_MEMORY_MAX), (lzma.LZMAError, EOFError)
+            return lambda: lzma.LZMADecompressor(kind, XZ_MEMORY_MAX), (lzma.LZMAError, EOFError)
         # By name, since modulefinder, which some freezers use, ends with an error for a namespace package such as backports.
         zstd: Any = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-        options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG_MAX}
+        options = {int(zstd.DecompressionParameter.window_log_max): ZSTD_WINDOW_LOG_MAX}
         return lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError, EOFError)
     except ImportError as error:
         raise ArchiveError(
@@ -155,15 +171,21 @@ def _load_codec(form: str) -> tuple[Callable[[], Decoder], tuple[type[Exception]
         ) from error
 
 
-def _make_memory_error(form: str) -> ArchiveError:
+def is_memory_error(error: Exception) -> bool:
+    """Return whether a decoder refused data because it would need more memory than the limits allow."""
+    return "emory" in str(error)  # lzma: Memory usage limit exceeded; zstd: Frame requires too much memory for decoding
+
+
+def make_memory_error(form: str) -> ArchiveError:
+    """Return the error for data that needs more memory than its format is allowed."""
     if form == formats.ZSTD:
-        window = f"{1 << (_ZSTD_WINDOW_LOG_MAX - 20)} MiB"
+        window = f"{1 << (ZSTD_WINDOW_LOG_MAX - 20)} MiB"
         return ArchiveError(
             f"its zstd stream needs a window of over {window} of memory",
             fix=f"Pack it again with a window of {window} or less.",
         )
     return ArchiveError(
-        f"its {form} stream needs over {_XZ_MEMORY_MAX >> 20} MiB of memory",
+        f"its {form} stream needs over {XZ_MEMORY_MAX >> 20} MiB of memory",
         fix="Pack it again with a smaller dictionary, for example with `xz -9`.",
     )
 
@@ -189,7 +211,7 @@ def _gunzip(packed: ArchiveInput, on_several: OnSeveral | None) -> Iterator[memo
                 yield memoryview(buffer)[:count]
     except EOFError as error:
         raise ArchiveError("it is truncated: its gzip trailer is missing") from error
-    except (_isal_error, zlib.error, gzip.BadGzipFile) as error:
+    except (_isal_error, zlib.error, gzip.BadGzipFile, OverflowError) as error:  # the last for a header of over 512 KiB
         raise ArchiveError(f"its gzip stream is damaged: {show(error)}") from error
     # A gzip ends with the length of its last member, modulo 2**32 (RFC 1952, 2.3.1).
     if on_several and unpacked_bytes % (1 << 32) != int.from_bytes(packed.tail[-4:], "little"):

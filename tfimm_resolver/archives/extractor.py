@@ -144,7 +144,7 @@ class Extractor:
         output = HashingFileWriter(file, path, self._fsyncer)
 
         def write(chunk: bytes | memoryview) -> None:
-            with self._map_os_errors(name):
+            with self._map_os_errors():  # the file exists: its name was allowed
                 output.write(chunk)
 
         try:
@@ -188,7 +188,7 @@ class Extractor:
     def finish(self) -> None:
         """Wait until everything is written. Raises the first error."""
         self._writer.flush()
-        with self._map_os_errors(""):
+        with self._map_os_errors():
             self._fsyncer.flush()
 
     def find_replaced(self) -> list[str]:
@@ -210,7 +210,7 @@ class Extractor:
         """Raise CacheError if the disk has no room for so many bytes."""
         if size_bytes < _DISK_CHECK_MIN_BYTES:
             return
-        with self._map_os_errors(""):
+        with self._map_os_errors():
             free_bytes = fs.get_free_bytes(self._into)
             if free_bytes is not None and size_bytes > free_bytes:
                 raise self._make_disk_full_error(size_bytes)
@@ -223,8 +223,8 @@ class Extractor:
         """
         self._is_spooled = True
         self.budget.check_packed_size(self._packed.total_bytes or 0)
-        with self._map_os_errors(""), tempfile.NamedTemporaryFile(dir=self._into) as file:
-            with self._map_os_errors(""):  # while the file exists: an error about a full disk reports its size
+        with self._map_os_errors(), tempfile.NamedTemporaryFile(dir=self._into) as file:
+            with self._map_os_errors():  # while the file exists: an error about a full disk reports its size
                 for chunk in self._packed.chunks():
                     self.budget.check_packed_size(self._packed.read_bytes)
                     file.write(chunk)
@@ -255,7 +255,8 @@ class Extractor:
         return parts
 
     @contextlib.contextmanager
-    def _map_os_errors(self, name: str) -> Iterator[None]:
+    def _map_os_errors(self, name: str = "") -> Iterator[None]:
+        """Map errors of a step; ``name`` is that of the member that it creates, if it does, which may be what is refused."""
         with map_os_errors(CacheError, f"cannot write {self._into}", suggest_disk_fix, show_path=True):
             try:
                 yield
@@ -264,6 +265,8 @@ class Extractor:
             except OSError as error:
                 if is_disk_full(error):
                     raise self._make_disk_full_error() from error
+                if not name:
+                    raise
                 if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
                     raise UnsupportedMemberError(_make_collision_error(name).text) from error
                 if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):

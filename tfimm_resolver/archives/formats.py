@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfimm_resolver._util.text import describe_prefix
+from tfimm_resolver._util.text import describe_prefix, is_html
 from tfimm_resolver.errors import ArchiveError
 
 GZIP, BZIP2, XZ, ZSTD, ZIP, LZMA = "gzip", "bzip2", "xz", "zstd", "zip", "lzma"
@@ -69,5 +69,5 @@ def is_checksum_expected(path: str) -> bool:
 
 
 def make_error(head: bytes) -> ArchiveError:
-    """Return the error for what begins with ``head``, and is no archive."""
-    return ArchiveError(f"it is not a {DESCRIPTION}: it begins with {describe_prefix(head)}")
+    """Return the error for what begins with ``head``, and is not an archive."""
+    return ArchiveError(f"it is not a {DESCRIPTION}: it begins with {describe_prefix(head)}", is_page=is_html(head))

@@ -14,6 +14,9 @@ from tfimm_resolver.errors import ArchiveError, HandleError, UnsupportedMemberEr
 
 _DEPTH_MAX = 100
 _PART_BYTES_MAX = 255  # also keeps normalization fast: sorting combining marks takes quadratic time
+NAMES_BYTES_MAX = 16 << 20
+"""Limit on the names of all members, each with its directories, which are in memory at once and then in the model's record."""
+
 _QUOTED_CHARACTERS_MAX = 300
 _UNSAFE_PATH = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:/")
 _DRIVE = re.compile(r"(^|/)[^/]:")
@@ -42,6 +45,7 @@ class MemberNamePolicy:
         # Maps the number of the parent directory and a name to its own number.
         # Full paths are not stored: a member a hundred directories deep would need a hundred strings.
         self._known: dict[tuple[int, str], int] = {}
+        self._names_bytes = 0
         # Names with characters that are not seen, by the number of the parent and what is seen of them.
         self._partly_seen: dict[tuple[int, str], str] = {}
         self._listed: set[str] = set()
@@ -56,6 +60,9 @@ class MemberNamePolicy:
                 name differs from it only in characters that are not seen.
         """
         parts = safe_parts(name, is_directory=is_directory, is_windows=self._is_windows)
+        self._names_bytes += len(name.encode("utf-8", "surrogatepass"))
+        if self._names_bytes > NAMES_BYTES_MAX:
+            raise ArchiveError(f"the names of its members have over {NAMES_BYTES_MAX} bytes together")
         parent = 0
         for part in parts:
             if (number := self._known.get((parent, part))) is None:

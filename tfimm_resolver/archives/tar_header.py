@@ -73,7 +73,7 @@ def parse_number(digits: bytes) -> int:
 
 
 def parse_decimal(text: str) -> int:
-    """Parse a decimal number of a pax header. Raises ArchiveError if it is none."""
+    """Parse a decimal number of a pax header. Raises ArchiveError if it is not one."""
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise ArchiveError(f"a header is damaged: {text!r:.40} is not a valid length")
     return int(text)

@@ -132,6 +132,7 @@ class _Extensions:
     def _clear(self) -> None:
         self._has_any = False
         self._name, self._link_target, self._size_bytes = "", "", b""
+        self._long_name = self._long_link_target = ""
         self._sparse: dict[bytes, bytes] = {}
         self._sparse_pairs: list[bytes] = []
 
@@ -147,9 +148,9 @@ class _Extensions:
             return self._check_global(text)
         self._has_any = True
         if header.kind == _LONG_NAME:
-            self._name = decode_text(text)
+            self._long_name = decode_text(text)
         elif header.kind == _LONG_LINK:
-            self._link_target = decode_text(text)
+            self._long_link_target = decode_text(text)
         else:
             self._read_records(text)
         return None
@@ -187,12 +188,17 @@ class _Extensions:
 
     def apply(self, header: Header) -> tuple[Header, SparseMap | None]:
         """Return a member's header with what the extension headers before it say, and its map if it is a sparse file."""
-        name, size_bytes = self._name or header.name, header.size_bytes
+        name, size_bytes = _choose(self._name, self._long_name) or header.name, header.size_bytes
         if self._size_bytes and header.has_body:
             size_bytes = parse_decimal(self._size_bytes.decode("utf-8", "replace"))
         if b"name" in self._sparse:
             name = self._sparse[b"name"].decode("utf-8", "surrogateescape")
-        changed = replace(header, name=name, size_bytes=size_bytes, link_target=self._link_target or header.link_target)
+        changed = replace(
+            header,
+            name=name,
+            size_bytes=size_bytes,
+            link_target=_choose(self._link_target, self._long_link_target) or header.link_target,
+        )
         sparse = None
         if header.kind == GNU_SPARSE:
             sparse = tar_sparse.read_old_map(changed, self._reader, self._budget)
@@ -205,6 +211,17 @@ class _Extensions:
         """Raise ArchiveError if a member should follow."""
         if self._has_any:
             raise ArchiveError("it ends after an extension header")
+
+
+def _choose(pax: str, gnu: str) -> str:
+    """Return the name from the extension headers of pax and GNU; programs disagree about which of two names counts.
+
+    Raises:
+        ArchiveError: if both are there, and differ.
+    """
+    if pax and gnu and pax != gnu:
+        raise ArchiveError(f"a member has two names, {quote_name(pax)} and {quote_name(gnu)}")
+    return pax or gnu
 
 
 def _read_member(reader: BlockReader, header: Header, sparse: SparseMap | None, budget: Budget) -> Iterator[Member]:
@@ -226,7 +243,7 @@ def _read_member(reader: BlockReader, header: Header, sparse: SparseMap | None, 
         reader.skip_padding(header.size_bytes)
     else:
         what = _UNSUPPORTED.get(kind, f"of the unknown type {kind!r}")
-        raise ArchiveError(f"member {quote_name(name)} is {what}; only regular files and directories are unpacked")
+        raise ArchiveError(f"member {quote_name(name)} is {what}; only regular files, directories and links are unpacked")
 
 
 def _skip_body(reader: BlockReader, header: Header) -> None:

@@ -1,4 +1,4 @@
-"""Unpacks an untrusted archive: regular files and directories below one directory, or an error."""
+"""Unpacks an untrusted archive: files, directories and copies of linked files, below one directory, or an error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import formats, tar_reader
 from tfimm_resolver.archives.budget import Limits
 from tfimm_resolver.archives.decompression import decompress
@@ -43,6 +44,10 @@ class ArchiveLayout:
     on_missing_end: Callable[[], None] | None = None
     skips_unsupported: bool = False
     label: str = ""
+
+    def describe(self) -> str:
+        """Return what messages call the archive."""
+        return show(self.label) if self.label else "the archive"
 
 
 PLAIN = ArchiveLayout()
@@ -90,11 +95,7 @@ def unpack(
             )
             extractor.extract(members, last_wins=True)
         extractor.finish()
-        for path in extractor.find_replaced():
-            log.warning(
-                "the archive contains %s more than once, with different bytes: the last one is used, as by tar",
-                quote_name(path),
-            )
+        _warn_of_replaced(extractor.find_replaced(), layout)
     prefix = _strip_top_level_dir(into, layout.strip_top_level)
     files = (replace(file, path=file.path.removeprefix(prefix)) for file in extractor.files if file.path.startswith(prefix))
     return sorted(files, key=lambda file: file.path)
@@ -118,6 +119,15 @@ def _identify(packed: ArchiveInput, head: bytes) -> str:
 def _read_tar(packed: ArchiveInput, form: str, layout: ArchiveLayout) -> Iterator[bytes | memoryview]:
     """Return the chunks of a tar, decompressed if it is compressed."""
     return decompress(packed, form, layout.on_several_members) if form else packed.chunks()
+
+
+def _warn_of_replaced(paths: list[str], layout: ArchiveLayout) -> None:
+    for path in paths:
+        log.warning(
+            "%s contains %s more than once, with different bytes: the last one is used, as by tar",
+            layout.describe(),
+            quote_name(path),
+        )
 
 
 def _strip_top_level_dir(into: Path, is_required: bool) -> str:

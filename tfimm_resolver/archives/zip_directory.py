@@ -23,11 +23,11 @@ _END64 = struct.Struct("<4sQ2H2L4Q")  # 4.3.14
 _LOCATOR = struct.Struct("<4sLQL")  # 4.3.15
 _VERSION_MAX, _METHOD_MAX, _NAME_BYTES_MAX = 63, 99, 4096
 _COMMENT_BYTES_MAX = 0xFFFF
-_DIRECTORY_BYTES_MIN, _ENTRY_BYTES_MEAN = 8 << 20, 320
+_DIRECTORY_BYTES_MIN, _ENTRY_BYTES_MEAN = 8 << 20, 176
 """A directory is refused if it has more bytes than the one, and than the other for each member: names fill the memory."""
 _OTHER_FORMATS = (b"\x89HDF", b"\x89PNG", b"%PDF", b"GIF8", b"\xff\xd8\xff")
 _TFLITE = b"TFL3"
-"""Files of these formats may end with a zip, of labels for example, but are none."""
+"""Files of these formats may end with a zip, of labels for example, but are not zips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,10 @@ def _is_plausible(head: bytes) -> bool:
     return bool(version & 0xFF <= _VERSION_MAX and method <= _METHOD_MAX and 0 < name_bytes <= _NAME_BYTES_MAX)
 
 
-def find_end(file: IO[bytes]) -> End | None:
+def find_end(file: IO[bytes], *, is_last: bool = False) -> End | None:
     """Return what the end of a zip says; None if the file does not end like one, but for zeros.
+
+    ``is_last``: only the last of several records is the end, also if its length is wrong, as for ``zipfile``.
 
     Raises:
         ArchiveError: if it contradicts itself, or if the central directory is larger than its count of members explains.
@@ -118,17 +120,22 @@ def find_end(file: IO[bytes]) -> End | None:
             comment_end = at + _END.size + fields[-1]
             # Zeros after it are padding, as bsdtar writes it into a pipe.
             if comment_end <= len(tail) and not tail[comment_end:].strip(b"\0"):
-                return _make_end(file, tail_start + at, fields, tail[at + _END.size : comment_end])
+                return _make_end(file, tail_start + at, fields, tail[at + _END.size : comment_end], is_last=is_last)
+        if is_last:
+            return None
         at = tail.rfind(b"PK\x05\x06", 0, at)
     return None
 
 
-def _make_end(file: IO[bytes], stop: int, fields: tuple[int, ...], comment: bytes) -> End:
+def _make_end(file: IO[bytes], stop: int, fields: tuple[int, ...], comment: bytes, *, is_last: bool) -> End:
     _, disk, first_disk, count_here, count, size_bytes, offset, _ = fields
     file.seek(max(0, stop - _LOCATOR.size))
     locator = file.read(_LOCATOR.size)
     if len(locator) == _LOCATOR.size and locator.startswith(b"PK\x06\x07"):
-        stop, disk, first_disk, *rest = _read_zip64_end(file, stop - _LOCATOR.size, _LOCATOR.unpack(locator)[2], fields)
+        stop -= _LOCATOR.size
+        last = stop - _END64.size
+        positions = (last,) if is_last else (last, _LOCATOR.unpack(locator)[2])  # behind a stub, offsets may be wrong
+        stop, disk, first_disk, *rest = _read_zip64_end(file, stop, positions, fields)
         count_here, count, size_bytes, offset = rest
     if disk or first_disk or count_here != count:
         raise ArchiveError("it is one part of a zip that was split", fix="Join the parts, for example with `zip -s 0`.")
@@ -140,9 +147,9 @@ def _make_end(file: IO[bytes], stop: int, fields: tuple[int, ...], comment: byte
     return End(count, start, stop, start - offset, comment)
 
 
-def _read_zip64_end(file: IO[bytes], stop: int, offset: int, fields: tuple[int, ...]) -> list[int]:
+def _read_zip64_end(file: IO[bytes], stop: int, positions: tuple[int, ...], fields: tuple[int, ...]) -> list[int]:
     """Return where the record for 64 bits begins, and its numbers; those of the plain record must agree with them."""
-    for position in (stop - _END64.size, offset):  # in a zip behind a stub, offsets may be wrong
+    for position in positions:
         if not 0 <= position <= stop - _END64.size:
             continue
         file.seek(position)

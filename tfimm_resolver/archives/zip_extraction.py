@@ -42,7 +42,7 @@ def unzip(extractor: Extractor, layout: ArchiveLayout, head: bytes) -> None:
         def warn(name: str) -> None:
             log.warning(
                 "%s: the zip does not say how its names are encoded; they are read as code page 437, for example %s",
-                show(layout.label or "the archive"),
+                layout.describe(),
                 quote_name(name),
             )
 
@@ -50,7 +50,7 @@ def unzip(extractor: Extractor, layout: ArchiveLayout, head: bytes) -> None:
         extractor.check_size(sum(member.size_bytes for member in members))
         extractor.extract(_limit(members, extractor), skip=skip)
     if skipped:
-        _report_skipped(skipped, layout.label)
+        _report_skipped(skipped, layout.describe())
 
 
 def _limit(members: list[Member], extractor: Extractor) -> Iterator[Member]:
@@ -61,4 +61,4 @@ def _limit(members: list[Member], extractor: Extractor) -> Iterator[Member]:
 def _report_skipped(skipped: list[UnsupportedMemberError], label: str) -> None:
     texts = "; ".join(show(error.text) for error in skipped[:_LISTED_MAX])
     more = f"; and {len(skipped) - _LISTED_MAX} more" if len(skipped) > _LISTED_MAX else ""
-    log.warning("%s: left out %s: %s%s", show(label), format_count(len(skipped), "member"), texts, more)
+    log.warning("%s: left out %s: %s%s", label, format_count(len(skipped), "member"), texts, more)

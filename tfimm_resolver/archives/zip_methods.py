@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import struct
 import zlib as stdlib_zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.archives import formats
+from tfimm_resolver.archives.decompression import XZ_MEMORY_MAX, ZSTD_WINDOW_LOG_MAX, is_memory_error, make_memory_error
 from tfimm_resolver.errors import ArchiveError
 
 zlib: Any = stdlib_zlib
@@ -18,9 +21,11 @@ with contextlib.suppress(ImportError):  # isal has no wheel for this platform
 CHUNK_BYTES = 1 << 18
 STORED, DEFLATED, BZIP2, LZMA, ZSTANDARD, XZ = 0, 8, 12, 14, 93, 95
 SUPPORTED = "stored, deflated, bzip2, LZMA, XZ and Zstandard"
+_FORMS = {LZMA: formats.LZMA, ZSTANDARD: formats.ZSTD, XZ: formats.XZ}
+"""The formats of files whose limits on memory apply."""
 _OTHER_METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 97: "WavPack", 98: "PPMd", 99: "AES encryption"}
 _ENDS_WITH_MARKER = 0x02  # APPNOTE.TXT 4.4.4
-_MEMORY_BYTES_MAX = 128 << 20
+_UNKNOWN_SIZE = (1 << 64) - 1
 _LZMA_PROPERTIES_BYTES = 5
 
 
@@ -72,7 +77,7 @@ def decompress(method: int, chunks: Iterable[bytes], size_bytes: int, flags: int
                 if not may_repeat:
                     raise ArchiveError("its compressed data goes on after its end")
                 engine = open_engine(size_bytes, flags)
-            yield _decompress_step(engine, data)
+            yield _decompress_step(engine, data, method)
             data = engine.unused_data if engine.eof else b""
             if not data and (engine.eof or engine.needs_input):
                 break
@@ -80,13 +85,15 @@ def decompress(method: int, chunks: Iterable[bytes], size_bytes: int, flags: int
         raise ArchiveError("its compressed data is incomplete")
 
 
-def _decompress_step(engine: _Engine, data: bytes) -> bytes:
+def _decompress_step(engine: _Engine, data: bytes, method: int) -> bytes:
     try:
         return engine.decompress(data, CHUNK_BYTES)
     except (ArchiveError, MemoryError):
         raise
     # Each library has an error of its own; bz2 raises OSError, which must not look like one of the disk.
     except Exception as error:
+        if method in _FORMS and is_memory_error(error):
+            raise make_memory_error(_FORMS[method]) from error
         raise ArchiveError(f"its compressed data is damaged: {show(error)}") from error
 
 
@@ -115,15 +122,13 @@ class _LzmaEngine:
     """LZMA as in a zip (APPNOTE.TXT 5.8): a short header, then a raw stream that may have no mark at its end."""
 
     def __init__(self, size_bytes: int, *, has_marker: bool) -> None:
-        self._size_bytes, self._left_bytes, self._has_marker = size_bytes, size_bytes, has_marker
+        self._size_bytes, self._has_marker = size_bytes, has_marker
         self._header = b""
         self._engine: Any = None
 
     @property
     def eof(self) -> bool:
-        if self._engine is None:
-            return False
-        return bool(self._engine.eof) if self._has_marker else not self._left_bytes
+        return self._engine is not None and bool(self._engine.eof)
 
     @property
     def needs_input(self) -> bool:
@@ -131,7 +136,7 @@ class _LzmaEngine:
 
     @property
     def unused_data(self) -> bytes:
-        return bytes(self._engine.unused_data) if self._has_marker and self._engine is not None else b""
+        return bytes(self._engine.unused_data) if self._engine is not None else b""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         if self._engine is None:
@@ -141,42 +146,30 @@ class _LzmaEngine:
             length = int.from_bytes(self._header[2:4], "little")
             if length != _LZMA_PROPERTIES_BYTES:
                 raise ArchiveError(f"its LZMA header has {length} bytes of properties")
-            self._engine = self._open(self._header[4 : 4 + length])
-            data, self._header = self._header[4 + length :], b""
-        # Without a mark, what follows the last byte would be decoded to something.
-        most_bytes = max_length if self._has_marker else min(max_length, self._left_bytes)
-        unpacked: bytes = self._engine.decompress(data, most_bytes)
-        self._left_bytes -= min(len(unpacked), self._left_bytes)
+            start = self._make_file_header(self._header[4 : 4 + length])
+            self._engine = _open_lzma("FORMAT_ALONE")
+            data, self._header = start + self._header[4 + length :], b""
+        unpacked: bytes = self._engine.decompress(data, max_length)
         return unpacked
 
-    def _open(self, properties: bytes) -> Any:
-        lzma = _import_module("lzma")
-        packed, dictionary_bytes = properties[0], int.from_bytes(properties[1:], "little")
+    def _make_file_header(self, properties: bytes) -> bytes:
+        """Return the header of an .lzma file: with it, the decoder knows the end of a stream that does not mark it."""
         # A distance longer than the file does not occur.
-        needed_bytes = max(4096, min(dictionary_bytes, self._size_bytes))
-        if needed_bytes > _MEMORY_BYTES_MAX:
-            raise ArchiveError(f"its LZMA dictionary has {needed_bytes} bytes; {_MEMORY_BYTES_MAX} are allowed")
-        lzma_filter = {
-            "id": lzma.FILTER_LZMA1,
-            "dict_size": needed_bytes,
-            "lc": packed % 9,
-            "lp": packed // 9 % 5,
-            "pb": packed // 45,
-        }
-        return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[lzma_filter])
+        dictionary_bytes = max(4096, min(int.from_bytes(properties[1:], "little"), self._size_bytes))
+        size_bytes = _UNKNOWN_SIZE if self._has_marker else self._size_bytes
+        return properties[:1] + struct.pack("<LQ", dictionary_bytes, size_bytes)
 
 
-def _open_xz(*_: int) -> _Engine:
+def _open_lzma(form: str) -> Any:
     lzma = _import_module("lzma")
-    engine: _Engine = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_BYTES_MAX)
-    return engine
+    return lzma.LZMADecompressor(getattr(lzma, form), XZ_MEMORY_MAX)
 
 
 def _open_zstandard(*_: int) -> _Engine:
     for name in ("compression.zstd", "backports.zstd"):
         with contextlib.suppress(ImportError):
             module = importlib.import_module(name)
-            limits = {module.DecompressionParameter.window_log_max: _MEMORY_BYTES_MAX.bit_length() - 1}
+            limits = {module.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
             engine: _Engine = module.ZstdDecompressor(options=limits)
             return engine
     raise ArchiveError("it is compressed with Zstandard", fix="Use Python 3.14, or install the package backports.zstd.")
@@ -197,6 +190,6 @@ _ENGINES: dict[int, tuple[Callable[[int, int], _Engine], bool]] = {
     BZIP2: (lambda *_: _import_module("bz2").BZ2Decompressor(), True),
     LZMA: (lambda size_bytes, flags: _LzmaEngine(size_bytes, has_marker=bool(flags & _ENDS_WITH_MARKER)), False),
     ZSTANDARD: (_open_zstandard, True),
-    XZ: (_open_xz, True),
+    XZ: (lambda *_: _open_lzma("FORMAT_XZ"), True),
 }
 """By method: opens a decompressor for a size and flags; and whether several streams may follow each other."""

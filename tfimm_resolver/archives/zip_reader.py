@@ -58,12 +58,16 @@ def read_end(file: IO[bytes]) -> End | None:
 
 
 def check_member_count(file: IO[bytes], members_max: int) -> None:
-    """Raise ArchiveError for a zip of more members, before another reader holds all of them in memory."""
-    end = read_end(file)
-    if end is None:
-        return
-    Budget(Limits(members=members_max)).check_members(end.count)
+    """Check a zip before ``zipfile`` holds all of its members in memory.
+
+    Raises:
+        ArchiveError: if it has more members, or if it is damaged: then ``zipfile`` may find another directory in it.
+    """
     with _translate_zip_errors():
+        end = find_end(file, is_last=True)
+        if end is None:
+            raise make_end_error()
+        Budget(Limits(members=members_max)).check_members(end.count)
         for _ in read_entries(file, end):
             pass
 
@@ -181,7 +185,7 @@ def _find_source(span: _Span, links: dict[str, str], files: dict[str, _Span]) ->
             )
         return files[target]
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UnsupportedMemberError(f"member {quoted} is a device; only regular files and directories are unpacked")
+        raise UnsupportedMemberError(f"member {quoted} is a device; only regular files, directories and links are unpacked")
     return span
 
 

@@ -134,6 +134,7 @@ class Cache:
                 if fetched is None and now is not None:
                     return self._confirm(name, now)
                 fetched = fetched or self._run_fetch(fetch, staged, key) or FetchResult(Origin())
+                pin.check_fetched(fetched.origin, handle)
                 published = self.publish(name, handle, staged, fetched)
                 pin.check_cached(published.origin, handle)
                 return published

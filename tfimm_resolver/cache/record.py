@@ -194,5 +194,5 @@ def format_now() -> str:
 
 def format_time(seconds: float) -> str:
     """Return a time, given in seconds since 1970, as ``fetched_at`` holds it."""
-    whole, microseconds = divmod(round(seconds * 10**6), 10**6)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{microseconds:06}Z"
+    full_seconds, microseconds = divmod(round(seconds * 10**6), 10**6)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(full_seconds)) + f".{microseconds:06}Z"

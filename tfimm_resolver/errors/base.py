@@ -108,6 +108,7 @@ class FetchError(ResolverError, OSError):
         is_passing: whether the error is transient, so that a retry may succeed.
         status: the status of the HTTP response; None without a response.
         retry_after_s: the delay in seconds that the Retry-After header asked for; None without one.
+        is_page: whether an HTML page, such as one that asks for a login, was received instead of an archive.
 
     Example:
         >>> try:
@@ -127,14 +128,16 @@ class FetchError(ResolverError, OSError):
         is_passing: bool = False,
         status: int | None = None,
         retry_after_s: float | None = None,
+        is_page: bool = False,
     ) -> None:
         super().__init__(text, fix=fix)
-        self.is_passing, self.status, self.retry_after_s = is_passing, status, retry_after_s
+        self.is_passing, self.status, self.retry_after_s, self.is_page = is_passing, status, retry_after_s, is_page
 
     def with_message(self: _FetchError, text: str, fix: str | Advice | None = None) -> _FetchError:
         """Return the same error with another text and, unless it is None, another fix."""
         fix = self.advice if fix is None else fix
-        return type(self)(text, fix=fix, is_passing=self.is_passing, status=self.status, retry_after_s=self.retry_after_s)
+        properties = {name: getattr(self, name) for name in ("is_passing", "status", "retry_after_s", "is_page")}
+        return type(self)(text, fix=fix, **properties)
 
 
 class NotFoundError(FetchError, FileNotFoundError):

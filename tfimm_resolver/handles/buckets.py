@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
+
 _BUCKET = r"(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])"
 _REGION = r"(?:[.-](?:dualstack\.)?[a-z]{2}(?:-[a-z]+)+-\d)?"
 _PATH = r"(?P<path>/[^?#]*)?(?:[?#].*)?"
@@ -79,4 +81,4 @@ def _format_azure(found: re.Match[str] | None, rest: str) -> str:
         account = found["account"]
         path = "/".join(filter(None, (found["container"], rest[found.end() :].strip("/"))))
     url = f"https://{account}.blob.core.windows.net/{path}".rstrip("/")
-    return url if url.endswith((".zip", ".gz", ".tgz", ".tar", ".xz", ".bz2", ".zst")) else f"{url}.tar.gz"
+    return url if url.lower().endswith(ARCHIVE_SUFFIXES) else f"{url}.tar.gz"

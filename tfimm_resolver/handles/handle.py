@@ -28,6 +28,7 @@ ARCHIVE_SUFFIXES = (
     *(".tar.bz2", ".tbz2", ".tbz", ".tb2", ".tar.xz", ".txz", ".tar.lzma", ".tlz", ".tar.zst", ".tzst"),
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_CHARACTERS_MAX = 16_384  # signed URLs have a few thousand
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _BLANKS = " \t\r\n\v\f\xa0\u2000\u2001\u2002\u2003\u2009\u200a\u200b\u202f\u2060\u3000\ufeff"
 """Blanks, also invisible ones, that copying from a page or a document adds."""
@@ -149,6 +150,10 @@ def get_key(text: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> Handle:
+    if len(text) > _CHARACTERS_MAX:
+        raise HandleError(
+            f"the handle has {len(text)} characters; {_CHARACTERS_MAX} are allowed: {mask_value(text[:80])!r}..."
+        )
     if found := _CONTROL_CHARACTER.search(text):
         raise HandleError(f"the handle {mask_value(text)!r} contains the character {found[0]!r}")
     text, pin, subdirectory = split_fragment(text)

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
+
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _HUGGING_FACE_KINDS = ("datasets", "spaces")
+_GITHUB_PAGES = ("topics", "features", "settings", "orgs", "collections")
 _KAGGLE_KINDS = {"code": "a notebook", "datasets": "a dataset", "competitions": "a competition", "c": "a competition"}
 
 
@@ -31,6 +34,11 @@ def find_page(url: str) -> Page | None:
         return None
     find = _FINDERS.get(parts.netloc.lower().rpartition("@")[2])
     return find(parts.path.rstrip("/"), parts.query) if find else None
+
+
+def _is_archive(path: str) -> bool:
+    """Whether a path ends as the name of an archive does, so that it may be a download and not a repository of that name."""
+    return unquote(path).lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def _split(url: str) -> SplitResult | None:
@@ -64,7 +72,7 @@ def _find_on_github(path: str, query: str) -> Page | None:
         return None
     repo, kind, rest = found["repo"], found["kind"], found["rest"] or ""
     ref, _, inner = rest.partition("/")
-    if kind is None and repo.partition("/")[0] not in ("topics", "features", "settings", "orgs", "collections"):
+    if kind is None and not _is_archive(path) and repo.partition("/")[0] not in _GITHUB_PAGES:
         return Page("a repository", f"Write github://{repo} for its SavedModel, or the URL of an archive in a release.")
     if kind == "tree" and rest:
         return Page("a folder of a repository", f"Write {_format_github(repo, unquote(ref), unquote(inner))}")
@@ -106,6 +114,8 @@ def _find_on_hugging_face(path: str, _: str) -> Page | None:
             return Page("a file of a repository", f"Write {_format_hugging_face(repo, ref, folder)}")
         url = f"https://huggingface.co/{prefix}{repo}/resolve/{rest}"
         return Page("a file of a repository", f"Write the resolve URL: {url}")
+    if not kind and _is_archive(path):
+        return None
     if not prefix and kind in ("", "tree"):
         return Page("a repository", f"Write {_format_hugging_face(repo, ref or 'main', inner)}")
     if prefix and kind in ("", "tree"):
@@ -120,36 +130,46 @@ def _format_hugging_face(repo: str, ref: str, folder: str) -> str:
 
 
 def _find_on_gitlab(path: str, _: str) -> Page | None:
-    if found := re.fullmatch(r"(?P<repo>/.+?)(?:/-)?/blob/(?P<rest>.+)", path):
-        return Page("a file of a repository", f"Write the raw URL: https://gitlab.com{found['repo']}/-/raw/{found['rest']}")
-    found = re.fullmatch(r"(?P<repo>/[\w-][\w.-]*(?:/[\w.-]+)+?)(?:\.git)?(?:/-/tree/(?P<ref>[^/]+)(?P<inner>/.+)?)?", path)
-    if found is None or "/-" in found["repo"]:
+    if (found := re.fullmatch(r"(?P<repo>/.+?)(?P<route>(?:/-)?/blob/(?P<rest>.+)|/-/tree/.+)?", path)) is None:
         return None
-    repo, ref = found["repo"], found["ref"] or "HEAD"
-    inner = f"#subdirectory={found['inner'][1:]}" if found["inner"] else ""
+    repo, rest = found["repo"].removesuffix(".git"), found["rest"]
+    if _may_be_gitlab_download(found["repo"]) or not re.fullmatch(r"/[\w-][\w.-]*(?:/[\w.-]+)+", repo):
+        return None
+    if rest:
+        return Page("a file of a repository", f"Write the raw URL: https://gitlab.com{repo}/-/raw/{rest}")
+    ref, _, folder = (found["route"] or "").removeprefix("/-/tree/").partition("/")
+    inner = f"#subdirectory={folder}" if folder else ""
+    ref = ref or "HEAD"
     url = f"https://gitlab.com{repo}/-/archive/{ref}/{repo.rpartition('/')[2]}-{ref}.tar.gz{inner}"
     return Page("a repository" if not inner else "a folder of a repository", f"Write the URL of its archive: {url}")
+
+
+def _may_be_gitlab_download(path: str) -> bool:
+    """Whether a path, up to ``blob`` or ``tree``, may send a file: projects are nested, so that a route can look like one."""
+    is_route = re.search(r"/(?:-|raw|uploads|artifacts|repository/archive|download)(?:/|$)", path) is not None
+    return is_route or path.startswith("/api/") or ".git/" in path or _is_archive(path)
 
 
 def _find_on_bitbucket(path: str, _: str) -> Page | None:
     if found := re.fullmatch(r"(/[^/]+/[^/]+)/src/([^/]+/.+)", path):
         return Page("a file of a repository", f"Write the raw URL: https://bitbucket.org{found[1]}/raw/{found[2]}")
-    if found := re.fullmatch(r"(/[^/]+/[^/]+?)(?:\.git)?(?:/src(?:/([^/]+))?)?", path):
-        url = f"https://bitbucket.org{found[1]}/get/{found[2] or 'HEAD'}.tar.gz"
+    found = re.fullmatch(r"(/[^/]+/[^/]+?)(?:\.git)?(/src(?:/([^/]+))?)?", path)
+    if found and (found[2] or not _is_archive(path)):
+        url = f"https://bitbucket.org{found[1]}/get/{found[3] or 'HEAD'}.tar.gz"
         return Page("a repository", f"Write the URL of its archive: {url}")
     return None
 
 
 def _find_on_kaggle(path: str, _: str) -> Page | None:
     parts = path.strip("/").split("/")
-    if (title := _KAGGLE_KINDS.get(parts[0])) is None or len(parts) < 2:
+    if (title := _KAGGLE_KINDS.get(parts[0])) is None or len(parts) < 2 or "download" in parts[2:] or _is_archive(path):
         return None
     return Page(title, "Write kaggle://OWNER/MODEL/FRAMEWORK/VARIATION, or the URL of a model's page, for a model.")
 
 
 def _find_on_tfhub(path: str, _: str) -> Page | None:
-    parts = path.strip("/").split("/")
-    if parts[-1] not in ("", "s") and len(parts) > 1 and parts[1] != "collections":
+    parts = path.strip("/").split("/")  # of a search, a publisher, or a collection
+    if (len(parts) > 1 and parts[1] != "collections") or _is_archive(path):
         return None
     form = "https://tfhub.dev/PUBLISHER/MODEL/VERSION, such as https://tfhub.dev/google/nnlm-en-dim50/2"
     return Page("several models", f"Write the handle of one model: {form}")
@@ -163,7 +183,7 @@ def _find_on_google_drive(path: str, query: str) -> Page | None:
 
 
 def _find_on_dropbox(path: str, query: str) -> Page | None:
-    if not re.search(r"(?:^|&)dl=0(?:&|$)", query):
+    if not re.search(r"(?:^|&)dl=0(?:&|$)", query) or re.search(r"(?:^|&)raw=1(?:&|$)", query):
         return None
     return Page("a file", f"Write dl=1 instead of dl=0 at the end of the URL of {path.rpartition('/')[2]}.")
 
@@ -178,7 +198,7 @@ def _find_on_amazon(path: str, query: str) -> Page | None:
     if found is None:
         return None
     prefix = re.search(r"(?:^|&)prefix=([^&]+)", query)
-    inner = "/" + quote(unquote(prefix[1]).strip("/"), safe="/ ") if prefix else ""
+    inner = "/" + quote(unquote(prefix[1]).strip("/"), safe="/ ", errors="replace") if prefix else ""
     return Page("a bucket", f"Write s3://{found[1]}{inner}")
 
 

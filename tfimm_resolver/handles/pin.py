@@ -50,6 +50,19 @@ class Pin:
             sizes = f"  cached {origin.size_bytes} bytes\n  pinned {self.size_bytes} bytes"
             raise IntegrityError(f"the archive of {show(handle)} has a different size:\n{sizes}")
 
+    def check_fetched(self, origin: Origin, handle: str) -> None:
+        """Check that what was fetched for a pinned handle was an archive with that hash, before it is published.
+
+        Raises:
+            IntegrityError: if its hash is not known, as when a source of another package writes the files itself; or differs.
+        """
+        if self.sha256 is not None and not origin.sha256:
+            raise IntegrityError(
+                f"{show(handle)} is pinned, but its source has no archive whose sha256 could be compared",
+                fix="Remove the pin if you trust the source. Only an archive can be pinned.",
+            )
+        self.check_cached(origin, handle)
+
     def check_received(self, origin: Origin, handle: str) -> None:
         """Compare the hash of an archive that was downloaded just now; raises IntegrityError if it differs."""
         if not self.is_known_to_match(origin):

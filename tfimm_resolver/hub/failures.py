@@ -11,13 +11,12 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.hub.dependencies import suggest_install
+from tfimm_resolver.saved_model import recognition
 
-_LFS_HEAD = b"version https://git-lfs.github.com/spec/"
-_LFS_BYTES_MAX = 1024
 _GITMODULES_BYTES_MAX = 1 << 20
 _SUBMODULE = re.compile(r"^\s*path\s*=\s*(.+?)\s*$", re.MULTILINE)
 _RELATIVE_PATH = re.compile(r"(?<![\w./\\-])(?:\./)?\w[\w.-]*(?:/[\w.-]+)*\.\w+")
-_NAMES_MAX, _TEXT_MAX, _FILES_MAX = 3, 10_000, 100_000
+_NAMES_MAX, _TEXT_MAX = 3, 10_000
 
 _CLONE = "Clone the repository with git (git clone --recurse-submodules, git lfs pull), then"
 CLONE_FIX = Advice(
@@ -42,25 +41,19 @@ def explain(error: Exception, folder: str) -> tuple[list[str], Advice | str]:
 def _describe_submodules(folder: str) -> Iterator[str]:
     with contextlib.suppress(OSError):
         text = fs.read_regular(f"{folder}/.gitmodules", _GITMODULES_BYTES_MAX).decode("utf-8", "replace")
-        names = [name for name in _SUBMODULE.findall(text) if _is_empty(os.path.normpath(f"{folder}/{name}"), folder)]
+        names = [name for name in _SUBMODULE.findall(text) if _is_empty(folder, os.path.normpath(name))]
         if names:
             yield f"{_join(names)}: a Git submodule, which the zip of a repository does not contain"
 
 
-def _is_empty(path: str, folder: str) -> bool:
-    """Return whether a directory inside ``folder`` is empty or missing."""
-    return path.startswith(folder) and not (os.path.isdir(path) and os.listdir(path))
+def _is_empty(folder: str, inner: str) -> bool:
+    """Return whether a directory below ``folder`` is empty or missing; False for one that is not below it."""
+    is_below = not os.path.isabs(inner) and inner.partition("/")[0] not in (".", "..")
+    return is_below and not (os.path.isdir(f"{folder}/{inner}") and os.listdir(f"{folder}/{inner}"))
 
 
 def _describe_lfs_pointers(folder: str) -> Iterator[str]:
-    names = []
-    for count, name in enumerate(fs.walk(folder)):
-        if count >= _FILES_MAX:
-            break
-        with contextlib.suppress(OSError):  # also EFBIG: not a pointer
-            if fs.read_regular(f"{folder}/{name}", _LFS_BYTES_MAX).startswith(_LFS_HEAD):
-                names.append(name)
-    if names:
+    if names := [*recognition.find_lfs_pointers(folder)]:
         yield f"{_join(names)}: a Git LFS pointer instead of the file, as in the zip of a repository"
 
 

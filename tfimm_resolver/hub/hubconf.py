@@ -16,7 +16,8 @@ from tfimm_resolver.errors import EntryPointError, HandleError, MissingDependenc
 from tfimm_resolver.errors.advice import join_advice
 from tfimm_resolver.hub import failures
 from tfimm_resolver.hub.dependencies import find_missing, suggest_install
-from tfimm_resolver.hub.isolation import HUBCONF, HUBCONF_BYTES_MAX, Checkout, get_namespace
+from tfimm_resolver.hub.isolation import HUBCONF, Checkout, get_namespace
+from tfimm_resolver.hub.source_finder import MODULE_BYTES_MAX
 
 _DEPENDENCIES = "dependencies"
 
@@ -109,7 +110,7 @@ class Hubconf:
 def _read_declared_dependencies(path: str) -> list[str]:
     """Return the ``dependencies`` of a hubconf.py without running it; empty if they are not a literal list."""
     try:
-        body = ast.parse(fs.read_regular(path, HUBCONF_BYTES_MAX, follow=True), path).body
+        body = ast.parse(fs.read_regular(path, MODULE_BYTES_MAX, follow=True), path).body
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
         raise EntryPointError(f"{show(path)} cannot be read: {show(error)}") from error
     dependencies: list[str] = []

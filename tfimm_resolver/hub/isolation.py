@@ -21,7 +21,6 @@ from tfimm_resolver.hub.text_names import StandIn, alias_names, is_replaced, tra
 
 PREFIX = "tfimm_hub_"
 HUBCONF = "hubconf.py"
-HUBCONF_BYTES_MAX = 16 << 20
 
 _HUBCONF_MODULE = HUBCONF.removesuffix(".py")
 _INSTALLED = re.compile(r"[/\\](site|dist)-packages[/\\]")
@@ -171,7 +170,7 @@ def make_name(checkout: Checkout) -> str:
     """Return the name of the package: the same in every process that has the repository, or the directory, in this state."""
     hubconf = f"{checkout.path}/{HUBCONF}"
     if checkout.identity:
-        content = hashlib.sha256(fs.read_regular(hubconf, HUBCONF_BYTES_MAX, follow=True)).hexdigest()
+        content = hashlib.sha256(fs.read_regular(hubconf, source_finder.MODULE_BYTES_MAX, follow=True)).hexdigest()
         state = f"{checkout.identity}\n{content}"
     else:
         status = os.stat(hubconf)

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import WeightsError
+from tfimm_resolver.errors import ArchiveError, WeightsError
 from tfimm_resolver.hub.h5_weights import NUMBERS
 from tfimm_resolver.hub.size_budget import SizeBudget
 
@@ -22,15 +22,18 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
     """Return the arrays of a file by name.
 
     Raises:
-        WeightsError: if it unpacks to too much, or a member does not have the size of its shape. zipfile and numpy raise
-            errors of other kinds, also for an array of objects.
+        WeightsError: if it is a damaged zip, has too many members, or unpacks to too much, or if a member does not have the
+            size of its shape. zipfile and numpy raise errors of other kinds, also for an array of objects.
     """
     import zipfile  # which `import tfimm_resolver.hub` should not import
 
     from tfimm_resolver.archives import zip_reader
 
     with open(path, "rb", opener=fs.open_regular_target) as file:
-        zip_reader.check_member_count(file, settings.unpack_limits()[0])
+        try:
+            zip_reader.check_member_count(file, settings.unpack_limits()[0])
+        except ArchiveError as error:
+            raise WeightsError(f"{show(path)} cannot be read: {error.text}", fix=error.advice) from error
         with zipfile.ZipFile(file) as archive:
             return _read_members(archive, path)
 

@@ -99,7 +99,7 @@ def _check_record(cache: Cache, repository: Repository, record: Record | None) -
 
 def _fetch(cache: Cache, repository: Repository, tip: Tip, force_reload: bool, verbose: bool) -> Record:
     """Fetch the commit of a tip, also if another process fetches a later one meanwhile: the user has confirmed this one."""
-    handle, fill = repository.handle, _make_fill(cache, repository, tip, verbose)
+    handle, fill = repository.handle, _make_fill(repository, tip, verbose)
     for must_refresh in (force_reload, True):
         record = _check_record(cache, repository, cache.ensure(handle, handle, fill, refresh=must_refresh))
         if tip.commit in ("", record.origin.commit):
@@ -110,7 +110,7 @@ def _fetch(cache: Cache, repository: Repository, tip: Tip, force_reload: bool, v
     )
 
 
-def _make_fill(cache: Cache, repository: Repository, tip: Tip, verbose: bool) -> Callable[[Path, Path], FetchResult]:
+def _make_fill(repository: Repository, tip: Tip, verbose: bool) -> Callable[[Path, Path], FetchResult]:
     from tfimm_resolver.transfer.downloader import Downloader
 
     def fill(into: Path, parts: Path) -> FetchResult:

@@ -19,6 +19,12 @@ from importlib.util import spec_from_file_location
 from types import CodeType, ModuleType
 from typing import Any
 
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
+
+MODULE_BYTES_MAX = 16 << 20
+"""Limit on the size of a hubconf.py, and of each module of its repository."""
+
 
 class SourceLoader(SourceFileLoader):
     """Compiles a module from its source and sets its ``__builtins__``.
@@ -32,8 +38,13 @@ class SourceLoader(SourceFileLoader):
         self._builtins = module_builtins
 
     def get_code(self, fullname: str) -> CodeType:
-        """Return the code of the module, compiled from its source."""
-        return self.source_to_code(self.get_data(self.path), self.path)
+        """Return the code of the module, compiled from its source; raises ImportError if that is too large or unreadable."""
+        try:
+            source = fs.read_regular(self.path, MODULE_BYTES_MAX, follow=True)
+        except OSError as error:
+            text = f"{show(self.path)} cannot be read: {show(error.strerror or error)}"
+            raise ImportError(text, name=fullname, path=self.path) from error
+        return self.source_to_code(source, self.path)
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the code of the module."""

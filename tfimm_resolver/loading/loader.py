@@ -133,10 +133,12 @@ def load_options(
     tf = _import_with_file_systems()
     path = resolve(handle) if handle is not None else ""
     options = _make_options(tf, path, options, io_device)
-    if path and options.experimental_io_device is not None and devices.list_remote_tasks(tf):
+    if options.experimental_io_device is not None and devices.list_remote_tasks(tf):
         from tfimm_resolver.loading import remote
 
-        remote.warn_if_options_insufficient(tf, path)
+        remote.log_earlier_errors(tf, path or "a model")  # as before a load, for one follows
+        if path:
+            remote.warn_if_options_insufficient(tf, path)
     return options
 
 

@@ -70,7 +70,7 @@ def load(tf: Any, path: str, tags: Collection[str] | None, options: Any) -> Any:
         UnseenFilesError: before anything is read, if a worker cannot see the files and TensorFlow might lose its error.
         TensorTooLargeError: before anything is read, if a variable is too large to be sent from the reader to its device.
     """
-    _log_earlier_errors(tf, path)
+    log_earlier_errors(tf, path)
     if options.experimental_io_device is None and not devices.is_local_path(path):
         return tf.saved_model.load(path, tags=tags, options=options)  # every worker can read it
     traits, home = inspect_saved_model(tf, path), devices.get_default_device(tf)
@@ -146,7 +146,7 @@ def _load_tf1(
     return model
 
 
-def _log_earlier_errors(tf: Any, path: str) -> None:
+def log_earlier_errors(tf: Any, path: str) -> None:
     """Log errors that a worker has not reported yet, so that they are not raised as a failure to load this model.
 
     Garbage is collected first: when a model that was loaded before the worker was connected is collected, TensorFlow tries

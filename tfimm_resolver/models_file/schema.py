@@ -95,9 +95,9 @@ def check_name(name: object) -> str:
     """Return the name if it is valid in a models file.
 
     Raises:
-        HandleError: if it is a URL, a path or empty, or ends in a pin.
+        HandleError: if it is a URL, a path or empty, or ends in a pin or a subdirectory.
     """
-    fix = "A name is one word: without /, \\ and #sha256=, and not a URL."
+    fix = "A name is one word: without /, \\, #sha256= and #subdirectory=, and not a URL."
     try:
         handle = Handle.parse(name if isinstance(name, str) else "")
     except HandleError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
@@ -291,9 +290,9 @@ def _is_placeholder(name: str, folders: Collection[str]) -> bool:
     return name in folders or name.endswith(_HADOOP_FOLDER)
 
 
-def _call_interruptibly(call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
+def _call_interruptibly(call: Callable[[], _Result]) -> _Result:
     """Call in another thread where the call would block Ctrl-C or a cancellation, since obstore ignores both."""
     if threading.current_thread() is not threading.main_thread() and get_current_token() is NEVER:
-        return call(*args, **options)
+        return call()
     with DaemonThreadPool(1) as pool:
-        return pool.submit(functools.partial(call, *args, **options)).result()
+        return pool.submit(call).result()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError
-from tfimm_resolver.handles.fragment import split_fragment
+from tfimm_resolver.handles.fragment import has_own_fragment, split_fragment
 from tfimm_resolver.handles.handle import Handle, strip_blanks
 from tfimm_resolver.resolution.named_models import exists, find_named, validate_name
 
@@ -154,9 +154,9 @@ def suggest(name: str, others: Iterable[str] = ()) -> list[str]:
 
 def parse_key(name: str) -> str:
     """Return the name itself, or the key of a URL handle used as a name; raises as ``set_model_cache`` does."""
-    if not isinstance(name, str) or "#subdirectory=" not in name:
-        return Handle.parse(name).key if isinstance(name, str) and "://" in name else strip_blanks(validate_name(name))
-    raise HandleError(
-        f"{show(name)} is a part of a model, and a path is set for all of it",
-        fix="Leave the #subdirectory out of the name; it may end the path.",
-    )
+    if isinstance(name, str) and has_own_fragment(name) and split_fragment(name)[2]:
+        raise HandleError(
+            f"{show(name)} is a part of a model, and a path is set for all of it",
+            fix="Leave the #subdirectory out of the name; it may end the path.",
+        )
+    return Handle.parse(name).key if isinstance(name, str) and "://" in name else strip_blanks(validate_name(name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import (
@@ -26,9 +25,6 @@ from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.resolution.unknown_handles import make_unknown_handle_error
 from tfimm_resolver.sources.plan import Fetch, InPlace, Plan
 from tfimm_resolver.sources.registry import get_sources
-
-if TYPE_CHECKING:
-    pass
 
 CACHED_NAME = "name in the cache"
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from tfimm_resolver._util import fs
+from tfimm_resolver.saved_model import wire
 
 _META_GRAPH, _ASSET, _FILENAME = 2, 6, 2
 """Fields of SavedModel, MetaGraphDef and AssetFileDef (tensorflow/core/protobuf/{saved_model,meta_graph}.proto)."""
 
-_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _NAME_BYTES_MAX, _ASSETS_MAX, _FIELDS_MAX = 4096, 10_000, 1_000_000
 
 
@@ -41,38 +41,13 @@ def _read_names(file: BinaryIO) -> list[str]:
 
 
 def _iterate_fields(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the number of each field of a message, and where its content is; that of a number is empty.
+    """Yield the number of each field of a message, and where its content is. Raises ValueError if it is not a message."""
 
-    Raises:
-        ValueError: if it is not a message (https://protobuf.dev/programming-guides/encoding).
-    """
-    at = start
-    for _ in range(_FIELDS_MAX):
-        if at >= stop:
-            return
-        tag, at = _read_varint(file, at, stop)
-        kind, length = tag & 7, 0
-        if kind == _VARINT:
-            _, at = _read_varint(file, at, stop)
-        elif kind == _BYTES:
-            length, at = _read_varint(file, at, stop)
-        elif kind in (_FIXED_64, _FIXED_32):
-            at += 8 if kind == _FIXED_64 else 4
-        else:
-            raise ValueError("an unknown kind of field")
-        if at + length > stop:
-            raise ValueError("a field is cut short")
-        yield tag >> 3, at, at + length
-        at += length
-    raise ValueError("too many fields")
+    def read(at: int, size_bytes: int) -> bytes:
+        file.seek(at)
+        return file.read(size_bytes)
 
-
-def _read_varint(file: BinaryIO, at: int, stop: int) -> tuple[int, int]:
-    """Return a number, and where it ends."""
-    file.seek(at)
-    value = 0
-    for shift, byte in enumerate(file.read(min(10, stop - at))):
-        value |= (byte & 0x7F) << (7 * shift)
-        if not byte & 0x80:
-            return value, at + shift + 1
-    raise ValueError("a number is cut short")
+    for count, (number, _, begin, end) in enumerate(wire.iterate_spans(read, start, stop), 1):
+        if count > _FIELDS_MAX:
+            raise ValueError("too many fields")
+        yield number, begin, end

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.text import is_html
 from tfimm_resolver.errors import foreign_formats as formats
 from tfimm_resolver.errors.foreign_formats import ForeignFormat
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
@@ -16,7 +17,7 @@ from tfimm_resolver.manifest import SAVED_MODEL_FILES
 START_BYTES = 512
 """How many of the first bytes of a file are looked at."""
 
-_FILES_MAX = 10_000
+_FILES_MAX = 100_000
 _MAGIC: tuple[tuple[bytes, ForeignFormat], ...] = (
     (b"\x89HDF\r\n\x1a\n", formats.HDF5),
     (b"\x93NUMPY", formats.NUMPY),
@@ -80,10 +81,15 @@ def recognize(start: bytes, name: str = "") -> ForeignFormat | None:
 
     A zip, and what may be an archive of another kind, is only known by its name: ``recognize_members`` tells zips apart.
     """
-    found = recognize_binary(start) or _recognize_text(start)
-    if found is None or (found is formats.TEXT and _recognize_name(name)):
-        found = _recognize_name(name) or found
-    return _recognize_protobuf(start, name) or found
+    found = recognize_binary(start) or (formats.HTML if is_html(start) else None) or _recognize_protobuf(start, name)
+    if found is not None:
+        return found
+    found = _recognize_text(start)
+    if found is formats.TEXT:  # which is not a graph, even if its name is saved_model.pb
+        return _recognize_name(name) or found
+    if found is None or not _is_text(start):
+        return _recognize_name(name) or _recognize_protobuf_name(name) or found
+    return found
 
 
 def recognize_binary(start: bytes) -> ForeignFormat | None:
@@ -163,9 +169,6 @@ def find_lfs_pointers(path: str) -> Iterator[str]:
 
 def _recognize_text(start: bytes) -> ForeignFormat | None:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    lower = text[:START_BYTES].lower()
-    if lower.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in lower:
-        return formats.HTML
     if text[:1] in (b"{", b"["):
         return formats.TFJS if _TFJS.search(text) else formats.JSON
     if text.startswith(b"<?xml") or re.match(rb"<[A-Za-z][\w:.-]*[\s>/]", text):
@@ -188,15 +191,17 @@ def _recognize_name(name: str) -> ForeignFormat | None:
 
 
 def _recognize_protobuf(start: bytes, name: str) -> ForeignFormat | None:
-    """Return the format of a protocol buffer, which begins with no number of its own; its name decides in doubt."""
+    """Return the format of a protocol buffer, which begins with no number of its own; a name may say that it is another."""
     if name.lower().endswith((".onnx", ".mlmodel")):
         return None
     if _SAVED_MODEL.match(start) and not _ONNX.match(start):
         return formats.SAVED_MODEL_FILE
     if _ONNX.match(start):
         return formats.ONNX
-    if _GRAPH_NODE.match(start):
-        return formats.FROZEN_GRAPH
+    return formats.FROZEN_GRAPH if _GRAPH_NODE.match(start) else None
+
+
+def _recognize_protobuf_name(name: str) -> ForeignFormat | None:
     if name.rpartition("/")[2] == "saved_model.pb":
         return formats.SAVED_MODEL_FILE
-    return formats.FROZEN_GRAPH if name.lower().endswith(".pb") and not _is_text(start) else None
+    return formats.FROZEN_GRAPH if name.lower().endswith(".pb") else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+Read = Callable[[int, int], "bytes | memoryview"]
 
 _VARINT_BYTES_MAX = 10
 _FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
@@ -41,24 +43,46 @@ def iterate_fields(data: bytes | memoryview) -> Iterator[tuple[int, int, int | m
     Raises:
         WireError: if the bytes are not a message.
     """
-    view, position = memoryview(data), 0
-    while position < len(view):
-        tag, position = read_varint(view, position)
+    view = memoryview(data)
+    for number, kind, start, stop in iterate_spans(lambda at, size_bytes: view[at : at + size_bytes], 0, len(view)):
+        content = view[start:stop]
+        if kind == VARINT:
+            yield number, kind, read_varint(content, 0)[0]
+        else:
+            yield number, kind, content if kind == BYTES else int.from_bytes(content, "little")
+
+
+def iterate_spans(read: Read, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield each field of the message between two positions: its number, its wire type, and where its value begins and ends.
+
+    ``read`` returns the bytes at a position, at most as many as asked for. Values are not read, however large they are.
+
+    Raises:
+        WireError: if the bytes are not a message.
+    """
+    position = start
+    while position < stop:
+        tag, position = _read_varint_at(read, position, stop)
         number, kind = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:
             raise WireError(f"no field has the number {number}")
         if kind == VARINT:
-            value, position = read_varint(view, position)
-            yield number, kind, value
-            continue
-        if kind == BYTES:
-            size_bytes, position = read_varint(view, position)
+            size_bytes = _read_varint_at(read, position, stop)[1] - position
+        elif kind == BYTES:
+            size_bytes, position = _read_varint_at(read, position, stop)
         elif kind in _FIXED_BYTES:
             size_bytes = _FIXED_BYTES[kind]
         else:
             raise WireError(f"field {number} has the wire type {kind}")
-        content = view[position : position + size_bytes]
-        if len(content) < size_bytes:
-            raise WireError(f"field {number} has {size_bytes} bytes, but {len(content)} are left")
+        if size_bytes > stop - position:
+            raise WireError(f"field {number} has {size_bytes} bytes, but {stop - position} are left")
+        yield number, kind, position, position + size_bytes
         position += size_bytes
-        yield number, kind, content if kind == BYTES else int.from_bytes(content, "little")
+
+
+def _read_varint_at(read: Read, position: int, stop: int) -> tuple[int, int]:
+    try:
+        value, size_bytes = read_varint(read(position, min(_VARINT_BYTES_MAX, stop - position)), 0)
+    except WireError:
+        raise WireError(f"no number of at most 64 bits at byte {position}") from None
+    return value, position + size_bytes

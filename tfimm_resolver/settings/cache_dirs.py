@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.settings import absl_flags, ownership
 from tfimm_resolver.settings.environment import is_on
-from tfimm_resolver.settings.paths import expand_path, expand_variable, is_bucket
+from tfimm_resolver.settings.paths import check_path, expand_path, expand_variable, is_bucket
 
 TEMPORARY = "default, temporary"
 EXTRA_ROOTS = "TFIMM_RESOLVER_EXTRA_ROOTS"
@@ -60,7 +60,7 @@ def set_dir(d: str | os.PathLike[str] | None) -> None:
 def override_dir(d: str | os.PathLike[str] | None, source: str) -> Setting | None:
     """Use ``d`` for every cache as ``set_dir`` does, on behalf of ``source``; return the previous override."""
     global _override
-    override = Setting(expand_path(d), source) if d else None
+    override = Setting(expand_variable(source, check_path(d)), source) if d else None
     with _lock:
         before, _override = _override, override
     return before

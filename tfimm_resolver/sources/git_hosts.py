@@ -43,5 +43,5 @@ def remember_kind(url: str, kind: str) -> None:
 def is_missing_address(error: FetchError) -> bool:
     """Whether the error may mean that the host is of another kind: it refused the address, or sent a page such as a login."""
     if isinstance(error, ArchiveError):
-        return "an HTML page" in error.text
+        return error.is_page
     return error.status is not None and not error.is_passing

@@ -28,8 +28,8 @@ def find_snapshot(model: HuggingFaceModel) -> str | None:
     repository = _get_repository_dir(model)
     path = "/".join(filter(None, (repository, "snapshots", model.revision, model.folder)))
     try:
-        if not os.path.isdir(path):
-            return None
+        if not os.path.isdir(path) or os.path.realpath(path) != os.path.realpath(repository) + path[len(repository) :]:
+            return None  # no such snapshot, or a link in place of one of its directories
         sizes = dict(_iterate_files(path, os.path.realpath(repository)))
     except (OSError, ValueError, RecursionError):  # a link that leads nowhere or out of the cache, endless directories
         return None

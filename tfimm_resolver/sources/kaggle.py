@@ -128,9 +128,10 @@ def _map_kaggle_errors(model: KaggleModel, credentials: Credentials | None) -> I
         fix = f"{consent} {'' if credentials else kaggle_credentials.TOKEN_FIX}".strip()
         raise AccessError(f"{error.text}\n  {used}", fix=fix, status=error.status) from error
     except ArchiveError as error:
-        if "an HTML page" not in error.text:
+        if not error.is_page:
             raise
-        raise ArchiveError(f"{error.text}\n  {used}", fix=f"Open {page}: Kaggle may require an action there.") from error
+        fix = f"Open {page}: Kaggle may require an action there."
+        raise error.with_message(f"{error.text}\n  {used}", fix) from error
 
 
 def _find_local_copy(model: KaggleModel) -> str | None:

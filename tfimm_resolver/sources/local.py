@@ -10,7 +10,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.handles.pin import CONTENT_KEY
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.sources.plan import Fetch, InPlace
@@ -50,7 +50,8 @@ def _make_not_archive_error(path: str) -> HandleError:
     from tfimm_resolver.saved_model import recognition
 
     found = recognition.recognize(recognition.read_start(path), os.path.basename(path))
-    text = f"{show(path)} is a file, but its name does not end in .tar, .tar.gz, .tgz or .zip"
+    suffixes = f"{', '.join(ARCHIVE_SUFFIXES[:-1])} or {ARCHIVE_SUFFIXES[-1]}"
+    text = f"{show(path)} is a file, but its name does not end in {suffixes}"
     return HandleError(text) if found is None else HandleError(f"{text}: it is {found.title}", fix=found.advice)
 
 

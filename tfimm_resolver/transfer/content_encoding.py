@@ -15,6 +15,7 @@ from tfimm_resolver.errors import ArchiveError
 Read = Callable[[int], bytes]
 
 _GZIP_SUFFIXES = (".gz", ".tgz")
+_SLICE_BYTES = 1 << 14  # what follows a short member is copied
 _ENCODINGS_MAX = 3
 _HEAD_BYTES = 512
 _RATIO_CHECK_MIN_BYTES = 64 << 20
@@ -66,7 +67,7 @@ class _DecodingReader:
 
     def read(self, size: int) -> bytes:
         """Read the decoded body."""
-        self._chunks = self._chunks or self._decode(iter(lambda: self.read_raw(CHUNK_BYTES), b""))
+        self._chunks = self._chunks or self._decode(iter(lambda: self.read_raw(_SLICE_BYTES), b""))
         self._rest = self._rest or memoryview(next(self._chunks, b""))
         data, self._rest = self._rest[:size], self._rest[size:]
         return bytes(data)

@@ -16,7 +16,7 @@ from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.http import mirrors
-from tfimm_resolver.http.authorization import make_auth
+from tfimm_resolver.http.authorization import OriginBoundAuth, make_auth
 from tfimm_resolver.http.retry import RestartDownloadError, RetryPolicy
 from tfimm_resolver.manifest import FileEntry, Origin
 from tfimm_resolver.progress.reporters import ProgressReporter, report_progress
@@ -59,7 +59,6 @@ class Downloader:
         self._handle, self.parts = handle, parts
         self._is_hash_known = is_hash_known or handle.sha256 is not None
         self._checks = BodyChecks(str(handle))
-        self._post_data: bytes | None = None
         self._is_quiet = is_quiet or settings.is_quiet()
         self.origin = Origin()
         self.files: tuple[FileEntry, ...] | None = None
@@ -79,22 +78,31 @@ class Downloader:
             CacheError: if ``into`` cannot be written.
         """
         sink = make_unpack_sink(self._checks.apply(layout), url.partition("?")[0])
-        self._post_data = post_data
-        self._fetch(url, into, sink, authorization)
+        self._fetch(url, into, sink, authorization, post_data)
 
     def file(self, url: str, into: Path, name: str, *, authorization: str = "") -> None:
         """Download ``url`` as the file ``name`` of the empty directory ``into``; otherwise like ``archive``."""
         self._fetch(url, into, make_file_sink(name, url.partition("?")[0]), authorization, is_archive=False)
 
-    def _fetch(self, url: str, into: Path, sink: Sink, authorization: str, *, is_archive: bool = True) -> None:
+    def _fetch(
+        self,
+        url: str,
+        into: Path,
+        sink: Sink,
+        authorization: str,
+        post_data: bytes | None = None,
+        *,
+        is_archive: bool = True,
+    ) -> None:
         parts = PartStore(self.parts, into.with_suffix(".parts"))
         checksums = Checksums(is_archive=is_archive, is_hash_known=self._is_hash_known)
 
         def fetch_from(mirrored: str) -> None:
-            raise_if_mirrored_post(self._handle, url, mirrored, self._post_data)
+            raise_if_mirrored_post(self._handle, url, mirrored, post_data)
             fs.clear_dir(into)  # another mirror may have sent a part of the files
             if not mirrors.is_local(mirrored):
-                return self._fetch_with_retry(mirrored, into, sink, parts, checksums, authorization if mirrored == url else "")
+                auth = make_auth(url, authorization, post_data) if mirrored == url else None
+                return self._fetch_with_retry(mirrored, into, sink, parts, checksums, auth)
             self._copy(mirrors.get_local_path(mirrored), into, sink)
             parts.clear()
 
@@ -140,13 +148,13 @@ class Downloader:
         return small_requests.get_redirect_target(self._handle, url)
 
     def _fetch_with_retry(
-        self, url: str, into: Path, sink: Sink, parts: PartStore, checksums: Checksums, authorization: str
+        self, url: str, into: Path, sink: Sink, parts: PartStore, checksums: Checksums, auth: OriginBoundAuth | None
     ) -> None:
         raise_if_offline(self._handle)
         policy, without_ranges, changes = RetryPolicy(), False, 0
         while True:
             try:
-                self._fetch_once(url, into, sink, parts, policy, checksums, without_ranges, authorization)
+                self._fetch_once(url, into, sink, parts, policy, checksums, without_ranges, auth)
                 return parts.clear()
             except RestartDownloadError as restart:
                 if without_ranges or not (restart.without_ranges or restart.has_changed):
@@ -183,7 +191,7 @@ class Downloader:
         policy: RetryPolicy,
         checksums: Checksums,
         without_ranges: bool,
-        authorization: str,
+        auth: OriginBoundAuth | None,
     ) -> None:
         # Imported here: urllib3 opens a socket when it is imported, which is not allowed offline.
         from tfimm_resolver.http.session import warn_if_tls_verification_disabled
@@ -192,13 +200,11 @@ class Downloader:
 
         warn_if_tls_verification_disabled()
         with contextlib.ExitStack() as stack:
-            auth = make_auth(url, authorization, self._post_data)
             handle = str(self._handle)
             body = open_download(
                 handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges, known=self._known
             )
             stack.callback(body.close)
-            self._checks.is_from_ranges = body.is_checked_by_member
             if self._reserve is not None and body.size_bytes:
                 self._reserve(body.size_bytes - body.resumed_bytes)
             self.origin = make_origin(body.response)
@@ -215,15 +221,26 @@ class Downloader:
             reader = PrefetchReader(hashed.read_chunk, report, body.interrupt, size_bytes=size_bytes)
             stream = stack.enter_context(contextlib.closing(reader))
             with explain_encoding(body.response):
-                self._receive(stream, hashed, into, sink, size_bytes)
+                self._receive(stream, hashed, into, sink, size_bytes, is_from_ranges=body.is_checked_by_member)
             report()
 
-    def _receive(self, stream: PrefetchReader, hashed: HashingReader, into: Path, sink: Sink, size_bytes: int | None) -> None:
+    def _receive(
+        self,
+        stream: PrefetchReader,
+        hashed: HashingReader,
+        into: Path,
+        sink: Sink,
+        size_bytes: int | None,
+        *,
+        is_from_ranges: bool = False,
+    ) -> None:
         self._checks.is_hash_known = self._is_hash_known or hashed.has_expected
+        self._checks.is_from_ranges = is_from_ranges  # of this body, not of one before it from another mirror
         try:
             files = sink(stream, into, size_bytes)
         except ArchiveError as error:
-            raise ArchiveError(f"{self._handle}: {error.text}", fix=error.advice) from error
+            text = f"{self._handle}: {error.text}"
+            raise ArchiveError(text, fix=error.advice, is_page=error.is_page) from error
         self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
         hashed.check(self.origin.url)
         Pin(self._handle.sha256).check_received(self.origin, str(self._handle))

@@ -55,4 +55,5 @@ class ForeignFileCheck:
         fix = found.advice
         if found in (formats.HTML, formats.LFS_POINTER) and (url := pages.find_download_url(self._origin)) is not None:
             fix = f"Use the address of the file itself: {show(url)}"
-        return ArchiveError(text or f"it is not an archive of a model, but {found.title}", fix=fix)
+        text = text or f"it is not an archive of a model, but {found.title}"
+        return ArchiveError(text, fix=fix, is_page=found is formats.HTML)

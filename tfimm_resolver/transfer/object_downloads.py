@@ -57,7 +57,7 @@ def download_objects(
     try:
         files = _fetch_objects(client, infos, into, report_progress)
     except ArchiveError as error:
-        raise ArchiveError(f"{handle}: {error.text}", fix=error.advice) from error
+        raise ArchiveError(f"{handle}: {error.text}", fix=error.advice, is_page=error.is_page) from error
     except (NotFoundError, IntegrityError) as error:
         if expected is None:
             raise

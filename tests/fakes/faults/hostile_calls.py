@@ -22,6 +22,7 @@ import numpy as np
 
 import tfimm_resolver
 from tests.fakes.archives import tar_gz
+from tests.fakes.processes import IMPORT_PACKAGE
 from tfimm_resolver import bundles, hub, integrations, maintenance, project
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.sources import Handle
@@ -245,7 +246,8 @@ class Circumstances:
 
     def permissions(self) -> None:
         """Another user may not read or write a file or a directory."""
-        for call in list_calls(self._folder).values():  # imports modules that the other user cannot read
+        exec(IMPORT_PACKAGE, {})  # and what the calls import, which the other user may not be able to read
+        for call in list_calls(self._folder).values():
             with contextlib.suppress(ResolverError):
                 call()
         for path in list(self.list_targets()):

@@ -21,8 +21,9 @@ import pytest
 import tfimm_resolver
 from tests.fakes.archives import files_in, gzip_tar, member, tar_gz, tar_of, zip_of
 from tests.fakes.buckets import wait_until
-from tests.fakes.faults import COMPLETE, NOTHING, PARTS, RANGE_BYTES, archive, files, list_kinds
+from tests.fakes.faults import COMPLETE, NOTHING, PARTS, archive, files, list_kinds
 from tests.fakes.faults.origin import Fault, Gate, Host, Response, answer_with, hold_at, never_answer, on_request
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.hugging_face import Handler, HuggingFace
 from tests.fakes.stores.gcs import Gcs
 from tfimm_resolver import resolve
@@ -44,19 +45,6 @@ MAX_S = 15  # far less than any time limit that applies: servers hold their answ
 HALF = len(archive()) // 2
 
 pytestmark = pytest.mark.timeout(100)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    """A loopback host that works until a test adds faults."""
-    with Host() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reduce the size of a range, so that an archive of two megabytes has 17."""
-    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", RANGE_BYTES)
 
 
 def cancel_when(is_reached: Callable[[], object], work: Callable[[], object]) -> None:

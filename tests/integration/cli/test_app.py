@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tfimm_resolver
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.cli import run_cli, run_on_terminal
 from tests.fakes.named_models import put_model
@@ -244,7 +245,7 @@ def test_a_reader_that_goes_away_is_no_traceback(cache_dir: Path) -> None:
 
 
 def test_version_and_help_of_every_command_are_there() -> None:
-    assert "0.1.0" in run_cli("--version")[1]
+    assert tfimm_resolver.__version__ in run_cli("--version")[1]
     for command in COMMANDS:
         code, out, _ = run_cli(command, "--help")
         assert code == 0 and "--json" in out and "--tfhub_cache_dir" in out

@@ -30,6 +30,31 @@ def test_a_submodule_is_named_if_its_directory_is_empty(host: GitHost) -> None:
     assert "No module named 'third_party.ops'" in str(caught.value) and "tfimm_hub_" not in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["../repo-other", "../repo", "sub/../../repo-other", ".", "../..", "/repo-other"])
+def test_a_submodule_outside_of_the_repository_is_not_named(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    (repo / "hubconf.py").write_text(FAIL)
+    (repo / ".gitmodules").write_text(f'[submodule "a"]\n\tpath = {path}\n[submodule "b"]\n\tpath = ./ops/\n')
+    monkeypatch.chdir(tmp_path)
+    for folder in (repo, "repo", "./repo/"):
+        with pytest.raises(EntryPointError, match=r"\n  \./ops/: a Git submodule"):
+            hub.load(folder, "net", source="local")
+
+
+@pytest.mark.parametrize(
+    "start", ["version https://hawser.github.com/spec/v1\n", "version https://git-lfs.github.com/spec/v1\r\n"]
+)
+def test_every_form_of_a_pointer_is_named_and_a_text_about_pointers_is_not(start: str, tmp_path: Path) -> None:
+    (tmp_path / "hubconf.py").write_text(FAIL)
+    (tmp_path / "w.npz").write_bytes(start.encode() + b"oid sha256:" + b"4" * 64)
+    (tmp_path / "notes.txt").write_text("version https://git-lfs.github.com/spec/ has the format\n")
+    with pytest.raises(EntryPointError, match=r"\n  w\.npz: a Git LFS pointer"):
+        hub.load(tmp_path, "net", source="local")
+
+
 def test_pointers_of_git_lfs_are_named(host: GitHost) -> None:
     pointers = {f"weights/{number}.npz": POINTER for number in range(5)}
     with pytest.raises(EntryPointError, match=r"weights/0.npz, .*2.npz and 2 more: a Git LFS pointer") as caught:

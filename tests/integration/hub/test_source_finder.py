@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import py_compile
 import sysconfig
 import zipfile
@@ -13,6 +14,7 @@ import pytest
 
 from tfimm_resolver import hub
 from tfimm_resolver.errors import EntryPointError
+from tfimm_resolver.hub.source_finder import MODULE_BYTES_MAX
 
 
 def compile_hidden(folder: Path, target: Path) -> None:
@@ -70,6 +72,35 @@ def test_bytecode_without_source_is_not_found(folder: str, kind: str, tmp_path: 
     shadow(tmp_path / folder, "nets", kind)
     with pytest.raises(EntryPointError, match=r"ModuleNotFoundError|ImportError"):
         hub.load(tmp_path, "net", source="local")
+
+
+@pytest.mark.parametrize("module", ["nets.py", "package/__init__.py", "package/nets.py", "folder/nets.py"])
+def test_a_module_over_the_limit_is_not_read(module: str, tmp_path: Path) -> None:
+    path = tmp_path / module
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("k = 3\n")
+    os.truncate(path, MODULE_BYTES_MAX + 1)  # a sparse file
+    name = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    (tmp_path / "hubconf.py").write_text(f"def net():\n    import {name}\n")
+    with pytest.raises(
+        EntryPointError, match=rf"ImportError: .*{module} cannot be read: it has over 16777216 bytes"
+    ) as caught:
+        hub.load(tmp_path, "net", source="local")
+    assert isinstance(caught.value.__cause__, ImportError)
+
+
+def test_a_module_that_is_a_link_is_read_and_one_that_is_a_pipe_is_not(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("k = 3\n")
+    (tmp_path / "linked.py").symlink_to("real.txt")
+    os.mkfifo(tmp_path / "endless.fifo")
+    (tmp_path / "hubconf.py").write_text(
+        "def net():\n    import linked\n    return linked.k\n"
+        "def pipe():\n    spec = __spec__.loader.__class__('endless', __file__.replace('hubconf.py', 'endless.fifo'), {})\n"
+        "    spec.get_code('endless')\n"
+    )
+    assert hub.load(tmp_path, "net", source="local") == 3
+    with pytest.raises(EntryPointError, match=r"ImportError: .*endless.fifo cannot be read"):
+        hub.load(tmp_path, "pipe", source="local")
 
 
 def test_an_extension_module_without_source_is_loaded(tmp_path: Path) -> None:

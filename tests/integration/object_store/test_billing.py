@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.archives import MODEL, files_in, tar_gz
+from tests.fakes.http_server import HttpServer, QuietHandler
 from tests.fakes.stores.front import Front
 from tests.fakes.stores.gcs import Gcs
 from tfimm_resolver import resolve
@@ -145,15 +144,15 @@ def test_another_mistake_in_a_request_does_not_make_the_bucket_one_that_is_bille
     assert list_named_projects(gcs) == [None]
 
 
-class Amazon:
+class Amazon(HttpServer):
     """A store that speaks Amazon's protocol, and refuses who does not consent to pay."""
 
     def __init__(self) -> None:
         self.consents: list[str | None] = []
         amazon = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+        class Handler(QuietHandler):
+            def do_GET(self) -> None:  # noqa: N802  # the name that http.server wants
                 amazon.consents.append(self.headers.get("x-amz-request-payer"))
                 is_paid = amazon.consents[-1] == "requester"
                 body = tar_gz() if is_paid else b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
@@ -170,24 +169,14 @@ class Amazon:
 
             do_HEAD = do_GET  # noqa: N815
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
 
 @pytest.fixture
 def amazon(monkeypatch: pytest.MonkeyPatch) -> Iterator[Amazon]:
     """A bucket of Amazon's whose readers pay."""
     store = Amazon()
-    values = {"ENDPOINT_URL": f"http://127.0.0.1:{store.server.server_port}", "DEFAULT_REGION": "us-east-1"}
+    values = {"ENDPOINT_URL": f"http://{store.address}", "DEFAULT_REGION": "us-east-1"}
     for name, value in {**values, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     yield store

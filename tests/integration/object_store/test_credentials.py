@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.fakes.archives import MODEL, files_in, tar_gz
+from tests.fakes.http_server import HttpServer, QuietHandler
 from tests.fakes.processes import run
 from tests.fakes.stores.front import Front
 from tests.fakes.stores.gcs import Gcs
@@ -26,15 +25,15 @@ GCLOUD = "764086051850-6qr4p6gpi6hn506pt8ejuq83di341hur.apps.googleusercontent.c
 PRIVATE = "gs://private/m.tar.gz"
 
 
-class Metadata:
+class Metadata(HttpServer):
     """The metadata server of a machine at Google."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         metadata = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+        class Handler(QuietHandler):
+            def do_GET(self) -> None:  # noqa: N802  # the name that http.server wants
                 metadata.requests.append(self.path)
                 account = {"email": "a@b", "scopes": [], "aliases": ["default"]}
                 token = {"access_token": "granted", "expires_in": 3600, "token_type": "Bearer"}
@@ -46,18 +45,7 @@ class Metadata:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_port}"
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ import pytest
 
 import tfimm_resolver
 from tests.fakes.archives import files_in
-from tests.fakes.faults import COMPLETE, NOTHING, PARTS, RANGE_BYTES, archive, files, list_kinds
+from tests.fakes.faults import COMPLETE, NOTHING, PARTS, archive, files, list_kinds
 from tests.fakes.faults.origin import Fault, Gate, Host, answer_with, hold_at, never_answer
+from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import wait_until
 from tfimm_resolver import errors
 from tfimm_resolver.cache.cache import entry_name_for_key
@@ -27,19 +28,6 @@ TIMEOUT_S = 0.5
 HALF = len(archive()) // 2
 
 pytestmark = pytest.mark.timeout(100)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    """A loopback host that works until a test adds faults."""
-    with Host() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reduce the size of a range, so that an archive of two megabytes has 17."""
-    monkeypatch.setattr("tfimm_resolver.transfer.download.RANGE_BYTES", RANGE_BYTES)
 
 
 @contextlib.contextmanager

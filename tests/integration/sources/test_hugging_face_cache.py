@@ -155,6 +155,12 @@ def leave_a_download_unfinished(cache: Cache, snapshot: Path) -> None:
     (cache.path / "blobs" / "c0ffee.incomplete").touch()
 
 
+def move_the_snapshot_out(cache: Cache, snapshot: Path) -> None:
+    other = snapshot.with_name("elsewhere")  # as deep, so that its links to blobs still lead to them
+    snapshot.rename(other)
+    snapshot.symlink_to(other)
+
+
 def name_an_asset(cache: Cache, snapshot: Path) -> None:
     Path(os.path.realpath(snapshot / "saved_model.pb")).write_bytes(ASSET)
 
@@ -191,6 +197,7 @@ def link_to(target: str) -> Callable[[Cache, Path], None]:
         link_to("{blobs}/pipe"),
         link_to("extra"),
         lambda _, snapshot: os.mkfifo(snapshot / "pipe"),
+        move_the_snapshot_out,
     ],
     ids=[
         *("a file is missing", "a blob is missing", "a size differs", "a listed file is missing", "unfinished", "an asset"),
@@ -203,6 +210,7 @@ def link_to(target: str) -> Callable[[Cache, Path], None]:
             "link to a pipe",
             "loop",
             "pipe",
+            "a link in place of the snapshot",
         ),
     ],
 )

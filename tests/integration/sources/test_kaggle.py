@@ -423,12 +423,21 @@ def test_an_answer_that_names_no_version_is_an_error(answer: bytes, kaggle: Kagg
     assert not cache_dir.exists()
 
 
-def test_a_page_where_an_archive_was_expected_is_an_error(kaggle: Kaggle, cache_dir: Path) -> None:
-    kaggle.api.put(f"/api/v1/models/{PATH}/1/download", b"<!doctype html><title>Kaggle</title>Please log in")
+@pytest.mark.parametrize("start", [b"", b"<!-- v2 -->\n", b"\xef\xbb\xbf<?xml version='1.0'?>"])
+def test_a_page_where_an_archive_was_expected_is_an_error(start: bytes, kaggle: Kaggle, cache_dir: Path) -> None:
+    page = start + b"<!doctype html><title>Kaggle</title>Please log in"
+    kaggle.api.put(f"/api/v1/models/{PATH}/1/download", page)
     with pytest.raises(ArchiveError) as caught:
         resolve(f"kaggle://{PATH}/1")
     assert "HTML page: 'Kaggle Please log in'" in str(caught.value) and "requested without credentials" in str(caught.value)
     assert "Open https://www.kaggle.com/models/google/nnlm:" in caught.value.fix and os.listdir(cache_dir) == []
+
+
+def test_an_archive_with_a_member_that_is_named_like_a_page_is_not_taken_for_one(kaggle: Kaggle) -> None:
+    kaggle.publish(PATH, 1, tar_gz({"../an HTML page": b"x"}))
+    with pytest.raises(ArchiveError, match="an HTML page") as caught:
+        resolve(f"kaggle://{PATH}/1")
+    assert "Open " not in caught.value.fix and "requested" not in caught.value.text
 
 
 # Credentials

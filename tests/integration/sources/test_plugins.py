@@ -20,7 +20,7 @@ from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.errors import HandleError, SourceError, UnknownHandleError
+from tfimm_resolver.errors import HandleError, IntegrityError, SourceError, UnknownHandleError
 from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 from tfimm_resolver.sources import plugins
 from tfimm_resolver.sources.registry import SCHEMES
@@ -223,3 +223,13 @@ def test_a_broken_source_does_not_affect_tensorflow_hub_and_other_handles(instal
     assert HubResolver().is_supported("zoo://lion")
     assert files_in(resolve(origin.put("/m.tar.gz", tar_gz()))) == MODEL
     assert os.path.isabs(resolve(os.getcwd()))
+
+
+def test_what_a_source_writes_itself_satisfies_no_pin(install: Install, cache_dir: Path) -> None:
+    install("zoo_a", IMPORT + "def plan(handle): return Fetch(handle.key, lambda into, _: (into / 'a').write_text('x'))")
+    with pytest.raises(IntegrityError, match="zoo://lion is pinned, but its source has no archive"):
+        resolve(f"zoo://lion#sha256={'0' * 64}")
+    assert list_kinds(cache_dir) == NOTHING
+    resolve("zoo://lion")
+    with pytest.raises(IntegrityError, match="has no archive"):
+        resolve(f"zoo://lion#sha256={'0' * 64}")

@@ -14,7 +14,8 @@ from tests.fakes.origin import Origin
 from tfimm_resolver import hub
 from tfimm_resolver.errors import ArchiveError, FetchError, HandleError
 
-TEXTS = ("page", "page after a comment", "json", "xml", "xml without a declaration", "text")
+PAGES = ("page", "page after a comment", "page behind an XML declaration")
+TEXTS = (*PAGES, "json", "xml", "xml without a declaration", "text")
 
 
 def list_cached(cache_dir: Path) -> list[str]:
@@ -38,6 +39,7 @@ def test_a_foreign_file_is_refused_by_url_and_path_with_what_to_do(
     for handle in (origin.put("/m.tar.gz", start), origin.put_model("/m/1", start), str(tmp_path / "m.tar.gz")):
         error = fail(handle)
         assert error.fix and (kind in TEXTS or title in error.text), str(error)
+        assert error.is_page == (kind in PAGES) == ("an HTML page: '" in error.text)
     assert list_cached(cache_dir) == []
     (tmp_path / "m.bin").write_bytes(start)
     with pytest.raises(HandleError, match=f"m.bin is a file, but .*: it is .*{title}") as caught:

@@ -357,3 +357,16 @@ def test_a_gzip_of_several_members_with_a_pin_is_downloaded_in_ranges(host: Host
     body = pack_in_members(files)
     assert files_in(resolve(put(host, "/m.tar.gz", body), sha256=hashlib.sha256(body).hexdigest())) == files
     assert all(request.status == 206 for request in host.requests) and len(host.requests) > 2
+
+
+def test_a_directory_of_archives_is_one_version_after_ranges_of_another_mirror_failed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"saved_model.pb": b"a graph", "a": bytes(1 << 20)}
+    body = pack_in_members(files)
+    host.put("/models.example/m.tar.gz", body[:-100] + bytes(100))
+    (tmp_path / "models.example").mkdir()
+    (tmp_path / "models.example/m.tar.gz").write_bytes(body)
+    monkeypatch.setenv("TFIMM_RESOLVER_MIRRORS", f"{host.url}|file://{tmp_path}")
+    assert files_in(resolve("https://models.example/m.tar.gz")) == files
+    assert [request.status for request in host.requests][:2] == [206, 206]

@@ -116,6 +116,8 @@ def test_the_exit_code_is_that_of_the_command_and_follows_env_for_one_that_canno
     assert run_command("--", sys.executable, "-c", "import sys; sys.exit(7)")[0] == 7
     code, out, err = run_command("--", "no-such-command", "x")
     assert (code, out) == (127, "") and "cannot run no-such-command: No such file" in err and "PATH" in err
+    code, out, err = run_command("--", "", "x")
+    assert (code, out) == (127, "") and "cannot run" in err and "Traceback" not in err
     (tmp_path / "plain").write_text("echo")
     for path in (tmp_path, tmp_path / "plain"):
         code, out, err = run_command("--", str(path))

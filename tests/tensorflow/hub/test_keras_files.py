@@ -219,7 +219,6 @@ REJECTED = {
     "nothing": (b"", "is not a zip, but a"),
     "a page": (b"<html>Log in", "is not a zip, but a"),
     "a zip behind HDF5": (make_weights() + make_keras_file(), "is an HDF5 file, but a"),
-    "another zip": (make_keras_file()[:0] + b"PK\x03\x04", None),
     "a config of nothing": (make_keras_file({"config.json": b""}), None),
     "harm in the config": (make_keras_file({"config.json": json.dumps(HARMFUL["a Lambda"]).encode()}), "has a Lambda"),
     "harm in the metadata": (make_keras_file({"metadata.json": json.dumps(HARMFUL["a Lambda"]).encode()}), "has a Lambda"),
@@ -247,6 +246,14 @@ def test_a_file_is_refused_that_is(name: str, tmp_path: Path) -> None:
     with pytest.raises(LoadError) as caught:
         check_file(data, tmp_path)
     assert words in str(caught.value) and "m.keras" in str(caught.value) and "load it yourself" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "data", [b"PK\x03\x04", make_keras_file()[:-1], make_keras_file() + b"x"], ids=["a start", "cut", "longer"]
+)
+def test_a_damaged_file_is_refused(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=r"m\.keras is rejected: the zip is damaged: it is cut short, or something follows"):
+        check_file(data, tmp_path)
 
 
 def test_a_file_without_metadata_or_with_a_member_twice_is_refused(tmp_path: Path) -> None:

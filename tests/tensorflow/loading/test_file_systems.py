@@ -49,7 +49,10 @@ def test_what_this_tensorflow_cannot_read_is_said_when_it_is_loaded(handle: str)
     with pytest.raises(LoadError, match="has no file system for") as caught:
         load(handle)
     assert "ram" in caught.value.text and "tensorflow_io" in caught.value.fix
-    code, _, err = run_cli("load", handle)
+
+
+def test_the_command_says_how_to_load_what_this_tensorflow_cannot_read() -> None:
+    code, _, err = run_cli("load", "hdfs:///user/m")
     assert code == 5 and "has no file system for" in err and "Copy the model to a local directory" in err
 
 

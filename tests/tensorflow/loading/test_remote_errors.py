@@ -104,6 +104,27 @@ def test_garbage_is_collected_before_a_model_is_loaded_onto_a_worker(cluster: Cl
     assert output.splitlines() == ["False", "True", "[3.0, 5.0]"]
 
 
+def test_garbage_is_collected_before_options_for_a_worker_are_used(cluster: Cluster) -> None:
+    output = cluster.run(
+        """
+        import gc, weakref
+
+        path = register_model("line")
+        gc.disable()
+        before = load("line")
+        before.itself = before
+        seen = weakref.ref(before)
+        connect_worker()
+        del before
+        options = load_options()
+        print(seen() is None)
+        with tf.device("/job:worker"):
+            print(run_model(tf.saved_model.load(path, options=options), 1.0, 2.0))
+        """
+    )
+    assert output.splitlines() == ["True", "[3.0, 5.0]"]
+
+
 def test_recognizes_a_worker_without_a_local_file_system(cluster: Cluster) -> None:
     """The messages of a TPU node, from https://github.com/tensorflow/hub/issues/604, and of a single operation."""
     output = cluster.run(

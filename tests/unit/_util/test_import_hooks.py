@@ -155,19 +155,47 @@ def test_after_a_reload_of_import_hooks_there_is_one_finder_and_one_hook(
     assert steps == ["before", "body", "after"]
 
 
-def test_modules_are_provided_by_the_beginning_of_their_name_also_after_the_last_hook_was_removed(
+def test_modules_are_provided_by_their_full_name_also_after_the_last_hook_was_removed(
     make_module: ModuleMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_hooks, "_hooks", {})
     monkeypatch.setattr(import_hooks, "_providers", {})
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     make_module("watched")
-    make_module("provided_x")  # the provider comes before files
-    spec = ModuleSpec("provided_x", None, is_package=True)
+    spec = ModuleSpec("provided_1", None, is_package=True)
     hook_import("watched", contextlib.nullcontext)
-    import_hooks.provide_modules("provided_", lambda name: spec)
+    import_hooks.provide_modules("provided_[0-9]", lambda name: spec)
     import_hooks.unhook_import("watched")
-    assert importlib.import_module("provided_x").__spec__ is spec
+    try:
+        assert importlib.import_module("provided_1").__spec__ is spec
+    finally:
+        sys.modules.pop("provided_1", None)
+    for other in ("provided_x", "provided_12", "my_provided_1"):
+        assert importlib.util.find_spec(other) is None
+
+
+def test_a_module_that_another_finder_has_is_not_provided(make_module: ModuleMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_hooks, "_providers", {})
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    name = make_module("provided_2", "answer = 42\n")
+    import_hooks.provide_modules("provided_[0-9]", lambda name: ModuleSpec(name, None, is_package=True))
+    assert importlib.import_module(name).answer == 42
+
+
+def test_modules_of_a_user_whose_names_are_like_those_of_the_hub_are_left_alone(tmp_path: Path) -> None:
+    for name in ("tfimm_hub_tools", f"tfimm_hub_a_b_{'0' * 16}"):
+        (tmp_path / f"{name}.py").write_text("answer = 42\n")
+    output = run(
+        f"""
+        import importlib.util
+        import tfimm_resolver, tfimm_hub_tools, tfimm_hub_a_b_{"0" * 16} as other
+        print(tfimm_hub_tools.answer, other.answer)
+        for name in ("tfimm_hub_missing", "tfimm_hub_", "tfimm_hub_a_0123456789ABCDEF", "tfimm_hub_a_0123"):
+            print(importlib.util.find_spec(name))
+        """,
+        PYTHONPATH=str(tmp_path),
+    )
+    assert output.split() == ["42", "42", *["None"] * 4]
 
 
 def test_works_with_finders_that_call_the_whole_import_system(tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ def test_accepts_two_names_that_look_different(pair: tuple[str, str]) -> None:
 def test_the_same_name_again_is_no_lookalike() -> None:
     policy = MemberNamePolicy()
     for _ in range(2):
-        policy.validate("❤\ufe0f/x", is_directory=False)
+        assert policy.validate("❤\ufe0f/x", is_directory=False) == ("❤\ufe0f", "x")
+    assert policy.count == 2
 
 
 @pytest.mark.timeout(10)

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from tfimm_resolver._util.queues import BoundedQueue, Channel, WaitTimeoutError
+from tfimm_resolver._util.threads import BackgroundWriter
 
 
 def test_items_arrive_in_order_and_can_be_dropped() -> None:
@@ -52,4 +53,13 @@ def test_it_uses_no_queue_of_the_standard_library(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(queue, "SimpleQueue", fail)
     monkeypatch.setattr(queue, "Queue", fail)
-    BoundedQueue().put("item", 0.05)
+    items, done = BoundedQueue(), list[str]()
+    items.put("item", 0.05)
+    assert items.get(0.05) == "item"
+    items.task_done()
+    items.join()
+    writer = BackgroundWriter(tasks_before_thread=0)
+    writer.submit(done.append, "written")
+    writer.flush()
+    writer.close()
+    assert done == ["written"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfimm_resolver._util.text import describe_prefix, format_count, format_size, truncate_middle
+from tfimm_resolver._util.text import describe_prefix, format_count, format_size, is_html, truncate_middle
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,54 @@ from tfimm_resolver._util.text import describe_prefix, format_count, format_size
         (b"<HTML><style>p { color: red }</style><script>go()</script>Gone", "an HTML page: 'Gone'"),
         (b"<html>Gone<a href=https://h", "an HTML page: 'Gone'"),
         (b"<xml>not a page</xml>", "'<xml>not a page</xml>'"),
+        (b"<!-- a > b --><html>Sign in", "an HTML page: 'Sign in'"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!DOCTYPE html>Sign in", "an HTML page: 'Sign in'"),
+        (b"<!-- " + b"licence " * 100 + b"-->\n<body>Sign in", "an HTML page: 'Sign in'"),
     ],
 )
 def test_describes_what_is_not_an_archive(start: bytes, description: str) -> None:
     assert describe_prefix(start) == description
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"<!DOCTYPE\nHTML PUBLIC '-//W3C//DTD XHTML 1.0'>",
+        b"\xef\xbb\xbf\r\n<HTML lang=en>",
+        b"<head><title>",
+        b"<body\nclass=login>",
+        b"<script>location='/login'</script>",
+        b"<meta charset=utf-8>",
+        b"<!-- one --> <!-- two --><html>",
+        b"<?xml version='1.0'?><!-- login --><html xmlns='http://www.w3.org/1999/xhtml'>",
+        b"<!-- " + b"x" * 5000,
+        b"Warning: no such file\n<br><html>",
+    ],
+)
+def test_a_page_is_known_by_its_start(start: bytes) -> None:
+    assert is_html(start) and describe_prefix(start).startswith("an HTML page")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"<!",
+        b"<!-- a comment --><Error><Code>NoSuchKey</Code></Error>",
+        b"<?xml version='1.0'?><Error/>",
+        b"<?xml " + b"x" * 5000,
+        b"<!DOCTYPE svg>",
+        b"<header>",
+        b"\x08\x01\x12\x0a<html>\0",
+        b"the tag html",
+    ],
+)
+def test_what_is_not_a_page(start: bytes) -> None:
+    assert not is_html(start) and "HTML page" not in describe_prefix(start)
+
+
+def test_many_comments_take_linear_time() -> None:
+    assert not is_html(b"<!---->" * 600 + b"x") and is_html(b"<!---->" * 500 + b"<html>")
 
 
 def test_quotes_only_the_first_300_bytes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -17,7 +18,7 @@ from tfimm_resolver.archives import file_writer
 from tfimm_resolver.archives.budget import Limits
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor
 from tfimm_resolver.archives.tar_reader import Link, Member
-from tfimm_resolver.errors import ArchiveError, CacheError, FetchError
+from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, UnsupportedMemberError
 from tfimm_resolver.manifest import FileEntry
 
 
@@ -169,3 +170,30 @@ def test_a_large_file_is_synced_on_the_way_by_another_thread(into: Path, monkeyp
         target.write_file("large", [b"x" * 600] * 4, 2400)
         target.finish()
     assert len(threads) == 2 and threading.current_thread() not in threads
+
+
+@pytest.mark.parametrize("chunks", [2, 50], ids=["noticed at the end", "noticed while it is written"])
+@pytest.mark.parametrize("number", [errno.EILSEQ, errno.EISDIR])
+def test_an_error_of_a_disk_that_cannot_sync_names_no_member(
+    chunks: int, number: int, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, "the reason")
+
+    monkeypatch.setattr(file_writer, "_FSYNC_INTERVAL_BYTES", 1000)
+    monkeypatch.setattr(os, "fsync", fail)
+    with start(into) as target, pytest.raises(CacheError, match=r"cannot write .*: the reason"):
+        target.write_file("large", [b"x" * 1200] * chunks, 1200 * chunks)
+        target.finish()
+
+
+def test_an_error_of_the_system_while_a_stream_is_spooled_names_no_member(into: Path) -> None:
+    packed = ArchiveInput(_Slow(b"abc", OSError(errno.EINVAL, "the reason")), None)
+    failure = pytest.raises(CacheError, match=r"cannot write .*: the reason")
+    with Extractor(into, packed, Limits()) as extractor, failure, extractor.spool():
+        pass
+
+
+def test_a_name_that_the_file_system_does_not_allow_is_named(into: Path) -> None:
+    with start(into) as target, pytest.raises(UnsupportedMemberError, match="a name that this file system does not allow"):
+        target.write_file("/".join(["n" * 200] * 25), [], 0)

@@ -171,3 +171,12 @@ def test_what_leaves_the_directory_is_refused_everywhere(name: str) -> None:
         with pytest.raises(ArchiveError, match="does not stay inside") as caught:
             MemberNamePolicy(is_windows=is_windows).validate(name, is_directory=False)
         assert type(caught.value) is ArchiveError
+
+
+def test_the_names_of_all_members_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfimm_resolver.archives.member_policy.NAMES_BYTES_MAX", 1000)
+    policy = MemberNamePolicy()
+    for number in range(4):
+        policy.validate(f"{number}" + "é" * 124, is_directory=False)
+    with pytest.raises(ArchiveError, match="the names of its members have over 1000 bytes together"):
+        policy.validate("the last", is_directory=False)

@@ -190,3 +190,17 @@ def test_megabytes_of_records_are_refused_before_they_take_long() -> None:
     with pytest.raises(ArchiveError, match="over 1000000 records"):
         list(tar_reader.read_members([data]))
     assert time.process_time() - start_s < 8
+
+
+def test_two_names_of_one_member_are_refused_unless_they_are_the_same() -> None:
+    """GNU tar and Python disagree about which counts: a program that looks into the archive could see other files."""
+    pax = hostile.pax({"path": "assets/good.txt"})
+    for headers in (
+        pax + hostile.gnu_long(b"evil.txt"),
+        hostile.gnu_long(b"evil.txt") + pax,
+        hostile.pax({"linkpath": "good"}) + hostile.gnu_long(b"evil", b"K"),
+    ):
+        with pytest.raises(ArchiveError, match="a member has two names, "):
+            [*tar_reader.read_members([headers + tar_of(member("short", b"x"))])]
+    data = pax + hostile.gnu_long(b"assets/good.txt") + tar_of(member("short", b"x"))
+    assert [one.name for one in tar_reader.read_members([data])] == ["assets/good.txt"]

@@ -385,20 +385,21 @@ def add_files_again(folder: Path, *names: str, how: str) -> bytes:
     return archive.read_bytes()
 
 
+@pytest.mark.parametrize("label", ["", "https://models.example/m.tar"])
 @pytest.mark.parametrize("how", ["-r", "-u"])
 def test_of_a_file_that_tar_added_twice_the_last_one_is_used_with_one_warning(
-    how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    how: str, label: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "into").mkdir()
     data = add_files_again(tmp_path / "source", "saved_model.pb", "vocabulary.txt", how=how)
-    files = unpack(io.BytesIO(data), tmp_path / "into")
+    files = unpack(io.BytesIO(data), tmp_path / "into", layout=ArchiveLayout(label=label))
     assert files_in(tmp_path / "into") == {"saved_model.pb": b"new bytes", "vocabulary.txt": b"new bytes"}
     assert [(file.path, file.sha256) for file in files] == [
         (name, hashlib.sha256(b"new bytes").hexdigest()) for name in ("saved_model.pb", "vocabulary.txt")
     ]
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        f"the archive contains {name!r} more than once, with different bytes: the last one is used, as by tar"
+        f"{label or 'the archive'} contains {name!r} more than once, with different bytes: the last one is used, as by tar"
         for name in ("saved_model.pb", "vocabulary.txt")
     ]
 

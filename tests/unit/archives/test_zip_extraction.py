@@ -6,6 +6,7 @@ import io
 import logging
 import stat
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,16 @@ def test_a_repository_is_refused_for_a_member_that(harmful: ZipMember, into: Pat
     assert [path.name for path in into.parent.iterdir()] == ["into"]
 
 
-def test_names_that_the_file_system_cannot_hold_are_left_out(into: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("label", "called"), [("github://ada/birds", "github://ada/birds"), ("", "the archive")])
+def test_names_that_the_file_system_cannot_hold_are_left_out(
+    label: str, called: str, into: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A name that is also a directory, as if the file system ignored case."""
     data = make_zip(ZipMember("r/readme/x", b"1"), ZipMember("r/readme", b"2"), ZipMember("r/a", b"3"), first=False)
-    unpack(io.BytesIO(data), into, layout=REPOSITORY)
+    unpack(io.BytesIO(data), into, layout=replace(REPOSITORY, label=label))
     assert files_in(into) == {"readme/x": b"1", "a": b"3"}
-    assert "left out 1 member: member 'r/readme' collides" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{called}: left out 1 member: member 'r/readme' collides")
 
 
 def test_one_warning_names_the_handle_if_names_have_no_encoding(into: Path, caplog: pytest.LogCaptureFixture) -> None:

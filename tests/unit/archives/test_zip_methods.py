@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
 import random
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -65,17 +67,19 @@ def test_refuses_data_that_is_cut_anywhere(method: int) -> None:
             decompress(method, packed[:length], 10)
 
 
-def test_lzma_without_a_mark_at_its_end_stops_at_the_size() -> None:
-    packed = zips.compress(zips.LZMA, DATA)
-    for step in (1, 1 << 18):
-        data = DATA[:3000] if step == 1 else DATA
-        packed = zips.compress(zips.LZMA, data)
-        mark_bytes = 6
-        assert decompress(zips.LZMA, packed[:-mark_bytes], len(data), step=step, flags=0) == data
-    assert decompress(zips.LZMA, zips.compress(zips.LZMA, b""), 0, flags=0) == b""
-    assert decompress(zips.LZMA, zips.compress(zips.LZMA, b"some bytes and more"), 10, flags=0) == b"some bytes"
-    with pytest.raises(ArchiveError, match="goes on after its end"):
-        decompress(zips.LZMA, packed + bytes(1 << 18), len(DATA), flags=0)
+@pytest.mark.parametrize("step", [1, 1000, 1 << 18])
+def test_lzma_without_a_mark_at_its_end_stops_at_the_size(step: int) -> None:
+    data = DATA[:3000] if step == 1 else DATA
+    packed = zips.compress_without_mark(data)
+    assert decompress(zips.LZMA, packed, len(data), step=step, flags=0) == data
+    for rest in (b"x", b"GARBAGE", bytes(1 << 18)):
+        with pytest.raises(ArchiveError, match="goes on after its end"):
+            decompress(zips.LZMA, packed + rest, len(data), step=max(step, 10), flags=0)
+    for size, words in ((len(data) - 1, "its compressed data"), (len(data) + 1, "incomplete")):
+        with pytest.raises(ArchiveError, match=words):
+            decompress(zips.LZMA, packed, size, step=max(step, 10), flags=0)
+    with pytest.raises(ArchiveError, match="incomplete"):
+        decompress(zips.LZMA, packed[:-6], len(data), step=max(step, 10), flags=0)
 
 
 def test_an_lzma_dictionary_larger_than_the_file_takes_no_memory() -> None:
@@ -85,8 +89,34 @@ def test_an_lzma_dictionary_larger_than_the_file_takes_no_memory() -> None:
 
 def test_an_lzma_dictionary_that_is_needed_has_a_limit() -> None:
     packed = zips.compress(zips.LZMA, b"some bytes", dictionary_bytes=0xFFFFFFFF)
-    with pytest.raises(ArchiveError, match="LZMA dictionary has 1073741824 bytes; 134217728 are allowed"):
+    with pytest.raises(ArchiveError, match="its lzma stream needs over 256 MiB of memory") as caught:
         decompress(zips.LZMA, packed, 1 << 30)
+    assert "smaller dictionary" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("method", [zips.LZMA, zips.ZSTANDARD, zips.XZ], ids=["LZMA", "Zstandard", "XZ"])
+@pytest.mark.parametrize(("window_mib", "is_allowed"), [(128, True), (200, False), (512, False)])
+def test_a_limit_on_memory_is_the_same_as_of_a_tar_and_is_not_damage(method: int, window_mib: int, is_allowed: bool) -> None:
+    data, window_bytes = b"some bytes", window_mib << 20
+    is_allowed = is_allowed or (method != zips.ZSTANDARD and window_mib == 200)
+    if method == zips.ZSTANDARD:  # a frame without a size: a window of a power of two and eighths of it, and a raw block
+        exponent = window_bytes.bit_length() - 1
+        window = (exponent - 10) << 3 | (window_bytes - (1 << exponent)) >> (exponent - 3)
+        packed = b"\x28\xb5\x2f\xfd\0" + bytes([window]) + (len(data) << 3 | 1).to_bytes(3, "little") + data
+    elif method == zips.XZ:
+        # The dictionary of an LZMA2 filter is a byte: 30 for 128 MiB, 31 for 192, 34 for 512.
+        stream = bytearray(lzma.compress(data, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 4096}]))
+        stream[16] = {128: 30, 200: 31, 512: 34}[window_mib]
+        stream[20:24] = zlib.crc32(bytes(stream[12:20])).to_bytes(4, "little")
+        packed = bytes(stream)
+    else:
+        packed = zips.compress(zips.LZMA, data, dictionary_bytes=window_bytes)
+    if is_allowed:
+        assert b"".join(zip_methods.decompress(method, [packed], len(data), LZMA_FLAG)) == data
+        return
+    with pytest.raises(ArchiveError, match=r"needs (over 256|a window of over 128) MiB of memory") as caught:
+        decompress(method, packed, 1 << 30)
+    assert "Pack it again with a" in str(caught.value.fix)
 
 
 @pytest.mark.parametrize("properties", [b"\xff" * 5, b"\xe1\0\0\0\0"], ids=repr)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes import zips
 from tests.fakes.archives import MODEL, zip_of
-from tests.fakes.hostile import ZipMember
+from tests.fakes.hostile import ZipMember, add_zip64_end
 from tests.fakes.hostile import make_zip as make_hostile_zip
 from tfimm_resolver.archives import zip_reader
 from tfimm_resolver.archives.zip_directory import LOCAL_SIGNATURE
@@ -207,8 +207,45 @@ def test_the_local_header_has_the_same_name_in_every_encoding() -> None:
 def test_members_are_counted_for_other_readers() -> None:
     data = make_hostile_zip(*(ZipMember(f"{number}") for number in range(9)))
     zip_reader.check_member_count(io.BytesIO(data), 10)
-    zip_reader.check_member_count(io.BytesIO(b"PK\3\4"), 0)
+    zip_reader.check_member_count(io.BytesIO(add_zip64_end(data, 10)), 10)
     with pytest.raises(ArchiveError, match="over 9 members"):
         zip_reader.check_member_count(io.BytesIO(data), 9)
     with pytest.raises(ArchiveError, match="another length than its end says"):
         zip_reader.check_member_count(io.BytesIO(make_hostile_zip(ZipMember("a"), count=1)), 9)
+
+
+def _end_twice(data: bytes) -> bytes:
+    """Return a zip with two ends: one lists one member, with the other, which lists all members, as its comment."""
+    count, _, start = struct.unpack("<HLL", data[-12:-2])
+    last = data.rindex(b"PK\1\2")
+    entry = data[last:-22]
+    inner = entry + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(entry), start, 22)
+    directory = data[start : last + 32] + struct.pack("<H", len(inner)) + data[last + 34 : -22] + inner
+    return data[:start] + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), start, 1)
+
+
+HIDDEN = {
+    "a byte after it": lambda data: data + b"x",
+    "much after it": lambda data: data + b"x" * 300,
+    "a comment cut short": lambda data: data[:-2] + b"\1\0",
+    "a second end": _end_twice,
+}
+
+
+@pytest.mark.parametrize("hide", HIDDEN.values(), ids=HIDDEN)
+def test_a_zip_whose_end_only_zipfile_finds_is_not_left_uncounted(hide: Callable[[bytes], bytes]) -> None:
+    data = hide(make_hostile_zip(*(ZipMember(f"{number}") for number in range(200))))
+    assert len(zipfile.ZipFile(io.BytesIO(data)).namelist()) == 201
+    with pytest.raises(ArchiveError, match="something follows its end"):
+        zip_reader.check_member_count(io.BytesIO(data), 100)
+
+
+def test_a_record_of_64_bits_is_only_looked_for_where_zipfile_does() -> None:
+    data = add_zip64_end(make_hostile_zip(), 1)
+    at = data.index(b"PK\6\6")
+    longer = data[: at + 4] + struct.pack("<Q", 44 + 56) + data[at + 12 : at + 56] + bytes(56) + data[at + 56 :]
+    assert len(list(zip_reader.read_members(io.BytesIO(longer)))) == 1
+    with pytest.raises(zipfile.BadZipFile):
+        zipfile.ZipFile(io.BytesIO(longer))
+    with pytest.raises(ArchiveError, match="its end record for 64 bits is missing"):
+        zip_reader.check_member_count(io.BytesIO(longer), 10)

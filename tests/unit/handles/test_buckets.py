@@ -6,7 +6,7 @@ import pytest
 
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.buckets import find_bucket_handle, is_store_host, may_be_bucket, suggest_other_store
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 
 HANDLES = {
     "https://storage.googleapis.com/my-bucket/a/m.tar.gz": "gs://my-bucket/a/m.tar.gz",
@@ -81,6 +81,11 @@ def test_a_path_may_be_one_in_a_bucket(text: str, is_likely: bool, expected: boo
         ("wasbs://c@acc.blob.core.windows.net/p", "https://acc.blob.core.windows.net/c/p.tar.gz,"),
         ("az://acc.blob.core.windows.net/c/p", "https://acc.blob.core.windows.net/c/p.tar.gz,"),
         ("az://c/p", "https://ACCOUNT.blob.core.windows.net/c/p.tar.gz,"),
+        *(
+            (f"abfs://c/p{suffix}", f"https://ACCOUNT.blob.core.windows.net/c/p{suffix},")
+            for suffix in (*ARCHIVE_SUFFIXES, ".TGZ")
+        ),
+        ("abfs://c/p.csv.gz", "https://ACCOUNT.blob.core.windows.net/c/p.csv.gz.tar.gz,"),
         ("abfs://c/p.zip", "https://ACCOUNT.blob.core.windows.net/c/p.zip,"),
         ("minio://b/m", "write s3://b/m and set AWS_ENDPOINT_URL"),
         ("dbfs:///models/m", "/dbfs/models/m"),

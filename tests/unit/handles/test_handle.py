@@ -189,3 +189,9 @@ def test_a_host_that_is_an_unbracketed_address_or_a_scheme_is_an_error(text: str
 @pytest.mark.parametrize("text", ["http://[::1]/m", "http://[::1]:8000/m", "http://ada:pass@h:80/m", "https://h:443/m"])
 def test_bracketed_addresses_and_ports_are_valid(text: str) -> None:
     assert Handle.parse(text).path == "/m"
+
+
+def test_a_handle_of_many_kilobytes_is_refused_without_being_shown() -> None:
+    with pytest.raises(HandleError, match=r"the handle has 20019 characters; 16384 are allowed") as caught:
+        Handle.parse("https://host/m.tgz?" + "a" * 20_000)
+    assert len(str(caught.value)) < 300

@@ -46,3 +46,14 @@ def test_a_member_that_does_not_have_the_size_of_its_shape_is_an_error(shape: tu
 def test_an_array_of_objects_is_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="a holds Python objects"):
         npz_weights.read(write(tmp_path / "m.npz", {"a.npy": make_npy((1,), bytes(8), "|O")}))
+
+
+def test_the_limit_of_members_holds_whatever_follows_the_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_MEMBERS", "9")
+    path = Path(write(tmp_path / "m.npz", {f"{number}.npy": b"" for number in range(20)}))
+    with pytest.raises(WeightsError, match=r"m\.npz cannot be read: .*over 9 members"):
+        npz_weights.read(str(path))
+    for data in (path.read_bytes() + b"x", path.read_bytes()[:-1], b"PK\3\4"):
+        path.write_bytes(data)
+        with pytest.raises(WeightsError, match=r"m\.npz cannot be read: the zip is damaged"):
+            npz_weights.read(str(path))

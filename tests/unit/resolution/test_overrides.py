@@ -32,6 +32,32 @@ def test_a_name_is_a_single_file_name(name: str) -> None:
     assert overrides.list_cached_models() == []
 
 
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "#subdirectory=export/1",
+        f"#sha256={'0' * 64}&subdirectory=export/1",
+        f"#subdirectory=export/1&sha256={'0' * 64}",
+        f"#sha256:{'0' * 64}&subdirectory=export%2F1",
+    ],
+)
+@pytest.mark.parametrize("name", ["https://host/m/1", "lion"])
+def test_a_name_cannot_choose_a_part_of_a_model(name: str, fragment: str) -> None:
+    for call in (
+        lambda: overrides.set_model_cache(name + fragment, "/m"),
+        lambda: overrides.clear_model_cache(name + fragment),
+    ):
+        with pytest.raises(HandleError, match="is a part of a model") as caught:
+            call()
+        assert "Leave the #subdirectory out of the name" in caught.value.fix
+    assert overrides.list_cached_models() == []
+
+
+def test_a_pin_alone_is_not_a_part_of_a_model() -> None:
+    with overrides.using(models={f"https://host/m/1#sha256={'0' * 64}": "/m"}):
+        assert overrides.list_cached_models() == ["https://host/m/1"]
+
+
 def test_using_restores_overrides_and_directory_even_after_an_error(tmp_path: Path) -> None:
     overrides.set_model_cache("a", "/a")
     before = settings.get_dir()

@@ -104,6 +104,21 @@ def test_the_bytes_come_before_the_name_but_for_plain_text() -> None:
     assert recognize(b"", "m") is None
 
 
+@pytest.mark.parametrize(
+    "name", ["m.pb", "saved_model.pb", "https://h/x/saved_model.pb", "M.PB", "m.h5", "m.keras", "m.tflite"]
+)
+@pytest.mark.parametrize("kind", [*BINARY, "page", "page after a comment", "frozen graph", "saved_model.pb", "json", "xml"])
+def test_a_name_does_not_come_before_what_the_bytes_prove(kind: str, name: str) -> None:
+    assert recognize(STARTS[kind][0][:512], name) is recognize(STARTS[kind][0][:512])
+
+
+def test_plain_text_is_not_a_graph_whatever_its_name() -> None:
+    for name in ("m.pb", "x/saved_model.pb"):
+        assert recognize(b"404: Not Found\n", name) is formats.TEXT
+        assert recognize(b"\n{\xff\xfe\0\1", name) is recognize(b"", name)
+    assert recognize(b"<!-- v2 --><?xml version='1.0'?><html>", "saved_model.pb") is formats.HTML
+
+
 @pytest.mark.parametrize("kind", ZIPS)
 def test_a_zip_of_another_format_is_known_by_its_members(kind: str) -> None:
     names, title = ZIPS[kind]

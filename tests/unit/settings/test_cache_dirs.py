@@ -209,3 +209,12 @@ except tfimm_resolver.errors.HandleError as error:
     print(error.text)
 """)
     assert output.startswith("--tfhub_cache_dir is")
+
+
+@pytest.mark.parametrize("value", ['"models"', " models", "models\n"])
+def test_quotes_around_a_directory_that_a_caller_sets_are_refused(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HandleError, match=r"set_dir\(\) is .*: quotes or blanks are part of it"):
+        settings.set_dir(value)

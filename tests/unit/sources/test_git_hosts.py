@@ -61,14 +61,15 @@ def test_what_worked_is_remembered_per_host_and_port() -> None:
         (NotFoundError("", status=404), True),
         (AccessError("", status=403), True),
         (FetchError("", status=406), True),
-        (ArchiveError("it is an HTML page"), True),
+        (ArchiveError("", is_page=True), True),
+        (ArchiveError("member 'an HTML page' is a device"), False),
         (ArchiveError("a file is damaged"), False),
         (FetchError("", status=429, is_passing=True), False),
         (FetchError("", status=503, is_passing=True), False),
         (NotFoundError("a mirror does not have it"), False),
         (OfflineError(""), False),
     ],
-    ids=["404", "403", "406", "page", "damaged", "429", "503", "no status", "offline"],
+    ids=["404", "403", "406", "page", "named as a page", "damaged", "429", "503", "no status", "offline"],
 )
 def test_only_a_refused_address_lets_the_next_one_be_tried(error: FetchError, is_missing: bool) -> None:
     assert is_missing_address(error) is is_missing

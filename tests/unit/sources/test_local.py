@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.named_models import put_model
 from tfimm_resolver.errors import HandleError, IntegrityError
-from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import Fetch, InPlace
 from tfimm_resolver.transfer.downloader import Downloader
@@ -45,8 +46,9 @@ def test_an_archive_that_changed_after_it_was_planned_is_refused(tmp_path: Path)
 
 def test_a_file_without_the_suffix_of_an_archive_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "m.h5").touch()
-    with pytest.raises(HandleError, match=f"{tmp_path}/m.h5 is a file, but its name does not end in"):
+    with pytest.raises(HandleError, match=f"{tmp_path}/m.h5 is a file, but its name does not end in") as caught:
         local.plan(Handle.parse(str(tmp_path / "m.h5")))
+    assert all(suffix in re.split(r"[,:]? ", caught.value.text) for suffix in ARCHIVE_SUFFIXES)
 
 
 def test_a_literal_name_comes_before_an_expanded_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

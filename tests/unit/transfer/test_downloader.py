@@ -24,6 +24,8 @@ from tfimm_resolver.errors import (
     ResolverError,
     TransferTimeoutError,
 )
+from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.transfer.downloader import Downloader
 
 
 def get_failure(handle: str, kind: type[ResolverError], cache_dir: Path, **options: str) -> str:
@@ -183,6 +185,15 @@ def test_offline_no_socket_is_opened_and_the_error_names_handle_root_and_ways_ou
     printed = run(code, handle, TFIMM_RESOLVER_OFFLINE="1")
     assert printed.startswith(path)
     assert all(word in printed for word in (f"{handle}.zip", str(cache_dir), "TFIMM_RESOLVER_OFFLINE", "set_model_cache"))
+
+
+def test_what_one_call_posts_is_not_sent_by_the_next(origin: Origin, tmp_path: Path) -> None:
+    transfer = Downloader(Handle.parse("kaggle://ada/birds"), is_quiet=True)
+    (tmp_path / "m").mkdir()
+    with pytest.raises(FetchError, match="501"):  # the server knows only GET
+        transfer.archive(origin.url + "/m.tar.gz", tmp_path / "m", post_data=b"{}")
+    transfer.file(origin.put("/w.bin", b"weights"), tmp_path / "m", "w.bin")
+    assert files_in(tmp_path / "m") == {"w.bin": b"weights"}
 
 
 def test_certificates_are_checked_unless_that_is_disabled(

@@ -39,10 +39,10 @@ def command(output: Output, words: Sequence[str]) -> int:
     """
     try:
         return _replace_process(words, make_environment(os.environ))
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:  # the latter for an empty name, or a NUL
+        reason = getattr(error, "strerror", None) or error
         output.print_message(f"error: cannot run {show(words[0])}: {show(reason)}")
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) or not words[0]:
             output.print_message("  Check its spelling and PATH, or give its path.")
             return EXIT_NOT_FOUND
         return EXIT_CANNOT_RUN
