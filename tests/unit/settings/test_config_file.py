@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.processes import run
 from tfimm_resolver import settings
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.settings.config_file import KEYS, Config, read_config
-from tests.fakes.processes import run
 
 
 @pytest.fixture
