@@ -88,11 +88,23 @@ def sign(private_key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
     return private_key.sign(data, _choose_algorithm(private_key))
 
 
-def encode_public_key(private_key: ec.EllipticCurvePrivateKey) -> tuple[bytes, bytes]:
-    """Return the public key of a private one, as DER and as PEM."""
+def encode_public_key(private_key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return the public key of a private one, DER."""
+    return _encode(private_key.public_key())
+
+
+def extract_public_key(certificate: bytes) -> bytes:
+    """Return the public key of a certificate, both DER; raises HandleError if it cannot be parsed."""
+    try:
+        return _encode(import_cryptography().x509.load_der_x509_certificate(certificate).public_key())
+    except ValueError as error:
+        raise HandleError(f"the certificate cannot be parsed: {show(error)}") from error
+
+
+def _encode(public_key: Any) -> bytes:
     serialization = import_cryptography().serialization
-    public, form = private_key.public_key(), serialization.PublicFormat.SubjectPublicKeyInfo
-    return public.public_bytes(serialization.Encoding.DER, form), public.public_bytes(serialization.Encoding.PEM, form)
+    der: bytes = public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return der
 
 
 def make_hint(der: bytes) -> str:

@@ -27,6 +27,8 @@ COMMANDS = (
         "why",
         "export",
         "import",
+        "sign",
+        "sbom",
         "path",
         "hub",
         "run",
