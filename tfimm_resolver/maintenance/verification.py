@@ -99,7 +99,7 @@ def _verify_model(model: CachedModel) -> VerifyResult:
         try:
             signed_by = _verify_signatures(model)
         except SignatureError as error:
-            state, faults = "unsigned", (error.text,)
+            state, faults = "unsigned", tuple(error.text.split("\n  "))
     return VerifyResult(model, state, faults, file_count, round(clock.get_monotonic_s() - started_s, 3), signed_by=signed_by)
 
 

@@ -69,7 +69,7 @@ def list_requirements_of(record: Record) -> list[Requirement]:
 
     A models file that cannot be used counts as empty: it is an error when one of its names is resolved.
     """
-    found = list[Requirement]()
+    found: list[Requirement] = []
     with contextlib.suppress(ModelsFileError):
         for entry in discovery.list_entries():
             if entry.requirement is not None and _is_record_of(record, entry.parse_handle()):

@@ -27,7 +27,8 @@ def command(output: Output, names: Sequence[str], path: str | None) -> int:
         settings.check_output_path(path)
     text = sbom.make_sbom(names)
     if path is None or path == "-":
-        output.print_line(text.rstrip("\n"))
+        for line in text.rstrip("\n").split("\n"):
+            output.print_line(line)
         return 0
     write_text(path, text)
     if output.as_json:

@@ -70,7 +70,8 @@ def _print(output: Output, result: VerifyResult) -> None:
             output.print_line(f"  {fault}")
         output.print_line(f"  {_advise(result)}")
     elif result.state == "unsigned":
-        output.print_line(f"  {result.faults[0]}")
+        for fault in result.faults:
+            output.print_line(f"  {fault}")
     elif result.signed_by:
         output.print_line(f"  signed by {result.signed_by.describe()}")
 
