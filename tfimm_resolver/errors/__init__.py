@@ -51,7 +51,6 @@ from tfimm_resolver.errors.base import (
     OfflineError,
     ResolverError,
     ResolveTimeoutError,
-    SignatureError,
     SourceError,
     TransferTimeoutError,
     UnknownHandleError,
@@ -70,6 +69,7 @@ from tfimm_resolver.errors.loading import (
     UntrustedError,
     WeightsError,
 )
+from tfimm_resolver.errors.trust import SignatureError
 
 __all__ = [
     "AccessError",

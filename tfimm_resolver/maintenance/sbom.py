@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.archives.member_policy import join_safely
+from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice
@@ -127,7 +127,7 @@ def _make_files(record: Record) -> Iterator[Any]:
         yield Component(
             name=file.path,
             type=ComponentType.FILE,
-            bom_ref=f"file:{record.tree.partition('.')[0]}/{file.path}",
+            bom_ref="file:" + "/".join((record.tree.partition(".")[0], *safe_parts(file.path))),
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=file.sha256)],
             properties=[Property(name="tfimm_resolver:size_bytes", value=str(file.size_bytes))],
         )

@@ -181,7 +181,7 @@ def _list_bundles(tree: str, requirement: Requirement) -> Iterator[tuple[str, by
     for name in SIGNATURE_FILES:
         path = os.path.join(tree, name)
         if os.path.lexists(path):
-            with map_os_errors(SignatureError, f"the signature {name} cannot be read"):
+            with map_os_errors(SignatureError, f"the signature {show(name)} cannot be read"):
                 yield name, fs.read_regular(path, _BUNDLE_BYTES_MAX, follow=True)
 
 

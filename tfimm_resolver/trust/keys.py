@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, SignatureError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 FILE_BYTES_MAX = 1 << 20
+_MTIME_GRANULARITY_NS = 2 * 10**9
 
 _HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 """The curves that model signing has, with the hash that it signs on each of them."""
@@ -147,7 +148,10 @@ def _choose_algorithm(key: Any) -> ec.ECDSA:
 def _read_pem(path: str, label: bytes, description: str, fix: str) -> list[bytes]:
     with map_os_errors(HandleError, f"the {description} {show(path)} cannot be read", "Correct its path."):
         status = os.stat(path)
-        found = _read_pem_once(path, label, (status.st_mtime_ns, status.st_size, status.st_ino))
+        # A file that was changed a moment ago can change once more and keep its time stamp and size.
+        is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
+        read = _read_pem_once if is_settled else _read_pem_once.__wrapped__
+        found = read(path, label, (status.st_mtime_ns, status.st_size, status.st_ino))
     if not found:
         raise HandleError(f"{show(path)} contains no {description}", fix=fix)
     return list(found)
@@ -162,4 +166,4 @@ def _read_pem_once(path: str, label: bytes, _: tuple[int, int, int]) -> tuple[by
                 found.append(base64.b64decode(b"".join(match[2].split()), validate=True))
             except binascii.Error as error:
                 raise HandleError(f"{show(path)} is not PEM: {show(error)}") from error
-    return tuple(found)
+    return tuple(filter(None, found))

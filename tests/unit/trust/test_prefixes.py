@@ -9,7 +9,7 @@ import pytest
 
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.handles.prefix import matches_prefix, parse_prefix
+from tfimm_resolver.trust.prefixes import matches_prefix, parse_prefix
 
 MATCHING = {
     "https://models.example/": [
