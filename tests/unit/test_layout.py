@@ -43,7 +43,6 @@ TESTED_IN = {
     "cli.commands.verify": "integration/cli/test_app.py",
     "cli.commands.why": "integration/cli/test_pin_commands.py",
     "cli.startup.sitecustomize": "process/cli/test_run.py",
-    "errors.trust": "integration/resolution/test_signatures.py",
     "handle": "integration/test_public_api.py",
     "plan": "integration/test_public_api.py",
     "unbundle": "integration/test_public_api.py",
