@@ -8,12 +8,17 @@ import subprocess
 import sys
 
 from tests.fakes.processes import read_terminal
+from tests.fakes.use_locks import give_up_all
 
 Run = tuple[int, str, str]
 
 
 def run_cli(*arguments: str, **environment: str) -> Run:
-    """Run the command line in a separate process without a terminal; return exit code, stdout and stderr."""
+    """Run the command line in a separate process without a terminal; return exit code, stdout and stderr.
+
+    What this process has resolved before does not count as in use, as if another process had resolved it and ended.
+    """
+    give_up_all()
     job = subprocess.run(
         [sys.executable, "-m", "tfimm_resolver", *arguments],
         capture_output=True,
@@ -27,6 +32,7 @@ def run_cli(*arguments: str, **environment: str) -> Run:
 
 def run_on_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
     """Run the command line on a terminal of that width; return what stdout and stderr show."""
+    give_up_all()
     controller, terminal = pty.openpty()
     job = subprocess.Popen(
         [sys.executable, "-m", "tfimm_resolver", *arguments],

@@ -16,6 +16,7 @@ from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.lock_processes import RESOLVE, list_leftovers, make_dead_pid, write_foreign_lock
 from tests.fakes.origin import Origin
 from tests.fakes.processes import IMPORT_PACKAGE, run, start, wait_until_asleep
+from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import LockTimeoutError
@@ -56,6 +57,7 @@ def test_sixteen_threads_on_a_cold_handle_download_once(origin: Origin, cache_di
 def test_sixteen_processes_repair_a_damaged_model_with_one_download(origin: Origin, cache_dir: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     Path(resolve(handle), "saved_model.pb").unlink()
+    give_up_all()
     jobs = [start(RESOLVE, handle) for _ in range(16)]
     results = [job.communicate(timeout=60) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 16, results

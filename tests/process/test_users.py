@@ -37,7 +37,7 @@ AS_USER = """
     os.setuid(int(sys.argv[3]))
     os.umask(int(sys.argv[4], 8))
     try:
-        path = tfimm_resolver.resolve(sys.argv[1])
+        path = tfimm_resolver.resolve(sys.argv[1], refresh="REFRESH" in os.environ)
         for folder, _, names in os.walk(path):
             for name in names:
                 open(os.path.join(folder, name)).close()
@@ -228,3 +228,37 @@ def test_on_a_read_only_disk_a_hit_works_and_a_miss_says_what_to_do(origin: Orig
     assert out.splitlines()[0] == path
     assert "Read-only file system" in out and "TFHUB_CACHE_DIR" in out and "TFIMM_RESOLVER_EXTRA_ROOTS" in out
     assert origin.requests == ["/m.tar.gz"]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o2777])
+def test_another_user_refreshes_and_repairs_a_model_and_leaves_no_copies(
+    shared: Path, origin: Origin, warm: str, mode: int
+) -> None:
+    shared.chmod(mode)
+    handle = origin.put("/m.tar.gz", tar_gz())
+    first = resolve_as(ADA, handle, warm)
+    for number in range(3):
+        origin.put("/m.tar.gz", tar_gz({**MODEL, "saved_model.pb": f"refreshed {number}".encode()}))
+        path = Path(resolve_as(BOB, handle, warm, REFRESH="1"))
+        assert (path / "saved_model.pb").read_text() == f"refreshed {number}" and os.path.exists(first)
+    (path / "saved_model.pb").unlink()
+    repaired = resolve_as(ADA, handle, warm)  # Ada may not remove the damaged copy
+    assert repaired != str(path) and Path(repaired, "saved_model.pb").read_text() == "refreshed 2"
+    old_s = time.time() - 2 * 3600
+    for tree in shared.iterdir():
+        if tree.is_dir():
+            os.utime(tree, (old_s, old_s))
+    for user in (ADA, BOB):
+        resolve_as(user, origin.put(f"/{user}.tar.gz", tar_gz()), warm)
+        assert not [path.name for path in shared.iterdir() if path.suffix == ".tmp"]  # the other user's stay where they are
+    name = entry_name_for_key(handle)
+    assert [str(path) for path in shared.iterdir() if path.name.startswith(name) and path.is_dir()] == [repaired]
+
+
+def test_a_refresh_that_may_not_write_the_record_leaves_no_copy(shared: Path, origin: Origin, warm: str) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    path = Path(resolve_as(ADA, handle, warm))  # the root has the sticky bit: only Ada may replace the record
+    origin.put("/m.tar.gz", tar_gz({**MODEL, "saved_model.pb": b"another"}))
+    before = sorted(shared.iterdir())
+    assert resolve_as(BOB, handle, warm, REFRESH="1").startswith("CacheError")
+    assert sorted(shared.iterdir()) == before and (path / "saved_model.pb").read_bytes() == MODEL["saved_model.pb"]

@@ -115,8 +115,8 @@ def check_rename(folder: str) -> None:
     os.rmdir(new)
 
 
-def get_free_bytes(path: str | os.PathLike[str]) -> int | None:
-    """Return the free bytes of the disk that holds an existing path; None if its file system does not tell them.
+def get_disk_bytes(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return the size and the free bytes of the disk that holds an existing path; None if its file system does not tell them.
 
     Some FUSE mounts report a disk without any blocks, which is not a full one.
     """
@@ -128,7 +128,13 @@ def get_free_bytes(path: str | os.PathLike[str]) -> int | None:
         if error.errno in _FSYNC_UNSUPPORTED:
             return None
         raise
-    return usage.free if usage.total else None
+    return (usage.total, usage.free) if usage.total else None
+
+
+def get_free_bytes(path: str | os.PathLike[str]) -> int | None:
+    """Return the free bytes of the disk that holds an existing path; None if its file system does not tell them."""
+    disk = get_disk_bytes(path)
+    return None if disk is None else disk[1]
 
 
 def remove_tree(path: str, *, ignore_errors: bool = False) -> None:

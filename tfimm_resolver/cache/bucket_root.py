@@ -18,7 +18,7 @@ from tfimm_resolver._util.thread_pool import DaemonThreadPool
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache import bucket_lease
 from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record, decode_record
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, KEEP_SUFFIX, Record, decode_record
 from tfimm_resolver.errors import CacheError, FetchError, NotFoundError, OfflineError
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.object_store.client import MAX_CONCURRENT_REQUESTS, ObjectStoreClient
@@ -152,6 +152,9 @@ class BucketRoot:
                 self.objects.write(f"{known.tree}/{_SUPERSEDED_MARKER}", b"")
         return new
 
+    def withdraw(self, tree: str) -> None:
+        pass  # garbage collection removes it: other machines may be uploading to this store
+
     def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
         with contextlib.suppress(FetchError, CacheError):  # left for a later run
             if not self._try_start_gc():
@@ -175,7 +178,7 @@ class BucketRoot:
 
     def remove(self, name: str) -> None:
         with self._map_errors("write"):
-            self.objects.delete([name + DESCRIPTOR_SUFFIX])  # first, so that no new reader starts
+            self.objects.delete([name + DESCRIPTOR_SUFFIX, name + KEEP_SUFFIX])  # first, so that no new reader starts
             for folder in self.objects.list_top_level()[0]:
                 if (found := ENTRY_DIR_PATTERN.fullmatch(folder)) and found[1] == name:
                     self.objects.delete(found.name for found in self.objects.list_objects(folder))

@@ -62,7 +62,7 @@ class Cache:
 
     def find_named(self, name: str) -> Record | None:
         """Return the record of the complete model stored as that entry, or None."""
-        known = self._read(name)
+        known = self.read_record(name)
         return known if self.root.find_defect(known) is None else None
 
     def path(self, record: Record) -> str:
@@ -144,11 +144,16 @@ class Cache:
         with map_os_errors(CacheError, f"cannot read the files in {staged}", suggest_disk_fix, show_path=True):
             files = _verify_staged(staged, fetched)
         record = Record(handle, name, fetched.fetched_at or format_now(), fetched.origin, files)
-        known = self._read(name)
+        known = self.read_record(name)
         _warn_if_changed(record, known.origin.sha256)
         record = self.root.publish(staged, record, known)
-        self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
-        self.root.collect_garbage(lambda other: self._read(other).tree)
+        try:
+            self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
+        except BaseException:
+            if record.tree not in (known.tree, self.read_record(name).tree):  # else each failure would leave another copy
+                self.root.withdraw(record.tree)
+            raise
+        self.root.collect_garbage(lambda other: self.read_record(other).tree)
         return record
 
     def _confirm(self, name: str, known: Record) -> Record:
@@ -177,7 +182,8 @@ class Cache:
         with self.root.lock(name, "a model to be removed"):
             self.root.remove(name)
 
-    def _read(self, name: str) -> Record:
+    def read_record(self, name: str) -> Record:
+        """Return the record of an entry; an empty one if it has none, or one that is not about a directory of the entry."""
         text = self.root.read(name + DESCRIPTOR_SUFFIX)
         record = Record.parse(text, name) if text else Record("", name)
         found = self.root.entry_pattern.fullmatch(record.tree)
@@ -186,7 +192,7 @@ class Cache:
     def _read_entry(self, name: str) -> Record:
         """Return the record of an entry that is listed; one that cannot be read must not hide the other entries."""
         try:
-            return self._read(name)
+            return self.read_record(name)
         except CacheError as error:
             log.warning("%s", error.text)
             return Record("", name)
@@ -200,7 +206,7 @@ class Cache:
         name = self.entry_name(key)
         if name not in self._list_entry_names():
             return error
-        known = self._read(name)
+        known = self.read_record(name)
         if defect := self.root.find_defect(known):
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
         claim = f"; it {known.origin.describe_claim()}" if known.origin.claimed_sha256 else ""

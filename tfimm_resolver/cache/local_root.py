@@ -12,27 +12,22 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver._util import clock, fs
+from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import record
+from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.cache.root_advice import OTHER_ROOT_FIX, suggest_write_fix
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import map_os_errors, suggest_disk_fix
-from tfimm_resolver.locking.lock import CLAIM_PREFIX, acquire, try_acquire
-from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, is_token_alive, new_token
+from tfimm_resolver.locking.lock import acquire
+from tfimm_resolver.locking.owner import new_token
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.settings import ownership
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-REPLACED_TTL_S = 3600.0
-"""Seconds for which a replaced directory is kept for processes that still read it."""
-
-PARTIAL_TTL_S = 24 * 3600.0
-"""Seconds for which a partial download of another model is kept, so that it can be resumed."""
 
 _UNGUARDED = contextlib.nullcontext(True)
 """Stands in for ``Guard.reading()`` in a root that several users may share."""
@@ -128,7 +123,7 @@ class LocalRoot:
                 cleanup.callback(lock.release)
                 staging = Path(self.path_of(f"{name}.{lock.owner.token}.tmp"))
                 cleanup.callback(fs.remove_tree, str(staging), ignore_errors=True)
-                self._remove_leftovers(name)
+                self._cleaner.remove_leftovers(name, self.list_names())
                 staging.mkdir(0o777 if self._guard is None else 0o700)
                 fs.check_rename(str(staging))  # before the download, which it would make useless
             yield staging
@@ -149,31 +144,34 @@ class LocalRoot:
             return replace(new, tree=known.tree)
         if is_complete and known.files in (None, existing):
             new = self._publish_new_generation(staged, new)
-            with self._map_errors("write"):
+            with contextlib.suppress(PermissionError):  # another user's
                 os.utime(self.path_of(known.tree))  # it is replaced from now on, and may still be read
             return new
         # Remove the damaged directory before its record: files without a record could pass for a complete model, and the old
         # record must not describe new files.
-        self._remove(known.tree)
-        self._remove(new.tree + DESCRIPTOR_SUFFIX)
+        with self._map_errors("write"):
+            if not self._cleaner.try_remove_tree(known.tree, give_up=True):  # another process reads it
+                return self._publish_new_generation(staged, new)
+            self._cleaner.remove(new.tree + DESCRIPTOR_SUFFIX)
         return self._publish_under_own_name(staged, new)
 
+    def withdraw(self, tree: str) -> None:
+        with contextlib.suppress(OSError):  # left for the next garbage collection
+            self._cleaner.try_remove_tree(tree, give_up=True)
+
     def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
-        trees = [found for other in self.list_names() if (found := self.entry_pattern.fullmatch(other))]
-        several = {found[1] for found in trees if found[2]}
-        for found in trees:
-            if found[1] not in several:  # almost always: no need to look at it
-                continue
-            with contextlib.suppress(CacheError, OSError):  # left for a later run
-                age_s = clock.get_time_s() - os.stat(self.path_of(found[0])).st_mtime
-                if age_s > REPLACED_TTL_S and found[0] != tree_of(found[1]):
-                    self._remove(found[0])
+        with contextlib.suppress(CacheError):  # left for a later run
+            self._cleaner.remove_replaced(self.list_names(), tree_of)
 
     def remove(self, name: str) -> None:
-        trees = [other for other in self.list_names() if (found := self.entry_pattern.fullmatch(other)) and found[1] == name]
-        # The record last: without it, a damaged directory could pass for one that was put there by hand.
-        for other in (*trees, os.path.basename(self.parts_dir(name)), name + DESCRIPTOR_SUFFIX):
-            self._remove(other)
+        names = self.list_names()
+        trees = [other for other in names if (found := self.entry_pattern.fullmatch(other)) and found[1] == name]
+        with self._map_errors("write"):
+            self._cleaner.remove_entry(name, trees, os.path.basename(self.parts_dir(name)))
+
+    @property
+    def _cleaner(self) -> Cleaner:
+        return Cleaner(self.path, self.entry_pattern)
 
     def _publish_under_own_name(self, staged: Path, new: Record) -> Record:
         """Publish the staged directory under the record's own name, which is free or was held by a damaged directory."""
@@ -212,23 +210,6 @@ class LocalRoot:
                 raise
         return True
 
-    def _remove(self, name: str) -> None:
-        """Remove a directory or a text atomically, if it exists."""
-        path = self.path_of(name)
-        with self._map_errors("write"), contextlib.suppress(FileNotFoundError):
-            if not os.path.isdir(path) or os.path.islink(path):
-                return os.unlink(path)
-            # Rename first, so that no process sees a partly removed directory under its name.
-            trash_path = self.path_of(f"{name.partition('.')[0]}.{new_token()}.tmp")
-            try:
-                fs.durable_rename(path, trash_path)
-            except OSError as error:
-                if error.errno == errno.EXDEV:
-                    return fs.remove_tree_without_rename(path)
-                fs.remove_tree(trash_path, ignore_errors=True)  # the rename may have succeeded, and only its fsync failed
-                raise
-            fs.remove_tree(trash_path)
-
     def _create(self) -> None:
         if self._guard is not None:
             return self._guard.create(self.mode)
@@ -245,43 +226,6 @@ class LocalRoot:
     def _open_new(self, path: str, flags: int) -> int:
         """Open a new text, with a mode that in a guarded root never lets other users write it."""
         return os.open(path, flags, 0o666 if self._guard is None else 0o644)
-
-    def _remove_leftovers(self, name: str) -> None:
-        """Remove files of dead processes: plain tensorflow_hub's for this entry, this package's for any entry."""
-        for other in self.list_names():
-            key, _, rest = other.partition(".")
-            is_hubs = key == name and rest.endswith(".tmp") and not rest.startswith(TOKEN_PREFIXES)
-            is_claim = key == name and rest.startswith(CLAIM_PREFIX)
-            has_token = rest.startswith(TOKEN_PREFIXES)
-            if is_hubs or is_claim or (has_token and not is_token_alive(rest.partition(".")[0], assume_own_alive=key != name)):
-                fs.remove_tree(self.path_of(other), ignore_errors=True)
-                with contextlib.suppress(OSError):  # it was a directory, which is removed already
-                    fs.unlink(self.path_of(other))
-            elif rest == "lock" and key != name:
-                with contextlib.suppress(OSError):
-                    self._remove_dead_lock(key)
-            elif rest.startswith("parts") and self.entry_pattern.fullmatch(key):
-                with contextlib.suppress(OSError):  # left for a later run
-                    self._remove_old_parts(key, other)
-
-    def _remove_dead_lock(self, key: str) -> None:
-        """Remove a lock file that its owner left when it died after its work was done: no process waits for it."""
-        path = self.path_of(f"{key}.lock")
-        token = LockOwner.read(path).token
-        if token.startswith(TOKEN_PREFIXES) and not is_token_alive(token, assume_own_alive=True):
-            lock = try_acquire(path) or try_acquire(path)  # the first call removes the file
-            if lock is not None:
-                lock.release()
-
-    def _remove_old_parts(self, key: str, parts: str) -> None:
-        """Remove a partial download that was not resumed for a day, unless a process that may resume it holds its lock."""
-        tree = self.path_of(parts)
-        newest_s = max(os.lstat(f"{tree}/{path}").st_mtime for path in (".", *fs.walk(tree)))
-        if clock.get_time_s() - newest_s > PARTIAL_TTL_S and (lock := try_acquire(self.path_of(f"{key}.lock"))):
-            try:
-                self._remove(parts)
-            finally:
-                lock.release()
 
     def _map_errors(self, action: str) -> AbstractContextManager[None]:
         suggest = suggest_write_fix if action == "write" else suggest_disk_fix

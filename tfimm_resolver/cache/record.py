@@ -26,6 +26,9 @@ VERSION = 1
 DESCRIPTOR_SUFFIX = ".descriptor.txt"
 """Suffix of a record's file name, after the entry's name."""
 
+KEEP_SUFFIX = ".keep.txt"
+"""Suffix of an empty file, after the entry's name, which says that the entry is never evicted."""
+
 ENTRY_DIR_PATTERN = re.compile(r"([0-9a-f]{40})(\.[0-9a-f]{8}|\.[0-9a-f]{64}-[0-9a-f]{8})?")
 """The name of an entry directory: the sha1 of the key, then a suffix that distinguishes several directories of an entry."""
 

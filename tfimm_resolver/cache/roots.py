@@ -84,11 +84,18 @@ class Root(Protocol):
         files. The new directory is not visible to readers until the record is written.
         """
 
+    def withdraw(self, tree: str) -> None:
+        """Remove a directory that was published, but whose record could not be written."""
+
     def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
         """Remove entry directories that were replaced long ago; ``tree_of`` returns the one that an entry's record names."""
 
     def remove(self, name: str) -> None:
-        """Remove everything that belongs to the entry ``name``; the caller must hold its lock."""
+        """Remove everything that belongs to the entry ``name``; the caller must hold its lock.
+
+        Raises:
+            CacheError: if another process uses the model, as far as that can be known; then nothing was removed.
+        """
 
 
 def open_root(location: str, mode: int = 0o777) -> Root:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 
+from tfimm_resolver import settings
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.roots import open_root
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.handles.pin import Pin
+from tfimm_resolver.locking import use_lock
+
+_TOUCHES_PER_GRACE = 4
+"""How often the last use of a model is noted in the time for which it protects the model."""
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -21,12 +26,24 @@ class ModelLocation:
         record: its cache record; None for a model that is not in a cache.
         subdirectory: the directory in the tree that the handle chooses, in canonical form: ``.`` is the top; empty for no
             choice.
+        is_read_only: it belongs to others: its last use is not noted.
     """
 
-    __slots__ = ("path", "record", "subdirectory")  # not a dataclass: creating one costs half a millisecond at import
+    # Not a dataclass: creating one costs half a millisecond at import.
+    __slots__ = ("is_read_only", "path", "record", "subdirectory")
 
-    def __init__(self, path: str, record: Record | None = None, subdirectory: str = "") -> None:
-        self.path, self.record, self.subdirectory = path, record, subdirectory
+    def __init__(self, path: str, record: Record | None = None, subdirectory: str = "", *, is_read_only: bool = False) -> None:
+        self.path, self.record, self.subdirectory, self.is_read_only = path, record, subdirectory, is_read_only
+
+    def hold(self, *, is_new: bool = False) -> bool:
+        """Take a use lock on the tree until this process ends; return False if it does not exist any more.
+
+        Without effect on a tree in a bucket, which has no locks. ``is_new``: it was fetched just now, so that a lock on an
+        earlier directory of the same name does not count.
+        """
+        if (not is_new and use_lock.is_held(self.path)) or "://" in self.path:
+            return True
+        return use_lock.hold(self.path, settings.grace_s() / _TOUCHES_PER_GRACE, touch=not self.is_read_only)
 
 
 class Tier:
@@ -73,7 +90,7 @@ class Tier:
         if record is None or not pin.is_known_to_match(record.origin):
             return None
         pin.check_cached(record.origin, record.handle)
-        return _locate(cache, record)
+        return ModelLocation(cache.path(record), record, is_read_only=True)
 
 
 def _locate(cache: Cache, record: Record | None) -> ModelLocation | None:

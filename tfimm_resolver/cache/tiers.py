@@ -16,7 +16,9 @@ from tfimm_resolver.cache.roots import LocalRoot, Root, open_bucket, open_root
 from tfimm_resolver.cache.tier import ModelLocation, Tier
 from tfimm_resolver.errors import CacheError, FetchError, OfflineError
 from tfimm_resolver.errors.advice import Fix
+from tfimm_resolver.errors.os_errors import find_missing_bytes
 from tfimm_resolver.handles.pin import NO_PIN, Pin
+from tfimm_resolver.locking.use_lock import is_held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from tfimm_resolver.settings.ownership import Guard
 
 log = logging.getLogger("tfimm_resolver")
+
+_FREED_ON_FULL_DISK_BYTES = 1 << 30
+"""How much is freed on a full disk if it is not known how much is missing."""
+
+_ATTEMPTS_MAX = 5
+"""How often a model that was removed just before it could be used is looked for again."""
 
 
 def _list_extra_roots() -> Iterator[Tier]:
@@ -57,11 +65,19 @@ class Lookup:
         """Return where the complete model is; None if it has to be fetched.
 
         The first tier that has it wins, but the cache's own copy if it was fetched later, which is usually by a refresh.
+        No process removes it from now on until this one has ended.
 
         Raises:
             IntegrityError: if the cached model is known not to match the pin, and no other tier has one that does.
             CacheError: if the cache cannot be read; also FetchError.
         """
+        for _ in range(_ATTEMPTS_MAX):
+            found = self._find_once()
+            if found is None or is_held(found.path) or found.hold():  # the first call saves most hits the second
+                return found
+        return None
+
+    def _find_once(self) -> ModelLocation | None:
         found: ModelLocation | None = None
         for tier in list_tiers():
             if tier.is_behind or (found is not None and tier.is_read_only):
@@ -78,15 +94,54 @@ class Lookup:
 
     def fetch(self, fill: Callable[[Path, Path], FetchResult | None], handle: str, *, refresh: bool = False) -> ModelLocation:
         """Fetch a model that ``find`` did not find, or that is to be refreshed, into the cache; raises as ``Cache.ensure``."""
+        settings.cache_limits()  # a wrong one is an error before the download
         root = settings.cache_root(create=True)
         cache = Cache(open_root(root.value, root.mode))
         try:
-            record = cache.ensure(handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
+            for _ in range(_ATTEMPTS_MAX):
+                location = self._ensure(cache, handle, fill, refresh=refresh)
+                if location.hold(is_new=True):
+                    make_room(0)
+                    return location
         except OfflineError as error:
             if refresh or not (extra := settings.extra_roots()):
                 raise
             raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.advice) from error
+        raise CacheError(f"another process keeps removing {handle} from {show(root.value)} right after it was fetched")
+
+    def _ensure(
+        self,
+        cache: Cache,
+        handle: str,
+        fill: Callable[[Path, Path], FetchResult | None],
+        *,
+        refresh: bool,
+    ) -> ModelLocation:
+        """Fetch the model; on a full disk a second time, if models may be evicted and some were."""
+        try:
+            record = cache.ensure(handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
+        except CacheError as error:
+            missing_bytes = find_missing_bytes(error)
+            if missing_bytes is None or not _evict_for(cache, missing_bytes):
+                raise
+            log.warning("%s; trying again after evicting models", error.text)
+            record = cache.ensure(handle, self._key, fill, refresh=refresh, pin=self._pin)
         return ModelLocation(cache.path(record), record)
+
+
+def make_room(size_bytes: int) -> None:
+    """Evict models so that the limits of the cache hold after so many bytes were added; without a limit, do nothing."""
+    if settings.cache_limits().is_limited:
+        from tfimm_resolver.cache import eviction
+
+        eviction.enforce_limits(open_cache(), needed_bytes=size_bytes)
+
+
+def _evict_for(cache: Cache, missing_bytes: int) -> bool:
+    """Evict models on a full disk, more than is missing, as a model needs more room while it is unpacked; whether any was."""
+    from tfimm_resolver.cache import eviction
+
+    return eviction.enforce_limits(cache, freed_bytes_min=max(2 * missing_bytes, _FREED_ON_FULL_DISK_BYTES)) > 0
 
 
 def _is_later(one: ModelLocation, other: ModelLocation) -> bool:

@@ -281,6 +281,9 @@ class CancelledError(ResolverError):
 class CacheError(ResolverError, OSError):
     """The cache directory or bucket cannot be read or written.
 
+    Attributes:
+        missing_bytes: how much more room the model needs on a full disk, as far as that is known; else 0.
+
     Example:
         >>> with open("a_file", "w"), tfimm_resolver.using(dir="a_file"):
         ...     tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
@@ -289,6 +292,7 @@ class CacheError(ResolverError, OSError):
     """
 
     exit_code = 4
+    missing_bytes: int = 0
 
 
 class LockTimeoutError(CacheError, TimeoutError):

@@ -77,7 +77,21 @@ def make_disk_full_error(folder: str, about: str, needed_bytes: int, free_bytes:
     if needed == free:
         needed, free = f"{needed_bytes} bytes", str(free_bytes)
     text = f"the disk of {show(folder)} is full: the model needs {about} {needed}, and {free} are free"
-    return CacheError(text, fix=DISK_FULL_FIX)
+    error = CacheError(text, fix=DISK_FULL_FIX)
+    error.missing_bytes = max(1, needed_bytes - free_bytes)
+    return error
+
+
+def find_missing_bytes(error: BaseException) -> int | None:
+    """Return how many bytes a full disk lacks, as far as that is known, if that is why ``error`` was raised; else None."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, CacheError) and found.missing_bytes:
+            return found.missing_bytes
+        if isinstance(found, OSError) and is_disk_full(found):
+            return 1
+        found = found.__cause__ or found.__context__
+    return None
 
 
 def suggest_disk_fix(error: OSError, otherwise: Fix = "") -> Fix:

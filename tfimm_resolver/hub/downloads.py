@@ -16,6 +16,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
+from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import ArchiveError, CacheError, HandleError, HashError, OfflineError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -128,6 +129,7 @@ def fetch_weights(
         _check_tree(cache.path(known), model_dir)
         must_reload = _is_damaged(cache, known)
     record = cache.ensure(handle.redacted, key, fill, refresh=must_reload, pin=Pin(handle.sha256))
+    ModelLocation(cache.path(record), record).hold()
     if reloaded is not None:
         reloaded.add(key)
     _check_tree(cache.path(record), model_dir)

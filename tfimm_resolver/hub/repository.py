@@ -14,6 +14,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import clean_text, show
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
+from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, HandleError, NotFoundError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import Handle
@@ -78,6 +79,7 @@ def ensure_checkout(
 
 def make_checkout(cache: Cache, record: Record) -> Checkout:
     """Return the files of a cached repository."""
+    ModelLocation(cache.path(record), record).hold()  # code is imported from it later, too
     return Checkout(cache.path(record), record.tree.partition(".")[0], f"{record.handle}\n{record.origin.commit}")
 
 

@@ -14,7 +14,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-_LOCKED_BY_OTHER = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}  # some file systems report EACCES
+LOCKED_BY_OTHER = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}  # some file systems report EACCES
 FLOCK_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 HARDLINK_UNSUPPORTED = {errno.EPERM, errno.EMLINK, *FLOCK_UNSUPPORTED}
 
@@ -54,7 +54,7 @@ class LockFile:
             return True
         except OSError as error:
             # EBADF: open for reading only, on a network file system; another process may hold it
-            if error.errno in _LOCKED_BY_OTHER or error.errno == errno.EBADF:
+            if error.errno in LOCKED_BY_OTHER or error.errno == errno.EBADF:
                 return False
             if error.errno not in FLOCK_UNSUPPORTED:
                 raise

@@ -1,4 +1,4 @@
-"""Cache maintenance: list, select, verify and remove cached models."""
+"""Cache maintenance: list, select, verify, keep, prune and remove cached models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tfimm_resolver.maintenance.inventory import CachedModel, list_models, select
     from tfimm_resolver.maintenance.inventory import list_models as list  # noqa: A004  # as hub.list is called
+    from tfimm_resolver.maintenance.pruning import PrunedItem, PruneResult, keep, prune, unkeep
     from tfimm_resolver.maintenance.removal import RemoveResult, remove
     from tfimm_resolver.maintenance.verification import VerifyResult, verify
 else:
@@ -16,23 +17,33 @@ else:
         __name__,
         {
             "CachedModel": "tfimm_resolver.maintenance.inventory",
+            "PruneResult": "tfimm_resolver.maintenance.pruning",
+            "PrunedItem": "tfimm_resolver.maintenance.pruning",
             "RemoveResult": "tfimm_resolver.maintenance.removal",
             "VerifyResult": "tfimm_resolver.maintenance.verification",
+            "keep": "tfimm_resolver.maintenance.pruning",
             "list": "tfimm_resolver.maintenance.inventory:list_models",
             "list_models": "tfimm_resolver.maintenance.inventory",
+            "prune": "tfimm_resolver.maintenance.pruning",
             "remove": "tfimm_resolver.maintenance.removal",
             "select": "tfimm_resolver.maintenance.inventory",
+            "unkeep": "tfimm_resolver.maintenance.pruning",
             "verify": "tfimm_resolver.maintenance.verification",
         },
     )
 
 __all__ = [
     "CachedModel",
+    "PruneResult",
+    "PrunedItem",
     "RemoveResult",
     "VerifyResult",
+    "keep",
     "list",
     "list_models",
+    "prune",
     "remove",
     "select",
+    "unkeep",
     "verify",
 ]

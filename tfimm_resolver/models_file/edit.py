@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Union
 
@@ -12,6 +13,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.locking import lock
+from tfimm_resolver.locking.owner import TOKEN_PREFIXES, is_token_alive
 from tfimm_resolver.models_file.schema import MAX_BYTES, ModelEntry, parse
 
 Value = Union[str, int, list[str]]
@@ -29,6 +31,7 @@ def edit_models_file(path: str, decide_changes: Callable[[dict[str, ModelEntry]]
     """
     real = os.path.realpath(path)  # a symbolic link is kept
     with _lock(real):
+        _remove_leftovers(real)
         before = _read_text(real)
         after = _apply_changes(before, decide_changes(parse(before, path)))
         parse(after, path)
@@ -100,6 +103,19 @@ def _write(path: str, text: str) -> None:
             fs.durable_replace(temp_path, path)
         finally:
             fs.unlink(temp_path)
+
+
+def _remove_leftovers(path: str) -> None:
+    """Remove what killed processes left beside the file; the caller holds its lock, so no other process writes it now."""
+    folder, name = os.path.split(path)
+    with contextlib.suppress(OSError):  # a directory that may not be listed, or another user's file
+        for other in os.listdir(folder):
+            rest = other.removeprefix(f"{name}.")
+            is_text = rest != other and re.fullmatch(r"\d+-[0-9a-f]{8}\.tmp", rest, re.ASCII) is not None
+            token = rest.removesuffix(".txt")
+            is_lock = rest not in (other, token) and token.startswith(TOKEN_PREFIXES)
+            if is_text or (is_lock and not is_token_alive(token, assume_own_alive=True)):
+                fs.unlink(os.path.join(folder, other))
 
 
 @contextlib.contextmanager

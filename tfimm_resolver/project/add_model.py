@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tfimm_resolver.archives.member_policy import check_subdirectory
+from tfimm_resolver.cache import keeping, tiers
 from tfimm_resolver.errors import FetchError, HandleError, IntegrityError, NotFoundError
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
@@ -90,8 +91,14 @@ def add(
     for mirror in others:
         _compare_mirror(mirror, requested, origin.sha256)
     model = _make_entry(name, file, texts, requested, origin, other_names)
-    pins.add(file, model, replaces=replace)
+    _write(file, model, path, replaces=replace)
     return AddResult(model, path, "pinned" if model.sha256 else "unverified")
+
+
+def _write(file: str, model: ModelEntry, path: str, *, replaces: bool) -> None:
+    """Write an entry into the models file, and note that its cached model is needed."""
+    pins.add(file, model, replaces=replaces)
+    keeping.note_project(tiers.open_cache().root, file, [path], is_complete=False)
 
 
 def _parse(handle: str | os.PathLike[str]) -> Handle:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
+from tfimm_resolver.cache import keeping, tiers
 from tfimm_resolver.errors import IntegrityError, ModelsFileError, ResolverError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.models_file.schema import ModelEntry
@@ -69,7 +70,13 @@ def sync(names: Sequence[str] = (), *, check: bool = False, jobs: int = 4) -> li
         ['fetched']
     """
     results = [_check_cached(model) for model in pins.select_models(names)]
-    return results if check else _fetch_missing(results, jobs)
+    if not check:
+        results = _fetch_missing(results, jobs)
+        paths = [(result.model.file, result.path) for result in results if result.path]
+        for file in {file for file, _ in paths}:
+            inside = [path for other, path in paths if other == file]
+            keeping.note_project(tiers.open_cache().root, file, inside, is_complete=not names)
+    return results
 
 
 def _check_cached(model: ModelEntry) -> SyncResult:

@@ -13,7 +13,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Entry, entry_name_for_key
 from tfimm_resolver.cache.record import is_entry_name
-from tfimm_resolver.cache.tier import Tier
+from tfimm_resolver.cache.tier import ModelLocation, Tier
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, UnknownHandleError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import CONTENT_KEY
@@ -139,7 +139,16 @@ def _use_entry(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Resolve
             fix="Use the handle that it was first fetched with.",
         )
     handle = replace(request.handle, sha256=None)  # the copy was compared with the pin
-    return ResolvedPlan(rules.CACHED_NAME, replace(request, handle=handle), InPlace(_choose_copy(request, found).path))
+    return ResolvedPlan(rules.CACHED_NAME, replace(request, handle=handle), InPlace(_hold(request, found)))
+
+
+def _hold(request: Request, found: Sequence[tuple[Entry, Tier]]) -> str:
+    """Return the path of the copy to use, which no process removes from now on until this one has ended."""
+    entry = _choose_copy(request, found)
+    is_own = any(tier.is_own for other, tier in found if other is entry)
+    if not ModelLocation(entry.path, entry.record, is_read_only=not is_own).hold():
+        raise IntegrityError(f"the cached copy of {request.handle} was removed just now", fix="Try again.")
+    return entry.path
 
 
 def _choose_copy(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Entry:

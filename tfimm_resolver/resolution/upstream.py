@@ -110,9 +110,10 @@ class Upstream:
 
 
 def _make_fetcher(handle: Handle, parts: Path | None = None, known: Origin | None = None) -> Downloader:
+    from tfimm_resolver.cache import tiers
     from tfimm_resolver.transfer.downloader import Downloader
 
-    return Downloader(handle, parts, known=known)
+    return Downloader(handle, parts, known=known, reserve=tiers.make_room if parts else None)
 
 
 def make_mirrors_error(failures: list[FetchError]) -> FetchError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,13 +47,15 @@ class Downloader:
         is_quiet: bool = False,
         is_hash_known: bool = False,
         known: Origin | None = None,
+        reserve: Callable[[int], object] | None = None,
     ) -> None:
         """Create a downloader for one model.
 
         ``is_hash_known``: the caller compares the sha256 of what is downloaded, as this class does for a pinned handle.
         ``known``: where the copy that the caller has is from; if that is what is there, NotModifiedError is raised.
+        ``reserve`` is called with the number of bytes that are about to be received, once the server has told it.
         """
-        self._known = known
+        self._known, self._reserve = known, reserve
         self._handle, self.parts = handle, parts
         self._is_hash_known = is_hash_known or handle.sha256 is not None
         self._checks = BodyChecks(str(handle))
@@ -202,6 +205,8 @@ class Downloader:
                 handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges, known=self._known
             )
             stack.callback(body.close)
+            if self._reserve is not None and body.size_bytes:
+                self._reserve(body.size_bytes - body.resumed_bytes)
             self.origin = make_origin(body.response)
             meter = stack.enter_context(self._report_progress(body.size_bytes, body.resumed_bytes))
             reported_bytes = 0

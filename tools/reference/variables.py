@@ -87,6 +87,13 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
             "models files, separated as in `PATH`, in order of precedence",
         ),
     ),
+    "The size of the cache": (
+        ("TFIMM_RESOLVER_MAX_SIZE", "", "evict the least recently used models above this size: `50GB`, or `20%` of the disk"),
+        ("TFIMM_RESOLVER_MIN_FREE", "", "evict models until that much of the disk is free: `10GB`, `5%`"),
+        ("TFIMM_RESOLVER_MAX_AGE", "", "evict models that were not used for so long: `90d`"),
+        ("TFIMM_RESOLVER_GRACE", "`1h`", "never evict a model that was used within this time"),
+        ("TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS", "`24h`", "the same, on a disk that has no file locks"),
+    ),
     "Downloads": (
         ("TFIMM_RESOLVER_OFFLINE", "off", "`1`: open no sockets"),
         ("TFIMM_RESOLVER_QUIET", "off", "`1`: no progress"),

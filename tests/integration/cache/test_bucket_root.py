@@ -19,6 +19,7 @@ from tests.fakes.processes import run
 from tests.fakes.stores.gcs import Gcs
 from tests.fakes.stores.objects import Blob, Bucket
 from tests.fakes.stores.s3 import S3
+from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
 from tfimm_resolver.cache.cache import entry_name_for_key
@@ -309,6 +310,7 @@ def test_the_command_line_lists_verifies_repairs_and_removes_on_both_levels(buck
         and "saved_model.pb does not match its recorded sha256" in out
         and "variables.index does not match its recorded sha256" in out
     )
+    give_up_all()
     code, out, err = run_cli("verify", "--repair")
     assert code == 0, out + err
     assert files_in(path) == MODEL and run_cli("verify")[0] == 0

@@ -143,7 +143,7 @@ def test_a_replaced_tree_is_removed_after_a_while(root: Root, monkeypatch: pytes
     new = publish(root, OTHER, old)
     root.collect_garbage(lambda name: new.tree)
     assert list_contents(root) == sorted([old.tree, new.tree, TEXT])
-    monkeypatch.setattr("tfimm_resolver.cache.local_root.REPLACED_TTL_S", -60)
+    monkeypatch.setattr("tfimm_resolver.cache.local_cleanup.REPLACED_TTL_S", -60)
     monkeypatch.setattr("tfimm_resolver.cache.bucket_root._GC_MIN_AGE_S", -60)
     root.collect_garbage(lambda name: new.tree)
     assert list_contents(root) == sorted([new.tree, TEXT]) and list(root.verify_hashes(new)) == []

@@ -16,6 +16,7 @@ from tests.fakes.cli import run_cli
 from tests.fakes.light_start import HEAVY
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
+from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import OfflineError
@@ -128,6 +129,7 @@ def test_the_cache_named_as_an_extra_root_stays_the_cache(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(cache_dir))
     assert resolve(handle) == f"{cache_dir}/{entry_name_for_key(handle)}"
+    give_up_all()
     assert run_cli("ls")[1].count("\n") == 2 and "extra" not in run_cli("ls")[1] + run_cli("path")[1]
     assert run_cli("rm", handle)[0] == 0 and os.listdir(cache_dir) == []
 

@@ -28,7 +28,7 @@ from tfimm_resolver.errors import (
     OfflineError,
     WeightsError,
 )
-from tfimm_resolver.hub import download_url_to_file, load_state_dict_from_url
+from tfimm_resolver.hub import download_url_to_file, layout, load_state_dict_from_url
 
 BODY = random.Random(3).randbytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -219,7 +219,7 @@ def test_progress_is_shown_unless_it_is_not_wanted(origin: Origin, tmp_path: Pat
     code = """
         import logging, sys
         logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s")
-        from tfimm_resolver.hub import download_url_to_file, load_state_dict_from_url
+        from tfimm_resolver.hub import download_url_to_file, layout, load_state_dict_from_url
         _, url, path, progress = sys.argv
         download_url_to_file(url, path, progress=bool(progress))
         load_state_dict_from_url(url, path + "s", progress=bool(progress))
@@ -344,3 +344,12 @@ def test_eight_processes_that_want_the_same_weights_make_one_download(origin: Or
 def test_a_damaged_file_is_told_with_its_place(origin: Origin) -> None:
     with pytest.raises(WeightsError, match=r"w\.npz cannot be read"):
         load_state_dict_from_url(origin.put("/w.npz", b"PK\x03\x04 and no more"))
+
+
+def test_weights_in_use_are_not_removed(origin: Origin, tmp_path: Path) -> None:
+    url, model_dir = origin.put("/w.npz", make_weights()), str(tmp_path / "models")
+    load_value(url, model_dir=model_dir)
+    cache = layout.open_weights(model_dir)
+    (entry,) = cache.entries()
+    code = "import sys; from tfimm_resolver.locking import use_lock; print(use_lock.try_exclude(sys.argv[1]))"
+    assert run(code, entry.path) == "None"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.archives import files_in
 from tests.fakes.git_host import GitHost
-from tests.fakes.processes import start
+from tests.fakes.processes import run, start
 from tfimm_resolver import hub
 from tfimm_resolver.errors import HandleError, NotFoundError, UntrustedError
 from tfimm_resolver.hub.repository import ensure_checkout
@@ -102,3 +102,10 @@ def test_verbose_prints_once_what_torch_hub_prints(
     assert (job.returncode, out) == (0, "1\n1\n"), err
     assert err.count(f'Downloading: "{host.url}/ada/models/zipball/{commit}" to {hub_dir}\n') == count
     assert err.count(f"Using cache found in {hub_dir}/ada_models_main") == count
+
+
+def test_a_repository_in_use_is_not_removed(host: GitHost, hub_dir: Path) -> None:
+    host.repo("ada/models", {"hubconf.py": "x = 1\n"})
+    path = ensure_checkout("ada/models", trust_repo=True).path
+    code = "import sys; from tfimm_resolver.locking import use_lock; print(use_lock.try_exclude(sys.argv[1]))"
+    assert run(code, path) == "None"

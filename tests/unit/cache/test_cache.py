@@ -18,7 +18,7 @@ from tests.fakes.archives import MODEL, files_in
 from tests.fakes.named_models import put_model
 from tests.fakes.processes import run
 from tfimm_resolver.cache.cache import Cache, entry_name_for_key
-from tfimm_resolver.cache.local_root import REPLACED_TTL_S
+from tfimm_resolver.cache.local_cleanup import REPLACED_TTL_S
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.roots import LocalRoot, open_root
 from tfimm_resolver.errors import ArchiveError, CacheError, IntegrityError, NotFoundError, OfflineError, SourceError

@@ -11,7 +11,8 @@ import pytest
 from tests.fakes.archives import MODEL, files_in
 from tests.fakes.lock_processes import make_dead_pid
 from tests.fakes.named_models import put_model
-from tfimm_resolver.cache.local_root import PARTIAL_TTL_S, REPLACED_TTL_S, LocalRoot
+from tfimm_resolver.cache.local_cleanup import PARTIAL_TTL_S, REPLACED_TTL_S
+from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import Record, hash_tree
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.locking.owner import get_host_hash

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.lock_processes import make_dead_pid
 from tests.fakes.models_file import PIN, URL, make_entry, write
 from tests.fakes.models_file import project as project  # noqa: PLC0414  # a fixture
 from tfimm_resolver._util.toml import parse_toml
 from tfimm_resolver.errors import ModelsFileError
+from tfimm_resolver.locking.owner import get_host_hash
 from tfimm_resolver.models_file import edit
 from tfimm_resolver.models_file.discovery import FILE_NAME
 from tfimm_resolver.models_file.edit import Keys, edit_models_file
@@ -162,3 +164,21 @@ def test_concurrent_edits_are_not_lost(project: Path, monkeypatch: pytest.Monkey
         thread.join()
     assert errors == [] and sorted(parse_toml(path.read_text())["models"]) == [f"m{number}" for number in range(8)]
     assert os.listdir(project) == [FILE_NAME]
+
+
+def test_what_killed_processes_left_beside_the_file_is_removed(project: Path) -> None:
+    file, dead = project / FILE_NAME, make_dead_pid()
+    file.write_text(f'[models.m]\nhandle = "{URL}"\n')
+    lock_token = f"flock-{{}}-{get_host_hash()}-0123456789abcdef.txt"
+    stale = [f"{FILE_NAME}.{dead}-0123abcd.tmp", f"{FILE_NAME}.1-0123abcd.tmp", f"{FILE_NAME}.{lock_token.format(dead)}"]
+    others = [
+        "mine.tmp",
+        f"{FILE_NAME}.tmp",
+        f"{FILE_NAME}.backup-0123abcd.tmp",
+        f"{FILE_NAME}.{lock_token.format(os.getppid())}",
+    ]
+    for name in (*stale, *others):
+        (project / name).write_text("partial")
+    edit_models_file(str(file), lambda known: {})
+    left = {path.name for path in project.iterdir()}
+    assert left & {*stale, *others} == set(others) and not file.with_name(f"{FILE_NAME}.lock").exists()

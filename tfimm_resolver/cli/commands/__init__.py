@@ -12,7 +12,25 @@ from tfimm_resolver import settings
 from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 
 COMMANDS = (
-    *("resolve", "load", "ls", "rm", "verify", "add", "lock", "sync", "why", "export", "import", "path", "hub", "run"),
+    *(
+        "resolve",
+        "load",
+        "ls",
+        "rm",
+        "prune",
+        "keep",
+        "unkeep",
+        "verify",
+        "add",
+        "lock",
+        "sync",
+        "why",
+        "export",
+        "import",
+        "path",
+        "hub",
+        "run",
+    ),
     "demo",
 )
 EXIT_OUTDATED = 8

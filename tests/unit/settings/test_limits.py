@@ -1,0 +1,98 @@
+"""Limits of the cache, from the environment and from the settings file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfimm_resolver import settings
+from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.settings import limits as settings_limits
+from tfimm_resolver.settings.limits import Size, parse_duration_s, parse_size
+
+SIZES = {
+    "0": 0,
+    "1500": 1500,
+    "1.5kB": 1500,
+    "50GB": 50 * 10**9,
+    "50 gb": 50 * 10**9,
+    "800MiB": 800 << 20,
+    "2G": 2 * 10**9,
+    "1TiB": 1 << 40,
+    "3B": 3,
+    "2PB": 2 * 10**15,
+}
+DURATIONS = {"90d": 90 * 86400, "12h": 43200, "30min": 1800, "10s": 10, "1.5h": 5400, "2 w": 14 * 86400, "0s": 0}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The path of the settings file, which does not exist yet."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    path = tmp_path / "config" / "tfimm_resolver" / "config.toml"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_sizes(text: str) -> None:
+    assert parse_size(text, "TEST").to_bytes(10**15) == SIZES[text]
+
+
+def test_a_percentage_is_a_part_of_the_disk() -> None:
+    assert parse_size("20%", "TEST").to_bytes(500) == 100 and parse_size("0.5%", "TEST").to_bytes(1000) == 5
+
+
+@pytest.mark.parametrize("text", ["", "many", "-1GB", "5XB", "101%", "1e9", "iB", "5 %%", "1_000", "٣GB", "9" * 400, 3])
+def test_what_is_not_a_size(text: Any) -> None:
+    with pytest.raises(HandleError, match="TEST is ") as caught:
+        parse_size(text, "TEST")
+    assert "50GB" in caught.value.fix
+
+
+@pytest.mark.parametrize("text", DURATIONS)
+def test_durations(text: str) -> None:
+    assert parse_duration_s(text, "TEST") == DURATIONS[text]
+
+
+@pytest.mark.parametrize("text", ["", "90", "-1d", "3 months", "1y", "5m", "9" * 400 + "d", 3])
+def test_what_is_not_a_duration(text: Any) -> None:
+    with pytest.raises(HandleError, match="TEST is ") as caught:
+        parse_duration_s(text, "TEST")
+    assert "90d" in caught.value.fix
+
+
+def test_nothing_is_limited_by_default(config: Path) -> None:
+    assert not settings.cache_limits().is_limited
+    config.write_text("other = 1\n")
+    assert not settings.cache_limits().is_limited
+
+
+def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text('max_size = "50GB"\nmin_free = 1000\nmax_age = "90d"\n')
+    limits = settings.cache_limits()
+    assert (limits.max_size, limits.min_free, limits.max_age_s) == (Size(50 * 10**9), Size(1000), 90 * 86400)
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", "10%")
+    limits = settings.cache_limits()
+    assert limits.is_limited and limits.max_size == Size(fraction=0.1)
+    assert dict(limits.sources)["max_size"] == "TFIMM_RESOLVER_MAX_SIZE" and str(config) in dict(limits.sources)["max_age"]
+
+
+@pytest.mark.parametrize(("text", "kind"), [("max_size = ", CacheError), ("max_size = 'big'", HandleError)])
+def test_a_settings_file_that_cannot_be_used_is_named(config: Path, text: str, kind: type[Exception]) -> None:
+    config.write_text(text)
+    with pytest.raises(kind, match=str(config)):
+        settings.cache_limits()
+
+
+def test_the_settings_file_is_in_the_home_directory(tmp_path: Path) -> None:
+    assert settings.config_file() == str(tmp_path / "home/.config/tfimm_resolver/config.toml")
+
+
+def test_the_time_of_grace_is_longer_without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (settings.grace_s(), settings.grace_s(has_locks=False)) == (3600, 86400)
+    monkeypatch.setenv(settings_limits.GRACE, "2s")
+    monkeypatch.setenv(settings_limits.GRACE_WITHOUT_LOCKS, "3h")
+    assert (settings.grace_s(), settings.grace_s(has_locks=False)) == (2, 3 * 3600)

@@ -1,0 +1,192 @@
+"""Removes what a cache does not need: models by size and age, partial downloads, replaced copies; and keeps chosen models."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import repr_fields, show
+from tfimm_resolver.cache import keeping, tiers
+from tfimm_resolver.cache.eviction import MODEL, Eviction, Evictor, Item
+from tfimm_resolver.cache.local_root import LocalRoot
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.handles.arguments import list_names
+from tfimm_resolver.maintenance import inventory
+from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.settings.limits import CacheLimits, parse_duration_s, parse_size
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedItem:
+    """Something that was removed, or would be.
+
+    Attributes:
+        name: the handle of a model, else the name of a directory in the cache.
+        kind: ``model``, ``replaced copy`` or ``partial download``.
+        path: its directory.
+        size_bytes: the total size of its files.
+        used_s: its last use, in seconds since 1970.
+
+    Example:
+        >>> tfimm_resolver.maintenance.PrunedItem("m", "model", "/cache/m", 9, 0.0).facts()["used_at"]
+        '1970-01-01T00:00:00Z'
+    """
+
+    name: str
+    kind: str
+    path: str
+    size_bytes: int
+    used_s: float
+
+    __repr__ = repr_fields
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields that ``--json`` prints."""
+        used_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s))
+        return {"name": self.name, "kind": self.kind, "path": self.path, "size_bytes": self.size_bytes, "used_at": used_at}
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What ``prune`` has removed, or would remove.
+
+    Attributes:
+        removed: in the order of removal.
+        spared: how many models were to be removed, but were not, for each reason: ``in use``, ``used lately``, ``protected``,
+            ``without a record``.
+        before_bytes: the size of the cache before.
+        after_bytes: its size afterwards.
+        missing_bytes: what could not be freed although a limit asks for it.
+        is_dry_run: whether nothing was removed.
+
+    Example:
+        >>> tfimm_resolver.maintenance.prune(dry_run=True).removed
+        ()
+    """
+
+    removed: tuple[PrunedItem, ...] = ()
+    spared: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    before_bytes: int = 0
+    after_bytes: int = 0
+    missing_bytes: int = 0
+    is_dry_run: bool = False
+
+    @property
+    def freed_bytes(self) -> int:
+        return self.before_bytes - self.after_bytes
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields that ``--json`` prints."""
+        return {
+            "removed": [item.facts() for item in self.removed],
+            "spared": {"_".join(reason.split()): count for reason, count in sorted(self.spared.items())},
+            "before_bytes": self.before_bytes,
+            "after_bytes": self.after_bytes,
+            "freed_bytes": self.freed_bytes,
+            "missing_bytes": self.missing_bytes,
+            "dry_run": self.is_dry_run,
+        }
+
+
+def prune(
+    *, max_size: str | None = None, max_age: str | None = None, keep: str | Iterable[str] = (), dry_run: bool = False
+) -> PruneResult:
+    """Remove partial downloads and replaced copies that nothing uses, and models until the limits of the cache hold.
+
+    The least recently used model goes first. A model is spared if a process uses it, if it was used within the last hour, if
+    it is kept, and if this package did not record its files. Models that a project's models file names go last.
+
+    Args:
+        max_size: the size of the cache, such as ``"50GB"`` or ``"20%"`` of the disk; by default, ``TFIMM_RESOLVER_MAX_SIZE``.
+        max_age: how long a model may be unused, such as ``"90d"``; by default, ``TFIMM_RESOLVER_MAX_AGE``.
+        keep: names of models to spare this time, as for ``select``.
+        dry_run: remove nothing, and return what would be removed now.
+
+    Raises:
+        HandleError: if a limit is not a size or a duration.
+        UnknownHandleError: if a name to keep matches no cached model, or more than one.
+        CacheError: if the cache cannot be used, or is a bucket.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> result = tfimm_resolver.maintenance.prune(max_size="1B")
+        >>> result.removed, result.spared["used lately"]
+        ((), 1)
+    """
+    limits = _choose_limits(max_size, max_age)
+    requested = list_names(keep, "keep")
+    protected = {model.entry.name for model in inventory.select(requested) if model.entry} if requested else set()
+    cache = tiers.open_cache()
+    if not isinstance(cache.root, LocalRoot):
+        raise CacheError(
+            f"{show(settings.cache_root().value)} is a bucket, which is not pruned",
+            fix=Advice(
+                python="Remove models with maintenance.remove, or set a rule for old objects in the store.",
+                command="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
+            ),
+        )
+    if not os.path.isdir(cache.root.path):
+        return PruneResult(is_dry_run=dry_run)
+    with map_os_errors(CacheError, f"cannot prune the cache at {show(cache.root.path)}", show_path=True):
+        evictor = Evictor(cache, limits, protected, is_requested=True)
+        planned = evictor.plan(all_unfinished=True)
+        done = planned if dry_run else evictor.evict(planned)
+    return _make_result(cache.root, done, is_dry_run=dry_run)
+
+
+def keep(models: str | CachedModel | Iterable[str | CachedModel]) -> list[CachedModel]:
+    """Never evict these models, given as for ``remove``; return them. Raises as ``select`` does; CacheError for a bucket.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> [model.path == path for model in tfimm_resolver.maintenance.keep(path)]
+        [True]
+    """
+    return _set_protected(models, is_protected=True)
+
+
+def unkeep(models: str | CachedModel | Iterable[str | CachedModel]) -> list[CachedModel]:
+    """Undo ``keep``, with the same arguments.
+
+    Example:
+        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
+        >>> [model.path == path for model in tfimm_resolver.maintenance.unkeep(path)]
+        [True]
+    """
+    return _set_protected(models, is_protected=False)
+
+
+def _set_protected(models: str | CachedModel | Iterable[str | CachedModel], *, is_protected: bool) -> list[CachedModel]:
+    requested = list_names(models, "models", also=(CachedModel,))
+    selected = [model for model in inventory.select(requested) if not model.other_root] if requested else []
+    for model in selected:
+        if model.entry is None:
+            raise CacheError(f"{show(model.path)} was not created by tfimm-resolver, so it is never evicted")
+        keeping.set_protected(tiers.open_cache().root, model.entry.name, is_protected=is_protected)
+    return selected
+
+
+def _choose_limits(max_size: str | None, max_age: str | None) -> CacheLimits:
+    limits = settings.cache_limits()
+    if max_size is not None:
+        limits = limits._replace(max_size=parse_size(max_size, "max_size"))
+    return limits if max_age is None else limits._replace(max_age_s=parse_duration_s(max_age, "max_age"))
+
+
+def _make_result(root: LocalRoot, done: Eviction, *, is_dry_run: bool) -> PruneResult:
+    removed = tuple(_make_item(root, item) for item in done.removed)
+    after_bytes = done.before_bytes - done.freed_bytes
+    spared = MappingProxyType(dict(done.spared))
+    return PruneResult(removed, spared, done.before_bytes, after_bytes, done.missing_bytes, is_dry_run)
+
+
+def _make_item(root: LocalRoot, item: Item) -> PrunedItem:
+    name = item.record.handle if item.kind == MODEL and item.record.handle else item.name
+    return PrunedItem(name, item.kind, root.path_of(item.name), item.size_bytes, item.used_s)

@@ -1,0 +1,127 @@
+"""Limits of the cache: its size, the free space to keep, the age of what is evicted; none is set by default."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, NamedTuple
+
+from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.settings.paths import expand_path, expand_variable
+
+MAX_SIZE, MIN_FREE, MAX_AGE = "TFIMM_RESOLVER_MAX_SIZE", "TFIMM_RESOLVER_MIN_FREE", "TFIMM_RESOLVER_MAX_AGE"
+GRACE, GRACE_WITHOUT_LOCKS = "TFIMM_RESOLVER_GRACE", "TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS"
+
+_GRACE_S, _GRACE_WITHOUT_LOCKS_S = 3600.0, 24 * 3600.0
+_KEYS = {"max_size": MAX_SIZE, "min_free": MIN_FREE, "max_age": MAX_AGE}
+_CONFIG_BYTES_MAX = 1 << 20
+_SIZE_UNITS = {unit: 1000**power for power, unit in enumerate(("", "K", "M", "G", "T", "P"))}
+_BINARY_UNITS = {f"{unit}I": 1024**power for power, unit in enumerate(("", "K", "M", "G", "T", "P")) if unit}
+_TIME_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SIZE = r"(\d{1,18}(?:\.\d*)?|\.\d+)\s*(%|[KMGTP]?I?B?)"  # compiled when used: each import of the package comes here
+_DURATION = r"(\d{1,18}(?:\.\d*)?|\.\d+)\s*(s|min|h|d|w)"
+_SIZE_FIX = "Set it to a size such as 50GB or 800MiB, or to a part of the disk such as 20%."
+_DURATION_FIX = "Set it to a duration such as 90d, 12h, 30min or 10s."
+
+
+class Size(NamedTuple):
+    """A number of bytes, or a fraction of the disk that holds the cache."""
+
+    size_bytes: int = 0
+    fraction: float = 0.0
+
+    def to_bytes(self, disk_bytes: int) -> int:
+        """Return the number of bytes, on a disk of that size."""
+        return self.size_bytes or int(self.fraction * disk_bytes)
+
+
+class CacheLimits(NamedTuple):
+    """When models are evicted; what is None is not limited.
+
+    Attributes:
+        max_size: of all models in the cache.
+        min_free: what is to stay free on its disk.
+        max_age_s: for how many seconds a model may be unused.
+        sources: where each of them is set, by the name of the attribute, without ``_s``.
+    """
+
+    max_size: Size | None = None
+    min_free: Size | None = None
+    max_age_s: float | None = None
+    sources: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_limited(self) -> bool:
+        return (self.max_size, self.min_free, self.max_age_s) != (None, None, None)
+
+
+def cache_limits() -> CacheLimits:
+    """Return the limits that are set in the environment, or else in ``config.toml``.
+
+    Raises:
+        HandleError: if a limit is not a size or a duration.
+        CacheError: if the file cannot be read.
+    """
+    values = _read_config()
+    values.update({key: (text, variable) for key, variable in _KEYS.items() if (text := os.environ.get(variable))})
+    sources = tuple((key, source) for key, (_, source) in values.items())
+    sizes = {key: parse_size(*values[key]) for key in ("max_size", "min_free") if key in values}
+    max_age_s = parse_duration_s(*values["max_age"]) if "max_age" in values else None
+    return CacheLimits(sizes.get("max_size"), sizes.get("min_free"), max_age_s, sources)
+
+
+def grace_s(*, has_locks: bool = True) -> float:
+    """Return for how many seconds after its last use a model is not evicted: longer where use locks are not supported."""
+    variable, default_s = (GRACE, _GRACE_S) if has_locks else (GRACE_WITHOUT_LOCKS, _GRACE_WITHOUT_LOCKS_S)
+    text = os.environ.get(variable)
+    return parse_duration_s(text, variable) if text else default_s
+
+
+def config_file() -> str:
+    """Return the path of the settings file, which may not exist; empty if the user has no home directory."""
+    folder = os.environ.get("XDG_CONFIG_HOME")
+    try:
+        folder = expand_variable("XDG_CONFIG_HOME", folder) if folder else expand_path("~/.config")
+    except CacheError:
+        return ""
+    return os.path.join(folder, "tfimm_resolver", "config.toml")
+
+
+def parse_size(text: str, source: str) -> Size:
+    """Parse ``50GB``, ``800MiB``, a plain number of bytes, or ``20%``; raises HandleError that names ``source``."""
+    found = re.fullmatch(_SIZE, text.strip(), re.ASCII | re.IGNORECASE) if isinstance(text, str) else None
+    if found is None or (found[2] == "%" and float(found[1]) > 100):
+        raise HandleError(f"{source} is {text!r:.80}", fix=_SIZE_FIX)
+    if found[2] == "%":
+        return Size(fraction=float(found[1]) / 100)
+    unit = found[2].upper().removesuffix("B")
+    if unit == "I":
+        raise HandleError(f"{source} is {text!r:.80}", fix=_SIZE_FIX)
+    return Size(int(float(found[1]) * {**_SIZE_UNITS, **_BINARY_UNITS}[unit]))
+
+
+def parse_duration_s(text: str, source: str) -> float:
+    """Parse ``90d``, ``12h``, ``30min`` or ``10s`` into seconds; raises HandleError that names ``source``."""
+    found = re.fullmatch(_DURATION, text.strip(), re.ASCII) if isinstance(text, str) else None
+    if found is None:
+        raise HandleError(f"{source} is {text!r:.80}", fix=_DURATION_FIX)
+    return float(found[1]) * _TIME_UNITS[found[2]]
+
+
+def _read_config() -> dict[str, tuple[str, str]]:
+    """Return the limits in the settings file as texts, each with the file as its source; unknown keys are ignored."""
+    path = config_file()
+    if not path or not os.path.exists(path):
+        return {}
+    from tfimm_resolver._util.toml import parse_toml
+
+    with map_os_errors(CacheError, f"{show(path)} cannot be read"):
+        data = fs.read_regular(path, _CONFIG_BYTES_MAX, follow=True)
+    try:
+        table: dict[str, Any] = parse_toml(data.decode())
+    except ValueError as error:
+        raise CacheError(f"{show(path)} is not valid TOML: {show(error)}") from error
+    return {key: (str(table[key]), f"{key} in {path}") for key in _KEYS if key in table}
