@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfimm_resolver.errors import advice, base, loading
+from tfimm_resolver.errors import advice, base, cache, loading
 
 ADVICE = advice.Advice(python="Call f().", command="Run f.")
 
@@ -54,8 +54,8 @@ def test_the_exception_that_led_to_an_error_shows_no_secret_either() -> None:
         (base.HashError, "hash", 3, RuntimeError),
         (base.ArchiveError, "archive", 3, OSError),
         (base.SourceError, "source", 3, OSError),
-        (base.CacheError, "cache", 4, OSError),
-        (base.LockTimeoutError, "lock-timeout", 4, TimeoutError),
+        (cache.CacheError, "cache", 4, OSError),
+        (cache.LockTimeoutError, "lock-timeout", 4, TimeoutError),
     ],
 )
 def test_each_error_has_a_code_an_exit_code_and_a_builtin_base(
