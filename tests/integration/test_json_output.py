@@ -70,6 +70,8 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     key = make_key(tmp_path)
     signature = check("sign", "sign", bundle, "--key", str(key.path))["signature"]
     check("import", "import", bundle, "--signature", signature, "--key", str(key.public_path))
+    assert check("keep", "keep", handle)["models"] and check("unkeep", "unkeep", handle)["models"]
+    assert check("prune", "prune", "--max-size", "0B", "--dry-run")["spared"] == {"used_lately": 1}
     assert check("rm", "rm", handle)["removed"]
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
