@@ -61,10 +61,10 @@ def list_spellings(handle: Handle) -> set[str]:
 
 
 def canonicalize_url(text: str) -> str:
-    """Return one spelling for all URLs that lead to the same place, as far as that can be told from the URL.
+    """Return one spelling for all URLs that mean the same, as far as a URL shows that.
 
-    Two that differ count as the same: http and https, and the case of a host; a user, a default port, a query, escaped
-    characters, empty components and those that are dots do not count.
+    The scheme http counts as https. The case of a host, a user, a default port, a query, escapes, empty components and dots
+    make no difference.
     """
     found = _URL.match(text)
     assert found is not None
