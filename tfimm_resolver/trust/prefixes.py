@@ -46,11 +46,11 @@ def parse_prefix(text: object) -> str:
 
 
 def matches_prefix(handle: Handle, prefix: str) -> bool:
-    """Whether a handle, in any of its spellings, begins with a prefix in canonical form."""
-    return any(spelling.startswith(prefix) for spelling in list_spellings(handle))
+    """Whether a handle, in any of its forms, begins with a prefix in canonical form."""
+    return any(form.startswith(prefix) for form in list_forms(handle))
 
 
-def list_spellings(handle: Handle) -> set[str]:
+def list_forms(handle: Handle) -> set[str]:
     """Return the canonical forms of a handle: of its text and of its key; of a path also where its links lead."""
     if not handle.scheme:
         path = _expand(handle.path)
