@@ -40,7 +40,7 @@ def parse_prefix(text: object) -> str:
     if not found and not os.path.isabs(os.path.expanduser(text)):
         raise HandleError(f"the prefix {show(text)} is neither a URL nor an absolute path", fix=_FIX)
     if not found:
-        return _expand(text) + "/" * text.endswith("/")
+        return _expand(text).rstrip("/") + "/" * text.endswith("/")  # of "/" only one slash
     bucket = find_bucket_handle(url := canonicalize_url(text))
     return f"{bucket}{'/' * url.endswith('/')}" if bucket else url
 
