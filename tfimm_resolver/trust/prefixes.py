@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from urllib.parse import unquote
@@ -95,7 +96,6 @@ def _simplify(path: str) -> str:
 
 
 def _expand(path: str) -> str:
-    try:
-        return expand_path(path)
-    except CacheError:  # no home directory, or no working directory
-        return path
+    with contextlib.suppress(CacheError):  # no home directory, or no working directory
+        path = expand_path(path)
+    return f"/{path.lstrip('/')}" if path.startswith("//") else path  # POSIX lets two slashes at the start stay
