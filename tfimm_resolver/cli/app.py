@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         add,
         demo,
         export,
+        fetch,
         hub,
         import_,
         keep,
