@@ -98,11 +98,12 @@ def _hash_files(top: str) -> Iterator[FileEntry]:
 
 def _list_files(top: str, folder: str, outer: tuple[tuple[int, int], ...]) -> Iterator[str]:
     """Yield the relative path of each file below a directory; links are followed, but not to a directory around them."""
-    status = os.stat(f"{top}/{folder}")
+    current = f"{top}/{folder}"
+    status = os.stat(current)
     identity = (status.st_dev, status.st_ino)
     if identity in outer:
-        raise CacheError(f"{show(f'{top}/{folder}')} is a link to a directory around it, so that its files have no end")
-    for child in os.listdir(f"{top}/{folder}"):
+        raise CacheError(f"{show(current)} is a link to a directory around it, so that its files have no end")
+    for child in os.listdir(current):
         inner = folder + child
         if stat.S_ISDIR(os.stat(f"{top}/{inner}").st_mode):
             yield from _list_files(top, f"{inner}/", (*outer, identity))

@@ -36,20 +36,16 @@ def publish(
 ) -> Published:
     """Put a model into a directory of your own, where a server reads it; fetch it first if it is not cached.
 
-    The files are hard links to those in the cache where that is safe and possible, else copies. They stay if the cache is
-    pruned. No reader sees a part of a model, and a killed call leaves nothing that the next one does not clean up. Only what
-    this function wrote is ever replaced or removed: a hidden file in each directory lists it.
+    The files are hard links to those in the cache where that is safe and possible, else copies, and stay if it is pruned. No
+    reader sees a part of a model. Only what this function wrote is ever replaced or removed: a hidden file lists it.
 
     Args:
-        handle: as for ``resolve``.
-        directory: with ``flat`` the directory of the model itself, which is created or must hold only a model that was
-            published before; with ``tf-serving`` the directory of its versions, ``1/``, ``2/`` and so on.
+        handle: as for ``resolve``, as are ``refresh`` and ``sha256``.
+        directory: with the layout ``flat`` that of the model; with ``tf-serving`` that of its versions, ``1/``, ``2/``...
         layout: ``flat`` or ``tf-serving``.
         version: the number of the version; by default the one at the end of the handle, if it is higher than all others,
             else the next one, so that a server loads the model. If the highest version is this model, nothing changes.
         keep: how many versions stay.
-        refresh: as for ``resolve``.
-        sha256: as for ``resolve``.
 
     Raises:
         CacheError: if the directory cannot be written, is a link or a file, holds something that was not published, or the
@@ -66,8 +62,10 @@ def publish(
         ('/.../models/half/3', 'published')
     """
     _check_arguments(layout, version, keep)
-    target = _expand(directory)
-    request = Request.parse(handle, refresh=refresh, sha256=sha256)
+    return _publish(Request.parse(handle, refresh=refresh, sha256=sha256), _expand(directory), layout, version, keep)
+
+
+def _publish(request: Request, target: str, layout: str, version: int | None, keep: int) -> Published:
     location = locate(request)
     label = location.record.handle if location.record is not None else request.handle.redacted
     model = list_model_files(location, label, needs_graph=layout == TF_SERVING)

@@ -94,7 +94,7 @@ def _check_version(model: ModelFiles, path: str) -> bool:
         )
     if marker.content != model.content:
         raise CacheError(
-            f"cannot publish {model.handle} to {show(path)}: that version is another model, from {show(marker.handle)}",
+            f"cannot publish {show(model.handle)} to {show(path)}: that version is another model, from {show(marker.handle)}",
             fix="Nothing was changed. Choose another version: a server does not load a version again that it has loaded.",
         )
     if marker.is_intact(path):
