@@ -86,5 +86,8 @@ def _format_entry(name: str, base: str) -> str:
 
 def _quote(text: str) -> str:
     """Return a text as a string of protobuf's text format: other characters than ASCII as the octal codes of their bytes."""
-    codes = os.fsencode(text)
+    try:
+        codes = text.encode()
+    except UnicodeEncodeError as error:  # protobuf's strings are UTF-8
+        raise CacheError(f"{show(text)} cannot be in {FILE_NAME}: it is not a text", fix="Name another directory.") from error
     return '"' + "".join(chr(code) if 32 <= code < 127 and code not in b'"\\' else f"\\{code:03o}" for code in codes) + '"'

@@ -37,10 +37,17 @@ def test_run_again_nothing_changes(tmp_path: Path) -> None:
 
 
 def test_special_characters_are_escaped(tmp_path: Path) -> None:
-    name = 'a "b" ü\udcff'
+    name = 'a "b" ü'
     make_versions(tmp_path / "served", name)
     text = Path(write_models_config(tmp_path / "served", [name])).read_text()
-    assert '"a \\042b\\042 \\303\\274\\377"' in text and text.isascii()
+    assert '"a \\042b\\042 \\303\\274"' in text and text.isascii()
+
+
+def test_a_path_that_is_not_a_text_is_an_error_since_no_server_could_read_the_file(tmp_path: Path) -> None:
+    make_versions(tmp_path / "served", "half")
+    with pytest.raises(CacheError, match="it is not a text"):
+        write_models_config(tmp_path / "served", ["half"], base_path="/models\udcff")
+    assert not (tmp_path / "served" / FILE_NAME).exists()
 
 
 @pytest.mark.parametrize("text", ["", "model_config_list {}", "\n# Written by tfimm_resolver"])
