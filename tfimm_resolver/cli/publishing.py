@@ -64,10 +64,10 @@ class ServingTree:
         """Return the fields of a model that ``--json`` prints."""
         if name in self.errors:
             return {"error": error_to_json(self.errors[name])}
-        return {"published": published_to_json(self._published[name])} if name in self._published else {}
+        return {"published": describe_published(self._published[name])} if name in self._published else {}
 
 
-def published_to_json(published: Published) -> dict[str, Any]:
+def describe_published(published: Published) -> dict[str, Any]:
     """Return the fields of a published model that ``--json`` prints."""
     facts = {"path": published.path, "version": published.version, "state": published.state}
     facts |= {"size_bytes": published.size_bytes, "files": published.files, "linked_files": published.linked}

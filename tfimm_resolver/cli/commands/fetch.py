@@ -10,7 +10,7 @@ import click
 
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, error_to_json
-from tfimm_resolver.cli.publishing import keep_option, print_failures, print_published, published_to_json
+from tfimm_resolver.cli.publishing import keep_option, print_failures, print_published, describe_published
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.integrations.serving.publishing import FLAT, LAYOUTS, TF_SERVING, publish
 from tfimm_resolver.maintenance import inventory
@@ -51,7 +51,7 @@ def command(output: Output, pairs: Sequence[str], layout: str, version: int | No
             errors.append(error)
             row |= {"path": None, "version": None, "state": "failed", "error": error_to_json(error)}
         else:
-            row |= published_to_json(published)
+            row |= describe_published(published)
             print_published(output, published)
             if not output.as_json:
                 output.print_path(published.path)

@@ -35,7 +35,7 @@ def publish_flat(model: ModelFiles, directory: str) -> Published:
         OSError: if it cannot be written.
     """
     _check_kind(directory)
-    if _has_to_be_filled(directory):
+    if _must_be_filled(directory):
         return _fill(model, directory)
     os.makedirs(os.path.dirname(directory), exist_ok=True)
     try:
@@ -58,11 +58,11 @@ def _replace(model: ModelFiles, directory: str) -> Published:
             counts = staging.fill(model)
             if before is not None:
                 os.chmod(staging.tree, stat.S_IMODE(before.st_mode))
-            move_into_place(staging, directory)
+            install_tree(staging, directory)
     return _describe(model, directory, counts)
 
 
-def move_into_place(staging: Staging, target: str) -> None:
+def install_tree(staging: Staging, target: str) -> None:
     """Rename the filled tree to a path that does not exist, that is empty, or that holds what is to be replaced."""
     try:
         return fs.durable_rename(staging.tree, target)
@@ -156,7 +156,7 @@ def _list_ignored(directory: str, current: str) -> list[str]:
     return ignored if inner[0] in (os.pardir, os.curdir) else [*ignored, inner[0]]
 
 
-def _has_to_be_filled(directory: str) -> bool:
+def _must_be_filled(directory: str) -> bool:
     """Whether an existing directory has to stay the same one.
 
     It is a mount point, its parent may not be written, another user owns it, the working directory is in it, or the cache.

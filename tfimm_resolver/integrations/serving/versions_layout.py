@@ -10,7 +10,7 @@ import re
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.integrations.serving.flat_layout import make_foreign_error, move_into_place
+from tfimm_resolver.integrations.serving.flat_layout import make_foreign_error, install_tree
 from tfimm_resolver.integrations.serving.marker import find_foreign, read_marker
 from tfimm_resolver.integrations.serving.model_files import ModelFiles
 from tfimm_resolver.integrations.serving.outcome import Published
@@ -62,7 +62,7 @@ def list_versions(base: str) -> dict[int, str]:
 def _publish(model: ModelFiles, base: str, path: str) -> dict[str, int]:
     with Staging(base, os.path.basename(path)) as staging:
         counts = staging.fill(model)
-        move_into_place(staging, path)
+        install_tree(staging, path)
     return counts
 
 
@@ -107,8 +107,8 @@ def _check_version(model: ModelFiles, path: str) -> bool:
 def _remove_old(base: str, keep: int, published: int) -> tuple[int, ...]:
     """Remove the oldest versions of ours but ``keep``, and return their numbers; each one vanishes in one step."""
     versions = list_versions(base)
-    ours = [number for number in sorted(versions, reverse=True) if _is_ours(f"{base}/{versions[number]}")]
-    removed = [number for number in ours[keep:] if number != published]
+    own = [number for number in sorted(versions, reverse=True) if _is_published(f"{base}/{versions[number]}")]
+    removed = [number for number in own[keep:] if number != published]
     if removed:
         with Staging(base, "old") as staging:
             for number in removed:
@@ -116,7 +116,7 @@ def _remove_old(base: str, keep: int, published: int) -> tuple[int, ...]:
     return tuple(removed)
 
 
-def _is_ours(path: str) -> bool:
+def _is_published(path: str) -> bool:
     """Whether a directory holds a model that this package put there, and nothing else."""
     marker = None if os.path.islink(path) else read_marker(path)
     return marker is not None and find_foreign(path, marker.files) is None

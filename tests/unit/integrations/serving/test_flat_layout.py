@@ -52,11 +52,11 @@ def test_a_model_is_published_and_later_replaced_by_another(models: tuple[ModelF
 
 
 def test_the_directory_stays_the_same_one_only_where_it_has_to(models: tuple[ModelFiles, ModelFiles], target: Path) -> None:
-    is_filled = target.exists()
+    must_stay = target.exists()
     target.mkdir(exist_ok=True)
     inode = target.stat().st_ino
     publish_flat(models[0], str(target))
-    assert (target.stat().st_ino == inode) is is_filled
+    assert (target.stat().st_ino == inode) is must_stay
 
 
 def test_run_again_nothing_changes(models: tuple[ModelFiles, ModelFiles], target: Path) -> None:
@@ -157,7 +157,7 @@ def test_an_existing_directory_keeps_its_permissions(models: tuple[ModelFiles, M
 
 
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EXDEV, errno.EACCES], ids=["EBUSY", "EXDEV", "EACCES"])
-def test_a_directory_that_cannot_be_renamed_over_is_filled(
+def test_a_directory_that_cannot_be_renamed_over_must_stay(
     number: int, models: tuple[ModelFiles, ModelFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "target"
