@@ -41,7 +41,6 @@ TESTED_IN = {
     "cli.commands.unkeep": "integration/maintenance/test_pruning.py",
     "cli.commands.verify": "integration/cli/test_app.py",
     "cli.commands.why": "integration/cli/test_pin_commands.py",
-    "cli.publishing": "integration/integrations/serving/test_publishing.py",
     "cli.startup.sitecustomize": "process/cli/test_run.py",
     "integrations.serving.outcome": "integration/integrations/serving/test_publishing.py",
     "handle": "integration/test_public_api.py",

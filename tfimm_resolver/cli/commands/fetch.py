@@ -10,7 +10,7 @@ import click
 
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, error_to_json
-from tfimm_resolver.cli.publishing import keep_option, print_failures, print_published, describe_published
+from tfimm_resolver.cli.publishing import describe_published, keep_option, print_failures, print_published
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.integrations.serving.publishing import FLAT, LAYOUTS, TF_SERVING, publish
 from tfimm_resolver.maintenance import inventory

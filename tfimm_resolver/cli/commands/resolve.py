@@ -10,7 +10,6 @@ import click
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.errors import ResolverError
-from tfimm_resolver.integrations.serving.publishing import publish
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution.resolver import resolve
 
@@ -42,6 +41,8 @@ def command(output: Output, handles: Sequence[str], refresh: bool, sha256: str |
     for handle in handles:
         try:
             if directory:
+                from tfimm_resolver.integrations.serving.publishing import publish  # a plain resolve does not need it
+
                 path = publish(handle, directory, refresh=refresh, sha256=sha256).path
             else:
                 path = resolve(handle, refresh=refresh, sha256=sha256)

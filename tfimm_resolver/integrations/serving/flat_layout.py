@@ -35,7 +35,7 @@ def publish_flat(model: ModelFiles, directory: str) -> Published:
         OSError: if it cannot be written.
     """
     _check_kind(directory)
-    if _must_be_filled(directory):
+    if _must_stay(directory):
         return _fill(model, directory)
     os.makedirs(os.path.dirname(directory), exist_ok=True)
     try:
@@ -156,7 +156,7 @@ def _list_ignored(directory: str, current: str) -> list[str]:
     return ignored if inner[0] in (os.pardir, os.curdir) else [*ignored, inner[0]]
 
 
-def _must_be_filled(directory: str) -> bool:
+def _must_stay(directory: str) -> bool:
     """Whether an existing directory has to stay the same one.
 
     It is a mount point, its parent may not be written, another user owns it, the working directory is in it, or the cache.

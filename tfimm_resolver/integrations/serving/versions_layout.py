@@ -10,7 +10,7 @@ import re
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.integrations.serving.flat_layout import make_foreign_error, install_tree
+from tfimm_resolver.integrations.serving.flat_layout import install_tree, make_foreign_error
 from tfimm_resolver.integrations.serving.marker import find_foreign, read_marker
 from tfimm_resolver.integrations.serving.model_files import ModelFiles
 from tfimm_resolver.integrations.serving.outcome import Published
@@ -105,7 +105,7 @@ def _check_version(model: ModelFiles, path: str) -> bool:
 
 
 def _remove_old(base: str, keep: int, published: int) -> tuple[int, ...]:
-    """Remove the oldest versions of ours but ``keep``, and return their numbers; each one vanishes in one step."""
+    """Remove the oldest versions that this package put there but ``keep``, and return their numbers; each one vanishes in one step."""
     versions = list_versions(base)
     own = [number for number in sorted(versions, reverse=True) if _is_published(f"{base}/{versions[number]}")]
     removed = [number for number in own[keep:] if number != published]
