@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import sys
@@ -15,9 +14,6 @@ LINKED, CLONED, COPIED = "linked", "cloned", "copied"
 _CHUNK_BYTES = 1 << 20
 _FICLONE = 0x40049409
 """The ioctl that shares the blocks of two files until one of them is written (ioctl_ficlone(2)): btrfs, XFS, bcachefs."""
-
-_LINK_ERRORS_THAT_LAST = {errno.EEXIST, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT}
-"""Errors of a link that a copy would have, too; any other one, such as EXDEV or EMLINK, only forbids the link."""
 
 
 def copy_file(source: str, target: str, *, may_link: bool, readable: int = 0) -> str:
@@ -32,12 +28,8 @@ def copy_file(source: str, target: str, *, may_link: bool, readable: int = 0) ->
         OSError: if the source cannot be read or is not a regular file, or the target cannot be written.
     """
     if may_link and _is_safe_to_link(os.lstat(source), readable):
-        try:
+        with contextlib.suppress(OSError):  # another disk, too many links; a lasting error is one of the copy, too
             os.link(source, target, follow_symlinks=False)
-        except OSError as error:
-            if error.errno in _LINK_ERRORS_THAT_LAST:
-                raise
-        else:
             return LINKED
     reader = open_regular(source, follow=True)
     try:

@@ -17,7 +17,7 @@ from tfimm_resolver.integrations.serving.model_files import ModelFiles
 PATTERN = re.compile(r"\.tmp-(.+)-[0-9a-f]{8}\.tfimm_resolver")
 """The name of a staging directory: servers ignore names that are not numbers, and most programs those with a dot."""
 
-_LABEL_CHARACTERS_MAX = 60
+_LABEL_BYTES_MAX = 60
 _UNLOCKED_AGE_S = 86_400
 """Seconds after which a staging directory counts as left by a dead process, where the file system has no locks."""
 
@@ -66,7 +66,7 @@ class Staging:
 
 def shorten_label(label: str) -> str:
     """Return a label as it is in the name of a staging directory, which may not become too long."""
-    return label[:_LABEL_CHARACTERS_MAX].encode("utf-8", "surrogatepass")[:_LABEL_CHARACTERS_MAX].decode("utf-8", "ignore")
+    return label.encode("utf-8", "surrogatepass")[:_LABEL_BYTES_MAX].decode("utf-8", "ignore")
 
 
 def remove_leftovers(folder: str, label: str | None, *, is_locked: bool) -> None:

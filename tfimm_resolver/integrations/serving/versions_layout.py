@@ -105,7 +105,7 @@ def _check_version(model: ModelFiles, path: str) -> bool:
 
 
 def _remove_old(base: str, keep: int, published: int) -> tuple[int, ...]:
-    """Remove the oldest versions that this package put there but ``keep``, and return their numbers; each one vanishes in one step."""
+    """Remove all but the highest ``keep`` versions that this package put there, each in one step; return their numbers."""
     versions = list_versions(base)
     own = [number for number in sorted(versions, reverse=True) if _is_published(f"{base}/{versions[number]}")]
     removed = [number for number in own[keep:] if number != published]

@@ -222,6 +222,20 @@ def test_a_fill_that_was_killed_between_two_renames_is_completed(
     assert read_published(target) == read(models[1].path) and list_staging(target) == []
 
 
+def test_a_fill_that_was_killed_is_not_taken_for_complete_because_all_sizes_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    monkeypatch.chdir(target)
+    publish_flat(make_model(tmp_path / "first", make_files(1)), str(target))
+    second = make_model(tmp_path / "second", make_files(2))
+    with dying_at(monkeypatch, 1), contextlib.suppress(KeyboardInterrupt):
+        publish_flat(second, str(target))
+    assert publish_flat(second, str(target)).state == "published"
+    assert read_published(target) == make_files(2)
+
+
 def test_what_an_interrupted_fill_had_planned_counts_as_ours_and_nothing_else(
     models: tuple[ModelFiles, ModelFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
