@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         completion,
         demo,
         export,
+        fetch,
         hub,
         import_,
         keep,
