@@ -18,7 +18,7 @@ META_GRAPHS, GRAPH_DEF = 2, 2
 
 _GRAPH_NODE, _LIBRARY, _FUNCTION = 1, 2, 1
 _FUNCTION_SIGNATURE, _FUNCTION_NODE, _FUNCTION_RETURNS = 1, 3, 4
-_SIGNATURE_NAME, _SIGNATURE_INPUTS = 1, 2
+_SIGNATURE_NAME, _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS = 1, 2, 3
 _NODE_NAME, _NODE_OP, _NODE_INPUT, _NODE_ATTRIBUTE = 1, 2, 3, 5
 _KEY, _VALUE = 1, 2
 _KINDS = {1: "list", 2: "s", 3: "i", 4: "f", 5: "b", 6: "type", 7: "shape", 8: "tensor", 9: "placeholder", 10: "func"}
@@ -156,6 +156,11 @@ class Graph:
     def list_arguments(self) -> list[str]:
         """Return the names of a function's arguments, in order, which inputs of its nodes may be."""
         found = self.source.iterate_messages(self._spans, _FUNCTION_SIGNATURE, _SIGNATURE_INPUTS)
+        return [self.source.find_text((span,), _SIGNATURE_NAME) for span in found]
+
+    def list_outputs(self) -> list[str]:
+        """Return the names of a function's outputs, in order."""
+        found = self.source.iterate_messages(self._spans, _FUNCTION_SIGNATURE, _SIGNATURE_OUTPUTS)
         return [self.source.find_text((span,), _SIGNATURE_NAME) for span in found]
 
     def map_returns(self) -> dict[str, str]:
