@@ -1,7 +1,7 @@
 """What TensorFlow runs when it loads a SavedModel, what it runs on a call, and which values it feeds from outside.
 
-Follows tensorflow/python/saved_model/{load,load_v1_in_v2,loader_impl}.py of TensorFlow 2.21, and the initialization of TensorFlow
-Serving. The messages are those of tensorflow/core/protobuf/{meta_graph,saved_object_graph}.proto.
+Follows tensorflow/python/saved_model/{load,load_v1_in_v2,loader_impl}.py of TensorFlow 2.21, and TensorFlow Serving's
+initialization. The messages are those of tensorflow/core/protobuf/{meta_graph,saved_object_graph}.proto.
 """
 
 from __future__ import annotations

@@ -231,8 +231,7 @@ def _join_paths(origin: Origin, texts: list[str], foreign: list[str]) -> list[st
         return ["".join(texts)[:_PATH_CHARACTERS_MAX]]
     if not (chosen := foreign or ([] if origin.is_computed or origin.is_changed else texts)):
         return [None]
-    known: list[str | None] = [text[:_PATH_CHARACTERS_MAX] for text in dict.fromkeys(chosen) if text][:_PATHS_MAX]
-    return known or [None]
+    return [*(text[:_PATH_CHARACTERS_MAX] for text in [*dict.fromkeys(filter(None, chosen))][:_PATHS_MAX])] or [None]
 
 
 def _read_index(source: MessageSource, span: Span) -> GraphIndex | None:
