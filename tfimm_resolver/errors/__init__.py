@@ -14,6 +14,7 @@
     + ResolveTimeoutError      (also a TimeoutError)
     + IntegrityError
       - HashError              (also a RuntimeError)
+      - SignatureError         (also a PermissionError)
     + ArchiveError
       - UnsupportedMemberError
     + SourceError
@@ -50,6 +51,7 @@ from tfimm_resolver.errors.base import (
     OfflineError,
     ResolverError,
     ResolveTimeoutError,
+    SignatureError,
     SourceError,
     TransferTimeoutError,
     UnknownHandleError,
@@ -90,6 +92,7 @@ __all__ = [
     "OfflineError",
     "ResolveTimeoutError",
     "ResolverError",
+    "SignatureError",
     "SourceError",
     "TensorFlowMissingError",
     "TensorTooLargeError",
