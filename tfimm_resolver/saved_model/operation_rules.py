@@ -110,7 +110,7 @@ _PLAIN = (
     "Softplus Split SplitV Sqrt Square SquaredDifference Squeeze StopGradient StridedSlice StringJoin Sub Sum Switch Tanh "
     "Tile TopKV2 Transpose TruncatedNormal Unpack VarHandleOp VariableV2 Where ZerosLike"
 )
-PLAIN_OPERATIONS = frozenset(_PLAIN.split())  # noqa: SIM905  # a list would take 120 lines
+PLAIN_OPERATIONS = frozenset(_PLAIN.split())  # a list would take 120 lines
 """Frequent operations that call no function: their attributes need not be read."""
 
 TEXT_ATTRIBUTES = ("rewrite", "template", "separator")
