@@ -20,6 +20,7 @@
     + SourceError
   x CacheError                 (also an OSError)
     + LockTimeoutError         (also a TimeoutError)
+  x PolicyError                (also a PermissionError)
   x CancelledError
   x LoadError
     + NotASavedModelError      (also a ValueError)
@@ -49,6 +50,7 @@ from tfimm_resolver.errors.base import (
     ModelsFileError,
     NotFoundError,
     OfflineError,
+    PolicyError,
     ResolverError,
     ResolveTimeoutError,
     SignatureError,
@@ -90,6 +92,7 @@ __all__ = [
     "NotASavedModelError",
     "NotFoundError",
     "OfflineError",
+    "PolicyError",
     "ResolveTimeoutError",
     "ResolverError",
     "SignatureError",

@@ -15,7 +15,7 @@ from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.loading import devices, tree
-from tfimm_resolver.resolution.resolver import resolve
+from tfimm_resolver.resolution.resolver import ResolvedModel, resolve_to_load
 from tfimm_resolver.sources import tensorflow_files
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def load(
         MissingOpError: if the model needs ops of a package that is not imported.
         UnseenFilesError: if a remote worker has to read the files and cannot see them.
         TensorTooLargeError: if a variable on a remote worker is larger than TensorFlow can send.
+        PolicyError: if its operations are refused; TensorFlow has not read the model.
         LoadError: if TensorFlow fails for any other reason, which is the error's cause.
         TensorFlowMissingError: if TensorFlow is not installed.
         ResolverError: as ``resolve`` does.
@@ -88,22 +89,23 @@ def load(
         2.0
     """
     _import_with_file_systems()
-    path = resolve(handle, timeout_s=timeout_s, cancel=cancel)
+    model = resolve_to_load(handle, timeout_s=timeout_s, cancel=cancel)
     subdirectory = split_fragment(os.fspath(handle))[2]
-    return load_path(path, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
+    return load_resolved(model, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
 
 
-def load_path(
-    path: str,
+def load_resolved(
+    resolved: ResolvedModel,
     *,
     tags: Collection[str] | None = None,
     options: tf.saved_model.LoadOptions | None = None,
     io_device: str | None = "auto",
     subdirectory: str = "",
 ) -> Any:
-    """Load the SavedModel at the path that ``resolve`` returned for a handle with that subdirectory, as ``load`` does."""
+    """Load the SavedModel that was resolved from a handle with that subdirectory, as ``load`` does."""
     tf = import_tensorflow()
-    path, names = tree.find_model(tf, path, subdirectory)
+    path, names = tree.find_model(tf, resolved.path, subdirectory)
+    resolved.check.run(path)
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
     options = _make_options(tf, path, options, io_device)
@@ -131,7 +133,10 @@ def load_options(
         None
     """
     tf = _import_with_file_systems()
-    path = resolve(handle) if handle is not None else ""
+    path = ""
+    if handle is not None:
+        resolved = resolve_to_load(handle)
+        resolved.check.run(path := resolved.path)
     options = _make_options(tf, path, options, io_device)
     if options.experimental_io_device is not None and devices.list_remote_tasks(tf):
         from tfimm_resolver.loading import remote
