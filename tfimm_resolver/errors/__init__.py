@@ -22,6 +22,7 @@
   x CancelledError
   x LoadError
     + NotASavedModelError      (also a ValueError)
+    + DamagedModelError        (also a ValueError)
     + MissingOpError           (also a NotImplementedError)
     + UnseenFilesError         (also a FileNotFoundError)
     + TensorTooLargeError      (also a ValueError)
@@ -57,6 +58,7 @@ from tfimm_resolver.errors.base import (
     UnsupportedMemberError,
 )
 from tfimm_resolver.errors.loading import (
+    DamagedModelError,
     EntryPointError,
     LoadError,
     MissingDependencyError,
@@ -74,6 +76,7 @@ __all__ = [
     "ArchiveError",
     "CacheError",
     "CancelledError",
+    "DamagedModelError",
     "EntryPointError",
     "FetchError",
     "HandleError",

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 from tfimm_resolver.saved_model import graph
 from tfimm_resolver.saved_model.messages import MessageSource, Span, Spans
-from tfimm_resolver.saved_model.object_graph import ObjectGraph, read_object_graph
+from tfimm_resolver.saved_model.object_graph import OBJECTS, ObjectGraph, read_object_graph
 from tfimm_resolver.saved_model.shapes import Shape, get_dtype_name, read_shape
 from tfimm_resolver.saved_model.wire import BYTES, VARINT, WireError
 
-_INFO, _SIGNATURES, _ASSETS, _OBJECTS = 1, 5, 6, 7
+_INFO, _SIGNATURES, _ASSETS = 1, 5, 6
 _TAGS, _VERSION = 4, 5
 _INPUTS, _OUTPUTS, _METHOD = 1, 2, 3
 _NAME, _SPARSE, _COMPOSITE, _DTYPE, _SHAPE = 1, 4, 5, 2, 3
 _FILENAME = 2
+_INTERNAL = "__saved_model_"
 _KINDS = {_NAME: "dense", _SPARSE: "sparse", _COMPOSITE: "composite"}
 
 TENSORS_MAX = 100_000
@@ -57,6 +58,11 @@ class Signature:
     method: str
     inputs: tuple[SignatureTensor, ...]
     outputs: tuple[SignatureTensor, ...]
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether it only names what TensorFlow runs when it loads the model."""
+        return self.name.startswith(_INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +104,13 @@ def read_meta_graphs(source: MessageSource) -> list[MetaGraph]:
 
 
 def _read_meta_graph(source: MessageSource, span: Span) -> MetaGraph:
-    parts: dict[int, list[Span]] = {field: [] for field in (_INFO, graph.GRAPH_DEF, _SIGNATURES, _ASSETS, _OBJECTS)}
+    parts: dict[int, list[Span]] = {field: [] for field in (_INFO, graph.GRAPH_DEF, _SIGNATURES, _ASSETS, OBJECTS)}
     for number, kind, begin, end in source.iterate((span,)):
         if kind == BYTES and number in parts:
             parts[number].append((begin, end))
             if len(parts[number]) > TENSORS_MAX:
                 raise WireError("it has too many signatures or assets")
-    info, objects = tuple(parts[_INFO]), tuple(parts[_OBJECTS])
+    info, objects = tuple(parts[_INFO]), tuple(parts[OBJECTS])
     nodes, functions, ops = _count_ops(source, tuple(parts[graph.GRAPH_DEF]))
     return MetaGraph(
         tags=tuple(sorted({source.get_text(tag) for tag in _limit(source, info, _TAGS)})),

@@ -12,6 +12,9 @@ from tfimm_resolver.saved_model.messages import MessageSource, Span, Spans
 from tfimm_resolver.saved_model.shapes import read_shape
 from tfimm_resolver.saved_model.wire import BYTES, VARINT, WireError
 
+META_GRAPHS, OBJECTS = 2, 7
+"""Fields of SavedModel and MetaGraphDef."""
+
 _NODES = 1
 _CHILDREN, _SLOTS = 1, 3
 _KINDS = {
@@ -45,7 +48,6 @@ class ObjectGraph:
         trainable_variables: how many of these can be trained.
         parameters: the numbers in the variables.
         trainable_parameters: the numbers in variables that can be trained.
-        has_variables: whether values for variables, slots among them, are needed from the checkpoint.
     """
 
     format: str
@@ -54,7 +56,6 @@ class ObjectGraph:
     trainable_variables: int
     parameters: int
     trainable_parameters: int
-    has_variables: bool
 
 
 @dataclass(slots=True)
@@ -90,8 +91,15 @@ def read_object_graph(source: MessageSource, spans: Spans) -> ObjectGraph:
         trainable_variables=len(trained),
         parameters=sum(variable.size for variable in own),
         trainable_parameters=sum(variable.size for variable in trained),
-        has_variables=bool(variables),
     )
+
+
+def needs_variables(source: MessageSource) -> bool:
+    """Whether an object of a SavedModel is a variable, whose value is in the checkpoint. Raises WireError."""
+    for span in source.iterate_messages(source.all, META_GRAPHS, OBJECTS, _NODES):
+        if _read_object(source, span, set()).kind == "variable":
+            return True
+    return False
 
 
 def _choose_format(children: set[str], is_keras_2: bool) -> str:
