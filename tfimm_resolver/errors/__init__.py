@@ -24,6 +24,7 @@
   x CancelledError
   x LoadError
     + NotASavedModelError      (also a ValueError)
+    + DamagedModelError        (also a ValueError)
     + MissingOpError           (also a NotImplementedError)
     + UnseenFilesError         (also a FileNotFoundError)
     + TensorTooLargeError      (also a ValueError)
@@ -61,6 +62,7 @@ from tfimm_resolver.errors.base import (
     UnsupportedMemberError,
 )
 from tfimm_resolver.errors.loading import (
+    DamagedModelError,
     EntryPointError,
     LoadError,
     MissingDependencyError,
@@ -78,6 +80,7 @@ __all__ = [
     "ArchiveError",
     "CacheError",
     "CancelledError",
+    "DamagedModelError",
     "EntryPointError",
     "FetchError",
     "HandleError",

@@ -29,6 +29,18 @@ class NotASavedModelError(LoadError, ValueError):
     """
 
 
+class DamagedModelError(LoadError, ValueError):
+    """The graph of a SavedModel is damaged, or files of the model are missing or cut.
+
+    Example:
+        >>> with open("saved_model.pb", "wb") as file:
+        ...     _ = file.write(b"not a SavedModel")
+        >>> tfimm_resolver.inspect(".")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.DamagedModelError: ...
+    """
+
+
 class MissingOpError(LoadError, NotImplementedError):
     """The model uses TensorFlow ops that another package has to register, such as tensorflow_text.
 

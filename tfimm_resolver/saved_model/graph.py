@@ -16,6 +16,9 @@ from tfimm_resolver.saved_model.wire import BYTES, FIXED32, VARINT, WireError
 META_GRAPHS, GRAPH_DEF = 2, 2
 """Fields of SavedModel and MetaGraphDef."""
 
+NODE_FIELDS_MAX = 1_000_000
+"""Limit on the inputs of a node, and on its attributes; one that saves a checkpoint has three inputs for each variable."""
+
 _GRAPH_NODE, _LIBRARY, _FUNCTION = 1, 2, 1
 _FUNCTION_SIGNATURE, _FUNCTION_NODE, _FUNCTION_RETURNS = 1, 3, 4
 _SIGNATURE_NAME, _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS = 1, 2, 3
@@ -28,6 +31,7 @@ _MERGED = {1, 7, 8, 10}
 _LIST_TEXT, _LIST_TENSOR, _LIST_CALL = 2, 8, 9
 _TENSOR_TYPE, _TENSOR_SHAPE, _TENSOR_CONTENT, _TENSOR_TEXT = 1, 2, 4, 8
 _CALL_NAME = 1
+_PACKED_TEXTS_MAX = 10_000_000
 _STRING = 7
 
 
@@ -111,25 +115,25 @@ class Node:
 
         In a function it may also be the name of an argument.
         """
-        spans = self._source.iterate_messages(((self._start, self._stop),), _NODE_INPUT)
-        return [self._source.get_text(span) for span in spans]
+        return [self._source.get_text(span) for span in self._iterate(_NODE_INPUT)]
 
     @property
     def attributes(self) -> dict[str, Attribute]:
         """Its attributes by name; the last one of a name counts, as in protocol buffers."""
         found = {}
-        for span in self._source.iterate_messages(((self._start, self._stop),), _NODE_ATTRIBUTE):
+        for span in self._iterate(_NODE_ATTRIBUTE):
             key, values = read_map_entry(self._source, span)
             found[key] = Attribute(self._source, values)
         return found
 
+    def _iterate(self, field: int) -> Iterator[Span]:
+        for count, span in enumerate(self._source.iterate_messages(((self._start, self._stop),), field)):
+            if count == NODE_FIELDS_MAX:
+                raise WireError(f"a node has over {count} inputs or attributes")
+            yield span
+
     def _read(self, field: int) -> str:
-        span = None
-        base, fields = self._source.open_message(self._start, self._stop)
-        for number, kind, begin, end in fields:
-            if number == field and kind == BYTES:
-                span = begin + base, end + base
-        return self._source.get_text(span)
+        return self._source.get_text(self._source.find_last(self._start, self._stop, field))
 
 
 class Graph:
@@ -145,13 +149,21 @@ class Graph:
     def __init__(self, source: MessageSource, spans: Spans, meta_graph: int = 0, *, is_function: bool = False) -> None:
         self.source, self._spans = source, spans
         self.meta_graph, self.is_function = meta_graph, is_function
+        self._node_field = _FUNCTION_NODE if is_function else _GRAPH_NODE
         self.name = source.find_text(spans, _FUNCTION_SIGNATURE, _SIGNATURE_NAME) if is_function else ""
 
     def iterate_nodes(self) -> Iterator[Node]:
         """Yield each node in the order of the file."""
-        field = _FUNCTION_NODE if self.is_function else _GRAPH_NODE
-        for begin, end in self.source.iterate_messages(self._spans, field):
+        for begin, end in self.source.iterate_messages(self._spans, self._node_field):
             yield Node(self.source, begin, end)
+
+    def count_ops(self, counts: dict[bytes, int]) -> None:
+        """Add how often each operation is used, by its name; in half of the time that its nodes take."""
+        find_last, read = self.source.find_last, self.source.read
+        for begin, end in self.source.iterate_messages(self._spans, self._node_field):
+            span = find_last(begin, end, _NODE_OP)
+            op = read(span) if span else b""
+            counts[op] = counts.get(op, 0) + 1
 
     def list_arguments(self) -> list[str]:
         """Return the names of a function's arguments, in order, which inputs of its nodes may be."""
@@ -222,6 +234,8 @@ def _iterate_packed_texts(source: MessageSource, content: Span, count: int) -> I
     """Yield where the texts are; their sizes come first (tensorflow/core/platform/tensor_coding.cc)."""
     position, stop = content
     sizes = []
+    if count > _PACKED_TEXTS_MAX:
+        raise WireError(f"a tensor has {count} texts")
     for _ in range(count):
         size_bytes, position = source.read_varint(position, stop)
         sizes.append(size_bytes)

@@ -84,6 +84,15 @@ class MessageSource:
         """Return the text of a value, with backslashes for bytes that are not text; empty without a value."""
         return "" if span is None else self.read(span).decode("utf-8", "backslashreplace")
 
+    def find_last(self, start: int, stop: int, number: int) -> Span | None:
+        """Return where the last value of a field of type bytes is in a message; None if there is none."""
+        if stop - start > _SMALL_BYTES:
+            return next(iter([*self.iterate_messages(((start, stop),), number)][-1:]), None)
+        self._count_parsed(stop - start)
+        data, base = self._load(start, stop - start)
+        found = wire.find_last(data, start - base, stop - base, number)
+        return None if found is None else (found[0] + base, found[1] + base)
+
     def find_text(self, spans: Spans, *path: int) -> str:
         """Return the last text that a path of field numbers leads to, which is the one that counts; empty if there is none."""
         found = None

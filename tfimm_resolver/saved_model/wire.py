@@ -20,6 +20,8 @@ def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     Raises:
         WireError: if the data ends before it, or it is longer.
     """
+    if position < len(data) and (byte := data[position]) < 0x80:  # most numbers
+        return byte, position + 1
     value = 0
     for index, byte in enumerate(data[position : position + _VARINT_BYTES_MAX]):
         value |= (byte & 0x7F) << 7 * index
@@ -64,31 +66,53 @@ def iterate_spans(data: bytes | memoryview, start: int, stop: int) -> Iterator[t
     """
     position = start
     while position < stop:
-        tag = data[position]
-        if tag & 0x87 == BYTES and tag > 7 and position + 1 < stop and (size_bytes := data[position + 1]) < 0x80:
-            begin, end, number, kind = position + 2, position + 2 + size_bytes, tag >> 3, BYTES  # most fields
-        else:
-            number, kind, begin, end = _read_header(data, position, stop)
-        if end > stop:
-            raise WireError(f"field {number} has {end - begin} bytes, but {stop - begin} are left")
-        yield number, kind, begin, end
+        tag, begin, end = _read_header(data, position, stop)
+        yield tag >> 3, tag & 7, begin, end
         position = end
 
 
-def _read_header(data: bytes | memoryview, position: int, stop: int) -> tuple[int, int, int, int]:
-    """Return the number and the wire type of a field, and where its value begins and ends."""
-    tag, position = read_varint_before(data, position, stop)
+def find_last(data: bytes | memoryview, start: int, stop: int, number: int) -> tuple[int, int] | None:
+    """Return where the last value of a field of type bytes is, in the message between two positions; None if there is none.
+
+    Raises:
+        WireError: if the bytes are not a message.
+    """
+    found, position, wanted = None, start, number << 3 | BYTES
+    while position < stop:
+        tag, begin, position = _read_header(data, position, stop)
+        if tag == wanted:
+            found = begin, position
+    return found
+
+
+def _read_header(data: bytes | memoryview, position: int, stop: int) -> tuple[int, int, int]:
+    """Return the tag of a field, and where its value begins and ends."""
+    if position + 2 < stop and (tag := data[position]) & 0x87 == BYTES and tag > 7:  # most fields: a tag of one byte,
+        begin, size_bytes = position + 2, data[position + 1]
+        if size_bytes > 0x7F:  # and a size of one or two
+            size_bytes += data[begin] - 1 << 7 if data[begin] < 0x80 else stop
+            begin += 1
+        if size_bytes <= stop - begin:
+            return tag, begin, begin + size_bytes
+    return _read_any_header(data, position, stop)
+
+
+def _read_any_header(data: bytes | memoryview, position: int, stop: int) -> tuple[int, int, int]:
+    tag, begin = read_varint_before(data, position, stop)
     number, kind = tag >> 3, tag & 7
     if not 0 < number < 1 << 29:
         raise WireError(f"no field has the number {number}")
     if kind == VARINT:
-        return number, kind, position, read_varint_before(data, position, stop)[1]
+        return tag, begin, read_varint_before(data, begin, stop)[1]
     if kind == BYTES:
-        size_bytes, position = read_varint_before(data, position, stop)
-        return number, kind, position, position + size_bytes
-    if kind in _FIXED_BYTES:
-        return number, kind, position, position + _FIXED_BYTES[kind]
-    raise WireError(f"field {number} has the wire type {kind}")
+        size_bytes, begin = read_varint_before(data, begin, stop)
+    elif kind in _FIXED_BYTES:
+        size_bytes = _FIXED_BYTES[kind]
+    else:
+        raise WireError(f"field {number} has the wire type {kind}")
+    if size_bytes > stop - begin:
+        raise WireError(f"field {number} has {size_bytes} bytes, but {stop - begin} are left")
+    return tag, begin, begin + size_bytes
 
 
 def read_varint_before(data: bytes | memoryview, position: int, stop: int, base: int = 0) -> tuple[int, int]:

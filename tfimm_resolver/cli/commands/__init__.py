@@ -14,6 +14,7 @@ from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 COMMANDS = (
     *(
         "resolve",
+        "inspect",
         "load",
         "ls",
         "rm",

@@ -1,0 +1,67 @@
+"""``tfimm-resolver inspect``: shows what is in a SavedModel."""
+
+from __future__ import annotations
+
+import click
+
+from tfimm_resolver._util.text import format_size
+from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.output import Output, format_table, style
+from tfimm_resolver.inspection import summary
+from tfimm_resolver.inspection.reading import inspect
+from tfimm_resolver.inspection.report import Inspection
+from tfimm_resolver.saved_model.meta_graphs import Signature
+
+_SHOWN = 3
+_WARNED = {"missing": "red", "needs": "yellow"}
+
+
+@click.command(short_help="Show what is in a model: signatures, weights, needs.")
+@click.argument("handle")
+@click.option("--weights", is_flag=True, help="List every weight, not only the largest.")
+@click.option("--cached", is_flag=True, help="Fetch nothing.")
+@common
+@click.pass_obj
+def command(output: Output, handle: str, weights: bool, cached: bool) -> int:
+    """Show what is in the SavedModel of HANDLE, without TensorFlow: signatures, weights, what it needs, what is missing.
+
+    A model that is not cached is fetched first.
+    """
+    model = inspect(handle, cached=cached)
+    if output.as_json:
+        output.print_json(model.facts(all_weights=weights))
+    else:
+        _print(output, model, weights)
+    return 0
+
+
+def _print(output: Output, model: Inspection, all_weights: bool) -> None:
+    output.print_path(model.path)
+    previous = ""
+    for label, text in summary.list_rows(model):
+        shown = "" if label == previous else label
+        output.print_line(f"  {style(f'{shown:<9}', fg=_WARNED.get(label))}  {text}")
+        previous = label
+    for signature in model.signatures:
+        output.print_line(f"  signature  {signature.name}")
+        _print_table(output, _list_tensors(signature))
+    if model.weights is not None and model.weights.tensors:
+        tensors = model.weights.tensors if all_weights else model.weights.tensors[:_SHOWN]
+        output.print_line(f"  {'all' if all_weights else 'largest'} weights")
+        _print_table(
+            output,
+            [
+                [f"{format_size(tensor.size_bytes):>7}", tensor.dtype, summary.format_shape(tensor.shape), tensor.name]
+                for tensor in tensors
+            ],
+        )
+
+
+def _list_tensors(signature: Signature) -> list[list[str]]:
+    tensors = [*(("in", each) for each in signature.inputs), *(("out", each) for each in signature.outputs)]
+    return [[side, each.name, summary.format_type(each), summary.format_shape(each.shape)] for side, each in tensors]
+
+
+def _print_table(output: Output, rows: list[list[str]]) -> None:
+    for line in format_table(rows):
+        output.print_line(f"    {line}")
