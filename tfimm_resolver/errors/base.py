@@ -275,17 +275,6 @@ class SourceError(FetchError):
     """
 
 
-class PolicyError(ResolverError, PermissionError):
-    """The model has operations that a policy refuses, or cannot be searched for them.
-
-    Example:
-        >>> issubclass(tfimm_resolver.errors.PolicyError, PermissionError)
-        True
-    """
-
-    exit_code = 9
-
-
 class CancelledError(ResolverError):
     """The event ``cancel`` of the call was set, or asyncio cancelled what waited for it.
 

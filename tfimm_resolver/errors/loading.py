@@ -1,8 +1,19 @@
-"""Errors of loading a model that was resolved."""
+"""Errors of loading a model that was resolved, and of models that are refused."""
 
 from __future__ import annotations
 
 from tfimm_resolver.errors.base import ResolverError
+
+
+class PolicyError(ResolverError, PermissionError):
+    """The model has operations that a policy refuses, or cannot be searched for them.
+
+    Example:
+        >>> issubclass(tfimm_resolver.errors.PolicyError, PermissionError)
+        True
+    """
+
+    exit_code = 9
 
 
 class LoadError(ResolverError):

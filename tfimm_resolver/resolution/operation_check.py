@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import HandleError, ModelsFileError, PolicyError
+from tfimm_resolver.errors import HandleError, LoadError, ModelsFileError, PolicyError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.prefix import list_spellings
 from tfimm_resolver.models_file import discovery
@@ -86,7 +86,7 @@ class ModelCheck:
 
         try:
             return scan_memory.find_operations(directory)
-        except (ValueError, OSError, RecursionError, MemoryError) as error:
+        except (ValueError, LoadError) as error:
             if self.policies:
                 raise self._make_unsearched_error(directory, str(error)) from error
             log.debug("%s was not searched for operations: %s", show(directory), show(error))

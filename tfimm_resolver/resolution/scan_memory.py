@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.json_text import parse_json
-from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors import CacheError, LoadError
+from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.settings import ownership
 from tfimm_resolver.settings.paths import expand_path, expand_variable
@@ -34,7 +35,20 @@ _known: dict[str, tuple[str, tuple[Operation, ...]]] = {}
 
 
 def find_operations(path: str) -> tuple[Operation, ...]:
-    """Return the operations that a local model has, as ``saved_model.operations.find_operations`` does; raises likewise."""
+    """Return the operations that a local model has, as ``saved_model.operations.find_operations`` does.
+
+    Raises:
+        ValueError: if its graph cannot be read completely.
+        LoadError: if a file cannot be read, or the memory is too small.
+    """
+    with (
+        map_resource_errors(LoadError, "it cannot be searched"),
+        map_os_errors(LoadError, "it cannot be read", show_path=True),
+    ):
+        return _find_operations(path)
+
+
+def _find_operations(path: str) -> tuple[Operation, ...]:
     from tfimm_resolver.saved_model import operations  # imported for what is not known yet
 
     before = _describe_state(path)
