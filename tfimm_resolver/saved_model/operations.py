@@ -83,8 +83,9 @@ def find_operations(path: str) -> list[Operation]:
 
 
 def _scan(source: MessageSource) -> Iterator[Operation]:
-    steps = [STEPS_MAX]
+    steps, is_empty = [STEPS_MAX], True
     for span in source.iterate_messages(source.all, META_GRAPHS):
+        is_empty = False
         entries = EntryPoints(source, (span,))
         for name in entries.asset_names:
             if is_foreign(name):
@@ -94,6 +95,8 @@ def _scan(source: MessageSource) -> Iterator[Operation]:
         spans = tuple(source.iterate_messages((span,), GRAPH_DEF))
         index = GraphIndex(read_graphs(source, spans))
         yield from _Scan(source, index, entries, steps).run()
+    if is_empty:
+        raise WireError("it has no graph")
 
 
 class _Scan:

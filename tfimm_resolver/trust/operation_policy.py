@@ -140,11 +140,11 @@ def _check_table(value: object, known: tuple[str, ...]) -> dict[str, Any]:
     return value
 
 
-def _parse_kinds(value: object, key: str) -> tuple[str, ...]:
+def _parse_kinds(value: object, field: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(kind, str) for kind in value):
-        raise HandleError(f"{key} of ops has to be a list of texts", fix=FORM)
+        raise HandleError(f"{field} of ops has to be a list of texts", fix=FORM)
     if unknown := [kind for kind in value if kind not in KINDS]:
-        raise HandleError(f'{key} of ops has an unknown kind "{show(unknown[0])}"', fix=f"Known: {', '.join(KINDS)}.")
+        raise HandleError(f'{field} of ops has an unknown kind "{show(unknown[0])}"', fix=f"Known: {', '.join(KINDS)}.")
     return tuple(dict.fromkeys(value))
 
 
