@@ -152,11 +152,16 @@ def _list_restricted() -> list[ModelEntry]:
 
 
 def _list_entry_policies(resolved: ResolvedPlan, handles: list[Handle], entries: list[ModelEntry]) -> Iterator[Policy]:
-    """Yield the policies of the models files for a model: of its entry, and of each with one of its handles, or a mirror."""
+    """Yield the policies of the models files for a model: of each entry with its name, or with one of its handles.
+
+    The name counts also if its path is overridden, and a handle also if it is a mirror.
+    """
+    names = {handle.text for handle in handles if handle.is_name}
     spellings = {spelling for handle in handles if not handle.is_name for spelling in list_spellings(handle)}
     for entry in entries:
         known = {one for text in (entry.handle, *entry.mirrors) for handle in _parse(text) for one in list_spellings(handle)}
-        if entry.ops is not None and (entry == resolved.model or known & spellings):
+        is_named = entry == resolved.model or not names.isdisjoint((entry.name, *entry.aliases))
+        if entry.ops is not None and (is_named or known & spellings):
             yield entry.ops
 
 
