@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tfimm_resolver._util.outgoing import repr_fields
@@ -100,6 +100,10 @@ class SignedBy:
         if self.kind == "key":
             return f"key sha256:{self.trusted_sha256[:16]}"
         return f"{self.identity or 'certificate'}, {self.issuer or f'certified by sha256:{self.trusted_sha256[:16]}'}"
+
+    def facts(self) -> dict[str, str | None]:
+        """Return the fields that ``--json`` prints; a value that is not known is None."""
+        return {name: text or None for name, text in asdict(self).items()}
 
     @classmethod
     def parse(cls, facts: Any) -> SignedBy | None:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -144,9 +144,10 @@ def is_entry_name(name: str) -> bool:
     return found is not None and not found[2]
 
 
-def hash_tree(tree: str) -> tuple[FileEntry, ...]:
-    """Return every file below ``tree`` with its size and hash, sorted by path."""
-    return tuple(FileEntry(path, *_hash_file(f"{tree}/{path}")) for path in sorted(walk(tree)))
+def hash_tree(tree: str, names: Iterable[str] | None = None) -> tuple[FileEntry, ...]:
+    """Return every file below ``tree``, or those of its files, with its size and hash, sorted by path."""
+    paths = sorted(walk(tree) if names is None else names)
+    return tuple(FileEntry(path, *_hash_file(f"{tree}/{path}")) for path in paths)
 
 
 def _hash_file(path: str) -> tuple[int, str]:

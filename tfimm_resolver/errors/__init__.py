@@ -53,7 +53,6 @@ from tfimm_resolver.errors.base import (
     OfflineError,
     ResolverError,
     ResolveTimeoutError,
-    SignatureError,
     SourceError,
     TransferTimeoutError,
     UnknownHandleError,
@@ -74,6 +73,7 @@ from tfimm_resolver.errors.loading import (
     UntrustedError,
     WeightsError,
 )
+from tfimm_resolver.errors.trust import SignatureError
 
 __all__ = [
     "AccessError",

@@ -214,26 +214,6 @@ class IntegrityError(FetchError):
     """
 
 
-class SignatureError(IntegrityError, PermissionError):
-    """A signature that is required is missing, is by another key, or does not match the files of the model.
-
-    Example:
-        >>> with open("tfimm-models.toml", "w") as file:
-        ...     _ = file.write('''
-        ... [models.half]
-        ... handle = "https://models.example/half_plus_two/1.tar.gz"
-        ... signer = { key = "team.pub" }
-        ... ''')
-        >>> with open("team.pub", "w") as file:
-        ...     _ = file.write("-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----\\n")
-        >>> tfimm_resolver.resolve("half")
-        Traceback (most recent call last):
-        tfimm_resolver.errors.SignatureError: ...
-    """
-
-    exit_code = 10
-
-
 class HashError(IntegrityError, RuntimeError):
     """A file does not have the sha256 that its name or the caller gives.
 

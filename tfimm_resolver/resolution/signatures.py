@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ from tfimm_resolver.cache.record import (
     hash_tree,
 )
 from tfimm_resolver.cache.tier import ModelLocation
-from tfimm_resolver.errors import HandleError, ResolverError, SignatureError
+from tfimm_resolver.errors import HandleError, ModelsFileError, ResolverError, SignatureError
 from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.fragment import split_fragment
@@ -29,6 +30,7 @@ from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import FetchResult, FileEntry, SignedBy
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
+from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import InPlace
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
-_verified: set[tuple[object, ...]] = set()
-"""What this process has verified: the state of a tree, and what was required of it."""
+_verified: dict[tuple[object, ...], SignedBy] = {}
+"""What this process has verified: the state of a tree and what was required of it, with the signer."""
 
 _BUNDLE_BYTES_MAX = 16 << 20
 _RECORD_PATH = re.compile(rf"(.*/{ENTRY_DIR_PATTERN.pattern})(?:/.*)?", re.DOTALL)
@@ -62,13 +64,21 @@ def list_requirements(resolved: ResolvedPlan) -> list[Requirement]:
     return found
 
 
-def list_requirements_of(handle: str) -> list[Requirement]:
-    """Return what the settings file requires of a model with this handle, as it is recorded."""
-    if not has_rules():
-        return []
-    from tfimm_resolver.trust import policy
+def list_requirements_of(record: Record) -> list[Requirement]:
+    """Return the signatures that a cached model must have: by its handle, and as a model of the models files in use.
 
-    return policy.list_requirements([Handle.parse(handle)])
+    A models file that cannot be used counts as empty: it is an error when one of its names is resolved.
+    """
+    found: list[Requirement] = []
+    with contextlib.suppress(ModelsFileError):
+        for entry in discovery.list_entries():
+            if entry.requirement is not None and _is_record_of(record, entry.parse_handle()):
+                found.append(entry.requirement)
+    if has_rules() and (handle := _parse(record.handle)) is not None:
+        from tfimm_resolver.trust import policy
+
+        found += policy.list_requirements([handle])
+    return found
 
 
 def has_rules() -> bool:
@@ -91,29 +101,35 @@ def verify_fetched(into: Path, result: FetchResult, requirements: Iterable[Requi
     return result
 
 
-def check(location: ModelLocation, requirements: Iterable[Requirement], label: str) -> None:
-    """Check that a model that was found has the signatures that are required.
+def check(location: ModelLocation, requirements: Iterable[Requirement], label: str) -> SignedBy | None:
+    """Check that a model that was found has the signatures that are required; return the signer, if any is known.
 
     What was verified when the model was fetched is in its record. Otherwise it is verified now, once in a process: the
-    requirement may be newer than the copy.
+    requirement may be newer than the copy, and a record in a root of others is not believed.
 
     Raises:
         SignatureError: if a signature is missing, by another signer, or does not match the files.
     """
+    recorded = location.record.signed_by if location.record is not None and not location.is_read_only else None
+    found = recorded
     for requirement in requirements:
-        record = location.record
-        if record is not None and record.signed_by is not None and requirement.signer.is_satisfied_by(record.signed_by):
-            continue
-        if "://" in location.path:
-            raise SignatureError(
-                f"{show(label)} has to be signed by {requirement.signer.describe()} ({requirement.source}), "
-                f"and files in a bucket, {show(location.path)}, are not verified",
-                fix="Fetch it again, which verifies it before it is stored, or use a local copy.",
-            )
-        key = (location.path, tuple(_describe_files(location)), requirement)
-        if key not in _verified:
-            verify_again(location.path, record, requirement, label)
-            _verified.add(key)
+        if recorded is None or not requirement.signer.is_satisfied_by(recorded):
+            found = _verify_once(location, requirement, label)
+    return found
+
+
+def _verify_once(location: ModelLocation, requirement: Requirement, label: str) -> SignedBy:
+    if "://" in location.path:
+        raise SignatureError(
+            f"{show(label)} has to be signed by {requirement.signer.describe()} ({requirement.source}), "
+            f"and files in a bucket, {show(location.path)}, are not verified",
+            fix="Fetch it again, which verifies it before it is stored, or use a local copy.",
+        )
+    trusted = tuple(requirement.signer.list_trusted())  # a key that was replaced counts at once
+    key = (location.path, tuple(_describe_files(location)), requirement, trusted)
+    if key not in _verified:
+        _verified[key] = verify_again(location.path, location.record, requirement, label)
+    return _verified[key]
 
 
 def check_path(request: Request, path: str) -> None:
@@ -169,7 +185,7 @@ def _list_bundles(tree: str, requirement: Requirement) -> Iterator[tuple[str, by
     for name in SIGNATURE_FILES:
         path = os.path.join(tree, name)
         if os.path.lexists(path):
-            with map_os_errors(SignatureError, f"the signature {name} cannot be read"):
+            with map_os_errors(SignatureError, f"the signature {show(name)} cannot be read"):
                 yield name, fs.read_regular(path, _BUNDLE_BYTES_MAX, follow=True)
 
 
@@ -208,6 +224,14 @@ def find_record(path: str) -> Record | None:
     except (OSError, ResolverError):
         return None
     return record if record.handle else None
+
+
+def _is_record_of(record: Record, handle: Handle) -> bool:
+    """Whether a record is that of a handle, as far as it can be told from the handle that it has."""
+    if not handle.scheme:
+        return local.find_path(handle) == record.handle
+    recorded = _parse(record.handle)
+    return recorded is not None and (handle.redacted == record.handle or recorded.key == handle.key)
 
 
 def _parse(text: str) -> Handle | None:

@@ -115,7 +115,7 @@ def expect(facts: dict[str, Any], key: str, kind: type[Any]) -> Any:
     """Return the value of a key; raises SignatureError if it is missing or of another kind."""
     value = facts.get(key)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise SignatureError(f"{key} is missing, or not a {kind.__name__}")
+        raise SignatureError(f"{show(key)} is missing, or not a {kind.__name__}")
     return value
 
 
@@ -124,9 +124,9 @@ def decode_base64(facts: dict[str, Any], key: str, max_bytes: int) -> bytes:
     try:
         data = base64.b64decode(expect(facts, key, str), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SignatureError(f"{key} is not base64") from error
+        raise SignatureError(f"{show(key)} is not base64") from error
     if len(data) > max_bytes:
-        raise SignatureError(f"{key} has over {max_bytes} bytes")
+        raise SignatureError(f"{show(key)} has over {max_bytes} bytes")
     return data
 
 

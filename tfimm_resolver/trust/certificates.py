@@ -119,11 +119,11 @@ def _check_authority(certificate: Any, depth: int) -> None:
     """Check that a certificate may issue others, with so many certificates of authorities below it."""
     x509 = import_cryptography().x509
     constraints, usage = _find_extension(certificate, x509.BasicConstraints), _find_extension(certificate, x509.KeyUsage)
-    name = show(_name(certificate))
+    subject = show(_name(certificate))
     if constraints is None or not constraints.ca or (usage is not None and not usage.key_cert_sign):
-        raise SignatureError(f"the certificate of {name} is not one of an authority")
+        raise SignatureError(f"the certificate of {subject} is not one of an authority")
     if constraints.path_length is not None and depth > constraints.path_length:
-        raise SignatureError(f"the certificate of {name} does not allow so many certificates below it")
+        raise SignatureError(f"the certificate of {subject} does not allow so many certificates below it")
     _check_critical(certificate)
 
 

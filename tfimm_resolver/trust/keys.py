@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, SignatureError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 FILE_BYTES_MAX = 1 << 20
+_MTIME_GRANULARITY_NS = 2 * 10**9
 
 _HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 """The curves that model signing has, with the hash that it signs on each of them."""
@@ -88,11 +89,23 @@ def sign(private_key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
     return private_key.sign(data, _choose_algorithm(private_key))
 
 
-def encode_public_key(private_key: ec.EllipticCurvePrivateKey) -> tuple[bytes, bytes]:
-    """Return the public key of a private one, as DER and as PEM."""
+def encode_public_key(private_key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return the public key of a private one, DER."""
+    return _encode(private_key.public_key())
+
+
+def extract_public_key(certificate: bytes) -> bytes:
+    """Return the public key of a certificate, both DER; raises HandleError if it cannot be parsed."""
+    try:
+        return _encode(import_cryptography().x509.load_der_x509_certificate(certificate).public_key())
+    except ValueError as error:
+        raise HandleError(f"the certificate cannot be parsed: {show(error)}") from error
+
+
+def _encode(public_key: Any) -> bytes:
     serialization = import_cryptography().serialization
-    public, form = private_key.public_key(), serialization.PublicFormat.SubjectPublicKeyInfo
-    return public.public_bytes(serialization.Encoding.DER, form), public.public_bytes(serialization.Encoding.PEM, form)
+    der: bytes = public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return der
 
 
 def make_hint(der: bytes) -> str:
@@ -135,7 +148,10 @@ def _choose_algorithm(key: Any) -> ec.ECDSA:
 def _read_pem(path: str, label: bytes, description: str, fix: str) -> list[bytes]:
     with map_os_errors(HandleError, f"the {description} {show(path)} cannot be read", "Correct its path."):
         status = os.stat(path)
-        found = _read_pem_once(path, label, (status.st_mtime_ns, status.st_size, status.st_ino))
+        # A file that was changed a moment ago can change once more and keep its time stamp and size.
+        is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
+        read = _read_pem_once if is_settled else _read_pem_once.__wrapped__
+        found = read(path, label, (status.st_mtime_ns, status.st_size, status.st_ino))
     if not found:
         raise HandleError(f"{show(path)} contains no {description}", fix=fix)
     return list(found)
@@ -150,4 +166,4 @@ def _read_pem_once(path: str, label: bytes, _: tuple[int, int, int]) -> tuple[by
                 found.append(base64.b64decode(b"".join(match[2].split()), validate=True))
             except binascii.Error as error:
                 raise HandleError(f"{show(path)} is not PEM: {show(error)}") from error
-    return tuple(found)
+    return tuple(filter(None, found))

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.handles.prefix import list_spellings, parse_prefix
 from tfimm_resolver.settings.config_file import Config, read_config
+from tfimm_resolver.trust.prefixes import list_spellings, parse_prefix
 from tfimm_resolver.trust.signer import FORM, Signer, parse_signature, parse_signer
 
 _KEYS = ("prefix", "signer", "signature")
@@ -85,5 +85,5 @@ def _parse_rule(config: Config, table: dict[str, object], name: str) -> Rule:
         prefix, signer = parse_prefix(table["prefix"]), parse_signer(table["signer"], config.folder)
         signature = parse_signature(table["signature"], config.folder) if "signature" in table else ""
     except HandleError as error:
-        raise HandleError(f"{show(config.path)}: {name}: {error.text}", fix=error.advice) from error
+        raise HandleError(f"{show(config.path)}: {show(name)}: {error.text}", fix=error.advice) from error
     return Rule(prefix, Requirement(signer, signature, f"{name} in {config.path}"))
