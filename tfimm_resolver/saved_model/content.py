@@ -9,6 +9,7 @@ from tfimm_resolver.errors import WeightsError
 from tfimm_resolver.saved_model import completeness, recognition
 from tfimm_resolver.saved_model.assets import read_asset_names
 from tfimm_resolver.saved_model.checkpoint_index import CheckpointIndex, read_index
+from tfimm_resolver.saved_model.graph import has_variable_nodes
 from tfimm_resolver.saved_model.messages import open_source
 from tfimm_resolver.saved_model.object_graph import needs_variables
 
@@ -27,7 +28,7 @@ def find_missing_content(path: str, *, is_strict: bool = False) -> list[str]:
         path: the directory.
         is_strict: also report a graph or an index that does not even begin like one.
     """
-    if (defect := completeness.find_defect(path)) is not None:
+    if (defect := completeness.find_defect(path)) is not None and not _is_without_variables(path):
         return [defect]
     return [*_find_missing_data(path, is_strict), *_find_missing_parts(path, is_strict)][:_LISTED_MAX]
 
@@ -41,6 +42,17 @@ def find_missing_content_inside(path: str) -> list[str]:
         prefix = f"{directory}/" if directory else ""
         found.extend(prefix + each for each in find_missing_content(f"{path}/{directory}" if directory else path))
     return found[:_LISTED_MAX]
+
+
+def _is_without_variables(path: str) -> bool:
+    """Whether the directory of the variables is empty, and the graph has none: TensorFlow 1 creates it all the same."""
+    try:
+        if os.listdir(f"{path}/variables"):
+            return False
+        with open_source(f"{path}/saved_model.pb") as source:
+            return not needs_variables(source) and not has_variable_nodes(source)
+    except (OSError, ValueError):
+        return False
 
 
 def _find_missing_data(path: str, is_strict: bool) -> list[str]:
