@@ -18,7 +18,7 @@ _GRAPH_START, _INDEX_START = b"\x08\x01\x12", b"\0\0"
 """What a damaged file still begins with: the version and the first graph; an empty name, for the header."""
 
 
-def find_missing_content(path: str, *, is_strict: bool = False) -> list[str]:
+def find_missing_content(path: str, *, is_strict: bool = False, index: CheckpointIndex | None = None) -> list[str]:
     """Return what is missing in the directory of a SavedModel, at most 100 entries; empty if it is complete.
 
     Besides the files that ``find_defect`` looks for: each data file has to reach the end of its last tensor in the index, and
@@ -27,10 +27,11 @@ def find_missing_content(path: str, *, is_strict: bool = False) -> list[str]:
     Args:
         path: the directory.
         is_strict: also report a graph or an index that does not even begin like one.
+        index: that of its weights, if it was read already.
     """
     if (defect := completeness.find_defect(path)) is not None and not _is_without_variables(path):
         return [defect]
-    return [*_find_missing_data(path, is_strict), *_find_missing_parts(path, is_strict)][:_LISTED_MAX]
+    return [*_find_missing_data(path, is_strict, index), *_find_missing_parts(path, is_strict)][:_LISTED_MAX]
 
 
 def find_missing_content_inside(path: str) -> list[str]:
@@ -55,12 +56,12 @@ def _is_without_variables(path: str) -> bool:
         return False
 
 
-def _find_missing_data(path: str, is_strict: bool) -> list[str]:
+def _find_missing_data(path: str, is_strict: bool, index: CheckpointIndex | None) -> list[str]:
     prefix = f"{path}/variables/variables"
     if not os.path.lexists(f"{prefix}.index"):
         return []
     try:
-        index = read_index(f"{prefix}.index")
+        index = index or read_index(f"{prefix}.index")
         return [defect for shard, end in _measure_shards(index).items() if (defect := _find_cut(prefix, shard, index, end))]
     except WeightsError as error:
         is_index = is_strict or recognition.read_start(f"{prefix}.index").startswith(_INDEX_START)
