@@ -16,11 +16,12 @@ from tfimm_resolver.resolution import rules, unusable_models
 from tfimm_resolver.resolution.request import Request
 from tfimm_resolver.resolution.resolver import resolve
 from tfimm_resolver.saved_model import content, locate, needs
+from tfimm_resolver.saved_model.checkpoint_index import CheckpointIndex, read_index
 from tfimm_resolver.saved_model.fingerprint import read_fingerprint
 from tfimm_resolver.saved_model.keras_metadata import read_keras_metadata
 from tfimm_resolver.saved_model.messages import open_source
 from tfimm_resolver.saved_model.meta_graphs import MetaGraph, read_meta_graphs
-from tfimm_resolver.saved_model.weights import Weights, read_weights
+from tfimm_resolver.saved_model.weights import describe_weights
 from tfimm_resolver.saved_model.wire import WireError
 
 _HUB_MODULE_FILE = "tfhub_module.pb"
@@ -57,6 +58,7 @@ def inspect_directory(path: str, handle: str, subdirectory: str = "") -> Inspect
         graph_file = _find_graph(path, subdirectory)
         files = tuple(_list_files(path))
     meta_graphs = _read_graphs(path) if graph_file == SAVED_MODEL_FILES[0] else ()
+    index = _read_index(path)
     kind = _choose_format(path, meta_graphs)
     keras_class, keras_version = read_keras_metadata(path) if kind == "Keras 2" else ("", "")
     return Inspection(
@@ -66,8 +68,8 @@ def inspect_directory(path: str, handle: str, subdirectory: str = "") -> Inspect
         graph_file=graph_file,
         meta_graphs=meta_graphs,
         needs=needs.find_needs(op for graph in meta_graphs for op in graph.ops),
-        missing=tuple(content.find_missing_content(path, is_strict=True)),
-        weights=_read_weights(path),
+        missing=tuple(content.find_missing_content(path, is_strict=True, index=index)),
+        weights=None if index is None else describe_weights(index),
         files=files,
         fingerprint=read_fingerprint(path),
         keras_class=keras_class,
@@ -133,10 +135,13 @@ def _read_graphs(path: str) -> tuple[MetaGraph, ...]:
         ) from error
 
 
-def _read_weights(path: str) -> Weights | None:
+def _read_index(path: str) -> CheckpointIndex | None:
+    file = f"{path}/variables/variables.index"
+    if not os.path.lexists(file):
+        return None
     try:
-        with map_os_errors(LoadError, f"the weights in {show(path)} cannot be read", show_path=True):
-            return read_weights(path)
+        with map_os_errors(LoadError, f"{show(file)} cannot be read"):
+            return read_index(file)
     except WeightsError:  # which is among what is missing
         return None
 

@@ -9,6 +9,7 @@ from tfimm_resolver.errors import WeightsError
 from tfimm_resolver.saved_model import completeness, recognition
 from tfimm_resolver.saved_model.assets import read_asset_names
 from tfimm_resolver.saved_model.checkpoint_index import CheckpointIndex, read_index
+from tfimm_resolver.saved_model.graph import has_variable_nodes
 from tfimm_resolver.saved_model.messages import open_source
 from tfimm_resolver.saved_model.object_graph import needs_variables
 
@@ -17,7 +18,7 @@ _GRAPH_START, _INDEX_START = b"\x08\x01\x12", b"\0\0"
 """What a damaged file still begins with: the version and the first graph; an empty name, for the header."""
 
 
-def find_missing_content(path: str, *, is_strict: bool = False) -> list[str]:
+def find_missing_content(path: str, *, is_strict: bool = False, index: CheckpointIndex | None = None) -> list[str]:
     """Return what is missing in the directory of a SavedModel, at most 100 entries; empty if it is complete.
 
     Besides the files that ``find_defect`` looks for: each data file has to reach the end of its last tensor in the index, and
@@ -26,10 +27,11 @@ def find_missing_content(path: str, *, is_strict: bool = False) -> list[str]:
     Args:
         path: the directory.
         is_strict: also report a graph or an index that does not even begin like one.
+        index: that of its weights, if it was read already.
     """
-    if (defect := completeness.find_defect(path)) is not None:
+    if (defect := completeness.find_defect(path)) is not None and not _is_without_variables(path):
         return [defect]
-    return [*_find_missing_data(path, is_strict), *_find_missing_parts(path, is_strict)][:_LISTED_MAX]
+    return [*_find_missing_data(path, is_strict, index), *_find_missing_parts(path, is_strict)][:_LISTED_MAX]
 
 
 def find_missing_content_inside(path: str) -> list[str]:
@@ -43,12 +45,23 @@ def find_missing_content_inside(path: str) -> list[str]:
     return found[:_LISTED_MAX]
 
 
-def _find_missing_data(path: str, is_strict: bool) -> list[str]:
+def _is_without_variables(path: str) -> bool:
+    """Whether the directory of the variables is empty, and the graph has none: TensorFlow 1 creates it all the same."""
+    try:
+        if os.listdir(f"{path}/variables"):
+            return False
+        with open_source(f"{path}/saved_model.pb") as source:
+            return not needs_variables(source) and not has_variable_nodes(source)
+    except (OSError, ValueError):
+        return False
+
+
+def _find_missing_data(path: str, is_strict: bool, index: CheckpointIndex | None) -> list[str]:
     prefix = f"{path}/variables/variables"
     if not os.path.lexists(f"{prefix}.index"):
         return []
     try:
-        index = read_index(f"{prefix}.index")
+        index = index or read_index(f"{prefix}.index")
         return [defect for shard, end in _measure_shards(index).items() if (defect := _find_cut(prefix, shard, index, end))]
     except WeightsError as error:
         is_index = is_strict or recognition.read_start(f"{prefix}.index").startswith(_INDEX_START)

@@ -33,6 +33,7 @@ _TENSOR_TYPE, _TENSOR_SHAPE, _TENSOR_CONTENT, _TENSOR_TEXT = 1, 2, 4, 8
 _CALL_NAME = 1
 _PACKED_TEXTS_MAX = 10_000_000
 _STRING = 7
+_VARIABLE_OPS = {"VarHandleOp", "Variable", "VariableV2"}
 
 
 class Attribute:
@@ -200,6 +201,19 @@ def read_graphs(source: MessageSource, spans: Spans, meta_graph: int = 0) -> Ite
     yield Graph(source, spans, meta_graph)
     for span in source.iterate_messages(spans, _LIBRARY, _FUNCTION):
         yield Graph(source, (span,), meta_graph, is_function=True)
+
+
+def list_ops(source: MessageSource) -> set[str]:
+    """Return the names of all operations that a SavedModel uses, and of its functions. Raises WireError."""
+    counts: dict[bytes, int] = {}
+    for each in iterate_graphs(source):
+        each.count_ops(counts)
+    return {op.decode("utf-8", "backslashreplace") for op in counts}
+
+
+def has_variable_nodes(source: MessageSource) -> bool:
+    """Whether a graph of a SavedModel has a variable, of either kind. Raises WireError."""
+    return not _VARIABLE_OPS.isdisjoint(list_ops(source))
 
 
 def read_map_entry(source: MessageSource, span: Span) -> tuple[str, Spans]:

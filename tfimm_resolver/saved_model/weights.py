@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 from tfimm_resolver.saved_model.checkpoint import encode_slice_key
-from tfimm_resolver.saved_model.checkpoint_index import CheckpointIndex, TensorEntry, read_index, unmask_crc32c
+from tfimm_resolver.saved_model.checkpoint_index import CheckpointIndex, TensorEntry, unmask_crc32c
 from tfimm_resolver.saved_model.shapes import get_dtype_name
 
 _NOT_NUMBERS = {7, 20, 21}
@@ -58,17 +57,6 @@ class Weights:
     size_bytes: int
     parameters: int
     duplicate_bytes: int
-
-
-def read_weights(path: str) -> Weights | None:
-    """Return the weights of the SavedModel in a directory; None if it has none.
-
-    Raises:
-        WeightsError: if the index is damaged.
-        OSError: if it cannot be read.
-    """
-    prefix = f"{path}/variables/variables"
-    return describe_weights(read_index(f"{prefix}.index")) if os.path.lexists(f"{prefix}.index") else None
 
 
 def describe_weights(index: CheckpointIndex) -> Weights:

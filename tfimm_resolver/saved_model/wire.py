@@ -77,9 +77,15 @@ def find_last(data: bytes | memoryview, start: int, stop: int, number: int) -> t
     Raises:
         WireError: if the bytes are not a message.
     """
-    found, position, wanted = None, start, number << 3 | BYTES
+    found, position, wanted, last = None, start, number << 3 | BYTES, stop - 2
     while position < stop:
-        tag, begin, position = _read_header(data, position, stop)
+        tag = data[position]
+        if tag & 0x87 == BYTES and tag > 7 and position < last and (size_bytes := data[position + 1]) < 0x80:
+            begin, position = position + 2, position + 2 + size_bytes  # as _read_header, without its call
+            if position > stop:
+                _read_any_header(data, begin - 2, stop)
+        else:
+            tag, begin, position = _read_header(data, position, stop)
         if tag == wanted:
             found = begin, position
     return found
