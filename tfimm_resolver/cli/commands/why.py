@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, error_to_json
@@ -51,6 +52,8 @@ def _explain_missing_path(why: explain.Explanation) -> str:
         return "no path: the cached copy lacks a signature that is required"
     if why.error:
         return "no path: the cached copy does not match the pin"
+    if settings.is_offline() and why.resolved.handle.scheme not in ("", "file"):
+        return "not cached, and not fetched while TFIMM_RESOLVER_OFFLINE is set"
     return "unknown: resolve asks the server for the location" if why.needs_network else "not cached: resolve fetches it"
 
 
