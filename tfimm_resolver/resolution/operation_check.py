@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, LoadError, ModelsFileError, PolicyError
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.handles.prefix import list_spellings
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import signatures
 from tfimm_resolver.trust import operation_policy
 from tfimm_resolver.trust.operation_policy import AT_RESOLVE, Policy
+from tfimm_resolver.trust.prefixes import list_spellings
 
 if TYPE_CHECKING:
     from tfimm_resolver.cache.tier import ModelLocation

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.handles.prefix import matches_prefix, parse_prefix
 from tfimm_resolver.settings.config_file import Config, read_config
+from tfimm_resolver.trust.prefixes import matches_prefix, parse_prefix
 
 OPS = "TFIMM_RESOLVER_OPS"
 
