@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.archives import tar_gz
 from tests.fakes.cli import run_cli
+from tests.fakes.graphs import write_saved_model
 from tests.fakes.origin import Origin
 from tfimm_resolver.cli.commands import COMMANDS
 from tools.reference.json_output import SCHEMAS
@@ -65,6 +66,7 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     check("export", "export", handle, "-o", bundle)
     assert check("import", "import", bundle)["models"][0]["state"] == "same"
     check("why", "why", handle)
+    check("inspect", "inspect", str(write_saved_model(tmp_path / "m", weights={"v": (2,)})), "--weights")
     assert check("rm", "rm", handle)["removed"]
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
