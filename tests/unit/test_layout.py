@@ -27,6 +27,7 @@ TESTED_IN = {
     "cli.commands.export": "integration/bundles/test_writer.py",
     "cli.commands.hub": "integration/hub/test_command.py",
     "cli.commands.import_": "integration/bundles/test_reader.py",
+    "cli.commands.inspect": "integration/cli/test_inspect.py",
     "cli.commands.keep": "integration/maintenance/test_pruning.py",
     "cli.commands.load": "integration/cli/test_app.py",
     "cli.commands.lock": "integration/cli/test_pin_commands.py",
@@ -45,6 +46,7 @@ TESTED_IN = {
     "cli.startup.sitecustomize": "process/cli/test_run.py",
     "errors.trust": "integration/resolution/test_signatures.py",
     "handle": "integration/test_public_api.py",
+    "inspection.report": "unit/inspection/test_summary.py",
     "plan": "integration/test_public_api.py",
     "unbundle": "integration/test_public_api.py",
 }

@@ -139,17 +139,19 @@ def _count_ops(source: MessageSource, spans: Spans) -> tuple[int, int, dict[str,
 
 def _read_signatures(source: MessageSource, spans: Iterable[Span]) -> tuple[Signature, ...]:
     entries = dict(graph.read_map_entry(source, span) for span in spans)
-    left = TENSORS_MAX
+    count = 0
     found = []
     for name, values in sorted(entries.items()):
-        inputs, outputs = (_read_tensors(source, values, field, left) for field in (_INPUTS, _OUTPUTS))
-        left -= len(inputs) + len(outputs)
+        inputs, outputs = (_read_tensors(source, values, field) for field in (_INPUTS, _OUTPUTS))
+        count += len(inputs) + len(outputs)
+        if count > TENSORS_MAX:
+            raise WireError("it has too many inputs and outputs")
         found.append(Signature(name, source.find_text(values, _METHOD), inputs, outputs))
     return tuple(found)
 
 
-def _read_tensors(source: MessageSource, spans: Spans, field: int, limit: int) -> tuple[SignatureTensor, ...]:
-    entries = dict(graph.read_map_entry(source, span) for span in _limit(source, spans, field, limit))
+def _read_tensors(source: MessageSource, spans: Spans, field: int) -> tuple[SignatureTensor, ...]:
+    entries = dict(graph.read_map_entry(source, span) for span in _limit(source, spans, field))
     return tuple(_read_tensor(source, name, values) for name, values in sorted(entries.items()))
 
 
@@ -165,8 +167,8 @@ def _read_tensor(source: MessageSource, name: str, spans: Spans) -> SignatureTen
     return SignatureTensor(name, get_dtype_name(dtype) if dtype else "", read_shape(source, tuple(shapes)), encoding)
 
 
-def _limit(source: MessageSource, spans: Spans, field: int, limit: int = TENSORS_MAX) -> Iterable[Span]:
+def _limit(source: MessageSource, spans: Spans, field: int) -> Iterable[Span]:
     for count, span in enumerate(source.iterate_messages(spans, field), 1):
-        if count > limit:
-            raise WireError("it has too many tags, or too many inputs and outputs")
+        if count > TENSORS_MAX:
+            raise WireError("it has too many tags, or too many inputs or outputs")
         yield span

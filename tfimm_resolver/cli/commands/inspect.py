@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from tfimm_resolver._util.text import format_size
+from tfimm_resolver._util.text import format_size, truncate_middle
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, format_table, style
 from tfimm_resolver.inspection import summary
 from tfimm_resolver.inspection.reading import inspect
 from tfimm_resolver.inspection.report import Inspection
 from tfimm_resolver.saved_model.meta_graphs import Signature
+from tfimm_resolver.saved_model.weights import WeightTensor
 
-_SHOWN = 3
+_SHOWN, _NAME_COLUMNS_MIN = 3, 20
 _WARNED = {"missing": "red", "needs": "yellow"}
 
 
@@ -48,13 +49,14 @@ def _print(output: Output, model: Inspection, all_weights: bool) -> None:
     if model.weights is not None and model.weights.tensors:
         tensors = model.weights.tensors if all_weights else model.weights.tensors[:_SHOWN]
         output.print_line(f"  {'all' if all_weights else 'largest'} weights")
-        _print_table(
-            output,
-            [
-                [f"{format_size(tensor.size_bytes):>7}", tensor.dtype, summary.format_shape(tensor.shape), tensor.name]
-                for tensor in tensors
-            ],
-        )
+        _print_table(output, [[f"{format_size(each.size_bytes):>7}", *_describe_weight(output, each)] for each in tensors])
+
+
+def _describe_weight(output: Output, tensor: WeightTensor) -> tuple[str, str, str]:
+    """Return the type, the shape and the name of a weight; the name is cut to fit a terminal."""
+    shape, columns = summary.format_shape(tensor.shape), output.get_width()
+    width = columns and max(_NAME_COLUMNS_MIN, columns - len(f"    {'':7}  {tensor.dtype:<8}  {shape:<20}  "))
+    return tensor.dtype, shape, truncate_middle(tensor.name, width)
 
 
 def _list_tensors(signature: Signature) -> list[list[str]]:
