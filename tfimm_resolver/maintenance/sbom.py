@@ -146,10 +146,11 @@ def _read_licenses(record: Record, path: str) -> list[Any]:
     found = next((match[1] for line in head.split("\n") if (match := _LICENSE.fullmatch(line))), None)
     if found is None:
         return []
-    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.model.license import DisjunctiveLicense
     from cyclonedx.spdx import fixup_id
 
-    return [LicenseFactory().make_from_string(fixup_id(found) or found)]
+    known = fixup_id(found)
+    return [DisjunctiveLicense(id=known) if known else DisjunctiveLicense(name=found)]
 
 
 def _read_card(path: str) -> str:
