@@ -48,6 +48,11 @@ TESTED_IN = {
     "handle": "integration/test_public_api.py",
     "inspection.report": "unit/inspection/test_summary.py",
     "plan": "integration/test_public_api.py",
+    "saved_model.entry_points": "unit/saved_model/test_operations.py",
+    "saved_model.graph_index": "unit/saved_model/test_operations.py",
+    "saved_model.keras_layers": "unit/saved_model/test_operations.py",
+    "saved_model.operation_rules": "unit/saved_model/test_operations.py",
+    "saved_model.path_tracing": "unit/saved_model/test_operations.py",
     "unbundle": "integration/test_public_api.py",
 }
 """Modules whose tests are in a file of another name, relative to tests/."""

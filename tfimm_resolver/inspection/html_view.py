@@ -16,12 +16,13 @@ _TEXT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;max-wid
 _TABLE = "border-collapse:collapse;margin:2px 0 10px;font-size:inherit"
 _WARNING = "color:#b3261e;font-weight:600"
 _WARNED = {"missing", "needs"}
-_CHARACTERS_MAX, _SIGNATURES_MAX, _TENSORS_MAX = 200, 20, 50
+_CHARACTERS_MAX, _SIGNATURES_MAX, _TENSORS_MAX, _OPERATIONS_MAX = 200, 20, 50, 20
 
 
 def format_html(model: Inspection) -> str:
     """Return a model as HTML."""
     rows = [[_make_label(label), _escape(text)] for label, text in summary.list_rows(model)]
+    rows += [[_make_label(label), _escape(text)] for label, text in _list_operation_rows(model)]
     parts = [f"<div><b>{_escape(model.handle)}</b></div>", _make_table(rows)]
     signatures = model.signatures
     parts += map(_format_signature, signatures[:_SIGNATURES_MAX])
@@ -40,6 +41,12 @@ def format_html(model: Inspection) -> str:
         ]
         parts.append(_make_details(f"the {len(largest)} largest of {len(model.weights.tensors)} weights", _make_table(cells)))
     return f'<div style="{_TEXT}">{"".join(parts)}</div>'
+
+
+def _list_operation_rows(model: Inspection) -> list[tuple[str, str]]:
+    rows = [*summary.list_operation_rows(model)]
+    more = [("touches", f"and {len(rows) - _OPERATIONS_MAX} more")] if len(rows) > _OPERATIONS_MAX else []
+    return [*rows[:_OPERATIONS_MAX], *more]
 
 
 def _format_signature(signature: Signature) -> str:

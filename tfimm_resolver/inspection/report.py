@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util.outgoing import repr_fields
+from tfimm_resolver.errors import LoadError
 from tfimm_resolver.saved_model.fingerprint import Fingerprint
 from tfimm_resolver.saved_model.meta_graphs import MetaGraph, Signature, SignatureTensor
 from tfimm_resolver.saved_model.needs import Need
 from tfimm_resolver.saved_model.weights import Weights
+
+if TYPE_CHECKING:
+    from tfimm_resolver.saved_model.operations import Operation
 
 LARGEST = 10
 """How many of the largest weights are listed unless all are asked for."""
@@ -98,8 +102,22 @@ class Inspection:
         objects = self.meta_graphs[0].objects if self.meta_graphs else None
         return None if objects is None else objects.trainable_parameters
 
-    def facts(self, *, all_weights: bool = False) -> dict[str, Any]:
-        """Return the fields that ``--json`` prints; a value that is not known is None."""
+    @property
+    def operations(self) -> tuple[Operation, ...] | None:
+        """The operations that touch files, the network or Python, or hide a graph; None if it cannot be searched completely.
+
+        The graph is searched when they are asked for. The guide "Inspect a model" says what the search cannot see.
+        """
+        from tfimm_resolver.resolution import scan_memory  # imported for those who ask
+
+        try:
+            return scan_memory.find_operations(self.path)
+        except (ValueError, LoadError):
+            return None
+
+    def facts(self, *, all_weights: bool = False, operations: bool = False) -> dict[str, Any]:
+        """Return the fields that ``--json`` prints; a value that is not known, or not asked for, is None."""
+        found = self.operations if operations else None
         return {
             "handle": self.handle,
             "path": self.path,
@@ -116,6 +134,7 @@ class Inspection:
             "weights": None if self.weights is None else _describe_weights(self.weights, all_weights),
             "size_bytes": self.size_bytes,
             "files": [{"path": file.path, "size_bytes": file.size_bytes} for file in self.files],
+            "operations": None if found is None else [*map(_describe_operation, found)],
             "fingerprint": None if self.fingerprint is None else self.fingerprint.facts(),
         }
 
@@ -135,6 +154,11 @@ def _describe_graph(graph: MetaGraph) -> dict[str, Any]:
         "functions": graph.functions,
         "ops": graph.ops,
     }
+
+
+def _describe_operation(operation: Operation) -> dict[str, Any]:
+    facts = asdict(operation)
+    return {**facts, "node": facts["node"] or None, "function": facts["function"] or None, "note": facts["note"] or None}
 
 
 def _describe_signature(signature: Signature) -> dict[str, Any]:

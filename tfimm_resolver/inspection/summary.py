@@ -33,6 +33,20 @@ def list_rows(model: Inspection) -> Iterator[tuple[str, str]]:
         yield "uuid", model.fingerprint.uuid
 
 
+def list_operation_rows(model: Inspection) -> Iterator[tuple[str, str]]:
+    """Yield a label and a text for each operation that touches what is outside of the model, or for what is known instead."""
+    found = model.operations
+    if found is None:
+        yield "touches", "not known: the graph cannot be searched completely"
+    elif not found:
+        yield "touches", "nothing was found that writes or reads other files, uses the network or calls Python"
+    for one in found or ():
+        path = "" if one.path is None else f" {one.path}"
+        place = "/".join(filter(None, (one.function, one.node)))
+        notes = "; ".join(filter(None, (place, one.note)))
+        yield "touches", f"{one.kind} {one.when}: {one.op}{path}{f' ({notes})' if notes else ''}"
+
+
 def format_shape(shape: Shape | None) -> str:
     """Return a shape as text: ``(?, 3)``."""
     return "(any shape)" if shape is None else f"({', '.join('?' if size is None else str(size) for size in shape)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfimm_resolver.saved_model.operation_rules import KINDS
 from tools.reference.schema import Schema, make_flag, make_list, make_number, make_object, make_text
 
 _STRING: Schema = {"type": "string"}
@@ -77,6 +78,18 @@ _KERAS = make_object(
     "of a Keras 2 model",
     {"class": make_text("its class", null=True), "version": make_text("the version of Keras", null=True)},
 )
+_OPERATION = make_object(
+    "an operation that touches something outside of the model, or hides a graph",
+    {
+        "kind": make_text("what it does", choices=KINDS),
+        "when": make_text("when it runs", choices=("on load", "on call", "unknown")),
+        "op": make_text("its name, or that of a layer of Keras"),
+        "path": make_text("the path or address, if it is constant", null=True),
+        "node": make_text("its node", null=True),
+        "function": make_text("the function that contains the node; null for the main graph", null=True),
+        "note": make_text("what else to know of it", null=True),
+    },
+)
 _FINGERPRINT = make_object(
     "TensorFlow's fingerprint; null if there is none. Numbers are texts, since they have 64 bits",
     {
@@ -111,6 +124,10 @@ INSPECTION = make_object(
         "weights": {**_WEIGHTS, "type": ["object", "null"]},
         "size_bytes": make_number("the size of all files"),
         "files": make_list("every file", _FILE),
+        "operations": {
+            **make_list("with `--ops`; null without, and if the graph cannot be searched", _OPERATION),
+            "type": ["array", "null"],
+        },
         "fingerprint": {**_FINGERPRINT, "type": ["object", "null"]},
     },
 )

@@ -488,3 +488,10 @@ def test_a_function_of_the_name_of_an_operation_hides_nothing(tmp_path: Path) ->
 )
 def test_an_address_as_a_path_is_of_the_network(operation: Operation, is_remote: bool) -> None:
     assert operation.is_remote == is_remote
+
+
+def test_modules_of_the_search_are_used_as_they_are_documented() -> None:
+    from tfimm_resolver.saved_model import entry_points, graph_index, keras_layers, path_tracing
+
+    assert entry_points.get_node("^a:1") == "a" and entry_points.normalize("a") == entry_points.normalize("a:0") == "a:0"
+    assert path_tracing.STEPS_MAX > 10**6 and graph_index.GraphIndex and keras_layers.METADATA_FILE == "keras_metadata.pb"

@@ -14,32 +14,34 @@ from tfimm_resolver.saved_model.meta_graphs import Signature
 from tfimm_resolver.saved_model.weights import WeightTensor
 
 _SHOWN, _NAME_COLUMNS_MIN = 3, 20
-_WARNED = {"missing": "red", "needs": "yellow"}
+_WARNED = {"missing": "red", "needs": "yellow", "touches": "yellow"}
 
 
 @click.command(short_help="Show what is in a model: signatures, weights, needs.")
 @click.argument("handle")
 @click.option("--weights", is_flag=True, help="List every weight, not only the largest.")
+@click.option("--ops", is_flag=True, help="List operations that touch files, the network or Python, or hide a graph.")
 @click.option("--cached", is_flag=True, help="Fetch nothing.")
 @common
 @click.pass_obj
-def command(output: Output, handle: str, weights: bool, cached: bool) -> int:
+def command(output: Output, handle: str, weights: bool, ops: bool, cached: bool) -> int:
     """Show what is in the SavedModel of HANDLE, without TensorFlow: signatures, weights, what it needs, what is missing.
 
     A model that is not cached is fetched first.
     """
     model = inspect(handle, cached=cached)
     if output.as_json:
-        output.print_json(model.facts(all_weights=weights))
+        output.print_json(model.facts(all_weights=weights, operations=ops))
     else:
-        _print(output, model, weights)
+        _print(output, model, weights, ops)
     return 0
 
 
-def _print(output: Output, model: Inspection, all_weights: bool) -> None:
+def _print(output: Output, model: Inspection, all_weights: bool, with_operations: bool) -> None:
     output.print_path(model.path)
     previous = ""
-    for label, text in summary.list_rows(model):
+    rows = [*summary.list_rows(model), *(summary.list_operation_rows(model) if with_operations else ())]
+    for label, text in rows:
         shown = "" if label == previous else label
         output.print_line(f"  {style(f'{shown:<9}', fg=_WARNED.get(label))}  {text}")
         previous = label
