@@ -15,6 +15,8 @@ from tfimm_resolver.saved_model.messages import MessageSource, Span, Spans
 from tfimm_resolver.saved_model.wire import BYTES, VARINT, WireError
 
 ON_LOAD, ON_CALL, UNKNOWN = "on load", "on call", "unknown"
+ASSET, CHECKPOINT, SIGNATURE = "asset", "checkpoint", "signature"
+"""What is fed to a tensor of the main graph: on load the path of an asset or of the checkpoint, on a call a caller's value."""
 
 _SAVER, _COLLECTIONS, _SIGNATURES, _ASSETS, _OBJECT_GRAPH = 3, 4, 5, 6, 7
 _SAVER_FILENAME, _SAVER_RESTORE = 1, 3
@@ -53,8 +55,7 @@ class EntryPoints:
     """Where the execution of one MetaGraph begins.
 
     Attributes:
-        fed: the tensors of the main graph that a caller or TensorFlow feeds, as ``node:0``.
-        assets: the tensors among them which are the paths of assets.
+        fed: what is fed to tensors of the main graph, by their names, as ``node:0``.
         asset_names: the names of all assets.
         load_nodes: the nodes of the main graph that run when the model is loaded.
         call_nodes: those whose value a caller asks for.
@@ -67,7 +68,7 @@ class EntryPoints:
 
     def __init__(self, source: MessageSource, spans: Spans) -> None:
         self._source = source
-        self.fed, self.assets, self.asset_names = set[str](), set[str](), list[str]()
+        self.fed, self.asset_names = dict[str, str](), list[str]()
         self.load_nodes, self.call_nodes = set[str](), set[str]()
         self.load_functions, self.call_functions, self.restorers = dict[str, str](), set[str](), set[str]()
         self.captures, self.metadata = dict[str, tuple[Capture, ...]](), list[Span]()
@@ -83,15 +84,14 @@ class EntryPoints:
     def _read_saver(self, spans: Spans) -> None:
         saver = tuple(self._source.iterate_messages(spans, _SAVER))
         if name := self._source.find_text(saver, _SAVER_FILENAME):
-            self.fed.add(normalize(name))
+            self.fed[normalize(name)] = CHECKPOINT
         if name := self._source.find_text(saver, _SAVER_RESTORE):
             self.load_nodes.add(get_node(name))
 
     def _add_asset(self, span: Span) -> None:
         tensor = normalize(self._source.find_text((span,), _ASSET_TENSOR, _TENSOR_NAME))
         self.asset_names.append(self._source.find_text((span,), _ASSET_FILENAME))
-        self.assets.add(tensor)
-        self.fed.add(tensor)
+        self.fed[tensor] = ASSET
 
     def _read_collection(self, key: str, spans: Spans) -> None:
         if key in _INIT_COLLECTIONS:
@@ -110,7 +110,8 @@ class EntryPoints:
             self.load_nodes |= outputs
         else:
             self.call_nodes |= outputs
-            self.fed.update(map(normalize, self._list_tensors(spans, _SIGNATURE_INPUTS)))
+            for name in self._list_tensors(spans, _SIGNATURE_INPUTS):
+                self.fed.setdefault(normalize(name), SIGNATURE)
 
     def _list_tensors(self, spans: Spans, field: int) -> Iterator[str]:
         for entry in self._source.iterate_messages(spans, field):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfimm_resolver.saved_model import keras_layers
 from tfimm_resolver.saved_model.entry_points import ON_CALL, ON_LOAD, UNKNOWN, EntryPoints
@@ -21,7 +22,8 @@ from tfimm_resolver.saved_model.operation_rules import (
     is_foreign,
     is_remote,
 )
-from tfimm_resolver.saved_model.path_tracing import STEPS_MAX, Origin, PathTracer
+from tfimm_resolver.saved_model.origins import Origin
+from tfimm_resolver.saved_model.path_tracing import STEPS_MAX, PathTracer
 from tfimm_resolver.saved_model.wire import WireError
 
 GRAPH_FILE = "saved_model.pb"
@@ -126,7 +128,7 @@ class _Scan:
         self._source, self._index, self._entries, self._steps = source, index, entries, steps
         self._when, self._within, self._depth = when, within, depth
         self._tracer = PathTracer(source, index, entries, steps)
-        self._times: tuple[dict[str, str], dict[str, str]] | None = None
+        self._times: _Times | None = None
 
     def run(self) -> Iterator[Operation]:
         """Yield each operation that is to be reported."""
@@ -155,13 +157,15 @@ class _Scan:
     def _describe_input(self, rule: Rule, graph: IndexedGraph, node: Node, number: int, when: str) -> list[str | None] | None:
         """Return the paths that an input of a node is to be reported with; None if it is not to be reported."""
         origin = self._tracer.find_origin(graph, node, number)
-        marked = self._tracer.read_texts(origin)
+        is_called = self._is_called(graph, node)
+        given = origin.is_given(rule.kind, when, is_called=is_called)
+        marked = self._tracer.read_texts([*origin.texts, *origin.list_unfed(rule.kind, when, is_called=is_called)])
         texts = [text for text, _ in marked]
         foreign = [text for text, is_first in marked if is_foreign(text, is_first=is_first)]
-        if not foreign and _is_given(origin, when):
-            return None
-        if not foreign and texts == [""] and not origin.is_computed:  # a cache in memory, for one
-            return None
+        if not foreign and not origin.is_obscure:
+            is_in_memory = texts == [""] and not origin.is_computed  # a cache
+            if given or is_in_memory:
+                return None
         return _join_paths(origin, texts, foreign)
 
     def _list_attributes(self, rule: Rule, node: Node) -> list[str]:
@@ -198,34 +202,46 @@ class _Scan:
     def _find_time(self, graph: IndexedGraph, node: Node) -> str:
         if self._entries is None:
             return self._when
+        times = self._get_times()
+        return times.by_function.get(graph.name, UNKNOWN) if graph.name else times.by_node.get(node.name, UNKNOWN)
+
+    def _is_called(self, graph: IndexedGraph, node: Node) -> bool:
+        """Whether a node runs on a call, possibly also on load."""
+        if self._entries is None:
+            return self._when == ON_CALL
+        times = self._get_times()
+        return graph.name in times.called_functions if graph.name else node.name in times.called_nodes
+
+    def _get_times(self) -> _Times:
+        assert self._entries is not None
         if self._times is None:
             self._times = _find_times(self._index, self._entries)
-        by_node, by_function = self._times
-        return by_function.get(graph.name, UNKNOWN) if graph.name else by_node.get(node.name, UNKNOWN)
+        return self._times
 
 
-def _find_times(index: GraphIndex, entries: EntryPoints) -> tuple[dict[str, str], dict[str, str]]:
-    """Return when each node of the main graph, and each function, runs; what never does is left out."""
+class _Times(NamedTuple):
+    """When each node of the main graph, and each function, runs; what never does is left out. On load comes before on call."""
+
+    by_node: dict[str, str]
+    by_function: dict[str, str]
+    called_nodes: set[str]
+    called_functions: set[str]
+
+
+def _find_times(index: GraphIndex, entries: EntryPoints) -> _Times:
     call_nodes, load_nodes = index.find_ancestors(entries.call_nodes), index.find_ancestors(entries.load_nodes)
     by_node = {**dict.fromkeys(call_nodes, ON_CALL), **dict.fromkeys(load_nodes, ON_LOAD)}
-    by_function = dict.fromkeys(index.find_called(entries.call_functions | _list_called(index, call_nodes)), ON_CALL)
+    called = index.find_called(entries.call_functions | _list_called(index, call_nodes))
+    by_function = dict.fromkeys(called, ON_CALL)
     maybe = [name for name, when in entries.load_functions.items() if when == UNKNOWN]
     by_function |= dict.fromkeys(index.find_called(maybe), UNKNOWN)
     surely = {name for name, when in entries.load_functions.items() if when == ON_LOAD}
     by_function |= dict.fromkeys(index.find_called(surely | _list_called(index, load_nodes)), ON_LOAD)
-    return by_node, by_function
+    return _Times(by_node, by_function, call_nodes, called)
 
 
 def _list_called(index: GraphIndex, nodes: set[str]) -> set[str]:
     return {function for name, call in index.main.calls.items() if name in nodes for function in call.functions}
-
-
-def _is_given(origin: Origin, when: str) -> bool:
-    """Whether a path comes from the caller, from an asset, or from the weights; when a model is loaded, only from an asset.
-
-    A function that TensorFlow calls while it loads a model receives no path from a caller, except for that of the checkpoint.
-    """
-    return origin.is_argument or origin.is_asset or (origin.is_variable and when == ON_CALL)
 
 
 def _join_paths(origin: Origin, texts: list[str], foreign: list[str]) -> list[str | None]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tfimm_resolver.saved_model.entry_points import EntryPoints, get_node
 from tfimm_resolver.saved_model.graph import Node
 from tfimm_resolver.saved_model.graph_index import Call, GraphIndex, IndexedGraph
-from tfimm_resolver.saved_model.messages import MessageSource, Span
+from tfimm_resolver.saved_model.messages import MessageSource
 from tfimm_resolver.saved_model.operation_rules import TEXT_ATTRIBUTES
+from tfimm_resolver.saved_model.origins import Origin, Text
 from tfimm_resolver.saved_model.wire import WireError
 
 STEPS_MAX = 2_000_000
@@ -18,8 +19,16 @@ _TEXTS_MAX, _TEXT_BYTES_MAX = 10_000, 2048
 _CONSTANTS = {"Const", "HostConst"}
 _PLACEHOLDERS = {"Placeholder", "PlaceholderV2", "_Arg", "_DeviceArg"}
 _VARIABLES = {"VarHandleOp", "_VarHandlesOp", "Variable", "VariableV2", "TemporaryVariable"}
-_CONTENTS = {"ReadFile", "RestoreV2", "Restore", "RestoreSlice", "MatchingFiles"}
-"""Operations whose result is what is in a file, which no constant in their path says."""
+_CONTENTS = {"ReadFile", "RestoreV2", "Restore", "RestoreSlice", "MatchingFiles", "LookupTableFind", "LookupTableFindV2"}
+"""Operations whose result is what is in a file or a table, which neither the path nor the key says."""
+
+_OBSCURING = {
+    *("DecodeBase64", "EncodeBase64", "DecodeCompressed", "DecodeCSV", "DecodeJSONExample", "DecodeProtoV2", "ParseTensor"),
+    *("ParseExample", "ParseExampleV2", "ParseSingleExample", "UnicodeEncode", "UnicodeTranscode", "Substr", "StringLower"),
+    *("StringUpper", "StringStrip", "StringSplit", "StringSplitV2", "RegexReplace", "StaticRegexReplace", "ReduceJoin"),
+    *("UnsortedSegmentJoin", "StringFormat", "SerializeTensor", "Bitcast", "ReverseV2"),
+}
+"""Operations that make another text; of constants alone, one that is not read."""
 
 _JOIN = "StringJoin"
 _PASSING = {
@@ -43,35 +52,6 @@ _PASSING = {
 
 _SAME = {"Identity", "StopGradient", "EnsureShape", "Enter"}
 _NESTED_MAX = 8
-
-
-@dataclass(slots=True)
-class Origin:
-    """What a value is made of.
-
-    Attributes:
-        texts: where the constant texts in it are, in the order in which they are joined, if they are; and whether each may be
-            the beginning of the value.
-        is_argument: a caller of the model passes a part of it.
-        is_asset: a part of it is the path of an asset of the model.
-        is_variable: a part of it is in the weights.
-        is_computed: a part of it is made while the graph runs, from neither of these.
-        is_joined: the texts are joined.
-        is_changed: the texts may not be as they are in it.
-    """
-
-    texts: list[tuple[Span, bool]] = field(default_factory=list)
-    is_argument: bool = False
-    is_asset: bool = False
-    is_variable: bool = False
-    is_computed: bool = False
-    is_joined: bool = False
-    is_changed: bool = False
-
-    @property
-    def is_given(self) -> bool:
-        """Whether it is exactly what a caller passes, or the path of an asset."""
-        return (self.is_argument or self.is_asset) and not (self.texts or self.is_computed or self.is_variable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +96,7 @@ class PathTracer:
             if value.key in seen:
                 continue
             seen.add(value.key)
-            self._steps[0] -= 1
-            if self._steps[0] < 0:
-                raise WireError("following its paths takes too long")
+            self._count_step()
             waiting.extend(reversed(self._follow(value, origin)))
         return origin
 
@@ -146,13 +124,11 @@ class PathTracer:
         return self._follow_node(value, node, node.op, origin)
 
     def _follow_node(self, value: _Value, node: Node, op: str, origin: Origin) -> list[_Value]:
-        tensor = f"{value.name}:{value.output}"
-        if not value.graph.name and self._entries is not None and tensor in self._entries.fed:
-            if tensor in self._entries.assets:
-                origin.is_asset = True
-            else:
-                origin.is_argument = True
-            return []
+        if not value.graph.name and self._entries is not None:
+            what = self._entries.fed.get(f"{value.name}:{value.output}")
+            if what is not None:
+                origin.fed.append((what, self._find_default(value, node, op)))
+                return []
         if op in _CONSTANTS:
             self._add_constant(node, value.is_first, origin)
             return []
@@ -168,35 +144,57 @@ class PathTracer:
             return []
         origin.is_joined |= op == _JOIN
         origin.is_changed |= op not in _PASSING
-        if op.startswith(("StaticRegex", "String", "Reduce", "UnsortedSegmentJoin")):
+        if op == _JOIN:
+            return self._list_joined(value, inputs, origin)
+        parts = [self._parse(value.graph, name, value.is_first) for name in inputs]
+        if op in _OBSCURING:
+            origin.is_obscure |= not any(self._trace_part(part).is_from_outside for part in parts)
             self._add_attributes(node, value.is_first, origin)
-        return (
-            self._list_joined(value, inputs)
-            if op == _JOIN
-            else [self._parse(value.graph, name, value.is_first) for name in inputs]
-        )
+        return parts
 
-    def _list_joined(self, value: _Value, inputs: list[str]) -> list[_Value]:
+    def _list_joined(self, value: _Value, inputs: list[str], origin: Origin) -> list[_Value]:
         """Return the inputs of a join: those after one that a caller passes do not begin the text."""
         found, is_first = list[_Value](), value.is_first
         for name in inputs:
             found.append(self._parse(value.graph, name, is_first))
-            is_first = is_first and not self._is_given(found[-1])
+            if is_first:
+                part = self._trace_part(self._skip_same(found[-1]))
+                origin.is_obscure |= not part.is_from_outside and (part.is_changed or part.is_computed)
+                is_first = not part.is_exactly_given
         return found
 
-    def _is_given(self, value: _Value) -> bool:
-        """Whether a value is exactly what a caller passes, or the path of an asset: nothing that may be empty."""
-        if self._depth >= _NESTED_MAX:
-            return False
+    def _skip_same(self, value: _Value) -> _Value:
+        """Return the value that nodes such as Identity pass on."""
         while value.argument is None and (node := value.graph.nodes.get(value.name)) is not None and node.op in _SAME:
-            self._steps[0] -= 1
-            if not (inputs := _list_inputs(node)) or self._steps[0] < 0:
-                return False
-            value = self._parse(value.graph, inputs[0])
+            self._count_step()
+            if not (inputs := _list_inputs(node)):
+                break
+            value = self._parse(value.graph, inputs[0], value.is_first)
+        return value
+
+    def _trace_part(self, value: _Value) -> Origin:
+        """Return what a part of a value is made of; in too deep a nest, that it is not known."""
+        if self._depth >= _NESTED_MAX:
+            return Origin(is_computed=True)
         self._depth += 1
-        origin = self._trace(value)
-        self._depth -= 1
-        return origin.is_given and not (origin.is_changed or origin.is_joined)
+        try:
+            return self._trace(value)
+        finally:
+            self._depth -= 1
+
+    def _find_default(self, value: _Value, node: Node, op: str) -> list[Text]:
+        """Return the texts that a tensor has if nothing is fed to it."""
+        if op in _CONSTANTS:
+            default = Origin()
+            self._add_constant(node, value.is_first, default)
+            return default.texts
+        parts = [self._parse(value.graph, name, value.is_first) for name in _list_inputs(node)]
+        return [text for part in parts for text in self._trace_part(part).texts]
+
+    def _count_step(self) -> None:
+        self._steps[0] -= 1
+        if self._steps[0] < 0:
+            raise WireError("following its paths takes too long")
 
     def _follow_call(self, call: Call, value: _Value, origin: Origin) -> list[_Value]:
         """Return what the result of a call is made of; also all its inputs if it is not known how the functions use them."""
@@ -242,6 +240,7 @@ class PathTracer:
         attribute = node.attributes.get("value")
         spans = [*attribute.iterate_texts()] if attribute is not None else []
         origin.is_computed |= not spans  # a number, for one
+        origin.is_obscure |= attribute is not None and attribute.kind == "placeholder"  # an attribute of the call
         self._add_texts([(span, is_first) for span in spans], origin)
 
     def _add_attributes(self, node: Node, is_first: bool, origin: Origin) -> None:
@@ -250,14 +249,14 @@ class PathTracer:
                 begins = is_first and name != "separator"
                 self._add_texts([(span, begins) for span in attribute.iterate_texts() if span[0] < span[1]], origin)
 
-    def _add_texts(self, texts: list[tuple[Span, bool]], origin: Origin) -> None:
+    def _add_texts(self, texts: list[Text], origin: Origin) -> None:
         origin.texts += texts
         if len(origin.texts) > _TEXTS_MAX:
             raise WireError("a path has too many constants")
 
-    def read_texts(self, origin: Origin) -> list[tuple[str, bool]]:
-        """Return the constant texts that a value is made of, each cut after some 2,000 bytes, and whether it may begin it."""
-        cut = [((start, min(stop, start + _TEXT_BYTES_MAX)), is_first) for (start, stop), is_first in origin.texts]
+    def read_texts(self, texts: list[Text]) -> list[tuple[str, bool]]:
+        """Return constant texts, each cut after some 2,000 bytes, and whether each may begin the value."""
+        cut = [((start, min(stop, start + _TEXT_BYTES_MAX)), is_first) for (start, stop), is_first in texts]
         return [(self._source.get_text(span), is_first) for span, is_first in cut]
 
 

@@ -129,6 +129,67 @@ WRITES: dict[str, tuple[Model, str | None, str]] = {
         None,
         "on load",
     ),
+    "declared as the path of the checkpoint": (
+        Model(nodes=[make_text("path", "p"), CONTENTS, make_writer()], main_op="write", filename="path:0"),
+        "p",
+        "on load",
+    ),
+    "declared as an input": (
+        Model(nodes=[make_text("path", "p"), CONTENTS, make_writer()], main_op="write", inputs=["path:0"], outputs=["path:0"]),
+        "p",
+        "on load",
+    ),
+    "declared as an input of another signature": (
+        Model(nodes=[make_text("path", "/p"), CONTENTS, make_writer()], inputs=["path:0"], outputs=["write:0"]),
+        "/p",
+        "on call",
+    ),
+    "declared as an asset": (
+        Model(nodes=[make_text("path", "/p"), CONTENTS, make_writer()], main_op="write", assets={"path:0": "a"}),
+        "/p",
+        "on load",
+    ),
+    "a decoded beginning": (
+        make_calls(
+            ARGUMENT, make_text("a", "L2V0Yy8"), make_node("d", "DecodeBase64", ["a"]), join("d", "argument"), make_writer()
+        ),
+        None,
+        "on call",
+    ),
+    "a beginning that is not read": (
+        make_calls(ARGUMENT, make_node("a", "Const"), join("a", "argument"), make_writer()),
+        None,
+        "on call",
+    ),
+    "an argument replaced by what is decoded": (
+        make_calls(
+            ARGUMENT,
+            make_text("a", "L2V0Yy8"),
+            make_text("any", ".*"),
+            make_node("d", "DecodeBase64", ["a"]),
+            make_node("path", "RegexReplace", ["argument", "any", "d"]),
+            make_writer(),
+        ),
+        None,
+        "on call",
+    ),
+    "a value of a table": (
+        make_calls(
+            ARGUMENT, make_node("t", "HashTableV2"), make_node("path", "LookupTableFindV2", ["t", "argument"]), make_writer()
+        ),
+        None,
+        "on call",
+    ),
+    "an attribute of the call": (
+        make_calls(
+            ARGUMENT,
+            make_node("a", "Const", attributes={"value": encode_message([(9, b"path")])}),
+            make_node("path", "Pack", ["a", "argument"]),
+            make_writer(),
+        ),
+        None,
+        "on call",
+    ),
     "never": (Model(nodes=[make_text("path", "p"), CONTENTS, make_writer()]), "p", "unknown"),
     "in a function": (
         make_function_model(make_writing_function("f", "path", make_text("path", "/f")), objects=[]),
@@ -170,7 +231,7 @@ WRITES: dict[str, tuple[Model, str | None, str]] = {
                 "f", "call:output:1", make_node("call", "PartitionedCall", [], {"f": make_call_attribute("g")})
             ),
             make_typed_function(
-                "g", [make_text("a", "harmless"), make_text("b", "/r")], (), {"x": "a:output:0", "y": "b:output:0"}
+                "g", [make_text("a", "/other"), make_text("b", "/r")], (), {"x": "a:output:0", "y": "b:output:0"}
             ),
             objects=[],
         ),
@@ -181,7 +242,7 @@ WRITES: dict[str, tuple[Model, str | None, str]] = {
         make_function_model(
             make_writing_function("f", "call:y:0", make_node("call", "g")),
             make_typed_function(
-                "g", [make_text("a", "harmless"), make_text("b", "/n")], (), {"x": "a:output:0", "y": "b:output:0"}
+                "g", [make_text("a", "/other"), make_text("b", "/n")], (), {"x": "a:output:0", "y": "b:output:0"}
             ),
             objects=[],
         ),
@@ -392,6 +453,15 @@ def test_an_asset_outside_of_the_model_is_read_on_load(name: str, tmp_path: Path
     ]
 
 
+def test_the_constant_of_an_asset_is_read_on_a_call_where_nothing_is_fed(tmp_path: Path) -> None:
+    model = make_harmless_model()
+    model.nodes.append(make_node("read", "ReadFile", ["vocabulary"]))
+    model.outputs = ["read:0"]
+    assert [(one.op, one.when, one.path) for one in find_operations(str(model.write(tmp_path)))] == [
+        ("ReadFile", "on call", "/old/vocab.txt")
+    ]
+
+
 def test_a_vocabulary_that_is_not_an_asset_is_read_on_load(tmp_path: Path) -> None:
     model = make_harmless_model()
     model.assets = {"other:0": "vocab.txt"}  # whose name is the same does not matter
@@ -452,7 +522,8 @@ def test_without_a_graph_the_file_is_missing(tmp_path: Path) -> None:
 
 def test_a_loop_of_calls_ends(tmp_path: Path) -> None:
     call = make_node("call", "PartitionedCall", ["q"], {"f": make_call_attribute("f")})
-    model = make_function_model(make_writing_function("f", "call:output:0", call, arguments=("q",)), objects=[])
+    body = [call, make_text("contents", "x"), make_writer(path="call:output:0")]
+    model = make_function_model(make_typed_function("f", body, ("q",), {"y": "call:output:0"}), objects=[])
     assert [one.path for one in find_operations(str(model.write(tmp_path)))] == [None]
 
 
@@ -491,7 +562,12 @@ def test_an_address_as_a_path_is_of_the_network(operation: Operation, is_remote:
 
 
 def test_modules_of_the_search_are_used_as_they_are_documented() -> None:
-    from tfimm_resolver.saved_model import entry_points, graph_index, keras_layers, path_tracing
+    from tfimm_resolver.saved_model import entry_points, graph_index, keras_layers, origins, path_tracing
 
     assert entry_points.get_node("^a:1") == "a" and entry_points.normalize("a") == entry_points.normalize("a:0") == "a:0"
-    assert path_tracing.STEPS_MAX > 10**6 and graph_index.GraphIndex and keras_layers.METADATA_FILE == "keras_metadata.pb"
+    assert (
+        origins.Origin(is_argument=True).is_exactly_given
+        and path_tracing.STEPS_MAX > 10**6
+        and graph_index.GraphIndex
+        and keras_layers.METADATA_FILE == "keras_metadata.pb"
+    )
