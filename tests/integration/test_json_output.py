@@ -13,6 +13,7 @@ import pytest
 from tests.fakes.archives import tar_gz
 from tests.fakes.cli import run_cli
 from tests.fakes.graphs import write_saved_model
+from tests.fakes.operations import make_loading_model
 from tests.fakes.origin import Origin
 from tfimm_resolver.cli.commands import COMMANDS
 from tools.reference.json_output import SCHEMAS
@@ -69,6 +70,8 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     assert check("keep", "keep", handle)["models"] and check("unkeep", "unkeep", handle)["models"]
     assert check("prune", "prune", "--max-size", "0B", "--dry-run")["spared"] == {"used_lately": 1}
     check("inspect", "inspect", str(write_saved_model(tmp_path / "m", weights={"v": (2,)})), "--weights")
+    writing = make_loading_model().write(tmp_path / "writing")
+    assert check("inspect", "inspect", str(writing), "--ops")["operations"][0]["path"] == "/tmp/planted"
     assert check("rm", "rm", handle)["removed"]
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
