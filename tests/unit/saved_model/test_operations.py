@@ -81,6 +81,11 @@ WRITES: dict[str, tuple[Model, str | None, str]] = {
         "/e/",
         "on call",
     ),
+    "a home before an argument": (
+        make_calls(ARGUMENT, make_text("a", "~/"), join("a", "argument"), make_writer()),
+        "~/",
+        "on call",
+    ),
     "dots after an argument": (
         make_calls(ARGUMENT, make_text("a", "/../x"), join("argument", "a"), make_writer()),
         "/../x",
@@ -480,7 +485,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize(
-    "encode", [json.dumps, lambda value: json.dumps(value).replace("L", "\\u004c")], ids=["plain", "escaped"]
+    "encode", [json.dumps, lambda value: json.dumps(value).replace("m", "\\u006d")], ids=["plain", "escaped"]
 )
 def test_code_in_the_metadata_of_keras_is_found(name: str, encode: Callable[[object], str], tmp_path: Path) -> None:
     layer, expected = LAYERS[name]
