@@ -175,13 +175,13 @@ def _check_root(digest: dict[str, Any], digests: dict[str, str]) -> None:
 
 
 def _read_ignored(method: dict[str, Any]) -> Iterable[str]:
-    """Yield the ignored paths; one that leads out of the model has no effect."""
+    """Yield the ignored paths; one that leads out of the model, or is absolute, has no effect."""
     ignored = method.get("ignore_paths", [])
     if not isinstance(ignored, list) or not all(isinstance(one, str) for one in ignored):
         raise SignatureError("ignore_paths is not a list of paths")
     for one in ignored:
         path = posixpath.normpath(one) if one else ""
-        if path and not path.startswith("/") and ".." not in one.split("/"):
+        if path and ".." not in one.split("/"):
             yield path
 
 

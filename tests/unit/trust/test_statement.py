@@ -52,6 +52,20 @@ def test_a_file_that_is_signed_counts_although_it_is_ignored() -> None:
     assert parse(["."]).select_signed(ENTRIES) == ENTRIES
 
 
+def test_a_statement_about_nothing_is_refused() -> None:
+    empty = Statement.parse(json.dumps(make_statement({}, ignored=["."])).encode())
+    with pytest.raises(SignatureError, match="about no files"):
+        empty.select_signed([FileEntry("README", 1, "1" * 64)])
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../x", "a/../x", "./x", "a//x", "x/", "a\\x", "x\0", "", "..", "a/.", "x\n", "\u202ex", "a:/x"]
+)
+def test_a_path_that_no_model_has_is_refused_before_it_is_compared(name: str) -> None:
+    with pytest.raises(SignatureError, match="names a file that no model has"):
+        Statement.parse(json.dumps(make_statement({name: b""})).encode())
+
+
 def test_a_statement_that_is_written_can_be_parsed() -> None:
     files = [FileEntry(name, 1, f"{number}" * 64) for number, name in enumerate(["a.b/c", "a", "a/b", "Z"])]
     parsed = Statement.parse(write_statement("half", files, ["model.sig", ".git"]))

@@ -150,6 +150,14 @@ def test_a_changed_bundle_is_refused(tree: Path, key: Key, kind: str) -> None:
         check(tree, bundle, key)
 
 
+def test_a_payload_with_characters_that_are_not_base64_is_refused(tree: Path, key: Key) -> None:
+    bundle = make_bundle(key, make_statement(MODEL))
+    text = bundle["dsseEnvelope"]["payload"]
+    bundle["dsseEnvelope"]["payload"] = f"{text[:8]}\n{text[8:]}"
+    with pytest.raises(SignatureError, match="payload is not base64"):
+        check(tree, bundle, key)
+
+
 def test_two_signatures_are_refused(tree: Path, key: Key) -> None:
     bundle = make_bundle(key, make_statement(MODEL))
     bundle["dsseEnvelope"]["signatures"] *= 2
