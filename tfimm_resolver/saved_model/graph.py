@@ -167,13 +167,17 @@ class Graph:
             counts[op] = counts.get(op, 0) + 1
 
     def list_arguments(self) -> list[str]:
-        """Return the names of a function's arguments, in order, which inputs of its nodes may be."""
+        """Return the names of a function's arguments, in order, which inputs of its nodes may be; none for a main graph."""
+        if not self.is_function:
+            return []
         found = self.source.iterate_messages(self._spans, _FUNCTION_SIGNATURE, _SIGNATURE_INPUTS)
         return [self.source.find_text((span,), _SIGNATURE_NAME) for span in found]
 
     def map_returns(self) -> dict[str, str]:
         """Return what each output of a function is: by its name, the output of a node, or an argument."""
-        found = {}
+        found: dict[str, str] = {}
+        if not self.is_function:
+            return found
         for span in self.source.iterate_messages(self._spans, _FUNCTION_RETURNS):
             key, values = read_map_entry(self.source, span)
             found[key] = self.source.get_text(values[-1] if values else None)

@@ -56,7 +56,8 @@ def test_a_node_is_read() -> None:
 
 def test_a_function_tells_its_arguments_and_what_it_returns() -> None:
     function = make_function("f", [make_node("save", "SaveV2", ["prefix"])], ["prefix", "x"], {"out": "save:z:0"})
-    _, graph = read(make_meta_graph(make_graph([], [function])))
+    main, graph = read(make_meta_graph(make_graph([make_node("a", "Const")], [function])))
+    assert (main.list_arguments(), main.map_returns()) == ([], {})
     assert (graph.list_arguments(), graph.map_returns()) == (["prefix", "x"], {"out": "save:z:0"})
 
 
