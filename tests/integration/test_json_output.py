@@ -67,6 +67,8 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     assert check("import", "import", bundle)["models"][0]["state"] == "same"
     check("why", "why", handle)
     check("inspect", "inspect", str(write_saved_model(tmp_path / "m", weights={"v": (2,)})), "--weights")
+    assert check("keep", "keep", handle)["models"] and check("unkeep", "unkeep", handle)["models"]
+    assert check("prune", "prune", "--max-size", "0B", "--dry-run")["spared"] == {"used_lately": 1}
     assert check("rm", "rm", handle)["removed"]
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
