@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         export,
         hub,
         import_,
+        inspect,
         keep,
         load,
         lock,

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from tfimm_resolver._util.outgoing import clean_value
-from tfimm_resolver._util.text import format_size
+from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.inspection import summary
 from tfimm_resolver.inspection.report import LARGEST, Inspection
 from tfimm_resolver.saved_model.meta_graphs import Signature
@@ -14,15 +14,17 @@ from tfimm_resolver.saved_model.meta_graphs import Signature
 _CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top;border:none"
 _TEXT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;max-width:60em"
 _TABLE = "border-collapse:collapse;margin:2px 0 10px;font-size:inherit"
-_WARNING = "color:#b3261e;font-weight:600"
+_WARNING = "color:#d93025;font-weight:600"
 _WARNED = {"missing", "needs"}
 _CHARACTERS_MAX, _SIGNATURES_MAX, _TENSORS_MAX, _OPERATIONS_MAX = 200, 20, 50, 20
 
 
 def format_html(model: Inspection) -> str:
     """Return a model as HTML."""
-    rows = [[_make_label(label), _escape(text)] for label, text in summary.list_rows(model)]
-    rows += [[_make_label(label), _escape(text)] for label, text in _list_operation_rows(model)]
+    rows, previous = [], ""
+    for label, text in [*summary.list_rows(model), *_list_operation_rows(model)]:
+        rows.append([_make_label(label) if label != previous else "", _escape(text)])
+        previous = label
     parts = [f"<div><b>{_escape(model.handle)}</b></div>", _make_table(rows)]
     signatures = model.signatures
     parts += map(_format_signature, signatures[:_SIGNATURES_MAX])
@@ -39,7 +41,7 @@ def format_html(model: Inspection) -> str:
             ]
             for tensor in largest
         ]
-        parts.append(_make_details(f"the {len(largest)} largest of {len(model.weights.tensors)} weights", _make_table(cells)))
+        parts.append(_make_details(f"the largest of {format_count(len(model.weights.tensors), 'weight')}", _make_table(cells)))
     return f'<div style="{_TEXT}">{"".join(parts)}</div>'
 
 

@@ -43,9 +43,11 @@ def inspect(handle: str | os.PathLike[str], *, cached: bool = False) -> Inspecti
         ResolverError: as ``resolve`` does.
 
     Example:
-        >>> model = tfimm_resolver.inspect("https://models.example/half_plus_two/1.tar.gz")
+        >>> with open("saved_model.pb", "wb") as file:
+        ...     _ = file.write(bytes.fromhex("080112090a072205") + b"serve")  # the smallest SavedModel
+        >>> model = tfimm_resolver.inspect(".")
         >>> model.parameters, model.missing, model.needs
-        (3, (), ())
+        (None, (), ())
     """
     request = Request.parse(handle)
     path = _find_cached(request) if cached else resolve(handle)

@@ -47,9 +47,11 @@ class Inspection:
         keras_version: the version of Keras that wrote it; empty if that is not known.
 
     Example:
-        >>> model = tfimm_resolver.inspect("https://models.example/half_plus_two/1.tar.gz")
-        >>> model.format, model.is_complete, [signature.name for signature in model.signatures]
-        ('TensorFlow 1', True, ['classify_x2_to_y3', 'classify_x_to_y', 'regress_x2_to_y3', 'regress_x_to_y', ...])
+        >>> with open("saved_model.pb", "wb") as file:
+        ...     _ = file.write(bytes.fromhex("080112090a072205") + b"serve")  # the smallest SavedModel
+        >>> model = tfimm_resolver.inspect(".")
+        >>> model.format, model.is_complete, model.signatures, [graph.tags for graph in model.meta_graphs]
+        ('TensorFlow 1', True, (), [('serve',)])
     """
 
     handle: str

@@ -67,8 +67,8 @@ def _describe_format(model: Inspection) -> str:
 
 
 def _describe_graph(graph: MetaGraph) -> str:
-    functions = format_count(graph.functions, "function")
-    return f"{graph.nodes:,} nodes, {functions}, {format_count(len(graph.ops), 'kind')} of operations"
+    nodes = f"{graph.nodes:,} node{'' if graph.nodes == 1 else 's'}"
+    return f"{nodes}, {format_count(graph.functions, 'function')}, {format_count(len(graph.ops), 'kind')} of operations"
 
 
 def _describe_weights(model: Inspection) -> Iterator[str]:

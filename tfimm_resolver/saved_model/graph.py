@@ -144,14 +144,20 @@ class Graph:
         source: the file that it is in.
         meta_graph: the number of the MetaGraph that it belongs to, from 0.
         is_function: whether it is a function.
-        name: the name of the function; empty for a main graph.
     """
 
     def __init__(self, source: MessageSource, spans: Spans, meta_graph: int = 0, *, is_function: bool = False) -> None:
         self.source, self._spans = source, spans
         self.meta_graph, self.is_function = meta_graph, is_function
         self._node_field = _FUNCTION_NODE if is_function else _GRAPH_NODE
-        self.name = source.find_text(spans, _FUNCTION_SIGNATURE, _SIGNATURE_NAME) if is_function else ""
+        self._name = None if is_function else ""
+
+    @property
+    def name(self) -> str:
+        """The name of the function; empty for a main graph."""
+        if self._name is None:
+            self._name = self.source.find_text(self._spans, _FUNCTION_SIGNATURE, _SIGNATURE_NAME)
+        return self._name
 
     def iterate_nodes(self) -> Iterator[Node]:
         """Yield each node in the order of the file."""
@@ -159,15 +165,22 @@ class Graph:
             yield Node(self.source, begin, end)
 
     def count_ops(self, counts: dict[bytes, int]) -> None:
-        """Add how often each operation is used, by its name; in half of the time that its nodes take."""
-        find_last, read = self.source.find_last, self.source.read
-        for begin, end in self.source.iterate_messages(self._spans, self._node_field):
-            span = find_last(begin, end, _NODE_OP)
-            op = read(span) if span else b""
-            counts[op] = counts.get(op, 0) + 1
+        """Add how often each operation is used, by its name; in half of the time that its nodes and its name take."""
+        find_last, read, field = self.source.find_last, self.source.read, self._node_field
+        signature = list[Span]()
+        for number, kind, begin, end in self.source.iterate(self._spans):
+            if number == field and kind == BYTES:
+                span = find_last(begin, end, _NODE_OP)
+                op = read(span) if span else b""
+                counts[op] = counts.get(op, 0) + 1
+            elif number == _FUNCTION_SIGNATURE and kind == BYTES:
+                signature.append((begin, end))
+        self._name = self.source.find_text(tuple(signature), _SIGNATURE_NAME) if self.is_function else ""
 
     def list_arguments(self) -> list[str]:
-        """Return the names of a function's arguments, in order, which inputs of its nodes may be."""
+        """Return the names of a function's arguments, in order, which inputs of its nodes may be; none for a main graph."""
+        if not self.is_function:
+            return []
         found = self.source.iterate_messages(self._spans, _FUNCTION_SIGNATURE, _SIGNATURE_INPUTS)
         return [self.source.find_text((span,), _SIGNATURE_NAME) for span in found]
 
@@ -178,7 +191,9 @@ class Graph:
 
     def map_returns(self) -> dict[str, str]:
         """Return what each output of a function is: by its name, the output of a node, or an argument."""
-        found = {}
+        found: dict[str, str] = {}
+        if not self.is_function:
+            return found
         for span in self.source.iterate_messages(self._spans, _FUNCTION_RETURNS):
             key, values = read_map_entry(self.source, span)
             found[key] = self.source.get_text(values[-1] if values else None)

@@ -113,21 +113,23 @@ def _choose_format(children: set[str], is_keras_2: bool) -> str:
 def _read_object(source: MessageSource, span: Span, slots: set[int]) -> _Object:
     """Return what is needed of an object, and add the numbers of its slots to ``slots``."""
     field, content = 0, list[Span]()
-    for number, kind, begin, end in source.iterate((span,)):
-        if kind != BYTES:
+    base, fields = source.open_message(*span)
+    for number, kind, begin, end in fields:
+        if number == _CHILDREN or kind != BYTES:
             continue
         if number == _SLOTS:
-            slots.add(_read_last_number(source, ((begin, end),), _SLOT_VARIABLE))
+            slots.add(_read_last_number(source, ((begin + base, end + base),), _SLOT_VARIABLE))
             if len(slots) > _SLOTS_MAX:
                 raise WireError("it has too many objects")
         elif number in _KINDS:
             if number != field:  # one of several kinds, of which the last counts
                 field = number
                 content.clear()
-            content.append((begin, end))
+            content.append((begin + base, end + base))
     found = _Object(_KINDS.get(field, ""))
     if field == _OBJECT:
-        found.identifier = source.find_text(tuple(content), _IDENTIFIER)
+        for part in content:
+            found.identifier = source.get_text(source.find_last(*part, _IDENTIFIER)) or found.identifier
     elif field == _VARIABLE:
         shape = read_shape(source, tuple(source.iterate_messages(tuple(content), _VARIABLE_SHAPE)))
         found.size = 0 if shape is None else prod(size or 0 for size in shape)

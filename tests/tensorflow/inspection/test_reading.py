@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from tests.tensorflow.zoo import ZOO
 from tfimm_resolver.inspection.reading import inspect
 from tfimm_resolver.inspection.report import Inspection
 from tfimm_resolver.saved_model.graph import iterate_graphs
-from tfimm_resolver.saved_model.messages import open_source
-from tfimm_resolver.saved_model.meta_graphs import MetaGraph, SignatureTensor
+from tfimm_resolver.saved_model.messages import MessageSource, open_source
+from tfimm_resolver.saved_model.meta_graphs import MetaGraph, SignatureTensor, read_meta_graphs
 from tfimm_resolver.saved_model.needs import find_need
 from tfimm_resolver.saved_model.shapes import get_dtype_name
+from tfimm_resolver.saved_model.wire import WireError
 
 tf = pytest.importorskip("tensorflow")
+DecodeError = pytest.importorskip("google.protobuf.message").DecodeError
 
 FORMATS = {
     "hub module": "TF1 Hub module",
@@ -202,3 +205,53 @@ def test_the_export_of_keras_3_stores_weights_twice(zoo: Path) -> None:
         twice += len(content) if content in seen and len(content) >= 4096 else 0
         seen.add(content)
     assert weights.duplicate_bytes == twice
+
+
+@pytest.mark.parametrize("name", ["tables and assets", "several signatures", "several graphs"])
+def test_what_tensorflow_accepts_of_a_damaged_graph_is_read_equally(name: str, zoo: Path) -> None:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    random, data = Random(name), (save(name, zoo) / "saved_model.pb").read_bytes()
+    equal = 0
+    for _ in range(150):
+        edited = bytearray(data)
+        for _ in range(random.randint(1, 3)):
+            start = random.randrange(len(edited))
+            size = random.choice((0, 1, 1, 2, 20))
+            edited[start : start + size] = random.choice(
+                (b"", b"\x0a", b"\x12", random.randbytes(1), edited[:30], edited[-40:])
+            )
+        try:
+            expected = SavedModel.FromString(bytes(edited))
+        except DecodeError:
+            continue
+        try:
+            found = read_meta_graphs(MessageSource(None, bytes(edited)))
+        except WireError as error:
+            assert "wire type" in str(error) or "no graph" in str(error) or "dimensions" in str(error), error  # groups
+            continue
+        for graph, proto in zip(found, expected.meta_graphs, strict=True):
+            if is_comparable(proto):
+                check_graph(graph, proto)
+                equal += 1
+    assert equal >= 3
+
+
+def is_comparable(proto: Any) -> bool:
+    """Whether TensorFlow itself can say what the types of a damaged graph are."""
+    tensors = [
+        each
+        for signature in proto.signature_def.values()
+        for each in (*signature.inputs.values(), *signature.outputs.values())
+    ]
+    nodes = proto.object_graph_def.nodes
+    shapes = [node.variable.shape for node in nodes if node.HasField("variable")]
+    try:
+        for tensor in tensors:
+            tf.dtypes.as_dtype(tensor.dtype or 1)
+        for shape in shapes:
+            tf.TensorShape(shape)
+    except (TypeError, ValueError):
+        return False
+    names = [function.signature.name for function in proto.graph_def.library.function]
+    return len(names) == len({*names}) and not any(dim.size < -1 for shape in shapes for dim in shape.dim)

@@ -1,4 +1,4 @@
-"""``load`` says what an incomplete model lacks, or which packages it needs, and loads one whose missing files are not needed."""
+"""``load`` says what an incomplete model lacks, or which packages it needs; what is missing may not be needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ DATA = "variables/variables.data-00000-of-00001"
 def test_what_is_missing_is_named(damage: Callable[[Path], object], message: str, line: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(line, tmp_path / "m"))
     damage(path)
-    with pytest.raises(DamagedModelError, match="TensorFlow cannot load .*\n  the model is damaged or incomplete: ") as caught:
+    with pytest.raises(
+        DamagedModelError, match=r"TensorFlow cannot load .*\n  the model is damaged or incomplete: "
+    ) as caught:
         load(path)
     assert message in caught.value.text and "refresh" in caught.value.fix
 

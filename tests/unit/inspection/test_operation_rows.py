@@ -33,9 +33,8 @@ def test_json_has_them_only_if_they_are_asked_for(tmp_path: Path) -> None:
 
 def test_a_model_without_any_says_so(tmp_path: Path) -> None:
     model = inspect(make_harmless_model().write(tmp_path / "m"))
-    assert model.operations == () and [text for _, text in summary.list_operation_rows(model)][0].startswith(
-        "nothing was found"
-    )
+    assert model.operations == ()
+    assert next(text for _, text in summary.list_operation_rows(model)).startswith("nothing was found")
 
 
 def test_a_model_that_cannot_be_searched_says_so(tmp_path: Path) -> None:

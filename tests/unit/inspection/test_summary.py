@@ -27,7 +27,7 @@ def test_rows_describe_the_model(tmp_path: Path) -> None:
     path = write_saved_model(tmp_path / "m", make_meta_graph(graph, objects=objects, assets=["v.txt"]), weights={"v": (3,)})
     rows = list_rows(inspect(path))
     assert rows["format"] == ["TensorFlow 2, written by TensorFlow 2.21.0"] and rows["tags"] == ["serve"]
-    assert rows["graph"] == ["1 nodes, 0 functions, 1 kind of operations"]
+    assert rows["graph"] == ["1 node, 0 functions, 1 kind of operations"]
     assert rows["weights"] == ["5 parameters, 3 of them trainable", "1 tensor, 12 B in 1 data file"]
     assert rows["needs"] == ["tensorflow-text (import tensorflow_text): CaseFoldUTF8"]
     assert rows["assets"] == ["v.txt"] and rows["missing"] == ["assets/v.txt is missing"]

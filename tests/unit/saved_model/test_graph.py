@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes.checkpoints import encode_message
 from tests.fakes.graphs import make_function, make_graph, make_meta_graph, make_node, make_saved_model, make_texts
+from tfimm_resolver.saved_model import graph as graph_reader
 from tfimm_resolver.saved_model.graph import Attribute, Graph, Node, iterate_graphs, read_graphs
 from tfimm_resolver.saved_model.messages import MessageSource
 from tfimm_resolver.saved_model.wire import WireError
@@ -56,7 +57,8 @@ def test_a_node_is_read() -> None:
 
 def test_a_function_tells_its_arguments_and_what_it_returns() -> None:
     function = make_function("f", [make_node("save", "SaveV2", ["prefix"])], ["prefix", "x"], {"out": "save:z:0"})
-    _, graph = read(make_meta_graph(make_graph([], [function])))
+    main, graph = read(make_meta_graph(make_graph([make_node("a", "Const")], [function])))
+    assert (main.list_arguments(), main.map_returns()) == ([], {})
     assert (graph.list_arguments(), graph.map_returns()) == (["prefix", "x"], {"out": "save:z:0"})
 
 
@@ -92,6 +94,8 @@ def test_messages_that_are_there_twice_are_merged() -> None:
         ),
         (encode_message([(8, encode_message([(1, 7), (4, b"\2ab")]))]), ["ab"]),
         (encode_message([(8, encode_message([(1, 1), (4, b"\2ab")]))]), []),
+        (encode_message([(2, 65)]), []),
+        (encode_message([(2, b"one"), (3, b"2")]), ["one"]),
         (b"", []),
     ],
     ids=[
@@ -107,6 +111,8 @@ def test_messages_that_are_there_twice_are_merged() -> None:
         "packed",
         "scalar",
         "floats",
+        "number",
+        "bytes",
         "none",
     ],
 )
@@ -140,3 +146,14 @@ def test_a_graph_in_a_constant_is_read() -> None:
 
 def test_a_name_that_is_not_text_is_shown_with_backslashes() -> None:
     assert read_node(encode_message([(2, b"\xffop")])).op == "\\xffop"
+
+
+def test_the_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_reader, "NODE_FIELDS_MAX", 2)
+    assert read_node(make_node("a", "NoOp", ["x", "y"])).inputs == ["x", "y"]
+    for node in (make_node("a", "NoOp", ["x", "y", "z"]), make_node("a", "NoOp", (), dict.fromkeys("xyz", b""))):
+        with pytest.raises(WireError, match="over 2 inputs or attributes"):
+            _ = [read_node(node).inputs, read_node(node).attributes]
+    monkeypatch.setattr(graph_reader, "_PACKED_TEXTS_MAX", 1)
+    with pytest.raises(WireError, match="a tensor has 2 texts"):
+        list_texts(encode_message([(8, encode_message([(1, 7), (2, encode_message([(2, b"\x08\x02")])), (4, b"\1\2abb")]))]))

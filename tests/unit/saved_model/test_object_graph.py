@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes.checkpoints import encode_message
-from tests.fakes.graphs import make_meta_graph, make_object, make_saved_model, make_variable
+from tests.fakes.graphs import make_meta_graph, make_object, make_saved_model, make_shape, make_variable
 from tfimm_resolver.saved_model import object_graph
 from tfimm_resolver.saved_model.messages import MessageSource
 from tfimm_resolver.saved_model.object_graph import ObjectGraph, needs_variables, read_object_graph
@@ -38,6 +38,8 @@ def test_a_variable_without_a_fixed_shape_counts_nothing() -> None:
 def test_the_last_kind_of_an_object_counts() -> None:
     assert read(make_variable((2,)) + make_object()).variables == 0
     assert read(make_object() + make_variable((2,))).variables == 1
+    shaped = encode_message([(4, encode_message([(1, b"x"), (2, make_shape((7,)))]))])
+    assert read(shaped + make_variable((2,))).parameters == 2
     merged = make_variable((2,)) + encode_message([(7, encode_message([(3, 0)]))])
     assert (read(merged).parameters, read(merged).trainable_parameters) == (2, 0)
 

@@ -6,6 +6,7 @@ import click
 
 from tfimm_resolver._util.text import format_size, truncate_middle
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output, format_table, style
 from tfimm_resolver.inspection import summary
 from tfimm_resolver.inspection.reading import inspect
@@ -18,7 +19,7 @@ _WARNED = {"missing": "red", "needs": "yellow", "touches": "yellow"}
 
 
 @click.command(short_help="Show what is in a model: signatures, weights, needs.")
-@click.argument("handle")
+@click.argument("handle", shell_complete=complete_handle)
 @click.option("--weights", is_flag=True, help="List every weight, not only the largest.")
 @click.option("--ops", is_flag=True, help="List operations that touch files, the network or Python, or hide a graph.")
 @click.option("--cached", is_flag=True, help="Fetch nothing.")
