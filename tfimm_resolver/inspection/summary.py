@@ -42,8 +42,8 @@ def list_operation_rows(model: Inspection) -> Iterator[tuple[str, str]]:
         yield "touches", "nothing was found that writes or reads other files, uses the network or calls Python"
     for one in found or ():
         path = "" if one.path is None else f" {one.path}"
-        place = "/".join(filter(None, (one.function, one.node)))
-        notes = "; ".join(filter(None, (place, one.note)))
+        location = "/".join(filter(None, (one.function, one.node)))
+        notes = "; ".join(filter(None, (location, one.note)))
         yield "touches", f"{one.kind} {one.when}: {one.op}{path}{f' ({notes})' if notes else ''}"
 
 

@@ -64,8 +64,8 @@ class ModelCheck:
             found = self._search(directory)
             for policy in self.policies:
                 for kind in policy.refuse:
-                    if refused := [one for one in found if matches(one, kind)]:
-                        raise self._make_error(directory, policy, kind, refused)
+                    if violations := [one for one in found if matches(one, kind)]:
+                        raise self._make_error(directory, policy, kind, violations)
             self._warn(directory, found)
 
     def _list_directories(self, path: str) -> Iterator[str]:

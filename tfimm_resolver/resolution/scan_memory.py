@@ -1,7 +1,7 @@
 """Searches models for operations, and remembers the results, in this process and in a private directory of the user.
 
-A result counts for files with the same device, inode, size and times. Nobody but the user and root can give another content to
-such a file: what others can write is not remembered, and the time of a file's last change cannot be set.
+A result counts for files with the same device, inode, size and times. Only the user and root can change the content of such a
+file: what others can write is not remembered, and the time of a file's last change cannot be set.
 """
 
 from __future__ import annotations

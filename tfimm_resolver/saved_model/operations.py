@@ -141,8 +141,8 @@ class _Scan:
 
     def _apply(self, rule: Rule, graph: IndexedGraph, node: Node, op: str) -> Iterator[Operation]:
         when = self._find_time(graph, node)
-        places = [self._describe_input(rule, graph, node, number, when) for number in rule.inputs]
-        paths = [path for place in places if place is not None for path in place]
+        by_input = [self._describe_input(rule, graph, node, number, when) for number in rule.inputs]
+        paths = [path for found in by_input if found is not None for path in found]
         paths += self._list_attributes(rule, node)
         if not paths and not rule.is_always:
             return
@@ -158,13 +158,13 @@ class _Scan:
         """Return the paths that an input of a node is to be reported with; None if it is not to be reported."""
         origin = self._tracer.find_origin(graph, node, number)
         is_called = self._is_called(graph, node)
-        given = origin.is_given(rule.kind, when, is_called=is_called)
+        is_supplied = origin.is_supplied(rule.kind, when, is_called=is_called)
         marked = self._tracer.read_texts([*origin.texts, *origin.list_unfed(rule.kind, when, is_called=is_called)])
         texts = [text for text, _ in marked]
         foreign = [text for text, is_first in marked if is_foreign(text, is_first=is_first)]
         if not foreign and not origin.is_obscure:
             is_in_memory = texts == [""] and not origin.is_computed  # a cache
-            if given or is_in_memory:
+            if is_supplied or is_in_memory:
                 return None
         return _join_paths(origin, texts, foreign)
 
@@ -248,9 +248,9 @@ def _join_paths(origin: Origin, texts: list[str], foreign: list[str]) -> list[st
     is_known = not (origin.is_argument or origin.is_variable or origin.is_asset)
     if is_known and origin.is_joined and not (origin.is_computed or origin.is_changed):
         return ["".join(texts)[:_PATH_CHARACTERS_MAX]]
-    if not (chosen := foreign or ([] if origin.is_computed or origin.is_changed else texts)):
+    if not (selected := foreign or ([] if origin.is_computed or origin.is_changed else texts)):
         return [None]
-    return [*(text[:_PATH_CHARACTERS_MAX] for text in [*dict.fromkeys(filter(None, chosen))][:_PATHS_MAX])] or [None]
+    return [*(text[:_PATH_CHARACTERS_MAX] for text in [*dict.fromkeys(filter(None, selected))][:_PATHS_MAX])] or [None]
 
 
 def _read_index(source: MessageSource, span: Span) -> GraphIndex | None:

@@ -44,12 +44,12 @@ class Origin:
         return self.is_argument or self.is_asset or self.is_variable or bool(self.fed)
 
     @property
-    def is_exactly_given(self) -> bool:
+    def is_supplied_alone(self) -> bool:
         """Whether it is exactly what a caller passes, or the path of an asset."""
         is_pure = not (self.texts or self.is_computed or self.is_variable or self.is_changed or self.is_joined)
         return is_pure and (self.is_argument or self.is_asset or bool(self.fed))
 
-    def is_given(self, kind: str, when: str, *, is_called: bool) -> bool:
+    def is_supplied(self, kind: str, when: str, *, is_called: bool) -> bool:
         """Whether a path comes from the caller, from an asset that is read, or from weights; on load, not from those.
 
         A function that TensorFlow calls while it loads a model receives no path from a caller, except for that of the

@@ -160,7 +160,7 @@ class PathTracer:
             if is_first:
                 part = self._trace_part(self._skip_same(found[-1]))
                 origin.is_obscure |= not part.is_from_outside and (part.is_changed or part.is_computed)
-                is_first = not part.is_exactly_given
+                is_first = not part.is_supplied_alone
         return found
 
     def _skip_same(self, value: _Value) -> _Value:

@@ -82,12 +82,12 @@ def test_only_a_policy_at_resolve_refuses_the_path(url: str) -> None:
 
 
 @pytest.fixture
-def _refused(project: Path, url: str) -> None:  # noqa: F811
+def _policy(project: Path, url: str) -> None:  # noqa: F811
     """A project whose models file refuses what the model does."""
     write(project, f'[models.lion]\nhandle = "{url}"\naliases = ["leo"]\n{OPS}\n')
 
 
-@pytest.mark.usefixtures("_refused")
+@pytest.mark.usefixtures("_policy")
 @pytest.mark.parametrize("way", WAYS)
 class TestEachWayToTheModel:
     """A policy of a models file counts whichever way leads to the model."""

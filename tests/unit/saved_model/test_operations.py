@@ -112,7 +112,7 @@ WRITES: dict[str, tuple[Model, str | None, str]] = {
         "on call",
     ),
     "packed": (make_calls(make_packed_constant("path", b"", b"/tmp/p"), make_writer()), "/tmp/p", "on call"),
-    "a default that nobody feeds": (
+    "a default that is not fed": (
         make_calls(make_text("d", "/d"), make_node("path", "PlaceholderWithDefault", ["d"]), make_writer()),
         "/d",
         "on call",
@@ -571,7 +571,7 @@ def test_modules_of_the_search_are_used_as_they_are_documented() -> None:
 
     assert entry_points.get_node("^a:1") == "a" and entry_points.normalize("a") == entry_points.normalize("a:0") == "a:0"
     assert (
-        origins.Origin(is_argument=True).is_exactly_given
+        origins.Origin(is_argument=True).is_supplied_alone
         and path_tracing.STEPS_MAX > 10**6
         and graph_index.GraphIndex
         and keras_layers.METADATA_FILE == "keras_metadata.pb"
