@@ -6,9 +6,10 @@ loader runs it on the directory that TensorFlow is about to read.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
@@ -41,18 +42,20 @@ class ModelCheck:
 
     Attributes:
         label: the model's name in messages.
-        policies: what is refused, and where that is set.
+        policies: what is refused, and where that is set; found when they are needed.
+        is_at_resolve: not even the path of the model may be returned if it is refused.
     """
 
-    __slots__ = ("label", "policies")
+    def __init__(self, label: str, list_policies: Callable[[], list[Policy]], *, may_refuse_path: bool = False) -> None:
+        self.label, self._list_policies, self._may_refuse_path = label, list_policies, may_refuse_path
 
-    def __init__(self, label: str, policies: list[Policy]) -> None:
-        self.label, self.policies = label, policies
+    @functools.cached_property
+    def policies(self) -> list[Policy]:
+        return self._list_policies()
 
     @property
     def is_at_resolve(self) -> bool:
-        """Whether not even the path of the model may be returned if it is refused."""
-        return any(policy.at == AT_RESOLVE for policy in self.policies)
+        return self._may_refuse_path and any(policy.at == AT_RESOLVE for policy in self.policies)
 
     def run(self, path: str) -> None:
         """Check each model in a directory that TensorFlow, or a caller, is about to receive; warn once of what is allowed.
@@ -121,13 +124,20 @@ def make_check(resolved: ResolvedPlan, location: ModelLocation) -> ModelCheck:
         HandleError: if a setting is not valid.
     """
     entries = _list_restricted()
+    operation_policy.has_policies()  # a wrong setting is an error, whatever is done with the model
+    at_resolve = operation_policy.may_refuse_paths() or any(entry.ops and entry.ops.at == AT_RESOLVE for entry in entries)
+    return ModelCheck(
+        resolved.label, functools.partial(_list_policies, resolved, location, entries), may_refuse_path=at_resolve
+    )
+
+
+def _list_policies(resolved: ResolvedPlan, location: ModelLocation, entries: list[ModelEntry]) -> list[Policy]:
     if not (entries or operation_policy.has_policies()):
-        return ModelCheck(resolved.label, [])
+        return []
     handles = [*signatures.list_handles(resolved)]
     if location.record is not None:
         handles += _parse(location.record.handle)
-    policies = [*_list_entry_policies(resolved, handles, entries), *operation_policy.list_policies(handles)]
-    return ModelCheck(resolved.label, policies)
+    return [*_list_entry_policies(resolved, handles, entries), *operation_policy.list_policies(handles)]
 
 
 def matches(operation: Operation, kind: str) -> bool:

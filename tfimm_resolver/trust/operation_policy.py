@@ -85,6 +85,11 @@ def has_policies() -> bool:
     return _is_refused_by_variable() or "ops" in read_config().table
 
 
+def may_refuse_paths() -> bool:
+    """Whether the settings file has a rule at ``resolve``; raises HandleError as ``list_policies`` does."""
+    return any(rule.policy.at == AT_RESOLVE for rule in _list_rules())
+
+
 def _is_refused_by_variable() -> bool:
     mode = os.environ.get(OPS, "")
     if mode not in _MODES:

@@ -60,7 +60,7 @@ def test_of_several_models_none_is_loaded_and_the_error_says_how_to_choose(line:
 
 def load_unrestricted(path: str) -> object:
     """Load what is at a path that no policy is about."""
-    return load_resolved(ResolvedModel(path, ModelCheck(path, [])))
+    return load_resolved(ResolvedModel(path, ModelCheck(path, list)))
 
 
 def test_a_directory_that_only_tensorflow_can_list_is_searched_by_it(line: Path) -> None:
