@@ -81,7 +81,7 @@ class ModelCheck:
 
         models = locate.find_models_on_disk(path)
         if self.policies and not models.is_complete:
-            raise self._make_unsearched_error(path, "it has too many directories")
+            raise self._make_unsearched_error(path, "it has too many directories, or too deep ones")
         yield from (os.path.join(path, directory) if directory else path for directory in models.directories)
 
     def _search(self, directory: str) -> tuple[Operation, ...]:

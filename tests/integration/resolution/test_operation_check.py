@@ -220,6 +220,14 @@ def test_what_cannot_be_searched_is_refused_only_if_anything_is(name: str, way: 
         WAYS[way](url)
 
 
+def test_a_tree_that_is_too_deep_to_be_searched_is_refused(tmp_path: Path) -> None:
+    make_loading_model().write(tmp_path / "tree" / "/".join("abcdefghijkl"))
+    assert load(str(tmp_path / "tree"))
+    configure(OPS)
+    with pytest.raises(PolicyError, match="too many directories"):
+        load(str(tmp_path / "tree"))
+
+
 def test_a_model_that_is_not_on_this_machine_is_refused() -> None:
     configure(OPS)
     with pytest.raises(PolicyError, match="not on this machine"):
