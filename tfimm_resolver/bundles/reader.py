@@ -23,7 +23,7 @@ from tfimm_resolver.bundles.stream import BundleStream, find_path
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
-from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError
+from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, SignatureError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
@@ -144,7 +144,8 @@ def _read_stream(source: IO[bytes], refresh: bool, checks: BundleChecks) -> list
             if not stream.is_bundle():
                 text = f"{show(name)} is not a bundle: {stream.describe_start()}: {error.text}"
                 raise ArchiveError(text, fix=_NOT_A_BUNDLE) from error
-            raise type(error)(f"the bundle {show(name)}: {error.text}", fix=error.advice or _FIX) from error
+            fix = _FIX if error.has_usual_fix and not isinstance(error, SignatureError) else error.advice
+            raise type(error)(f"the bundle {show(name)}: {error.text}", fix=fix) from error
         stream.check(sha256)
         checks.check_signature(stream, name)
         return transaction.commit()

@@ -23,3 +23,4 @@ class SignatureError(IntegrityError, PermissionError):
     """
 
     exit_code = 10
+    _usual_fix = "Get the model from its publisher again; if the signer has a new key, correct the signer."

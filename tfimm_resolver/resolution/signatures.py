@@ -161,14 +161,14 @@ def _verify_tree(tree: str, files: Iterable[FileEntry], requirement: Requirement
     from tfimm_resolver.trust.verification import verify
 
     files, failures = list(files), list[str]()
-    fix: Fix = "Get the model from its publisher again; if the signer has a new key, correct the signer."
+    fix: Fix = ""
     required = f"{show(label)} has to be signed by {requirement.signer.describe()} ({requirement.source})"
     for source, data in _list_bundles(tree, requirement):
         try:
             return verify(data, requirement.signer, files, tree, time_s=time_s)
         except SignatureError as error:
             failures.append(f"{source}: {error.text}")
-            fix = error.advice or fix
+            fix = error.advice
     if not failures:
         names = " or ".join(SIGNATURE_FILES)
         failures, fix = [f"it contains no signature, {names}"], "Write where its signature is: signature = PATH or URL."

@@ -21,7 +21,7 @@ class TrustedSigner:
 
     Attributes:
         public_key: of the signer.
-        identity: the name in the certificate that was asked for, else the first one.
+        identity: the name in the certificate that was required, else the first one.
         root_sha256: the hash of the trusted certificate.
     """
 

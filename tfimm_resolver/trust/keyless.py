@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from tfimm_resolver._util import fs
@@ -12,6 +13,8 @@ from tfimm_resolver.trust.bundle import PAYLOAD_TYPE, Bundle
 from tfimm_resolver.trust.signer import Signer
 
 _CONFIG_BYTES_MAX = 4 << 20
+_OFFLINE_LOGGER = "sigstore._internal.tuf"
+"""The logger that warns, at each verification, that nothing is downloaded."""
 
 
 def verify(data: bytes, bundle: Bundle, signer: Signer) -> None:
@@ -34,6 +37,7 @@ def verify(data: bytes, bundle: Bundle, signer: Signer) -> None:
     except ImportError as error:
         fix = "Install it: pip install 'tfimm_resolver[sigstore]'."
         raise SignatureError("keyless signatures need the package sigstore, which is not installed", fix=fix) from error
+    logging.getLogger(_OFFLINE_LOGGER).setLevel(logging.ERROR)
     try:
         trusted: Any = ClientTrustConfig.from_json(config) if config else ClientTrustConfig.production(offline=True)
         identity = policy.Identity(identity=signer.identity, issuer=signer.issuer)

@@ -9,7 +9,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.settings.config_file import Config, read_config
-from tfimm_resolver.trust.prefixes import list_spellings, parse_prefix
+from tfimm_resolver.trust.prefixes import list_forms, parse_prefix
 from tfimm_resolver.trust.signer import FORM, Signer, parse_signature, parse_signer
 
 _KEYS = ("prefix", "signer", "signature")
@@ -63,8 +63,8 @@ def list_requirements(handles: Iterable[Handle]) -> list[Requirement]:
     rules = list_rules()
     if not rules:
         return []
-    spellings = {spelling for handle in handles for spelling in list_spellings(handle)}
-    return [rule.requirement for rule in rules if any(spelling.startswith(rule.prefix) for spelling in spellings)]
+    forms = {form for handle in handles for form in list_forms(handle)}
+    return [rule.requirement for rule in rules if any(form.startswith(rule.prefix) for form in forms)]
 
 
 def _parse_rules(config: Config) -> tuple[Rule, ...]:

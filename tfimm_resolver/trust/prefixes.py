@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from urllib.parse import unquote
@@ -40,17 +41,17 @@ def parse_prefix(text: object) -> str:
     if not found and not os.path.isabs(os.path.expanduser(text)):
         raise HandleError(f"the prefix {show(text)} is neither a URL nor an absolute path", fix=_FIX)
     if not found:
-        return _expand(text) + "/" * text.endswith("/")
+        return _expand(text).rstrip("/") + "/" * text.endswith("/")  # of "/" only one slash
     bucket = find_bucket_handle(url := canonicalize_url(text))
     return f"{bucket}{'/' * url.endswith('/')}" if bucket else url
 
 
 def matches_prefix(handle: Handle, prefix: str) -> bool:
-    """Whether a handle, in any of its spellings, begins with a prefix in canonical form."""
-    return any(spelling.startswith(prefix) for spelling in list_spellings(handle))
+    """Whether a handle, in any of its forms, begins with a prefix in canonical form."""
+    return any(form.startswith(prefix) for form in list_forms(handle))
 
 
-def list_spellings(handle: Handle) -> set[str]:
+def list_forms(handle: Handle) -> set[str]:
     """Return the canonical forms of a handle: of its text and of its key; of a path also where its links lead."""
     if not handle.scheme:
         path = _expand(handle.path)
@@ -61,10 +62,10 @@ def list_spellings(handle: Handle) -> set[str]:
 
 
 def canonicalize_url(text: str) -> str:
-    """Return one spelling for all URLs that lead to the same place, as far as that can be told from the URL.
+    """Return one spelling for all URLs that mean the same, as far as a URL shows that.
 
-    Two that differ count as the same: http and https, and the case of a host; a user, a default port, a query, escaped
-    characters, empty components and those that are dots do not count.
+    The scheme http counts as https. The case of a host, a user, a default port, a query, escapes, empty components and dots
+    make no difference.
     """
     found = _URL.match(text)
     assert found is not None
@@ -95,7 +96,6 @@ def _simplify(path: str) -> str:
 
 
 def _expand(path: str) -> str:
-    try:
-        return expand_path(path)
-    except CacheError:  # no home directory, or no working directory
-        return path
+    with contextlib.suppress(CacheError):  # no home directory, or no working directory
+        path = expand_path(path)
+    return f"/{path.lstrip('/')}" if path.startswith("//") else path  # POSIX lets two slashes at the start stay

@@ -63,9 +63,9 @@ class Statement:
                 the model.
         """
         facts = parse_unambiguous_json(payload, "the statement", _VALUES_MAX)
-        for key, wanted in (("_type", STATEMENT_TYPE), ("predicateType", PREDICATE_TYPE)):
-            if expect(facts, key, str) != wanted:
-                raise SignatureError(f"{show(key)} of the statement is {show(facts[key])}, not {wanted}")
+        for key, required in (("_type", STATEMENT_TYPE), ("predicateType", PREDICATE_TYPE)):
+            if expect(facts, key, str) != required:
+                raise SignatureError(f"{show(key)} of the statement is {show(facts[key])}, not {required}")
         predicate, subjects = expect(facts, "predicate", dict), expect(facts, "subject", list)
         if len(subjects) != 1 or not isinstance(subjects[0], dict):
             raise SignatureError(f"the statement is about {len(subjects)} models, not one")

@@ -94,10 +94,22 @@ def test_paths_match_in_each_spelling(tmp_path: Path, monkeypatch: pytest.Monkey
     prefix = parse_prefix(f"{tmp_path}/models/")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODELS", f"{tmp_path}/models")
-    for handle in (model, "models/m", "./models/m", "models/../models/m", "link", f"file://{model}", "$MODELS/m", "models"):
+    for handle in (
+        model,
+        "models/m",
+        "./models/m",
+        "models/../models/m",
+        "link",
+        f"file://{model}",
+        f"/{model}",
+        "$MODELS/m",
+        "models",
+    ):
         assert matches_prefix(Handle.parse(os.fspath(handle)), prefix), handle
     assert not matches_prefix(Handle.parse(f"{tmp_path}/other/m"), prefix)
     assert matches_prefix(Handle.parse("~/m"), parse_prefix("~/"))
+    for text in ("/", "//", f"{tmp_path}//models/", f"{tmp_path}/models/../models/"):
+        assert matches_prefix(Handle.parse(str(model)), parse_prefix(text)), text
 
 
 @pytest.mark.parametrize(
