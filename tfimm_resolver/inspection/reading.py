@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 
@@ -60,7 +61,8 @@ def inspect_directory(path: str, handle: str, subdirectory: str = "") -> Inspect
         graph_file = _find_graph(path, subdirectory)
         files = tuple(_list_files(path))
     meta_graphs = _read_graphs(path) if graph_file == SAVED_MODEL_FILES[0] else ()
-    index = _read_index(path)
+    with map_os_errors(LoadError, f"the weights in {show(path)} cannot be read", show_path=True):
+        index = _read_index(path)
     kind = _choose_format(path, meta_graphs)
     keras_class, keras_version = read_keras_metadata(path) if kind == "Keras 2" else ("", "")
     return Inspection(
@@ -142,10 +144,13 @@ def _read_index(path: str) -> CheckpointIndex | None:
     if not os.path.lexists(file):
         return None
     try:
-        with map_os_errors(LoadError, f"{show(file)} cannot be read"):
-            return read_index(file)
+        return read_index(file)
     except WeightsError:  # which is among what is missing
         return None
+    except OSError as error:
+        if error.errno == errno.EFBIG:  # too large for this reader, not for TensorFlow
+            return None
+        raise
 
 
 def _choose_format(path: str, meta_graphs: tuple[MetaGraph, ...]) -> str:

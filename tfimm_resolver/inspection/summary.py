@@ -12,7 +12,7 @@ from tfimm_resolver.saved_model.shapes import Shape
 DUPLICATES_SHARE = 20
 """Duplicates are reported from one in so many bytes."""
 
-_LISTED_MAX = 10
+_LISTED_MAX, _INDEX = 10, "variables/variables.index"
 
 
 def list_rows(model: Inspection) -> Iterator[tuple[str, str]]:
@@ -77,7 +77,7 @@ def _describe_weights(model: Inspection) -> Iterator[str]:
         yield f"{model.parameters:,} parameters" + ("" if trainable is None else f", {trainable:,} of them trainable")
     weights = model.weights
     if weights is None:
-        yield "none" if not model.missing else "unknown"
+        yield "unknown" if model.missing or any(file.path == _INDEX for file in model.files) else "none"
         return
     files = format_count(weights.shards, "data file")
     yield f"{format_count(len(weights.tensors), 'tensor')}, {format_size(weights.size_bytes)} in {files}"

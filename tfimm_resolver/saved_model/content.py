@@ -101,12 +101,5 @@ def _find_missing_parts(path: str, is_strict: bool) -> list[str]:
     except ValueError as error:
         is_graph = is_strict or recognition.read_start(graph).startswith(_GRAPH_START)
         return [f"saved_model.pb is damaged: {error}"] if is_graph else []
-    missing = [f"assets/{name} is missing" for name in dict.fromkeys(names) if not _is_there(path, name)]
+    missing = [f"assets/{name} is missing" for name in dict.fromkeys(names) if not os.path.exists(f"{path}/assets/{name}")]
     return missing + ["variables is missing"] * lacks_variables
-
-
-def _is_there(path: str, asset: str) -> bool:
-    try:
-        return os.path.exists(f"{path}/assets/{asset}")
-    except ValueError:  # a zero in it
-        return False

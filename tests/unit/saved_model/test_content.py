@@ -11,6 +11,9 @@ import pytest
 
 from tests.fakes.checkpoints import make_entry, make_header, make_index
 from tests.fakes.graphs import make_graph, make_meta_graph, make_node, make_object, make_variable, write_saved_model
+from tfimm_resolver.inspection import summary
+from tfimm_resolver.inspection.reading import inspect_directory
+from tfimm_resolver.saved_model.checkpoint_index import INDEX_BYTES_MAX
 from tfimm_resolver.saved_model.content import find_missing_content, find_missing_content_inside
 
 DATA = "variables/variables.data-00000-of-00001"
@@ -113,6 +116,19 @@ def test_another_format_of_the_graph_is_not_looked_at(tmp_path: Path) -> None:
 def test_an_asset_whose_name_cannot_be_a_file_is_missing(asset: str, tmp_path: Path) -> None:
     path = write_saved_model(tmp_path / "m", make_meta_graph(assets=[asset]))
     assert find_missing_content(str(path)) == [f"assets/{asset} is missing"]
+
+
+def test_an_index_that_is_too_large_to_be_read_is_not_reported(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    os.truncate(path / "variables/variables.index", INDEX_BYTES_MAX + 1)
+    assert find_missing_content(str(path), is_strict=True) == []
+    found = inspect_directory(str(path), "m")
+    assert found.weights is None and ("weights", "unknown") in summary.list_rows(found)
+
+
+def test_the_list_has_an_end(tmp_path: Path) -> None:
+    path = write_saved_model(tmp_path / "m", make_meta_graph(assets=map(str, range(150))))
+    assert len(find_missing_content(str(path))) == 100 == len(find_missing_content_inside(str(tmp_path)))
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
