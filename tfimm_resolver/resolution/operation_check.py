@@ -19,7 +19,7 @@ from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import signatures
 from tfimm_resolver.trust import operation_policy
 from tfimm_resolver.trust.operation_policy import AT_RESOLVE, Policy
-from tfimm_resolver.trust.prefixes import list_spellings
+from tfimm_resolver.trust.prefixes import list_forms
 
 if TYPE_CHECKING:
     from tfimm_resolver.cache.tier import ModelLocation
@@ -167,11 +167,11 @@ def _list_entry_policies(resolved: ResolvedPlan, handles: list[Handle], entries:
     The name counts also if its path is overridden, and a handle also if it is a mirror.
     """
     names = {handle.text for handle in handles if handle.is_name}
-    spellings = {spelling for handle in handles if not handle.is_name for spelling in list_spellings(handle)}
+    forms = {spelling for handle in handles if not handle.is_name for spelling in list_forms(handle)}
     for entry in entries:
-        known = {one for text in (entry.handle, *entry.mirrors) for handle in _parse(text) for one in list_spellings(handle)}
+        known = {one for text in (entry.handle, *entry.mirrors) for handle in _parse(text) for one in list_forms(handle)}
         is_named = entry == resolved.model or not names.isdisjoint((entry.name, *entry.aliases))
-        if entry.ops is not None and (is_named or known & spellings):
+        if entry.ops is not None and (is_named or known & forms):
             yield entry.ops
 
 

@@ -70,7 +70,7 @@ def list_policies(handles: Iterable[Handle]) -> list[Policy]:
     allowed = {
         kind
         for rule in rules
-        if rule.allow and handles and all(matches_prefix(handle, rule.prefix) for handle in handles)
+        if rule.allow and handles and all(_is_below(handle, rule.prefix) for handle in handles)
         for kind in rule.allow
     }
     for rule in rules:
@@ -135,6 +135,13 @@ def _parse_rule(config: Config, value: object, number: int) -> _Rule:
         return _Rule(prefix, Policy(refuse, _parse_time(table), f"ops {number} in {config.path}"), allow)
     except HandleError as error:
         raise HandleError(f"{show(config.path)}: ops {number}: {error.text}", fix=error.advice) from error
+
+
+def _is_below(handle: Handle, prefix: str) -> bool:
+    """Whether a handle begins with a prefix; a path only if its links, too, do not lead out of there."""
+    if handle.scheme or "://" in prefix:
+        return matches_prefix(handle, prefix)
+    return f"{os.path.realpath(handle.path)}/".startswith(os.path.realpath(prefix) + "/" * prefix.endswith("/"))
 
 
 def _check_table(value: object, known: tuple[str, ...]) -> dict[str, Any]:

@@ -89,6 +89,15 @@ def test_an_exception_does_not_lift_what_the_variable_refuses(configure, monkeyp
     assert list_refused("https://trusted.example/1") == {*DEFAULT_KINDS}
 
 
+def test_a_link_out_of_an_allowed_directory_is_not_allowed(configure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    configure(f'[[ops]]\nrefuse = ["python"]\n[[ops]]\nprefix = "{tmp_path}/allowed/"\nallow = ["python"]')
+    for name in ("allowed/m", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "allowed" / "link").symlink_to(tmp_path / "other")
+    assert list_refused(str(tmp_path / "allowed" / "m")) == set()
+    assert list_refused(str(tmp_path / "allowed" / "link")) == {"python"}
+
+
 def test_one_table_is_for_all_models(configure) -> None:  # type: ignore[no-untyped-def]
     configure('ops = { refuse = ["writes", "reads"], at = "resolve" }')
     policy = list_policies([Handle.parse(URL)])[0]
