@@ -21,6 +21,7 @@ from tfimm_resolver.errors import PolicyError, ResolverError
 from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 from tfimm_resolver.resolution import operation_check
 from tfimm_resolver.resolution.resolver import resolve_to_load
+from tfimm_resolver.saved_model import locate
 from tfimm_resolver.settings.config_file import config_file
 
 WRITING, HARMLESS = make_loading_model().encode(), make_harmless_model().encode()
@@ -221,7 +222,7 @@ def test_what_cannot_be_searched_is_refused_only_if_anything_is(name: str, way: 
 
 
 def test_a_tree_that_is_too_deep_to_be_searched_is_refused(tmp_path: Path) -> None:
-    make_loading_model().write(tmp_path / "tree" / "/".join("abcdefghijkl"))
+    make_loading_model().write(tmp_path / "tree" / "/".join(["d"] * (locate.MAX_DEPTH + 2)))
     assert load(str(tmp_path / "tree"))
     configure(OPS)
     with pytest.raises(PolicyError, match="too many directories"):
