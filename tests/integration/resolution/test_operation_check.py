@@ -22,7 +22,9 @@ from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 from tfimm_resolver.resolution import operation_check
 from tfimm_resolver.resolution.resolver import resolve_to_load
 from tfimm_resolver.saved_model import locate
+from tfimm_resolver.saved_model.operations import Operation
 from tfimm_resolver.settings.config_file import config_file
+from tfimm_resolver.trust.operation_policy import KINDS
 
 WRITING, HARMLESS = make_loading_model().encode(), make_harmless_model().encode()
 ARCHIVE, HARMLESS_ARCHIVE = (tar_gz({"saved_model.pb": graph}) for graph in (WRITING, HARMLESS))
@@ -272,3 +274,20 @@ def test_the_command_line_has_an_exit_code_of_its_own(url: str, tmp_path: Path) 
     configure(AT_RESOLVE)
     code, out, err = run_cli("resolve", "--json", url)
     assert code == 9 and json.loads(out)["models"][0]["error"]["code"] == "policy", err
+
+
+@pytest.mark.parametrize(
+    ("operation", "kinds"),
+    [
+        (Operation("write", "on load", "WriteFile", "x"), {"on-load-writes", "writes"}),
+        (Operation("write", "unknown", "WriteFile", "x"), {"on-load-writes", "writes"}),
+        (Operation("write", "on call", "WriteFile", "gs://b/x"), {"writes", "network"}),
+        (Operation("read", "on load", "ReadFile", "x"), {"reads"}),
+        (Operation("network", "on call", "RpcClient"), {"network"}),
+        (Operation("python", "unknown", "Lambda"), {"python"}),
+        (Operation("hidden-graph", "on call", "DatasetFromGraph"), {"hidden-graph"}),
+    ],
+    ids=lambda value: value.op + value.when.replace(" ", "") if isinstance(value, Operation) else "",
+)
+def test_an_operation_is_of_these_kinds(operation: Operation, kinds: set[str]) -> None:
+    assert {kind for kind in KINDS if operation_check.matches(operation, kind)} == kinds
