@@ -108,7 +108,7 @@ def test_paths_match_in_each_spelling(tmp_path: Path, monkeypatch: pytest.Monkey
         assert matches_prefix(Handle.parse(os.fspath(handle)), prefix), handle
     assert not matches_prefix(Handle.parse(f"{tmp_path}/other/m"), prefix)
     assert matches_prefix(Handle.parse("~/m"), parse_prefix("~/"))
-    for text in ("/", "//", f"{tmp_path}//models/", f"{tmp_path}/models/../models/"):
+    for text in ("/", "//", f"/{tmp_path}/models/", f"{tmp_path}//models/", f"{tmp_path}/models/../models/"):
         assert matches_prefix(Handle.parse(str(model)), parse_prefix(text)), text
 
 
