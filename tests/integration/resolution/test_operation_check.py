@@ -17,13 +17,17 @@ from tests.fakes.models_file import project, write  # noqa: F401
 from tests.fakes.operations import make_harmless_model, make_loading_model
 from tests.fakes.origin import Origin
 from tfimm_resolver import bundles, maintenance
+from tfimm_resolver.cache.record import Record
+from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import PolicyError, ResolverError
 from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 from tfimm_resolver.resolution import operation_check
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.resolution.resolver import resolve_to_load
 from tfimm_resolver.saved_model import locate
 from tfimm_resolver.saved_model.operations import Operation
 from tfimm_resolver.settings.config_file import config_file
+from tfimm_resolver.sources.plan import InPlace
 from tfimm_resolver.trust.operation_policy import KINDS
 
 WRITING, HARMLESS = make_loading_model().encode(), make_harmless_model().encode()
@@ -291,3 +295,12 @@ def test_the_command_line_has_an_exit_code_of_its_own(url: str, tmp_path: Path) 
 )
 def test_an_operation_is_of_these_kinds(operation: Operation, kinds: set[str]) -> None:
     assert {kind for kind in KINDS if operation_check.matches(operation, kind)} == kinds
+
+
+def test_the_handle_in_the_record_counts_too(tmp_path: Path) -> None:
+    configure('[[ops]]\nprefix = "https://fixed.example/"\nrefuse = ["on-load-writes"]')
+    path = str(make_loading_model().write(tmp_path / "m"))
+    resolved = ResolvedPlan("source", Request.parse("https://moving.example/m"), InPlace(path))
+    check = operation_check.make_check(resolved, ModelLocation(path, Record("https://fixed.example/m", "tree")))
+    with pytest.raises(PolicyError):
+        check.run(path)
