@@ -10,6 +10,7 @@ from tests.benchmarks.crowd import crowd
 from tests.benchmarks.fleet import fleet
 from tests.benchmarks.herd import herd
 from tests.benchmarks.hits import command_line, import_packages, warm
+from tests.benchmarks.inspection import inspection
 from tests.benchmarks.limits import limits
 from tests.benchmarks.load import load
 from tests.benchmarks.resume import resume
@@ -22,6 +23,7 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "cli": command_line,
     "warm": warm,
     "load": load,
+    "inspect": inspection,
     "crowd": crowd,
     "small": small,
     "cold": cold,
@@ -32,4 +34,4 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "bucket": bucket,
     "limits": limits,
 }
-ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "small": 9, "load": 9}
+ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "small": 9, "load": 9, "inspect": 7}

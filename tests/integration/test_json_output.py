@@ -12,6 +12,8 @@ import pytest
 
 from tests.fakes.archives import MODEL, tar_gz
 from tests.fakes.cli import run_cli
+from tests.fakes.graphs import write_saved_model
+from tests.fakes.operations import make_loading_model
 from tests.fakes.origin import Origin
 from tests.fakes.signing import make_key, trust_prefix, with_signature
 from tfimm_resolver.cli.commands import COMMANDS
@@ -74,6 +76,9 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     check("import", "import", bundle, "--signature", signature, "--key", str(key.public_path))
     assert check("keep", "keep", handle)["models"] and check("unkeep", "unkeep", handle)["models"]
     assert check("prune", "prune", "--max-size", "0B", "--dry-run")["spared"] == {"used_lately": 1}
+    check("inspect", "inspect", str(write_saved_model(tmp_path / "m", weights={"v": (2,)})), "--weights")
+    writing = make_loading_model().write(tmp_path / "writing")
+    assert check("inspect", "inspect", str(writing), "--ops")["operations"][0]["path"] == "/tmp/planted"
     assert check("rm", "rm", handle)["removed"]
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")

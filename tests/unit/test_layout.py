@@ -29,6 +29,7 @@ TESTED_IN = {
     "cli.commands.export": "integration/bundles/test_writer.py",
     "cli.commands.hub": "integration/hub/test_command.py",
     "cli.commands.import_": "integration/bundles/test_reader.py",
+    "cli.commands.inspect": "integration/cli/test_inspect.py",
     "cli.commands.keep": "integration/maintenance/test_pruning.py",
     "cli.commands.load": "integration/cli/test_app.py",
     "cli.commands.lock": "integration/cli/test_pin_commands.py",
@@ -47,7 +48,14 @@ TESTED_IN = {
     "cli.startup.sitecustomize": "process/cli/test_run.py",
     "integrations.serving.outcome": "integration/integrations/serving/test_publishing.py",
     "handle": "integration/test_public_api.py",
+    "inspection.report": "unit/inspection/test_summary.py",
     "plan": "integration/test_public_api.py",
+    "saved_model.entry_points": "unit/saved_model/test_operations.py",
+    "saved_model.graph_index": "unit/saved_model/test_operations.py",
+    "saved_model.keras_layers": "unit/saved_model/test_operations.py",
+    "saved_model.operation_rules": "unit/saved_model/test_operations.py",
+    "saved_model.origins": "unit/saved_model/test_operations.py",
+    "saved_model.path_tracing": "unit/saved_model/test_operations.py",
     "unbundle": "integration/test_public_api.py",
 }
 """Modules whose tests are in a file of another name, relative to tests/."""

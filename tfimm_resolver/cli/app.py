@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         fetch,
         hub,
         import_,
+        inspect,
         keep,
         load,
         lock,

@@ -49,7 +49,7 @@ class HubResolver:
         try:
             return resolve_for_hub(handle)
         except ArchiveError as error:
-            raise ArchiveError(f"{_redact(handle)} does not appear to be a valid module.") from error
+            raise ArchiveError(f"{_redact(handle)} does not appear to be a valid module.", fix="") from error
 
 
 _hub_resolver = HubResolver()

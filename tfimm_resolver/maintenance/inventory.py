@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tfimm_resolver import settings
@@ -29,6 +29,7 @@ from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models
 from tfimm_resolver.resolution.cached_names import TFHUB, fits_shortened
 from tfimm_resolver.resolution.selection import choose_subdirectory, is_saved_model
+from tfimm_resolver.saved_model import content
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -48,7 +49,8 @@ class CachedModel:
         name: the name that every command, ``resolve`` and every other function accept for the model.
         path: the directory of the model, or its URL in a bucket.
         size_bytes: the total size of its files.
-        state: ``ok`` if every file has its recorded size, ``damaged`` if not, ``unverified`` if no sizes were recorded.
+        state: ``ok`` if every file has its recorded size, ``damaged`` if not, ``unverified`` if no sizes were recorded
+            and nothing that its graph and its index name is missing.
         used_s: when it was last resolved, in seconds since 1970; as exact as the access times of the disk, often a day.
         entry: the cache entry; None for a model that is stored under its name in ``get_dir()``.
         other_root: the read-only extra root, or the bucket behind a local cache, that holds it; empty for the cache itself.
@@ -240,6 +242,8 @@ def _list_other_roots() -> Iterator[tuple[Entry, str]]:
 
 def _describe_entry(entry: Entry, other_root: str, name: str) -> CachedModel:
     known = entry.record
+    if known.files is None and entry.defect is None and (missing := content.find_missing_content_inside(entry.path)):
+        entry = replace(entry, defect=missing[0])
     state = "damaged" if entry.defect else "ok" if known.files is not None else "unverified"
     size_bytes = known.size_bytes if known.files is not None else _measure_size_bytes(entry.path)
     return CachedModel(name, entry.path, size_bytes, state, _get_used_s(entry.path), entry, other_root)
@@ -256,7 +260,8 @@ def _list_named_models() -> Iterator[CachedModel]:
         if is_tree(directory.partition(".")[0]) or not named_models.has_saved_model(path):
             continue
         if (name := naming.choose_directory_name(path)) is not None:
-            yield CachedModel(name, path, _measure_size_bytes(path), "unverified", _get_used_s(path))
+            state = "damaged" if content.find_missing_content(path) else "unverified"
+            yield CachedModel(name, path, _measure_size_bytes(path), state, _get_used_s(path))
 
 
 def _measure_size_bytes(path: str) -> int:

@@ -21,6 +21,7 @@ from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import signatures
 from tfimm_resolver.resolution.cached_names import derive_entry_name
 from tfimm_resolver.resolution.resolver import resolve
+from tfimm_resolver.saved_model import content
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,8 @@ def _verify_signatures(model: CachedModel) -> SignedBy | None:
 def _find_damaged_files(model: CachedModel) -> Iterator[str]:
     """Read every file of a model and yield a message for each that does not match its record."""
     if model.entry is None:
-        return
-    if model.entry.record.files is not None:
+        yield from content.find_missing_content(model.path)
+    elif model.entry.record.files is not None:
         yield from inventory.open_owner(model).root.verify_hashes(model.entry.record)
     elif model.entry.defect:
         yield model.entry.defect
@@ -157,12 +158,17 @@ def _find_repair_handle(model: CachedModel) -> str:
         raise CacheError(
             f"{show(model.other_root)} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
         )
+    if model.entry is None:
+        raise CacheError(
+            f"{show(model.path)} was put there under its name, and where it came from is not recorded",
+            fix="Replace the directory by a complete copy of the model.",
+        )
     for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
-        if model.entry and entry_name_for_key(known.parse_handle().key) == model.entry.name:
+        if entry_name_for_key(known.parse_handle().key) == model.entry.name:
             return known.name
-    handle = model.entry.record.handle if model.entry else ""
-    derived = derive_entry_name(model.entry.record) if model.entry and handle else None
-    is_other = model.entry is not None and derived not in (None, model.entry.name)
+    handle = model.entry.record.handle
+    derived = derive_entry_name(model.entry.record) if handle else None
+    is_other = derived not in (None, model.entry.name)
     if not handle or handle.endswith(SHORTENED) or is_other:
         missing = "its user or password was" if is_other else "its query was"
         raise CacheError(

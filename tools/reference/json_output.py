@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
+from tools.reference.inspect_schema import INSPECTION
 from tools.reference.markdown import GENERATED, make_table
-
-Schema = dict[str, Any]
+from tools.reference.schema import Schema
+from tools.reference.schema import make_flag as _flag
+from tools.reference.schema import make_list as _list
+from tools.reference.schema import make_number as _number
+from tools.reference.schema import make_object as _object
+from tools.reference.schema import make_text as _text
 
 _HEAD = """# JSON output
 
@@ -20,29 +24,6 @@ project's tests compare the output of each command with them.
 An error is an object, too: `{"error": {"code": "unknown-handle", "text": "…", "fix": "…"}}`, with the [exit
 code](exit_codes.md) of its class. Wrong options have the code `usage` and exit code 2.
 """
-
-
-def _text(meaning: str, *, null: bool = False, choices: tuple[str, ...] = ()) -> Schema:
-    schema: Schema = {"type": ["string", "null"] if null else "string", "description": meaning}
-    return {**schema, "enum": [*choices]} if choices else schema
-
-
-def _number(meaning: str, *, null: bool = False, kind: str = "integer") -> Schema:
-    return {"type": [kind, "null"] if null else kind, "minimum": 0, "description": meaning}
-
-
-def _flag(meaning: str) -> Schema:
-    return {"type": "boolean", "description": meaning}
-
-
-def _list(meaning: str, item: Schema) -> Schema:
-    return {"type": "array", "items": item, "description": meaning}
-
-
-def _object(meaning: str, fields: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
-    required = [name for name in fields if name not in optional]
-    facts = {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
-    return {**facts, "description": meaning}
 
 
 _STRING = {"type": "string"}
@@ -259,6 +240,7 @@ SCHEMAS: dict[str, Schema] = {
     "prune": _object("the outcome", _PRUNING),
     "keep": _object("what is never evicted from now on", {"models": _list("the models", _object("a model", _MODEL))}),
     "unkeep": _object("what may be evicted again", {"models": _list("the models", _object("a model", _MODEL))}),
+    "inspect": INSPECTION,
     "verify": _object(
         "the outcome",
         {"models": _list("one for each model", _object("a model", _VERIFIED, ("repaired", "changed", "error")))},

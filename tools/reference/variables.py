@@ -143,6 +143,14 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ),
         ("TFHUB_DISABLE_CERT_VALIDATION", "", "`true`: do not check certificates; a warning is logged"),
     ),
+    "What models may do": (
+        (
+            "TFIMM_RESOLVER_OPS",
+            "`report`",
+            "`refuse`: models that write files on load, use the network, call Python or hide a graph are not loaded; see "
+            "[Inspect a model](../guides/inspect-a-model.md#refuse-models)",
+        ),
+    ),
     "Sources": (
         ("TFIMM_GITHUB_URL", "`https://github.com`", "the host of `owner/repo`; its REST API is below `/api/v3`"),
         ("GITHUB_TOKEN", "", "sent to that host only"),

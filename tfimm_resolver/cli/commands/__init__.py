@@ -16,6 +16,7 @@ COMMANDS = (
     *(
         "resolve",
         "fetch",
+        "inspect",
         "load",
         "ls",
         "rm",

@@ -15,7 +15,7 @@ from tfimm_resolver.integrations.serving.model_files import ModelFiles, list_mod
 from tfimm_resolver.integrations.serving.outcome import Published
 from tfimm_resolver.integrations.serving.versions_layout import VERSION_MAX, publish_version
 from tfimm_resolver.resolution.request import Request
-from tfimm_resolver.resolution.resolver import locate
+from tfimm_resolver.resolution.resolver import locate_to_publish
 
 LAYOUTS = FLAT, TF_SERVING = ("flat", "tf-serving")
 KEEP = 2
@@ -51,6 +51,7 @@ def publish(
         CacheError: if the directory cannot be written, is a link or a file, holds something that was not published, or the
             version is another model.
         NotASavedModelError: if the model is not a SavedModel, with ``tf-serving``.
+        PolicyError: if the model's operations are refused, since a server loads it without asking.
         HandleError: if an argument is not valid; also what else ``resolve`` raises.
 
     Example:
@@ -66,7 +67,7 @@ def publish(
 
 
 def _publish(request: Request, target: str, layout: str, version: int | None, keep: int) -> Published:
-    location = locate(request)
+    location = locate_to_publish(request)
     label = location.record.handle if location.record is not None else request.handle.redacted
     model = list_model_files(location, label, needs_graph=layout == TF_SERVING)
     with map_os_errors(CacheError, f"cannot publish {request.handle} to {show(target)}", _suggest_fix, show_path=True):
