@@ -58,13 +58,15 @@ def match_recorded(request: Request) -> ResolvedPlan | None:
 def match_cached_name(request: Request) -> ResolvedPlan | None:
     """Match a name without a scheme that ``ls`` prints; raises as ``match_recorded`` does.
 
-    It is the sha1 of an entry, a TF Hub handle without ``https://tfhub.dev/``, or the path of an archive that was unpacked
-    and is not there any more.
+    It is the sha1 of an entry, the name of a model that was adopted from tfimm's cache, a TF Hub handle without
+    ``https://tfhub.dev/``, or the path of an archive that was unpacked and is not there any more.
     """
     handle = request.handle
-    if is_entry_name(handle.text):
-        found = _find_entries(name=handle.text)
-        return _use_entry(request, found) if found else None
+    if handle.is_name:
+        is_sha1 = is_entry_name(handle.text)
+        name = handle.text if is_sha1 else entry_name_for_key(handle.key)
+        if found := _find_entries(lambda entry: is_sha1 or entry.record.handle == handle.text, name):
+            return _use_entry(request, found)
     if (short := find_tfhub_handle(handle.text)) is not None:
         return rules.match_rule(replace(request, handle=Handle.parse(short, sha256=handle.sha256)))
     if not handle.is_archive:
@@ -102,7 +104,8 @@ def derive_entry_name(record: Record) -> str | None:
     """
     handle = Handle.parse(record.handle)
     if not handle.scheme:
-        return entry_name_for_key(CONTENT_KEY + record.origin.stated_sha256)
+        is_adopted = handle.is_name and not record.origin.stated_sha256
+        return entry_name_for_key(handle.key if is_adopted else CONTENT_KEY + record.origin.stated_sha256)
     if handle.query or (plan := rules.find_source_plan(handle)) is None:
         return None
     if isinstance(plan, MutableRef):

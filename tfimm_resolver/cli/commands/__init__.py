@@ -21,6 +21,7 @@ COMMANDS = (
         "keep",
         "unkeep",
         "verify",
+        "adopt",
         "add",
         "lock",
         "sync",
