@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         add,
         adopt,
         demo,
+        doctor,
+        env,
         export,
         hub,
         import_,

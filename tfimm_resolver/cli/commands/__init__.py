@@ -29,6 +29,8 @@ COMMANDS = (
         "export",
         "import",
         "path",
+        "doctor",
+        "env",
         "hub",
         "run",
     ),
