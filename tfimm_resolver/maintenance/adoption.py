@@ -167,7 +167,7 @@ class _Adoption:
         methods = set[str]()
 
         def fill(into: Path, _: Path) -> FetchResult:
-            with map_os_errors(CacheError, f"cannot adopt {model.handle}", suggest_disk_fix, show_path=True):
+            with map_os_errors(CacheError, f"cannot adopt {show(model.handle)}", suggest_disk_fix, show_path=True):
                 for file in files:
                     get_current_token().raise_if_cancelled()
                     target = join_safely(str(into), file.path)
@@ -189,7 +189,10 @@ class _Adoption:
         """Record the hashes of a model that plain tensorflow_hub has put into this package's own cache."""
         tree = os.path.basename(model.path)
         name = tree.partition(".")[0]
-        with self._root.lock(name, model.handle), map_os_errors(CacheError, f"cannot record {model.handle}", show_path=True):
+        with (
+            self._root.lock(name, model.handle),
+            map_os_errors(CacheError, f"cannot record {show(model.handle)}", show_path=True),
+        ):
             if self._cache.read_record(name).files is None:
                 record = Record(model.handle, tree, model.fetched_at, _make_origin(model), hash_tree(model.path))
                 self._root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
@@ -209,10 +212,10 @@ class _Adoption:
         read by them.
         """
         mode = stat.S_IMODE(status.st_mode)
-        wanted = 0o444 & os.stat(self._root.path).st_mode
-        unwanted = ~0o755 if not self._root.mode & 0o022 else ~0o777
-        is_ours = ownership.is_owned_by_user(status) and ownership.is_trusted(source, status)
-        return is_ours and mode & wanted == wanted and not mode & unwanted
+        needed_bits = 0o444 & os.stat(self._root.path).st_mode
+        excess_bits = ~0o755 if not self._root.mode & 0o022 else ~0o777
+        is_own_file = ownership.is_owned_by_user(status) and ownership.is_trusted(source, status)
+        return is_own_file and mode & needed_bits == needed_bits and not mode & excess_bits
 
 
 def _verify(model: ForeignModel, files: tuple[ForeignFile, ...], hashed: tuple[FileEntry, ...]) -> None:

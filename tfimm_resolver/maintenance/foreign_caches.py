@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import clean_value, show
+from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Entry, entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, format_time, is_tree
@@ -37,7 +38,7 @@ class ForeignModel:
         root: the directory of its cache.
         path: the directory of the model.
         handle: without secrets.
-        key: identifies the model in our cache; empty if it cannot be told.
+        key: identifies the model in our cache; empty if it is not known.
         defect: why it cannot be adopted, or None.
         fetched_at: when the tool downloaded it, as in a record.
         links_to: the directory in which the files lie that its links lead to.
@@ -66,7 +67,7 @@ def list_roots(cache: str) -> list[str]:
 
 
 def find_models(root: str, caches: Sequence[str] = ()) -> Iterator[ForeignModel]:
-    """Yield the models in a directory, complete or not, that lie there as the tools, by default any of them, keep them."""
+    """Yield the models, complete or not, in a directory with the layout of one of the tools, by default of any of them."""
     for cache in caches or CACHES:
         yield from _FINDERS[cache](root)
 
@@ -81,7 +82,7 @@ def _list_tfimm_roots() -> list[str]:
 
 
 def _find_in_tfhub(root: str) -> Iterator[ForeignModel]:
-    """Yield what lies below the hash of its handle, beside a descriptor with the handle."""
+    """Yield the directories that are named by the hash of a handle, if a descriptor with the handle is beside them."""
     for entry in tiers.open_store(root, entry_name_for_key).entries():
         handle = entry.record.handle
         if handle and os.path.isdir(entry.path):
@@ -97,7 +98,7 @@ def _describe_entry(root: str, entry: Entry) -> ForeignModel:
         key, name = _choose_key(handle, known, entry.name), str(handle)
     except HandleError as error:
         name, defect = clean_value(known.handle), error.text
-    descriptor = f"{root}/{entry.name}{DESCRIPTOR_SUFFIX}"
+    descriptor = join_safely(root, entry.name + DESCRIPTOR_SUFFIX)
     return ForeignModel(
         TFHUB,
         root,
@@ -152,8 +153,8 @@ def _find_in_huggingface(root: str) -> Iterator[ForeignModel]:
         directories = find_models_on_disk(path).directories
         if not directories:
             continue
-        is_whole = hugging_face_cache.find_snapshot(snapshot, root) is not None
-        for folder in ("",) if is_whole else directories:
+        is_complete = hugging_face_cache.find_snapshot(snapshot, root) is not None
+        for folder in ("",) if is_complete else directories:
             with contextlib.suppress(HandleError):  # a folder with a name that no handle can have
                 yield _describe_snapshot(root, repository, snapshot.with_folder(folder))
 
@@ -208,7 +209,7 @@ def _list_nested(folder: str, depth: int) -> Iterator[tuple[str, ...]]:
 
 
 def _get_time(path: str) -> str:
-    """Return when a path was last modified, as in a record; empty if that cannot be told."""
+    """Return when a path was last modified, as in a record; empty if that is not known."""
     try:
         return format_time(os.stat(path).st_mtime)
     except (OSError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Tests of ``maintenance.adoption``, and of the command ``adopt``."""
+"""Tests of ``maintenance.adoption``, ``maintenance.foreign_caches`` and ``maintenance.foreign_files``, and of ``adopt``."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class DiskFacts:
         kind: its type, such as ``ext4``.
         total_bytes: its size.
         free_bytes: what this user may still write.
-        free_files: how many more files it can hold; None also if there is no limit.
+        free_files: how many more files it can hold; None also without a limit.
         is_writable: whether files can be created in the directory.
         has_locks: whether it has kernel locks.
         has_hard_links: whether a file can have two names.
@@ -65,7 +65,7 @@ def probe(path: str, trees: Iterable[str] = ()) -> DiskFacts:
 
 
 def measure(path: str) -> DiskFacts:
-    """Return what can be told of the file system of an existing directory without writing to it."""
+    """Return what is known of the file system of an existing directory without writing to it."""
     disk = None
     with contextlib.suppress(OSError):
         disk = fs.get_disk_bytes(path)

@@ -19,7 +19,7 @@ from tfimm_resolver.models_file import discovery
 from tfimm_resolver.sources import github, kaggle_credentials
 
 _PREFIXES = ("TFIMM_", "TFHUB_", "KAGGLEHUB_", "HF_")
-_NAMED = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CI", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE", "CUDA_VISIBLE_DEVICES")
+_NAMED = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CI", "KAGGLE_KERNEL_RUN_TYPE", "CUDA_VISIBLE_DEVICES")
 _SECRET = ("TOKEN", "KEY", "PASSWORD", "SECRET", "CREDENTIAL")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +14,12 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.cache import keeping, tiers
 from tfimm_resolver.cache.local_root import LocalRoot
-from tfimm_resolver.cli.diagnosis import disk, locks
+from tfimm_resolver.cli.diagnosis import disk
 from tfimm_resolver.cli.diagnosis.disk import DiskFacts
 from tfimm_resolver.cli.diagnosis.findings import Finding, catch_errors, make_note, make_problem
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.hub import layout
+from tfimm_resolver.locking.stale_locks import StaleLock, find_stale_locks
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
 from tfimm_resolver.settings import ownership
@@ -47,6 +49,7 @@ class RootFacts:
         is_bucket: whether it is in an object store, where nothing else is looked at.
         disk: its file system; that of the nearest existing parent if it does not exist.
         stale_locks: lock files of dead processes.
+        unfinished_downloads: how many partial downloads it has.
     """
 
     kinds: tuple[str, ...]
@@ -55,7 +58,8 @@ class RootFacts:
     exists: bool
     is_bucket: bool
     disk: DiskFacts
-    stale_locks: tuple[locks.StaleLock, ...] = ()
+    stale_locks: tuple[StaleLock, ...] = ()
+    unfinished_downloads: int = 0
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints."""
@@ -65,35 +69,42 @@ class RootFacts:
             "source": self.source,
             "exists": self.exists,
             "stale_locks": len(self.stale_locks),
+            "unfinished_downloads": self.unfinished_downloads,
             **{("file_system" if name == "kind" else name): value for name, value in asdict(self.disk).items()},
         }
 
 
 def inspect_roots(models: Sequence[CachedModel]) -> list[RootFacts]:
     """Return the cache directories that are in use; each once, also if it is used for several things."""
-    chosen: dict[str, tuple[list[str], str]] = {}
+    found: dict[str, tuple[list[str], str]] = {}
     for kind, choose in _ROOTS.items():
         try:
             root = choose()
         except ResolverError:  # reported with the settings
             continue
-        chosen.setdefault(root.value, ([], root.source))[0].append(kind)
+        found.setdefault(root.value, ([], root.source))[0].append(kind)
     trees = [model.path for model in models if model.entry and not model.other_root]
-    return [_inspect(path, tuple(kinds), source, trees) for path, (kinds, source) in chosen.items()]
+    return [_inspect(path, tuple(kinds), source, trees) for path, (kinds, source) in found.items()]
 
 
 def _inspect(path: str, kinds: tuple[str, ...], source: str, trees: Sequence[str]) -> RootFacts:
     if settings.is_bucket(path):
         return RootFacts(kinds, path, source, exists=True, is_bucket=True, disk=DiskFacts())
-    exists = os.path.isdir(path)
-    below = [tree for tree in trees if tree.startswith(f"{path}/")]
-    facts = disk.probe(path, below) if exists else _look_at_parent(path)
-    stale = tuple(locks.find_stale_locks(path)) if exists else ()
-    return RootFacts(kinds, path, source, exists=exists, is_bucket=False, disk=facts, stale_locks=stale)
+    if not os.path.isdir(path):
+        return RootFacts(kinds, path, source, exists=False, is_bucket=False, disk=_look_at_parent(path))
+    facts = disk.probe(path, [tree for tree in trees if tree.startswith(f"{path}/")])
+    stale, unfinished = tuple(find_stale_locks(path)), _count_unfinished(path)
+    return RootFacts(kinds, path, source, True, False, facts, stale, unfinished)
+
+
+def _count_unfinished(path: str) -> int:
+    with contextlib.suppress(OSError):
+        return sum(name.partition(".")[2].startswith("parts") for name in os.listdir(path))
+    return 0
 
 
 def _look_at_parent(path: str) -> DiskFacts:
-    """Return what can be told of the directory that is going to be created, without creating a file in its parent."""
+    """Return what is known of the directory that is going to be created, without creating a file in its parent."""
     while not os.path.isdir(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
     return disk.measure(path)
@@ -153,7 +164,8 @@ def _check_disk(root: RootFacts) -> Iterator[Finding]:
         text = f"this machine's clock is {abs(offset_s) / 60:.0f} min {order} that of the disk of the cache {path}"
         yield make_problem("clock", text, "set both clocks, such as by NTP: ages of models and locks are compared")
     if facts.lower_trees:
-        text = f"{format_count(facts.lower_trees, 'model')} of the cache {path} lie in a lower layer of an image"
+        verb = "is" if facts.lower_trees == 1 else "are"
+        text = f"{format_count(facts.lower_trees, 'model')} of the cache {path} {verb} in a lower layer of an image"
         fix = "nothing has to be done; removing them frees no space, and new models are better put on a volume"
         yield make_note("image-layer", text, fix)
 
@@ -179,7 +191,7 @@ def _check_models(models: Sequence[CachedModel]) -> Iterator[Finding]:
     damaged = [model for model in own if model.state == "damaged"]
     if damaged:
         names = ", ".join(show(model.name) for model in damaged[:3]) + ", ..." * (len(damaged) > 3)
-        text = f"{format_count(len(damaged), 'model')} damaged: {names}"
+        text = f"{format_count(len(damaged), 'damaged model')}: {names}"
         yield make_problem("damaged", text, "tfimm-resolver verify --repair")
     foreign = [model for model in own if model.entry and _is_owned_by_other(model.path)]
     if foreign:
@@ -204,8 +216,8 @@ def _check_limits(models: Sequence[CachedModel]) -> Iterator[Finding]:
         return
     if limits.max_size is None or not isinstance(cache.root, LocalRoot) or not os.path.isdir(cache.root.path):
         return
-    kept = keeping.list_protected(cache.root.list_names())
-    sizes = [model.size_bytes for model in models if model.entry and not model.other_root and model.entry.name in kept]
+    protected = keeping.list_protected(cache.root.list_names())
+    sizes = [model.size_bytes for model in models if model.entry and not model.other_root and model.entry.name in protected]
     limit_bytes = limits.max_size.to_bytes((disk.measure(cache.root.path).total_bytes) or 0)
     if sum(sizes) > limit_bytes:
         source = dict(limits.sources).get("max_size", "max_size")

@@ -1,4 +1,4 @@
-"""Tests of ``cli.diagnosis.report``, and of the commands ``doctor`` and ``env``."""
+"""Tests of ``cli.diagnosis.report`` and ``cli.diagnosis.findings``, and of the commands ``doctor`` and ``env``."""
 
 from __future__ import annotations
 

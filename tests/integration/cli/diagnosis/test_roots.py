@@ -1,4 +1,4 @@
-"""Tests of ``cli.diagnosis.roots``, ``disk`` and ``locks``: ``doctor`` finds what is wrong with cache directories."""
+"""Tests of ``cli.diagnosis.roots``, ``cli.diagnosis.disk`` and ``locking.stale_locks``: what is wrong with directories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tfimm_resolver import maintenance, resolve
 from tfimm_resolver.cli.diagnosis import disk
 from tfimm_resolver.locking.lock import acquire
 
-NOBODY = 65534
+OTHER_USER = 65534
 CLOCK = """
 import time
 real_ns = time.clock_gettime_ns
@@ -28,14 +28,14 @@ time.clock_gettime_ns = lambda clock: real_ns(clock) + {} * 10**9
 """
 """Sets the clock of a process."""
 
-AS_NOBODY = f"""
+AS_OTHER_USER = f"""
 import contextlib, io, os
 from tfimm_resolver.cli import main
 with contextlib.redirect_stdout(io.StringIO()):
     main(["doctor", "--json"])  # imports modules that the other user may not be able to read
 os.setgroups([])
-os.setgid({NOBODY})
-os.setuid({NOBODY})
+os.setgid({OTHER_USER})
+os.setuid({OTHER_USER})
 """
 """Goes on as another user."""
 
@@ -107,10 +107,10 @@ def test_a_root_of_a_group_is_not_a_problem(root: Path) -> None:
 def test_a_root_of_another_user(root: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives directories to other users")
-    os.chown(root, NOBODY, NOBODY)
+    os.chown(root, OTHER_USER, OTHER_USER)
     problems, notes = diagnose()
     assert problems == {} and [*notes] == ["foreign-owner"]
-    assert pwd.getpwuid(NOBODY).pw_name in notes["foreign-owner"]
+    assert pwd.getpwuid(OTHER_USER).pw_name in notes["foreign-owner"]
 
 
 def test_models_of_another_user_that_this_one_cannot_change(cached: Path) -> None:
@@ -120,7 +120,7 @@ def test_models_of_another_user_that_this_one_cannot_change(cached: Path) -> Non
         os.chown(path, 54321, 54321)
     cached.parent.chmod(0o777)
     let_others_enter(cached.parent)
-    _, notes = read_findings(run(AS_NOBODY + PLAIN))
+    _, notes = read_findings(run(AS_OTHER_USER + PLAIN))
     assert "1 model of another user" in notes["foreign-owner"]
 
 
@@ -161,7 +161,7 @@ def test_a_stale_lock_that_only_another_user_can_remove(root: Path) -> None:
     os.chown(root, 54321, 54321)
     root.chmod(0o1777)
     let_others_enter(root)
-    problems, _ = read_findings(run(AS_NOBODY + PLAIN))
+    problems, _ = read_findings(run(AS_OTHER_USER + PLAIN))
     assert "another user" in problems["stale-lock"]
 
 

@@ -1,4 +1,4 @@
-"""Lock files in a cache directory that dead processes have left."""
+"""Finds lock files that dead processes have left in a cache directory; changes nothing."""
 
 from __future__ import annotations
 
