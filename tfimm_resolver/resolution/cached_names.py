@@ -77,6 +77,14 @@ def match_cached_name(request: Request) -> ResolvedPlan | None:
     return _use_entry(request, found) if found else None
 
 
+def find_adopted(name: str) -> str | None:
+    """Return the directory of a complete model that was adopted from tfimm's cache, by its name; None if there is none."""
+    for entry, tier in _find_entries(lambda entry: entry.record.handle == name, entry_name_for_key(name)):
+        if entry.defect is None and ModelLocation(entry.path, entry.record, is_read_only=not tier.is_own).hold():
+            return entry.path
+    return None
+
+
 def fits_shortened(name: str, text: str) -> bool:
     """Whether a text is a name whose middle ``ls`` left out, to fit a narrow terminal."""
     start, mark, end = text.partition("…")

@@ -25,10 +25,11 @@ from tests.fakes.foreign_caches import (
     read_state,
     write_files,
 )
-from tfimm_resolver import bundles, errors, maintenance, resolve
+from tests.fakes.use_locks import give_up_all
+from tfimm_resolver import bundles, cached_model_path, errors, maintenance, resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import Record
-from tfimm_resolver.maintenance import adopt
+from tfimm_resolver.maintenance import adopt, foreign_caches, foreign_files
 from tfimm_resolver.maintenance.adoption import AdoptResult
 
 HUB = "https://models.example/nnlm/2"
@@ -423,7 +424,12 @@ def test_a_name_is_listed_once_as_long_as_tfimm_has_it(caches: Caches) -> None:
     names = [model.name for model in maintenance.list_models()]
     assert sorted(names) == sorted([entry_name_for_key("resnet18"), "resnet18"])
     assert resolve("resnet18") == str(caches.tfimm / "resnet18")
+    assert cached_model_path("resnet18") == str(caches.tfimm / "resnet18")
     shutil.rmtree(caches.tfimm)
+    path = cached_model_path("resnet18")
+    assert path is not None and path == resolve("resnet18") and files_in(path) == MODEL
+    assert cached_model_path("resnet50") is None
+    give_up_all()
     assert [model.name for model in maintenance.list_models()] == ["resnet18"]
     assert run_cli("rm", "resnet18")[0] == 0
 
@@ -451,3 +457,16 @@ def test_a_full_record_of_the_command(caches: Caches) -> None:
 
 def test_nothing_is_found() -> None:
     assert adopt() == [] and "no models were found" in run_cli("adopt")[2]
+
+
+def test_a_directory_without_models_has_none(tmp_path: Path) -> None:
+    assert list(foreign_caches.find_models(str(tmp_path))) == list(foreign_caches.find_models(str(tmp_path / "gone"))) == []
+
+
+def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = write_files(tmp_path / "root" / "tree", {str(number): b"" for number in range(4)})
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_MEMBERS", "4")
+    assert len(foreign_files.list_files(str(tree), str(tree.parent), check_owners=True)) == 4
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_MEMBERS", "3")
+    with pytest.raises(errors.CacheError, match="over 3 files"):
+        foreign_files.list_files(str(tree), str(tree.parent), check_owners=True)

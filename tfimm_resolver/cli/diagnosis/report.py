@@ -47,8 +47,8 @@ class Report:
 
     @property
     def size_bytes(self) -> int:
-        """The total size of the models in the cache itself."""
-        return sum(model.size_bytes for model in self.models if not model.other_root)
+        """The total size of the models in the cache itself, without those that are stored under their names."""
+        return sum(model.size_bytes for model in self.models if model.entry and not model.other_root)
 
 
 def make_report(*, online: bool = False) -> Report:
@@ -71,7 +71,7 @@ def make_report(*, online: bool = False) -> Report:
 
 def collect_facts(report: Report) -> dict[str, Any]:
     """Return the facts for a bug report."""
-    own = [model for model in report.models if not model.other_root]
+    own = [model for model in report.models if model.entry and not model.other_root]
     return {
         **software.collect_facts(),
         "roots": [root.facts() for root in report.roots],

@@ -14,7 +14,8 @@ from tests.fakes.archives import tar_gz
 from tests.fakes.cli import run_cli, run_on_terminal
 from tests.fakes.diagnosis import EXIT_PROBLEMS, diagnose
 from tests.fakes.origin import Origin
-from tfimm_resolver import resolve
+from tfimm_resolver import resolve, settings
+from tfimm_resolver.cli.diagnosis import findings
 
 
 @pytest.mark.parametrize("is_filled", [False, True])
@@ -109,3 +110,9 @@ def test_the_block_for_a_bug_report_is_short_and_hides_the_home_directory(origin
 def test_a_user_without_a_home_directory_gets_an_answer(tmp_path: Path) -> None:
     code, out, _ = run_cli("doctor", HOME="", TFIMM_HOME=str(tmp_path / "tfimm"))
     assert code == 0, out
+
+
+def test_an_error_that_several_settings_have_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_HOME", "'x'")
+    (found,) = findings.catch_errors(settings.get_dir, settings.names_root, settings.is_offline)
+    assert found.kind == findings.PROBLEM and "TFIMM_HOME" in found.text and found.fix

@@ -18,6 +18,7 @@ from tests.fakes.traced import NO_FLOCK, start_traced
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import maintenance, resolve
 from tfimm_resolver.cli.diagnosis import disk
+from tfimm_resolver.locking import stale_locks
 from tfimm_resolver.locking.lock import acquire
 
 OTHER_USER = 65534
@@ -148,6 +149,9 @@ def test_damaged_models(cached: Path) -> None:
 
 def test_stale_locks(root: Path) -> None:
     (root / f"{'1' * 40}.lock").write_text(f"somewhere.{make_dead_pid()}.flock-1-00000000-0123456789abcdef")
+    (root / f"{'2' * 40}.lock").mkdir()
+    (found,) = stale_locks.find_stale_locks(str(root))
+    assert found.is_removable and found.path.endswith(f"{'1' * 40}.lock") and Path(found.path).exists()
     problems, notes = diagnose()
     assert problems == {} and [*notes] == ["stale-lock"] and "1 stale lock" in notes["stale-lock"]
 
