@@ -136,7 +136,7 @@ class _Adoption:
         is_own = os.path.realpath(root) == os.path.realpath(self._root.path)
         for model in foreign_caches.find_models(root, caches):
             get_current_token().raise_if_cancelled()
-            path = os.path.realpath(model.path)
+            path = os.path.join(os.path.realpath(root), os.path.relpath(model.path, root))
             if path not in done and not (is_own and model.record is not None):
                 done.add(path)
                 is_here = is_own and model.cache == foreign_caches.TFHUB

@@ -187,7 +187,7 @@ def _find_in_tfimm(root: str) -> Iterator[ForeignModel]:
             continue
         with contextlib.suppress(HandleError):
             handle = Handle.parse(named_models.validate_name(name))
-            if handle.is_name and handle.text == handle.key == name == clean_value(name):
+            if handle.is_name and not name.startswith("-") and handle.text == handle.key == name == clean_value(name):
                 yield ForeignModel(TFIMM, root, path, name, name, _find_damage(path), _get_time(path))
 
 
@@ -200,11 +200,11 @@ def _find_damage(path: str) -> str | None:
 
 
 def _list_nested(folder: str, depth: int) -> Iterator[tuple[str, ...]]:
-    """Yield the names on the way to each directory that lies so many levels below; links are not followed."""
+    """Yield the names on the way to each directory that lies so many levels below."""
     with contextlib.suppress(OSError):
         for part in sorted(os.listdir(folder)):
             below = f"{folder}/{part}"
-            if os.path.isdir(below) and not os.path.islink(below):
+            if os.path.isdir(below):
                 yield from ([(part,)] if depth == 1 else ((part, *rest) for rest in _list_nested(below, depth - 1)))
 
 

@@ -27,9 +27,11 @@ from tests.fakes.foreign_caches import (
 )
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import bundles, cached_model_path, errors, maintenance, resolve
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import Record
-from tfimm_resolver.maintenance import adopt, foreign_caches, foreign_files
+from tfimm_resolver.maintenance import adopt, adoption, foreign_caches, foreign_files
 from tfimm_resolver.maintenance.adoption import AdoptResult
 
 HUB = "https://models.example/nnlm/2"
@@ -134,7 +136,7 @@ def test_a_directory_is_read_in_each_layout(caches: Caches, tmp_path: Path) -> N
     moved = tmp_path / "moved"
     for root in caches.all:
         shutil.copytree(root, moved, symlinks=True, dirs_exist_ok=True)
-    assert len(adopt(str(moved))) == len(adopt(moved)) == 4
+    assert len(adopt(str(moved))) == len(adopt([moved, moved])) == 4
     assert [result.state for result in adopt()] == ["cached"] * 4
 
 
@@ -250,7 +252,6 @@ def test_what_is_not_a_saved_model_is_left_alone(caches: Caches) -> None:
     [
         "Module: https://models.example/other/1\n",
         "Module: kaggle://google/nnlm/tensorFlow2/en-dim50\n",
-        "Module: zoo://models.example/1\n",
         "Module: https://models.example/a\x1b[31m\n",
     ],
 )
@@ -263,8 +264,40 @@ def test_a_descriptor_about_another_model_is_not_believed(descriptor: str, cache
 
 def test_a_name_of_several_versions_is_not_adopted(caches: Caches) -> None:
     put_in_tfhub(caches.tfhub, "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim50")
+    put_in_tfhub(caches.tfhub, "zoo://models.example/1")
     reasons = [result.reason for result in adopt("tfhub") if result.state == "skipped"]
-    assert len(reasons) == 1 and "one version" in reasons[0]
+    assert len(reasons) == 2 and all("one version" in reason for reason in reasons)
+
+
+def test_a_handle_that_was_not_recorded_in_full_is_skipped(caches: Caches, cache_dir: Path, tmp_path: Path) -> None:
+    put_in_tfhub(caches.tfhub, "https://models.example/m/1?a=secret")
+    adopt("tfhub")
+    shutil.move(cache_dir, tmp_path / "other")
+    reasons = [result.reason for result in adopt(tmp_path / "other") if result.state == "skipped"]
+    assert len(reasons) == 1 and "full handle was not recorded" in reasons[0]
+
+
+def test_an_entry_whose_record_has_another_handle_is_not_found_by_a_name(cache_dir: Path) -> None:
+    for name, handle in (("resnet50", "other"), ("/a/folder", "/a/folder")):
+        tree = write_files(cache_dir / entry_name_for_key(name), MODEL)
+        Path(f"{tree}.descriptor.txt").write_text(f"Module: {handle}\n")
+    with pytest.raises(errors.UnknownHandleError):
+        resolve("resnet50")
+    names = [model.name for model in maintenance.list_models()]
+    assert sorted(names) == sorted(map(entry_name_for_key, ("resnet50", "/a/folder")))
+
+
+def test_a_record_that_was_written_meanwhile_is_not_replaced(cache_dir: Path) -> None:
+    put_in_tfhub(cache_dir, HUB)
+    (model,) = foreign_caches.find_models(str(cache_dir), ("tfhub",))
+    adopt("tfhub")
+    (record,) = cache_dir.glob("*.descriptor.txt")
+    newer = record.read_text().replace("tfhub", "newer")
+    record.write_text(newer)
+    cache = tiers.open_cache()
+    assert isinstance(cache.root, LocalRoot)
+    adoption._Adoption(cache, cache.root, dry_run=False)._adopt(model, check_owners=False, is_here=True)
+    assert record.read_text() == newer
 
 
 def plant_link(caches: Caches, secret: Path, name: str) -> None:
@@ -297,7 +330,15 @@ def test_a_link_in_place_of_a_model_is_not_followed(caches: Caches, tmp_path: Pa
     (tree,) = (path for path in caches.tfhub.iterdir() if path.is_dir())
     shutil.rmtree(tree)
     tree.symlink_to(outside)
-    assert {result.state for result in adopt(["kagglehub", "tfhub"])} == {"skipped"}
+    for roots in (["kagglehub", "tfhub"], [caches.kagglehub, caches.tfhub]):
+        results = adopt(roots)
+        assert [result.state for result in results] == ["skipped"] * 2
+        assert all("out of the cache" in result.reason for result in results)
+
+
+def test_a_link_to_a_directory_of_the_same_model_is_not_followed(caches: Caches) -> None:
+    (caches.kagglehub / "models" / KAGGLE / "loop").symlink_to("variables")
+    assert "is a link to" in get_only(adopt("kagglehub")).reason
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "a\u202eb", "a\\b", "deep/" * 101 + "x"])
@@ -315,9 +356,14 @@ def test_hostile_names_of_models_are_ignored(caches: Caches) -> None:
     put_in_kagglehub(caches.kagglehub, "goo gle/x/y/z/1")
     put_in_kagglehub(caches.kagglehub, "google/nnlm/tensorflow2/en-dim50/01")
     put_in_huggingface(caches.huggingface, "ada/..", commit="d" * 40)
-    handles = {result.handle for result in adopt()}
-    assert handles & {"a\nb", "a b\x1b", "\u202e"} == set()
-    assert sum("half" in handle for handle in handles) == 1 and sum("kaggle" in handle for handle in handles) == 1
+    put_in_huggingface(caches.huggingface, "ada/half@v1", commit="e" * 40)
+    put_in_huggingface(caches.huggingface, "ada/tip", commit="main")
+    deep = {f"ex?port/{name}": data for name, data in MODEL.items()}
+    put_in_huggingface(caches.huggingface, "ada/deep", deep, commit="f" * 40)
+    write_files(caches.tfimm / ("1" * 40), MODEL)
+    handles = sorted(result.handle for result in adopt())
+    kaggle = "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim50/1"
+    assert handles == sorted([HUB, kaggle, f"{HUGGING_FACE}@{COMMIT}", "resnet18", *({"models--x"} & {*handles})])
 
 
 def test_a_pipe_in_a_model_does_not_block(caches: Caches) -> None:
@@ -434,9 +480,12 @@ def test_a_name_is_listed_once_as_long_as_tfimm_has_it(caches: Caches) -> None:
     assert run_cli("rm", "resnet18")[0] == 0
 
 
-def test_a_full_limit_is_kept(caches: Caches, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", "1TB")
-    assert {result.state for result in adopt()} == {"adopted"}
+def test_the_limit_of_the_cache_holds(caches: Caches, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Path(get_only(adopt("kagglehub")).path)
+    for path in (*old.rglob("*"), old):
+        os.utime(path, (1, 1))
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", "1kB")
+    assert get_only(adopt("huggingface")).state == "adopted" and not old.exists()
 
 
 def test_a_full_record_of_the_command(caches: Caches) -> None:
