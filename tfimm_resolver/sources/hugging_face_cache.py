@@ -79,7 +79,7 @@ def list_snapshots(root: str) -> Iterator[HuggingFaceModel]:
         for commit in _list_dir(f"{root}/{folder}/snapshots"):
             with contextlib.suppress(HandleError):
                 model = HuggingFaceModel.parse("hf", owner, f"/{name}@{commit}")
-                if model is not None and COMMIT.fullmatch(commit) and get_repository_dir(model, root) == f"{root}/{folder}":
+                if model is not None and model.is_immutable:
                     yield model
 
 

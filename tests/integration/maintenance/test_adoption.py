@@ -357,7 +357,7 @@ def test_hostile_names_of_models_are_ignored(caches: Caches) -> None:
     put_in_kagglehub(caches.kagglehub, "google/nnlm/tensorflow2/en-dim50/01")
     put_in_huggingface(caches.huggingface, "ada/..", commit="d" * 40)
     put_in_huggingface(caches.huggingface, "ada/half@v1", commit="e" * 40)
-    put_in_huggingface(caches.huggingface, "ada/tip", commit="main")
+    put_in_huggingface(caches.huggingface, "ada/tip", commit="v1")
     deep = {f"ex?port/{name}": data for name, data in MODEL.items()}
     put_in_huggingface(caches.huggingface, "ada/deep", deep, commit="f" * 40)
     write_files(caches.tfimm / ("1" * 40), MODEL)

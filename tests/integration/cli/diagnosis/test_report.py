@@ -88,11 +88,12 @@ def test_the_block_for_a_bug_report_has_no_secret(cache_dir: Path) -> None:
         "TFIMM_RESOLVER_MIRRORS": "models.example=https://ada:password1@mirror.example/m?token=abcdefgh",
         "https_proxy": "http://ada:password2@proxy.example:3128",
         "TFIMM_SECRET_THING": "password3",
+        "TFIMM_HOME_URL": "https://models.example/m?key=first password4",
     }
     for arguments in (("env",), ("env", "--json"), ("doctor", "--json")):
         code, out, err = run_cli(*arguments, **secrets)
         assert code in (0, EXIT_PROBLEMS)
-        for secret in ("hf_aaa", "0123456789abcdef", "password1", "abcdefgh", "password2", "password3"):
+        for secret in ("hf_aaa", "0123456789abcdef", "password1", "abcdefgh", "password2", "password3", "password4"):
             assert secret not in out + err, (secret, arguments)
         assert "HF_TOKEN" in out and "proxy.example:3128" in out
 

@@ -20,6 +20,8 @@ from tfimm_resolver import maintenance, resolve
 from tfimm_resolver.cli.diagnosis import disk
 from tfimm_resolver.locking import stale_locks
 from tfimm_resolver.locking.lock import acquire
+from tfimm_resolver.locking.lock_file import LockFile
+from tfimm_resolver.locking.owner import get_hostname
 
 OTHER_USER = 65534
 CLOCK = """
@@ -178,6 +180,19 @@ def test_a_lock_in_use_is_not_stale(root: Path) -> None:
         lock.release()
 
 
+def test_a_lock_that_was_taken_over_without_a_new_name_is_not_stale(root: Path) -> None:
+    path = root / f"{'1' * 40}.lock"
+    path.write_text(f"somewhere.{make_dead_pid()}.flock-1-00000000-0123456789abcdef")
+    assert len(stale_locks.find_stale_locks(str(root))) == 1
+    path.write_text(f"{get_hostname()}.{make_dead_pid()}.soft-1-00000000-0123456789abcdef")
+    holder = LockFile.open(str(path))
+    try:
+        assert holder.try_flock() and stale_locks.find_stale_locks(str(root)) == []
+    finally:
+        holder.close()
+    assert len(stale_locks.find_stale_locks(str(root))) == 1
+
+
 def test_a_limit_below_what_is_kept(cached: Path) -> None:
     maintenance.keep(str(cached))
     problems, _ = diagnose(TFIMM_RESOLVER_MAX_SIZE="100B")
@@ -200,6 +215,6 @@ def test_facts_about_a_disk(root: Path) -> None:
 
 
 def test_no_model_is_moved_when_its_layer_is_looked_for(cached: Path, tmp_path: Path) -> None:
-    before = read_state(cached)
+    before, renamed_ns = read_state(cached), cached.parent.stat().st_mtime_ns
     assert not disk._is_in_lower_layer(str(cached), str(tmp_path))
-    assert read_state(cached) == before
+    assert read_state(cached) == before and cached.parent.stat().st_mtime_ns == renamed_ns
