@@ -24,6 +24,7 @@ TESTED_IN = {
     "cache.tier": "integration/test_extending.py",
     "cli.commands.add": "integration/cli/test_pin_commands.py",
     "cli.commands.adopt": "integration/maintenance/test_adoption.py",
+    "cli.commands.completion": "integration/cli/test_completion.py",
     "cli.commands.demo": "tensorflow/cli/test_demo.py",
     "cli.commands.doctor": "integration/cli/diagnosis/test_report.py",
     "cli.commands.env": "integration/cli/diagnosis/test_report.py",
