@@ -18,7 +18,7 @@ from tfimm_resolver.cli.commands import COMMANDS
 from tools.reference.json_output import SCHEMAS
 
 DOCUMENTED = json.loads((Path(__file__).parents[2] / "docs" / "reference" / "json_schemas.json").read_text())
-WITHOUT = {"run", "hub"}
+WITHOUT = {"completion", "run", "hub"}
 """Commands that print nothing of their own, or whose commands are documented instead."""
 
 
