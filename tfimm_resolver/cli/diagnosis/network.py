@@ -51,7 +51,7 @@ def check_network() -> Iterator[Finding]:
     for proxy in _list_proxies():
         if proxy.user and not proxy.password:
             text = f"{proxy.variable} has a user for the proxy {show(proxy.url)}, but no password"
-            yield make_problem("proxy-password", text, "write USER:PASSWORD@HOST:PORT, percent-encoded")
+            yield make_problem("proxy-password", text, "write the password after the user and a colon, percent-encoded")
     yield from _check_certificates()
     if settings.is_offline():
         text = "TFIMM_RESOLVER_OFFLINE is set: nothing is downloaded"
