@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.clock import format_time
 from tfimm_resolver._util.outgoing import clean_value, show
 from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Entry, entry_name_for_key
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, format_time, is_tree
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, is_tree
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel

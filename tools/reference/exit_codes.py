@@ -30,6 +30,7 @@ MEANINGS = {
     EXIT_OUTDATED: "`lock`: a model changed upstream or, with `--check`, is not pinned; "
     "`sync --check`: a model is missing or does not match its pin",
     doctor.EXIT_PROBLEMS: "`doctor`: there is at least one problem",
+    errors.SignatureError.exit_code: "a signature that is required is missing or not valid; also with `verify`",
     run.EXIT_CANNOT_RUN: "`run`: the program cannot be run",
     run.EXIT_NOT_FOUND: "`run`: the program was not found",
     app.EXIT_INTERRUPTED: "interrupted by Ctrl-C; the next run resumes the download where possible",
