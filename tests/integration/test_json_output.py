@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.archives import MODEL, tar_gz
 from tests.fakes.cli import run_cli
+from tests.fakes.foreign_caches import put_in_kagglehub
 from tests.fakes.graphs import write_saved_model
 from tests.fakes.operations import make_loading_model
 from tests.fakes.origin import Origin
@@ -82,6 +83,17 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     assert check("rm", "rm", handle)["removed"]
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
+    check("doctor", "doctor")
+    check("env", "env")
+    assert check("doctor", "doctor", "--cache-dir", bundle, code=9)["problems"]
+
+
+def test_adopting_prints_its_schema(tmp_path: Path) -> None:
+    put_in_kagglehub(tmp_path / "other", "google/nnlm/tensorflow2/en-dim50/1")
+    put_in_kagglehub(tmp_path / "other", "google/nnlm/tensorflow2/en-dim50/2", is_complete=False)
+    check("adopt", "adopt", "--from", str(tmp_path / "other"), "--dry-run")
+    states = [model["state"] for model in check("adopt", "adopt", "--from", str(tmp_path / "other"))["models"]]
+    assert states == ["adopted", "skipped"]
 
 
 def test_who_signed_is_printed_by_each_command(handle: str, origin: Origin, tmp_path: Path) -> None:

@@ -95,8 +95,7 @@ class Lookup:
     def fetch(self, fill: Callable[[Path, Path], FetchResult | None], handle: str, *, refresh: bool = False) -> ModelLocation:
         """Fetch a model that ``find`` did not find, or that is to be refreshed, into the cache; raises as ``Cache.ensure``."""
         settings.cache_limits()  # a wrong one is an error before the download
-        root = settings.cache_root(create=True)
-        cache = Cache(open_root(root.value, root.mode))
+        cache = open_cache(create=True)
         try:
             for _ in range(_ATTEMPTS_MAX):
                 location = self._ensure(cache, handle, fill, refresh=refresh)
@@ -107,7 +106,8 @@ class Lookup:
             if refresh or not (extra := settings.extra_roots()):
                 raise
             raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.advice) from error
-        raise CacheError(f"another process keeps removing {handle} from {show(root.value)} right after it was fetched")
+        root = show(settings.cache_root().value)
+        raise CacheError(f"another process keeps removing {handle} from {root} right after it was fetched")
 
     def _ensure(
         self,
@@ -148,9 +148,9 @@ def _is_later(one: ModelLocation, other: ModelLocation) -> bool:
     return bool(one.record and other.record and one.record.fetched_at > other.record.fetched_at)
 
 
-def open_cache() -> Cache:
-    """Return the cache that is written; the paths that ``resolve`` returns are in it."""
-    root = settings.cache_root()
+def open_cache(*, create: bool = False) -> Cache:
+    """Return the cache that is written, whose paths ``resolve`` returns; ``create`` creates its temporary default."""
+    root = settings.cache_root(create=create)
     return Cache(open_root(root.value, root.mode))
 
 

@@ -25,8 +25,11 @@ from tfimm_resolver.errors import ResolverError
 if TYPE_CHECKING:  # for freezers, which do not see that they are imported by name
     from tfimm_resolver.cli.commands import (  # noqa: F401
         add,
+        adopt,
         completion,
         demo,
+        doctor,
+        env,
         export,
         fetch,
         hub,

@@ -1,10 +1,11 @@
-"""Cache maintenance: list, select, verify, sign, keep, prune and remove cached models; and their bill of materials."""
+"""Cache maintenance: list, select, verify, sign, adopt, keep, prune and remove cached models; and their bill of materials."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tfimm_resolver.maintenance.adoption import AdoptResult, adopt
     from tfimm_resolver.maintenance.inventory import CachedModel, list_models, select
     from tfimm_resolver.maintenance.inventory import list_models as list  # noqa: A004  # as hub.list is called
     from tfimm_resolver.maintenance.pruning import PrunedItem, PruneResult, keep, prune, unkeep
@@ -18,12 +19,14 @@ else:
     __getattr__, __dir__ = export_lazily(
         __name__,
         {
+            "AdoptResult": "tfimm_resolver.maintenance.adoption",
             "CachedModel": "tfimm_resolver.maintenance.inventory",
             "PruneResult": "tfimm_resolver.maintenance.pruning",
             "PrunedItem": "tfimm_resolver.maintenance.pruning",
             "RemoveResult": "tfimm_resolver.maintenance.removal",
             "SignResult": "tfimm_resolver.maintenance.signing",
             "VerifyResult": "tfimm_resolver.maintenance.verification",
+            "adopt": "tfimm_resolver.maintenance.adoption",
             "keep": "tfimm_resolver.maintenance.pruning",
             "list": "tfimm_resolver.maintenance.inventory:list_models",
             "list_models": "tfimm_resolver.maintenance.inventory",
@@ -38,12 +41,14 @@ else:
     )
 
 __all__ = [
+    "AdoptResult",
     "CachedModel",
     "PruneResult",
     "PrunedItem",
     "RemoveResult",
     "SignResult",
     "VerifyResult",
+    "adopt",
     "keep",
     "list",
     "list_models",

@@ -10,11 +10,11 @@ from datetime import datetime
 
 from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.cache.cache import Entry
-from tfimm_resolver.errors import HandleError, ModelsFileError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError
 from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution.cached_names import TFHUB, derive_entry_name
-from tfimm_resolver.resolution.named_models import validate_name
+from tfimm_resolver.resolution.named_models import find_named, validate_name
 
 
 def choose_entry_names(entries: Iterable[Entry]) -> dict[tuple[str, str], str]:
@@ -78,9 +78,16 @@ def _list_candidates(entry: Entry, *, is_unique: bool) -> Iterator[str]:
             yield short
         yield handle
         return
-    if is_unique and not _may_have_changed(entry):
+    if is_unique and not _may_have_changed(entry) and not _is_shadowed(handle):
         yield handle
     yield f"{handle}#sha256={sha256}"
+
+
+def _is_shadowed(handle: str) -> bool:
+    """Whether the name of an adopted model leads to a directory of that name instead, from which it may have been adopted."""
+    with contextlib.suppress(HandleError, CacheError, FetchError):
+        return Handle.parse(handle).is_name and find_named(validate_name(handle)) is not None
+    return False
 
 
 def _may_have_changed(entry: Entry) -> bool:

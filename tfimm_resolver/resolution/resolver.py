@@ -176,6 +176,10 @@ def cached_model_path(model_name: str) -> str | None:
             log.warning("%s", error.text)
             return None
     path = overrides.find_path(model_name)
+    if path is None and "://" not in model_name and overrides.get_override(overrides.parse_key(model_name)) is None:
+        from tfimm_resolver.resolution.cached_names import find_adopted
+
+        path = find_adopted(overrides.parse_key(model_name))
     if path is None:
         return None
     try:

@@ -211,6 +211,113 @@ _PRUNING: dict[str, Schema] = {
     "dry_run": _flag("whether nothing was removed"),
 }
 _REPOSITORY: dict[str, Schema] = {"repository": _text("the repository"), "entry": _text("the entry point")}
+_ADOPTED: dict[str, Schema] = {
+    "handle": _text("the handle that it is resolved by"),
+    "cache": _text("the tool whose cache it is in", choices=("tfhub", "kagglehub", "huggingface", "tfimm")),
+    "found": _text("its directory in that cache"),
+    "state": _text("the outcome", choices=("adopted", "cached", "skipped", "failed")),
+    "size_bytes": _number("the total size of its files; 0 unless it was adopted"),
+    "method": _text("how its files were taken: `reflink`, `hard link`, `copy` or `in place`", null=True),
+    "path": _text("its directory in the cache, if it was adopted now", null=True),
+    "reason": _text("why it was skipped", null=True),
+    "error": ERROR,
+}
+_FINDING = _object(
+    "a finding",
+    {
+        "code": _text("names the check"),
+        "text": _text("what was found"),
+        "fix": _text("what to do"),
+    },
+)
+_YES_OR_NO: Schema = {"type": ["boolean", "null"]}
+
+
+def _known_flag(meaning: str) -> Schema:
+    return {**_YES_OR_NO, "description": meaning}
+
+
+_DIRECTORY = _object(
+    "a cache directory",
+    {
+        "kinds": _list("what it is used for: `urls`, `names`, `hub`", _STRING),
+        "path": _text("the directory or bucket"),
+        "source": _text("the setting that chose it"),
+        "exists": _flag("whether it exists"),
+        "stale_locks": _number("lock files that dead processes have left"),
+        "unfinished_downloads": _number("partial downloads in it"),
+        "file_system": _text("the type of its file system", null=True),
+        "total_bytes": _number("the size of its disk", null=True),
+        "free_bytes": _number("what this user may still write to its disk", null=True),
+        "free_files": _number("how many more files its disk can hold", null=True),
+        "is_writable": _flag("whether this user can write to it, or create it"),
+        "has_locks": _known_flag("whether its file system has kernel locks"),
+        "has_hard_links": _known_flag("whether a file can have two names"),
+        "renames_directories": _known_flag("whether a directory can be renamed"),
+        "is_case_sensitive": _known_flag("whether `A` and `a` are two files"),
+        "clock_offset_s": {
+            "type": ["number", "null"],
+            "description": "how many seconds this machine's clock is ahead of the one that stamps its files",
+        },
+        "lower_trees": _number("models in a lower layer of an image"),
+    },
+)
+
+
+def _map(meaning: str, *, null: bool = False) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": {"type": ["string", "null"] if null else "string"},
+        "description": meaning,
+    }
+
+
+_ENVIRONMENT: dict[str, Schema] = {
+    "tfimm_resolver": _text("the version of this package"),
+    "python": _text("the version of Python"),
+    "implementation": _text("the kind of Python"),
+    "platform": _text("the operating system and processor"),
+    "executable": _text("the Python interpreter"),
+    "packages": _map("versions of installed packages", null=True),
+    "plugin": _object(
+        "the plug-in for tensorflow_hub",
+        {
+            "registered": _flag("whether tensorflow_hub uses this package"),
+            "resolvers": _list("those registered with tensorflow_hub, if it was imported", _STRING),
+            "schemes": _list("schemes of handles that other packages handle", _STRING),
+        },
+    ),
+    "roots": _list("the cache directories", _DIRECTORY),
+    "extra_roots": _list("read-only directories that are searched first", _STRING),
+    "models_files": _list("the models files in use", _STRING),
+    "config_file": _text("the settings file, if it exists", null=True),
+    "limits": _map("where each limit of the cache is set"),
+    "models": _object(
+        "what is cached",
+        {
+            "count": _number("how many models"),
+            "size_bytes": _number("their total size"),
+            "damaged": _number("how many are damaged, by sizes"),
+        },
+    ),
+    "offline": _flag("whether network access is switched off"),
+    "tls_verified": _flag("whether certificates are verified"),
+    "ca_sources": _text("where trusted certificates are read"),
+    "proxies": _list(
+        "the proxies in use",
+        _object(
+            "a proxy",
+            {
+                "variable": _text("the variable that names it"),
+                "url": _text("its URL, without a login"),
+                "has_login": _flag("whether the variable has a login"),
+            },
+        ),
+    ),
+    "mirrors": _text("the mirrors of hosts", null=True),
+    "credentials": _list("variables and files with credentials, by name only", _STRING),
+    "variables": _map("variables that are set; secrets are left out"),
+}
 
 SCHEMAS: dict[str, Schema] = {
     "resolve": _object("the paths", {"models": _list("one for each handle", _RESOLVED), "error": _FIRST_ERROR}, ("error",)),
@@ -244,6 +351,16 @@ SCHEMAS: dict[str, Schema] = {
     "verify": _object(
         "the outcome",
         {"models": _list("one for each model", _object("a model", _VERIFIED, ("repaired", "changed", "error")))},
+    ),
+    "adopt": _object(
+        "the outcome",
+        {
+            "models": _list("one for each model that was found", _object("a model", _ADOPTED, ("error",))),
+            "adopted_bytes": _number("the total size of what was adopted, or would be"),
+            "dry_run": _flag("whether nothing was changed"),
+            "error": _FIRST_ERROR,
+        },
+        ("error",),
     ),
     "add": _object("the entry that was written", _ADDED, ("subdirectory",)),
     "lock": _object(
@@ -306,6 +423,18 @@ SCHEMAS: dict[str, Schema] = {
             ),
         },
         ("copies",),
+    ),
+    "doctor": _object(
+        "what was found",
+        {
+            "problems": _list("what is wrong", _FINDING),
+            "notes": _list("what may be intended", _FINDING),
+            "environment": _object("the facts that `env` prints", _ENVIRONMENT),
+        },
+    ),
+    "env": _object(
+        "the facts; the home directory is written as ~",
+        {**_ENVIRONMENT, "problems": _list("what is wrong, each with the name of the check", _STRING)},
     ),
     "hub list": _object("the entry points", {"repository": _text("the repository"), "entries": _list("their names", _STRING)}),
     "hub help": _object("the documentation", {**_REPOSITORY, "help": _text("the docstring", null=True)}),
