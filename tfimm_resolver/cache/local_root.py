@@ -164,10 +164,20 @@ class LocalRoot:
             self._cleaner.remove_replaced(self.list_names(), tree_of)
 
     def remove(self, name: str) -> None:
-        names = self.list_names()
-        trees = [other for other in names if (found := self.entry_pattern.fullmatch(other)) and found[1] == name]
+        *trees, parts = self.list_directories(name)
         with self._map_errors("write"):
-            self._cleaner.remove_entry(name, trees, os.path.basename(self.parts_dir(name)))
+            self._cleaner.remove_entry(name, trees, parts)
+
+    def check_removal(self, name: str) -> None:
+        """Check whether ``remove`` would remove an entry now, without removing it; raises as it does."""
+        *trees, _ = self.list_directories(name)
+        with self._map_errors("write"):
+            self._cleaner.check_removal(trees)
+
+    def list_directories(self, name: str) -> list[str]:
+        """Return the names of all directories of an entry, last that of its partial download, which may not exist."""
+        trees = [other for other in self.list_names() if (found := self.entry_pattern.fullmatch(other)) and found[1] == name]
+        return [*trees, os.path.basename(self.parts_dir(name))]
 
     @property
     def _cleaner(self) -> Cleaner:

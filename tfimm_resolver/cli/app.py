@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
     from tfimm_resolver.cli.commands import (  # noqa: F401
         add,
         demo,
+        du,
         export,
         hub,
         import_,

@@ -1,14 +1,17 @@
-"""Cache maintenance: list, select, verify, keep, prune and remove cached models."""
+"""Cache maintenance: list, measure, select, verify, keep, prune and remove cached models."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfimm_resolver.maintenance.inventory import CachedModel, list_models, select
+    from tfimm_resolver.maintenance.cache_item import CacheItem
+    from tfimm_resolver.maintenance.cached_model import CachedModel
+    from tfimm_resolver.maintenance.inventory import list_models, select
     from tfimm_resolver.maintenance.inventory import list_models as list  # noqa: A004  # as hub.list is called
-    from tfimm_resolver.maintenance.pruning import PrunedItem, PruneResult, keep, prune, unkeep
+    from tfimm_resolver.maintenance.pruning import PruneResult, keep, prune, unkeep
     from tfimm_resolver.maintenance.removal import RemoveResult, remove
+    from tfimm_resolver.maintenance.usage import CacheUsage, measure
     from tfimm_resolver.maintenance.verification import VerifyResult, verify
 else:
     from tfimm_resolver._util.lazy import export_lazily
@@ -16,14 +19,16 @@ else:
     __getattr__, __dir__ = export_lazily(
         __name__,
         {
-            "CachedModel": "tfimm_resolver.maintenance.inventory",
+            "CacheItem": "tfimm_resolver.maintenance.cache_item",
+            "CacheUsage": "tfimm_resolver.maintenance.usage",
+            "CachedModel": "tfimm_resolver.maintenance.cached_model",
             "PruneResult": "tfimm_resolver.maintenance.pruning",
-            "PrunedItem": "tfimm_resolver.maintenance.pruning",
             "RemoveResult": "tfimm_resolver.maintenance.removal",
             "VerifyResult": "tfimm_resolver.maintenance.verification",
             "keep": "tfimm_resolver.maintenance.pruning",
             "list": "tfimm_resolver.maintenance.inventory:list_models",
             "list_models": "tfimm_resolver.maintenance.inventory",
+            "measure": "tfimm_resolver.maintenance.usage",
             "prune": "tfimm_resolver.maintenance.pruning",
             "remove": "tfimm_resolver.maintenance.removal",
             "select": "tfimm_resolver.maintenance.inventory",
@@ -33,14 +38,16 @@ else:
     )
 
 __all__ = [
+    "CacheItem",
+    "CacheUsage",
     "CachedModel",
     "PruneResult",
-    "PrunedItem",
     "RemoveResult",
     "VerifyResult",
     "keep",
     "list",
     "list_models",
+    "measure",
     "prune",
     "remove",
     "select",

@@ -17,17 +17,18 @@ from tfimm_resolver.resolution.cached_names import TFHUB, derive_entry_name
 from tfimm_resolver.resolution.named_models import validate_name
 
 
-def choose_entry_names(entries: Iterable[Entry]) -> dict[tuple[str, str], str]:
+def choose_entry_names(entries: Iterable[Entry], others: Iterable[tuple[str, str]] = ()) -> dict[tuple[str, str], str]:
     """Return the name of each entry by its entry name and its recorded handle.
 
     It is the recorded handle, without ``https://tfhub.dev/``, if that leads to the entry and to no other one; for one of
-    several versions of an archive on this machine the path with the hash of the version; otherwise the sha1.
+    several versions of an archive on this machine the path with the hash of the version; otherwise the sha1. ``others`` are
+    handles, and names of entries, that are cached as well.
     """
     by_handle: dict[str, set[str]] = defaultdict(set)
     names = {}
     entries = list(entries)
-    for entry in entries:
-        by_handle[entry.record.handle].add(entry.name)
+    for handle, name in (*others, *((entry.record.handle, entry.name) for entry in entries)):
+        by_handle[handle].add(name)
     for entry in entries:
         candidates = _list_candidates(entry, is_unique=len(by_handle[entry.record.handle]) == 1)
         names[entry.name, entry.record.handle] = next(filter(is_usable, candidates), entry.name)

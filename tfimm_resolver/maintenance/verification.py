@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.contents import MODEL
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import SHORTENED
 from tfimm_resolver.maintenance import inventory
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution.cached_names import derive_entry_name
 from tfimm_resolver.resolution.resolver import resolve
@@ -125,6 +127,14 @@ def _find_repair_handle(model: CachedModel) -> str:
     if model.is_read_only:
         raise CacheError(
             f"{show(model.other_root)} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
+        )
+    if model.kind != MODEL:
+        raise CacheError(
+            f"{show(model.name)} was fetched by the hub, which fetches it again when it is loaded and is not complete",
+            fix=Advice(
+                python=f"Remove it, and load it again: maintenance.remove({model.name!r}).",
+                command=f"Remove it, and load it again: tfimm-resolver rm {shlex.quote(show(model.name))}",
+            ),
         )
     for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
         if model.entry and entry_name_for_key(known.parse_handle().key) == model.entry.name:

@@ -219,7 +219,7 @@ def test_refs_that_torch_hub_mixes_up_have_a_directory_each(host: GitHost, hub_d
 
 
 def test_directories_are_readable_and_no_two_repositories_can_share_one() -> None:
-    from tfimm_resolver.hub.layout import _make_repository_name as name
+    from tfimm_resolver.cache.hub_stores import _make_repository_name as name
 
     assert name("github://github.com/ada/models:main") == "ada_models_main"
     others = ("v1.0", "dev/x", "dev_x", "Main", "main-0123456789ab", "x" * 200, "main")

@@ -16,6 +16,7 @@ COMMANDS = (
         "resolve",
         "load",
         "ls",
+        "du",
         "rm",
         "prune",
         "keep",
