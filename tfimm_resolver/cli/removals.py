@@ -10,7 +10,7 @@ import click
 
 from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_size, truncate_middle
-from tfimm_resolver.cli.output import Output, format_age, format_table, style
+from tfimm_resolver.cli.output import Output, format_age, style
 from tfimm_resolver.maintenance.cache_item import CacheItem
 from tfimm_resolver.resolution.cached_names import SHORTENED_MIN
 
@@ -47,8 +47,7 @@ def print_removals(output: Output, items: Sequence[CacheItem], *, is_dry_run: bo
             output.print_line(item.name)
         return
     output.print_message(format_head(items, is_dry_run=is_dry_run))
-    for line in _format_lines(items, output.get_width()):
-        output.print_line(line)
+    output.print_table(_format_rows(items, output.get_width()))
     sentences = [*closing, *["Nothing was removed (dry run)."] * is_dry_run]
     if sentences:
         output.print_message("  ".join(sentences))
@@ -74,13 +73,13 @@ def format_kind(kind: str, count: int) -> str:
     return f"{count} {NOUNS[kind][count != 1]}"
 
 
-def _format_lines(items: Sequence[CacheItem], columns: int | None) -> list[str]:
+def _format_rows(items: Sequence[CacheItem], columns: int | None) -> list[list[str]]:
     ages = [_format_age(item) for item in items]
     indent = _INDENT * (columns is not None)
     marks = max((len(MARKS.get(item.kind, "")) for item in items), default=0)
     others = len(indent) + _SIZE_COLUMNS + marks + 2 + max(map(len, ages), default=0)
     width = columns and max(SHORTENED_MIN, columns - others)
-    rows = [
+    return [
         [
             indent + truncate_middle(item.name, width) + MARKS.get(item.kind, ""),
             f"{format_size(item.size_bytes):>7}",
@@ -88,7 +87,6 @@ def _format_lines(items: Sequence[CacheItem], columns: int | None) -> list[str]:
         ]
         for item, age in zip(items, ages, strict=True)
     ]
-    return format_table(rows) if rows else []
 
 
 def _format_age(item: CacheItem) -> str:

@@ -80,11 +80,15 @@ class RemovalPlan:
     def __init__(self, selected: Sequence[CachedModel]) -> None:
         removable = [model for model in selected if not model.is_read_only]
         _check_removable(selected, removable)
-        self._models = [(model, model.entry.name) for model in removable if model.entry]
+        directories = _EntryDirectories()
+        self._copies = [
+            (model, model.entry.name, directories.measure(model, model.entry.name)) for model in removable if model.entry
+        ]
 
     def preview(self) -> list[RemoveResult]:
         """Return what would be removed."""
-        return self._run(_check_removal, "removable")
+        directories = _EntryDirectories()
+        return self._run(directories.find_removal_error, "removable")
 
     def execute(self) -> list[RemoveResult]:
         """Remove it; return what was removed."""
@@ -93,13 +97,45 @@ class RemovalPlan:
     def _run(self, act: Callable[[CachedModel, str], ResolverError | None], state: str) -> list[RemoveResult]:
         results: list[RemoveResult] = []
         errors: dict[tuple[str, str], ResolverError | None] = {}
-        sizes = [_measure_copy(model, name) for model, name in self._models]
-        for (model, name), size_bytes in zip(self._models, sizes, strict=True):
+        for model, name, size_bytes in self._copies:
             if (key := (model.kind, name)) not in errors:
                 errors[key] = act(model, name)
             error = errors[key]
             results.append(RemoveResult(model, "failed" if error else state, error, 0 if error else size_bytes))
         return results
+
+
+class _EntryDirectories:
+    """The directories of entries, with each root listed once."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, list[str]]] = {}
+
+    def measure(self, model: CachedModel, name: str) -> int:
+        """Return the size of all files of a copy: of its directories and its partial download."""
+        root = inventory.open_owner(model).root
+        if not isinstance(root, LocalRoot):
+            return model.size_bytes
+        with map_os_errors(CacheError, f"cannot read the cache at {show(root.path)}", show_path=True):
+            return sum(measure_size_bytes(root.path_of(directory)) for directory in self._list(root, name))
+
+    def find_removal_error(self, model: CachedModel, name: str) -> ResolverError | None:
+        """Return the error with which the removal of an entry would fail; None if it would succeed."""
+        try:
+            for cache in _list_caches(model):
+                if isinstance(cache.root, LocalRoot):
+                    cache.root.check_removal(self._list(cache.root, name))
+        except ResolverError as error:
+            return error
+        return None
+
+    def _list(self, root: LocalRoot, name: str) -> list[str]:
+        if root.path not in self._names:
+            by_entry: dict[str, list[str]] = {}
+            for other in root.list_names():
+                by_entry.setdefault(other.partition(".")[0], []).append(other)
+            self._names[root.path] = by_entry
+        return root.list_directories(name, self._names[root.path].get(name, ()))
 
 
 def _check_removable(selected: Sequence[CachedModel], removable: Sequence[CachedModel]) -> None:
@@ -131,23 +167,3 @@ def _remove_entry(model: CachedModel, name: str) -> ResolverError | None:
     except ResolverError as error:
         return error
     return None
-
-
-def _check_removal(model: CachedModel, name: str) -> ResolverError | None:
-    """Return the error with which the removal of an entry would fail; None if it would succeed."""
-    try:
-        for cache in _list_caches(model):
-            if isinstance(cache.root, LocalRoot):
-                cache.root.check_removal(name)
-    except ResolverError as error:
-        return error
-    return None
-
-
-def _measure_copy(model: CachedModel, name: str) -> int:
-    """Return the size of all files of a copy: of its directories and its partial download."""
-    root = inventory.open_owner(model).root
-    if not isinstance(root, LocalRoot):
-        return model.size_bytes
-    with map_os_errors(CacheError, f"cannot read the cache at {show(root.path)}", show_path=True):
-        return sum(measure_size_bytes(root.path_of(directory)) for directory in root.list_directories(name))

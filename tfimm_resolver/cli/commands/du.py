@@ -32,13 +32,12 @@ def command(output: Output) -> int:
         for item in usage.items:
             output.print_line(item.name)
     else:
-        for line in _format_lines(usage, output.get_width()):
-            output.print_line(line)
+        output.print_table([*_format_rows(usage, output.get_width())])
     return 0
 
 
-def _format_lines(usage: CacheUsage, columns: int | None) -> Iterator[str]:
-    yield style("   SIZE  MODEL", bold=True)
+def _format_rows(usage: CacheUsage, columns: int | None) -> Iterator[list[str]]:
+    yield [style("   SIZE", bold=True), style("MODEL", bold=True)]
     for item in usage.items:
         mark = MARKS.get(item.kind, "")
         width = columns and max(SHORTENED_MIN, columns - _SIZE_COLUMNS - len(mark))
@@ -48,13 +47,13 @@ def _format_lines(usage: CacheUsage, columns: int | None) -> Iterator[str]:
             yield _format_row(size_bytes, format_kind(kind, count))
     if usage.named_bytes:
         yield _format_row(usage.named_bytes, "models stored under their names, which no limit counts")
-    yield style(_format_row(usage.total_bytes, f"in total{_format_limit(usage)}"), bold=True)
+    yield _format_row(usage.total_bytes, f"in total{_format_limit(usage)}")
     if usage.free_bytes is not None:
         yield _format_row(usage.free_bytes, "free on the disk")
 
 
-def _format_row(size_bytes: int, text: str) -> str:
-    return f"{format_size(size_bytes):>7}  {text}"
+def _format_row(size_bytes: int, text: str) -> list[str]:
+    return [f"{format_size(size_bytes):>7}", text]
 
 
 def _format_limit(usage: CacheUsage) -> str:

@@ -9,7 +9,7 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_count, format_size, truncate_middle
 from tfimm_resolver.cli.commands import common, format_command
-from tfimm_resolver.cli.output import Output, format_age, format_bar, format_table, style, style_state
+from tfimm_resolver.cli.output import Output, format_age, format_bar, style, style_state
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.maintenance.filters import SORTS
@@ -50,8 +50,7 @@ def command(output: Output, sort: str, filters: Sequence[str]) -> int:
         for model in models:
             output.print_line(model.name)
     else:
-        for line in format_table(_format_rows(models, output.get_width())):
-            output.print_line(line)
+        output.print_table(_format_rows(models, output.get_width()))
         _print_summary(output, models)
     return 0
 
