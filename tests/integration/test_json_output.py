@@ -65,9 +65,24 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     check("export", "export", handle, "-o", bundle)
     assert check("import", "import", bundle)["models"][0]["state"] == "same"
     check("why", "why", handle)
+    assert check("keep", "keep", handle)["models"]
+    assert check("ls", "ls", "--filter", "kept")["models"][0]["protected"]
+    assert check("prune", "prune", "--max-size", "1B")["spared"] == {"protected": 1}
+    assert check("unkeep", "unkeep", handle)["models"]
+    assert check("prune", "prune", "--max-size", "1B", "--dry-run")["spared"] == {"used_lately": 1}
+    assert check("du", "du")["total_bytes"] > 0
+    assert check("rm", "rm", handle, "--dry-run")["removed"]
     assert check("rm", "rm", handle)["removed"]
+    assert check("rm", "rm", "--all", "-y")["removed"] == []
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
+
+
+def test_commands_about_trust_print_their_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_HUB_DIR", str(tmp_path))
+    (tmp_path / "trusted_list").write_text("github.com/ada/models\n")
+    assert check("hub trust list", "hub", "trust", "list")["repositories"] == ["github.com/ada/models"]
+    assert check("hub trust revoke", "hub", "trust", "revoke", "--all")["revoked"] == ["github.com/ada/models"]
 
 
 def test_project_commands_print_their_schema(models_file: Path, handle: str) -> None:
