@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +15,7 @@ from tfimm_resolver.cache.contents import open_stores
 from tfimm_resolver.cache.eviction import Eviction, Evictor
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.maintenance import cache_item, inventory
@@ -106,7 +107,10 @@ class PrunePlan:
         if not isinstance(tiers.open_cache().root, LocalRoot):
             raise CacheError(
                 f"{show(settings.cache_root().value)} is a bucket, which is not pruned",
-                fix="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
+                fix=Advice(
+                    python="Remove models with maintenance.remove, or set a rule for old objects in the store.",
+                    command="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
+                ),
             )
         with _map_prune_errors():
             self._evictor = Evictor(open_stores(), limits, protected, is_requested=True)
@@ -151,7 +155,7 @@ def _set_protected(models: str | CachedModel | Iterable[str | CachedModel], *, i
         if model.entry is None:
             raise CacheError(f"{show(model.path)} was not created by tfimm-resolver, so it is never evicted")
         keeping.set_protected(inventory.open_owner(model).root, model.entry.name, is_protected=is_protected)
-    return selected
+    return [replace(model, is_protected=is_protected) for model in selected]
 
 
 def _choose_limits(max_size: str | None, max_age: str | None) -> CacheLimits:

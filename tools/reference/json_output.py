@@ -81,7 +81,6 @@ _ITEM: dict[str, Schema] = {
     "size_bytes": _number("the total size of its files"),
     "used_at": _text("when it was last used, or written"),
 }
-_SPARED = ("in_use", "used_lately", "protected", "without_a_record")
 _DRY_RUN = _flag("whether nothing was changed")
 _REMOVED: dict[str, Schema] = {**_MODEL, "freed_bytes": _number("what its removal frees, with all of its copies")}
 _VERIFIED: dict[str, Schema] = {
@@ -186,6 +185,20 @@ _ADDED: dict[str, Schema] = {
     "file": _text("the models file"),
     "path": _text("the path of the model"),
 }
+_SPARED = {
+    "type": "object",
+    "additionalProperties": {"type": "integer"},
+    "description": "how many models were spared, by reason, such as `in_use`",
+}
+_PRUNING: dict[str, Schema] = {
+    "removed": _list("what was removed, or would be, in order", _object("an item", _ITEM)),
+    "spared": _SPARED,
+    "before_bytes": _number("the size of the cache before"),
+    "after_bytes": _number("its size afterwards"),
+    "freed_bytes": _number("the difference"),
+    "missing_bytes": _number("what could not be freed although a limit asks for it"),
+    "dry_run": _DRY_RUN,
+}
 _REPOSITORY: dict[str, Schema] = {"repository": _text("the repository"), "entry": _text("the entry point")}
 
 SCHEMAS: dict[str, Schema] = {
@@ -232,24 +245,9 @@ SCHEMAS: dict[str, Schema] = {
         },
         ("error",),
     ),
-    "prune": _object(
-        "the outcome",
-        {
-            "removed": _list("in the order of removal", _object("an item", _ITEM)),
-            "spared": _object(
-                "how many items were to be removed, but were not, by reason",
-                {reason: _number(reason.replace("_", " ")) for reason in _SPARED},
-                _SPARED,
-            ),
-            "before_bytes": _number("the size of the cache before"),
-            "after_bytes": _number("its size afterwards"),
-            "freed_bytes": _number("the difference"),
-            "missing_bytes": _number("what could not be freed although a limit asks for it"),
-            "dry_run": _DRY_RUN,
-        },
-    ),
-    "keep": _object("the outcome", {"models": _list("the models, as they were", _object("a model", _MODEL))}),
-    "unkeep": _object("the outcome", {"models": _list("the models, as they were", _object("a model", _MODEL))}),
+    "prune": _object("the outcome", _PRUNING),
+    "keep": _object("what is never evicted from now on", {"models": _list("the models", _object("a model", _MODEL))}),
+    "unkeep": _object("what may be evicted again", {"models": _list("the models", _object("a model", _MODEL))}),
     "verify": _object(
         "the outcome",
         {"models": _list("one for each model", _object("a model", _VERIFIED, ("repaired", "changed", "error")))},

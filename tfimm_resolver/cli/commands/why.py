@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, error_to_json
@@ -44,6 +45,8 @@ def command(output: Output, name: str) -> int:
 def _explain_missing_path(why: explain.Explanation) -> str:
     if why.error:
         return "no path: the cached copy does not match the pin"
+    if settings.is_offline() and why.resolved.handle.scheme not in ("", "file"):
+        return "not cached, and not fetched while TFIMM_RESOLVER_OFFLINE is set"
     return "unknown: resolve asks the server for the location" if why.needs_network else "not cached: resolve fetches it"
 
 
