@@ -21,9 +21,11 @@ _TEST_MODULE = re.compile(r"tests\.(.*\.)?test_")
 TESTED_IN = {
     "__main__": "integration/cli/test_app.py",
     "bundle": "integration/test_public_api.py",
+    "cache.contents": "integration/maintenance/test_usage.py",
     "cache.tier": "integration/test_extending.py",
     "cli.commands.add": "integration/cli/test_pin_commands.py",
     "cli.commands.demo": "tensorflow/cli/test_demo.py",
+    "cli.commands.du": "integration/maintenance/test_usage.py",
     "cli.commands.export": "integration/bundles/test_writer.py",
     "cli.commands.hub": "integration/hub/test_command.py",
     "cli.commands.import_": "integration/bundles/test_reader.py",
@@ -42,6 +44,8 @@ TESTED_IN = {
     "cli.commands.why": "integration/cli/test_pin_commands.py",
     "cli.startup.sitecustomize": "process/cli/test_run.py",
     "handle": "integration/test_public_api.py",
+    "maintenance.cache_item": "integration/maintenance/test_usage.py",
+    "maintenance.cached_model": "integration/maintenance/test_inventory.py",
     "plan": "integration/test_public_api.py",
     "unbundle": "integration/test_public_api.py",
 }

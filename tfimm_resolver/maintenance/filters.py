@@ -22,7 +22,8 @@ SORTS: dict[str, Callable[[CachedModel], tuple[float | str, ...]]] = {
 """Orders by name; the largest first; the one that was not used for longest first."""
 
 _CHOICES = {"state": ("ok", "damaged", "unverified"), "kind": (MODEL, REPOSITORY, WEIGHTS)}
-_COMPARISON = re.compile(r"([a-z]+)\s*(>=|<=|!=|>|<|=)\s*(\S.*)")
+_OPERATOR = re.compile(r"\s*(>=|<=|!=|>|<|=)\s*")
+_COMPARISON = re.compile(r"([a-z]+)(>=|<=|!=|>|<|=)(.+)")
 _ORDERS: dict[str, Callable[[float, float], bool]] = {
     ">": lambda one, other: one > other,
     "<": lambda one, other: one < other,
@@ -41,7 +42,7 @@ def parse_filters(texts: Iterable[str]) -> list[Filter]:
     Raises:
         HandleError: if one is not a filter.
     """
-    return [_parse_filter(word) for text in texts for word in text.split()]
+    return [_parse_filter(word) for text in texts for word in _OPERATOR.sub(r"\1", text).split()]
 
 
 def _parse_filter(text: str) -> Filter:

@@ -10,8 +10,9 @@ from tfimm_resolver.cache import keeping
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.contents import REPOSITORY, open_hub_stores
 from tfimm_resolver.cache.record import Record
-from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.maintenance.cached_model import CachedModel, describe_entry
+from tfimm_resolver.sources import github
 
 PREFIX = "hub:"
 """What the names begin with: a handle may also be that of a model in the cache."""
@@ -47,6 +48,14 @@ def open_owner(model: CachedModel) -> Cache:
         if store.kind == model.kind:
             return store.cache
     raise CacheError(f"the directory of the hub that held {show(model.name)} cannot be used any more")
+
+
+def make_repository_handle(text: str) -> str:
+    """Return the handle of a repository, given as the hub accepts it; empty for any other text."""
+    try:
+        return github.Repository.parse(text).handle
+    except HandleError:
+        return ""
 
 
 def _is_usable(name: str) -> bool:

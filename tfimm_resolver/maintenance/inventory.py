@@ -113,7 +113,7 @@ def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[C
     if isinstance(text, CachedModel):
         return [text]
     handle, subdirectory = _split_subdirectory(text)
-    matchers = (_match_name, _match_handle, _match_sha1, _match_shortened)
+    matchers = (_match_name, _match_handle, _match_sha1, _match_hub_name, _match_shortened)
     found = next(filter(None, (match(models, handle) for match in matchers)), [])
     for model in found if subdirectory else ():
         choose_subdirectory(_locate(model, subdirectory))
@@ -172,6 +172,17 @@ def _match_sha1(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
     if len(text) < _SHA1_DIGITS_MIN:
         return []
     return [model for model in models if model.entry and model.kind == MODEL and model.entry.name.startswith(text)]
+
+
+def _match_hub_name(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    """Match what the hub is asked for: ``owner/repo:ref``, or the name of a file."""
+    handle = hub_entries.make_repository_handle(text)
+    hubs = (model for model in models if model.entry and model.kind != MODEL)
+    return [
+        model
+        for model in hubs
+        if model.name == hub_entries.PREFIX + text or (model.entry and model.entry.record.handle == handle)
+    ]
 
 
 def _match_shortened(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
