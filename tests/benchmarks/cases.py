@@ -12,6 +12,7 @@ from tests.benchmarks.herd import herd
 from tests.benchmarks.hits import command_line, import_packages, warm
 from tests.benchmarks.limits import limits
 from tests.benchmarks.load import load
+from tests.benchmarks.maintenance import maintain
 from tests.benchmarks.resume import resume
 from tests.benchmarks.rows import Row
 from tests.benchmarks.small import small
@@ -30,6 +31,7 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "herd": herd,
     "fleet": fleet,
     "bucket": bucket,
+    "maintain": maintain,
     "limits": limits,
 }
 ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "small": 9, "load": 9}

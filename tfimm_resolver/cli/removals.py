@@ -76,17 +76,20 @@ def format_kind(kind: str, count: int) -> str:
 def _format_rows(items: Sequence[CacheItem], columns: int | None) -> list[list[str]]:
     ages = [_format_age(item) for item in items]
     indent = _INDENT * (columns is not None)
-    marks = max((len(MARKS.get(item.kind, "")) for item in items), default=0)
-    others = len(indent) + _SIZE_COLUMNS + marks + 2 + max(map(len, ages), default=0)
-    width = columns and max(SHORTENED_MIN, columns - others)
+    others = len(indent) + _SIZE_COLUMNS + 2 + max(map(len, ages), default=0)
     return [
         [
-            indent + truncate_middle(item.name, width) + MARKS.get(item.kind, ""),
+            indent + _format_name(item, columns and columns - others),
             f"{format_size(item.size_bytes):>7}",
             style(age, dim=True),
         ]
         for item, age in zip(items, ages, strict=True)
     ]
+
+
+def _format_name(item: CacheItem, columns: int | None) -> str:
+    mark = MARKS.get(item.kind, "")
+    return truncate_middle(item.name, columns and max(SHORTENED_MIN, columns - len(mark))) + mark
 
 
 def _format_age(item: CacheItem) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,16 @@ from tests.fakes.cli import run_cli, run_on_terminal
 from tests.fakes.full_cache import FullCache, fill_cache
 from tests.fakes.git_host import GitHost
 from tests.fakes.origin import Origin
+from tests.fakes.processes import start
+from tfimm_resolver import maintenance, resolve
 from tfimm_resolver.cli import removals
+from tfimm_resolver.locking import use_lock
+
+USE = """
+    import sys, tfimm_resolver
+    print(tfimm_resolver.resolve(sys.argv[1]), flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -82,16 +92,32 @@ def test_rm_frees_replaced_copies_and_partial_downloads_of_a_model(full: FullCac
     assert facts["freed_bytes"] == facts["removed"][0]["freed_bytes"] > 200_000 > facts["removed"][0]["size_bytes"]
 
 
-def test_a_dry_run_shows_why_a_model_cannot_be_removed(full: FullCache, origin: Origin) -> None:
-    from tfimm_resolver import maintenance, resolve
-    from tfimm_resolver.locking import use_lock
+def test_a_dry_run_says_what_is_in_use(full: FullCache) -> None:
+    handle, other = [*full.models][:2]
+    with start(USE, handle, stdin=subprocess.PIPE) as process:  # type: ignore[arg-type]
+        try:
+            assert process.stdout is not None and process.stdout.readline().strip() == full.models[handle]
+            for options in (["--dry-run"], []):
+                code, out, err = run_cli("rm", handle, other, *options)
+                assert code == 4 and other in out and handle not in out
+                assert f"is in use by process {process.pid}: nothing was removed" in err
+            assert os.path.exists(full.models[handle]) and not os.path.exists(full.models[other])
+        finally:
+            process.kill()
 
+
+def test_the_use_by_this_process_does_not_count_in_a_dry_run_and_stays(full: FullCache) -> None:
     handle = next(iter(full.models))
     resolve(handle)
-    assert [result.state for result in maintenance.remove(handle, dry_run=True)] == ["removable"], "own use does not count"
-    assert use_lock.is_locked_here(full.models[handle]), "and stays"
-    parts = [origin, full]
-    assert parts
+    assert [result.state for result in maintenance.remove(handle, dry_run=True)] == ["removable"]
+    assert use_lock.is_locked_here(full.models[handle])
+    with start(USE, handle, stdin=subprocess.PIPE) as process:  # type: ignore[arg-type]
+        try:
+            assert process.stdout is not None and process.stdout.readline().strip() == full.models[handle]
+            assert [result.state for result in maintenance.remove(handle, dry_run=True)] == ["failed"]
+        finally:
+            process.kill()
+    assert [result.state for result in maintenance.remove(handle)] == ["removed"]
 
 
 def test_rm_needs_names_or_all(full: FullCache) -> None:
@@ -128,8 +154,9 @@ def test_prune_asks_on_a_terminal_only_if_there_is_something(full: FullCache) ->
 def test_screens_fit(full: FullCache, command: str, columns: int) -> None:
     shown = run_on_terminal(*command.split(), columns=columns)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    rows = [line for line in plain.splitlines() if "m0.tar.gz" in line or "hub:w.npz" in line]
-    assert len(rows) == 2 and all(len(line) <= columns for line in rows), plain
+    rows = [line for line in plain.splitlines() if " ago" in line or line.endswith("  ok")]
+    assert len(rows) >= 5 and all(len(line) <= columns for line in rows), plain
+    assert "m0.tar.gz" in plain or columns < 80
     assert "\x1b" not in run_on_terminal(*command.split(), columns=columns, NO_COLOR="1")
 
 

@@ -51,8 +51,10 @@ def test_filters(texts: list[str], expected: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["used", "used>", "used=1d", "used>big", "size>", "size>20%", "size=1GB", "state=broken", "state>ok", "kind=file"]
-    + ["kept=yes", "colour=red", "!", "name", "!used", "Used>1d", "__class__=x", "path=/c/a"],
+    [
+        *("used", "used>", "used=1d", "used>big", "size>", "size>20%", "size=1GB", "state=broken", "state>ok", "kind=file"),
+        *("kept=yes", "colour=red", "!", "name", "!used", "Used>1d", "__class__=x", "path=/c/a"),
+    ],
 )
 def test_what_is_not_a_filter_is_an_error(text: str) -> None:
     with pytest.raises(HandleError) as caught:
