@@ -42,7 +42,7 @@ def maintain(stand: Stand, size: Size) -> Iterator[Row]:
             taken_s = stand.process([command, *arguments]).seconds
             seconds[name] += [taken_s] * (turn >= 0)
         removed, taken = stand.python(decide).words[-2:]
-        assert int(removed) == _COUNT // 10, removed
+        assert int(removed) == _COUNT // 10 + 1, removed
         seconds["a prune's decision"] += [float(taken)] * (turn >= 0)
     stand.remove_cache("cache")
     for name, values in seconds.items():
