@@ -36,14 +36,16 @@ def maintain(stand: Stand, size: Size) -> Iterator[Row]:
     _fill(stand.folder / "cache")
     command = str(Path(sys.executable).with_name("tfimm-resolver"))
     seconds: dict[str, list[float]] = {name: [] for name in (*_COMMANDS, "a prune's decision")}
-    decide = textwrap.dedent(_DECIDE).format(_COUNT * len(_PATHS) * len(_FILE) - 1)  # a byte too much, so that it evicts down to nine tenths
+    decide = textwrap.dedent(_DECIDE).format(
+        _COUNT * len(_PATHS) * len(_FILE) - 1
+    )  # a byte too much, so that it evicts down to nine tenths
     for turn in range(-1, size.rounds):
         for name, (arguments, _) in _COMMANDS.items():
-            taken_s = stand.process([command, *arguments]).seconds
-            seconds[name] += [taken_s] * (turn >= 0)
-        removed, taken = stand.python(decide).words[-2:]
+            passed_s = stand.process([command, *arguments]).seconds
+            seconds[name] += [passed_s] * (turn >= 0)
+        removed, seconds_text = stand.python(decide).words[-2:]
         assert int(removed) == _COUNT // 10 + 1, removed
-        seconds["a prune's decision"] += [float(taken)] * (turn >= 0)
+        seconds["a prune's decision"] += [float(seconds_text)] * (turn >= 0)
     stand.remove_cache("cache")
     for name, values in seconds.items():
         yield Row("maintain", name, "s", values, below=_COMMANDS[name][1] if name in _COMMANDS else 1)

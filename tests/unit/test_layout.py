@@ -45,7 +45,7 @@ TESTED_IN = {
     "cli.startup.sitecustomize": "process/cli/test_run.py",
     "handle": "integration/test_public_api.py",
     "maintenance.cache_item": "integration/maintenance/test_usage.py",
-    "maintenance.cached_model": "integration/maintenance/test_inventory.py",
+    "maintenance.cached_model": "unit/maintenance/test_filters.py",
     "plan": "integration/test_public_api.py",
     "unbundle": "integration/test_public_api.py",
 }

@@ -36,9 +36,9 @@ class Goals:
         self._disk_bytes: dict[int, int] = {}
         for store, number in self._disks.items():
             if number not in self._disk_bytes:
-                wanted_bytes = self._get_shortage_bytes(store.path, needed_bytes * (number == target))
+                shortage_bytes = self._get_shortage_bytes(store.path, needed_bytes * (number == target))
                 at_least = freed_bytes_min if number == target else 0
-                self._disk_bytes[number] = max(at_least, min(sizes[number], wanted_bytes))
+                self._disk_bytes[number] = max(at_least, min(sizes[number], shortage_bytes))
 
     def include(self, item: Item) -> bool:
         """Whether the removal of an item brings a goal nearer."""

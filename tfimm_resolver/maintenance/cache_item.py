@@ -62,8 +62,8 @@ def describe_items(items: Sequence[Item], everything: Sequence[Item]) -> Iterato
 def _name_models(items: Iterable[Item], everything: Iterable[Item]) -> dict[tuple[str, str], str]:
     others = [(item.record.handle, item.entry_name) for item in everything if item.kind == MODEL]
     models = [Entry(item.entry_name, "", item.record, None) for item in items if item.kind == MODEL]
-    chosen = naming.choose_entry_names(models, others)
-    return {(MODEL, model.name): chosen[model.name, model.record.handle] for model in models}
+    names = naming.choose_entry_names(models, others)
+    return {(MODEL, model.name): names[model.name, model.record.handle] for model in models}
 
 
 def _name_hub_entries(items: Iterable[Item], everything: Iterable[Item]) -> dict[tuple[str, str], str]:

@@ -27,9 +27,9 @@ def list_hub_entries() -> Iterator[CachedModel]:
         names = store.list_names()
         protected = keeping.list_protected(names)
         entries = [entry for entry in store.cache.entries() if store.is_entry(entry.name, names)]
-        chosen = choose_names(((entry.name, entry.record) for entry in entries), store.kind)
+        names_of = choose_names(((entry.name, entry.record) for entry in entries), store.kind)
         for entry in entries:
-            yield describe_entry(entry, chosen[entry.name], kind=store.kind, protected=protected)
+            yield describe_entry(entry, names_of[entry.name], kind=store.kind, protected=protected)
 
 
 def choose_names(entries: Iterable[tuple[str, Record]], kind: str) -> dict[str, str]:

@@ -82,8 +82,8 @@ def test_a_dry_run_prints_what_the_real_run_does_on_a_copy(
     else:
         assert real[1] == dry[1] != ""
     if not options:
-        shown = dry[2].replace("Would remove", "Removed").replace("Nothing was removed (dry run).", "")
-        assert [line.rstrip() for line in shown.splitlines() if line.strip()] == real[2].splitlines()
+        screen = dry[2].replace("Would remove", "Removed").replace("Nothing was removed (dry run).", "")
+        assert [line.rstrip() for line in screen.splitlines() if line.strip()] == real[2].splitlines()
 
 
 def test_rm_frees_replaced_copies_and_partial_downloads_of_a_model(full: FullCache, cache_dir: Path) -> None:
@@ -132,28 +132,28 @@ def test_rm_needs_names_or_all(full: FullCache) -> None:
 
 def test_rm_asks_on_a_terminal_and_does_what_is_answered(full: FullCache) -> None:
     handle = next(iter(full.models))
-    shown = run_on_terminal("rm", handle, answer="n\n", NO_COLOR="1")
-    assert "Would remove 1 model, 101 kB:" in shown and handle in shown and "Remove this? [y/N]" in shown
+    screen = run_on_terminal("rm", handle, answer="n\n", NO_COLOR="1")
+    assert "Would remove 1 model, 101 kB:" in screen and handle in screen and "Remove this? [y/N]" in screen
     assert os.path.exists(full.models[handle])
-    shown = run_on_terminal("rm", handle, answer="y\n", NO_COLOR="1")
-    assert "Removed 1 model, 101 kB:" in shown and not os.path.exists(full.models[handle])
+    screen = run_on_terminal("rm", handle, answer="y\n", NO_COLOR="1")
+    assert "Removed 1 model, 101 kB:" in screen and not os.path.exists(full.models[handle])
     other = [*full.models][1]
     assert "Remove this?" not in run_on_terminal("rm", "-y", other, answer="n\n") and not os.path.exists(full.models[other])
 
 
 def test_prune_asks_on_a_terminal_only_if_there_is_something(full: FullCache) -> None:
-    shown = run_on_terminal("prune", answer="n\n", NO_COLOR="1")
-    assert "Would remove 1 unfinished download and 1 replaced copy, 103 kB:" in shown and os.path.exists(full.parts)
+    screen = run_on_terminal("prune", answer="n\n", NO_COLOR="1")
+    assert "Would remove 1 unfinished download and 1 replaced copy, 103 kB:" in screen and os.path.exists(full.parts)
     assert "Removed 1 unfinished" in run_on_terminal("prune", answer="y\n", NO_COLOR="1") and not os.path.exists(full.parts)
-    shown = run_on_terminal("prune", answer="n\n", NO_COLOR="1")
-    assert "Remove this?" not in shown and "Removed nothing." in shown
+    screen = run_on_terminal("prune", answer="n\n", NO_COLOR="1")
+    assert "Remove this?" not in screen and "Removed nothing." in screen
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
 @pytest.mark.parametrize("command", ["prune --max-size 1B --dry-run", "rm --all --dry-run", "ls", "ls --sort used"])
 def test_screens_fit(full: FullCache, command: str, columns: int) -> None:
-    shown = run_on_terminal(*command.split(), columns=columns)
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    screen = run_on_terminal(*command.split(), columns=columns)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen)
     rows = [line for line in plain.splitlines() if " ago" in line or line.endswith("  ok")]
     assert len(rows) >= 5 and all(len(line) <= columns for line in rows), plain
     assert "m0.tar.gz" in plain or columns < 80

@@ -93,9 +93,9 @@ def test_the_command(full: FullCache) -> None:
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_the_screen_fits(full: FullCache, columns: int) -> None:
-    shown = run_on_terminal("du", columns=columns, NO_COLOR="1")
-    assert "\x1b" not in shown and max(map(len, shown.splitlines())) <= columns
-    assert ("…" in shown) == (columns < 80)
+    screen = run_on_terminal("du", columns=columns, NO_COLOR="1")
+    assert "\x1b" not in screen and max(map(len, screen.splitlines())) <= columns
+    assert ("…" in screen) == (columns < 80)
 
 
 def test_json(full: FullCache) -> None:

@@ -30,8 +30,8 @@ def command(output: Output, max_size: str | None, max_age: str | None, keep: Seq
     Repositories and weights of the hub count as models.
     """
     plan = pruning.PrunePlan(max_size=max_size, max_age=max_age, keep=keep)
-    is_asked_first = removals.needs_answer(output, yes=yes, dry_run=dry_run) and bool(plan.preview().removed)
-    if is_asked_first:
+    must_confirm = removals.needs_answer(output, yes=yes, dry_run=dry_run) and bool(plan.preview().removed)
+    if must_confirm:
         preview = plan.preview()
         removals.print_removals(output, preview.removed, is_dry_run=True, closing=_format_closing(preview))
         if not removals.confirm():

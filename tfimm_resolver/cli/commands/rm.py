@@ -30,11 +30,11 @@ def command(output: Output, models: Sequence[str], all_: bool, dry_run: bool, ye
     """
     if bool(models) == all_:
         raise click.UsageError("Give the names of models, or --all.")
-    is_asked_first = removals.needs_answer(output, yes=yes, dry_run=dry_run)
-    if all_ and not (yes or dry_run or is_asked_first):
-        raise click.UsageError("--all needs -y where there is no terminal to ask on.")
+    must_confirm = removals.needs_answer(output, yes=yes, dry_run=dry_run)
+    if all_ and not (yes or dry_run or must_confirm):
+        raise click.UsageError("--all needs -y without a terminal to ask on.")
     plan = removal.RemovalPlan(removal.list_removable() if all_ else inventory.select(models))
-    if is_asked_first:
+    if must_confirm:
         preview = plan.preview()
         if any(result.error is None for result in preview):
             _print(output, preview, is_dry_run=True)
