@@ -24,6 +24,7 @@ TESTED_IN = {
     "cache.contents": "integration/maintenance/test_usage.py",
     "cache.tier": "integration/test_extending.py",
     "cli.commands.add": "integration/cli/test_pin_commands.py",
+    "cli.commands.completion": "integration/cli/test_completion.py",
     "cli.commands.demo": "tensorflow/cli/test_demo.py",
     "cli.commands.du": "integration/maintenance/test_usage.py",
     "cli.commands.export": "integration/bundles/test_writer.py",

@@ -40,6 +40,11 @@ class ResolverError(Exception):
         super().__init__(f"{self.text}\n  {self.fix}" if self.fix else self.text)
 
     @property
+    def has_usual_fix(self) -> bool:
+        """Whether the advice is that of every error of this class."""
+        return self.advice == make_advice(self._usual_fix)
+
+    @property
     def code(self) -> str:
         """The kind of error as ``--json`` names it: ``not-found`` for a NotFoundError."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(self).__name__.removesuffix("Error")).lower()

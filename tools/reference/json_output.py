@@ -18,7 +18,7 @@ are masked; paths are exact. The same schemas for programs: [json_schemas.json](
 project's tests compare the output of each command with them.
 
 An error is an object, too: `{"error": {"code": "unknown-handle", "text": "…", "fix": "…"}}`, with the [exit
-code](exit_codes.md) of its class. Wrong options are reported as text on stderr, with exit code 2.
+code](exit_codes.md) of its class. Wrong options have the code `usage` and exit code 2.
 """
 
 

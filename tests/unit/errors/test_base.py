@@ -71,6 +71,7 @@ def test_each_error_has_a_code_an_exit_code_and_a_builtin_base(
 def test_damage_has_an_advice_of_its_own_unless_the_place_knows_better(kind: type[base.ResolverError]) -> None:
     assert "its publisher" in kind("it failed").fix or "where it comes from" in kind("it failed").fix
     assert kind("it failed", fix="Wait.").fix == "Wait."
+    assert kind("it failed").has_usual_fix and not kind("it failed", fix="Wait.").has_usual_fix
 
 
 def test_another_message_keeps_the_kind_of_error_and_its_facts() -> None:

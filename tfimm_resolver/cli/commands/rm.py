@@ -9,6 +9,7 @@ import click
 
 from tfimm_resolver.cli import removals
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_cached
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.maintenance import inventory, removal
 from tfimm_resolver.maintenance.cache_item import CacheItem
@@ -16,7 +17,7 @@ from tfimm_resolver.maintenance.removal import RemoveResult
 
 
 @click.command(short_help="Remove models from the cache.")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=complete_cached)
 @click.option("--all", "all_", is_flag=True, help="Remove every model, and the hub's repositories and weights.")
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")

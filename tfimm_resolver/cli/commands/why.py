@@ -7,13 +7,14 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution import explain
 
 
 @click.command(short_help="Explain how a name or a handle is resolved.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_handle)
 @common
 @click.pass_obj
 def command(output: Output, name: str) -> int:
