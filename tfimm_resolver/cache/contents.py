@@ -150,7 +150,7 @@ def get_used_s(path: str) -> float:
         OSError: if it does not exist.
     """
     used_s = os.stat(path).st_mtime
-    for name in SAVED_MODEL_FILES:
+    for name in SAVED_MODEL_FILES:  # a model has one of them, and the first is the usual one
         with contextlib.suppress(OSError):
-            used_s = max(used_s, os.stat(f"{path}/{name}").st_atime)
+            return max(used_s, os.stat(f"{path}/{name}").st_atime)
     return used_s
