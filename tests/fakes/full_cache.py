@@ -30,6 +30,7 @@ class FullCache:
         weights: the path of the file of weights, whose name is ``hub:w.npz``.
         replaced: the path of the copy of the last model that a refresh has replaced.
         parts: the path of the partial download of a model that is not cached.
+        host: the git host of the repository.
     """
 
     models: dict[str, str]
@@ -37,6 +38,7 @@ class FullCache:
     weights: str
     replaced: str
     parts: str
+    host: GitHost
 
     @property
     def directories(self) -> list[str]:
@@ -56,7 +58,7 @@ def fill_cache(origin: Origin, host: GitHost, cache_dir: Path) -> FullCache:
     repository = next(str(path) for path in Path(hub.get_dir()).iterdir() if path.is_dir() and path.name.startswith("ada_"))
     parts = cache_dir / f"{entry_name_for_key('x')}.parts"
     put_model(parts, {"0": bytes(2000)})
-    full = FullCache(paths, repository, _fetch_weights(origin), replaced, str(parts))
+    full = FullCache(paths, repository, _fetch_weights(origin), replaced, str(parts), host)
     give_up_all()
     for hours, path in zip(range(20, 2, -1), full.directories, strict=False):
         make_old(path, hours * HOUR_S)

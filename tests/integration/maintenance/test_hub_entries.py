@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.archives import tar_gz
 from tests.fakes.cli import run_cli
 from tests.fakes.full_cache import HOUR_S, FullCache, make_old
 from tests.fakes.named_models import put_model
@@ -15,7 +16,8 @@ from tests.fakes.origin import Origin
 from tests.fakes.processes import start
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import bundles, hub, maintenance, resolve, settings
-from tfimm_resolver.errors import CacheError, HandleError, ResolverError, UnknownHandleError
+from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
+from tfimm_resolver.hub import downloads
 from tfimm_resolver.maintenance import hub_entries
 
 LOAD = """
@@ -56,7 +58,7 @@ def test_a_handle_of_the_hub_is_accepted_if_no_model_has_it(full: FullCache, ori
     (repository,) = maintenance.select("ada/models:main")
     assert (weights.kind, repository.kind) == ("weights", "repository")
     assert maintenance.select("w.npz") == [weights]
-    for text in ("ada/models", "ada/models:other", "w.np"):
+    for text in ("ada/models", "ada/models:other", "w.np", "ada_models", "w-npz-"):
         with pytest.raises(UnknownHandleError):
             maintenance.select(text)
 
@@ -134,6 +136,21 @@ def test_a_fetch_of_the_hub_evicts_models(full: FullCache, origin: Origin, monke
     assert maintenance.measure().total_bytes < 150_000
 
 
+@pytest.mark.parametrize("kind", ["repository", "weights"])
+def test_what_is_larger_than_its_download_evicts_afterwards(
+    kind: str, full: FullCache, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = "0" * 300_000
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", "600kB")
+    if kind == "weights":
+        url = origin.put("/w.tar.gz", tar_gz({"large": large.encode()}))
+        downloads.fetch_weights(url, None, None, check_hash=False, progress=False)
+    else:
+        full.host.repo("ada/large", {"hubconf.py": "", "large": large})
+        hub.list("ada/large", trust_repo=True, verbose=False)
+    assert 300_000 < maintenance.measure().total_bytes <= 600_000 * 0.9
+
+
 def test_a_wrong_limit_is_an_error_before_the_hub_downloads(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", "50 apples")
     with pytest.raises(HandleError, match="TFIMM_RESOLVER_MAX_SIZE"):
@@ -174,7 +191,7 @@ def test_they_are_not_models(full: FullCache, names: tuple[str, str], tmp_path: 
         with pytest.raises(UnknownHandleError) as caught:
             resolve(name)
         assert "repositories and weights" in caught.value.advice.command
-        with pytest.raises(ResolverError):
+        with pytest.raises(UnknownHandleError):
             bundles.export([name], tmp_path / "b.tar")
     assert not (tmp_path / "b.tar").exists()
 
