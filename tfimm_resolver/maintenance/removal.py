@@ -10,6 +10,7 @@ from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.contents import MODEL
 from tfimm_resolver.cache.local_root import LocalRoot
+from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
@@ -106,14 +107,16 @@ class RemovalPlan:
 
 
 class _EntryDirectories:
-    """The directories of entries, with each root listed once."""
+    """The directories of entries; each root is opened and listed once."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, list[str]]] = {}
+        self._caches: dict[str, list[Cache]] = {}
+        self._owners: dict[tuple[str, str], Root] = {}
 
     def measure(self, model: CachedModel, name: str) -> int:
         """Return the size of all files of a copy: of its directories and its partial download."""
-        root = inventory.open_owner(model).root
+        root = self._open_owner(model)
         if not isinstance(root, LocalRoot):
             return model.size_bytes
         with map_os_errors(CacheError, f"cannot read the cache at {show(root.path)}", show_path=True):
@@ -122,12 +125,20 @@ class _EntryDirectories:
     def find_removal_error(self, model: CachedModel, name: str) -> ResolverError | None:
         """Return the error with which the removal of an entry would fail; None if it would succeed."""
         try:
-            for cache in _list_caches(model):
+            if model.kind not in self._caches:
+                self._caches[model.kind] = _list_caches(model)
+            for cache in self._caches[model.kind]:
                 if isinstance(cache.root, LocalRoot):
                     cache.root.check_removal(self._list(cache.root, name))
         except ResolverError as error:
             return error
         return None
+
+    def _open_owner(self, model: CachedModel) -> Root:
+        key = (model.kind, model.other_root)
+        if key not in self._owners:
+            self._owners[key] = inventory.open_owner(model).root
+        return self._owners[key]
 
     def _list(self, root: LocalRoot, name: str) -> list[str]:
         if root.path not in self._names:
