@@ -82,7 +82,7 @@ def test_the_functions_have_torch_hubs_signatures() -> None:
         plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
         assert str(inspect.Signature(plain)) == f"({text})", name
     assert trust in str(inspect.signature(hub.load)) and tfimm_resolver.hub is hub
-    assert hub.__all__ == sorted([*expected, "load_saved_model_from_url"])
+    assert hub.__all__ == sorted([*expected, "load_saved_model_from_url", "list_trusted", "revoke_trust"])
 
 
 def test_lists_explains_and_loads_by_one_download(repo: Repo, host: GitHost, hub_dir: Path) -> None:
