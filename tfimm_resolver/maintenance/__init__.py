@@ -1,4 +1,4 @@
-"""Cache maintenance: list, measure, select, verify, keep, prune and remove cached models."""
+"""Cache maintenance: list, measure, select, verify, sign, keep, prune and remove cached models; their bill of materials."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tfimm_resolver.maintenance.inventory import list_models as list  # noqa: A004  # as hub.list is called
     from tfimm_resolver.maintenance.pruning import PruneResult, keep, prune, unkeep
     from tfimm_resolver.maintenance.removal import RemoveResult, remove
+    from tfimm_resolver.maintenance.sbom import make_sbom
+    from tfimm_resolver.maintenance.signing import SignResult, sign
     from tfimm_resolver.maintenance.usage import CacheUsage, measure
     from tfimm_resolver.maintenance.verification import VerifyResult, verify
 else:
@@ -24,14 +26,17 @@ else:
             "CachedModel": "tfimm_resolver.maintenance.cached_model",
             "PruneResult": "tfimm_resolver.maintenance.pruning",
             "RemoveResult": "tfimm_resolver.maintenance.removal",
+            "SignResult": "tfimm_resolver.maintenance.signing",
             "VerifyResult": "tfimm_resolver.maintenance.verification",
             "keep": "tfimm_resolver.maintenance.pruning",
             "list": "tfimm_resolver.maintenance.inventory:list_models",
             "list_models": "tfimm_resolver.maintenance.inventory",
+            "make_sbom": "tfimm_resolver.maintenance.sbom",
             "measure": "tfimm_resolver.maintenance.usage",
             "prune": "tfimm_resolver.maintenance.pruning",
             "remove": "tfimm_resolver.maintenance.removal",
             "select": "tfimm_resolver.maintenance.inventory",
+            "sign": "tfimm_resolver.maintenance.signing",
             "unkeep": "tfimm_resolver.maintenance.pruning",
             "verify": "tfimm_resolver.maintenance.verification",
         },
@@ -43,14 +48,17 @@ __all__ = [
     "CachedModel",
     "PruneResult",
     "RemoveResult",
+    "SignResult",
     "VerifyResult",
     "keep",
     "list",
     "list_models",
+    "make_sbom",
     "measure",
     "prune",
     "remove",
     "select",
+    "sign",
     "unkeep",
     "verify",
 ]

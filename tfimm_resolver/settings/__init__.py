@@ -19,6 +19,11 @@ from tfimm_resolver.settings.cache_dirs import (
     urls_root,
     uses_local_copy,
 )
+from tfimm_resolver.settings.config_file import (
+    Config,
+    config_file,
+    read_config,
+)
 from tfimm_resolver.settings.environment import (
     HOSTS_FILE,
     MIRRORS,
@@ -40,7 +45,6 @@ from tfimm_resolver.settings.environment import (
 from tfimm_resolver.settings.limits import (
     CacheLimits,
     cache_limits,
-    config_file,
     grace_s,
 )
 from tfimm_resolver.settings.paths import (
@@ -60,6 +64,7 @@ __all__ = [
     "MODELS_FILE",
     "TEMPORARY",
     "CacheLimits",
+    "Config",
     "Setting",
     "cache_limits",
     "cache_root",
@@ -90,6 +95,7 @@ __all__ = [
     "names_root",
     "override_dir",
     "override_hub_dir",
+    "read_config",
     "restore_dir_override",
     "retries",
     "set_dir",

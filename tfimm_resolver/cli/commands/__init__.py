@@ -29,6 +29,8 @@ COMMANDS = (
         "why",
         "export",
         "import",
+        "sign",
+        "sbom",
         "path",
         "hub",
         "run",
