@@ -56,6 +56,8 @@ def test_each_command_has_a_schema() -> None:
 def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     gone = handle.replace("half", "gone")
     assert check("resolve", "resolve", handle, gone, code=3)["error"]["code"] == "not-found"
+    fetched = check("fetch", "fetch", handle, str(tmp_path / "half"), gone, str(tmp_path / "gone"), code=3)["models"]
+    assert [row["state"] for row in fetched] == ["published", "failed"]
     (model,) = check("ls", "ls")["models"]
     check("verify", "verify")
     Path(model["path"], "saved_model.pb").write_bytes(b"x")
@@ -102,9 +104,11 @@ def test_who_signed_is_printed_by_each_command(handle: str, origin: Origin, tmp_
     assert check("why", "why", handle, code=10)["error"]["code"] == "signature"
 
 
-def test_project_commands_print_their_schema(models_file: Path, handle: str) -> None:
+def test_project_commands_print_their_schema(models_file: Path, handle: str, tmp_path: Path) -> None:
     check("sync", "sync", "--check", code=8)
     assert "error" in check("sync", "sync", code=3)
+    synced = check("sync", "sync", "--layout", "tf-serving", str(tmp_path / "served"), code=3)
+    assert [row["state"] for row in synced["models"] if "published" in row] == ["cached"] and synced["models_config"]
     assert "error" in check("lock", "lock", code=3)
     check("lock", "lock", "half")
     check("add", "add", "other", handle, "--alias", "o", "--mirror", handle)

@@ -29,7 +29,7 @@ WITH_TENSORFLOW = {
     "tfimm_resolver.register",
 }
 SNAPSHOT = Path(__file__).parents[1] / "data" / "public_api.txt"
-PUBLIC = ("", ".errors", ".hub", ".sources", ".bundles", ".maintenance", ".project", ".integrations")
+PUBLIC = ("", ".errors", ".hub", ".sources", ".bundles", ".maintenance", ".project", ".integrations", ".integrations.serving")
 MOVED = {
     "tfimm_resolver.plan": ("Fetch", "InPlace", "Ask", "Latest", "Plan", "Source"),
     "tfimm_resolver.handle": ("Handle",),

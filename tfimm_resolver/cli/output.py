@@ -20,10 +20,10 @@ from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.errors import ResolverError
 
-_GOOD = ("ok", "cached", "fetched", "pinned", "updated")
+_GOOD = ("ok", "cached", "fetched", "published", "unchanged", "pinned", "updated")
 _BAD = ("damaged", "missing", "changed", "unpinned", "failed")
 _COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
-_PATH_KEYS = ("path", "file", "bundle", "extra_root", "bucket")
+_PATH_KEYS = ("path", "directory", "models_config", "file", "bundle", "extra_root", "bucket")
 _ESCAPE, _STYLED = f"\ufdd0{os.urandom(8).hex()}", "TEXT"
 """Stands for the escape character of a style until the line is printed: a text from outside cannot contain it."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))

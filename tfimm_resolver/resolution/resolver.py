@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
 from tfimm_resolver.resolution.request import Request
+
+if TYPE_CHECKING:
+    from tfimm_resolver.cache.tier import ModelLocation
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -60,19 +64,28 @@ def resolve_for_hub(handle: str) -> str:
     return call_with_limits(lambda: _resolve(request, versions=False), request.handle, None, None)
 
 
+def locate(request: Request) -> ModelLocation:
+    """Return where the model of a request is, with its record; fetch it first if it is not cached. Raises as ``resolve``."""
+    return call_with_limits(lambda: _locate(request), request.handle, None, None)
+
+
 def _resolve(request: Request, *, versions: bool = True) -> str:
-    from tfimm_resolver.cache.tier import ModelLocation
-    from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
     from tfimm_resolver.resolution.selection import select_model
+
+    return select_model(_locate(request), versions=versions)
+
+
+def _locate(request: Request) -> ModelLocation:
+    from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
 
     resolved = rules.match_rule(request)
     try:
-        location = fetch(resolved)
+        return fetch(resolved)
     except FetchError as error:
+        from tfimm_resolver.cache.tier import ModelLocation
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
-        location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
-    return select_model(location, versions=versions)
+        return ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
 
 
 def cached_model_path(model_name: str) -> str | None:

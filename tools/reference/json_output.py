@@ -153,6 +153,22 @@ _FIRST_ERROR = _object("the first error", ERROR["properties"])
 _RESOLVED = _object(
     "one handle", {"handle": _text("the handle"), "path": _text("its path", null=True), "error": ERROR}, ("error",)
 )
+_PUBLISHED: dict[str, Schema] = {
+    "path": _text("the directory with its saved_model.pb", null=True),
+    "version": _number("the number of the version; null without versions", null=True),
+    "state": _text("the outcome", choices=("published", "unchanged", "failed")),
+    "size_bytes": _number("the total size of its files"),
+    "files": _number("how many files it has"),
+    "linked_files": _number("how many of them were linked to the cache by this command"),
+    "removed_versions": _list("the numbers of old versions that were removed", {"type": "integer"}),
+}
+_FETCHED: dict[str, Schema] = {
+    "handle": _text("the handle"),
+    "directory": _text("the directory that was named"),
+    **_PUBLISHED,
+    "error": ERROR,
+}
+_ONLY_IF_PUBLISHED = ("size_bytes", "files", "linked_files", "removed_versions")
 _LOCKED: dict[str, Schema] = {
     **_LISTED,
     "state": _text("the outcome", choices=("ok", "pinned", "unpinned", "changed", "updated", "unverified", "failed")),
@@ -166,6 +182,7 @@ _SYNCED: dict[str, Schema] = {
     "state": _text("the outcome", choices=("cached", "fetched", "missing", "changed", "failed")),
     **_PIN,
     "path": _text("its path", null=True),
+    "published": _object("with `--layout`: its version in the directory of the server", _PUBLISHED),
     "error": ERROR,
 }
 _WHY: dict[str, Schema] = {
@@ -221,6 +238,14 @@ _REPOSITORY: dict[str, Schema] = {"repository": _text("the repository"), "entry"
 
 SCHEMAS: dict[str, Schema] = {
     "resolve": _object("the paths", {"models": _list("one for each handle", _RESOLVED), "error": _FIRST_ERROR}, ("error",)),
+    "fetch": _object(
+        "the outcome",
+        {
+            "models": _list("one for each handle", _object("a model", _FETCHED, (*_ONLY_IF_PUBLISHED, "error"))),
+            "error": _FIRST_ERROR,
+        },
+        ("error",),
+    ),
     "load": _object(
         "the loaded model",
         {
@@ -278,8 +303,12 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "sync": _object(
         "the outcome",
-        {"models": _list("one for each name", _object("a model", _SYNCED, ("error",))), "error": _FIRST_ERROR},
-        ("error",),
+        {
+            "models": _list("one for each name", _object("a model", _SYNCED, ("published", "error"))),
+            "models_config": _text("with `--layout`: the file that lists the models for the server"),
+            "error": _FIRST_ERROR,
+        },
+        ("models_config", "error"),
     ),
     "why": _object("the explanation", _WHY, ("subdirectory", "error")),
     "sign": _object(

@@ -15,6 +15,7 @@ from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 COMMANDS = (
     *(
         "resolve",
+        "fetch",
         "load",
         "ls",
         "du",
