@@ -13,6 +13,7 @@ from tests.benchmarks.hits import command_line, import_packages, warm
 from tests.benchmarks.inspection import inspection
 from tests.benchmarks.limits import limits
 from tests.benchmarks.load import load
+from tests.benchmarks.maintenance import maintain
 from tests.benchmarks.resume import resume
 from tests.benchmarks.rows import Row
 from tests.benchmarks.small import small
@@ -32,6 +33,7 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "herd": herd,
     "fleet": fleet,
     "bucket": bucket,
+    "maintain": maintain,
     "limits": limits,
 }
 ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "small": 9, "load": 9, "inspect": 7}

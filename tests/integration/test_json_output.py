@@ -75,17 +75,23 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     key = make_key(tmp_path)
     signature = check("sign", "sign", bundle, "--key", str(key.path))["signature"]
     check("import", "import", bundle, "--signature", signature, "--key", str(key.public_path))
-    assert check("keep", "keep", handle)["models"] and check("unkeep", "unkeep", handle)["models"]
-    assert check("prune", "prune", "--max-size", "0B", "--dry-run")["spared"] == {"used_lately": 1}
+    assert check("keep", "keep", handle)["models"]
+    assert check("ls", "ls", "--filter", "kept")["models"][0]["protected"]
+    assert check("prune", "prune", "--max-size", "1B")["spared"] == {"protected": 1}
+    assert check("unkeep", "unkeep", handle)["models"]
+    assert check("prune", "prune", "--max-size", "1B", "--dry-run")["spared"] == {"used_lately": 1}
+    assert check("du", "du")["total_bytes"] > 0
+    assert check("rm", "rm", handle, "--dry-run")["removed"]
     check("inspect", "inspect", str(write_saved_model(tmp_path / "m", weights={"v": (2,)})), "--weights")
     writing = make_loading_model().write(tmp_path / "writing")
     assert check("inspect", "inspect", str(writing), "--ops")["operations"][0]["path"] == "/tmp/planted"
     assert check("rm", "rm", handle)["removed"]
+    assert check("rm", "rm", "--all", "-y")["removed"] == []
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
     check("doctor", "doctor")
     check("env", "env")
-    assert check("doctor", "doctor", "--cache-dir", bundle, code=9)["problems"]
+    assert check("doctor", "doctor", "--cache-dir", bundle, code=11)["problems"]
 
 
 def test_adopting_prints_its_schema(tmp_path: Path) -> None:
@@ -94,6 +100,13 @@ def test_adopting_prints_its_schema(tmp_path: Path) -> None:
     check("adopt", "adopt", "--from", str(tmp_path / "other"), "--dry-run")
     states = [model["state"] for model in check("adopt", "adopt", "--from", str(tmp_path / "other"))["models"]]
     assert states == ["adopted", "skipped"]
+
+
+def test_commands_about_trust_print_their_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_HUB_DIR", str(tmp_path))
+    (tmp_path / "trusted_list").write_text("github.com/ada/models\n")
+    assert check("hub trust list", "hub", "trust", "list")["repositories"] == ["github.com/ada/models"]
+    assert check("hub trust revoke", "hub", "trust", "revoke", "--all")["revoked"] == ["github.com/ada/models"]
 
 
 def test_who_signed_is_printed_by_each_command(handle: str, origin: Origin, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         completion,
         demo,
         doctor,
+        du,
         env,
         export,
         fetch,

@@ -42,6 +42,11 @@ class Output:
         """Print one line of data on stdout."""
         click.echo(_clean(line, clean_value), color=self._is_colourful(sys.stdout))
 
+    def print_table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print a table on stdout, with aligned columns."""
+        if rows:  # one write, since each of ten thousand takes its time
+            click.echo("\n".join(format_table(rows)).replace(_ESCAPE, "\x1b"), color=self._is_colourful(sys.stdout))
+
     def print_path(self, path: str) -> None:
         """Print a path on stdout: escaped, but not masked, since a program may open it."""
         click.echo(escape_controls(path), color=False)
@@ -163,7 +168,7 @@ def _clean(text: str, clean: Callable[[str], str], escape: str = "\x1b") -> str:
 
 
 def _measure(cell: str) -> int:
-    return len(click.unstyle(cell.replace(_ESCAPE, "\x1b")))
+    return len(cell) if _ESCAPE not in cell else len(click.unstyle(cell.replace(_ESCAPE, "\x1b")))
 
 
 def _mask_facts(value: Any, key: str = "") -> Any:

@@ -88,6 +88,11 @@ def is_held(tree: str) -> bool:
     return now_s < held.check_s or held.check(now_s)
 
 
+def is_locked_here(tree: str) -> bool:
+    """Whether this process has a use lock on a directory, however long ago it was checked."""
+    return tree in _held
+
+
 def hold(tree: str, touch_interval_s: float, *, touch: bool = True) -> bool:
     """Take a use lock on a directory, which this process keeps until it ends, and note its last use.
 

@@ -1,4 +1,4 @@
-"""Cache maintenance: list, select, verify, sign, adopt, keep, prune and remove cached models; and their bill of materials."""
+"""Cache maintenance: list, measure, verify, sign, adopt, keep, prune and remove cached models; their bill of materials."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfimm_resolver.maintenance.adoption import AdoptResult, adopt
-    from tfimm_resolver.maintenance.inventory import CachedModel, list_models, select
+    from tfimm_resolver.maintenance.cache_item import CacheItem
+    from tfimm_resolver.maintenance.cached_model import CachedModel
+    from tfimm_resolver.maintenance.inventory import list_models, select
     from tfimm_resolver.maintenance.inventory import list_models as list  # noqa: A004  # as hub.list is called
-    from tfimm_resolver.maintenance.pruning import PrunedItem, PruneResult, keep, prune, unkeep
+    from tfimm_resolver.maintenance.pruning import PruneResult, keep, prune, unkeep
     from tfimm_resolver.maintenance.removal import RemoveResult, remove
     from tfimm_resolver.maintenance.sbom import make_sbom
     from tfimm_resolver.maintenance.signing import SignResult, sign
+    from tfimm_resolver.maintenance.usage import CacheUsage, measure
     from tfimm_resolver.maintenance.verification import VerifyResult, verify
 else:
     from tfimm_resolver._util.lazy import export_lazily
@@ -20,9 +23,10 @@ else:
         __name__,
         {
             "AdoptResult": "tfimm_resolver.maintenance.adoption",
-            "CachedModel": "tfimm_resolver.maintenance.inventory",
+            "CacheItem": "tfimm_resolver.maintenance.cache_item",
+            "CacheUsage": "tfimm_resolver.maintenance.usage",
+            "CachedModel": "tfimm_resolver.maintenance.cached_model",
             "PruneResult": "tfimm_resolver.maintenance.pruning",
-            "PrunedItem": "tfimm_resolver.maintenance.pruning",
             "RemoveResult": "tfimm_resolver.maintenance.removal",
             "SignResult": "tfimm_resolver.maintenance.signing",
             "VerifyResult": "tfimm_resolver.maintenance.verification",
@@ -31,6 +35,7 @@ else:
             "list": "tfimm_resolver.maintenance.inventory:list_models",
             "list_models": "tfimm_resolver.maintenance.inventory",
             "make_sbom": "tfimm_resolver.maintenance.sbom",
+            "measure": "tfimm_resolver.maintenance.usage",
             "prune": "tfimm_resolver.maintenance.pruning",
             "remove": "tfimm_resolver.maintenance.removal",
             "select": "tfimm_resolver.maintenance.inventory",
@@ -42,9 +47,10 @@ else:
 
 __all__ = [
     "AdoptResult",
+    "CacheItem",
+    "CacheUsage",
     "CachedModel",
     "PruneResult",
-    "PrunedItem",
     "RemoveResult",
     "SignResult",
     "VerifyResult",
@@ -53,6 +59,7 @@ __all__ = [
     "list",
     "list_models",
     "make_sbom",
+    "measure",
     "prune",
     "remove",
     "select",

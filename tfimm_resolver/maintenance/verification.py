@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,13 +10,14 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.contents import MODEL
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError, SignatureError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import SHORTENED
 from tfimm_resolver.maintenance import inventory
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.manifest import SignedBy
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import signatures
@@ -162,6 +164,14 @@ def _find_repair_handle(model: CachedModel) -> str:
         raise CacheError(
             f"{show(model.path)} was put there under its name, and where it came from is not recorded",
             fix="Replace the directory by a complete copy of the model.",
+        )
+    if model.kind != MODEL:
+        raise CacheError(
+            f"{show(model.name)} was fetched by the hub, which fetches it again when it is loaded and is not complete",
+            fix=Advice(
+                python=f"Remove it, and load it again: maintenance.remove({model.name!r}).",
+                command=f"Remove it, and load it again: tfimm-resolver rm {shlex.quote(show(model.name))}",
+            ),
         )
     for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
         if entry_name_for_key(known.parse_handle().key) == model.entry.name:

@@ -54,7 +54,8 @@ _SIGNER: Schema = {
     "type": ["object", "null"],
 }
 _MODEL: dict[str, Schema] = {
-    "name": _text("the name that every command accepts"),
+    "name": _text("the name that every command accepts; one that begins with `hub:` only `keep`, `rm`, `unkeep` and `verify`"),
+    "kind": _text("what it is; the hub has fetched repositories and weights", choices=("model", "repository", "weights")),
     "handle": _text("the handle that it was fetched with", null=True),
     "path": _text("its directory, or its URL in a bucket"),
     "extra_root": _text("the read-only root that holds it", null=True),
@@ -62,11 +63,22 @@ _MODEL: dict[str, Schema] = {
     "size_bytes": _number("the total size of its files"),
     "state": _text("`verify` compares hashes, the other commands sizes", choices=("ok", "damaged", "unverified")),
     "fault": _text("what is damaged, by sizes", null=True),
-    "used_at": _text("when it was last resolved", null=True),
+    "protected": _flag("whether `keep` protects it"),
+    "used_at": _text("when it was last used", null=True),
     "fetched_at": _text("when it was fetched", null=True),
     "archive_sha256": _text("the sha256 of the archive that it was unpacked from", null=True),
     "signed_by": _SIGNER,
 }
+_ITEM_KINDS = ("model", "repository", "weights", "partial download", "replaced copy")
+_ITEM: dict[str, Schema] = {
+    "name": _text("its name in `ls`; of a partial download of a model that is not cached, the URL"),
+    "kind": _text("what it is", choices=_ITEM_KINDS),
+    "path": _text("its directory"),
+    "size_bytes": _number("the total size of its files"),
+    "used_at": _text("when it was last used, or written"),
+}
+_DRY_RUN = _flag("whether nothing was changed")
+_REMOVED: dict[str, Schema] = {**_MODEL, "freed_bytes": _number("what its removal frees, with all of its copies")}
 _VERIFIED: dict[str, Schema] = {
     **_MODEL,
     "state": _text("the outcome", choices=("ok", "damaged", "unsigned", "unverified")),
@@ -194,21 +206,14 @@ _SPARED = {
     "additionalProperties": {"type": "integer"},
     "description": "how many models were spared, by reason, such as `in_use`",
 }
-_PRUNED: dict[str, Schema] = {
-    "name": _text("the name of the model"),
-    "kind": _text("what it is", choices=("model", "replaced copy", "partial download")),
-    "path": _text("its path"),
-    "size_bytes": _number("its size"),
-    "used_at": _text("when it was last used"),
-}
 _PRUNING: dict[str, Schema] = {
-    "removed": _list("what was removed, or would be, in order", _object("an item", _PRUNED)),
+    "removed": _list("what was removed, or would be, in order", _object("an item", _ITEM)),
     "spared": _SPARED,
     "before_bytes": _number("the size of the cache before"),
     "after_bytes": _number("its size afterwards"),
     "freed_bytes": _number("the difference"),
     "missing_bytes": _number("what could not be freed although a limit asks for it"),
-    "dry_run": _flag("whether nothing was removed"),
+    "dry_run": _DRY_RUN,
 }
 _REPOSITORY: dict[str, Schema] = {"repository": _text("the repository"), "entry": _text("the entry point")}
 _ADOPTED: dict[str, Schema] = {
@@ -338,10 +343,37 @@ SCHEMAS: dict[str, Schema] = {
             "variables": _list("the variables, by device", _DEVICE),
         },
     ),
-    "ls": _object("the cached models", {"models": _list("sorted by name", _object("a model", _MODEL))}),
+    "ls": _object("the cached models", {"models": _list("in the order of `--sort`", _object("a model", _MODEL))}),
+    "du": _object(
+        "the use of the disk",
+        {
+            "root": _text("the directory or bucket of the cache"),
+            "items": _list("what it holds, the largest first", _object("an item", _ITEM)),
+            "kinds": _list(
+                "the sums",
+                _object(
+                    "a sum",
+                    {
+                        "kind": _text("the kind of items", choices=_ITEM_KINDS),
+                        "count": _number("how many there are"),
+                        "size_bytes": _number("their total size"),
+                    },
+                ),
+            ),
+            "total_bytes": _number("the size of the cache, as its limit counts it"),
+            "named_bytes": _number("the size of models that are stored under their names, which no limit counts"),
+            "max_bytes": _number("the limit of the cache", null=True),
+            "free_bytes": _number("free space on its disk", null=True),
+        },
+    ),
     "rm": _object(
         "the outcome",
-        {"removed": _list("each removed copy, as it was", _object("a model", _MODEL)), "error": _FIRST_ERROR},
+        {
+            "removed": _list("each removed copy, as it was", _object("a model", _REMOVED)),
+            "freed_bytes": _number("the sum"),
+            "dry_run": _DRY_RUN,
+            "error": _FIRST_ERROR,
+        },
         ("error",),
     ),
     "prune": _object("the outcome", _PRUNING),
@@ -446,6 +478,10 @@ SCHEMAS: dict[str, Schema] = {
             "type": _text("the class of the model"),
             "variables": _list("the variables, by device", _DEVICE),
         },
+    ),
+    "hub trust list": _object("the trusted repositories", {"repositories": _list("each with its host", _STRING)}),
+    "hub trust revoke": _object(
+        "the outcome", {"revoked": _list("the repositories, each with its host", _STRING), "dry_run": _DRY_RUN}
     ),
     "demo": _object("the steps", {"steps": _list("in their order", _STEP)}),
 }

@@ -19,6 +19,7 @@ COMMANDS = (
         "inspect",
         "load",
         "ls",
+        "du",
         "rm",
         "prune",
         "keep",
