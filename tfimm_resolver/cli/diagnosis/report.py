@@ -14,7 +14,7 @@ from tfimm_resolver.cli.diagnosis.findings import PROBLEM, Finding, catch_errors
 from tfimm_resolver.cli.diagnosis.roots import RootFacts
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.hub import layout
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.sources import github, kaggle_credentials
 

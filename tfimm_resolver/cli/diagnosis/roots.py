@@ -21,7 +21,7 @@ from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking.stale_locks import StaleLock, find_stale_locks
 from tfimm_resolver.maintenance import inventory
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.settings import ownership
 from tfimm_resolver.settings.cache_dirs import Setting
 
