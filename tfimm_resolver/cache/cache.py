@@ -177,10 +177,10 @@ class Cache:
         text = self.root.read(self.entry_name(key) + ALIAS_SUFFIX)
         return text.strip() if text else None
 
-    def remove(self, name: str) -> None:
-        """Remove the model stored as that entry, with all its directories."""
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove the model stored as that entry, with all its directories; raises as ``Root.remove``."""
         with self.root.lock(name, "a model to be removed"):
-            self.root.remove(name)
+            self.root.remove(name, force=force)
 
     def read_record(self, name: str) -> Record:
         """Return the record of an entry; an empty one if it has none, or one that is not about a directory of the entry."""

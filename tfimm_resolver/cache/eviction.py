@@ -19,6 +19,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cache import keeping
 from tfimm_resolver.cache.cache import Cache
+from tfimm_resolver.cache.last_use import allow_exact_access_times, get_last_use_s
 from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
@@ -26,7 +27,6 @@ from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.errors.os_errors import is_disk_full
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import try_acquire
-from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.settings.limits import CacheLimits, Size
 
 log = logging.getLogger("tfimm_resolver")
@@ -130,6 +130,7 @@ class Evictor:
     def evict(self, planned: Eviction) -> Eviction:
         """Remove what was planned; return what was removed. A model that is in use by now, or was fetched again, stays."""
         removed, spared = [], Counter(planned.spared)
+        self._allow_exact_access_times()
         for item in planned.removed:
             reason = IN_USE
             with contextlib.suppress(OSError, CacheError):  # it is left as it is
@@ -140,6 +141,12 @@ class Evictor:
                 removed.append(item)
         missing_bytes = planned.missing_bytes + planned.freed_bytes - sum(item.size_bytes for item in removed)
         return replace(planned, removed=tuple(removed), spared=spared, missing_bytes=missing_bytes)
+
+    def _allow_exact_access_times(self) -> None:
+        """Have the disk note each model's next read, so that the next decision knows of it."""
+        for name in self._cache.root.list_names():
+            if self._cache.root.entry_pattern.fullmatch(name):
+                allow_exact_access_times(self._cleaner.path_of(name))
 
     def _get_order(self, item: Item) -> tuple[bool, bool, float]:
         return item.kind == MODEL, item.entry_name in self._projects, item.used_s
@@ -249,13 +256,7 @@ class Evictor:
         return self._now_s - item.used_s < settings.grace_s(has_locks=has_locks)
 
     def _get_used_s(self, tree: str) -> float:
-        """Return the last use of a model: its directory's time, or when a program without use locks has read it last."""
-        path = self._cleaner.path_of(tree)
-        used_s = os.stat(path).st_mtime
-        for name in SAVED_MODEL_FILES:
-            with contextlib.suppress(OSError):
-                used_s = max(used_s, os.stat(f"{path}/{name}").st_atime)
-        return used_s
+        return get_last_use_s(self._cleaner.path_of(tree))
 
     def _measure(self, name: str) -> tuple[int, float]:
         """Return the total size of the files below a directory, and the time of the newest."""

@@ -16,6 +16,7 @@ from tfimm_resolver._util.outgoing import mask_value, repr_fields, show
 from tfimm_resolver.archives.member_policy import check_subdirectory
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key
+from tfimm_resolver.cache.last_use import get_last_use_s
 from tfimm_resolver.cache.record import is_tree
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
@@ -49,7 +50,7 @@ class CachedModel:
         path: the directory of the model, or its URL in a bucket.
         size_bytes: the total size of its files.
         state: ``ok`` if every file has its recorded size, ``damaged`` if not, ``unverified`` if no sizes were recorded.
-        used_s: when it was last resolved, in seconds since 1970; as exact as the access times of the disk, often a day.
+        used_s: when it was last used, in seconds since 1970, to a quarter of an hour; 0 if that is not known, as in a bucket.
         entry: the cache entry; None for a model that is stored under its name in ``get_dir()``.
         other_root: the read-only extra root, or the bucket behind a local cache, that holds it; empty for the cache itself.
 
@@ -268,9 +269,7 @@ def _measure_size_bytes(path: str) -> int:
 
 
 def _get_used_s(path: str) -> float:
-    """Return when the record, which every ``resolve`` reads, or the model itself was last read; 0 if unknown."""
-    used = [0.0]
-    for file in (path.partition(".descriptor")[0] + ".descriptor.txt", f"{path}/saved_model.pb"):
-        with contextlib.suppress(OSError):
-            used.append(os.stat(file).st_atime)
-    return max(used)
+    """Return when a model was last used; 0 if unknown, as in a bucket."""
+    with contextlib.suppress(OSError):
+        return get_last_use_s(path)
+    return 0.0

@@ -12,7 +12,8 @@ from typing import Any
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.cache import keeping, tiers
-from tfimm_resolver.cache.eviction import MODEL, Eviction, Evictor, Item
+from tfimm_resolver.cache.cache import Cache
+from tfimm_resolver.cache.eviction import MODEL, REPLACED, Eviction, Evictor, Item
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -111,7 +112,7 @@ def prune(
     Raises:
         HandleError: if a limit is not a size or a duration.
         UnknownHandleError: if a name to keep matches no cached model, or more than one.
-        CacheError: if the cache cannot be used, or is a bucket.
+        CacheError: if the cache cannot be used, or is a bucket and a limit is given.
 
     Example:
         >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
@@ -124,10 +125,7 @@ def prune(
     protected = {model.entry.name for model in inventory.select(requested) if model.entry} if requested else set()
     cache = tiers.open_cache()
     if not isinstance(cache.root, LocalRoot):
-        raise CacheError(
-            f"{show(settings.cache_root().value)} is a bucket, which is not pruned",
-            fix="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
-        )
+        return _prune_bucket(cache, is_limited=max_size is not None or max_age is not None, dry_run=dry_run)
     if not os.path.isdir(cache.root.path):
         return PruneResult(is_dry_run=dry_run)
     with map_os_errors(CacheError, f"cannot prune the cache at {show(cache.root.path)}", show_path=True):
@@ -135,6 +133,23 @@ def prune(
         planned = evictor.plan(all_unfinished=True)
         done = planned if dry_run else evictor.evict(planned)
     return _make_result(cache.root, done, is_dry_run=dry_run)
+
+
+def _prune_bucket(cache: Cache, *, is_limited: bool, dry_run: bool) -> PruneResult:
+    """Remove from a bucket what was replaced or removed longer ago than the grace time."""
+    from tfimm_resolver.cache.bucket_root import BucketRoot
+
+    if is_limited or not isinstance(cache.root, BucketRoot):
+        raise CacheError(
+            f"{show(settings.cache_root().value)} is a bucket, in which models are not removed by size or age",
+            fix="Without a limit, prune removes what was replaced; remove models with `tfimm-resolver rm`.",
+        )
+    unused = cache.root.remove_unused(lambda name: cache.read_record(name).tree, dry_run=dry_run)
+    removed = tuple(
+        PrunedItem(found.tree, REPLACED, cache.root.path_of(found.tree), found.size_bytes, found.unused_s) for found in unused
+    )
+    freed_bytes = sum(item.size_bytes for item in removed)
+    return PruneResult(removed, before_bytes=freed_bytes, is_dry_run=dry_run)
 
 
 def keep(models: str | CachedModel | Iterable[str | CachedModel]) -> list[CachedModel]:

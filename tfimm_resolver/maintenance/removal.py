@@ -34,11 +34,14 @@ class RemoveResult:
     error: ResolverError | None = None
 
 
-def remove(models: str | CachedModel | Iterable[str | CachedModel]) -> list[RemoveResult]:
+def remove(models: str | CachedModel | Iterable[str | CachedModel], *, force: bool = False) -> list[RemoveResult]:
     """Remove models from the cache, and from the bucket behind it, which would otherwise restore them.
 
     Args:
         models: one or several models, each a name that ``select`` accepts, or a ``CachedModel``.
+        force: remove models that were used lately, too, where no locks tell whether a process still uses them: on some network
+            disks, and at once from a bucket, where otherwise only the record goes and the files follow a day later. What is
+            known to be in use stays.
 
     Returns:
         One result for each copy: a model that is also in the bucket behind a local cache has two. After a failure the other
@@ -60,7 +63,7 @@ def remove(models: str | CachedModel | Iterable[str | CachedModel]) -> list[Remo
     selected = inventory.select(requested) if (requested := list_names(models, "models", also=(CachedModel,))) else []
     removable = [model for model in selected if not model.is_read_only]
     _check_removable(selected, removable)
-    errors = {model.entry.name: _remove_entry(model.entry.name) for model in removable if model.entry}
+    errors = {model.entry.name: _remove_entry(model.entry.name, force=force) for model in removable if model.entry}
     found = [(model, errors[model.entry.name]) for model in removable if model.entry]
     return [RemoveResult(model, "failed" if error else "removed", error) for model, error in found]
 
@@ -79,12 +82,12 @@ def _check_removable(selected: Sequence[CachedModel], removable: Sequence[Cached
             )
 
 
-def _remove_entry(name: str) -> ResolverError | None:
+def _remove_entry(name: str, *, force: bool) -> ResolverError | None:
     """Remove an entry everywhere; return the error if that fails."""
     try:
         for tier in tiers.list_tiers():
             if not tier.is_read_only:
-                tier.open().remove(name)
+                tier.open().remove(name, force=force)
     except ResolverError as error:
         return error
     return None

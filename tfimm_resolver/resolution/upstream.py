@@ -105,7 +105,7 @@ class Upstream:
         bucket, fill = tiers.open_bucket_behind(into, parts), self._fetch_with_mirrors
         record = bucket.ensure(self._resolved.label, download.key, fill, refresh=request.refresh, pin=request.pin)
         if not os.listdir(into):  # the bucket had the model already
-            _make_fetcher(request.handle).objects(bucket.path(record), into, record.files)
+            _make_fetcher(request.handle, parts).objects(bucket.path(record), into, record.files)
         return FetchResult(record.origin, record.files, record.fetched_at)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import IO
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.removal import remove_closed
 from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
@@ -171,7 +171,7 @@ class PartStore:
             if not ownership.is_owned_by_user(status):
                 return
             if stat.S_ISDIR(status.st_mode):
-                shutil.rmtree(self._folder)
+                remove_closed(str(self._folder))
             else:
                 self._folder.unlink()
 

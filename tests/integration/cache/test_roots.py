@@ -134,7 +134,7 @@ def test_remove_leaves_nothing_of_an_entry_and_may_be_repeated(root: Root) -> No
     publish(root, OTHER, publish(root))
     for _ in range(2):
         with root.lock(NAME):
-            root.remove(NAME)
+            root.remove(NAME, force=True)
     assert list_contents(root) == []
 
 
@@ -145,6 +145,7 @@ def test_a_replaced_tree_is_removed_after_a_while(root: Root, monkeypatch: pytes
     assert list_contents(root) == sorted([old.tree, new.tree, TEXT])
     monkeypatch.setattr("tfimm_resolver.cache.local_cleanup.REPLACED_TTL_S", -60)
     monkeypatch.setattr("tfimm_resolver.cache.bucket_root._GC_MIN_AGE_S", -60)
+    monkeypatch.setenv("TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS", "0s")
     root.collect_garbage(lambda name: new.tree)
     assert list_contents(root) == sorted([new.tree, TEXT]) and list(root.verify_hashes(new)) == []
 

@@ -15,14 +15,15 @@ from tfimm_resolver.maintenance.removal import RemoveResult
 
 @click.command(short_help="Remove models from the cache.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--force", is_flag=True, help="Also if it was used lately, where no locks tell whether it is in use.")
 @common
 @click.pass_obj
-def command(output: Output, models: Sequence[str]) -> int:
+def command(output: Output, models: Sequence[str], force: bool) -> int:
     """Remove models from the cache.
 
     MODEL is a name that the command `ls` prints, a handle, or the first six or more digits of the sha1 of its directory.
     """
-    results = removal.remove(models)
+    results = removal.remove(models, force=force)
     errors = [result.error for result in results if result.error]
     if output.as_json:
         removed = [result.model.facts() for result in results if not result.error]
