@@ -19,6 +19,7 @@ from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, Integrit
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
 from tfimm_resolver.handles.pin import NO_PIN, Pin
 from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
+from tfimm_resolver.progress import events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,6 +144,7 @@ class Cache:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
         with map_os_errors(CacheError, f"cannot read the files in {staged}", suggest_disk_fix, show_path=True):
             files = _verify_staged(staged, fetched)
+        events.emit("verify", files=len(files), size_bytes=sum(file.size_bytes for file in files))
         record = Record(handle, name, fetched.fetched_at or format_now(), fetched.origin, files)
         known = self.read_record(name)
         _warn_if_changed(record, known.origin.sha256)
@@ -153,6 +155,7 @@ class Cache:
             if record.tree not in (known.tree, self.read_record(name).tree):  # else each failure would leave another copy
                 self.root.withdraw(record.tree)
             raise
+        events.report_publication(self.path(record), record.size_bytes)
         self.root.collect_garbage(lambda other: self.read_record(other).tree)
         return record
 
@@ -254,8 +257,7 @@ def _has_missing_file(error: BaseException) -> bool:
 
 def _warn_if_changed(record: Record, sha256: str) -> None:
     """Log a warning if the archive of a model differs from the previous one, whose sha256 is given."""
-    now = record.origin.sha256
-    if now and sha256 and now != sha256:
+    if sha256 and (now := record.origin.sha256) not in ("", sha256):
         log.warning("%s has changed upstream: archive sha256 is now %s, was %s", record.handle, now, sha256)
 
 

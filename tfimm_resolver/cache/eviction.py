@@ -17,7 +17,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
-from tfimm_resolver.cache import keeping
+from tfimm_resolver.cache import counters, keeping
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.last_use import allow_exact_access_times, get_last_use_s
 from tfimm_resolver.cache.local_cleanup import Cleaner
@@ -27,6 +27,7 @@ from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.errors.os_errors import is_disk_full
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import try_acquire
+from tfimm_resolver.progress.events import emit
 from tfimm_resolver.settings.limits import CacheLimits, Size
 
 log = logging.getLogger("tfimm_resolver")
@@ -139,7 +140,11 @@ class Evictor:
                 spared[reason] += 1
             else:
                 removed.append(item)
-        missing_bytes = planned.missing_bytes + planned.freed_bytes - sum(item.size_bytes for item in removed)
+                emit("evict", path=self._cleaner.path_of(item.name), kind=item.kind, size_bytes=item.size_bytes)
+        freed_bytes = sum(item.size_bytes for item in removed)
+        if freed_bytes:
+            counters.add(self._path, evicted_bytes=freed_bytes)
+        missing_bytes = planned.missing_bytes + planned.freed_bytes - freed_bytes
         return replace(planned, removed=tuple(removed), spared=spared, missing_bytes=missing_bytes)
 
     def _allow_exact_access_times(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.cache import counters
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import ENTRY_DIR_PATTERN
 from tfimm_resolver.cache.root_advice import OTHER_ROOT_FIX
@@ -101,6 +102,8 @@ class Lookup:
             for _ in range(_ATTEMPTS_MAX):
                 location = self._ensure(cache, handle, fill, refresh=refresh)
                 if location.hold(is_new=True):
+                    origin = location.record.origin if location.record else None
+                    counters.add(root.value, misses=1, fetched_bytes=(origin and origin.size_bytes) or 0)
                     make_room(0)
                     return location
         except OfflineError as error:

@@ -41,11 +41,12 @@ _exclusions: set[int] = set()
 class _HeldLock:
     """The use lock of this process on one directory; without a descriptor if its file system has no such locks."""
 
-    __slots__ = ("check_s", "descriptor", "until_s")
+    __slots__ = ("check_s", "descriptor", "hits", "until_s")
 
     def __init__(self, descriptor: int | None, touch_interval_s: float) -> None:
         self.descriptor, self.until_s = descriptor, clock.get_monotonic_s() + touch_interval_s
         self.check_s = min(self.until_s, clock.get_monotonic_s() + _CHECK_INTERVAL_S)
+        self.hits = 0
 
     def check(self, now_s: float) -> bool:
         """Return whether the last use is new enough, and no program that ignores the lock has removed the directory."""
@@ -85,7 +86,10 @@ def is_held(tree: str) -> bool:
     if held is None:
         return False
     now_s = _get_monotonic_s()
-    return now_s < held.check_s or held.check(now_s)
+    if now_s < held.check_s or held.check(now_s):
+        held.hits += 1
+        return True
+    return False
 
 
 def hold(tree: str, touch_interval_s: float, *, touch: bool = True) -> bool:
@@ -106,6 +110,15 @@ def hold(tree: str, touch_interval_s: float, *, touch: bool = True) -> bool:
         return False
     _add(tree, _HeldLock(descriptor, touch_interval_s))
     return True
+
+
+def take_hits() -> dict[str, int]:
+    """Return how often each directory was asked for since the last call, while this process had a use lock on it."""
+    taken = {}
+    for tree, held in list(_held.items()):
+        if held.hits:
+            taken[tree], held.hits = held.hits, 0
+    return taken
 
 
 def give_up(tree: str) -> None:

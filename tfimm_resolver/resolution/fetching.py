@@ -8,6 +8,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import HandleError, IntegrityError
+from tfimm_resolver.progress import events
 from tfimm_resolver.resolution.mutable_refs import MutableHandle
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 def fetch(resolved: ResolvedPlan) -> ModelLocation:
     """Return where the model of a plan is; fetch it first if it is not cached. Raises as ``resolve`` does."""
+    if not events.is_active():
+        return _fetch(resolved)
+    with events.report_operation(resolved.handle.redacted) as operation:
+        found = _fetch(resolved)
+        operation.path = found.path
+        return found
+
+
+def _fetch(resolved: ResolvedPlan) -> ModelLocation:
     match resolved.plan:
         case InPlace():
             return _use_path(resolved)

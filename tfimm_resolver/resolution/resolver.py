@@ -6,6 +6,7 @@ import logging
 import os
 
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
+from tfimm_resolver.progress import events
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
 from tfimm_resolver.resolution.request import Request
@@ -51,13 +52,21 @@ def resolve(
         '/.../...'
     """
     request = Request.parse(handle, refresh=refresh, sha256=sha256)
-    return call_with_limits(lambda: _resolve(request), request.handle, timeout_s, cancel)
+    if not events.is_active():
+        return call_with_limits(lambda: _resolve(request), request.handle, timeout_s, cancel)
+    with events.report_operation(request.handle.redacted) as operation:
+        operation.path = call_with_limits(lambda: _resolve(request), request.handle, timeout_s, cancel)
+        return operation.path
 
 
 def resolve_for_hub(handle: str) -> str:
     """Return what ``hub.resolve`` returns: as ``resolve``, but the top of a tree with several versions. Raises likewise."""
     request = Request.parse(handle)
-    return call_with_limits(lambda: _resolve(request, versions=False), request.handle, None, None)
+    if not events.is_active():
+        return call_with_limits(lambda: _resolve(request, versions=False), request.handle, None, None)
+    with events.report_operation(request.handle.redacted) as operation:
+        operation.path = call_with_limits(lambda: _resolve(request, versions=False), request.handle, None, None)
+        return operation.path
 
 
 def _resolve(request: Request, *, versions: bool = True) -> str:

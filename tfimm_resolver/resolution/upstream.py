@@ -12,6 +12,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.errors import FetchError, IntegrityError, ResolverError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import FetchResult, Origin
+from tfimm_resolver.progress.events import emit, set_state
 from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.sources.plan import MutableRef, RemoteLocation
@@ -61,6 +62,7 @@ class Upstream:
             return self._fetch_with_mirrors(into, parts, known)
         except NotModifiedError:
             log.info("%s has not changed upstream", self._resolved.handle)
+            set_state("unchanged")
             return None
 
     def _find_known(self) -> Origin | None:
@@ -93,6 +95,7 @@ class Upstream:
                 failures.append(error)
                 if following is not None:
                     log.warning("%s; trying the mirror %s", error.text, following)
+                    emit("fetch.mirror", text=error.text)
                 fs.clear_dir(into)
         raise make_mirrors_error(failures) from failures[0]
 

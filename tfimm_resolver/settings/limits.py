@@ -90,6 +90,16 @@ def config_file() -> str:
     return os.path.join(folder, "tfimm_resolver", "config.toml")
 
 
+def state_dir() -> str:
+    """Return the directory for what this package notes between runs, which may not exist; empty without a home directory."""
+    folder = os.environ.get("XDG_STATE_HOME")
+    try:
+        folder = expand_variable("XDG_STATE_HOME", folder) if folder else expand_path("~/.local/state")
+    except CacheError:
+        return ""
+    return os.path.join(folder, "tfimm_resolver")
+
+
 def parse_size(text: str, source: str) -> Size:
     """Parse ``50GB``, ``800MiB``, a plain number of bytes, or ``20%``; raises HandleError that names ``source``."""
     found = re.fullmatch(_SIZE, text.strip(), re.ASCII | re.IGNORECASE)
