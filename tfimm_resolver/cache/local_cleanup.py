@@ -76,11 +76,13 @@ class Cleaner:
         With ``give_up``, this process's own use does not count; with ``is_unknown``, no process can have used it lately.
         """
         with contextlib.ExitStack() as stack:
-            exclusion = self._try_exclude(stack, tree, give_up=give_up)
+            restore = stack.enter_context(_OwnUse())
+            exclusion = self._try_exclude(stack, tree, restore if give_up else None)
             if exclusion is None or not self.is_removable(tree):
                 return False
             if not is_unknown and not exclusion.is_enforced and self._find_recent_use_s(tree) is not None:
                 return False
+            restore.forget()
             self.remove(tree)
         return True
 
@@ -93,15 +95,17 @@ class Cleaner:
             PermissionError: if this user may not remove one; then nothing was removed.
         """
         with contextlib.ExitStack() as stack:
+            restore = stack.enter_context(_OwnUse())
             for tree in trees:
                 path = self.path_of(tree)
-                exclusion = self._try_exclude(stack, tree, give_up=True)
+                exclusion = self._try_exclude(stack, tree, restore)
                 if exclusion is None:
                     raise _make_in_use_error(path)
                 if not force and not exclusion.is_enforced and (used_s := self._find_recent_use_s(tree)) is not None:
                     raise _make_recent_use_error(path, used_s)
                 if not self.is_removable(tree):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            restore.forget()
             # The record last: without it, a damaged directory could pass for one that was put there by hand.
             for other in (*trees, parts, name + KEEP_SUFFIX, name + DESCRIPTOR_SUFFIX):
                 self.remove(other)
@@ -161,16 +165,23 @@ class Cleaner:
         folders = (tree, *(f"{tree}/{folder}" for folder in fs.walk(tree, folders=True)))
         return all(os.access(path, os.W_OK | os.X_OK) for path in folders if os.path.isdir(path) and not os.path.islink(path))
 
-    def _try_exclude(self, stack: contextlib.ExitStack, tree: str, *, give_up: bool) -> use_lock.Exclusion | None:
-        """Take the right to remove a directory, if it exists; return None if a process uses it."""
+    def _try_exclude(self, stack: contextlib.ExitStack, tree: str, own_use: _OwnUse | None) -> use_lock.Exclusion | None:
+        """Take the right to remove a directory, if it exists; return None if a process uses it.
+
+        With ``own_use``, this process's own use is given up for it.
+        """
         path = self.path_of(tree)
-        if give_up:
-            use_lock.give_up(path)
+        if own_use is not None:
+            own_use.give_up(path)
         try:
             exclusion = use_lock.try_exclude(path)
         except (FileNotFoundError, NotADirectoryError):
             exclusion = use_lock.Exclusion(None)
-        return exclusion and stack.enter_context(exclusion)
+        if exclusion is not None:
+            stack.enter_context(exclusion)
+            if own_use is not None:
+                stack.callback(own_use.restore, path, exclusion)
+        return exclusion
 
     def _find_recent_use_s(self, tree: str) -> float | None:
         """Return how many seconds ago a directory was used, if a process may use it still although no lock says so; else None.
@@ -205,6 +216,42 @@ class Cleaner:
                 self.remove(parts)
             finally:
                 lock.release()
+
+
+class _OwnUse:
+    """This process's own use locks, given up for a removal, and taken again at the end of the block unless they are forgotten.
+
+    Otherwise a removal that is refused would leave the process with paths that others may remove.
+    """
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+
+    def __enter__(self) -> _OwnUse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path in self._paths:  # those that another process uses, so that no process can have removed them
+            self._hold(path)
+
+    def give_up(self, path: str) -> None:
+        """Give up the use lock on a directory, if there is one."""
+        if use_lock.give_up(path):
+            self._paths.append(path)
+
+    def restore(self, path: str, exclusion: use_lock.Exclusion) -> None:
+        """Take the use lock on a directory again, before the right to remove it ends."""
+        if path in self._paths:
+            self._paths.remove(path)
+            exclusion.share()
+            self._hold(path)
+
+    def forget(self) -> None:
+        """Take no lock again: the directories are removed."""
+        self._paths.clear()
+
+    def _hold(self, path: str) -> None:
+        use_lock.hold(path, settings.grace_s() / 4, touch=False)
 
 
 def _make_in_use_error(path: str) -> CacheError:

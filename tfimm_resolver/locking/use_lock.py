@@ -74,6 +74,11 @@ class Exclusion:
     def __enter__(self) -> Exclusion:
         return self
 
+    def share(self) -> None:
+        """Let processes take use locks from now on, and no other process the right to remove."""
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
     def __exit__(self, *_: object) -> None:
         if self._descriptor is not None:
             _exclusions.discard(self._descriptor)
@@ -121,12 +126,13 @@ def take_hits() -> dict[str, int]:
     return taken
 
 
-def give_up(tree: str) -> None:
-    """Give up this process's own use lock on a directory that it is about to remove."""
+def give_up(tree: str) -> bool:
+    """Give up this process's own use lock on a directory that it is about to remove; return whether it had one."""
     with _table_lock:
         held = _held.pop(tree, None)
     if held is not None:
         held.close()
+    return held is not None
 
 
 def try_exclude(tree: str) -> Exclusion | None:

@@ -21,6 +21,7 @@ from tfimm_resolver.cache.local_cleanup import PARTIAL_TTL_S, REPLACED_TTL_S, Cl
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import ENTRY_DIR_PATTERN
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.locking import use_lock
 from tfimm_resolver.manifest import FetchResult, Origin
 
 KEY, OTHER_MODEL = "https://h.example/m.tar.gz", {**MODEL, "saved_model.pb": b"another"}
@@ -236,3 +237,34 @@ def test_the_time_of_a_disk_without_room_for_another_file(tmp_path: Path, monkey
     os.utime(tmp_path, (1, 1))
     monkeypatch.setattr("tfimm_resolver._util.fs.open_regular", fail)
     assert abs(Cleaner(str(tmp_path), ENTRY_DIR_PATTERN).get_time_s() - time.time()) < 60
+
+
+def can_be_removed(path: str) -> bool:
+    """Whether another process could take the right to remove a directory."""
+    return (
+        run("import sys\nfrom tfimm_resolver.locking import use_lock\nprint(use_lock.try_exclude(sys.argv[1]))", path)
+        != "None"
+    )
+
+
+def test_a_removal_that_is_refused_leaves_this_process_its_own_use(cache: Cache) -> None:
+    old = fetch(cache)
+    new = fetch(cache, OTHER_MODEL, refresh=True)
+    for path in (old, new):
+        assert use_lock.hold(path, 60)
+    for other in (old, new):
+        with used_by_another(other), pytest.raises(CacheError, match="is in use"):
+            cache.remove(os.path.basename(old))
+        assert [use_lock.is_held(path) for path in (old, new)] == [True, True]
+        assert [can_be_removed(path) for path in (old, new)] == [False, False]
+    cache.remove(os.path.basename(old))
+    assert [use_lock.is_held(path) for path in (old, new)] == [False, False]
+
+
+def test_a_repair_beside_a_model_in_use_leaves_this_process_its_own_use(cache: Cache) -> None:
+    damaged = fetch(cache)
+    assert use_lock.hold(damaged, 60)
+    os.unlink(f"{damaged}/saved_model.pb")
+    with used_by_another(damaged):
+        assert fetch(cache) != damaged
+    assert use_lock.is_held(damaged) and not can_be_removed(damaged)
