@@ -204,7 +204,7 @@ def test_a_model_in_use_never_vanishes_or_changes(
             count=count,
             killed=3,
             prelude=prelude,
-            sure_s=SURE_S if prelude else float("inf"),
+            sure_s=sure_s,
             **environment,
         )
     assert reads > models

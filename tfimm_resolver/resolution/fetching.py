@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 def fetch(resolved: ResolvedPlan) -> ModelLocation:
     """Return where the model of a plan is; fetch it first if it is not cached. Raises as ``resolve`` does."""
     if not events.is_active():
-        return _fetch(resolved)
+        return fetch_model(resolved)
     with events.report_operation(resolved.handle.redacted) as operation:
-        found = _fetch(resolved)
+        found = fetch_model(resolved)
         operation.path = found.path
         return found
 
 
-def _fetch(resolved: ResolvedPlan) -> ModelLocation:
+def fetch_model(resolved: ResolvedPlan) -> ModelLocation:
+    """Do the work of ``fetch``, as a part of an operation that its caller reports."""
     match resolved.plan:
         case InPlace():
             return _use_path(resolved)
         case MutableRef():
-            return MutableHandle(resolved).fetch(fetch)
+            return MutableHandle(resolved).fetch(fetch_model)
         case RemoteLocation() if resolved.handle.sha256 is None:  # a pin is the hash of an archive
             if (path := Upstream(resolved).locate()) is not None:
                 return ModelLocation(path, None, resolved.request.subdirectory)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.progress import events
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
 from tfimm_resolver.resolution.request import Request
+
+if TYPE_CHECKING:
+    from tfimm_resolver.cache.tier import ModelLocation
+    from tfimm_resolver.resolution.request import ResolvedPlan
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -70,18 +77,25 @@ def resolve_for_hub(handle: str) -> str:
 
 
 def _resolve(request: Request, *, versions: bool = True) -> str:
-    from tfimm_resolver.cache.tier import ModelLocation
-    from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
-    from tfimm_resolver.resolution.selection import select_model
-
+    fetch_model, select_model = _import_steps()
     resolved = rules.match_rule(request)
     try:
-        location = fetch(resolved)
+        location = fetch_model(resolved)
     except FetchError as error:
+        from tfimm_resolver.cache.tier import ModelLocation
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
         location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
     return select_model(location, versions=versions)
+
+
+@functools.cache  # each import statement takes 2 µs at each hit
+def _import_steps() -> tuple[Callable[[ResolvedPlan], ModelLocation], Callable[..., str]]:
+    """Import what only a call needs: importing the package should not cost these 3 ms."""
+    from tfimm_resolver.resolution.fetching import fetch_model
+    from tfimm_resolver.resolution.selection import select_model
+
+    return fetch_model, select_model
 
 
 def cached_model_path(model_name: str) -> str | None:
