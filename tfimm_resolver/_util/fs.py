@@ -227,7 +227,8 @@ def read_regular(
         if expected_bytes > max_bytes:
             raise _make_size_error(path, max_bytes)
         data = os.read(descriptor, expected_bytes + 1)
-        while chunk := os.read(descriptor, _READ_BYTES):
+        # As many bytes as expected, and not the one more that was asked for: that is the end.
+        while len(data) != expected_bytes and (chunk := os.read(descriptor, _READ_BYTES)):
             data += chunk
             if len(data) > max_bytes:
                 raise _make_size_error(path, max_bytes)
