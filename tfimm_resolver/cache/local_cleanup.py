@@ -30,6 +30,9 @@ PARTIAL_TTL_S = 24 * 3600.0
 _FORCE = "If no process on any machine uses it,"
 
 
+_RECORD_ENDING = DESCRIPTOR_SUFFIX.removeprefix(".")
+
+
 class Cleaner:
     """Removes files and directories of one local root; a directory that a process uses is never removed."""
 
@@ -128,6 +131,8 @@ class Cleaner:
         """Remove files of dead processes: plain tensorflow_hub's for this entry, this package's for any entry."""
         for other in names:
             key, _, rest = other.partition(".")
+            if not rest or rest == _RECORD_ENDING:  # almost all: a publish should not take longer in a full cache
+                continue
             is_hubs = key == name and rest.endswith(".tmp") and not rest.startswith(TOKEN_PREFIXES)
             is_claim = key == name and rest.startswith(CLAIM_PREFIX)
             has_token = rest.startswith(TOKEN_PREFIXES)

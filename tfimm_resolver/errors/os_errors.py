@@ -11,7 +11,8 @@ from typing import Union
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.errors.advice import Fix, join_advice
-from tfimm_resolver.errors.base import CacheError, ResolverError
+from tfimm_resolver.errors.base import ResolverError
+from tfimm_resolver.errors.cache import CacheError
 
 DISK_FULL_FIX = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
 _NO_INODES_FIX = (

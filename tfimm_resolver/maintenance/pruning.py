@@ -16,6 +16,7 @@ from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.eviction import MODEL, REPLACED, Eviction, Evictor, Item
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.maintenance import inventory
@@ -142,7 +143,10 @@ def _prune_bucket(cache: Cache, *, is_limited: bool, dry_run: bool) -> PruneResu
     if is_limited or not isinstance(cache.root, BucketRoot):
         raise CacheError(
             f"{show(settings.cache_root().value)} is a bucket, in which models are not removed by size or age",
-            fix="Without a limit, prune removes what was replaced; remove models with `tfimm-resolver rm`.",
+            fix=Advice(
+                python="Without a limit, prune removes what was replaced; remove models with maintenance.remove.",
+                command="Without a limit, prune removes what was replaced; remove models with `tfimm-resolver rm`.",
+            ),
         )
     unused = cache.root.remove_unused(lambda name: cache.read_record(name).tree, dry_run=dry_run)
     removed = tuple(

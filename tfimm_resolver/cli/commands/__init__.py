@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ COMMANDS = (
         "path",
         "hub",
         "run",
+        "completion",
     ),
     "demo",
 )
@@ -58,6 +60,12 @@ def _set_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
 def _set_progress(_: click.Context, __: click.Parameter, value: str | None) -> None:
     if value:
         os.environ["TFIMM_RESOLVER_PROGRESS"] = value
+
+
+def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        logging.getLogger("tfimm_resolver").setLevel(logging.DEBUG)  # until the command ends
+        context.find_root().obj.is_debugging |= parameter.name == "debug"
 
 
 def _set_cache_dir(_: click.Context, __: click.Parameter, value: str | None) -> None:
@@ -95,6 +103,12 @@ _COMMON = (
         expose_value=False,
         callback=_set_progress,
         help="`json` prints events on stderr, one JSON object a line.",
+    ),
+    click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Print each request on stderr."
+    ),
+    click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_set_verbose, help="Like -v; also print where an error is from."
     ),
     click.option(
         "--color",
