@@ -12,7 +12,10 @@ _READ_BITS = 0o044
 
 
 def share_tree(tree: str, root_mode: int) -> None:
-    """Let the group and other users read a directory and everything in it, as far as they can read the root."""
+    """Let the group and other users read a directory and everything in it, as far as they can read the root.
+
+    It is one that was unpacked, so it contains no links.
+    """
     if root_mode & _READ_BITS:
         for path in (tree, *(f"{tree}/{name}" for name in fs.walk(tree, folders=True))):
             share_file(path, root_mode)
@@ -22,8 +25,6 @@ def share_file(path: str, root_mode: int) -> None:
     """Let the group and other users read a file or directory of this user, as far as they can read the root."""
     with contextlib.suppress(OSError):  # a file system without permissions
         mode = os.lstat(path).st_mode
-        if stat.S_ISLNK(mode):
-            return
         wanted = mode | (root_mode & _READ_BITS)
         if stat.S_ISDIR(mode) or mode & 0o100:
             wanted |= (root_mode & _READ_BITS) >> 2
