@@ -103,6 +103,7 @@ def test_json_lines_are_printed_instead_of_progress(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_PROGRESS", "json")
+    monkeypatch.setenv("TFHUB_DOWNLOAD_PROGRESS", "1")  # for which a line is printed otherwise
     with events.report_operation("m\nn"), report_progress("m", 10, quiet=False) as meter:
         meter.advance(10)
     events.print_log("a message", "warning")
