@@ -28,7 +28,7 @@ class Worker:
         self._held: dict[str, tuple[int, int]] = {}
 
     def run(self, action: str, model: int) -> str:
-        """Do a step; return what came of it."""
+        """Do a step; return its result."""
         result = getattr(self, f"_{action}")(model, f"{self._url}/m{model}.tar.gz")
         self._check_held()
         return str(result)

@@ -207,12 +207,12 @@ class BucketRoot:
             trees = [(found[0], bool(found[2])) for found in folders if found[1] == name]
             # Nothing tells whether a process reads the objects, so they stay for the grace time. Without a suffix the prefix
             # itself is the model for plain tensorflow_hub, which would go on using it.
-            retired = [tree for tree, has_suffix in trees if has_suffix and not force]
-            for tree in retired:
+            readable = [tree for tree, has_suffix in trees if has_suffix and not force]
+            for tree in readable:
                 self.objects.write(f"{tree}/{_SUPERSEDED_MARKER}", b"")
             self.objects.delete([name + DESCRIPTOR_SUFFIX, name + KEEP_SUFFIX])  # first, so that no new reader starts
             for tree, _ in trees:
-                if tree not in retired:
+                if tree not in readable:
                     self.objects.delete(found.name for found in self.objects.list_objects(tree))
 
     def _is_gc_due(self) -> bool:

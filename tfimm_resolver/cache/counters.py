@@ -102,11 +102,11 @@ def _write_at_exit() -> None:
 
 def _take_hits() -> Counter[str]:
     with _lock:
-        taken = Counter(_hits)
+        counts = Counter(_hits)
         _hits.clear()
     for tree, hits in use_lock.take_hits().items():
-        taken[os.path.dirname(tree)] += hits
-    return taken
+        counts[os.path.dirname(tree)] += hits
+    return counts
 
 
 def _write(root: str, more: Counters) -> None:

@@ -25,11 +25,11 @@ def share_file(path: str, root_mode: int) -> None:
     """Let the group and other users read a file or directory of this user, as far as they can read the root."""
     with contextlib.suppress(OSError):  # a file system without permissions
         mode = os.lstat(path).st_mode
-        wanted = mode | (root_mode & _READ_BITS)
+        new_mode = mode | (root_mode & _READ_BITS)
         if stat.S_ISDIR(mode) or mode & 0o100:
-            wanted |= (root_mode & _READ_BITS) >> 2
-        if wanted != mode:
-            os.chmod(path, stat.S_IMODE(wanted))
+            new_mode |= (root_mode & _READ_BITS) >> 2
+        if new_mode != mode:
+            os.chmod(path, stat.S_IMODE(new_mode))
 
 
 __all__ = ["share_file", "share_tree"]

@@ -119,11 +119,11 @@ def hold(tree: str, touch_interval_s: float, *, touch: bool = True) -> bool:
 
 def take_hits() -> dict[str, int]:
     """Return how often each directory was asked for since the last call, while this process had a use lock on it."""
-    taken = {}
+    counts = {}
     for tree, held in list(_held.items()):
         if held.hits:
-            taken[tree], held.hits = held.hits, 0
-    return taken
+            counts[tree], held.hits = held.hits, 0
+    return counts
 
 
 def give_up(tree: str) -> bool:

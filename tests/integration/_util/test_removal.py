@@ -19,14 +19,14 @@ from tfimm_resolver.maintenance import removal
 @pytest.fixture
 def nfs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Directories cannot be removed, as if each had a file that is open; the list receives their paths."""
-    refused: list[str] = []
+    paths: list[str] = []
 
     def fail(path: Any, *_: Any, **__: Any) -> None:
-        refused.append(os.fspath(path))
+        paths.append(os.fspath(path))
         raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 
     monkeypatch.setattr(os, "rmdir", fail)
-    return refused
+    return paths
 
 
 def test_what_is_open_is_left_and_the_rest_is_removed(tmp_path: Path, nfs: list[str]) -> None:

@@ -53,10 +53,10 @@ def handles(origin: Origin) -> list[str]:
 
 
 def test_another_process_cannot_remove_a_model_that_is_exported(handles: list[str]) -> None:
-    refused: list[str] = []
+    messages: list[str] = []
     (model,) = inventory.select(handles[0])
-    writer.write([model], Stream(10_000, lambda: refused.append(run(REMOVE, handles[0]))))
-    assert "is in use by process" in refused[0] and Path(model.path).is_dir()
+    writer.write([model], Stream(10_000, lambda: messages.append(run(REMOVE, handles[0]))))
+    assert "is in use by process" in messages[0] and Path(model.path).is_dir()
 
 
 @pytest.mark.parametrize("after_bytes", [0, 10_000, 320_000, 700_000], ids=["start", "first", "second", "next model"])
