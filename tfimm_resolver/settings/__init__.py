@@ -17,6 +17,11 @@ from tfimm_resolver.settings.cache_dirs import (
     urls_root,
     uses_local_copy,
 )
+from tfimm_resolver.settings.config_file import (
+    Config,
+    config_file,
+    read_config,
+)
 from tfimm_resolver.settings.environment import (
     HOSTS_FILE,
     MIRRORS,
@@ -40,7 +45,6 @@ from tfimm_resolver.settings.environment import (
 from tfimm_resolver.settings.limits import (
     CacheLimits,
     cache_limits,
-    config_file,
     grace_s,
     state_dir,
 )
@@ -62,6 +66,7 @@ __all__ = [
     "PROGRESS_FORMATS",
     "TEMPORARY",
     "CacheLimits",
+    "Config",
     "Setting",
     "cache_limits",
     "cache_root",
@@ -91,6 +96,7 @@ __all__ = [
     "names_root",
     "override_dir",
     "progress_format",
+    "read_config",
     "restore_dir_override",
     "retries",
     "set_dir",
