@@ -13,6 +13,8 @@ NOX := .nox/own/bin
 WORKERS ?= auto
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
+SOAK_SECONDS ?= 600
+SOAK_SEED ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
 ifneq ($(MAKECMDGOALS),clean)
@@ -22,7 +24,7 @@ $(error PYTHON=$(PYTHON) cannot be used)
 endif
 endif
 
-.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden docs reference pictures screenshots fuzz clean
+.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden docs reference pictures screenshots fuzz soak clean
 
 demo: .venv/installed
 	$(BIN)/tfimm-resolver demo
@@ -78,6 +80,11 @@ screenshots: docs
 # Give damaged data to everything that reads data of others, for FUZZ_SECONDS in all; FUZZ_TARGETS names some targets.
 fuzz: .venv/fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+# Processes use one cache at random, for SOAK_SECONDS: at the end nothing has vanished or changed, and nothing is left.
+# SOAK_SEED repeats a schedule.
+soak: .venv/tested
+	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 clean:
 	rm -rf .venv .nox .cache site site-screenshots build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -10,6 +10,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import HandleError, IntegrityError, SignatureError
+from tfimm_resolver.progress import events
 from tfimm_resolver.resolution import signatures
 from tfimm_resolver.resolution.mutable_refs import MutableHandle
 from tfimm_resolver.resolution.request import ResolvedPlan
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 def fetch(resolved: ResolvedPlan) -> ModelLocation:
     """Return where the model of a plan is; fetch it first if it is not cached. Raises as ``resolve`` does."""
+    if not events.is_active():
+        return fetch_model(resolved)
+    with events.report_operation(resolved.handle.redacted) as operation:
+        found = fetch_model(resolved)
+        operation.path = found.path
+        return found
+
+
+def fetch_model(resolved: ResolvedPlan) -> ModelLocation:
+    """Do the work of ``fetch``, as a part of an operation that its caller reports."""
     requirements = signatures.list_requirements(resolved)
     found = _fetch(resolved, may_be_remote=not requirements)
     signatures.check(found, requirements, resolved.label)
@@ -33,7 +44,7 @@ def _fetch(resolved: ResolvedPlan, *, may_be_remote: bool) -> ModelLocation:
         case InPlace():
             return _use_path(resolved)
         case MutableRef():
-            return MutableHandle(resolved).fetch(fetch)
+            return MutableHandle(resolved).fetch(fetch_model)
         # A pin is the hash of an archive, and a signature is verified on this machine.
         case RemoteLocation() if resolved.handle.sha256 is None and may_be_remote:
             if (path := Upstream(resolved).locate()) is not None:

@@ -13,6 +13,7 @@ from tfimm_resolver.cache.tier import ModelLocation, Tier
 from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError, ResolverError, SignatureError
 from tfimm_resolver.handles.handle import Handle, get_key
 from tfimm_resolver.handles.pin import NO_PIN
+from tfimm_resolver.progress.events import emit
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream, make_mirrors_error
@@ -73,6 +74,7 @@ class MutableHandle:
         failures = [error]
         for mirror in self._resolved.mirrors:
             log.warning("%s; trying the mirror %s", failures[-1].text, mirror)
+            emit("fetch.mirror", text=failures[-1].text)
             try:
                 return fetch(rules.use_mirror(self._resolved, mirror))
             except IntegrityError:

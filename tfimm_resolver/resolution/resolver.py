@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.progress import events
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
@@ -59,7 +62,7 @@ def resolve(
         '/.../...'
     """
     request = Request.parse(handle, refresh=refresh, sha256=sha256)
-    return call_with_limits(lambda: _resolve(request), request.handle, timeout_s, cancel)
+    return _run(_resolve, request, timeout_s, cancel)
 
 
 def resolve_for_hub(handle: str) -> str:
@@ -69,7 +72,11 @@ def resolve_for_hub(handle: str) -> str:
         PolicyError: if the model is refused: tensorflow_hub loads it without asking again.
     """
     request = Request.parse(handle)
-    model = call_with_limits(lambda: _find(request, versions=False), request.handle, None, None)
+    return _run(_resolve_for_hub, request)
+
+
+def _resolve_for_hub(request: Request) -> str:
+    model = _find(request, versions=False)
     model.check.run(model.path)
     return model.path
 
@@ -130,18 +137,39 @@ def _find(request: Request, *, versions: bool = True) -> ResolvedModel:
 
 
 def _locate(request: Request) -> tuple[ModelLocation, ModelCheck]:
-    from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
-    from tfimm_resolver.resolution.operation_check import make_check
-
+    fetch_model, make_check = _import_steps()
     resolved = rules.match_rule(request)
     try:
-        location = fetch(resolved)
+        location = fetch_model(resolved)
     except FetchError as error:
         from tfimm_resolver.cache.tier import ModelLocation
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
         location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
     return location, make_check(resolved, location)
+
+
+@functools.cache  # each import statement takes 2 µs at each hit
+def _import_steps() -> tuple[Callable[[ResolvedPlan], ModelLocation], Callable[[ResolvedPlan, ModelLocation], ModelCheck]]:
+    """Import what only a call needs: importing the package should not cost these 3 ms."""
+    from tfimm_resolver.resolution.fetching import fetch_model
+    from tfimm_resolver.resolution.operation_check import make_check
+
+    return fetch_model, make_check
+
+
+def _run(
+    resolve_request: Callable[[Request], str],
+    request: Request,
+    timeout_s: float | None = None,
+    cancel: CancelEvent | None = None,
+) -> str:
+    """Run a look-up within its limits, and report it to those who listen to events."""
+    if not events.is_active():
+        return call_with_limits(lambda: resolve_request(request), request.handle, timeout_s, cancel)
+    with events.report_operation(request.handle.redacted) as operation:
+        operation.path = call_with_limits(lambda: resolve_request(request), request.handle, timeout_s, cancel)
+        return operation.path
 
 
 def cached_model_path(model_name: str) -> str | None:

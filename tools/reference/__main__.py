@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools import diagram
-from tools.reference import api, commands, exit_codes, json_output, security, variables
+from tools.reference import api, commands, events, exit_codes, json_output, security, variables
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 PAGES: dict[str, Callable[[], str]] = {
     "api.md": api.make_page,
     "commands.md": commands.make_page,
+    "event_schemas.json": events.make_schemas,
+    "events.md": events.make_page,
     "exit_codes.md": exit_codes.make_page,
     "json.md": json_output.make_page,
     "json_schemas.json": json_output.make_schemas,
