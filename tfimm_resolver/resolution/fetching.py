@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
@@ -17,20 +18,23 @@ if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
 
 
-def fetch(resolved: ResolvedPlan) -> ModelLocation:
-    """Return where the model of a plan is; fetch it first if it is not cached. Raises as ``resolve`` does."""
+def fetch(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] = Upstream) -> ModelLocation:
+    """Return where the model of a plan is; fetch it first if it is not cached. Raises as ``resolve`` does.
+
+    ``make_upstream`` returns what is asked for a model that is not cached.
+    """
     match resolved.plan:
         case InPlace():
             return _use_path(resolved)
         case MutableRef():
-            return MutableHandle(resolved).fetch(fetch)
+            return MutableHandle(resolved, make_upstream).fetch(lambda followed: fetch(followed, make_upstream))
         case RemoteLocation() if resolved.handle.sha256 is None:  # a pin is the hash of an archive
-            if (path := Upstream(resolved).locate()) is not None:
+            if (path := make_upstream(resolved).locate()) is not None:
                 return ModelLocation(path, None, resolved.request.subdirectory)
     request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
     try:
         found = None if request.refresh else lookup.find() or _find_by_spelling(resolved, resolved.plan.download.key)
-        found = found or lookup.fetch(Upstream(resolved).fill, resolved.label, refresh=request.refresh)
+        found = found or lookup.fetch(make_upstream(resolved).fill, resolved.label, refresh=request.refresh)
     except IntegrityError as error:
         if resolved.model is None:
             raise

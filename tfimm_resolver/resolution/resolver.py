@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
-from tfimm_resolver.resolution.request import Request
+from tfimm_resolver.resolution.request import Request, ResolvedPlan
+
+if TYPE_CHECKING:
+    from tfimm_resolver.resolution.upstream import Upstream
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -61,13 +66,19 @@ def resolve_for_hub(handle: str) -> str:
 
 
 def _resolve(request: Request, *, versions: bool = True) -> str:
+    return resolve_plan(rules.match_rule(request), versions=versions)
+
+
+def resolve_plan(
+    resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None, *, versions: bool = True
+) -> str:
+    """Return the path of the model of a plan, as ``resolve`` does; ``make_upstream`` as for ``fetching.fetch``."""
     from tfimm_resolver.cache.tier import ModelLocation
     from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
     from tfimm_resolver.resolution.selection import select_model
 
-    resolved = rules.match_rule(request)
     try:
-        location = fetch(resolved)
+        location = fetch(resolved) if make_upstream is None else fetch(resolved, make_upstream)
     except FetchError as error:
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
