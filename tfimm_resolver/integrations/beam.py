@@ -23,11 +23,11 @@ class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Any where apache
     """Runs a SavedModel on examples that are arrays, or dicts of arrays by the names of inputs.
 
     The handle is resolved where the model is loaded. All workers of a host use one cache, so that one of them downloads the
-    model, and the others wait for it. Beam's ``TFModelHandlerNumpy`` loads models with Keras, which under Keras 3 cannot load a
-    SavedModel.
+    model, and the others wait for it. Beam's ``TFModelHandlerNumpy`` loads models with Keras, which since version 3 cannot
+    load a SavedModel.
 
-    Workers have the models file, the overrides, and the variables ``TFIMM_RESOLVER_*`` of the process that created the handler,
-    except for those that name directories of its machine; what a worker's own environment sets has precedence.
+    Workers have the models file, the overrides, and the variables ``TFIMM_RESOLVER_*`` of the process that created the
+    handler, except for those that name directories of its machine; what a worker's own environment sets has precedence.
 
     Args:
         handle: as for ``resolve``; a pin is part of it, ``#sha256=...``.
@@ -138,7 +138,8 @@ def _choose_function(model: Any, signature: str | None, handle: str) -> tuple[An
     signatures = getattr(model, "signatures", {})
     if signature is None and callable(model):
         return model, None
-    name = signature or (_DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures or len(signatures) != 1 else [*signatures][0])
+    only = next(iter(signatures)) if len(signatures) == 1 else _DEFAULT_SIGNATURE
+    name = signature or (_DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures else only)
     if name not in signatures:
         known = ", ".join(map(show, sorted(signatures))) or "none"
         raise LoadError(f"{show(handle)} has no signature {show(name)}; it has {known}", fix="Choose one: signature=NAME.")
