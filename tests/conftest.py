@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ pytest_plugins = ("tests.fakes.stores.fixtures", "tests.fakes.faults.fixtures")
 _OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
 _CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
 _TENSORFLOW_PATHS = {"tensorflow"}
+_ENGINES = Path(__file__).parent / "engines"
+ENGINES = ("beam", "ray")
+"""Engines whose tests run in environments of their own, and are named test_ENGINE."""
 _SHARED_FIXTURES = {"cluster": "cluster", "server": "cluster"}
 """The group of tests that use a fixture."""
 
@@ -92,9 +96,28 @@ def origin() -> Iterator[Origin]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not import files that need TensorFlow or its dependencies if their tests are deselected."""
+    """Do not import files that need TensorFlow or its dependencies if their tests are deselected.
+
+    Nor those for engines, which are not installed here, unless the command names their folder or a file in it.
+    """
+    if collection_path == _ENGINES or _ENGINES in collection_path.parents:
+        named = {Path(os.path.abspath(str(name).partition("::")[0])) for name in config.args}
+        if not any(path == _ENGINES or _ENGINES in path.parents for path in named):
+            return True
+        return True if _find_engine(collection_path) in _list_deselected(config) else None
     is_deselected = "not tensorflow" in config.getoption("markexpr")
     return True if is_deselected and _needs_tensorflow(collection_path) else None
+
+
+def _find_engine(path: Path) -> str:
+    """Return the engine that a file of tests needs, by its name; empty if it is not for one engine."""
+    return next((name for name in ENGINES if re.match(rf"test_{name}(_|\.)", path.name)), "")
+
+
+def _list_deselected(config: pytest.Config) -> set[str]:
+    """Return the engines that the expression of markers does not name, if it names any."""
+    words = set(re.findall(r"\w+", config.getoption("markexpr")))
+    return set(ENGINES) - words if words.intersection(ENGINES) else set()
 
 
 def _needs_tensorflow(path: Path) -> bool:
@@ -107,6 +130,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _needs_tensorflow(item.path):
             item.add_marker("tensorflow")
+        if _ENGINES in item.path.parents and (engine := _find_engine(item.path)):
+            item.add_marker(engine)
         for group in {_SHARED_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _SHARED_FIXTURES}:
             item.add_marker(pytest.mark.xdist_group(group))
 

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
-KINDS = ("unit", "integration", "process", "tensorflow")
+KINDS = ("unit", "integration", "process", "tensorflow", "engines")
 
 _TEST_MODULE = re.compile(r"tests\.(.*\.)?test_")
 
@@ -42,6 +42,7 @@ TESTED_IN = {
     "cli.commands.why": "integration/cli/test_pin_commands.py",
     "cli.startup.sitecustomize": "process/cli/test_run.py",
     "handle": "integration/test_public_api.py",
+    "integrations.ray_seed": "engines/integrations/test_ray.py",
     "plan": "integration/test_public_api.py",
     "unbundle": "integration/test_public_api.py",
 }
@@ -164,7 +165,7 @@ def test_no_test_imports_another() -> None:
 
 
 def test_unit_tests_import_only_what_their_extra_installs() -> None:
-    others = list_distributions(REPOSITORY, "tensorflow", "gs", "s3", "test-integration", "test")
+    others = list_distributions(REPOSITORY, "beam", "ray", "tensorflow", "gs", "s3", "test-integration", "test")
     missing = others - list_distributions(REPOSITORY, "test-unit", "hf")
     assert {"h5py", "tensorflow"} < missing
     assert list(find_imports_beyond(REPOSITORY, "unit", missing)) == []

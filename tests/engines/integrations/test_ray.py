@@ -273,9 +273,7 @@ def test_a_deadline_ends_the_wait_for_the_seed(nodes: Nodes, origin: Origin) -> 
     gate.set()
 
 
-def test_the_newest_version_is_looked_up_once_for_the_cluster(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_newest_version_is_looked_up_once_for_the_cluster(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     with Kaggle() as kaggle:
         kaggle.publish("ada/zoo/tensorFlow2/lion", 2, tar_gz())
         monkeypatch.setenv("TFIMM_KAGGLE_URL", kaggle.url)
@@ -287,7 +285,9 @@ def test_the_newest_version_is_looked_up_once_for_the_cluster(
         assert late in paths and len(kaggle.api.requests) == requests
 
 
-def test_workers_resolve_as_the_driver_does(nodes: Nodes, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_resolve_as_the_driver_does(
+    nodes: Nodes, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
     (tmp_path / "models.toml").write_text(f'[models.lion]\nhandle = "{handle}"\n')
     monkeypatch.setenv("TFIMM_MODELS_FILE", str(tmp_path / "models.toml"))
