@@ -22,7 +22,7 @@ _OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_"
 _CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
 _TENSORFLOW_PATHS = {"tensorflow"}
 _ENGINES = Path(__file__).parent / "engines"
-ENGINES = ("beam", "ray")
+ENGINES = ("beam", "ray", "others")
 """Engines whose tests run in environments of their own, and are named test_ENGINE."""
 _SHARED_FIXTURES = {"cluster": "cluster", "server": "cluster"}
 """The group of tests that use a fixture."""

@@ -14,12 +14,12 @@ import pytest
 from tests.fakes.archives import MODEL
 from tests.fakes.processes import run
 from tfimm_resolver import errors, settings
-from tfimm_resolver.integrations import worker_state
 from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import Pin
+from tfimm_resolver.integrations import worker_state
 from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.models_file.schema import ModelEntry
