@@ -2,7 +2,7 @@
 # except those that take long. make test-long: every test. All create .venv, with the interpreter PYTHON.
 # make test-all: unit and integration tests on every supported Python that is found, with the oldest and newest dependencies.
 # make test-pythons: the unit tests alone on each of them.
-# make test-engines: the tests with Apache Beam and Ray, each in an environment of its own.
+# make test-engines: the tests with Apache Beam, Ray, and other engines, each in an environment of its own.
 # make test-newest: every test with the newest releases of all dependencies, instead of those in constraints.txt.
 # make docs: the documentation in site/, with warnings as errors. make reference: its generated pages. make pictures: the terminal in
 # README.md. make screenshots: the pages as Chromium shows them, in site-screenshots/.
@@ -49,7 +49,7 @@ test-pythons: $(NOX)/nox
 	$(NOX)/nox --session interpreters unit
 
 test-engines: $(NOX)/nox
-	$(NOX)/nox --session beam ray
+	$(NOX)/nox --session beam ray others
 
 test-newest: $(NOX)/nox
 	$(NOX)/nox --session newest
@@ -58,7 +58,7 @@ test-newest: $(NOX)/nox
 constraints: $(NOX)/nox
 	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --extra docs --extra fuzz --no-header --no-annotate --no-emit-package setuptools \
 		--output-file constraints.txt setup.cfg
-	for engine in beam ray; do $(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test-$$engine --no-header --no-annotate \
+	for engine in beam ray others; do $(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test-$$engine --no-header --no-annotate \
 		--no-emit-package setuptools --output-file tests/engines/constraints-$$engine.txt setup.cfg; done
 
 bench: .venv/tested

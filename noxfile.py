@@ -112,6 +112,12 @@ def ray(session: nox.Session) -> None:
     _test_engine(session, "ray")
 
 
+@nox.session(python=NEWEST)
+def others(session: nox.Session) -> None:
+    """Run the recipes of the documentation with Spark, Dask and gunicorn."""
+    _test_engine(session, "others")
+
+
 def _test_engine(session: nox.Session, name: str) -> None:
     """Run the tests of one engine, in an environment without the others, whose versions may exclude its own."""
     constraints = f"{ENGINES}/constraints-{name}.txt"

@@ -147,6 +147,7 @@ def test_a_pickled_handler_names_its_class(handle: str) -> None:
     assert pickle.loads(data).load_model()([1.0], {}) == [{"y": 2.5}]
 
 
+@pytest.mark.filterwarnings("ignore")  # what Beam and tensorflow_hub import
 def test_the_handler_of_beam_still_cannot_load_a_saved_model(handle: str, tmp_path: Path) -> None:
     """Notice when it can: the documentation says that it fails under Keras 3 (beam#30288, beam#30616)."""
     from apache_beam.ml.inference.tensorflow_inference import TFModelHandlerNumpy
