@@ -130,59 +130,61 @@ def share(flows: list[Flow], capacities: Mapping[str, float]) -> tuple[dict[str,
     return rates, full
 
 
-def run_alone(workers: int, given: Parameters) -> Result:
+def run_alone(workers: int, values: Parameters) -> Result:
     """Let each worker download from the origin."""
-    uses = {"the origin": 1.0, **_use_processors(given, given.download_cpu_s)}
-    return _finish([*_start(workers, given), Flow("all", given.model_mb, uses, workers, "start", 0.0, _limit(given))], given)
+    uses = {"the origin": 1.0, **_use_processors(values, values.download_cpu_s)}
+    return _finish(
+        [*_start(workers, values), Flow("all", values.model_mb, uses, workers, "start", 0.0, _limit(values))], values
+    )
 
 
-def run_bucket(workers: int, given: Parameters) -> Result:
+def run_bucket(workers: int, values: Parameters) -> Result:
     """Let one worker download and upload; the others copy from the bucket, and so does the first one, into its own cache."""
-    first = {"the origin": 1.0, **_use_processors(given, given.download_cpu_s)}
-    copies = {"the bucket": 1.0, **_use_processors(given, given.copy_cpu_s)}
+    first = {"the origin": 1.0, **_use_processors(values, values.download_cpu_s)}
+    copies = {"the bucket": 1.0, **_use_processors(values, values.copy_cpu_s)}
     flows = [
-        *_start(workers, given),
-        Flow("download", given.model_mb, first, 1, "start", 0.0, _limit(given)),
-        Flow("upload", given.model_mb, copies, 1, "download", 0.0, _limit(given)),
-        Flow("copy", given.model_mb, copies, max(workers - 1, 1), "upload", 0.0, _limit(given)),
+        *_start(workers, values),
+        Flow("download", values.model_mb, first, 1, "start", 0.0, _limit(values)),
+        Flow("upload", values.model_mb, copies, 1, "download", 0.0, _limit(values)),
+        Flow("copy", values.model_mb, copies, max(workers - 1, 1), "upload", 0.0, _limit(values)),
     ]
-    return _finish(flows, given)
+    return _finish(flows, values)
 
 
-def run_ray(workers: int, given: Parameters) -> Result:
+def run_ray(workers: int, values: Parameters) -> Result:
     """Let the seed download; the nodes, all at the same time, copy from the line of its node."""
-    first = {"the origin": 1.0, **_use_processors(given, given.download_cpu_s)}
-    copies = {"the seed's line": 1.0, **_use_processors(given, given.seed_cpu_s)}
+    first = {"the origin": 1.0, **_use_processors(values, values.download_cpu_s)}
+    copies = {"the seed's line": 1.0, **_use_processors(values, values.seed_cpu_s)}
     flows = [
-        *_start(workers, given),
-        Flow("download", given.model_mb, first, 1, "start", 0.0, _limit(given)),
-        Flow("copy", given.model_mb, copies, max(workers - 1, 1), "download", 0.0, _limit(given)),
+        *_start(workers, values),
+        Flow("download", values.model_mb, first, 1, "start", 0.0, _limit(values)),
+        Flow("copy", values.model_mb, copies, max(workers - 1, 1), "download", 0.0, _limit(values)),
     ]
-    return _finish(flows, given)
+    return _finish(flows, values)
 
 
 WAYS: dict[str, Callable[[int, Parameters], Result]] = {"alone": run_alone, "bucket": run_bucket, "ray": run_ray}
 
 
-def _start(workers: int, given: Parameters) -> list[Flow]:
-    uses = {"the processors": given.start_cpu_s} if given.processors else {}
-    return [Flow("start", 1.0, uses, workers, "", 0.0, 1 / given.start_s)]
+def _start(workers: int, values: Parameters) -> list[Flow]:
+    uses = {"the processors": values.start_cpu_s} if values.processors else {}
+    return [Flow("start", 1.0, uses, workers, "", 0.0, 1 / values.start_s)]
 
 
-def _use_processors(given: Parameters, cpu_s: float) -> dict[str, float]:
-    return {"the processors": cpu_s} if given.processors else {}
+def _use_processors(values: Parameters, cpu_s: float) -> dict[str, float]:
+    return {"the processors": cpu_s} if values.processors else {}
 
 
-def _limit(given: Parameters) -> float:
+def _limit(values: Parameters) -> float:
     """Return the rate that one worker can reach: its line, or its own processor."""
-    return min(given.line_mb_per_s, float("inf") if given.processors else 1 / given.download_cpu_s)
+    return min(values.line_mb_per_s, float("inf") if values.processors else 1 / values.download_cpu_s)
 
 
-def _finish(flows: list[Flow], given: Parameters) -> Result:
-    capacities = {"the origin": given.origin_mb_per_s, "the bucket": given.bucket_mb_per_s}
-    capacities |= {"the seed's line": given.line_mb_per_s}
-    if given.processors:
-        capacities["the processors"] = given.processors
+def _finish(flows: list[Flow], values: Parameters) -> Result:
+    capacities = {"the origin": values.origin_mb_per_s, "the bucket": values.bucket_mb_per_s}
+    capacities |= {"the seed's line": values.line_mb_per_s}
+    if values.processors:
+        capacities["the processors"] = values.processors
     seconds, busy_s = simulate(flows, capacities)
     name = max(busy_s, key=lambda one: busy_s[one])
     origin_mb = sum(flow.size * flow.workers for flow in flows if "the origin" in flow.uses)
@@ -193,9 +195,9 @@ def compare(path: Path = RUNS) -> Iterator[tuple[str, int, float, float]]:
     """Yield the way, the number of workers, the measured and the simulated seconds of each recorded run."""
     recorded = json.loads(path.read_text())
     for group in recorded["groups"]:
-        given = Parameters(**group["parameters"])
+        values = Parameters(**group["parameters"])
         for way, workers, seconds in group["runs"]:
-            yield way, workers, seconds, WAYS[way](workers, given).seconds
+            yield way, workers, seconds, WAYS[way](workers, values).seconds
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def main() -> None:
                     times = [measure(stand, model, origin, bucket, way, workers) for _ in range(_ROUNDS)]
                     runs.append([way, workers, round(statistics.median(times), 2)])
                     sys.stderr.write(f"{runs[-1]}\n")
-    sys.stdout.write(json.dumps({"model_mb": model.packed_bytes / 1e6, "runs": runs}) + "\n")
+            sys.stdout.write(json.dumps({"model_mb": model.packed_bytes / 1e6, "runs": runs}) + "\n")
 
 
 if __name__ == "__main__":

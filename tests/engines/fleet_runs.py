@@ -37,7 +37,7 @@ def resolve_alone(handle: str) -> str:
     return tfimm_resolver.resolve(handle)
 
 
-def resolve_together(handle: str) -> str:
+def resolve_on_ray(handle: str) -> str:
     """Fetch a model with one download for the cluster."""
     from tfimm_resolver.integrations import ray as on_ray
 
@@ -66,7 +66,7 @@ def measure(workers: int, folder: Path, port: int) -> list[tuple[str, int, float
         run_on_all(warm_up)
         times = []
         for turn in range(_ROUNDS):
-            for way, function in (("alone by Ray", resolve_alone), ("ray", resolve_together)):
+            for way, function in (("alone by Ray", resolve_alone), ("ray", resolve_on_ray)):
                 handle = f"http://127.0.0.1:{port}/{way[:3]}{workers}/{turn}.tar"
                 times.append((way, workers, round(run_on_all(function, handle), 2)))
                 sys.stderr.write(f"{times[-1]}\n")

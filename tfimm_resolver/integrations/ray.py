@@ -42,8 +42,8 @@ log = logging.getLogger("tfimm_resolver")
 _ATTEMPTS_MAX = 2
 """How many seeds are asked for one model: after the first one has died, another one is started."""
 
-_CHUNKS_AHEAD = 2
-"""How many chunks are requested before they are written."""
+_CHUNKS_REQUESTED = 3
+"""How many chunks are requested from the seed before they are needed."""
 
 _CHUNK_TIMEOUT_S, _POLL_S = 120.0, 0.2
 
@@ -164,7 +164,7 @@ def _resolve(request: Request) -> str:
         if not _needs_seed(resolved):
             break
         try:
-            return _resolve_by_seed(resolved)
+            return _resolve_from_seed(resolved)
         except _SeedDiedError as error:
             log.warning("%s: %s", resolved.label, show(error))
         except _SeedError as error:
@@ -173,12 +173,12 @@ def _resolve(request: Request) -> str:
     return resolve_plan(resolved)
 
 
-def _resolve_by_seed(resolved: ResolvedPlan) -> str:
+def _resolve_from_seed(resolved: ResolvedPlan) -> str:
     """Return the path of a model that the seed gives; asks it before this process takes the lock of the model.
 
     A seed on the same host waits for that lock.
     """
-    seed, offer = _ask_seed(resolved)
+    seed, offer = _request_offer(resolved)
     download = resolved.plan.download
     key = download.key if download is not None else get_key(offer.record.handle)
     return resolve_plan(resolved, lambda one: ClusterUpstream(one, seed, offer, key))
@@ -191,7 +191,7 @@ def _needs_seed(resolved: ResolvedPlan) -> bool:
     return isinstance(resolved.plan, MutableRef) or fetching.find_cached(resolved) is None
 
 
-def _ask_seed(resolved: ResolvedPlan) -> tuple[Any, Offer]:
+def _request_offer(resolved: ResolvedPlan) -> tuple[Any, Offer]:
     """Return the seed and the model that it has, fetched if need be."""
     try:
         node = ray.get_runtime_context().get_node_id()
@@ -209,18 +209,13 @@ def _ask_seed(resolved: ResolvedPlan) -> tuple[Any, Offer]:
 
 
 def _iterate_chunks(seed: Any, offer: Offer) -> Iterator[memoryview]:
-    """Yield the bytes of all files, chunk by chunk; meanwhile the next chunk arrives, and the seed reads more of them."""
-    calls, arriving = deque[Any](), None
-    for number in range(offer.chunk_count + 1):
-        for ahead in range(number + len(calls), min(number + _CHUNKS_AHEAD, offer.chunk_count)):
-            calls.append(seed.get_chunk.remote(offer.path, ahead))
-        following = None
-        if calls:
-            (following,) = _get(calls.popleft(), _CHUNK_TIMEOUT_S)
-            ray.wait([following], timeout=0)  # begins the transfer
-        if arriving is not None:
-            yield memoryview(_get(arriving, _CHUNK_TIMEOUT_S))
-        arriving = following
+    """Yield the bytes of all files, chunk by chunk; meanwhile the seed reads the next ones."""
+    calls = deque[Any]()
+    for number in range(offer.chunk_count):
+        for later in range(number + len(calls), min(number + _CHUNKS_REQUESTED, offer.chunk_count)):
+            calls.append(seed.get_chunk.remote(offer.path, later))
+        (reference,) = _get(calls.popleft(), _CHUNK_TIMEOUT_S)
+        yield memoryview(_get(reference, _CHUNK_TIMEOUT_S))
 
 
 def _write_files(into: Path, offer: Offer, chunks: Iterable[memoryview]) -> None:
@@ -260,12 +255,13 @@ def _get(reference: Any, timeout_s: float = float("inf")) -> Any:
     """
     token, waited_s = get_current_token(), 0.0
     try:
-        while not ray.wait([reference], timeout=_POLL_S)[0]:
+        # Not fetched while it is waited for: the end of each wait would cancel the transfer, which Ray repeats after 10 s.
+        while not ray.wait([reference], timeout=_POLL_S, fetch_local=False)[0]:
             token.raise_if_cancelled()
             waited_s += _POLL_S
             if waited_s >= timeout_s:
                 raise GetTimeoutError(f"nothing arrived for {timeout_s:g} s")
-        return ray.get(reference)
+        return ray.get(reference, timeout=_CHUNK_TIMEOUT_S)
     except RayTaskError as error:
         raise _SeedError(f"the seed of the cluster failed ({_summarize(error)})") from error
     except RayError as error:

@@ -148,13 +148,13 @@ def _read_chunk(offer: Offer, number: int) -> Any:
     import numpy as np
 
     chunk: Any = np.empty(min(CHUNK_BYTES, offer.record.size_bytes - number * CHUNK_BYTES), np.uint8)
-    view, filled = memoryview(chunk), 0
+    view, begin = memoryview(chunk), 0
     for file, offset, size_bytes in _list_parts(offer.files, number * CHUNK_BYTES, len(chunk)):
         with open(join_safely(offer.path, file.path), "rb", buffering=0, opener=open_regular_target) as stream:
             stream.seek(offset)
-            if stream.readinto(view[filled : filled + size_bytes]) != size_bytes:
+            if stream.readinto(view[begin : begin + size_bytes]) != size_bytes:
                 raise CacheError(f"{show(file.path)} in {show(offer.path)} is shorter than its record says")
-        filled += size_bytes
+        begin += size_bytes
     return chunk
 
 

@@ -18,8 +18,9 @@ import tfimm_resolver
 from tests.fakes.archives import files_in, member, tar_gz, tar_of
 from tests.fakes.kaggle import Kaggle
 from tests.fakes.origin import Origin
-from tests.fakes.processes import wait_until
-from tfimm_resolver.errors import IntegrityError, NotFoundError, ResolveTimeoutError
+from tests.fakes.processes import run, wait_until
+from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.errors import IntegrityError, NotFoundError, OfflineError, ResolveTimeoutError
 from tfimm_resolver.integrations import ray as on_ray
 from tfimm_resolver.integrations.ray_seed import CHUNK_BYTES, NAME, NAMESPACE, _list_parts
 from tfimm_resolver.manifest import FileEntry
@@ -179,15 +180,21 @@ def test_a_seed_that_dies_with_its_node_is_replaced(nodes: Nodes, origin: Origin
 
 
 def test_a_seed_that_is_killed_during_the_copy_is_replaced(nodes: Nodes, origin: Origin) -> None:
-    first, second, *_ = nodes.ids
+    first, second, third, *_ = nodes.ids
     handle = origin.put("/m.tar", make_archive(LARGE_BYTES))
     nodes.run(first, resolve, handle)
-    copy = nodes.start(second, resolve, handle)
-    wait_until(lambda: any(path.stat().st_size for path in nodes.caches[second].glob("*.tmp/variables/*")), poll_s=0.001)
+    copies = [nodes.start(node, resolve, handle) for node in (second, third)]
+    for node in (second, third):
+        wait_until(lambda node=node: has_begun(nodes.caches[node]), poll_s=0.001)
     kill_seed()
-    path = ray.get(copy, timeout=120)
+    paths = ray.get(copies, timeout=200)
     assert len(origin.requests) == 2
-    check_trees([path])
+    check_trees(paths)
+
+
+def has_begun(cache: Path) -> bool:
+    """Whether a model is being written, or was written, to a cache."""
+    return any(path.stat().st_size > CHUNK_BYTES for path in cache.glob("*/variables/*.data*"))
 
 
 def test_a_seed_that_is_killed_during_the_download_is_replaced(nodes: Nodes, origin: Origin) -> None:
@@ -215,14 +222,15 @@ def test_a_copy_that_is_damaged_on_the_seed_is_not_taken_over(nodes: Nodes, orig
 
 
 def test_a_file_that_is_missing_on_the_seed_costs_a_download(nodes: Nodes, origin: Origin) -> None:
-    first, second, third, *_ = nodes.ids
+    first, second, third, fourth, *_ = nodes.ids
     handle = origin.put("/m.tar", make_archive(CHUNK_BYTES))
     seeded = Path(nodes.run(first, resolve, handle))
     before = files_in(seeded)
     (seeded / "assets/words").unlink()
     assert files_in(nodes.run(second, resolve, handle)) == before and len(origin.requests) == 2
-    # The seed has noticed it: it fetches the model again for the next one.
+    # The seed has noticed it: it fetches the model again for the others.
     assert files_in(nodes.run(third, resolve, handle)) == before and len(origin.requests) == 3
+    assert files_in(nodes.run(fourth, resolve, handle)) == before and len(origin.requests) == 3
 
 
 def test_a_model_that_is_larger_than_the_object_store_is_copied(nodes: Nodes, origin: Origin) -> None:
@@ -237,8 +245,10 @@ def test_the_reason_why_nothing_can_be_fetched_is_the_usual_error(nodes: Nodes, 
         on_ray.spread(f"{origin.url}/missing.tar")
     with pytest.raises(NotFoundError):
         nodes.run(nodes.ids[0], resolve, f"{origin.url}/missing.tar")
-    handle = origin.put("/m.tar.gz", tar_gz())
-    assert nodes.run(nodes.ids[0], resolve, handle)  # a failure is not remembered
+    origin.put("/missing.tar", make_archive(5))
+    before = len(origin.requests)
+    on_ray.spread(f"{origin.url}/missing.tar")
+    assert len(origin.requests) == before + 1  # a failure is not remembered
 
 
 def test_a_pin_is_compared_with_what_the_seed_gives(nodes: Nodes, origin: Origin) -> None:
@@ -247,16 +257,28 @@ def test_a_pin_is_compared_with_what_the_seed_gives(nodes: Nodes, origin: Origin
     nodes.run(first, resolve, handle)
     with pytest.raises(IntegrityError):
         nodes.run(second, resolve, f"{handle}#sha256={'0' * 64}")
-    assert [*nodes.caches[second].glob("*/saved_model.pb")] == [
-        path for path in nodes.caches[second].glob("*/saved_model.pb") if path.parent.name != entry_name(handle)
-    ]
+    assert not (nodes.caches[second] / entry_name_for_key(handle)).exists()
 
 
-def entry_name(handle: str) -> str:
-    """Return the name of the directory of a model in a cache."""
-    from tfimm_resolver.cache.cache import entry_name_for_key
+def test_an_offline_node_gets_what_the_seed_has(nodes: Nodes, origin: Origin) -> None:
+    first, second, *_ = nodes.ids
 
-    return entry_name_for_key(handle)
+    def resolve_offline(handle: str) -> str:
+        import os
+
+        from tfimm_resolver.integrations import ray as on_ray
+
+        os.environ["TFIMM_RESOLVER_OFFLINE"] = "1"
+        try:
+            return on_ray.resolve(handle)
+        finally:
+            del os.environ["TFIMM_RESOLVER_OFFLINE"]
+
+    handle, other = origin.put("/m.tar.gz", tar_gz()), origin.put("/other.tar.gz", tar_gz())
+    check_trees([nodes.run(first, resolve, handle), nodes.run(second, resolve_offline, handle)])
+    with pytest.raises(OfflineError):
+        nodes.run(second, resolve_offline, other)
+    assert origin.requests == ["/m.tar.gz"]
 
 
 def test_a_deadline_ends_the_wait_for_the_seed(nodes: Nodes, origin: Origin) -> None:
@@ -310,8 +332,6 @@ def test_workers_resolve_as_the_driver_does(
 
 
 def test_outside_ray_a_model_is_downloaded_as_usual(origin: Origin, tmp_path: Path) -> None:
-    from tests.fakes.processes import run
-
     code = "import sys; from tfimm_resolver.integrations import ray; print(ray.resolve(sys.argv[1]))"
     assert files_in(run(code, origin.put("/m.tar.gz", tar_gz()))) and len(origin.requests) == 1
 
