@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -96,28 +96,29 @@ def origin() -> Iterator[Origin]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not import files that need TensorFlow or its dependencies if their tests are deselected.
-
-    Nor those for engines, which are not installed here, unless the command names their folder or a file in it.
-    """
-    if collection_path == _ENGINES or _ENGINES in collection_path.parents:
-        named = {Path(os.path.abspath(str(name).partition("::")[0])) for name in config.args}
-        if not any(path == _ENGINES or _ENGINES in path.parents for path in named):
-            return True
-        return True if _find_engine(collection_path) in _list_deselected(config) else None
+    """Do not import files that need TensorFlow, an engine, or their dependencies if their tests are deselected."""
+    if _ENGINES in (collection_path, *collection_path.parents):
+        return True if is_engine_skipped(collection_path, config.args, config.getoption("markexpr")) else None
     is_deselected = "not tensorflow" in config.getoption("markexpr")
     return True if is_deselected and _needs_tensorflow(collection_path) else None
+
+
+def is_engine_skipped(path: Path, arguments: Sequence[str | os.PathLike[str]], markexpr: str) -> bool:
+    """Whether a file or folder of tests for engines is not for this run, whose environment need not have an engine.
+
+    The command has to name their folder, or something in it; its expression of markers may name some of the engines.
+    """
+    named = [Path(os.path.abspath(os.fspath(argument).partition("::")[0])) for argument in arguments]
+    if not any(_ENGINES in (one, *one.parents) for one in named):
+        return True
+    words = set(re.findall(r"\w+", markexpr)).intersection(ENGINES)
+    engine = _find_engine(path)
+    return bool(words and engine) and engine not in words
 
 
 def _find_engine(path: Path) -> str:
     """Return the engine that a file of tests needs, by its name; empty if it is not for one engine."""
     return next((name for name in ENGINES if re.match(rf"test_{name}(_|\.)", path.name)), "")
-
-
-def _list_deselected(config: pytest.Config) -> set[str]:
-    """Return the engines that the expression of markers does not name, if it names any."""
-    words = set(re.findall(r"\w+", config.getoption("markexpr")))
-    return set(ENGINES) - words if words.intersection(ENGINES) else set()
 
 
 def _needs_tensorflow(path: Path) -> bool:
