@@ -65,6 +65,8 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     check("export", "export", handle, "-o", bundle)
     assert check("import", "import", bundle)["models"][0]["state"] == "same"
     check("why", "why", handle)
+    assert check("keep", "keep", handle)["models"] and check("unkeep", "unkeep", handle)["models"]
+    assert check("prune", "prune", "--max-size", "0B", "--dry-run")["spared"] == {"used_lately": 1}
     assert check("rm", "rm", handle)["removed"]
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")

@@ -23,6 +23,7 @@ TESTED_IN = {
     "bundle": "integration/test_public_api.py",
     "cache.tier": "integration/test_extending.py",
     "cli.commands.add": "integration/cli/test_pin_commands.py",
+    "cli.commands.completion": "integration/cli/test_completion.py",
     "cli.commands.demo": "tensorflow/cli/test_demo.py",
     "cli.commands.export": "integration/bundles/test_writer.py",
     "cli.commands.hub": "integration/hub/test_command.py",

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 IS_WINDOWS = os.name == "nt"
 
 _RENAME_RETRY_S, _POLL_INTERVAL_S = 2.0, 0.02
-_FSYNC_THREADS = 8
-_FSYNCS_WITHOUT_THREADS = 16
+_FSYNC_THREADS, _FSYNCS_WITHOUT_THREADS = 8, 16
 _READ_BYTES = 1 << 16
 _FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _RENAME_UNSUPPORTED = {*_FSYNC_UNSUPPORTED, errno.EPERM, errno.EXDEV}
+_RENAMING_DEVICES: set[int] = set()
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT, _NO_LINK = getattr(os, "O_NONBLOCK", 0), getattr(os, "O_NOFOLLOW", 0)
 
 
 def durable_rename(old: str | os.PathLike[str], new: str) -> None:
@@ -92,27 +91,29 @@ class RenameUnsupportedError(OSError):
 
 
 def check_rename(folder: str) -> None:
-    """Rename a directory with a file, below an empty directory, which is empty again afterwards.
+    """Rename a directory with a file, below an empty directory, which is empty again afterwards; once for each file system.
 
     Raises:
         RenameUnsupportedError: if the file system cannot do that. gcsfuse renames files and empty directories only, Mountpoint
             for Amazon S3 nothing.
         OSError: for any other reason.
     """
+    if (device := os.stat(folder).st_dev) in _RENAMING_DEVICES:
+        return
     old, new = f"{folder}/old", f"{folder}/new"
     os.mkdir(old)
-    with open(f"{old}/file", "xb"):
-        pass
+    open(f"{old}/file", "xb").close()
     try:
         os.rename(old, new)
     except OSError as error:
         remove_tree(old, ignore_errors=True)
         if error.errno not in _RENAME_UNSUPPORTED:
             raise
-        reason = f"its file system cannot rename directories ({os.strerror(error.errno)})"
-        raise RenameUnsupportedError(error.errno, reason, folder) from error
+        text = f"its file system cannot rename directories ({os.strerror(error.errno)})"
+        raise RenameUnsupportedError(error.errno, text, folder) from error
     os.unlink(f"{new}/file")
     os.rmdir(new)
+    _RENAMING_DEVICES.add(device)
 
 
 def get_disk_bytes(path: str | os.PathLike[str]) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from tfimm_resolver._util import clock
@@ -22,8 +23,8 @@ class Channel:
     system. A condition and the threads that use it are both made by ``threading`` when they are needed, and so match.
     """
 
-    def __init__(self) -> None:
-        self._items: deque[Any] = deque()
+    def __init__(self, items: Iterable[object] = ()) -> None:
+        self._items: deque[Any] = deque(items)
         self._changed = threading.Condition(threading.Lock())
 
     def __len__(self) -> int:
@@ -57,9 +58,7 @@ class BoundedQueue:
     """A FIFO queue between two threads that holds a limited number of items."""
 
     def __init__(self) -> None:
-        self._items, self._free_slots = Channel(), Channel()
-        for _ in range(_QUEUE_SIZE):
-            self._free_slots.put(None)
+        self._items, self._free_slots = Channel(), Channel([None] * _QUEUE_SIZE)
 
     def put(self, item: object, timeout_s: float | None = None) -> None:
         """Add an item, waiting for a free slot. Raises WaitTimeoutError after ``timeout_s``."""
@@ -76,6 +75,8 @@ class BoundedQueue:
 
     def join(self) -> None:
         """Wait until every item has been processed."""
+        if len(self._free_slots) == _QUEUE_SIZE:
+            return  # the only thread that adds items is this one
         acquired = 0
         try:
             while acquired < _QUEUE_SIZE:

@@ -35,6 +35,9 @@ Amazon's signature versions 4 and 2, Google's, CloudFront's, and Azure's shared 
 _SIGNATURE_NAMES = {"x-amz-signature", "x-goog-signature", "signature", "sig", "hdnts", "hdnea", "hdntl"}
 
 
+STORE_HOST_ENDS = (".amazonaws.com", ".amazonaws.com.cn", ".googleapis.com")
+"""How the names of the hosts of Amazon's and Google's stores end."""
+
 STORE_ALIASES = {"gcs": "gs", "s3a": "s3", "s3n": "s3"}
 """Schemes that other programs use for buckets, as fsspec, Hadoop and Spark do."""
 

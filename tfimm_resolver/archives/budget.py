@@ -9,9 +9,10 @@ from typing import TypeVar, Union
 from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver.errors import ArchiveError
 
-AnyBytes = TypeVar("AnyBytes", bound=Union[bytes, memoryview])
+RATIO_CHECK_MIN_BYTES = 64 << 20
+"""Up to this size the compression ratio is not limited: small files of zeros are harmless."""
 
-_RATIO_CHECK_MIN_BYTES = 64 << 20
+AnyBytes = TypeVar("AnyBytes", bound=Union[bytes, memoryview])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Budget:
         self.check_size(self.size_bytes)
         if self._get_packed_bytes is None:
             return
-        if self.size_bytes > max(_RATIO_CHECK_MIN_BYTES, self._limits.ratio * self._get_packed_bytes()):
+        if self.size_bytes > max(RATIO_CHECK_MIN_BYTES, self._limits.ratio * self._get_packed_bytes()):
             raise ArchiveError(
                 f"it unpacks to over {self._limits.ratio:g} times its size",
                 fix="If you trust it, set TFIMM_RESOLVER_MAX_RATIO.",

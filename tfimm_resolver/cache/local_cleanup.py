@@ -23,6 +23,9 @@ PARTIAL_TTL_S = 24 * 3600.0
 """Seconds for which a partial download of another model is kept, so that it can be resumed."""
 
 
+_RECORD_ENDING = DESCRIPTOR_SUFFIX.removeprefix(".")
+
+
 class Cleaner:
     """Removes files and directories of one local root; a directory that a process uses is never removed."""
 
@@ -110,6 +113,8 @@ class Cleaner:
         """Remove files of dead processes: plain tensorflow_hub's for this entry, this package's for any entry."""
         for other in names:
             key, _, rest = other.partition(".")
+            if not rest or rest == _RECORD_ENDING:  # almost all: a publish should not take longer in a full cache
+                continue
             is_hubs = key == name and rest.endswith(".tmp") and not rest.startswith(TOKEN_PREFIXES)
             is_claim = key == name and rest.startswith(CLAIM_PREFIX)
             has_token = rest.startswith(TOKEN_PREFIXES)

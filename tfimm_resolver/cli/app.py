@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import keyword
 import logging
 import os
@@ -16,14 +17,15 @@ from typing import TYPE_CHECKING
 import click
 
 from tfimm_resolver import __version__
-from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.cli.commands import COMMANDS, common
 from tfimm_resolver.cli.output import Output
+from tfimm_resolver.cli.usage_errors import make_usage_error
 from tfimm_resolver.errors import ResolverError
 
 if TYPE_CHECKING:  # for freezers, which do not see that they are imported by name
     from tfimm_resolver.cli.commands import (  # noqa: F401
         add,
+        completion,
         demo,
         export,
         hub,
@@ -43,6 +45,9 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         why,
     )
     from tfimm_resolver.cli.startup import sitecustomize  # noqa: F401
+
+_NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""An error that prints the help of a group of commands; older versions of click print it without one."""
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -70,10 +75,14 @@ def _run(output: Output, argv: Sequence[str] | None) -> int:
     except ResolverError as error:
         output.print_error(error)
         return error.exit_code
-    except click.ClickException as error:
-        vars(error)["message"] = clean_value(error.message)  # it quotes arguments, and mypy takes it for final
+    except _NO_ARGUMENTS as error:
         error.show()
         return error.exit_code
+    except click.ClickException as error:
+        wrong = make_usage_error(error)
+        output.as_json |= "--json" in itertools.takewhile("--".__ne__, sys.argv[1:] if argv is None else argv)
+        output.print_error(wrong)
+        return wrong.exit_code
     except (click.Abort, KeyboardInterrupt):
         output.print_message("interrupted; the next run resumes the download where possible")
         return EXIT_INTERRUPTED
@@ -143,6 +152,6 @@ def _get_module_name(command: str) -> str:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @common
-@click.version_option(__version__)
+@click.version_option(__version__, "-V", "--version")
 def cli() -> None:
     """Resolve handles of TensorFlow SavedModels to local paths, and manage the model cache."""

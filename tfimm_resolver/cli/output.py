@@ -35,6 +35,7 @@ class Output:
 
     as_json: bool = False
     is_quiet: bool = False
+    is_debugging: bool = False
     colour: str = "auto"
 
     def print_line(self, line: str) -> None:
@@ -60,6 +61,11 @@ class Output:
 
     def print_error(self, error: ResolverError) -> None:
         """Print an error: as JSON on stdout with ``--json``, else on stderr."""
+        if self.is_debugging and error.__traceback__ is not None:
+            import traceback
+
+            lines = "".join(traceback.format_exception(error)).splitlines()
+            self.print_message("\n  ".join(lines))  # what begins a line would be taken for text from outside
         if self.as_json:
             self.print_json({"error": error_to_json(error)})
         else:

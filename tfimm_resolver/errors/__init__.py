@@ -37,13 +37,11 @@ from __future__ import annotations
 from tfimm_resolver.errors.base import (
     AccessError,
     ArchiveError,
-    CacheError,
     CancelledError,
     FetchError,
     HandleError,
     HashError,
     IntegrityError,
-    LockTimeoutError,
     MissingOverrideError,
     ModelsFileError,
     NotFoundError,
@@ -56,6 +54,7 @@ from tfimm_resolver.errors.base import (
     UnknownRefError,
     UnsupportedMemberError,
 )
+from tfimm_resolver.errors.cache import CacheError, LockTimeoutError
 from tfimm_resolver.errors.loading import (
     EntryPointError,
     LoadError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Union
@@ -50,8 +51,10 @@ def join_advice(fixes: Iterable[Fix], separator: str = "\n  ") -> Advice:
 
 def suggest_refresh(handle: str) -> Advice:
     """Return the advice to download a model again."""
-    download = f"Download {show(handle)} again with"
-    return Advice(python=f"{download} refresh=True.", command=f"{download} --refresh.")
+    return Advice(
+        python=f"Download it again: tfimm_resolver.resolve({show(handle)!r}, refresh=True)",
+        command=f"Download it again: tfimm-resolver resolve --refresh {shlex.quote(show(handle))}",
+    )
 
 
 def suggest_add(purpose: str) -> Advice:

@@ -1,4 +1,4 @@
-"""Base class of all errors, and the errors of handles, of fetching and of the cache."""
+"""Base class of all errors, and the errors of handles and of fetching."""
 
 from __future__ import annotations
 
@@ -28,14 +28,21 @@ class ResolverError(Exception):
     """
 
     exit_code = 1
+    _usual_fix: Fix = ""
+    """What to do next, if the place that raises the error knows nothing better."""
     _is_own = True
     """Tells it from foreign exceptions, of which no text is trusted; for ``_util.outgoing``."""
 
     def __init__(self, text: str, *, fix: Fix = "") -> None:
         clean_exceptions(sys.exc_info()[1])
-        self.text, self.advice = clean_text(text), make_advice(fix).convert(clean_text)
+        self.text, self.advice = clean_text(text), make_advice(fix or self._usual_fix).convert(clean_text)
         self.fix = self.advice.python
         super().__init__(f"{self.text}\n  {self.fix}" if self.fix else self.text)
+
+    @property
+    def has_usual_fix(self) -> bool:
+        """Whether the advice is that of every error of this class."""
+        return self.advice == make_advice(self._usual_fix)
 
     @property
     def code(self) -> str:
@@ -213,6 +220,8 @@ class IntegrityError(FetchError):
         tfimm_resolver.errors.IntegrityError: ...
     """
 
+    _usual_fix = "Download it again; if the error persists, it was changed or is damaged where it comes from."
+
 
 class HashError(IntegrityError, RuntimeError):
     """A file does not have the sha256 that its name or the caller gives.
@@ -236,6 +245,8 @@ class ArchiveError(FetchError):
         tfimm_resolver.errors.ArchiveError: ...
     """
 
+    _usual_fix = "Download or copy it again; if the error persists, ask its publisher for an archive that is not damaged."
+
 
 class UnsupportedMemberError(ArchiveError):
     """The archive has a member that cannot be unpacked here: a device, a link to nothing, or a name that is not allowed.
@@ -244,6 +255,8 @@ class UnsupportedMemberError(ArchiveError):
         >>> issubclass(tfimm_resolver.errors.UnsupportedMemberError, tfimm_resolver.errors.ArchiveError)
         True
     """
+
+    _usual_fix = "Ask its publisher for an archive without that member, or unpack it by hand and give the directory's path."
 
 
 class SourceError(FetchError):
@@ -268,29 +281,3 @@ class CancelledError(ResolverError):
     """
 
     exit_code = 130
-
-
-class CacheError(ResolverError, OSError):
-    """The cache directory or bucket cannot be read or written.
-
-    Attributes:
-        missing_bytes: how much more room the model needs on a full disk, as far as that is known; else 0.
-
-    Example:
-        >>> with open("a_file", "w"), tfimm_resolver.using(dir="a_file"):
-        ...     tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
-        Traceback (most recent call last):
-        tfimm_resolver.errors.CacheError: ...
-    """
-
-    exit_code = 4
-    missing_bytes: int = 0
-
-
-class LockTimeoutError(CacheError, TimeoutError):
-    """Another process held the lock of the model for longer than TFIMM_RESOLVER_LOCK_TIMEOUT_S.
-
-    Example:
-        >>> issubclass(tfimm_resolver.errors.LockTimeoutError, TimeoutError)
-        True
-    """

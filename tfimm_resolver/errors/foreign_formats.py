@@ -9,8 +9,8 @@ _LOAD_KERAS = (
     "and keras.saving.load_model one from a path."
 )
 _LOAD_HDF5 = (
-    "In Python, keras.saving.load_model reads a complete model (tf_keras.models.load_model one of Keras 2), "
-    "and tfimm_resolver.hub.load_state_dict_from_url the arrays of .weights.h5."
+    "In Python, download it with tfimm_resolver.hub.download_url_to_file; keras.saving.load_model reads a complete model "
+    "(tf_keras.models.load_model one of Keras 2), and tfimm_resolver.hub.load_state_dict_from_url the arrays of .weights.h5."
 )
 _EXPORT = "ask its publisher for a SavedModel"
 _PACK = "Give a .tar.gz or .zip of the whole directory that holds saved_model.pb and variables, or the directory itself."

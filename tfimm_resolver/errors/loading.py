@@ -108,3 +108,5 @@ class WeightsError(LoadError, ValueError):
         Traceback (most recent call last):
         tfimm_resolver.errors.WeightsError: ...
     """
+
+    _usual_fix = "Download or copy the file again; if the error persists, ask its publisher for one that is not damaged."

@@ -10,7 +10,8 @@ from typing import Union
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.errors.advice import Fix
-from tfimm_resolver.errors.base import CacheError, ResolverError
+from tfimm_resolver.errors.base import ResolverError
+from tfimm_resolver.errors.cache import CacheError
 
 DISK_FULL_FIX = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
 _DISK_FAILING_FIX = "The disk is failing: set TFHUB_CACHE_DIR to a directory on another disk."

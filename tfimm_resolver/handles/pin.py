@@ -41,14 +41,15 @@ class Pin:
         Raises:
             IntegrityError: if the hash or the size is known to differ.
         """
+        fix = join_advice([suggest_refresh(handle), "Or correct the pin."])
         if origin.sha256 and not self.is_known_to_match(origin):
             raise IntegrityError(
                 f"{show(handle)} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
-                fix=join_advice([suggest_refresh("it"), "Or correct the pin."], " "),
+                fix=fix,
             )
         if None not in (self.size_bytes, origin.size_bytes) and origin.size_bytes != self.size_bytes:
             sizes = f"  cached {origin.size_bytes} bytes\n  pinned {self.size_bytes} bytes"
-            raise IntegrityError(f"the archive of {show(handle)} has a different size:\n{sizes}")
+            raise IntegrityError(f"the archive of {show(handle)} has a different size:\n{sizes}", fix=fix)
 
     def check_fetched(self, origin: Origin, handle: str) -> None:
         """Check that what was fetched for a pinned handle was an archive with that hash, before it is published.

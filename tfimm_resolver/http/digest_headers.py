@@ -77,13 +77,15 @@ def _parse_digest_headers(headers: Mapping[str, str], is_complete: bool) -> Iter
             if name := _NAMES.get(algorithm.lower()):
                 yield field, name, _decode_digest(name, _unwrap_byte_sequence(value) if field == "Repr-Digest" else value)
     for field, name in _HEXADECIMAL.items():
-        yield field, name, _decode_hexadecimal(name, headers.get(field, ""))
-    yield "x-ms-blob-content-md5", "md5", _decode_digest("md5", headers.get("x-ms-blob-content-md5", ""))
+        if field in headers:
+            yield field, name, _decode_hexadecimal(name, headers[field])
+    is_composite = headers.get("x-amz-checksum-type", "").upper() == "COMPOSITE"  # a checksum of the parts' checksums
+    plain = {"x-ms-blob-content-md5": "md5"}
     if is_complete:
-        yield "Content-MD5", "md5", _decode_digest("md5", headers.get("Content-MD5", ""))
-        if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":  # a checksum of the parts' checksums
-            for field, name in _AMAZON.items():
-                yield field, name, _decode_digest(name, headers.get(field, ""))
+        plain |= {"Content-MD5": "md5"} | ({} if is_composite else _AMAZON)
+    for field, name in plain.items():
+        if field in headers:
+            yield field, name, _decode_digest(name, headers[field])
 
 
 def _unwrap_byte_sequence(value: str) -> str:

@@ -29,7 +29,6 @@ _REASON_CHARACTERS, _CAUSES_MAX = 200, 20
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3}[^>)]*)")
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 _FIXES = {
-    401: "The server requires credentials: check the handle, and netrc or the token for that host.",
     403: "The server denies access: check the handle, its access rights, and whether a signed URL has expired.",
     404: "Check the spelling of the handle and its version.",
     410: "The model was taken down: look for a newer version.",
@@ -53,11 +52,23 @@ def raise_for_status(response: Response, handle: str) -> NoReturn:
     answer = redact_answer(f"{response.status_code} {clean_value(response.reason or '')}: {start}", response)
     raise _ERROR_BY_STATUS.get(response.status_code, FetchError)(
         f"{where}{redact_answer(url, response) if where else url} answered {answer}{_describe_credentials(response)}",
-        fix=_FIXES.get(response.status_code, "Server error: try again later."),
+        fix=_suggest_fix(response),
         is_passing=is_retryable_status(response.status_code),
         status=response.status_code,
         retry_after_s=_parse_retry_after(response),
     )
+
+
+def _suggest_fix(response: Response) -> str:
+    if response.status_code != 401:
+        return _FIXES.get(response.status_code, "Server error: try again later.")
+    parts = urlsplit(response.url)
+    host = clean_value(parts.netloc.rpartition("@")[2])
+    required = "The server requires credentials: check the handle, and"
+    if parts.scheme == "https":
+        return f'{required} the login in netrc or the token in hosts.toml, under ["{host}"].'
+    heading = host if parts.port else f"{host}:80"
+    return f'{required} the token in hosts.toml, under ["http://{heading}"]: over http no other login is sent.'
 
 
 def _describe_credentials(response: Response) -> str:
@@ -134,7 +145,7 @@ def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError
         return OfflineError(
             f"{url} cannot be reached: {_reason(error)}", fix="Check the network and the proxy.", is_passing=True
         )
-    return FetchError(f"{url} could not be read: {_reason(error)}")
+    return FetchError(f"{url} could not be read: {_reason(error)}", fix="Try again.")
 
 
 def _is_unreachable(error: Exception) -> bool:

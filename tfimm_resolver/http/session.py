@@ -139,6 +139,7 @@ class Session:
                 decode_content=False,
                 timeout=urllib3.Timeout(connect=connect_s, read=min(read_s, left_s)),
             )
+        log.debug("%s %s: %d", "GET" if data is None else "POST", redact_url(url), raw.status)
         is_forwarded = proxy is not None and not proxy.is_socks and url.startswith("http:")
         where = f"{proxy.url} of {proxy.variable}" if proxy is not None and is_forwarded else ""
         return Response(SentRequest(url, sent, source), history, raw, rejected_source, where)

@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.dtypes import get_dtype
 from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import WeightsError
@@ -50,7 +51,7 @@ def read(path: str) -> dict[str, np.ndarray[Any, Any]]:
         header.pop("__metadata__", None)
         arrays, position, left_bytes = {}, 0, size_bytes - 8 - header_bytes
         for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
-            kind, shape, (start, stop) = _get_dtype(entry["dtype"]), entry["shape"], entry["data_offsets"]
+            kind, shape, (start, stop) = get_dtype(_TYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
             is_valid = all(type(number) is int and number >= 0 for number in (*shape, start, stop))  # True is not a size
             if not is_valid or start != position or stop - start != prod(shape) * kind.itemsize or stop > left_bytes:
                 raise WeightsError(
@@ -67,14 +68,3 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table := dict(pairs)) < len(pairs):
         raise WeightsError("a name is twice in its header")
     return table
-
-
-def _get_dtype(name: str) -> np.dtype[Any]:
-    import numpy as np
-
-    if "float" not in (known := _TYPES[name]):
-        return np.dtype(known)
-    import ml_dtypes  # a dependency of TensorFlow
-
-    extra: np.dtype[Any] = np.dtype(getattr(ml_dtypes, known))
-    return extra

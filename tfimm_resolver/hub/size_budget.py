@@ -6,9 +6,8 @@ import os
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.archives import budget
 from tfimm_resolver.errors import WeightsError
-
-RATIO_CHECK_MIN_BYTES = 64 << 20
 
 
 class SizeBudget:
@@ -16,7 +15,7 @@ class SizeBudget:
 
     def __init__(self, path: str) -> None:
         _, max_bytes, ratio = settings.unpack_limits()
-        self._max_bytes = min(max_bytes, max(RATIO_CHECK_MIN_BYTES, int(ratio * os.stat(path).st_size)))
+        self._max_bytes = min(max_bytes, max(budget.RATIO_CHECK_MIN_BYTES, int(ratio * os.stat(path).st_size)))
         self._path, self._total_bytes = path, 0
 
     def add(self, size_bytes: int) -> None:

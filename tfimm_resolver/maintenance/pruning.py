@@ -15,6 +15,7 @@ from tfimm_resolver.cache import keeping, tiers
 from tfimm_resolver.cache.eviction import MODEL, Eviction, Evictor, Item
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.maintenance import inventory
@@ -126,7 +127,10 @@ def prune(
     if not isinstance(cache.root, LocalRoot):
         raise CacheError(
             f"{show(settings.cache_root().value)} is a bucket, which is not pruned",
-            fix="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
+            fix=Advice(
+                python="Remove models with maintenance.remove, or set a rule for old objects in the store.",
+                command="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
+            ),
         )
     if not os.path.isdir(cache.root.path):
         return PruneResult(is_dry_run=dry_run)

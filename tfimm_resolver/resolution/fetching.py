@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
@@ -32,13 +33,9 @@ def fetch(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstre
             if (path := make_upstream(resolved).locate()) is not None:
                 return ModelLocation(path, None, resolved.request.subdirectory)
     request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
-    try:
+    with _name_pin(resolved.model):
         found = None if request.refresh else lookup.find() or _find_by_spelling(resolved, resolved.plan.download.key)
         found = found or lookup.fetch(make_upstream(resolved).fill, resolved.label, refresh=request.refresh)
-    except IntegrityError as error:
-        if resolved.model is None:
-            raise
-        raise _add_pin_location(resolved.model, error) from error
     found.subdirectory = request.subdirectory
     return found
 
@@ -54,13 +51,9 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
             return _use_path(resolved)
         case MutableRef():
             return MutableHandle(resolved).find_cached(find_cached)
-    try:
+    with _name_pin(resolved.model):
         key = resolved.plan.download.key
         found = Lookup(key, resolved.request.pin).find() or _find_by_spelling(resolved, key)
-    except IntegrityError as error:
-        if resolved.model is None:
-            raise
-        raise _add_pin_location(resolved.model, error) from error
     if found is not None:
         found.subdirectory = resolved.request.subdirectory
     return found
@@ -81,6 +74,12 @@ def _use_path(resolved: ResolvedPlan) -> ModelLocation:
     return ModelLocation(resolved.plan.path, None, resolved.request.subdirectory)
 
 
-def _add_pin_location(model: ModelEntry, error: IntegrityError) -> IntegrityError:
-    """Return the error with the location of the pin in the models file added."""
-    return error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {show(model.location)}")
+@contextlib.contextmanager
+def _name_pin(model: ModelEntry | None) -> Iterator[None]:
+    """Add the location of the pin in the models file to an IntegrityError."""
+    try:
+        yield
+    except IntegrityError as error:
+        if model is None:
+            raise
+        raise error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {show(model.location)}") from error

@@ -9,6 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.dtypes import get_dtype
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import WeightsError
 from tfimm_resolver.saved_model.checkpoint_index import (
@@ -149,7 +150,7 @@ class _DataFiles:
 def _read_tensor(files: _DataFiles, index: CheckpointIndex, key: bytes, entry: TensorEntry) -> Array:
     import numpy as np
 
-    name, kind = key.decode("utf-8", "backslashreplace"), _get_dtype(DTYPES[entry.dtype])
+    name, kind = key.decode("utf-8", "backslashreplace"), get_dtype(DTYPES[entry.dtype])
     parts = [(extents, _find_slice(index, key, entry, extents)) for extents in entry.slices]
     size_bytes = sum(part.size_bytes for _, part in parts) if parts else entry.size_bytes
     if size_bytes != prod(entry.shape) * kind.itemsize:
@@ -174,14 +175,3 @@ def _find_slice(index: CheckpointIndex, key: bytes, entry: TensorEntry, extents:
     if part is None or part.slices or (part.dtype, part.shape) != (entry.dtype, tuple(expected)) or not is_inside:
         raise WeightsError(f"a slice of {show(key.decode('utf-8', 'backslashreplace'))} is missing or does not fit")
     return part
-
-
-def _get_dtype(name: str) -> np.dtype[Any]:
-    import numpy as np
-
-    if "float" not in name:
-        return np.dtype(name)
-    import ml_dtypes  # comes with TensorFlow
-
-    extra: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-    return extra

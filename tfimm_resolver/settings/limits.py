@@ -21,8 +21,8 @@ _CONFIG_BYTES_MAX = 1 << 20
 _SIZE_UNITS = {unit: 1000**power for power, unit in enumerate(("", "K", "M", "G", "T", "P"))}
 _BINARY_UNITS = {f"{unit}I": 1024**power for power, unit in enumerate(("", "K", "M", "G", "T", "P")) if unit}
 _TIME_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_SIZE = r"(\d+(?:\.\d*)?|\.\d+)\s*(%|[KMGTP]?I?B?)"  # compiled when used: each import of the package comes here
-_DURATION = r"(\d+(?:\.\d*)?|\.\d+)\s*(s|min|h|d|w)"
+_SIZE = r"(\d{1,18}(?:\.\d*)?|\.\d+)\s*(%|[KMGTP]?I?B?)"  # compiled when used: each import of the package comes here
+_DURATION = r"(\d{1,18}(?:\.\d*)?|\.\d+)\s*(s|min|h|d|w)"
 _SIZE_FIX = "Set it to a size such as 50GB or 800MiB, or to a part of the disk such as 20%."
 _DURATION_FIX = "Set it to a duration such as 90d, 12h, 30min or 10s."
 
@@ -92,22 +92,22 @@ def config_file() -> str:
 
 def parse_size(text: str, source: str) -> Size:
     """Parse ``50GB``, ``800MiB``, a plain number of bytes, or ``20%``; raises HandleError that names ``source``."""
-    found = re.fullmatch(_SIZE, text.strip(), re.ASCII | re.IGNORECASE)
+    found = re.fullmatch(_SIZE, text.strip(), re.ASCII | re.IGNORECASE) if isinstance(text, str) else None
     if found is None or (found[2] == "%" and float(found[1]) > 100):
-        raise HandleError(f"{source} is {text!r}", fix=_SIZE_FIX)
+        raise HandleError(f"{source} is {text!r:.80}", fix=_SIZE_FIX)
     if found[2] == "%":
         return Size(fraction=float(found[1]) / 100)
     unit = found[2].upper().removesuffix("B")
     if unit == "I":
-        raise HandleError(f"{source} is {text!r}", fix=_SIZE_FIX)
+        raise HandleError(f"{source} is {text!r:.80}", fix=_SIZE_FIX)
     return Size(int(float(found[1]) * {**_SIZE_UNITS, **_BINARY_UNITS}[unit]))
 
 
 def parse_duration_s(text: str, source: str) -> float:
     """Parse ``90d``, ``12h``, ``30min`` or ``10s`` into seconds; raises HandleError that names ``source``."""
-    found = re.fullmatch(_DURATION, text.strip(), re.ASCII)
+    found = re.fullmatch(_DURATION, text.strip(), re.ASCII) if isinstance(text, str) else None
     if found is None:
-        raise HandleError(f"{source} is {text!r}", fix=_DURATION_FIX)
+        raise HandleError(f"{source} is {text!r:.80}", fix=_DURATION_FIX)
     return float(found[1]) * _TIME_UNITS[found[2]]
 
 

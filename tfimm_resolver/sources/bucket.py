@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tfimm_resolver._util.urls import STORE_HOST_ENDS
 from tfimm_resolver.errors import AccessError, FetchError, HandleError, NotFoundError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import get_model_directory
@@ -20,12 +21,9 @@ if TYPE_CHECKING:
 SCHEMES = ("gs", "s3")
 
 
-_HOST_ENDS = (".amazonaws.com", ".amazonaws.com.cn", ".googleapis.com")
-
-
 def plan(handle: Handle) -> InPlace | Fetch:
     """Return the plan for a ``gs://`` or ``s3://`` handle; the object of a graph stands for its directory."""
-    if handle.host.lower().endswith(_HOST_ENDS):
+    if handle.host.lower().endswith(STORE_HOST_ENDS):
         _check_no_host(handle)
     if (directory := get_model_directory(handle.path)) != handle.path:
         text = f"{handle.scheme}://{handle.host}{directory}"

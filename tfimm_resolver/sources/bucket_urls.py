@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterator
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver._util.urls import has_signature
+from tfimm_resolver._util.urls import STORE_HOST_ENDS, has_signature
 from tfimm_resolver.errors import AccessError, NotFoundError
 from tfimm_resolver.errors.advice import join_advice
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import get_model_directory
 
-_HOST_ENDS = (".amazonaws.com", ".amazonaws.com.cn", ".googleapis.com", "storage.cloud.google.com")
+_HOST_ENDS = (*STORE_HOST_ENDS, "storage.cloud.google.com")
 
 
 @contextlib.contextmanager

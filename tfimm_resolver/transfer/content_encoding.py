@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.archives import formats
+from tfimm_resolver.archives import budget, formats
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.errors import ArchiveError
 
@@ -18,7 +18,6 @@ _GZIP_SUFFIXES = (".gz", ".tgz")
 _SLICE_BYTES = 1 << 14  # what follows a short member is copied
 _ENCODINGS_MAX = 3
 _HEAD_BYTES = 512
-_RATIO_CHECK_MIN_BYTES = 64 << 20
 
 
 def parse_encodings(header: str) -> list[str]:
@@ -94,7 +93,7 @@ def _inflate(chunks: Iterator[bytes], name: str, what: str) -> Iterator[bytes]:
             except zlib.error as error:
                 raise ArchiveError(f"{what} is damaged: {show(error)}") from error
             decoded_bytes += len(decoded)
-            if decoded_bytes > max(_RATIO_CHECK_MIN_BYTES, received_bytes * ratio):
+            if decoded_bytes > max(budget.RATIO_CHECK_MIN_BYTES, received_bytes * ratio):
                 raise ArchiveError(
                     f"{what} grows by more than the factor {ratio:g}", fix="Set TFIMM_RESOLVER_MAX_RATIO higher."
                 )

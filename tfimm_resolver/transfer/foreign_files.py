@@ -44,7 +44,7 @@ class ForeignFileCheck:
 
     def explain(self, error: ArchiveError) -> ArchiveError:
         """Return the error of what cannot be unpacked, with what it is instead if that is recognized."""
-        if not self._start or self._start.startswith((_GZIP, _ZIP)) or error.fix:
+        if not self._start or self._start.startswith((_GZIP, _ZIP)) or not error.has_usual_fix:
             return error
         found = recognition.recognize(self._start, self._origin)
         if found is None:

@@ -18,7 +18,7 @@ are masked; paths are exact. The same schemas for programs: [json_schemas.json](
 project's tests compare the output of each command with them.
 
 An error is an object, too: `{"error": {"code": "unknown-handle", "text": "…", "fix": "…"}}`, with the [exit
-code](exit_codes.md) of its class. Wrong options are reported as text on stderr, with exit code 2.
+code](exit_codes.md) of its class. Wrong options have the code `usage` and exit code 2.
 """
 
 
@@ -173,6 +173,27 @@ _ADDED: dict[str, Schema] = {
     "file": _text("the models file"),
     "path": _text("the path of the model"),
 }
+_SPARED = {
+    "type": "object",
+    "additionalProperties": {"type": "integer"},
+    "description": "how many models were spared, by reason, such as `in_use`",
+}
+_PRUNED: dict[str, Schema] = {
+    "name": _text("the name of the model"),
+    "kind": _text("what it is", choices=("model", "replaced copy", "partial download")),
+    "path": _text("its path"),
+    "size_bytes": _number("its size"),
+    "used_at": _text("when it was last used"),
+}
+_PRUNING: dict[str, Schema] = {
+    "removed": _list("what was removed, or would be, in order", _object("an item", _PRUNED)),
+    "spared": _SPARED,
+    "before_bytes": _number("the size of the cache before"),
+    "after_bytes": _number("its size afterwards"),
+    "freed_bytes": _number("the difference"),
+    "missing_bytes": _number("what could not be freed although a limit asks for it"),
+    "dry_run": _flag("whether nothing was removed"),
+}
 _REPOSITORY: dict[str, Schema] = {"repository": _text("the repository"), "entry": _text("the entry point")}
 
 SCHEMAS: dict[str, Schema] = {
@@ -192,6 +213,9 @@ SCHEMAS: dict[str, Schema] = {
         {"removed": _list("each removed copy, as it was", _object("a model", _MODEL)), "error": _FIRST_ERROR},
         ("error",),
     ),
+    "prune": _object("the outcome", _PRUNING),
+    "keep": _object("what is never evicted from now on", {"models": _list("the models", _object("a model", _MODEL))}),
+    "unkeep": _object("what may be evicted again", {"models": _list("the models", _object("a model", _MODEL))}),
     "verify": _object(
         "the outcome",
         {"models": _list("one for each model", _object("a model", _VERIFIED, ("repaired", "changed", "error")))},

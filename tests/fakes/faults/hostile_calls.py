@@ -362,6 +362,12 @@ def list_functions() -> dict[str, Callable[[object], object]]:
         "project.lock": lambda value: project.lock([value]),
         "project.sync": lambda value: project.sync([value]),
         "maintenance.remove": m.remove,
+        "maintenance.keep": m.keep,
+        "maintenance.unkeep": m.unkeep,
+        "maintenance.prune max_size": lambda value: m.prune(max_size=value),
+        "maintenance.prune max_age": lambda value: m.prune(max_age=value),
+        "maintenance.prune keep": lambda value: m.prune(keep=value),
+        "maintenance.prune dry_run": lambda value: m.prune(dry_run=value),
         "sources.Handle.parse": Handle.parse,
         "sources.Handle.parse sha256": lambda value: Handle.parse("https://h", sha256=value),
     }

@@ -365,3 +365,27 @@ def test_path_works_for_a_user_without_a_name_and_a_home_directory() -> None:
     assert "cannot expand ~/.cache/tfimm" in rows and "TFIMM_HOME" in rows and "tfhub_modules" in rows
     facts = json.loads(run(AS_UNKNOWN_USER, "path", "--json").partition("\n")[2])
     assert facts["names"]["path"] is None and facts["hub"]["free_bytes"] is None and "tfhub_modules" in facts["urls"]["path"]
+
+
+def test_verbose_prints_requests_and_debug_where_an_error_is_from_without_secrets(origin: Origin) -> None:
+    url = f"{origin.url}/gone.tar.gz"
+    asked = url.replace("http://", "http://ada:hunter22@") + "?token=sesame-sesame"
+    code, out, err = run_cli("resolve", "-v", asked)
+    assert (code, out) == (3, "") and f"GET {url}: 404\n" in err and "Traceback" not in err
+    code, out, err = run_cli("--debug", "resolve", asked)
+    assert (code, out) == (3, "") and f"GET {url}: 404\n" in err and "Traceback" in err and "raise_for_status" in err
+    assert "hunter22" not in err and "sesame" not in err
+    assert "GET" not in run_cli("resolve", asked)[2]
+
+
+def test_what_the_command_line_does_not_accept_is_an_error_like_others() -> None:
+    code, out, err = run_cli("resolv", "x")
+    assert (code, out, err) == (2, "", "error: no such command 'resolv'\n  Did you mean resolve?\n")
+    code, out, err = run_cli("resolve", "--refesh", "x", "--json")
+    assert (code, err) == (2, "") and json.loads(out)["error"] == {
+        "code": "usage",
+        "text": "no such option '--refesh'",
+        "fix": "Did you mean --refresh?",
+    }
+    code, out, err = run_cli()
+    assert code == 2 and (out + err).startswith("Usage: tfimm-resolver")

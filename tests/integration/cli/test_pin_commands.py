@@ -546,6 +546,13 @@ def test_why_gives_no_path_where_upstream_is_asked_at_each_call(
     assert run_cli("why", "free", TFIMM_RESOLVER_OFFLINE="1")[1].startswith(f"{cached}\n") and len(origin.requests) == 1
 
 
+def test_why_says_that_nothing_is_fetched_offline(origin: Origin) -> None:
+    handle = origin.put_model("/m/1", tar_gz())
+    assert run_cli("why", handle)[1].startswith("not cached: resolve fetches it\n")
+    shown = run_cli("why", handle, TFIMM_RESOLVER_OFFLINE="1")[1]
+    assert shown.startswith("not cached, and not fetched while TFIMM_RESOLVER_OFFLINE is set\n")
+
+
 def test_an_unreachable_bucket_of_names_hides_no_local_model(
     write_models: WriteModels, project: Path, gcs: Gcs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -73,9 +73,9 @@ def test_json_is_one_object(repo: Repo, host: GitHost) -> None:
     ("arguments", "expected", "message"),
     [
         (["list", "ada"], 2, "does not name a repository"),
-        (["help", "ada/models"], 2, "Missing argument 'ENTRY'"),
+        (["help", "ada/models"], 2, "missing argument 'ENTRY'"),
         (["load", "ada/models", "one", "--arg", "x"], 2, "is not of the form NAME=VALUE"),
-        (["nonsense"], 2, "No such command"),
+        (["nonsense"], 2, "no such command"),
         (["list", "ada/models:gone"], 3, "Cannot find gone in"),
         (["list", "ada/plain", "--trust"], 3, "has no hubconf.py"),
         (["list", "ada/models"], 5, "run the command with --trust"),

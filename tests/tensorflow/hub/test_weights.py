@@ -131,7 +131,7 @@ def test_a_pickle_inside_an_npz_is_not_read(origin: Origin, tmp_path: Path) -> N
 
 
 def test_what_unpacks_to_absurdly_much_is_refused(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfimm_resolver.hub.size_budget.RATIO_CHECK_MIN_BYTES", 1 << 20)
+    monkeypatch.setattr("tfimm_resolver.archives.budget.RATIO_CHECK_MIN_BYTES", 1 << 20)
     zeros = np.zeros(1 << 25, np.uint8)
     out = io.BytesIO()
     np.savez_compressed(out, zeros=zeros)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfimm_resolver.errors import advice, base
+from tfimm_resolver.errors import advice, base, cache, loading
 
 ADVICE = advice.Advice(python="Call f().", command="Run f.")
 
@@ -54,8 +54,8 @@ def test_the_exception_that_led_to_an_error_shows_no_secret_either() -> None:
         (base.HashError, "hash", 3, RuntimeError),
         (base.ArchiveError, "archive", 3, OSError),
         (base.SourceError, "source", 3, OSError),
-        (base.CacheError, "cache", 4, OSError),
-        (base.LockTimeoutError, "lock-timeout", 4, TimeoutError),
+        (cache.CacheError, "cache", 4, OSError),
+        (cache.LockTimeoutError, "lock-timeout", 4, TimeoutError),
     ],
 )
 def test_each_error_has_a_code_an_exit_code_and_a_builtin_base(
@@ -63,7 +63,15 @@ def test_each_error_has_a_code_an_exit_code_and_a_builtin_base(
 ) -> None:
     error = kind("it failed")
     assert (error.code, error.exit_code) == (code, exit_code)
-    assert isinstance(error, builtin) and str(error) == "it failed"
+    assert isinstance(error, builtin) and error.text == "it failed"
+    assert str(error) == "\n  ".join(filter(None, ("it failed", error.fix)))
+
+
+@pytest.mark.parametrize("kind", [base.IntegrityError, base.ArchiveError, base.UnsupportedMemberError, loading.WeightsError])
+def test_damage_has_an_advice_of_its_own_unless_the_place_knows_better(kind: type[base.ResolverError]) -> None:
+    assert "its publisher" in kind("it failed").fix or "where it comes from" in kind("it failed").fix
+    assert kind("it failed", fix="Wait.").fix == "Wait."
+    assert kind("it failed").has_usual_fix and not kind("it failed", fix="Wait.").has_usual_fix
 
 
 def test_another_message_keeps_the_kind_of_error_and_its_facts() -> None:

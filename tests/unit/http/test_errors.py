@@ -22,10 +22,12 @@ URL, HANDLE = "https://h/m?sig=hunter22", "lion"
 POOL = urllib3.HTTPConnectionPool("h")
 
 
-def make_response(status: int, body: bytes = b"Sorry", headers: dict[str, str] | None = None, source: str = "") -> Response:
+def make_response(
+    status: int, body: bytes = b"Sorry", headers: dict[str, str] | None = None, source: str = "", url: str = URL
+) -> Response:
     """Return a response that was read from memory."""
     raw = urllib3.HTTPResponse(io.BytesIO(body), headers, status, reason="Reason", preload_content=False)
-    return Response(SentRequest(URL, {}, source), (), raw)
+    return Response(SentRequest(url, {}, source), (), raw)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,21 @@ def test_the_delay_that_the_server_asks_for_is_read(value: str | None, delay_s: 
 def test_a_refusal_names_where_the_credentials_are_from() -> None:
     with pytest.raises(AccessError, match="asked with the credentials of HF_TOKEN"):
         raise_for_status(make_response(401, source="HF_TOKEN"), HANDLE)
+
+
+@pytest.mark.parametrize(
+    ("url", "heading"),
+    [
+        ("https://h/m", 'under ["h"].'),
+        ("https://a:b@h:8443/m", 'under ["h:8443"].'),
+        ("http://h/m", 'under ["http://h:80"]: over http'),
+        ("http://h:8080/m", 'under ["http://h:8080"]: over http'),
+    ],
+)
+def test_missing_credentials_are_wanted_where_they_would_be_sent(url: str, heading: str) -> None:
+    with pytest.raises(AccessError) as caught:
+        raise_for_status(make_response(401, url=url), HANDLE)
+    assert heading in caught.value.fix and ("netrc" in caught.value.fix) == url.startswith("https")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ COMMANDS = (
         "path",
         "hub",
         "run",
+        "completion",
     ),
     "demo",
 )
@@ -53,6 +55,12 @@ def _set_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         context.find_root().obj.is_quiet = True
         os.environ["TFIMM_RESOLVER_QUIET"] = "1"
+
+
+def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        logging.getLogger("tfimm_resolver").setLevel(logging.DEBUG)  # until the command ends
+        context.find_root().obj.is_debugging |= parameter.name == "debug"
 
 
 def _set_cache_dir(_: click.Context, __: click.Parameter, value: str | None) -> None:
@@ -83,6 +91,12 @@ _COMMON = (
         expose_value=False,
         callback=_set_quiet,
         help="Hide progress; `ls` prints names only, `path` the cache root only.",
+    ),
+    click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Print each request on stderr."
+    ),
+    click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_set_verbose, help="Like -v; also print where an error is from."
     ),
     click.option(
         "--color",

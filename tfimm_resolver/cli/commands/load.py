@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output, format_device, format_table, style, suppress_native_stderr
 from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.loading import loader
@@ -12,7 +13,7 @@ from tfimm_resolver.resolution.resolver import resolve
 
 
 @click.command(short_help="Load a model and print its signatures.")
-@click.argument("handle")
+@click.argument("handle", shell_complete=complete_handle)
 @click.option("--tags", metavar="TAG,TAG", help="The tags of the MetaGraph to load, if the model has several.")
 @common
 @click.pass_obj

@@ -9,13 +9,14 @@ import click
 
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, format_command, jobs_option
+from tfimm_resolver.cli.completion import complete_name
 from tfimm_resolver.cli.output import Output, error_to_json, format_table, style_state
 from tfimm_resolver.project import lock_models
 from tfimm_resolver.project.lock_models import LockResult
 
 
 @click.command(short_help="Pin the models of the models file; report upstream changes.")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=complete_name)
 @click.option("--update", is_flag=True, help="Fetch models that changed upstream, and pin the new version.")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 8 if a model is not pinned or changed upstream.")
 @jobs_option

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.maintenance import inventory
@@ -15,7 +16,7 @@ from tfimm_resolver.resolution.resolver import resolve
 
 
 @click.command(short_help="Print the path of each model, fetching it if needed.")
-@click.argument("handles", nargs=-1, required=True, metavar="HANDLE...")
+@click.argument("handles", nargs=-1, required=True, metavar="HANDLE...", shell_complete=complete_handle)
 @click.option("--refresh", is_flag=True, help="Download again; the cached copy is kept if that fails.")
 @click.option("--sha256", metavar="HEX", help="Expected sha256 of the archive; only with one HANDLE.")
 @common

@@ -8,13 +8,14 @@ import click
 
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_cached
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.maintenance import removal
 from tfimm_resolver.maintenance.removal import RemoveResult
 
 
 @click.command(short_help="Remove models from the cache.")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_cached)
 @common
 @click.pass_obj
 def command(output: Output, models: Sequence[str]) -> int:

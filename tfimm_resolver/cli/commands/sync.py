@@ -9,6 +9,7 @@ import click
 
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, jobs_option
+from tfimm_resolver.cli.completion import complete_name
 from tfimm_resolver.cli.output import Output, error_to_json, format_table, style_state
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.project import sync_models
@@ -16,7 +17,7 @@ from tfimm_resolver.project.sync_models import SyncResult
 
 
 @click.command(short_help="Fetch the models of the models file.")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=complete_name)
 @click.option("--check", is_flag=True, help="Fetch nothing; exit with 8 if a model is missing or does not match its pin.")
 @jobs_option
 @common

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import click
 
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_cached
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.maintenance import pruning
 
 
 @click.command(short_help="Let models be evicted again.")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_cached)
 @common
 @click.pass_obj
 def command(output: Output, models: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ import click
 
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.cli.commands import common, format_command
+from tfimm_resolver.cli.completion import complete_cached
 from tfimm_resolver.cli.output import Output, error_to_json, style_state
 from tfimm_resolver.maintenance import verification
 from tfimm_resolver.maintenance.verification import VerifyResult
@@ -19,7 +20,7 @@ EXIT_UNVERIFIED = 7
 
 
 @click.command(short_help="Compare the cached files with their recorded hashes.")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=complete_cached)
 @click.option("--repair", is_flag=True, help="Download damaged models again.")
 @common
 @click.pass_obj

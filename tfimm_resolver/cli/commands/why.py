@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import click
 
+from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution import explain
 
 
 @click.command(short_help="Explain how a name or a handle is resolved.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_handle)
 @common
 @click.pass_obj
 def command(output: Output, name: str) -> int:
@@ -44,6 +46,8 @@ def command(output: Output, name: str) -> int:
 def _explain_missing_path(why: explain.Explanation) -> str:
     if why.error:
         return "no path: the cached copy does not match the pin"
+    if settings.is_offline() and why.resolved.handle.scheme not in ("", "file"):
+        return "not cached, and not fetched while TFIMM_RESOLVER_OFFLINE is set"
     return "unknown: resolve asks the server for the location" if why.needs_network else "not cached: resolve fetches it"
 
 

@@ -1,0 +1,80 @@
+"""Completion in a shell: commands, names of the models file, cached models, and paths."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.archives import tar_gz
+from tests.fakes.cli import run_cli
+from tests.fakes.models_file import make_entry, write
+from tests.fakes.models_file import project as project  # noqa: PLC0414  # a fixture
+from tests.fakes.origin import Origin
+from tfimm_resolver import resolve
+from tfimm_resolver.cli.commands import completion
+
+
+def complete(*words: str, **environment: str) -> list[str]:
+    """Return what bash gets as completions of the last word."""
+    asked = {"COMP_WORDS": " ".join(("tfimm-resolver", *words)), "COMP_CWORD": str(len(words))}
+    code, out, err = run_cli(**asked, _TFIMM_RESOLVER_COMPLETE="bash_complete", **environment)
+    assert (code, err) == (0, "")
+    return out.split()
+
+
+@pytest.fixture
+def handle(origin: Origin, project: Path) -> str:
+    """The handle of a cached model, in a project with the model ``resnet18``."""
+    write(project, make_entry("resnet18"))
+    handle = origin.put_model("/google/model/1", tar_gz())
+    resolve(handle)
+    return handle
+
+
+def test_commands_and_options_are_completed() -> None:
+    assert complete("reso") == ["plain,resolve"]
+    assert "plain,--refresh" in complete("resolve", "--re")
+
+
+def test_names_cached_models_and_paths_are_completed_where_they_are_accepted(handle: str, origin: Origin) -> None:
+    requests = len(origin.requests)
+    assert complete("resolve", "") == ["plain,resnet18", f"plain,{handle}"]
+    assert complete("resolve", "res") == ["plain,resnet18"]
+    assert complete("resolve", "./m") == ["file,./m"]
+    assert complete("sync", "r") == ["plain,resnet18"]
+    assert complete("export", "") == complete("verify", "http") == [f"plain,{handle}"]
+    assert complete("rm", "x") == []
+    assert len(origin.requests) == requests
+
+
+def test_a_models_file_that_is_not_valid_completes_to_nothing(project: Path) -> None:
+    write(project, "[models.resnet18]\n")
+    assert complete("sync", "") == []
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_the_code_of_each_shell_calls_the_program(shell: str) -> None:
+    code, out, err = run_cli("completion", shell)
+    assert (code, err) == (0, "") and f"_TFIMM_RESOLVER_COMPLETE={shell}_complete" in out
+
+
+def test_bash_completes_with_the_printed_code(handle: str, tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    program = tmp_path / "bin" / "tfimm-resolver"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tfimm_resolver "$@"\n')
+    program.chmod(0o755)
+    script = f"""
+        PATH={program.parent}:$PATH
+        eval "$(tfimm-resolver completion bash)"
+        COMP_WORDS=(tfimm-resolver why res) COMP_CWORD=2
+        _tfimm_resolver_completion tfimm-resolver
+        echo "${{COMPREPLY[@]}}"
+    """
+    seen = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
+    assert (seen.stdout, seen.stderr) == ("resnet18\n", "")

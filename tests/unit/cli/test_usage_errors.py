@@ -1,0 +1,43 @@
+"""What click does not accept, in the form of our errors."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from tfimm_resolver.cli.app import cli
+from tfimm_resolver.cli.output import Output
+from tfimm_resolver.cli.usage_errors import UsageError, make_usage_error
+
+HELP = "Usage: tfimm-resolver resolve [OPTIONS] HANDLE..., explained by tfimm-resolver resolve --help"
+
+
+def fail(*arguments: str) -> UsageError:
+    """Return the error for wrong arguments."""
+    with pytest.raises(click.UsageError) as caught:
+        cli.main(args=arguments, prog_name="tfimm-resolver", standalone_mode=False, obj=Output())
+    return make_usage_error(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "fix"),
+    [
+        (["resolv"], "no such command 'resolv'", "Did you mean resolve?"),
+        (["hub", "lst"], "no such command 'lst'", "Did you mean list?"),
+        (["xyzzy"], "no such command 'xyzzy'", "Usage: tfimm-resolver [OPTIONS] COMMAND [ARGS]..., "),
+        (["resolve", "--refesh", "x"], "no such option '--refesh'", "Did you mean --refresh?"),
+        (["resolve", "--nope"], "no such option '--nope'", HELP),
+        (["resolve"], "missing argument 'HANDLE...'", HELP),
+        (["sync", "-j", "0"], "invalid value for '-j' / '--jobs': 0 is not in the range 1<=x<=64", "Usage: "),
+        (["bad\nname"], r"no such command 'bad\nname'", "Usage: "),
+    ],
+)
+def test_the_error_says_what_is_wrong_and_what_was_meant_or_is_possible(arguments: list[str], text: str, fix: str) -> None:
+    error = fail(*arguments)
+    assert error.text.replace("option: --", "option '--").rstrip("'") == text.rstrip("'"), "quoted since click 8.2"
+    assert error.fix.startswith(fix)
+    assert (error.code, error.exit_code) == ("usage", 2)
+
+
+def test_an_error_without_a_command_has_no_usage() -> None:
+    assert make_usage_error(click.ClickException("Broken.")).fix == ""

@@ -1,0 +1,31 @@
+"""``tfimm-resolver completion``: prints what a shell needs to complete commands, options and names of models."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import ShellComplete, get_completion_class
+
+from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import SHELLS
+
+
+@click.command(short_help="Print the code that completes commands and names in a shell.")
+@click.argument("shell", type=click.Choice(SHELLS))
+@common
+@click.pass_context
+def command(context: click.Context, shell: str) -> int:
+    """Print the code that completes commands, options and names of models in a shell.
+
+    \b
+    bash: add this line to ~/.bashrc
+      eval "$(tfimm-resolver completion bash)"
+    zsh: add this line to ~/.zshrc
+      eval "$(tfimm-resolver completion zsh)"
+    fish:
+      tfimm-resolver completion fish > ~/.config/fish/completions/tfimm-resolver.fish
+    """
+    make = get_completion_class(shell)
+    assert make is not None  # the choice is one of click's
+    completer = make(context.find_root().command, {}, "tfimm-resolver", "_TFIMM_RESOLVER_COMPLETE")
+    click.echo(ShellComplete.source(completer))  # not bash's own method, which starts a shell to look at its version
+    return 0
