@@ -121,5 +121,6 @@ def others(session: nox.Session) -> None:
 def _test_engine(session: nox.Session, name: str) -> None:
     """Run the tests of one engine, in an environment without the others, whose versions may exclude its own."""
     constraints = f"{ENGINES}/constraints-{name}.txt"
-    _install(session, f"test-{name}", "--constraint", constraints, "--only-binary", ":all:", "--no-binary", "tfimm_resolver")
+    wheels = [option for package in ("apache-beam", "ray", "tensorflow") for option in ("--only-binary", package)]
+    _install(session, f"test-{name}", "--constraint", constraints, *wheels)
     session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "-m", f"{name} and not long", ENGINES, *session.posargs)
