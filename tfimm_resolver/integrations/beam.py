@@ -95,6 +95,8 @@ class LoadedModel:
 
     def __call__(self, batch: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
         """Return one result for each example: arrays, or the structure of arrays that the model returns."""
+        if not batch:
+            return []
         inputs = self._stack(batch)
         if self._inputs is None:
             results = self._function(inputs, **arguments)
@@ -118,7 +120,7 @@ class LoadedModel:
         return self._tf.constant(values, dtype=spec.dtype if spec is not None else None)
 
     def _get_only_input(self) -> str:
-        names = [*(self._inputs or {})]
+        names = sorted(self._inputs or {})
         if len(names) != 1:
             raise LoadError(
                 f"the signature has the inputs {', '.join(map(show, names))}, and an example is one array",
@@ -142,5 +144,5 @@ def _choose_function(model: Any, signature: str | None, handle: str) -> tuple[An
     name = signature or (_DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures else only)
     if name not in signatures:
         known = ", ".join(map(show, sorted(signatures))) or "none"
-        raise LoadError(f"{show(handle)} has no signature {show(name)}; it has {known}", fix="Choose one: signature=NAME.")
+        raise LoadError(f"{show(handle)} has no signature {show(name)}; its signatures: {known}", fix="Choose one of these.")
     return signatures[name], dict(signatures[name].structured_input_signature[1])

@@ -192,7 +192,8 @@ def _needs_seed(resolved: ResolvedPlan) -> bool:
 
 
 def _request_offer(resolved: ResolvedPlan) -> tuple[Any, Offer]:
-    """Return the seed and the model that it has, fetched if need be."""
+    """Return the seed, which is started if need be, and the model that it has, fetched if need be."""
+    request = SeedRequest(resolved.handle, resolved.request.pin, resolved.model, settings.is_offline())
     try:
         node = ray.get_runtime_context().get_node_id()
         seed = Seed.options(
@@ -202,10 +203,12 @@ def _request_offer(resolved: ResolvedPlan) -> tuple[Any, Offer]:
             lifetime="detached",
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),  # with soft=True, Ray takes another node
         ).remote(worker_state.capture_for_other_host())
-    except (RayError, ValueError) as error:  # the latter from Ray for an actor that is ending
+        offer = seed.get_offer.remote(request)
+    except RayError as error:
         raise _SeedDiedError(f"the seed of the cluster cannot be reached ({_summarize(error)})") from error
-    request = SeedRequest(resolved.handle, resolved.request.pin, resolved.model, settings.is_offline())
-    return seed, _get(seed.get_offer.remote(request))
+    except Exception as error:  # whatever Ray raises: the model can be downloaded without it
+        raise _SeedError(f"the seed of the cluster cannot be used ({_summarize(error)})") from error
+    return seed, _get(offer)
 
 
 def _iterate_chunks(seed: Any, offer: Offer) -> Iterator[memoryview]:

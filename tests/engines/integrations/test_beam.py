@@ -129,8 +129,27 @@ def test_an_example_of_one_array_is_the_only_input_of_a_signature(handle: str) -
     assert [one.inference for one in handler.run_inference([1.0, 2.0], handler.load_model())] == [{"y": 2.5}, {"y": 3.0}]
 
 
+def test_a_signature_of_several_inputs_gets_them_by_name(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    class Twice(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "a"), tf.TensorSpec([None], tf.string, "b")])
+        def double(self, a: tf.Tensor, b: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"a": 2 * a, "b": b + b}
+
+    model = Twice()
+    tf.saved_model.save(model, str(tmp_path / "twice"), signatures={"double": model.double})
+    handler = SavedModelHandler(tmp_path / "twice")  # its only signature
+    loaded = handler.load_model()
+    batch = [{"a": 1.0, "b": "x"}, {"a": 2.0, "b": "y"}]
+    assert [one.inference for one in handler.run_inference(batch, loaded)] == [{"a": 2.0, "b": b"xx"}, {"a": 4.0, "b": b"yy"}]
+    assert handler.run_inference([], loaded) == [] and handler.get_num_bytes([np.float32(1), {"a": np.zeros(3)}]) == 28
+    with pytest.raises(LoadError, match="the signature has the inputs a, b, and an example is one array"):
+        handler.run_inference([1.0], loaded)
+
+
 def test_a_signature_that_the_model_does_not_have_is_reported_with_those_that_it_has(handle: str) -> None:
-    with pytest.raises(LoadError, match="has no signature predict; it has serving_default"):
+    with pytest.raises(LoadError, match="has no signature predict; its signatures: serving_default"):
         SavedModelHandler(handle, "predict").load_model()
 
 

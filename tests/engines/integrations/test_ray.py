@@ -251,6 +251,17 @@ def test_the_reason_why_nothing_can_be_fetched_is_the_usual_error(nodes: Nodes, 
     assert len(origin.requests) == before + 1  # a failure is not remembered
 
 
+def test_where_another_actor_has_the_name_of_the_seed_a_model_is_downloaded_as_usual(nodes: Nodes, origin: Origin) -> None:
+    class Other:
+        pass
+
+    handle = origin.put("/m.tar.gz", tar_gz())
+    other = ray.remote(num_cpus=0)(Other).options(name=NAME, namespace=NAMESPACE, lifetime="detached").remote()
+    check_trees([nodes.run(nodes.ids[0], resolve, handle)])
+    assert len(origin.requests) == 1
+    ray.kill(other)
+
+
 def test_a_pin_is_compared_with_what_the_seed_gives(nodes: Nodes, origin: Origin) -> None:
     first, second, *_ = nodes.ids
     handle = origin.put("/m.tar.gz", tar_gz())
