@@ -13,6 +13,8 @@ NOX := .nox/own/bin
 # The number of tests that run at the same time; auto is the number of processors.
 WORKERS ?= auto
 FUZZ_SECONDS ?= 60
+# The engines whose tests test-engines runs.
+ENGINES ?= beam ray others
 FUZZ_TARGETS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
@@ -49,7 +51,7 @@ test-pythons: $(NOX)/nox
 	$(NOX)/nox --session interpreters unit
 
 test-engines: $(NOX)/nox
-	$(NOX)/nox --session beam ray others
+	$(NOX)/nox --session $(ENGINES)
 
 test-newest: $(NOX)/nox
 	$(NOX)/nox --session newest
