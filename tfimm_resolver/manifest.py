@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tfimm_resolver._util.outgoing import repr_fields
@@ -74,6 +74,47 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedBy:
+    """Who signed the files of a model, as it was verified.
+
+    Attributes:
+        kind: how: ``key``, ``certificate`` or ``sigstore``.
+        trusted_sha256: the hash of the public key, or of the certificate at the end of the chain, that the user trusts.
+        identity: the signer's name in the certificate; empty for a key.
+        issuer: who confirmed that identity, for ``sigstore``.
+        verified_at: ISO 8601, UTC.
+        bundle_sha256: the hash of the bundle that contains the signature.
+    """
+
+    kind: str
+    trusted_sha256: str = ""
+    identity: str = ""
+    issuer: str = ""
+    verified_at: str = ""
+    bundle_sha256: str = ""
+
+    __repr__ = repr_fields
+
+    def describe(self) -> str:
+        """Return who signed, in a few words."""
+        if self.kind == "key":
+            return f"key sha256:{self.trusted_sha256[:16]}"
+        return f"{self.identity or 'certificate'}, {self.issuer or f'certified by sha256:{self.trusted_sha256[:16]}'}"
+
+    def facts(self) -> dict[str, str | None]:
+        """Return the fields that ``--json`` prints; a value that is not known is None."""
+        return {name: text or None for name, text in asdict(self).items()}
+
+    @classmethod
+    def parse(cls, facts: Any) -> SignedBy | None:
+        """Parse what a record says; None if it says nothing."""
+        if not isinstance(facts, dict):
+            return None
+        names = ("kind", "trusted_sha256", "identity", "issuer", "verified_at", "bundle_sha256")
+        return cls(**{name: str(facts.get(name, "")) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
 class FetchResult:
     """The result of fetching a model.
 
@@ -81,11 +122,13 @@ class FetchResult:
         origin: where the files came from.
         files: every file that was written, sorted by path; None if they were not hashed while they were written.
         fetched_at: when they were downloaded from their publisher, as in a record; empty if that was just now.
+        signed_by: who signed them; None if no signature is required.
     """
 
     origin: Origin
     files: tuple[FileEntry, ...] | None = None
     fetched_at: str = ""
+    signed_by: SignedBy | None = None
 
 
 def parse_size(value: Any) -> int:

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.fuzz import answers, archives, texts, weights
+from tests.fuzz import answers, archives, signatures, texts, weights
 from tests.fuzz.mutation import mutate
 from tests.fuzz.target import Target, ViolationError, check
 
-TARGETS = {target.name: target for target in (*archives.TARGETS, *texts.TARGETS, *answers.TARGETS, *weights.TARGETS)}
+_MODULES = (archives, texts, answers, weights, signatures)
+TARGETS = {target.name: target for module in _MODULES for target in module.TARGETS}
 
 
 @dataclass

@@ -10,15 +10,16 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.fakes.archives import tar_gz
+from tests.fakes.archives import MODEL, tar_gz
 from tests.fakes.cli import run_cli
 from tests.fakes.origin import Origin
+from tests.fakes.signing import make_key, trust_prefix, with_signature
 from tfimm_resolver.cli.commands import COMMANDS
 from tools.reference.json_output import SCHEMAS
 
 DOCUMENTED = json.loads((Path(__file__).parents[2] / "docs" / "reference" / "json_schemas.json").read_text())
-WITHOUT = {"run", "hub"}
-"""Commands that print nothing of their own, or whose commands are documented instead."""
+WITHOUT = {"run", "hub", "completion"}
+"""Commands that print nothing of their own or no data, or whose commands are documented instead."""
 
 
 @pytest.fixture
@@ -65,11 +66,27 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     check("export", "export", handle, "-o", bundle)
     assert check("import", "import", bundle)["models"][0]["state"] == "same"
     check("why", "why", handle)
+    check("sbom", "sbom", "-o", str(tmp_path / "sbom.json"))
+    key = make_key(tmp_path)
+    signature = check("sign", "sign", bundle, "--key", str(key.path))["signature"]
+    check("import", "import", bundle, "--signature", signature, "--key", str(key.public_path))
     assert check("keep", "keep", handle)["models"] and check("unkeep", "unkeep", handle)["models"]
     assert check("prune", "prune", "--max-size", "0B", "--dry-run")["spared"] == {"used_lately": 1}
     assert check("rm", "rm", handle)["removed"]
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
+
+
+def test_who_signed_is_printed_by_each_command(handle: str, origin: Origin, tmp_path: Path) -> None:
+    key = make_key(tmp_path)
+    origin.put("/half.tar.gz", tar_gz(with_signature(key, MODEL)))
+    trust_prefix(tmp_path / "home/.config/tfimm_resolver/config.toml", origin.url + "/", f'{{ key = "{key.public_path}" }}')
+    check("resolve", "resolve", handle)
+    assert check("ls", "ls")["models"][0]["signed_by"]["kind"] == "key"
+    assert check("why", "why", handle)["signed_by"] and check("verify", "verify")["models"][0]["signed_by"]
+    key.public_path.write_bytes(make_key(tmp_path, "other").public_path.read_bytes())
+    assert check("verify", "verify", code=10)["models"][0]["state"] == "unsigned"
+    assert check("why", "why", handle, code=10)["error"]["code"] == "signature"
 
 
 def test_project_commands_print_their_schema(models_file: Path, handle: str) -> None:

@@ -23,7 +23,7 @@ LAYERS = (
     {"_util"},
     {"errors", "manifest"},
     {"archives", "handles", "progress", "saved_model", "settings"},
-    {"http", "locking", "object_store"},
+    {"http", "locking", "object_store", "trust"},
     {"cache", "models_file", "sources", "transfer"},
     {"resolution"},
     {"loading", "maintenance"},

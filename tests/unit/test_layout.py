@@ -37,6 +37,8 @@ TESTED_IN = {
     "cli.commands.resolve": "integration/cli/test_app.py",
     "cli.commands.rm": "integration/cli/test_app.py",
     "cli.commands.run": "process/cli/test_run.py",
+    "cli.commands.sbom": "integration/maintenance/test_sbom.py",
+    "cli.commands.sign": "integration/maintenance/test_signing.py",
     "cli.commands.sync": "integration/cli/test_pin_commands.py",
     "cli.commands.unkeep": "integration/maintenance/test_pruning.py",
     "cli.commands.verify": "integration/cli/test_app.py",

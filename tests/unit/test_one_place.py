@@ -54,6 +54,7 @@ OTHER_FILES = {
     "hub.npz_weights._read_members": "a member of an open zip",
     "locking.lock.try_take_over": "LockFile.open, in the package of locks",
     "object_store.google_credentials.load_credentials": "the credentials are a file that the user names, and may be a pipe",
+    "maintenance.text_files.write_text": "the file is written where the user says, under a new name first",
     "models_file.edit._write": "a new file with a random name in the user's project",
 }
 """Functions that open a file which is not in a cache root, and why."""

@@ -29,3 +29,14 @@ def get_time_s() -> float:
 def get_time_ns() -> int:
     """Return the nanoseconds since 1970."""
     return _read_ns()
+
+
+def format_now() -> str:
+    """Return the time now, as ``fetched_at`` holds it."""
+    return format_time(get_time_s())
+
+
+def format_time(seconds: float) -> str:
+    """Return a time, given in seconds since 1970, as ``fetched_at`` holds it."""
+    full_seconds, microseconds = divmod(round(seconds * 10**6), 10**6)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(full_seconds)) + f".{microseconds:06}Z"

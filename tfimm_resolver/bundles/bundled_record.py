@@ -13,7 +13,6 @@ from tfimm_resolver.cache.record import (
     MAX_RECORD_BYTES,
     Record,
     decode_record,
-    format_time,
 )
 from tfimm_resolver.errors import ArchiveError, HandleError, IntegrityError
 from tfimm_resolver.errors.advice import Advice
@@ -45,7 +44,7 @@ def _check_date(record: Record) -> None:
     Raises:
         IntegrityError: if it is, by more than clocks differ.
     """
-    latest = format_time(clock.get_time_s() + _CLOCK_TOLERANCE_S)
+    latest = clock.format_time(clock.get_time_s() + _CLOCK_TOLERANCE_S)
     if record.fetched_at > latest:
         raise IntegrityError(
             f"the record of {show(record.handle)} is dated in the future: {show(record.fetched_at)}",

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -18,15 +18,17 @@ from tfimm_resolver.archives.budget import Budget, Limits
 from tfimm_resolver.archives.extractor import ArchiveInput, Extractor
 from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.bundles import bundled_record
+from tfimm_resolver.bundles.checks import BundleChecks
 from tfimm_resolver.bundles.stream import BundleStream, find_path
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
-from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError
+from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, SignatureError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.manifest import FetchResult
+from tfimm_resolver.manifest import FetchResult, SignedBy
+from tfimm_resolver.resolution import signatures
 
 _COMPARE = "Nothing was imported. Export it again, and compare its sha256 on both machines with the one that"
 _FIX = Advice(python=f"{_COMPARE} bundles.export() returns.", command=f"{_COMPARE} export prints.")
@@ -74,7 +76,12 @@ class ImportedModel:
 
 
 def import_(
-    source: IO[bytes] | str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None
+    source: IO[bytes] | str | os.PathLike[str],
+    *,
+    refresh: bool = False,
+    sha256: str | None = None,
+    signature: str | os.PathLike[str] | None = None,
+    signer: Mapping[str, Any] | None = None,
 ) -> list[ImportedModel]:
     """Import all models of a bundle into the cache; none of them if any part of the bundle is invalid.
 
@@ -85,6 +92,10 @@ def import_(
         refresh: replace cached copies that were fetched later, too.
         sha256: the required hash of the bundle, 64 hexadecimal digits. Needed for models whose handle was shortened, or has
             a scheme that no source here handles, since the cache entry name cannot be derived from such a handle.
+        signature: the path of a signature of the bundle, as ``sign`` writes it; it counts as much as ``sha256``.
+        signer: whose signature that has to be, as in the models file: ``{"key": "team.pub"}``.
+
+    Without ``sha256`` or ``signature``, what the bundle says of its models' archives is only a claim, and satisfies no pin.
 
     Returns:
         One ``ImportedModel`` for each model, in the order of the bundle.
@@ -93,6 +104,7 @@ def import_(
         ArchiveError: if the file is truncated, damaged, not a bundle, or contains a path outside of its model's directory.
         IntegrityError: if a file does not match its record, a record is stored under another model's name, or the bundle
             does not match ``sha256``.
+        SignatureError: if the signature of the bundle, or one that is required of a model in it, is missing or not valid.
         FetchError: if the bundle cannot be read.
         CacheError: if the cache cannot be written.
 
@@ -105,26 +117,25 @@ def import_(
         >>> model.state
         'imported'
     """
-    path = find_path(source, "read")
+    path, checks = find_path(source, "read"), BundleChecks.parse(sha256, signature, signer)
     if path is None:
-        return _read_stream(cast(IO[bytes], source), refresh, sha256)
+        return _read_stream(cast(IO[bytes], source), refresh, checks)
     with map_os_errors(FetchError, f"the bundle {show(path)} cannot be read"):
         file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below
     with file:
-        return _read_stream(file, refresh, sha256)
+        return _read_stream(file, refresh, checks)
 
 
 read = import_
 """The name of ``import_`` before it was a library function of its own."""
 
 
-def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[ImportedModel]:
-    is_pinned = sha256 is not None  # by the caller; a hash in the file's name may come from the exporter
+def _read_stream(source: IO[bytes], refresh: bool, checks: BundleChecks) -> list[ImportedModel]:
     name = str(getattr(source, "name", "") or "<stream>")
-    sha256 = Handle.parse(name, sha256=sha256).sha256
+    sha256 = Handle.parse(name, sha256=checks.sha256).sha256
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(BundleStream.open_with_progress(source, name))
-        transaction = ImportTransaction(tiers.open_cache(), stack, refresh, is_pinned=is_pinned)
+        transaction = ImportTransaction(tiers.open_cache(), stack, refresh, is_pinned=checks.is_pinned)
         try:
             with map_resource_errors(ArchiveError, "it cannot be read"):
                 budget = Budget(Limits(*settings.unpack_limits()))
@@ -133,8 +144,10 @@ def _read_stream(source: IO[bytes], refresh: bool, sha256: str | None) -> list[I
             if not stream.is_bundle():
                 text = f"{show(name)} is not a bundle: {stream.describe_start()}: {error.text}"
                 raise ArchiveError(text, fix=_NOT_A_BUNDLE) from error
-            raise type(error)(f"the bundle {show(name)}: {error.text}", fix=error.advice or _FIX) from error
+            fix = _FIX if error.has_usual_fix and not isinstance(error, SignatureError) else error.advice
+            raise type(error)(f"the bundle {show(name)}: {error.text}", fix=fix) from error
         stream.check(sha256)
+        checks.check_signature(stream, name)
         return transaction.commit()
 
 
@@ -148,10 +161,11 @@ class ImportTransaction:
             cache: the cache to import into.
             stack: holds the locks and the staged files until it is closed.
             refresh: replace cached copies that were fetched later, too.
-            is_pinned: the caller has given the sha256 of the bundle.
+            is_pinned: the caller has given the sha256 or a signature of the bundle, which is compared before ``commit``.
         """
         self._cache, self._stack, self._refresh, self._is_pinned = cache, stack, refresh, is_pinned
         self._staged: dict[str, tuple[Record, Path | None, str]] = {}
+        self._signed_by: dict[str, SignedBy | None] = {}
 
     def stage(self, members: Iterator[tar_reader.Member]) -> None:
         """Read and verify all members, and stage the models that will be imported; raises as ``import_`` does."""
@@ -174,7 +188,7 @@ class ImportTransaction:
         for name, (record, staged, state) in self._staged.items():
             if staged is not None:
                 origin = record.origin if self._is_pinned else record.origin.make_unverified()
-                result = FetchResult(origin, record.files, record.fetched_at)
+                result = FetchResult(origin, record.files, record.fetched_at, self._signed_by[name])
                 cached = self._cache.publish(name, record.handle, staged, result)
             else:
                 cached = self._cache.find_named(name) or record
@@ -197,6 +211,9 @@ class ImportTransaction:
                 _check_file_hash(record, index, digest.hexdigest())
         else:
             _write_files(staged, record, members)
+            result = FetchResult(record.origin, record.files)
+            requirements = signatures.list_requirements_of(record)
+            self._signed_by[record.tree] = signatures.verify_fetched(staged, result, requirements, record.handle).signed_by
         return staged, state
 
     def _decide_state(self, record: Record) -> str:

@@ -26,11 +26,15 @@ _SIGNATURES = ((b"\x1f\x8b", "gzip data"), (b"PK", "a zip archive"), (b"BZh", "b
 
 
 class BundleStream:
-    """Reads a bundle in chunks, and hashes it on the way."""
+    """Reads a bundle in chunks, and hashes it on the way.
+
+    Attributes:
+        size_bytes: of what was read.
+    """
 
     def __init__(self, source: IO[bytes], name: str, meter: reporters.ProgressReporter) -> None:
         self._source, self._name, self._meter = source, name, meter
-        self._digest, self._start = hashlib.sha256(), b""
+        self._digest, self._start, self.size_bytes = hashlib.sha256(), b"", 0
 
     @classmethod
     @contextlib.contextmanager
@@ -46,10 +50,16 @@ class BundleStream:
         """Yield the bundle in chunks."""
         while chunk := self._read_chunk():
             self._digest.update(chunk)
+            self.size_bytes += len(chunk)
             if len(self._start) < _START_BYTES:
                 self._start += chunk[: _START_BYTES - len(self._start)]
             self._meter.advance(len(chunk))
             yield chunk
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was read."""
+        return self._digest.hexdigest()
 
     def is_bundle(self) -> bool:
         """Whether what was read begins like a bundle; one that was damaged at its beginning does not."""
@@ -70,8 +80,8 @@ class BundleStream:
         Raises:
             IntegrityError: if it differs.
         """
-        if sha256 is not None and self._digest.hexdigest() != sha256.lower():
-            hashes = f"  received {self._digest.hexdigest()}\n  pinned   {sha256.lower()}"
+        if sha256 is not None and self.sha256 != sha256.lower():
+            hashes = f"  received {self.sha256}\n  pinned   {sha256.lower()}"
             raise IntegrityError(
                 f"the bundle {show(self._name)} has a different sha256:\n{hashes}", fix="Nothing was imported."
             )

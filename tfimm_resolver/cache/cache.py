@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from tfimm_resolver._util.clock import format_now
 from tfimm_resolver._util.fs import walk
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.archives.member_policy import safe_parts
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, format_now, hash_tree
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, hash_tree
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
@@ -143,7 +144,7 @@ class Cache:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
         with map_os_errors(CacheError, f"cannot read the files in {staged}", suggest_disk_fix, show_path=True):
             files = _verify_staged(staged, fetched)
-        record = Record(handle, name, fetched.fetched_at or format_now(), fetched.origin, files)
+        record = Record(handle, name, fetched.fetched_at or format_now(), fetched.origin, files, fetched.signed_by)
         known = self.read_record(name)
         _warn_if_changed(record, known.origin.sha256)
         record = self.root.publish(staged, record, known)

@@ -7,19 +7,17 @@ import json
 import os
 import re
 import stat
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tfimm_resolver._util import clock
 from tfimm_resolver._util.fs import open_regular_target, walk
 from tfimm_resolver._util.json_text import count_values, parse_json
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.errors import ArchiveError, CacheError
 from tfimm_resolver.errors.os_errors import map_resource_errors
-from tfimm_resolver.manifest import FileEntry, Origin, parse_size
+from tfimm_resolver.manifest import FileEntry, Origin, SignedBy, parse_size
 from tfimm_resolver.saved_model.completeness import find_defect_inside
 
 VERSION = 1
@@ -56,6 +54,7 @@ class Record:
         tree: the name of the entry directory, relative to the root.
         fetched_at: ISO 8601, UTC; empty if unknown.
         files: None for a directory that was put there by plain tensorflow_hub or by hand.
+        signed_by: who signed the files, if a signature was required when they were fetched.
     """
 
     handle: str
@@ -63,6 +62,7 @@ class Record:
     fetched_at: str = ""
     origin: Origin = field(default_factory=Origin)
     files: tuple[FileEntry, ...] | None = None
+    signed_by: SignedBy | None = None
 
     __repr__ = repr_fields
 
@@ -78,6 +78,8 @@ class Record:
         import socket  # takes 3 ms, needed on a miss only
 
         facts = {"version": VERSION, **asdict(self)}
+        if self.signed_by is None:
+            del facts["signed_by"]
         text = (
             f"Module: {self.handle}\n"
             f"Download Time: {self.fetched_at}\n"
@@ -116,7 +118,8 @@ def _parse_text(text: str, tree: str) -> Record:
         if not files:
             raise ValueError
         texts = {name: str(facts.pop(name)) for name in ("handle", "tree", "fetched_at")}
-        return Record(**texts, origin=Origin.parse(facts["origin"]), files=files)
+        signed_by = SignedBy.parse(facts.get("signed_by"))
+        return Record(**texts, origin=Origin.parse(facts["origin"]), files=files, signed_by=signed_by)
     except (ArchiveError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):  # not JSON of ours
         lines = dict(line.partition(": ")[::2] for line in head.splitlines())
         return Record(lines.get("Module", ""), tree, lines.get("Download Time", ""))
@@ -141,9 +144,10 @@ def is_entry_name(name: str) -> bool:
     return found is not None and not found[2]
 
 
-def hash_tree(tree: str) -> tuple[FileEntry, ...]:
-    """Return every file below ``tree`` with its size and hash, sorted by path."""
-    return tuple(FileEntry(path, *_hash_file(f"{tree}/{path}")) for path in sorted(walk(tree)))
+def hash_tree(tree: str, names: Iterable[str] | None = None) -> tuple[FileEntry, ...]:
+    """Return every file below ``tree``, or those of its files, with its size and hash, sorted by path."""
+    paths = sorted(walk(tree) if names is None else names)
+    return tuple(FileEntry(path, *_hash_file(f"{tree}/{path}")) for path in paths)
 
 
 def _hash_file(path: str) -> tuple[int, str]:
@@ -185,14 +189,3 @@ def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
             yield defect
         elif _hash_file(join_safely(tree, file.path))[1] != file.sha256:
             yield f"{file.path} does not match its recorded sha256"
-
-
-def format_now() -> str:
-    """Return the time now, as ``fetched_at`` holds it."""
-    return format_time(clock.get_time_s())
-
-
-def format_time(seconds: float) -> str:
-    """Return a time, given in seconds since 1970, as ``fetched_at`` holds it."""
-    full_seconds, microseconds = divmod(round(seconds * 10**6), 10**6)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(full_seconds)) + f".{microseconds:06}Z"

@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         resolve,
         rm,
         run,
+        sbom,
+        sign,
         sync,
         unkeep,
         verify,

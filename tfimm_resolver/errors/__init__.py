@@ -14,6 +14,7 @@
     + ResolveTimeoutError      (also a TimeoutError)
     + IntegrityError
       - HashError              (also a RuntimeError)
+      - SignatureError         (also a PermissionError)
     + ArchiveError
       - UnsupportedMemberError
     + SourceError
@@ -67,6 +68,7 @@ from tfimm_resolver.errors.loading import (
     UntrustedError,
     WeightsError,
 )
+from tfimm_resolver.errors.trust import SignatureError
 
 __all__ = [
     "AccessError",
@@ -89,6 +91,7 @@ __all__ = [
     "OfflineError",
     "ResolveTimeoutError",
     "ResolverError",
+    "SignatureError",
     "SourceError",
     "TensorFlowMissingError",
     "TensorTooLargeError",

@@ -155,7 +155,7 @@ class ClusterUpstream(Upstream):
             fs.clear_dir(into)
             return super().fill(into, parts)
         log.info("%s was copied from the cluster", self._resolved.label)
-        return FetchResult(record.origin, record.files, record.fetched_at)
+        return self._verify(into, FetchResult(record.origin, record.files, record.fetched_at))
 
 
 def _resolve(request: Request) -> str:

@@ -90,6 +90,7 @@ class CachedModel:
             "used_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s)) if self.used_s else None,
             "fetched_at": (known.fetched_at if known else "") or None,
             "archive_sha256": (known.origin.sha256 if known else "") or None,
+            "signed_by": known.signed_by.facts() if known and known.signed_by else None,
         }
 
 

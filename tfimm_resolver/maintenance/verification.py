@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from tfimm_resolver import settings
 from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
+from tfimm_resolver.cache.record import Record
+from tfimm_resolver.cache.tier import ModelLocation
+from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError, SignatureError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import SHORTENED
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.manifest import SignedBy
 from tfimm_resolver.models_file import discovery
+from tfimm_resolver.resolution import signatures
 from tfimm_resolver.resolution.cached_names import derive_entry_name
 from tfimm_resolver.resolution.resolver import resolve
 
@@ -24,13 +29,15 @@ class VerifyResult:
 
     Attributes:
         model: the model; after a repair, as it is now.
-        state: ``ok``, ``damaged``, or ``unverified`` if no hashes were recorded for it.
+        state: ``ok``, ``damaged``, ``unsigned`` if a signature that is required is missing or not valid, or ``unverified`` if
+            no hashes were recorded for it.
         faults: a message for each file that is not as recorded.
         files: the number of its files.
         seconds: how long the verification took.
         is_repaired: whether it was fetched again; None unless a repair was tried.
         is_changed: whether the repair fetched a different archive than before.
         error: why it could not be repaired; None otherwise.
+        signed_by: who has signed it, if a signature is required now or was when it was fetched.
 
     Example:
         >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
@@ -47,10 +54,13 @@ class VerifyResult:
     is_repaired: bool | None = None
     is_changed: bool = False
     error: ResolverError | None = None
+    signed_by: SignedBy | None = None
 
 
 def verify(names: Sequence[str] = (), *, repair: bool = False) -> list[VerifyResult]:
     """Read every file of the given or of all cached models, and compare it with the hash recorded when it was fetched.
+
+    Signatures that the models file or the settings file requires are verified, too.
 
     Args:
         names: as for ``select``; all models if there are none.
@@ -84,8 +94,29 @@ def _verify_model(model: CachedModel) -> VerifyResult:
     files = model.entry.record.files if model.entry else None
     file_count = len(files) if files is not None else sum(1 for _ in fs.walk(model.path))
     faults = tuple(_find_damaged_files(model))
-    state = "damaged" if faults else "unverified" if files is None else "ok"
-    return VerifyResult(model, state, faults, file_count, round(clock.get_monotonic_s() - started_s, 3))
+    state, signed_by = "damaged" if faults else "unverified" if files is None else "ok", None
+    if not faults:
+        try:
+            signed_by = _verify_signatures(model)
+        except SignatureError as error:
+            state, faults = "unsigned", tuple(error.text.split("\n  "))
+    return VerifyResult(model, state, faults, file_count, round(clock.get_monotonic_s() - started_s, 3), signed_by=signed_by)
+
+
+def _verify_signatures(model: CachedModel) -> SignedBy | None:
+    """Verify the signatures that are required of a model, also one that was verified before; return the signer.
+
+    Raises:
+        SignatureError: if one is missing or not valid; HandleError if the settings file is not valid.
+    """
+    record = model.entry.record if model.entry else None
+    found = record.signed_by if record else None
+    for requirement in signatures.list_requirements_of(record or Record(model.path, "")):
+        if settings.is_bucket(model.path):  # verified before it was stored, or else by no one
+            signatures.check(ModelLocation(model.path, record), [requirement], model.name)
+        else:
+            found = signatures.verify_again(model.path, record, requirement, model.name)
+    return found
 
 
 def _find_damaged_files(model: CachedModel) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -13,17 +12,21 @@ from typing import Any, TypeVar
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import repr_fields, show
 from tfimm_resolver._util.toml import parse_toml
+from tfimm_resolver._util.toml_lines import LineFinder
 from tfimm_resolver.archives.member_policy import check_subdirectory
 from tfimm_resolver.errors import HandleError, ModelsFileError
 from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.sha256 import parse_sha256
+from tfimm_resolver.trust.policy import Requirement
+from tfimm_resolver.trust.signer import FORM as SIGNER_FORM
+from tfimm_resolver.trust.signer import Signer, parse_signature, parse_signer
 
 MAX_BYTES = 1 << 20
 """Limit on the size of a models file, which has 25,000 models then and takes a second to parse."""
 
-KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors", "subdirectory")
+KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors", "subdirectory", "signature", "signer")
 
 _Value = TypeVar("_Value")
 
@@ -39,6 +42,8 @@ class ModelEntry:
         size_bytes: the size of the archive; None if it is not stated.
         mirrors: other handles of the same archive, accepted only if ``sha256`` matches.
         subdirectory: the directory to use of what the handle stands for; None for no choice.
+        signer: whose signature the model must have; None if none is required.
+        signature: the path or the URL of the bundle with the signature; empty if the model contains it.
 
     Example:
         >>> from tfimm_resolver import project
@@ -55,8 +60,15 @@ class ModelEntry:
     aliases: tuple[str, ...] = ()
     mirrors: tuple[str, ...] = ()
     subdirectory: str | None = None
+    signer: Signer | None = None
+    signature: str = ""
 
     __repr__ = repr_fields
+
+    @property
+    def requirement(self) -> Requirement | None:
+        """The signature that is required; None if none is."""
+        return Requirement(self.signer, self.signature, f"{self.name} in {self.file}") if self.signer else None
 
     @property
     def redacted_handle(self) -> str:
@@ -76,7 +88,7 @@ class ModelEntry:
         """Where the entry is, as ``FILE:LINE``."""
         try:
             text = fs.read_regular(self.file, MAX_BYTES, follow=True).decode()
-            return f"{self.file}:{_LineFinder(text).find(('models', self.name))}"
+            return f"{self.file}:{LineFinder(text).find(('models', self.name))}"
         except (OSError, ValueError, RecursionError):
             return self.file
 
@@ -148,6 +160,9 @@ class _Reader:
             lock = Advice(python="project.lock()", command=f"tfimm-resolver lock {show(name)}")
             fix = lock.convert(lambda run: f"Remove the size_bytes, then run `{run}`, which writes both.")
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
+        signer = self._read_value(keys, table, "signer", self._read_signer, None)
+        if "signature" in table and signer is None:
+            raise self._make_error((*keys, "signature"), "a signature needs a signer, whom to believe", SIGNER_FORM)
         return ModelEntry(
             name=name,
             handle=self._read_handle((*keys, "handle"), table["handle"]),
@@ -157,6 +172,8 @@ class _Reader:
             aliases=self._read_value(keys, table, "aliases", self._read_list(self._read_name), ()),
             mirrors=self._read_value(keys, table, "mirrors", self._read_list(self._read_handle), ()),
             subdirectory=self._read_value(keys, table, "subdirectory", self._read_subdirectory, None),
+            signer=signer,
+            signature=self._read_value(keys, table, "signature", self._read_signature, ""),
         )
 
     def _read_value(
@@ -197,6 +214,18 @@ class _Reader:
         except HandleError as error:
             raise self._make_error(keys, error.text, error.advice) from error
 
+    def _read_signer(self, keys: tuple[str, ...], value: object) -> Signer:
+        try:
+            return parse_signer(value, os.path.dirname(self._path))
+        except HandleError as error:
+            raise self._make_error(keys, error.text, error.advice) from error
+
+    def _read_signature(self, keys: tuple[str, ...], value: object) -> str:
+        try:
+            return parse_signature(value, os.path.dirname(self._path))
+        except HandleError as error:
+            raise self._make_error(keys, error.text, error.advice) from error
+
     def _read_sha256(self, keys: tuple[str, ...], value: object) -> str:
         text = self._expect_type(keys, value, str, "a text")
         try:
@@ -231,7 +260,7 @@ class _Reader:
                 raise self._make_error((*keys, key), f'{where} an unknown key "{show(key)}"', fix)
 
     def _make_error(self, keys: tuple[str, ...], text: str, fix: Fix) -> ModelsFileError:
-        return ModelsFileError(f"{show(self._path)}:{_LineFinder(self._text).find(keys)}: {text}", fix=fix)
+        return ModelsFileError(f"{show(self._path)}:{LineFinder(self._text).find(keys)}: {text}", fix=fix)
 
 
 def make_absolute(handle: Handle, folder: str) -> str:
@@ -239,39 +268,3 @@ def make_absolute(handle: Handle, folder: str) -> str:
     if handle.scheme or handle.text.startswith(("~", "$", "file://")):
         return handle.text
     return os.path.normpath(os.path.join(folder, handle.text))
-
-
-class _LineFinder:
-    """Finds the line on which the definition of a key starts, which TOML parsers do not report.
-
-    It looks for the text of each key in turn, from the line of the one before, and parses up to there to know whether it is
-    the one. Where that would take too long, it returns the line of a key further out.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._text, self._lines, self._left_bytes = text, text.split("\n"), 4 * MAX_BYTES
-        self._ends = list(itertools.accumulate(len(line) + 1 for line in self._lines))
-
-    def find(self, keys: tuple[str, ...]) -> int:
-        """Return the line of the key that ``keys`` lead to, counted from 1."""
-        line = 0
-        for depth in range(1, len(keys) + 1):
-            word = re.compile(rf"(?<![\w-]){re.escape(keys[depth - 1])}(?![\w-])")
-            candidates = (number for number in range(line, len(self._lines)) if word.search(self._lines[number]))
-            line = next((number for number in candidates if self._is_defined(keys[:depth], number)), line)
-        return line + 1
-
-    def _is_defined(self, keys: tuple[str, ...], line: int) -> bool:
-        """Whether the text up to the line, and to the end of a value that starts on it, defines the key."""
-        for end in self._ends[line:]:
-            if (left_bytes := self._left_bytes - end) < 0:
-                break
-            self._left_bytes = left_bytes
-            try:
-                value: Any = parse_toml(self._text[:end])
-            except ValueError:  # in the middle of a value
-                continue
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
-            return value is not None
-        return False

@@ -66,7 +66,7 @@ def match_cached_name(request: Request) -> ResolvedPlan | None:
         found = _find_entries(name=handle.text)
         return _use_entry(request, found) if found else None
     if (short := find_tfhub_handle(handle.text)) is not None:
-        return rules.match_rule(replace(request, handle=Handle.parse(short, sha256=handle.sha256)))
+        return rules.match_rule(request.with_handle(Handle.parse(short, sha256=handle.sha256)))
     if not handle.is_archive:
         return None
     if handle.sha256 is not None:
@@ -132,7 +132,7 @@ def _use_entry(request: Request, found: Sequence[tuple[Entry, Tier]]) -> Resolve
     with contextlib.suppress(HandleError):
         is_derivable = "://" in recorded.handle and derive_entry_name(recorded) in names
     if is_derivable:
-        return rules.match_rule(replace(request, handle=Handle.parse(recorded.handle, sha256=request.handle.sha256)))
+        return rules.match_rule(request.with_handle(Handle.parse(recorded.handle, sha256=request.handle.sha256)))
     if request.refresh:
         raise HandleError(
             f"{request.handle} cannot be fetched again: the complete handle of this cached model was not recorded",

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver.errors import CacheError, FetchError, IntegrityError, ModelsFileError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.manifest import SignedBy
 from tfimm_resolver.models_file import discovery
-from tfimm_resolver.resolution import named_models, overrides, rules
+from tfimm_resolver.resolution import named_models, overrides, rules, signatures
 from tfimm_resolver.resolution.fetching import find_cached
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
 from tfimm_resolver.resolution.selection import select_model
 from tfimm_resolver.sources import local
 from tfimm_resolver.sources.plan import InPlace, RemoteLocation
+
+if TYPE_CHECKING:
+    from tfimm_resolver.trust.policy import Requirement
 
 _LOWER = "lower priority"
 
@@ -31,6 +36,8 @@ class Explanation:
         decided_by: what the rule is based on: a function, a line of a file, a directory, a scheme.
         rejected: the other candidates, and why each was rejected, in lookup order.
         needs_network: whether each ``resolve`` asks upstream where the model is.
+        requirements: the signatures that the model must have.
+        signed_by: who has signed the model that is cached, if that is known.
     """
 
     resolved: ResolvedPlan
@@ -39,6 +46,8 @@ class Explanation:
     decided_by: str
     rejected: list[tuple[str, str]]
     needs_network: bool = False
+    requirements: tuple[Requirement, ...] = ()
+    signed_by: SignedBy | None = None
 
     @property
     def size_bytes(self) -> int | None:
@@ -51,13 +60,16 @@ def explain(text: str) -> Explanation:
     or if the cached model does not contain the subdirectory."""
     request = Request.parse(text)
     handle, resolved = request.handle, rules.match_rule(request)
-    path, mismatch = None, None
+    path, mismatch, signed_by = None, None, None
+    requirements = tuple(signatures.list_requirements(resolved))
     try:
         found = find_cached(resolved)
         path = select_model(found) if found else None
+        signed_by = signatures.check(found, requirements, resolved.label) if found else None
     except IntegrityError as error:
         mismatch = error
     needs_network = isinstance(resolved.plan, RemoteLocation) and resolved.handle.sha256 is None and not settings.is_offline()
+    needs_network = needs_network and not requirements
     rejected = [
         *_explain_overrides(resolved),
         *_explain_files(handle, resolved),
@@ -67,7 +79,8 @@ def explain(text: str) -> Explanation:
     if needs_network and path:
         rejected.append((path, "cached, used if upstream does not name an uncompressed copy"))
     decided_by = _explain_decision(handle, resolved)
-    return Explanation(resolved, None if needs_network else path, mismatch, decided_by, rejected, needs_network)
+    path = None if needs_network else path
+    return Explanation(resolved, path, mismatch, decided_by, rejected, needs_network, requirements, signed_by)
 
 
 def _explain_decision(handle: Handle, resolved: ResolvedPlan) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
-from tfimm_resolver.errors import HandleError, IntegrityError
+from tfimm_resolver.errors import HandleError, IntegrityError, SignatureError
+from tfimm_resolver.resolution import signatures
 from tfimm_resolver.resolution.mutable_refs import MutableHandle
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
@@ -24,12 +25,20 @@ def fetch(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstre
 
     ``make_upstream`` returns what is asked for a model that is not cached.
     """
+    requirements = signatures.list_requirements(resolved)
+    found = _fetch(resolved, make_upstream, may_be_remote=not requirements)
+    signatures.check(found, requirements, resolved.label)
+    return found
+
+
+def _fetch(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream], *, may_be_remote: bool) -> ModelLocation:
     match resolved.plan:
         case InPlace():
             return _use_path(resolved)
         case MutableRef():
             return MutableHandle(resolved, make_upstream).fetch(lambda followed: fetch(followed, make_upstream))
-        case RemoteLocation() if resolved.handle.sha256 is None:  # a pin is the hash of an archive
+        # A pin is the hash of an archive, and a signature is verified on this machine.
+        case RemoteLocation() if resolved.handle.sha256 is None and may_be_remote:
             if (path := make_upstream(resolved).locate()) is not None:
                 return ModelLocation(path, None, resolved.request.subdirectory)
     request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
@@ -44,8 +53,15 @@ def find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
     """Return where the model of a plan is already; None if it would have to be fetched. Does not ask upstream.
 
     Raises:
-        IntegrityError: if the cached model does not match its pin.
+        IntegrityError: if the cached model does not match its pin, or lacks a signature that is required.
     """
+    found = _find_cached(resolved)
+    if found is not None:
+        signatures.check(found, signatures.list_requirements(resolved), resolved.label)
+    return found
+
+
+def _find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
     match resolved.plan:
         case InPlace():
             return _use_path(resolved)
@@ -80,6 +96,6 @@ def _name_pin(model: ModelEntry | None) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        if model is None:
+        if model is None or isinstance(error, SignatureError):
             raise
         raise error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {show(model.location)}") from error

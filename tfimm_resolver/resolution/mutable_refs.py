@@ -10,7 +10,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.cache.tier import ModelLocation, Tier
-from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError, ResolverError
+from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError, ResolverError, SignatureError
 from tfimm_resolver.handles.handle import Handle, get_key
 from tfimm_resolver.handles.pin import NO_PIN
 from tfimm_resolver.resolution import overrides, rules
@@ -38,6 +38,8 @@ class MutableHandle:
         try:
             fixed = self._make_upstream(self._resolved).look_up()
             found = fetch(rules.follow_ref(self._resolved, fixed))
+        except SignatureError:  # what is there now is not what it should be: a person has to see it
+            raise
         except FetchError as error:
             if (cached := self._fetch_cached(fetch, error)) is not None:
                 return cached

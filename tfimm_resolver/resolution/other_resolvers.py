@@ -13,7 +13,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.urls import has_signature
 from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, SourceError
 from tfimm_resolver.handles.pin import NO_PIN
-from tfimm_resolver.resolution import named_models
+from tfimm_resolver.resolution import named_models, signatures
 from tfimm_resolver.resolution.request import ResolvedPlan
 
 log = logging.getLogger("tfimm_resolver")
@@ -63,6 +63,8 @@ def _is_allowed(resolved: ResolvedPlan, error: FetchError) -> bool:
         return False
     request = resolved.request
     is_signed = has_signature(resolved.handle.text.partition("?")[2])  # the query of some handles is not part of the model
+    if signatures.list_requirements(resolved):
+        return False
     return request.pin == NO_PIN and not (is_signed or request.refresh)
 
 

@@ -26,6 +26,7 @@ class Request:
         pin: what the archive has to be.
         upstream: ask the sources only, not the overrides, the models file and the directory of names.
         subdirectory: the directory to use of the model that the handle stands for, in canonical form; empty for no choice.
+        former: the handles that this one was put in the place of, the first one first.
     """
 
     handle: Handle
@@ -33,6 +34,7 @@ class Request:
     pin: Pin = NO_PIN
     upstream: bool = False
     subdirectory: str = ""
+    former: tuple[Handle, ...] = ()
 
     @classmethod
     def parse(cls, text: str | os.PathLike[str], *, refresh: bool = False, sha256: str | None = None) -> Request:
@@ -48,7 +50,11 @@ class Request:
     def stand_for(self, handle: Handle) -> Request:
         """Return the request for another handle that this one stands for; the subdirectories are joined, its own first."""
         joined = "/".join(filter(None, (handle.subdirectory, self.subdirectory)))
-        return replace(self, handle=handle, subdirectory=check_subdirectory(joined) if joined else "")
+        return replace(self.with_handle(handle), subdirectory=check_subdirectory(joined) if joined else "")
+
+    def with_handle(self, handle: Handle) -> Request:
+        """Return the same request for another handle; the one that it had is remembered, for rules about it."""
+        return replace(self, handle=handle, former=(*self.former, self.handle))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +95,4 @@ class ResolvedPlan:
 
     def redirect(self, handle: Handle, plan: Plan) -> ResolvedPlan:
         """Return the same request for another handle, whose plan is given."""
-        return replace(self, request=replace(self.request, handle=handle), plan=plan)
+        return replace(self, request=self.request.with_handle(handle), plan=plan)

@@ -90,7 +90,7 @@ def cached_model_path(model_name: str) -> str | None:
     """Return the path of a model by its name, in the lookup order of ``resolve``; None if it is not on this machine.
 
     Also None, with a warning in the log, if the path given to ``set_model_cache`` does not exist, or if the cached copy
-    does not match the pin in the models file. Fetches nothing.
+    does not match the pin in the models file, or lacks a signature that is required. Fetches nothing.
 
     Raises:
         HandleError: if the name is not valid.
@@ -103,6 +103,7 @@ def cached_model_path(model_name: str) -> str | None:
         ...     tfimm_resolver.cached_model_path("resnet18")
         'gs://bucket/resnet18'
     """
+    from tfimm_resolver.resolution import signatures
     from tfimm_resolver.resolution.fetching import find_cached
     from tfimm_resolver.resolution.selection import select_model, select_path
 
@@ -116,4 +117,11 @@ def cached_model_path(model_name: str) -> str | None:
             log.warning("%s", error.text)
             return None
     path = overrides.find_path(model_name)
-    return select_path(path) if path else path
+    if path is None:
+        return None
+    try:
+        signatures.check_path(Request.parse(model_name), path)
+    except IntegrityError as error:
+        log.warning("%s", error.text)
+        return None
+    return select_path(path)

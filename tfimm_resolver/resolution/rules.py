@@ -46,11 +46,11 @@ def match_rule(request: Request) -> ResolvedPlan:
 
 def follow_ref(resolved: ResolvedPlan, fixed: str) -> ResolvedPlan:
     """Return the plan for ``fixed``, the immutable handle that a mutable one refers to now; overrides of it apply."""
-    request = replace(resolved.request, handle=Handle.parse(fixed, sha256=resolved.handle.sha256))
+    request = resolved.request.with_handle(Handle.parse(fixed, sha256=resolved.handle.sha256))
     found = None if request.upstream else match_override(request)
     if found is not None:
         return replace(found, model=resolved.model)
-    return resolved.redirect(request.handle, match_rule(replace(request, upstream=True)).plan)
+    return replace(resolved, request=request, plan=match_rule(replace(request, upstream=True)).plan)
 
 
 def use_mirror(resolved: ResolvedPlan, mirror: Handle) -> ResolvedPlan:

@@ -12,7 +12,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.errors import FetchError, IntegrityError, ResolverError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import FetchResult, Origin
-from tfimm_resolver.resolution import rules
+from tfimm_resolver.resolution import rules, signatures
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.sources.plan import MutableRef, RemoteLocation
 
@@ -50,7 +50,7 @@ class Upstream:
         """
         settings.validate()
         if settings.uses_local_copy():
-            return self._copy_from_bucket(into, parts)
+            return self._verify(into, self._copy_from_bucket(into, parts))
         if (root := settings.cache_root()).source == settings.TEMPORARY:
             _warn_temporary_cache(root.value)
         from tfimm_resolver.transfer.revalidation import NotModifiedError
@@ -84,7 +84,7 @@ class Upstream:
                 plan = self._resolved.plan if source is self._resolved.handle else rules.make_mirror_plan(source)
                 assert plan.download is not None
                 plan.download.fill(into, fetcher)
-                return FetchResult(fetcher.origin, fetcher.files)
+                return self._verify(into, FetchResult(fetcher.origin, fetcher.files))
             except IntegrityError:  # a mismatch with the pin must be reported, not hidden by trying the next mirror
                 raise
             except FetchError as error:
@@ -95,6 +95,11 @@ class Upstream:
                     log.warning("%s; trying the mirror %s", error.text, following)
                 fs.clear_dir(into)
         raise make_mirrors_error(failures) from failures[0]
+
+    def _verify(self, into: Path, result: FetchResult) -> FetchResult:
+        """Verify the signatures that are required, before anything is published; raises SignatureError."""
+        requirements = signatures.list_requirements(self._resolved)
+        return signatures.verify_fetched(into, result, requirements, self._resolved.label)
 
     def _copy_from_bucket(self, into: Path, parts: Path) -> FetchResult:
         """Fill a directory from the cache in the bucket, after filling that cache if it does not have the model."""

@@ -17,6 +17,11 @@ from tfimm_resolver.settings.cache_dirs import (
     urls_root,
     uses_local_copy,
 )
+from tfimm_resolver.settings.config_file import (
+    Config,
+    config_file,
+    read_config,
+)
 from tfimm_resolver.settings.environment import (
     HOSTS_FILE,
     MIRRORS,
@@ -38,7 +43,6 @@ from tfimm_resolver.settings.environment import (
 from tfimm_resolver.settings.limits import (
     CacheLimits,
     cache_limits,
-    config_file,
     grace_s,
 )
 from tfimm_resolver.settings.paths import (
@@ -58,6 +62,7 @@ __all__ = [
     "MODELS_FILE",
     "TEMPORARY",
     "CacheLimits",
+    "Config",
     "Setting",
     "cache_limits",
     "cache_root",
@@ -86,6 +91,7 @@ __all__ = [
     "models_files",
     "names_root",
     "override_dir",
+    "read_config",
     "restore_dir_override",
     "retries",
     "set_dir",

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tfimm_resolver._util import fs
-from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import CacheError, HandleError
-from tfimm_resolver.errors.os_errors import map_os_errors
-from tfimm_resolver.settings.paths import expand_path, expand_variable
+from tfimm_resolver.errors import HandleError
+from tfimm_resolver.settings.config_file import read_config
 
 MAX_SIZE, MIN_FREE, MAX_AGE = "TFIMM_RESOLVER_MAX_SIZE", "TFIMM_RESOLVER_MIN_FREE", "TFIMM_RESOLVER_MAX_AGE"
 GRACE, GRACE_WITHOUT_LOCKS = "TFIMM_RESOLVER_GRACE", "TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS"
 
 _GRACE_S, _GRACE_WITHOUT_LOCKS_S = 3600.0, 24 * 3600.0
 _KEYS = {"max_size": MAX_SIZE, "min_free": MIN_FREE, "max_age": MAX_AGE}
-_CONFIG_BYTES_MAX = 1 << 20
 _SIZE_UNITS = {unit: 1000**power for power, unit in enumerate(("", "K", "M", "G", "T", "P"))}
 _BINARY_UNITS = {f"{unit}I": 1024**power for power, unit in enumerate(("", "K", "M", "G", "T", "P")) if unit}
 _TIME_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -62,8 +58,7 @@ def cache_limits() -> CacheLimits:
     """Return the limits that are set in the environment, or else in ``config.toml``.
 
     Raises:
-        HandleError: if a limit is not a size or a duration.
-        CacheError: if the file cannot be read.
+        HandleError: if a limit is not a size or a duration, or the file cannot be read.
     """
     values = _read_config()
     values.update({key: (text, variable) for key, variable in _KEYS.items() if (text := os.environ.get(variable))})
@@ -78,16 +73,6 @@ def grace_s(*, has_locks: bool = True) -> float:
     variable, default_s = (GRACE, _GRACE_S) if has_locks else (GRACE_WITHOUT_LOCKS, _GRACE_WITHOUT_LOCKS_S)
     text = os.environ.get(variable)
     return parse_duration_s(text, variable) if text else default_s
-
-
-def config_file() -> str:
-    """Return the path of the settings file, which may not exist; empty if the user has no home directory."""
-    folder = os.environ.get("XDG_CONFIG_HOME")
-    try:
-        folder = expand_variable("XDG_CONFIG_HOME", folder) if folder else expand_path("~/.config")
-    except CacheError:
-        return ""
-    return os.path.join(folder, "tfimm_resolver", "config.toml")
 
 
 def parse_size(text: str, source: str) -> Size:
@@ -112,16 +97,6 @@ def parse_duration_s(text: str, source: str) -> float:
 
 
 def _read_config() -> dict[str, tuple[str, str]]:
-    """Return the limits in the settings file as texts, each with the file as its source; unknown keys are ignored."""
-    path = config_file()
-    if not path or not os.path.exists(path):
-        return {}
-    from tfimm_resolver._util.toml import parse_toml
-
-    with map_os_errors(CacheError, f"{show(path)} cannot be read"):
-        data = fs.read_regular(path, _CONFIG_BYTES_MAX, follow=True)
-    try:
-        table: dict[str, Any] = parse_toml(data.decode())
-    except ValueError as error:
-        raise CacheError(f"{show(path)} is not valid TOML: {show(error)}") from error
+    """Return the limits in the settings file as texts, each with the file as its source."""
+    path, table = read_config()
     return {key: (str(table[key]), f"{key} in {path}") for key in _KEYS if key in table}

@@ -29,6 +29,7 @@ MEANINGS = {
     verify.EXIT_UNVERIFIED: "`verify`: none is damaged, but at least one has no record to compare it with",
     EXIT_OUTDATED: "`lock`: a model changed upstream or, with `--check`, is not pinned; "
     "`sync --check`: a model is missing or does not match its pin",
+    errors.SignatureError.exit_code: "a signature that is required is missing or not valid; also with `verify`",
     run.EXIT_CANNOT_RUN: "`run`: the program cannot be run",
     run.EXIT_NOT_FOUND: "`run`: the program was not found",
     app.EXIT_INTERRUPTED: "interrupted by Ctrl-C; the next run resumes the download where possible",

@@ -58,6 +58,20 @@ ERROR = _object(
         "fix": _text("what to do; empty if no remedy is known"),
     },
 )
+_SIGNER: Schema = {
+    **_object(
+        "who signed it, as it was verified; null if no signature was required",
+        {
+            "kind": _text("how", choices=("key", "certificate", "sigstore")),
+            "trusted_sha256": _text("the sha256 of the trusted key or certificate, DER", null=True),
+            "identity": _text("the name of the signer in the certificate", null=True),
+            "issuer": _text("what confirmed the identity", null=True),
+            "verified_at": _text("when it was verified", null=True),
+            "bundle_sha256": _text("the sha256 of the signature", null=True),
+        },
+    ),
+    "type": ["object", "null"],
+}
 _MODEL: dict[str, Schema] = {
     "name": _text("the name that every command accepts"),
     "handle": _text("the handle that it was fetched with", null=True),
@@ -70,10 +84,12 @@ _MODEL: dict[str, Schema] = {
     "used_at": _text("when it was last resolved", null=True),
     "fetched_at": _text("when it was fetched", null=True),
     "archive_sha256": _text("the sha256 of the archive that it was unpacked from", null=True),
+    "signed_by": _SIGNER,
 }
 _VERIFIED: dict[str, Schema] = {
     **_MODEL,
-    "faults": _list("a message for each file that is not as recorded", _STRING),
+    "state": _text("the outcome", choices=("ok", "damaged", "unsigned", "unverified")),
+    "faults": _list("a message for each file that is not as recorded, or why a signature is not valid", _STRING),
     "files": _number("the number of its files"),
     "seconds": _number("how long it took", kind="number"),
     "repaired": _flag("with `--repair`: whether it was fetched again"),
@@ -148,6 +164,8 @@ _WHY: dict[str, Schema] = {
     "handle": _text("the handle that it stands for"),
     "subdirectory": _text("the directory in the model that was asked for"),
     **_PIN,
+    "signature_required": _list("the signatures that it must have, and where that is written", _STRING),
+    "signed_by": _SIGNER,
     "not_used": _list(
         "other locations",
         _object("a location", {"place": _text("the location"), "reason": _text("why it is not used")}),
@@ -232,6 +250,16 @@ SCHEMAS: dict[str, Schema] = {
         ("error",),
     ),
     "why": _object("the explanation", _WHY, ("subdirectory", "error")),
+    "sign": _object(
+        "the signature",
+        {
+            "signature": _text("its path"),
+            "model": _text("the directory or file that was signed"),
+            "files": _number("how many files were signed"),
+            "key_sha256": _text("the sha256 of the public key, DER"),
+        },
+    ),
+    "sbom": _object("the bill of materials, with `-o`; without it, it is printed itself", {"sbom": _text("its path")}),
     "export": _object(
         "the bundle",
         {

@@ -94,6 +94,7 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("TFIMM_RESOLVER_GRACE", "`1h`", "never evict a model that was used within this time"),
         ("TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS", "`24h`", "the same, on a disk that has no file locks"),
     ),
+    "Signatures": (("TFIMM_RESOLVER_KEY_PASSWORD", "", "password of the private key of `sign`, if it is encrypted"),),
     "Downloads": (
         ("TFIMM_RESOLVER_OFFLINE", "off", "`1`: open no sockets"),
         ("TFIMM_RESOLVER_QUIET", "off", "`1`: no progress"),

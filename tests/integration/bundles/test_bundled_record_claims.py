@@ -11,8 +11,9 @@ import pytest
 from tests.fakes.archives import MODEL, files_in, member, tar_gz, tar_of
 from tests.fakes.origin import Origin
 from tfimm_resolver import bundles, errors, maintenance, resolve
+from tfimm_resolver._util.clock import format_time
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, format_time
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.manifest import Origin as From
 

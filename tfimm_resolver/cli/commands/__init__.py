@@ -28,6 +28,8 @@ COMMANDS = (
         "why",
         "export",
         "import",
+        "sign",
+        "sbom",
         "path",
         "hub",
         "run",

@@ -16,13 +16,21 @@ from tfimm_resolver.cli.output import Output, format_table
 @click.argument("bundle", metavar="FILE")
 @click.option("--refresh", is_flag=True, help="Replace cached copies that are newer than those in the bundle, too.")
 @click.option("--sha256", metavar="HEX", help="Expected sha256 of the bundle, as printed by export.")
+@click.option("--signature", metavar="PATH", help="Signature of the bundle, as written by sign; needs --key.")
+@click.option("--key", multiple=True, metavar="PATH", help="Public key, PEM, of which the signature has to be.")
 @common
 @click.pass_obj
-def command(output: Output, bundle: str, refresh: bool, sha256: str | None) -> int:
+def command(
+    output: Output, bundle: str, refresh: bool, sha256: str | None, signature: str | None, key: tuple[str, ...]
+) -> int:
     """Import all models of the bundle FILE (- for stdin) into the cache; import none if one of them fails verification."""
     if bundle == "-" and sys.stdin is None:
         raise click.UsageError("- reads the bundle from stdin, which is closed")
-    models = reader.import_(sys.stdin.buffer if bundle == "-" else bundle, refresh=refresh, sha256=sha256)
+    if (signature is None) != (not key):
+        raise click.UsageError("--signature and --key can only be used together")
+    source = sys.stdin.buffer if bundle == "-" else bundle
+    signer = {"key": [*key]} if key else None
+    models = reader.import_(source, refresh=refresh, sha256=sha256, signature=signature, signer=signer)
     if output.as_json:
         output.print_json({"models": [model.facts() for model in models]})
         return 0

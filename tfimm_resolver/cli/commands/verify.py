@@ -12,6 +12,7 @@ from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.cli.commands import common, format_command
 from tfimm_resolver.cli.completion import complete_cached
 from tfimm_resolver.cli.output import Output, error_to_json, style_state
+from tfimm_resolver.errors import SignatureError
 from tfimm_resolver.maintenance import verification
 from tfimm_resolver.maintenance.verification import VerifyResult
 
@@ -28,7 +29,8 @@ def command(output: Output, models: Sequence[str], repair: bool) -> int:
     """Read every file of the given or of all models, and compare it with the hash recorded when it was fetched.
 
     MODEL is a name that the command `ls` prints, a handle, or the first six or more digits of the sha1 of its directory.
-    Exits with 6 if a model is damaged, with 7 if no hashes were recorded for one.
+    Signatures that are required are verified, too. Exits with 6 if a model is damaged, with 10 if a signature is missing or
+    not valid, with 7 if no hashes were recorded for one.
     """
     results = []
     for result in verification.iterate_results(models, repair=repair):
@@ -42,7 +44,8 @@ def command(output: Output, models: Sequence[str], repair: bool) -> int:
         output.print_summary(
             ", ".join(f"{states.count(word)} {word}" for word in dict.fromkeys(states)) or "nothing is cached"
         )
-    return EXIT_DAMAGED if "damaged" in states else EXIT_UNVERIFIED if "unverified" in states else 0
+    exit_codes = {"damaged": EXIT_DAMAGED, "unsigned": SignatureError.exit_code, "unverified": EXIT_UNVERIFIED}
+    return next((code for state, code in exit_codes.items() if state in states), 0)
 
 
 def _to_json(result: VerifyResult) -> dict[str, Any]:
@@ -53,7 +56,8 @@ def _to_json(result: VerifyResult) -> dict[str, Any]:
         facts["changed"] = result.is_changed
     if result.error:
         facts["error"] = error_to_json(result.error)
-    return {**result.model.facts(), **facts}
+    signed_by = result.signed_by.facts() if result.signed_by else None
+    return {**result.model.facts(), **facts, "signed_by": signed_by}
 
 
 def _print(output: Output, result: VerifyResult) -> None:
@@ -66,6 +70,11 @@ def _print(output: Output, result: VerifyResult) -> None:
         for fault in result.faults:
             output.print_line(f"  {fault}")
         output.print_line(f"  {_advise(result)}")
+    elif result.state == "unsigned":
+        for fault in result.faults:
+            output.print_line(f"  {fault}")
+    elif result.signed_by:
+        output.print_line(f"  signed by {result.signed_by.describe()}")
 
 
 def _advise(result: VerifyResult) -> str:

@@ -9,6 +9,7 @@ from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output, error_to_json
+from tfimm_resolver.errors import SignatureError
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution import explain
 
@@ -37,13 +38,19 @@ def command(output: Output, name: str) -> int:
         pin = {"sha256": resolved.handle.sha256, "size_bytes": why.size_bytes}
         not_used = [{"place": location, "reason": reason} for location, reason in why.rejected]
         error = {"error": error_to_json(why.error)} if why.error else {}
-        output.print_json({**facts, **pin, "not_used": not_used, **error})
+        signatures = {
+            "signature_required": [f"{one.signer.describe()} ({one.source})" for one in why.requirements],
+            "signed_by": why.signed_by.facts() if why.signed_by else None,
+        }
+        output.print_json({**facts, **pin, **signatures, "not_used": not_used, **error})
     else:
         _print(output, name, why)
     return why.error.exit_code if why.error else 0
 
 
 def _explain_missing_path(why: explain.Explanation) -> str:
+    if isinstance(why.error, SignatureError):
+        return "no path: the cached copy lacks a signature that is required"
     if why.error:
         return "no path: the cached copy does not match the pin"
     if settings.is_offline() and why.resolved.handle.scheme not in ("", "file"):
@@ -61,6 +68,9 @@ def _print(output: Output, name: str, why: explain.Explanation) -> None:
         rows.append(("directory", why.resolved.request.subdirectory))
     if handle.sha256:
         rows.append(("pin", f"sha256 {handle.sha256}{'' if size_bytes is None else f', {format_size(size_bytes)}'}"))
+    if why.signed_by:
+        rows.append(("signed by", why.signed_by.describe()))
+    rows += [("requires", f"signature by {one.signer.describe()} ({one.source})") for one in why.requirements]
     rows += [
         ("" if number else "not used", f"{location} ({reason})") for number, (location, reason) in enumerate(why.rejected)
     ]

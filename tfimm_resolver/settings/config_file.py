@@ -1,0 +1,100 @@
+"""Reads the user's settings file, ``config.toml``, for each setting that it may have: the only place that opens it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from typing import Any, NamedTuple
+
+from tfimm_resolver._util import clock, fs
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
+from tfimm_resolver.settings.paths import expand_path, expand_variable
+
+KEYS = ("max_size", "min_free", "max_age", "ops", "trust")
+"""What the file may have at its top level; a feature that reads a key of its own adds it here."""
+
+_BYTES_MAX = 1 << 20
+_MTIME_GRANULARITY_NS = 2 * 10**9
+_FIX = "Correct the file, or move it away."
+
+
+class Config(NamedTuple):
+    """The settings file.
+
+    Attributes:
+        path: of the file, also if it does not exist; empty if the user has no home directory.
+        table: its values, with no other keys than ``KEYS``; empty if it does not exist. It is shared: not to be changed.
+    """
+
+    path: str
+    table: dict[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The directory from which relative paths in the file count."""
+        return os.path.dirname(self.path)
+
+    def make_error(self, key: str, text: str, fix: str = _FIX) -> HandleError:
+        """Return the error for the value of a key, which names the file."""
+        return HandleError(f"{show(self.path)}: {show(key)} {text}", fix=fix)
+
+
+def config_file() -> str:
+    """Return the path of the settings file, which may not exist; empty if the user has no home directory."""
+    folder = os.environ.get("XDG_CONFIG_HOME")
+    try:
+        folder = expand_variable("XDG_CONFIG_HOME", folder) if folder else expand_path("~/.config")
+    except CacheError:
+        return ""
+    return os.path.join(folder, "tfimm_resolver", "config.toml")
+
+
+def read_config() -> Config:
+    """Return the settings file; without values if it does not exist.
+
+    A key that is not known is an error, not ignored: a misspelt ``trust`` would silently allow every model.
+
+    Raises:
+        HandleError: if the file cannot be read, is not TOML, or has an unknown key.
+    """
+    path = config_file()
+    status = None
+    # After su or sudo, HOME may name another user's home, which is not readable.
+    ignored = () if os.environ.get("XDG_CONFIG_HOME") else (PermissionError,)
+    with (
+        map_os_errors(HandleError, f"{show(path)} cannot be read", _FIX),
+        contextlib.suppress(FileNotFoundError, NotADirectoryError, *ignored),
+    ):
+        status = os.stat(path) if path else None
+    if status is None:
+        return Config(path, {})
+    # A file that was changed a moment ago can change once more and keep its time stamp and size.
+    is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
+    read = _read if is_settled else _read.__wrapped__
+    return read(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: str, _: tuple[int, int, int]) -> Config:
+    from tfimm_resolver._util.toml import parse_toml  # 1 ms that a user without the file does not pay
+
+    with (
+        map_resource_errors(HandleError, f"{show(path)} cannot be read", _FIX),
+        map_os_errors(HandleError, f"{show(path)} cannot be read", _FIX),
+    ):
+        data = fs.read_regular(path, _BYTES_MAX, follow=True)
+        try:
+            table = parse_toml(data.decode())
+        except ValueError as error:
+            raise HandleError(f"{show(path)} is not valid TOML: {show(error)}", fix=_FIX) from error
+    for key in table:
+        if key not in KEYS:
+            import difflib  # 1 ms that only an error pays
+
+            close = difflib.get_close_matches(key, KEYS, n=1)
+            suggestion = f"Did you mean {close[0]}? " if close else ""
+            raise HandleError(f'{show(path)} has an unknown key "{show(key)}"', fix=f"{suggestion}Known: {', '.join(KEYS)}.")
+    return Config(path, table)
