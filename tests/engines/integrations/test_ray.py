@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -301,9 +302,11 @@ def test_a_deadline_ends_the_wait_for_the_seed(nodes: Nodes, origin: Origin) -> 
 
         return on_ray.resolve(handle, timeout_s=1)
 
+    begun_s = time.monotonic()
     with pytest.raises(ResolveTimeoutError):
         nodes.run(nodes.ids[0], resolve_in_time, handle)
     gate.set()
+    assert time.monotonic() - begun_s < 20  # before the seed gives up the download
 
 
 def test_the_newest_version_is_looked_up_once_for_the_cluster(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +346,10 @@ def test_workers_resolve_as_the_driver_does(
 
 
 def test_outside_ray_a_model_is_downloaded_as_usual(origin: Origin, tmp_path: Path) -> None:
-    code = "import sys; from tfimm_resolver.integrations import ray; print(ray.resolve(sys.argv[1]))"
+    code = (
+        "import sys, ray; from tfimm_resolver.integrations.ray import resolve; print(resolve(sys.argv[1]));"
+        "assert not ray.is_initialized()  # no cluster was started for it"
+    )
     assert files_in(run(code, origin.put("/m.tar.gz", tar_gz()))) and len(origin.requests) == 1
 
 
