@@ -90,7 +90,7 @@ class LoadedModel:
 
     def __init__(self, model: Any, signature: str | None, handle: str) -> None:
         self._tf = loader.import_tensorflow()
-        self._model = model  # a signature does not keep its variables alive
+        self._model = model  # which has to be kept while its signature is used, says TensorFlow's documentation
         self._function, self._inputs = _choose_function(model, signature, handle)
 
     def __call__(self, batch: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:

@@ -20,8 +20,9 @@ from tests.fakes.archives import files_in, member, tar_gz, tar_of
 from tests.fakes.kaggle import Kaggle
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run, wait_until
+from tests.fakes.signing import make_key, trust_prefix
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.errors import IntegrityError, NotFoundError, OfflineError, ResolveTimeoutError
+from tfimm_resolver.errors import IntegrityError, NotFoundError, OfflineError, ResolveTimeoutError, SignatureError
 from tfimm_resolver.integrations import ray as on_ray
 from tfimm_resolver.integrations.ray_seed import CHUNK_BYTES, NAME, NAMESPACE, _list_parts
 from tfimm_resolver.manifest import FileEntry
@@ -269,6 +270,31 @@ def test_a_pin_is_compared_with_what_the_seed_gives(nodes: Nodes, origin: Origin
     nodes.run(first, resolve, handle)
     with pytest.raises(IntegrityError):
         nodes.run(second, resolve, f"{handle}#sha256={'0' * 64}")
+    assert not (nodes.caches[second] / entry_name_for_key(handle)).exists()
+
+
+def test_a_copy_without_the_signature_that_the_node_requires_is_not_published(
+    nodes: Nodes, origin: Origin, tmp_path: Path
+) -> None:
+    first, second, *_ = nodes.ids
+    handle = origin.put("/m.tar.gz", tar_gz())
+    nodes.run(first, resolve, handle)  # which requires none
+    key = make_key(tmp_path)
+    trust_prefix(tmp_path / "config/tfimm_resolver/config.toml", origin.url, f'{{ key = "{key.public_path}" }}')
+
+    def resolve_with_rules(handle: str, config: str) -> str:
+        import os
+
+        from tfimm_resolver.integrations import ray as on_ray
+
+        os.environ["XDG_CONFIG_HOME"] = config
+        try:
+            return on_ray.resolve(handle)
+        finally:
+            del os.environ["XDG_CONFIG_HOME"]
+
+    with pytest.raises(SignatureError):
+        nodes.run(second, resolve_with_rules, handle, str(tmp_path / "config"))
     assert not (nodes.caches[second] / entry_name_for_key(handle)).exists()
 
 
