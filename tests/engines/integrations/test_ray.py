@@ -280,7 +280,7 @@ def test_a_copy_without_the_signature_that_the_node_requires_is_not_published(
     handle = origin.put("/m.tar.gz", tar_gz())
     nodes.run(first, resolve, handle)  # which requires none
     key = make_key(tmp_path)
-    trust_prefix(tmp_path / "config/tfimm_resolver/config.toml", origin.url, f'{{ key = "{key.public_path}" }}')
+    trust_prefix(tmp_path / "config/tfimm_resolver/config.toml", f"{origin.url}/", f'{{ key = "{key.public_path}" }}')
 
     def resolve_with_rules(handle: str, config: str) -> str:
         import os
