@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
     # Also for PyInstaller and other freezers, which take along what an import statement names: what is imported by its name.
-    from tfimm_resolver import bundle, bundles, handle, hub, integrations, maintenance, plan, project, sources, unbundle  # noqa: F401  # until version 1.0
+    from tfimm_resolver import (  # noqa: F401  # until version 1.0
+        bundle,
+        bundles,
+        handle,
+        hub,
+        inspection,
+        integrations,
+        maintenance,
+        plan,
+        project,
+        sources,
+        unbundle,
+    )
+    from tfimm_resolver.inspection.reading import inspect
     from tfimm_resolver.loading.loader import load, load_options
 
 __version__ = "0.1.0"  # as in setup.cfg; a constant, since a zip or a frozen program has no metadata
@@ -30,6 +43,8 @@ __all__ = [
     "errors",
     "get_dir",
     "hub",
+    "inspect",
+    "inspection",
     "integrations",
     "list_cached_models",
     "load",
@@ -47,11 +62,12 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # Imported on first use, to keep the import fast: load takes 4 ms, hub 5 ms.
-    _PACKAGES = ("bundles", "hub", "integrations", "maintenance", "project", "sources")
+    _PACKAGES = ("bundles", "hub", "inspection", "integrations", "maintenance", "project", "sources")
     __getattr__, _ = export_lazily(
         __name__,
         {
             **{name: f"{__name__}.{name}" for name in _PACKAGES},
+            "inspect": f"{__name__}.inspection.reading",
             "load": f"{__name__}.loading.loader",
             "load_options": f"{__name__}.loading.loader",
         },

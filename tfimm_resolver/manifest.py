@@ -38,6 +38,7 @@ class Origin:
         commit: the commit of that repository.
         modified: the Last-Modified date, where it identifies a version and there is no ETag.
         claimed_sha256: what an unverified bundle says of the archive's hash, instead of ``sha256``; it satisfies no pin.
+        adopted_from: the tool from whose cache on this machine the files were taken, such as ``kagglehub``; else empty.
     """
 
     url: str = ""
@@ -48,6 +49,7 @@ class Origin:
     commit: str = ""
     modified: str = ""
     claimed_sha256: str = ""
+    adopted_from: str = ""
 
     @property
     def stated_sha256(self) -> str:
@@ -68,7 +70,7 @@ class Origin:
     def parse(cls, facts: dict[str, Any]) -> Origin:
         """Parse the origin in a record; ignore fields that another version of this package may have added."""
         size_bytes = facts.get("size_bytes")
-        names = ("url", "etag", "modified", "sha256", "ref", "commit", "claimed_sha256")
+        names = ("url", "etag", "modified", "sha256", "ref", "commit", "claimed_sha256", "adopted_from")
         texts = {name: str(facts[name]) for name in names if name in facts}
         return cls(**texts, size_bytes=None if size_bytes is None else parse_size(size_bytes))
 

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     _print(row.line())
             except RuntimeError as error:
                 failed.append(f"{case}: {error}")
-                stand.forget("cold")
+                stand.remove_cache("cold")
     if failed:
         sys.exit("\n".join(failed))
 

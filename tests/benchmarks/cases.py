@@ -10,8 +10,10 @@ from tests.benchmarks.crowd import crowd
 from tests.benchmarks.fleet import fleet
 from tests.benchmarks.herd import herd
 from tests.benchmarks.hits import command_line, import_packages, warm
+from tests.benchmarks.inspection import inspection
 from tests.benchmarks.limits import limits
 from tests.benchmarks.load import load
+from tests.benchmarks.maintenance import maintain
 from tests.benchmarks.resume import resume
 from tests.benchmarks.rows import Row
 from tests.benchmarks.small import small
@@ -22,6 +24,7 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "cli": command_line,
     "warm": warm,
     "load": load,
+    "inspect": inspection,
     "crowd": crowd,
     "small": small,
     "cold": cold,
@@ -30,6 +33,7 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "herd": herd,
     "fleet": fleet,
     "bucket": bucket,
+    "maintain": maintain,
     "limits": limits,
 }
-ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "small": 9, "load": 9}
+ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "small": 9, "load": 9, "inspect": 7}

@@ -30,18 +30,22 @@ def run_cli(*arguments: str, **environment: str) -> Run:
     return job.returncode, job.stdout, job.stderr
 
 
-def run_on_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
-    """Run the command line on a terminal of that width; return what stdout and stderr show."""
+def run_on_terminal(*arguments: str, columns: int = 80, answer: str = "", **environment: str) -> str:
+    """Run the command line on a terminal of that width; return what stdout and stderr show.
+
+    Stdin is the terminal, too, if there is an ``answer`` to type.
+    """
     give_up_all()
     controller, terminal = pty.openpty()
     job = subprocess.Popen(
         [sys.executable, "-m", "tfimm_resolver", *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=terminal if answer else subprocess.DEVNULL,
         stdout=terminal,
         stderr=terminal,
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment},
     )
     os.close(terminal)
+    os.write(controller, answer.encode())
     seen = read_terminal(controller)
     job.wait(60)
     return seen

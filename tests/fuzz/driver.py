@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.fuzz import answers, archives, signatures, texts, weights
+from tests.fuzz import answers, archives, graphs, saved_models, signatures, texts, weights
 from tests.fuzz.mutation import mutate
 from tests.fuzz.target import Target, ViolationError, check
 
-_MODULES = (archives, texts, answers, weights, signatures)
+_MODULES = (archives, texts, answers, weights, signatures, saved_models, graphs)
 TARGETS = {target.name: target for module in _MODULES for target in module.TARGETS}
 
 

@@ -12,6 +12,9 @@ import pytest
 
 from tests.fakes.archives import MODEL, tar_gz
 from tests.fakes.cli import run_cli
+from tests.fakes.foreign_caches import put_in_kagglehub
+from tests.fakes.graphs import write_saved_model
+from tests.fakes.operations import make_loading_model
 from tests.fakes.origin import Origin
 from tests.fakes.signing import make_key, trust_prefix, with_signature
 from tfimm_resolver.cli.commands import COMMANDS
@@ -56,6 +59,8 @@ def test_each_command_has_a_schema() -> None:
 def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     gone = handle.replace("half", "gone")
     assert check("resolve", "resolve", handle, gone, code=3)["error"]["code"] == "not-found"
+    fetched = check("fetch", "fetch", handle, str(tmp_path / "half"), gone, str(tmp_path / "gone"), code=3)["models"]
+    assert [row["state"] for row in fetched] == ["published", "failed"]
     (model,) = check("ls", "ls")["models"]
     check("verify", "verify")
     Path(model["path"], "saved_model.pb").write_bytes(b"x")
@@ -70,11 +75,38 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     key = make_key(tmp_path)
     signature = check("sign", "sign", bundle, "--key", str(key.path))["signature"]
     check("import", "import", bundle, "--signature", signature, "--key", str(key.public_path))
-    assert check("keep", "keep", handle)["models"] and check("unkeep", "unkeep", handle)["models"]
-    assert check("prune", "prune", "--max-size", "0B", "--dry-run")["spared"] == {"used_lately": 1}
+    assert check("keep", "keep", handle)["models"]
+    assert check("ls", "ls", "--filter", "kept")["models"][0]["protected"]
+    assert check("prune", "prune", "--max-size", "1B")["spared"] == {"protected": 1}
+    assert check("unkeep", "unkeep", handle)["models"]
+    assert check("prune", "prune", "--max-size", "1B", "--dry-run")["spared"] == {"used_lately": 1}
+    assert check("du", "du")["total_bytes"] > 0
+    assert check("rm", "rm", handle, "--dry-run")["removed"]
+    check("inspect", "inspect", str(write_saved_model(tmp_path / "m", weights={"v": (2,)})), "--weights")
+    writing = make_loading_model().write(tmp_path / "writing")
+    assert check("inspect", "inspect", str(writing), "--ops")["operations"][0]["path"] == "/tmp/planted"
     assert check("rm", "rm", handle)["removed"]
+    assert check("rm", "rm", "--all", "-y")["removed"] == []
     assert check("import", "import", bundle)["models"][0]["state"] == "imported"
     check("path", "path")
+    check("doctor", "doctor")
+    check("env", "env")
+    assert check("doctor", "doctor", "--cache-dir", bundle, code=11)["problems"]
+
+
+def test_adopting_prints_its_schema(tmp_path: Path) -> None:
+    put_in_kagglehub(tmp_path / "other", "google/nnlm/tensorflow2/en-dim50/1")
+    put_in_kagglehub(tmp_path / "other", "google/nnlm/tensorflow2/en-dim50/2", is_complete=False)
+    check("adopt", "adopt", "--from", str(tmp_path / "other"), "--dry-run")
+    states = [model["state"] for model in check("adopt", "adopt", "--from", str(tmp_path / "other"))["models"]]
+    assert states == ["adopted", "skipped"]
+
+
+def test_commands_about_trust_print_their_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_HUB_DIR", str(tmp_path))
+    (tmp_path / "trusted_list").write_text("github.com/ada/models\n")
+    assert check("hub trust list", "hub", "trust", "list")["repositories"] == ["github.com/ada/models"]
+    assert check("hub trust revoke", "hub", "trust", "revoke", "--all")["revoked"] == ["github.com/ada/models"]
 
 
 def test_who_signed_is_printed_by_each_command(handle: str, origin: Origin, tmp_path: Path) -> None:
@@ -89,9 +121,11 @@ def test_who_signed_is_printed_by_each_command(handle: str, origin: Origin, tmp_
     assert check("why", "why", handle, code=10)["error"]["code"] == "signature"
 
 
-def test_project_commands_print_their_schema(models_file: Path, handle: str) -> None:
+def test_project_commands_print_their_schema(models_file: Path, handle: str, tmp_path: Path) -> None:
     check("sync", "sync", "--check", code=8)
     assert "error" in check("sync", "sync", code=3)
+    synced = check("sync", "sync", "--layout", "tf-serving", str(tmp_path / "served"), code=3)
+    assert [row["state"] for row in synced["models"] if "published" in row] == ["cached"] and synced["models_config"]
     assert "error" in check("lock", "lock", code=3)
     check("lock", "lock", "half")
     check("add", "add", "other", handle, "--alias", "o", "--mirror", handle)

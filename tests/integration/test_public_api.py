@@ -20,7 +20,6 @@ from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 
 WITH_TENSORFLOW = {
-    "tfimm_resolver.errors.LoadError",
     "tfimm_resolver.errors.NotASavedModelError",
     "tfimm_resolver.hub.load_saved_model_from_url",
     "tfimm_resolver.integrations.register",
@@ -29,7 +28,18 @@ WITH_TENSORFLOW = {
     "tfimm_resolver.register",
 }
 SNAPSHOT = Path(__file__).parents[1] / "data" / "public_api.txt"
-PUBLIC = ("", ".errors", ".hub", ".sources", ".bundles", ".maintenance", ".project", ".integrations")
+PUBLIC = (
+    "",
+    ".errors",
+    ".hub",
+    ".sources",
+    ".bundles",
+    ".maintenance",
+    ".project",
+    ".integrations",
+    ".integrations.serving",
+    ".inspection",
+)
 MOVED = {
     "tfimm_resolver.plan": ("Fetch", "InPlace", "Ask", "Latest", "Plan", "Source"),
     "tfimm_resolver.handle": ("Handle",),

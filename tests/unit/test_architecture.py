@@ -26,7 +26,7 @@ LAYERS = (
     {"http", "locking", "object_store", "trust"},
     {"cache", "models_file", "sources", "transfer"},
     {"resolution"},
-    {"loading", "maintenance"},
+    {"inspection", "loading", "maintenance"},
     {"bundles", "hub", "integrations", "project"},
     {"cli", "__init__"},
 )

@@ -18,7 +18,7 @@ from tfimm_resolver.errors import FetchError
 
 REPOSITORY = Path(__file__).parents[2]
 CASES, CASES_LONG = 40, 3000
-WITHOUT_REFUSAL = {"netrc"}
+WITHOUT_REFUSAL = {"missing", "small files", "netrc"}
 """Targets that ignore invalid input."""
 
 SHALLOW_BEFORE = {"records", "owners", "repositories"}

@@ -22,7 +22,6 @@ _FSYNC_THREADS, _FSYNCS_WITHOUT_THREADS = 8, 16
 _READ_BYTES = 1 << 16
 _FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _RENAME_UNSUPPORTED = {*_FSYNC_UNSUPPORTED, errno.EPERM, errno.EXDEV}
-_RENAMING_DEVICES: set[int] = set()
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT, _NO_LINK = getattr(os, "O_NONBLOCK", 0), getattr(os, "O_NOFOLLOW", 0)
 
@@ -91,15 +90,13 @@ class RenameUnsupportedError(OSError):
 
 
 def check_rename(folder: str) -> None:
-    """Rename a directory with a file, below an empty directory, which is empty again afterwards; once for each file system.
+    """Rename a directory with a file, below an empty directory, which is empty again afterwards.
 
     Raises:
         RenameUnsupportedError: if the file system cannot do that. gcsfuse renames files and empty directories only, Mountpoint
             for Amazon S3 nothing.
         OSError: for any other reason.
     """
-    if (device := os.stat(folder).st_dev) in _RENAMING_DEVICES:
-        return
     old, new = f"{folder}/old", f"{folder}/new"
     os.mkdir(old)
     open(f"{old}/file", "xb").close()
@@ -113,7 +110,6 @@ def check_rename(folder: str) -> None:
         raise RenameUnsupportedError(error.errno, text, folder) from error
     os.unlink(f"{new}/file")
     os.rmdir(new)
-    _RENAMING_DEVICES.add(device)
 
 
 def get_disk_bytes(path: str | os.PathLike[str]) -> tuple[int, int] | None:

@@ -56,6 +56,11 @@ def unhook_import(name: str) -> None:
         sys.meta_path.remove(_finder)
 
 
+def is_hooked(name: str) -> bool:
+    """Whether a module has a hook that runs when it is imported."""
+    return name in _hooks and _finder in sys.meta_path
+
+
 def is_imported(name: str) -> bool:
     """Return whether a module has been imported and its code has finished."""
     spec = getattr(sys.modules.get(name), "__spec__", None)

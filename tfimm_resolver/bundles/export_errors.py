@@ -8,7 +8,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import find_unportable, quote_name
 from tfimm_resolver.errors import CacheError, IntegrityError
 from tfimm_resolver.errors.advice import Advice
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 
 
 def make_export_error(model: CachedModel) -> CacheError | IntegrityError:

@@ -25,6 +25,7 @@ from tfimm_resolver.archives.tar_header import BLOCK_BYTES
 from tfimm_resolver.bundles.export_errors import describe_unportable_names, make_export_error, suggest_repair
 from tfimm_resolver.bundles.stream import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.contents import MODEL
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice, join_advice
@@ -32,7 +33,7 @@ from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.maintenance import inventory
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.resolution import rules
@@ -207,7 +208,7 @@ def _find_copy(text: str) -> CachedModel:
         model = _choose_copy(candidates, Handle.parse(text).sha256)
     else:
         path = _locate(resolved, candidates)
-        found = [model for model in inventory.list_models() if model.path == path]
+        found = [model for model in inventory.list_models() if model.path == path and model.kind == MODEL]
         if not found:
             raise UnknownHandleError(f"{text} is at {show(path)}, not in the cache", fix="Copy that directory instead.")
         model = found[0]
@@ -223,7 +224,7 @@ def _check_copy(model: CachedModel) -> CachedModel:
 
 def _list_matching(text: str) -> list[CachedModel]:
     with contextlib.suppress(UnknownHandleError):
-        return inventory.select([text])
+        return [model for model in inventory.select([text]) if model.kind == MODEL]
     return []
 
 

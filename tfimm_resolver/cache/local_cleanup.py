@@ -86,14 +86,22 @@ class Cleaner:
         """
         with contextlib.ExitStack() as stack:
             for tree in trees:
-                path = self.path_of(tree)
                 if not self._try_exclude(stack, tree, give_up=True):
-                    raise _make_in_use_error(path)
-                if not self.is_removable(tree):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+                    raise _make_in_use_error(self.path_of(tree))
+                self._check_removable(tree)
             # The record last: without it, a damaged directory could pass for one that was put there by hand.
             for other in (*trees, parts, name + KEEP_SUFFIX, name + DESCRIPTOR_SUFFIX):
                 self.remove(other)
+
+    def check_removal(self, trees: Sequence[str]) -> None:
+        """Check whether ``remove_entry`` would remove these directories now, without removing them; raises as it does."""
+        for tree in trees:
+            path = self.path_of(tree)
+            with contextlib.ExitStack() as stack:
+                is_own = use_lock.is_locked_here(path) and set(use_lock.find_users(path)) <= {os.getpid()}
+                if not is_own and not self._try_exclude(stack, tree, give_up=False):
+                    raise _make_in_use_error(path)
+            self._check_removable(tree)
 
     def remove_replaced(self, names: Iterable[str], tree_of: Callable[[str], str]) -> None:
         """Remove directories that were replaced long ago and that no process uses; ``tree_of`` returns the current one."""
@@ -146,6 +154,10 @@ class Cleaner:
         tree = self.path_of(name)
         folders = (tree, *(f"{tree}/{folder}" for folder in fs.walk(tree, folders=True)))
         return all(os.access(path, os.W_OK | os.X_OK) for path in folders if os.path.isdir(path) and not os.path.islink(path))
+
+    def _check_removable(self, tree: str) -> None:
+        if not self.is_removable(tree):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path_of(tree))
 
     def _try_exclude(self, stack: contextlib.ExitStack, tree: str, *, give_up: bool) -> bool:
         """Take the right to remove a directory, if there is one; return False if a process uses it."""

@@ -7,7 +7,7 @@ import errno
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -164,10 +164,19 @@ class LocalRoot:
             self._cleaner.remove_replaced(self.list_names(), tree_of)
 
     def remove(self, name: str) -> None:
-        names = self.list_names()
-        trees = [other for other in names if (found := self.entry_pattern.fullmatch(other)) and found[1] == name]
+        *trees, parts = self.list_directories(name, self.list_names())
         with self._map_errors("write"):
-            self._cleaner.remove_entry(name, trees, os.path.basename(self.parts_dir(name)))
+            self._cleaner.remove_entry(name, trees, parts)
+
+    def check_removal(self, directories: Sequence[str]) -> None:
+        """Check whether ``remove`` would remove an entry with these directories now; raise as it does, and remove nothing."""
+        with self._map_errors("write"):
+            self._cleaner.check_removal(directories[:-1])
+
+    def list_directories(self, name: str, names: Iterable[str]) -> list[str]:
+        """Return all directories of an entry, given names in the root; last that of its partial download, if there is one."""
+        trees = [other for other in names if (found := self.entry_pattern.fullmatch(other)) and found[1] == name]
+        return [*trees, os.path.basename(self.parts_dir(name))]
 
     @property
     def _cleaner(self) -> Cleaner:

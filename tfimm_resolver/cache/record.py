@@ -147,10 +147,11 @@ def is_entry_name(name: str) -> bool:
 def hash_tree(tree: str, names: Iterable[str] | None = None) -> tuple[FileEntry, ...]:
     """Return every file below ``tree``, or those of its files, with its size and hash, sorted by path."""
     paths = sorted(walk(tree) if names is None else names)
-    return tuple(FileEntry(path, *_hash_file(f"{tree}/{path}")) for path in paths)
+    return tuple(FileEntry(path, *hash_file(f"{tree}/{path}")) for path in paths)
 
 
-def _hash_file(path: str) -> tuple[int, str]:
+def hash_file(path: str) -> tuple[int, str]:
+    """Return the size and the hash of a regular file, or of one that a link leads to."""
     import hashlib  # takes 6 ms, not needed to import the package
 
     digest, size_bytes, buffer = hashlib.sha256(), 0, memoryview(bytearray(_READ_BYTES))
@@ -187,5 +188,5 @@ def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:
     for file in files:
         if defect := _find_size_defect(tree, (file,)):
             yield defect
-        elif _hash_file(join_safely(tree, file.path))[1] != file.sha256:
+        elif hash_file(join_safely(tree, file.path))[1] != file.sha256:
             yield f"{file.path} does not match its recorded sha256"

@@ -23,6 +23,7 @@ from tfimm_resolver.locking.use_lock import is_held
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tfimm_resolver.cache.record import Record
     from tfimm_resolver.manifest import FetchResult
     from tfimm_resolver.settings.ownership import Guard
 
@@ -95,11 +96,11 @@ class Lookup:
     def fetch(self, fill: Callable[[Path, Path], FetchResult | None], handle: str, *, refresh: bool = False) -> ModelLocation:
         """Fetch a model that ``find`` did not find, or that is to be refreshed, into the cache; raises as ``Cache.ensure``."""
         settings.cache_limits()  # a wrong one is an error before the download
-        root = settings.cache_root(create=True)
-        cache = Cache(open_root(root.value, root.mode))
+        cache = open_cache(create=True)
         try:
             for _ in range(_ATTEMPTS_MAX):
-                location = self._ensure(cache, handle, fill, refresh=refresh)
+                record = ensure(cache, handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
+                location = ModelLocation(cache.path(record), record)
                 if location.hold(is_new=True):
                     make_room(0)
                     return location
@@ -107,34 +108,37 @@ class Lookup:
             if refresh or not (extra := settings.extra_roots()):
                 raise
             raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.advice) from error
-        raise CacheError(f"another process keeps removing {handle} from {show(root.value)} right after it was fetched")
-
-    def _ensure(
-        self,
-        cache: Cache,
-        handle: str,
-        fill: Callable[[Path, Path], FetchResult | None],
-        *,
-        refresh: bool,
-    ) -> ModelLocation:
-        """Fetch the model; on a full disk a second time, if models may be evicted and some were."""
-        try:
-            record = cache.ensure(handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
-        except CacheError as error:
-            missing_bytes = find_missing_bytes(error)
-            if missing_bytes is None or not _evict_for(cache, missing_bytes):
-                raise
-            log.warning("%s; trying again after evicting models", error.text)
-            record = cache.ensure(handle, self._key, fill, refresh=refresh, pin=self._pin)
-        return ModelLocation(cache.path(record), record)
+        root = show(settings.cache_root().value)
+        raise CacheError(f"another process keeps removing {handle} from {root} right after it was fetched")
 
 
-def make_room(size_bytes: int) -> None:
-    """Evict models so that the limits of the cache hold after so many bytes were added; without a limit, do nothing."""
+def ensure(
+    cache: Cache,
+    handle: str,
+    key: str,
+    fill: Callable[[Path, Path], FetchResult | None],
+    *,
+    refresh: bool = False,
+    pin: Pin = NO_PIN,
+    is_missing: bool = False,
+) -> Record:
+    """Fetch a model as ``Cache.ensure`` does; on a full disk a second time, if models may be evicted and some were."""
+    try:
+        return cache.ensure(handle, key, fill, refresh=refresh, pin=pin, is_missing=is_missing)
+    except CacheError as error:
+        missing_bytes = find_missing_bytes(error)
+        if missing_bytes is None or not _evict_for(cache, missing_bytes):
+            raise
+        log.warning("%s; trying again after evicting models", error.text)
+        return cache.ensure(handle, key, fill, refresh=refresh, pin=pin)
+
+
+def make_room(size_bytes: int, cache: Cache | None = None) -> None:
+    """Evict models so that the limits hold after so many bytes were added to a cache; without a limit, do nothing."""
     if settings.cache_limits().is_limited:
         from tfimm_resolver.cache import eviction
 
-        eviction.enforce_limits(open_cache(), needed_bytes=size_bytes)
+        eviction.enforce_limits(cache or open_cache(), needed_bytes=size_bytes)
 
 
 def _evict_for(cache: Cache, missing_bytes: int) -> bool:
@@ -148,9 +152,9 @@ def _is_later(one: ModelLocation, other: ModelLocation) -> bool:
     return bool(one.record and other.record and one.record.fetched_at > other.record.fetched_at)
 
 
-def open_cache() -> Cache:
-    """Return the cache that is written; the paths that ``resolve`` returns are in it."""
-    root = settings.cache_root()
+def open_cache(*, create: bool = False) -> Cache:
+    """Return the cache that is written, whose paths ``resolve`` returns; ``create`` creates its temporary default."""
+    root = settings.cache_root(create=create)
     return Cache(open_root(root.value, root.mode))
 
 

@@ -25,11 +25,17 @@ from tfimm_resolver.errors import ResolverError
 if TYPE_CHECKING:  # for freezers, which do not see that they are imported by name
     from tfimm_resolver.cli.commands import (  # noqa: F401
         add,
+        adopt,
         completion,
         demo,
+        doctor,
+        du,
+        env,
         export,
+        fetch,
         hub,
         import_,
+        inspect,
         keep,
         load,
         lock,

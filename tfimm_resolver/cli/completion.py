@@ -17,7 +17,7 @@ _ITEMS_MAX = 1000
 
 def complete_handle(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names and cached models that begin like an incomplete handle; without one, the shell looks for paths."""
-    names = _select([*_list_names(), *_list_cached()], incomplete)
+    names = _select([*_list_names(), *_list_cached("kind=model")], incomplete)
     return names or [CompletionItem(incomplete, type="file")]  # bash takes either
 
 
@@ -43,8 +43,8 @@ def _list_names() -> Iterator[str]:
         yield from (entry.name for entry in discovery.list_entries())
 
 
-def _list_cached() -> Iterator[str]:
+def _list_cached(*filters: str) -> Iterator[str]:
     from tfimm_resolver.maintenance import inventory
 
     with contextlib.suppress(ResolverError):
-        yield from (model.name for model in inventory.list_models())
+        yield from (model.name for model in inventory.list_models(filters=filters))

@@ -20,10 +20,10 @@ from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.errors import ResolverError
 
-_GOOD = ("ok", "cached", "fetched", "pinned", "updated")
+_GOOD = ("ok", "cached", "fetched", "published", "unchanged", "pinned", "updated", "adopted")
 _BAD = ("damaged", "missing", "changed", "unpinned", "failed")
 _COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
-_PATH_KEYS = ("path", "file", "bundle", "extra_root", "bucket")
+_PATH_KEYS = ("path", "directory", "models_config", "file", "found", "bundle", "extra_root", "bucket")
 _ESCAPE, _STYLED = f"\ufdd0{os.urandom(8).hex()}", "TEXT"
 """Stands for the escape character of a style until the line is printed: a text from outside cannot contain it."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -41,6 +41,11 @@ class Output:
     def print_line(self, line: str) -> None:
         """Print one line of data on stdout."""
         click.echo(_clean(line, clean_value), color=self._is_colourful(sys.stdout))
+
+    def print_table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print a table on stdout, with aligned columns."""
+        if rows:  # one write, since each of ten thousand takes its time
+            click.echo("\n".join(format_table(rows)).replace(_ESCAPE, "\x1b"), color=self._is_colourful(sys.stdout))
 
     def print_path(self, path: str) -> None:
         """Print a path on stdout: escaped, but not masked, since a program may open it."""
@@ -163,7 +168,7 @@ def _clean(text: str, clean: Callable[[str], str], escape: str = "\x1b") -> str:
 
 
 def _measure(cell: str) -> int:
-    return len(click.unstyle(cell.replace(_ESCAPE, "\x1b")))
+    return len(cell) if _ESCAPE not in cell else len(click.unstyle(cell.replace(_ESCAPE, "\x1b")))
 
 
 def _mask_facts(value: Any, key: str = "") -> Any:

@@ -20,9 +20,11 @@
     + SourceError
   x CacheError                 (also an OSError)
     + LockTimeoutError         (also a TimeoutError)
+  x PolicyError                (also a PermissionError)
   x CancelledError
   x LoadError
     + NotASavedModelError      (also a ValueError)
+    + DamagedModelError        (also a ValueError)
     + MissingOpError           (also a NotImplementedError)
     + UnseenFilesError         (also a FileNotFoundError)
     + TensorTooLargeError      (also a ValueError)
@@ -57,11 +59,13 @@ from tfimm_resolver.errors.base import (
 )
 from tfimm_resolver.errors.cache import CacheError, LockTimeoutError
 from tfimm_resolver.errors.loading import (
+    DamagedModelError,
     EntryPointError,
     LoadError,
     MissingDependencyError,
     MissingOpError,
     NotASavedModelError,
+    PolicyError,
     TensorFlowMissingError,
     TensorTooLargeError,
     UnseenFilesError,
@@ -75,6 +79,7 @@ __all__ = [
     "ArchiveError",
     "CacheError",
     "CancelledError",
+    "DamagedModelError",
     "EntryPointError",
     "FetchError",
     "HandleError",
@@ -89,6 +94,7 @@ __all__ = [
     "NotASavedModelError",
     "NotFoundError",
     "OfflineError",
+    "PolicyError",
     "ResolveTimeoutError",
     "ResolverError",
     "SignatureError",

@@ -33,9 +33,9 @@ class ResolverError(Exception):
     _is_own = True
     """Tells it from foreign exceptions, of which no text is trusted; for ``_util.outgoing``."""
 
-    def __init__(self, text: str, *, fix: Fix = "") -> None:
+    def __init__(self, text: str, *, fix: Fix | None = None) -> None:
         clean_exceptions(sys.exc_info()[1])
-        self.text, self.advice = clean_text(text), make_advice(fix or self._usual_fix).convert(clean_text)
+        self.text, self.advice = clean_text(text), make_advice(self._usual_fix if fix is None else fix).convert(clean_text)
         self.fix = self.advice.python
         super().__init__(f"{self.text}\n  {self.fix}" if self.fix else self.text)
 
@@ -131,7 +131,7 @@ class FetchError(ResolverError, OSError):
         self,
         text: str,
         *,
-        fix: Fix = "",
+        fix: Fix | None = None,
         is_passing: bool = False,
         status: int | None = None,
         retry_after_s: float | None = None,

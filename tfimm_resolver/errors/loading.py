@@ -1,19 +1,27 @@
-"""Errors of loading a model that was resolved."""
+"""Errors of loading a model that was resolved, and of models that are refused."""
 
 from __future__ import annotations
 
 from tfimm_resolver.errors.base import ResolverError
 
 
+class PolicyError(ResolverError, PermissionError):
+    """The model has operations that a policy refuses, or cannot be searched for them.
+
+    Example:
+        >>> issubclass(tfimm_resolver.errors.PolicyError, PermissionError)
+        True
+    """
+
+    exit_code = 9
+
+
 class LoadError(ResolverError):
     """The handle was resolved, but the model cannot be loaded.
 
     Example:
-        >>> with open("saved_model.pb", "wb") as file:
-        ...     _ = file.write(b"not a SavedModel")
-        >>> tfimm_resolver.load(".")
-        Traceback (most recent call last):
-        tfimm_resolver.errors.LoadError: ...
+        >>> issubclass(tfimm_resolver.errors.LoadError, tfimm_resolver.errors.ResolverError)
+        True
     """
 
     exit_code = 5
@@ -26,6 +34,18 @@ class NotASavedModelError(LoadError, ValueError):
         >>> tfimm_resolver.load(".")
         Traceback (most recent call last):
         tfimm_resolver.errors.NotASavedModelError: ...
+    """
+
+
+class DamagedModelError(LoadError, ValueError):
+    """The graph of a SavedModel is damaged, or files of the model are missing or cut.
+
+    Example:
+        >>> with open("saved_model.pb", "wb") as file:
+        ...     _ = file.write(b"not a SavedModel")
+        >>> tfimm_resolver.inspect(".")
+        Traceback (most recent call last):
+        tfimm_resolver.errors.DamagedModelError: ...
     """
 
 

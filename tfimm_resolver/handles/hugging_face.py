@@ -63,6 +63,10 @@ class HuggingFaceModel:
         """Return the same model at another revision."""
         return replace(self, revision=revision)
 
+    def with_folder(self, folder: str) -> HuggingFaceModel:
+        """Return another folder of the same repository."""
+        return replace(self, folder=folder)
+
     @property
     def is_immutable(self) -> bool:
         """Whether the model can never change: the revision is a full commit hash."""

@@ -9,6 +9,7 @@ from tfimm_resolver.hub import downloads, repository
 from tfimm_resolver.hub.downloads import download_url_to_file
 from tfimm_resolver.hub.hubconf import Hubconf
 from tfimm_resolver.hub.layout import get_dir, set_dir
+from tfimm_resolver.hub.trust import list_trusted, revoke_trust
 from tfimm_resolver.hub.weights import load_saved_model_from_url, load_state_dict_from_url
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "get_dir",
     "help",
     "list",
+    "list_trusted",
     "load",
     "load_saved_model_from_url",
     "load_state_dict_from_url",
+    "revoke_trust",
     "set_dir",
 ]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import safe_parts
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.tier import ModelLocation
@@ -118,7 +120,8 @@ def fetch_weights(
 
     def fill(into: Path, parts: Path) -> FetchResult:
         settings.validate()
-        result = _download(handle, into, parts, "" if is_archive else name, prefix, is_quiet=not progress)
+        reserve = functools.partial(tiers.make_room, cache=cache) if model_dir is None else None
+        result = _download(handle, into, parts, "" if is_archive else name, prefix, is_quiet=not progress, reserve=reserve)
         _check_hash(result.origin.sha256, prefix, str(handle))
         return result
 
@@ -128,8 +131,11 @@ def fetch_weights(
     if prefix is not None and known is not None and not must_reload:
         _check_tree(cache.path(known), model_dir)
         must_reload = _is_damaged(cache, known)
-    record = cache.ensure(handle.redacted, key, fill, refresh=must_reload, pin=Pin(handle.sha256))
-    ModelLocation(cache.path(record), record).hold()
+    settings.cache_limits()  # a wrong one is an error before the download
+    record = tiers.ensure(cache, handle.redacted, key, fill, refresh=must_reload, pin=Pin(handle.sha256))
+    ModelLocation(cache.path(record), record).hold(is_new=record != known)
+    if record != known and model_dir is None:
+        tiers.make_room(0, cache)
     if reloaded is not None:
         reloaded.add(key)
     _check_tree(cache.path(record), model_dir)
@@ -162,12 +168,21 @@ def _parse_url(url: str) -> Handle:
     return handle
 
 
-def _download(handle: Handle, into: Path, parts: Path, name: str, prefix: str | None, *, is_quiet: bool) -> FetchResult:
+def _download(
+    handle: Handle,
+    into: Path,
+    parts: Path,
+    name: str,
+    prefix: str | None,
+    *,
+    is_quiet: bool,
+    reserve: Callable[[int], object] | None = None,
+) -> FetchResult:
     """Download a file under that name, or unpack an archive if the name is empty; the caller checks the sha256."""
     from tfimm_resolver.transfer.downloader import Downloader
 
     is_hash_known = len(prefix or "") >= _MIN_TRUSTED_DIGITS
-    transfer = Downloader(handle, parts, is_quiet=is_quiet, is_hash_known=is_hash_known)
+    transfer = Downloader(handle, parts, is_quiet=is_quiet, is_hash_known=is_hash_known, reserve=reserve)
     try:
         if name:
             transfer.file(handle.url(), into, name)

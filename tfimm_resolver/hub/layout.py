@@ -1,40 +1,28 @@
-"""Directories of the hub, and the names of cache entries in them: readable, and unique to a repository or URL."""
+"""The directory of the hub: which one it is, and who may have written to it."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import threading
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.cache.cache import Cache
-from tfimm_resolver.cache.tiers import open_store
+from tfimm_resolver.cache.hub_stores import add_hash, get_full_name, get_guard, open_repositories, open_weights
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import ownership
 from tfimm_resolver.settings.cache_dirs import Setting
-from tfimm_resolver.settings.ownership import Guard
 
-_REPOSITORY_TREES = re.compile(r"([\w-]+_[\w-]+_[\w-]+)(\.[0-9a-f]{8})?", re.ASCII)
-_WEIGHTS_TREES = re.compile(r"([\w-]+-[0-9a-f]{12})(\.[0-9a-f]{8})?", re.ASCII)
-_IDENTITY = re.compile(r"github://([^/]+(?:/[^/:]+)*?)/([^/:]+)/([^/:]+)(?::(.+))?")
-_PLAIN = re.compile(r"[a-z0-9-]+")
-_LIKE_HASHED = re.compile(r"-[0-9a-f]{12}$")
-_NAME_LENGTH_MAX = 100
-_MODE = 0o755
-"""Mode of the directories of the hub, whatever the umask: other users must not be able to add code."""
-
-OWN_DIRECTORY = "Set TFIMM_HUB_DIR to a directory that belongs to you and that no other user can write to."
-
-_OTHER_DIRECTORY = "Use a directory that you can write: set TFIMM_HUB_DIR or TFIMM_HOME"
-_OTHER_FIX = Advice(python=f"{_OTHER_DIRECTORY}, or call hub.set_dir(path).", command=f"{_OTHER_DIRECTORY}.")
-_OTHER_MODEL_DIR_FIX = "Pass a model_dir that you can write."
-
-_lock = threading.Lock()
-_override: Setting | None = None
+__all__ = [
+    "check_owners",
+    "get_dir",
+    "get_full_name",
+    "get_guard",
+    "get_note_filename",
+    "get_root",
+    "open_repositories",
+    "open_weights",
+    "set_dir",
+]
 
 
 def get_dir() -> str:
@@ -59,54 +47,12 @@ def set_dir(d: str | os.PathLike[str] | None) -> None:
         '/data/hub'
         >>> tfimm_resolver.hub.set_dir(None)
     """
-    global _override  # noqa: PLW0603  # one of the few process-wide values, behind its lock
-    with _lock:
-        _override = Setting(settings.expand_path(d), "hub.set_dir()") if d else None
+    settings.override_hub_dir(d, "hub.set_dir()")
 
 
 def get_root() -> Setting:
     """Return the directory of the hub together with the setting that chose it."""
-    if _override:
-        return _override
-    if path := os.environ.get("TFIMM_HUB_DIR"):
-        return Setting(settings.expand_variable("TFIMM_HUB_DIR", path), "$TFIMM_HUB_DIR")
-    names = settings.names_root()
-    return Setting(f"{names.value}/.hub", names.source)
-
-
-def open_repositories() -> Cache:
-    """Return the cache of repositories.
-
-    Raises:
-        CacheError: if the directory is not on this machine, or another user may have put code into it.
-    """
-    path, guard = _require_local(get_dir()), get_guard()
-    with map_os_errors(CacheError, f"cannot use the directory of the hub, {show(path)}", OWN_DIRECTORY):
-        guard.check()
-    return open_store(path, _make_repository_name, mode=_MODE, entry_pattern=_REPOSITORY_TREES, guard=guard, fix=_OTHER_FIX)
-
-
-def open_weights(model_dir: str | os.PathLike[str] | None) -> Cache:
-    """Return the cache of weights, in ``model_dir`` or else in ``get_dir()``.
-
-    ``get_dir()`` must not be writable for other users, as in ``open_repositories``; ``model_dir`` may be a shared directory,
-    because the caller chose it.
-    """
-    if model_dir is not None:
-        own = _require_local(settings.expand_path(model_dir))
-        return open_store(own, _make_weights_name, entry_pattern=_WEIGHTS_TREES, fix=_OTHER_MODEL_DIR_FIX)
-    path = f"{_require_local(get_dir())}/checkpoints"
-    guard = get_guard(path)
-    return open_store(path, _make_weights_name, mode=_MODE, entry_pattern=_WEIGHTS_TREES, guard=guard, fix=_OTHER_FIX)
-
-
-def get_guard(*below: str) -> Guard:
-    """Return a guard which checks that only this user or root owns, and can write to, ``get_dir()`` and directories in it.
-
-    It also checks each file that is opened through it, as another user may have written it while a directory was open to all.
-    The directory above may be shared, such as a ``$TFIMM_HOME`` of several users.
-    """
-    return Guard(get_dir(), *below, fix=OWN_DIRECTORY, trust_root_user=True, check_files=True)
+    return settings.hub_root()
 
 
 def check_owners(tree: str) -> None:
@@ -123,48 +69,4 @@ def check_owners(tree: str) -> None:
 
 def get_note_filename(identity: str) -> str:
     """Return the name, without suffix, of a file with facts about a repository that do not depend on the ref."""
-    return _add_hash(identity)
-
-
-def get_full_name(identity: str) -> str:
-    """Return host, owner and repository of a handle, the unit of trust."""
-    match = _IDENTITY.fullmatch(identity)
-    return "/".join(match.groups()[:3]) if match else ""
-
-
-def _require_local(path: str) -> str:
-    if settings.is_bucket(path):
-        raise CacheError(f"the hub cannot run code from a bucket: {show(path)}", fix="Set TFIMM_HUB_DIR to a local directory.")
-    return path
-
-
-def _make_repository_name(identity: str) -> str:
-    """Return ``owner_repo_ref``, as torch.hub does, where it is unambiguous; else add a hash of the identity.
-
-    The name must not depend on existing entries, as several processes may look it up at once. It must not contain a dot,
-    which ends the name of a cache entry.
-    """
-    match = _IDENTITY.fullmatch(identity)
-    host, *parts = match.groups("") if match else ("", identity)
-    plain = "_".join(parts)
-    is_unambiguous = host == "github.com" and all(_PLAIN.fullmatch(part) for part in parts) and not _LIKE_HASHED.search(plain)
-    return plain if is_unambiguous and len(plain) <= _NAME_LENGTH_MAX else _add_hash(identity)
-
-
-def _make_weights_name(key: str) -> str:
-    """Return the file's name and a hash of its URL, as different URLs often have the same file name."""
-    return f"{_sanitize(key.partition(' ')[0])}-{_hash(key)}"
-
-
-def _add_hash(identity: str) -> str:
-    match = _IDENTITY.fullmatch(identity)
-    _, *parts = match.groups("") if match else ("", identity)
-    return "_".join(_sanitize(part) for part in parts if part) + f"-{_hash(identity)}"
-
-
-def _sanitize(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[: _NAME_LENGTH_MAX // 2]
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return add_hash(identity)

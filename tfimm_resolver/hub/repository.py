@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import clean_text, show
+from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.tier import ModelLocation
@@ -99,10 +101,13 @@ def _check_record(cache: Cache, repository: Repository, record: Record | None) -
 
 def _fetch(cache: Cache, repository: Repository, tip: Tip, force_reload: bool, verbose: bool) -> Record:
     """Fetch the commit of a tip, also if another process fetches a later one meanwhile: the user has confirmed this one."""
-    handle, fill = repository.handle, _make_fill(repository, tip, verbose)
+    handle, fill = repository.handle, _make_fill(cache, repository, tip, verbose)
+    settings.cache_limits()  # a wrong one is an error before the download
     for must_refresh in (force_reload, True):
-        record = _check_record(cache, repository, cache.ensure(handle, handle, fill, refresh=must_refresh))
+        record = _check_record(cache, repository, tiers.ensure(cache, handle, handle, fill, refresh=must_refresh))
         if tip.commit in ("", record.origin.commit):
+            ModelLocation(cache.path(record), record).hold(is_new=True)
+            tiers.make_room(0, cache)
             return record
     raise CacheError(
         f"{handle} was replaced by another process:\n  now        {record.origin.commit}\n  requested  {tip.commit}",
@@ -110,12 +115,13 @@ def _fetch(cache: Cache, repository: Repository, tip: Tip, force_reload: bool, v
     )
 
 
-def _make_fill(repository: Repository, tip: Tip, verbose: bool) -> Callable[[Path, Path], FetchResult]:
+def _make_fill(cache: Cache, repository: Repository, tip: Tip, verbose: bool) -> Callable[[Path, Path], FetchResult]:
     from tfimm_resolver.transfer.downloader import Downloader
 
     def fill(into: Path, parts: Path) -> FetchResult:
         settings.validate()
-        transfer = Downloader(Handle.parse(repository.handle), parts)
+        reserve = functools.partial(tiers.make_room, cache=cache)
+        transfer = Downloader(Handle.parse(repository.handle), parts, reserve=reserve)
         if not settings.is_offline():
             # Not into which directory there: its name has the branch, which may hold anything.
             _report(f'Downloading: "{show(github.make_archive_url(repository, tip))}" to {show(layout.get_dir())}', verbose)

@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import sys
+from collections.abc import Iterable
 
 from tfimm_resolver import progress
 from tfimm_resolver._util import fs, terminal
@@ -15,8 +16,10 @@ from tfimm_resolver._util.outgoing import clean_text, show
 from tfimm_resolver.errors import CacheError, HandleError, UntrustedError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
+from tfimm_resolver.locking.owner import new_token
 from tfimm_resolver.settings import ownership
 from tfimm_resolver.sources.github import Repository
 
@@ -71,6 +74,79 @@ def remember_trust(repository: Repository) -> None:
     finally:
         if lock is not None:
             lock.release()
+
+
+def list_trusted() -> list[str]:
+    """Return the trusted repositories, each with host, owner and name, sorted.
+
+    Raises:
+        CacheError: if the list cannot be read.
+
+    Example:
+        >>> tfimm_resolver.hub.list_trusted()
+        []
+    """
+    return sorted(filter(None, _read_list()))
+
+
+def revoke_trust(repositories: str | Iterable[str], *, dry_run: bool = False) -> list[str]:
+    """Remove repositories from the list of trusted ones, or only check that they are in it; return their full names.
+
+    A name is ``owner/repo``, with the host if it is not the default one, or a line of the list as it is.
+
+    Raises:
+        HandleError: before anything is changed, if a repository is not in the list.
+        CacheError: if the list cannot be read or written.
+
+    Example:
+        >>> tfimm_resolver.hub.revoke_trust(["ada/models"])
+        Traceback (most recent call last):
+        tfimm_resolver.errors.HandleError: ...
+    """
+    path = _get_path()
+    requested = {name: _find_line(name) for name in list_names(repositories, "repositories")}
+    if dry_run or not requested:
+        return [*dict.fromkeys(requested.values())]
+    with map_os_errors(CacheError, f"cannot write {show(path)}", show_path=True):
+        lock = locks.acquire(f"{path}.lock", "the list of trusted repositories")
+        try:
+            _rewrite(path, _read_list() - {*requested.values()})
+        finally:
+            if lock is not None:
+                lock.release()
+    return [*dict.fromkeys(requested.values())]
+
+
+def _find_line(name: str) -> str:
+    """Return the line of the list that a name stands for."""
+    trusted, candidates = list_trusted(), [name]
+    with contextlib.suppress(HandleError):
+        candidates.append(Repository.parse(name).full_name)
+    for candidate in candidates:
+        if candidate in trusted:
+            return candidate
+    raise HandleError(
+        f"{show(name)} is not in the list of trusted repositories, {show(_get_path())}",
+        fix=Advice(
+            python="Nothing was changed. Names are those that hub.list_trusted() returns.",
+            command="Nothing was changed. Run `tfimm-resolver hub trust list` to see them.",
+        ),
+    )
+
+
+def _rewrite(path: str, names: set[str]) -> None:
+    """Replace the list atomically."""
+    temp_path = f"{path}.{new_token()}.tmp"
+    try:
+        file = fs.open_regular(temp_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            os.write(file, "".join(f"{name}{os.linesep}" for name in sorted(names)).encode())
+            fs.fsync_open(file)
+        finally:
+            os.close(file)
+        fs.durable_replace(temp_path, path)
+    finally:
+        fs.unlink(temp_path)
 
 
 def _append(path: str, name: str) -> None:

@@ -15,6 +15,7 @@ from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
 from tfimm_resolver.hub import downloads, h5_weights, npz_weights, safetensors
 from tfimm_resolver.hub.size_budget import SizeBudget
 from tfimm_resolver.loading import loader
+from tfimm_resolver.resolution.resolver import resolve_to_load
 from tfimm_resolver.saved_model import checkpoint
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def load_saved_model_from_url(
         )
     path = downloads.fetch_weights(url, model_dir, file_name, check_hash=check_hash, progress=progress)
     if os.path.isdir(path):
-        return loader.load(path)
+        loader.import_tensorflow()
+        return loader.load_resolved(resolve_to_load(path, former=url))
     from tfimm_resolver.hub import keras_files  # imports zipfile, which `import tfimm_resolver.hub` should not
 
     tf = loader.import_tensorflow()

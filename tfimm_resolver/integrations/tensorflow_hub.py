@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.import_hooks import hook_import, is_imported, unhook_import
+from tfimm_resolver._util.import_hooks import hook_import, is_hooked, is_imported, unhook_import
 from tfimm_resolver.errors import ArchiveError, HandleError, ModelsFileError
 from tfimm_resolver.handles.fragment import has_own_fragment
 from tfimm_resolver.handles.handle import Handle
@@ -49,7 +49,7 @@ class HubResolver:
         try:
             return resolve_for_hub(handle)
         except ArchiveError as error:
-            raise ArchiveError(f"{_redact(handle)} does not appear to be a valid module.") from error
+            raise ArchiveError(f"{_redact(handle)} does not appear to be a valid module.", fix="") from error
 
 
 _hub_resolver = HubResolver()
@@ -126,6 +126,23 @@ def unregister() -> None:
     child_processes.unmark()
     if is_imported("tensorflow_hub"):
         _remove_resolvers()
+
+
+def is_registered() -> bool:
+    """Whether tensorflow_hub resolves handles with this package, or will as soon as it is imported."""
+    if is_imported("tensorflow_hub"):
+        return any(module == __name__ for module, _ in _list_implementations())
+    return is_hooked("tensorflow_hub")
+
+
+def list_resolvers() -> list[str]:
+    """Return the resolvers in tensorflow_hub's registry, the one that it asks first at the front; none before its import."""
+    return [f"{module}.{name}" for module, name in reversed(_list_implementations())]
+
+
+def _list_implementations() -> list[tuple[str, str]]:
+    registry = getattr(sys.modules.get("tensorflow_hub.registry"), "resolver", None)
+    return [(type(other).__module__, type(other).__qualname__) for other in getattr(registry, "_impls", ())]
 
 
 @contextlib.contextmanager

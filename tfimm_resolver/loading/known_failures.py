@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import LoadError
+from tfimm_resolver.errors import DamagedModelError, LoadError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.foreign_formats import LFS_POINTER
 from tfimm_resolver.loading import devices
-from tfimm_resolver.saved_model import recognition
+from tfimm_resolver.saved_model import content, recognition
 
 _ADD_SLOT = "'_UserObject' object has no attribute 'add_slot'"
 _SHOWN_MAX = 5
@@ -37,5 +37,15 @@ def explain(path: str, text: str, reason: str) -> LoadError | None:
         return LoadError(
             f"TensorFlow cannot load {show(path)}: {', '.join(map(show, pointers[:_SHOWN_MAX]))}{more}: {LFS_POINTER.title}",
             fix=LFS_POINTER.advice,
+        )
+    if devices.is_local_path(path) and (missing := content.find_missing_content(path, is_strict=True)):
+        more = f" and {len(missing) - _SHOWN_MAX} more" if len(missing) > _SHOWN_MAX else ""
+        return DamagedModelError(
+            f"TensorFlow cannot load {show(path)}: {show(reason)}\n"
+            f"  the model is damaged or incomplete: {', '.join(map(show, missing[:_SHOWN_MAX]))}{more}",
+            fix=Advice(
+                python="Fetch the model again: resolve(handle, refresh=True).",
+                command="Fetch the model again: tfimm-resolver resolve --refresh HANDLE",
+            ),
         )
     return None

@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import LoadError, MissingOpError, ResolverError, TensorFlowMissingError
-from tfimm_resolver.errors.advice import Advice, Fix
+from tfimm_resolver.errors import LoadError, ResolverError, TensorFlowMissingError
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.loading import devices, tree
-from tfimm_resolver.resolution.resolver import resolve
+from tfimm_resolver.resolution.resolver import ResolvedModel, resolve_to_load
 from tfimm_resolver.sources import tensorflow_files
 
 if TYPE_CHECKING:
@@ -24,28 +23,12 @@ if TYPE_CHECKING:
     from tfimm_resolver.resolution.limits import CancelEvent
 
 _TF1_HUB_FILE = "tfhub_module.pb"
-_MISSING_OP = re.compile(r"Op type not registered '([^']+)'")
 _UNSEEN = re.compile(
     r"Failed to find any matching files for|No such file or directory|File system scheme '[^']*' not implemented"
 )
 """Messages of a worker that cannot see a file; the last is a TPU node's, https://github.com/tensorflow/hub/issues/604."""
 _TOO_LARGE = re.compile(r"Protobuf is too large to be serialized|exceeds the 2GB protobuf limit")
 """Messages of TensorFlow 2.21 for a tensor too large to send to another process: in eager code, and in a function."""
-_OP_PACKAGES = (
-    (re.compile(r"Addons>"), "tensorflow_addons"),
-    (re.compile(r"IO>"), "tensorflow_io"),
-    (re.compile(r"SimpleML|Decision"), "tensorflow_decision_forests"),
-    (re.compile(r"Struct2Tensor|DecodeProtoSparse|EquiJoin|RunLengthBefore"), "struct2tensor"),
-    (
-        re.compile(
-            r"CaseFold|NormalizeUTF8|Sentencepiece|Wordpiece|Wordshape|RegexSplit|ConstrainedSequence|MaxSpanningTree|"
-            r"Ngrams|RougeL|UnicodeScriptTokenize|WhitespaceTokenize|FastBert|FastSentencepiece|FastWordpiece|"
-            r"SentenceBreak|SentenceFragments|SplitMergeTokenize|SplitMergeFromLogits|TFText>|Detokenize|TokenizerFromLogits"
-        ),
-        "tensorflow_text",
-    ),
-)
-"""The package that provides an op, recognized by how each package names its ops."""
 
 
 def load(
@@ -72,9 +55,11 @@ def load(
 
     Raises:
         NotASavedModelError: if the path is not a SavedModel, and contains none, or several that are not versions of one.
+        DamagedModelError: if files of the model are missing or cut, and TensorFlow therefore cannot load it.
         MissingOpError: if the model needs ops of a package that is not imported.
         UnseenFilesError: if a remote worker has to read the files and cannot see them.
         TensorTooLargeError: if a variable on a remote worker is larger than TensorFlow can send.
+        PolicyError: if its operations are refused; TensorFlow has not read the model.
         LoadError: if TensorFlow fails for any other reason, which is the error's cause.
         TensorFlowMissingError: if TensorFlow is not installed.
         ResolverError: as ``resolve`` does.
@@ -88,22 +73,23 @@ def load(
         2.0
     """
     _import_with_file_systems()
-    path = resolve(handle, timeout_s=timeout_s, cancel=cancel)
+    model = resolve_to_load(handle, timeout_s=timeout_s, cancel=cancel)
     subdirectory = split_fragment(os.fspath(handle))[2]
-    return load_path(path, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
+    return load_resolved(model, tags=tags, options=options, io_device=io_device, subdirectory=subdirectory)
 
 
-def load_path(
-    path: str,
+def load_resolved(
+    resolved: ResolvedModel,
     *,
     tags: Collection[str] | None = None,
     options: tf.saved_model.LoadOptions | None = None,
     io_device: str | None = "auto",
     subdirectory: str = "",
 ) -> Any:
-    """Load the SavedModel at the path that ``resolve`` returned for a handle with that subdirectory, as ``load`` does."""
+    """Load the SavedModel that was resolved from a handle with that subdirectory, as ``load`` does."""
     tf = import_tensorflow()
-    path, names = tree.find_model(tf, path, subdirectory)
+    path, names = tree.find_model(tf, resolved.path, subdirectory)
+    resolved.check.run(path)
     if tags is None and _TF1_HUB_FILE in names:
         tags = []
     options = _make_options(tf, path, options, io_device)
@@ -131,7 +117,10 @@ def load_options(
         None
     """
     tf = _import_with_file_systems()
-    path = resolve(handle) if handle is not None else ""
+    path = ""
+    if handle is not None:
+        resolved = resolve_to_load(handle)
+        resolved.check.run(path := resolved.path)
     options = _make_options(tf, path, options, io_device)
     if options.experimental_io_device is not None and devices.list_remote_tasks(tf):
         from tfimm_resolver.loading import remote
@@ -199,11 +188,10 @@ def _map_errors(tf: Any, path: str, reader: str | None) -> Iterator[None]:
 
 def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -> LoadError:
     text, reason = str(error).strip(), tree.summarize_error(error)
-    if (found := _MISSING_OP.search(text)) is not None:
-        return MissingOpError(
-            f"the model needs the op {found[1]!r}, which is not part of TensorFlow", fix=_suggest_package(found[1])
-        )
-    from tfimm_resolver.loading import remote
+    from tfimm_resolver.loading import missing_ops, remote
+
+    if (missing_op := missing_ops.explain(path, text)) is not None:
+        return missing_op
 
     if devices.is_local_path(path) and devices.list_remote_tasks(tf):
         if _TOO_LARGE.search(text):
@@ -226,20 +214,6 @@ def _local_file_in_message(tf: Any, path: str, text: str) -> str | None:
     return next(
         (file for file in files if file.removesuffix(".index") in text), None
     )  # errors name a checkpoint without .index
-
-
-def _suggest_package(op: str) -> Fix:
-    package = next((name for pattern, name in _OP_PACKAGES if pattern.search(op)), None)
-    if package is None:
-        known = "the model's documentation should name it."
-        return Advice(
-            python=f"Import the package that provides this op before loading; {known}",
-            command=f"Load the model in Python, after importing the package that provides this op; {known}",
-        )
-    install = f"pip install {package.replace('_', '-')}, then"
-    return Advice(
-        python=f"{install} import {package} before loading.", command=f"{install} import it and load the model in Python."
-    )
 
 
 def describe(model: Any) -> dict[str, Any]:

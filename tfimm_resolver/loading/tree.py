@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import LoadError, NotASavedModelError
+from tfimm_resolver.errors import LoadError
 from tfimm_resolver.errors.advice import Advice
-from tfimm_resolver.handles.fragment import format_subdirectory
 from tfimm_resolver.loading import devices
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
-from tfimm_resolver.resolution.selection import list_shortly
+from tfimm_resolver.resolution.unusable_models import make_missing_model_error, make_several_models_error
 from tfimm_resolver.saved_model import locate
 from tfimm_resolver.saved_model.locate import FoundModels
 
@@ -35,7 +34,7 @@ def find_model(tf: Any, path: str, subdirectory: str) -> tuple[str, set[str]]:
         path = tf.io.gfile.join(path, directory)
         return path, _list_names(tf, path)
     if models.directories:
-        raise _make_several_models_error(path, models, subdirectory)
+        raise make_several_models_error(path, models, subdirectory)
     raise _make_missing_model_error(tf, path, names)
 
 
@@ -83,19 +82,6 @@ def _find_models(tf: Any, path: str) -> FoundModels:
     return locate.find_models(list_directory)
 
 
-def _make_several_models_error(path: str, models: FoundModels, subdirectory: str) -> NotASavedModelError:
-    """Return the error for a directory with several SavedModels, or with one in a tree too large to be searched.
-
-    ``subdirectory`` is the one that the handle chooses already.
-    """
-    contents = "more than one SavedModel" if models.is_complete else "too many directories to search all of them"
-    first = show(format_subdirectory(f"{subdirectory}/{models.directories[0]}".strip("/")))
-    return NotASavedModelError(
-        f"{show(path)} is not a SavedModel, and contains {contents}\n  found: {list_shortly(models.directories)}",
-        fix=f"Choose one of them at the end of the handle: {first}",
-    )
-
-
 def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
     if not names and not devices.is_local_path(path):
         try:
@@ -104,15 +90,7 @@ def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
             pass
         except tf.errors.OpError as error:
             return LoadError(f"TensorFlow cannot read {show(path)}: {summarize_error(error)}")
-    from tfimm_resolver.saved_model import recognition
-
-    found = recognition.recognize_names(name.rstrip("/") for name in names)
-    return NotASavedModelError(
-        f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
-        f"  it contains: {', '.join(sorted(names)[:10]) or 'nothing'}"
-        + (f"\n  {show(found[0])} is {found[1].title}" if found else ""),
-        fix=found[1].advice if found else "",
-    )
+    return make_missing_model_error(path, names)
 
 
 def _is_directory(tf: Any, folder: str, name: str) -> bool:

@@ -27,7 +27,7 @@ _CHECK_INTERVAL_S = 0.1
 """Seconds for which a lock is not checked again: a check takes a microsecond, a twentieth of a hit."""
 
 _REMOVAL_WAIT_S, _POLL_S = 2.0, 0.001
-_FLOCK_UNSUPPORTED = {errno.EBADF, errno.EINVAL, errno.EISDIR, *FLOCK_UNSUPPORTED}
+FLOCK_UNSUPPORTED_FOR_DIRECTORIES = {errno.EBADF, errno.EINVAL, errno.EISDIR, *FLOCK_UNSUPPORTED}
 """Errors of file systems without flock, or without flock of directories, such as NFS."""
 
 _DIRECTORY_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -88,6 +88,11 @@ def is_held(tree: str) -> bool:
     return now_s < held.check_s or held.check(now_s)
 
 
+def is_locked_here(tree: str) -> bool:
+    """Whether this process has a use lock on a directory, however long ago it was checked."""
+    return tree in _held
+
+
 def hold(tree: str, touch_interval_s: float, *, touch: bool = True) -> bool:
     """Take a use lock on a directory, which this process keeps until it ends, and note its last use.
 
@@ -133,7 +138,7 @@ def try_exclude(tree: str) -> Exclusion | None:
         os.close(descriptor)
         if error.errno in LOCKED_BY_OTHER:
             return None
-        if error.errno not in _FLOCK_UNSUPPORTED:
+        if error.errno not in FLOCK_UNSUPPORTED_FOR_DIRECTORIES:
             raise
         return None if tree in _held else Exclusion(None)
     _exclusions.add(descriptor)
@@ -185,7 +190,7 @@ def _wait_for_lock(descriptor: int, tree: str) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in _FLOCK_UNSUPPORTED:
+            if error.errno in FLOCK_UNSUPPORTED_FOR_DIRECTORIES:
                 return False
             if error.errno not in LOCKED_BY_OTHER:
                 raise

@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
-from tfimm_resolver._util.outgoing import mask_value, repr_fields, show
+from tfimm_resolver._util.outgoing import mask_value, show
 from tfimm_resolver.archives.member_policy import check_subdirectory
-from tfimm_resolver.cache import tiers
+from tfimm_resolver.cache import keeping, tiers
 from tfimm_resolver.cache.cache import Cache, Entry, entry_name_for_key
+from tfimm_resolver.cache.contents import MODEL
 from tfimm_resolver.cache.record import is_tree
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
@@ -24,11 +21,14 @@ from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.maintenance import naming
+from tfimm_resolver.maintenance import hub_entries, naming
+from tfimm_resolver.maintenance.cached_model import CachedModel, describe_entry, find_used_s, measure_size_bytes
+from tfimm_resolver.maintenance.filters import SORTS, parse_filters
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models
 from tfimm_resolver.resolution.cached_names import TFHUB, fits_shortened
 from tfimm_resolver.resolution.selection import choose_subdirectory, is_saved_model
+from tfimm_resolver.saved_model import content
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -40,76 +40,44 @@ _LIST_FIX = Advice(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CachedModel:
-    """A model that is available without a download.
+def list_models(*, filters: str | Iterable[str] = (), sort: str = "name") -> list[CachedModel]:
+    """Return every model of the cache, of the extra roots and of ``get_dir()``, and what the hub has fetched, sorted by name.
 
-    Attributes:
-        name: the name that every command, ``resolve`` and every other function accept for the model.
-        path: the directory of the model, or its URL in a bucket.
-        size_bytes: the total size of its files.
-        state: ``ok`` if every file has its recorded size, ``damaged`` if not, ``unverified`` if no sizes were recorded.
-        used_s: when it was last resolved, in seconds since 1970; as exact as the access times of the disk, often a day.
-        entry: the cache entry; None for a model that is stored under its name in ``get_dir()``.
-        other_root: the read-only extra root, or the bucket behind a local cache, that holds it; empty for the cache itself.
+    Args:
+        filters: what a model has to match, such as ``"used>30d size>1GB"``, ``"state=damaged"`` or ``"kept"``.
+        sort: ``name``; ``size``, the largest first; or ``used``, the one that was not used for longest first.
 
-    Example:
-        >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
-        >>> (model,) = tfimm_resolver.maintenance.list_models()
-        >>> model.name, model.state, model.path == path
-        ('https://models.example/half_plus_two/1.tar.gz', 'ok', True)
-    """
-
-    name: str
-    path: str
-    size_bytes: int
-    state: str
-    used_s: float
-    entry: Entry | None = None
-    other_root: str = ""
-
-    __repr__ = repr_fields
-
-    @property
-    def is_read_only(self) -> bool:
-        """Whether it is in an extra root, which this package never changes."""
-        return bool(self.other_root) and not settings.is_bucket(self.other_root)
-
-    def facts(self) -> dict[str, Any]:
-        """Return the fields that ``--json`` prints; a value that is not known is None."""
-        known = self.entry.record if self.entry else None
-        return {
-            "name": self.name,
-            "handle": (known.handle if known else self.name) or None,
-            "path": self.path,
-            "extra_root": self.other_root if self.is_read_only else None,
-            "bucket": self.other_root if self.other_root and not self.is_read_only else None,
-            "size_bytes": self.size_bytes,
-            "state": self.state,
-            "fault": self.entry.defect if self.entry else None,
-            "used_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s)) if self.used_s else None,
-            "fetched_at": (known.fetched_at if known else "") or None,
-            "archive_sha256": (known.origin.sha256 if known else "") or None,
-            "signed_by": known.signed_by.facts() if known and known.signed_by else None,
-        }
-
-
-def list_models() -> list[CachedModel]:
-    """Return every model of the cache, of the extra roots and of ``get_dir()``, sorted by name.
+    Raises:
+        HandleError: if a filter or the order is not known.
+        CacheError: if a directory cannot be listed.
 
     Example:
         >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
         >>> [model.name for model in tfimm_resolver.maintenance.list_models()]
         ['https://models.example/half_plus_two/1.tar.gz']
     """
-    entries = [*((entry, "") for entry in tiers.open_cache().entries()), *_list_other_roots()]
+    if sort not in SORTS:
+        raise HandleError(f"sort is {sort!r}", fix=f"It must be one of {', '.join(SORTS)}.")
+    matches = parse_filters(list_names(filters, "filters"))
+    return sorted((model for model in _list_all() if all(match(model) for match in matches)), key=SORTS[sort])
+
+
+def _list_all() -> list[CachedModel]:
+    cache = tiers.open_cache()
+    protected = keeping.list_protected(cache.root.list_names())
+    entries = [*((entry, "") for entry in cache.entries()), *_list_other_roots()]
     names = naming.choose_entry_names(entry for entry, _ in entries)
-    cached = [_describe_entry(entry, root, names[entry.name, entry.record.handle]) for entry, root in entries]
-    return sorted([*cached, *_list_named_models()], key=lambda model: (model.name, model.other_root))
+    cached = [
+        describe_entry(entry, names[entry.name, entry.record.handle], other_root=root, protected=() if root else protected)
+        for entry, root in entries
+    ]
+    return [*cached, *hub_entries.list_hub_entries(), *list_named_models()]
 
 
 def open_owner(model: CachedModel) -> Cache:
     """Open the cache that holds a model."""
+    if model.kind != MODEL:
+        return hub_entries.open_owner(model)
     return next((tier.open() for tier in tiers.list_tiers() if tier.location == model.other_root), tiers.open_cache())
 
 
@@ -146,7 +114,7 @@ def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[C
     if isinstance(text, CachedModel):
         return [text]
     handle, subdirectory = _split_subdirectory(text)
-    matchers = (_match_name, _match_handle, _match_sha1, _match_shortened)
+    matchers = (_match_name, _match_handle, _match_sha1, _match_hub_name, _match_shortened)
     found = next(filter(None, (match(models, handle) for match in matchers)), [])
     for model in found if subdirectory else ():
         choose_subdirectory(_locate(model, subdirectory))
@@ -204,7 +172,18 @@ def _match_handle(models: Sequence[CachedModel], text: str) -> list[CachedModel]
 def _match_sha1(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
     if len(text) < _SHA1_DIGITS_MIN:
         return []
-    return [model for model in models if model.entry and model.entry.name.startswith(text)]
+    return [model for model in models if model.entry and model.kind == MODEL and model.entry.name.startswith(text)]
+
+
+def _match_hub_name(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
+    """Match what the hub is asked for: ``owner/repo:ref``, or the name of a file."""
+    handle = hub_entries.make_repository_handle(text)
+    hubs = (model for model in models if model.entry and model.kind != MODEL)
+    return [
+        model
+        for model in hubs
+        if model.name == hub_entries.PREFIX + text or (model.entry and model.entry.record.handle == handle)
+    ]
 
 
 def _match_shortened(models: Sequence[CachedModel], text: str) -> list[CachedModel]:
@@ -238,14 +217,8 @@ def _list_other_roots() -> Iterator[tuple[Entry, str]]:
                 log.warning("skipped: %s", error.text)
 
 
-def _describe_entry(entry: Entry, other_root: str, name: str) -> CachedModel:
-    known = entry.record
-    state = "damaged" if entry.defect else "ok" if known.files is not None else "unverified"
-    size_bytes = known.size_bytes if known.files is not None else _measure_size_bytes(entry.path)
-    return CachedModel(name, entry.path, size_bytes, state, _get_used_s(entry.path), entry, other_root)
-
-
-def _list_named_models() -> Iterator[CachedModel]:
+def list_named_models() -> Iterator[CachedModel]:
+    """Yield the models that are stored under their names in ``get_dir()``."""
     folder = ""
     with contextlib.suppress(CacheError):  # no home directory
         folder = settings.get_dir()
@@ -256,22 +229,5 @@ def _list_named_models() -> Iterator[CachedModel]:
         if is_tree(directory.partition(".")[0]) or not named_models.has_saved_model(path):
             continue
         if (name := naming.choose_directory_name(path)) is not None:
-            yield CachedModel(name, path, _measure_size_bytes(path), "unverified", _get_used_s(path))
-
-
-def _measure_size_bytes(path: str) -> int:
-    """Return the total size of the files that are still there and can be read."""
-    size_bytes = 0
-    for file in fs.walk(path):
-        with contextlib.suppress(OSError):
-            size_bytes += os.lstat(f"{path}/{file}").st_size
-    return size_bytes
-
-
-def _get_used_s(path: str) -> float:
-    """Return when the record, which every ``resolve`` reads, or the model itself was last read; 0 if unknown."""
-    used = [0.0]
-    for file in (path.partition(".descriptor")[0] + ".descriptor.txt", f"{path}/saved_model.pb"):
-        with contextlib.suppress(OSError):
-            used.append(os.stat(file).st_atime)
-    return max(used)
+            state = "damaged" if content.find_missing_content(path) else "unverified"
+            yield CachedModel(name, path, measure_size_bytes(path), state, find_used_s(path))

@@ -5,32 +5,36 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.cache.cache import Entry
-from tfimm_resolver.errors import HandleError, ModelsFileError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError
 from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution.cached_names import TFHUB, derive_entry_name
-from tfimm_resolver.resolution.named_models import validate_name
+from tfimm_resolver.resolution.named_models import find_named, validate_name
 
 
-def choose_entry_names(entries: Iterable[Entry]) -> dict[tuple[str, str], str]:
+def choose_entry_names(entries: Iterable[Entry], others: Iterable[tuple[str, str]] = ()) -> dict[tuple[str, str], str]:
     """Return the name of each entry by its entry name and its recorded handle.
 
     It is the recorded handle, without ``https://tfhub.dev/``, if that leads to the entry and to no other one; for one of
-    several versions of an archive on this machine the path with the hash of the version; otherwise the sha1.
+    several versions of an archive on this machine the path with the hash of the version; otherwise the sha1. ``others`` are
+    handles, and names of entries, that are cached as well.
     """
     by_handle: dict[str, set[str]] = defaultdict(set)
     names = {}
     entries = list(entries)
-    for entry in entries:
-        by_handle[entry.record.handle].add(entry.name)
+    for handle, name in (*others, *((entry.record.handle, entry.name) for entry in entries)):
+        by_handle[handle].add(name)
+    project_names = _list_project_names()
     for entry in entries:
         candidates = _list_candidates(entry, is_unique=len(by_handle[entry.record.handle]) == 1)
-        names[entry.name, entry.record.handle] = next(filter(is_usable, candidates), entry.name)
+        names[entry.name, entry.record.handle] = next(
+            (name for name in candidates if is_usable(name, project_names)), entry.name
+        )
     return names
 
 
@@ -43,8 +47,11 @@ def choose_directory_name(path: str) -> str | None:
     return path if is_usable(path) else None
 
 
-def is_usable(name: str) -> bool:
-    """Whether a name is printed as it is, is parsed as it is, and has no other meaning in the project's models file."""
+def is_usable(name: str, project_names: Collection[str] | None = None) -> bool:
+    """Whether a name is printed as it is, is parsed as it is, and has no other meaning in the project's models file.
+
+    ``project_names`` has the names in the models files, if they are known already.
+    """
     try:
         handle = Handle.parse(name)
     except HandleError:
@@ -56,10 +63,15 @@ def is_usable(name: str) -> bool:
         or handle.text != name.partition("#sha256=")[0]
     ):
         return False
+    return name not in (_list_project_names() if project_names is None else project_names)
+
+
+def _list_project_names() -> set[str]:
+    """Return every name and alias in the models files; none if one cannot be read, which is reported by what needs it."""
     try:
-        return discovery.find_entry(name) is None
-    except ModelsFileError:  # reported by what needs the file
-        return True
+        return {name for file in discovery.find_files() for name in discovery.read_entries(file)}
+    except ModelsFileError:
+        return set()
 
 
 def _list_candidates(entry: Entry, *, is_unique: bool) -> Iterator[str]:
@@ -78,9 +90,16 @@ def _list_candidates(entry: Entry, *, is_unique: bool) -> Iterator[str]:
             yield short
         yield handle
         return
-    if is_unique and not _may_have_changed(entry):
+    if is_unique and not _may_have_changed(entry) and not _is_shadowed(handle):
         yield handle
     yield f"{handle}#sha256={sha256}"
+
+
+def _is_shadowed(handle: str) -> bool:
+    """Whether the name of an adopted model leads to a directory of that name instead, from which it may have been adopted."""
+    with contextlib.suppress(HandleError, CacheError, FetchError):
+        return Handle.parse(handle).is_name and find_named(validate_name(handle)) is not None
+    return False
 
 
 def _may_have_changed(entry: Entry) -> bool:

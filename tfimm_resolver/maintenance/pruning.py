@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import repr_fields, show
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import keeping, tiers
-from tfimm_resolver.cache.eviction import MODEL, Eviction, Evictor, Item
+from tfimm_resolver.cache.contents import open_stores
+from tfimm_resolver.cache.eviction import Eviction, Evictor
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
-from tfimm_resolver.maintenance import inventory
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance import cache_item, inventory
+from tfimm_resolver.maintenance.cache_item import CacheItem
+from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.settings.limits import CacheLimits, parse_duration_s, parse_size
-
-
-@dataclass(frozen=True, slots=True)
-class PrunedItem:
-    """Something that was removed, or would be.
-
-    Attributes:
-        name: the handle of a model, else the name of a directory in the cache.
-        kind: ``model``, ``replaced copy`` or ``partial download``.
-        path: its directory.
-        size_bytes: the total size of its files.
-        used_s: its last use, in seconds since 1970.
-
-    Example:
-        >>> tfimm_resolver.maintenance.PrunedItem("m", "model", "/cache/m", 9, 0.0).facts()["used_at"]
-        '1970-01-01T00:00:00Z'
-    """
-
-    name: str
-    kind: str
-    path: str
-    size_bytes: int
-    used_s: float
-
-    __repr__ = repr_fields
-
-    def facts(self) -> dict[str, Any]:
-        """Return the fields that ``--json`` prints."""
-        used_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s))
-        return {"name": self.name, "kind": self.kind, "path": self.path, "size_bytes": self.size_bytes, "used_at": used_at}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +32,7 @@ class PruneResult:
         removed: in the order of removal.
         spared: how many models were to be removed, but were not, for each reason: ``in use``, ``used lately``, ``protected``,
             ``without a record``.
-        before_bytes: the size of the cache before.
+        before_bytes: the size of the cache before, with what the hub has fetched.
         after_bytes: its size afterwards.
         missing_bytes: what could not be freed although a limit asks for it.
         is_dry_run: whether nothing was removed.
@@ -71,7 +42,7 @@ class PruneResult:
         ()
     """
 
-    removed: tuple[PrunedItem, ...] = ()
+    removed: tuple[CacheItem, ...] = ()
     spared: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     before_bytes: int = 0
     after_bytes: int = 0
@@ -100,11 +71,13 @@ def prune(
 ) -> PruneResult:
     """Remove partial downloads and replaced copies that nothing uses, and models until the limits of the cache hold.
 
-    The least recently used model goes first. A model is spared if a process uses it, if it was used within the last hour, if
-    it is kept, and if this package did not record its files. Models that a project's models file names go last.
+    The least recently used model goes first; repositories and weights of the hub count as models. A model is spared if a
+    process uses it, if it was used within the last hour, if ``keep`` protects it, and if this package did not record its
+    files. Models that a project's models file names go last.
 
     Args:
-        max_size: the size of the cache, such as ``"50GB"`` or ``"20%"`` of the disk; by default, ``TFIMM_RESOLVER_MAX_SIZE``.
+        max_size: the size of the cache, with what the hub has fetched, such as ``"50GB"`` or ``"20%"`` of the disk; by
+            default, ``TFIMM_RESOLVER_MAX_SIZE``.
         max_age: how long a model may be unused, such as ``"90d"``; by default, ``TFIMM_RESOLVER_MAX_AGE``.
         keep: names of models to spare this time, as for ``select``.
         dry_run: remove nothing, and return what would be removed now.
@@ -120,25 +93,37 @@ def prune(
         >>> result.removed, result.spared["used lately"]
         ((), 1)
     """
-    limits = _choose_limits(max_size, max_age)
-    requested = list_names(keep, "keep")
-    protected = {model.entry.name for model in inventory.select(requested) if model.entry} if requested else set()
-    cache = tiers.open_cache()
-    if not isinstance(cache.root, LocalRoot):
-        raise CacheError(
-            f"{show(settings.cache_root().value)} is a bucket, which is not pruned",
-            fix=Advice(
-                python="Remove models with maintenance.remove, or set a rule for old objects in the store.",
-                command="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
-            ),
-        )
-    if not os.path.isdir(cache.root.path):
-        return PruneResult(is_dry_run=dry_run)
-    with map_os_errors(CacheError, f"cannot prune the cache at {show(cache.root.path)}", show_path=True):
-        evictor = Evictor(cache, limits, protected, is_requested=True)
-        planned = evictor.plan(all_unfinished=True)
-        done = planned if dry_run else evictor.evict(planned)
-    return _make_result(cache.root, done, is_dry_run=dry_run)
+    plan = PrunePlan(max_size=max_size, max_age=max_age, keep=keep)
+    return plan.preview() if dry_run else plan.execute()
+
+
+class PrunePlan:
+    """What ``prune`` removes now; raises as ``prune`` does."""
+
+    def __init__(self, *, max_size: str | None = None, max_age: str | None = None, keep: str | Iterable[str] = ()) -> None:
+        limits = _choose_limits(max_size, max_age)
+        requested = list_names(keep, "keep")
+        protected = {model.entry.name for model in inventory.select(requested) if model.entry} if requested else set()
+        if not isinstance(tiers.open_cache().root, LocalRoot):
+            raise CacheError(
+                f"{show(settings.cache_root().value)} is a bucket, which is not pruned",
+                fix=Advice(
+                    python="Remove models with maintenance.remove, or set a rule for old objects in the store.",
+                    command="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
+                ),
+            )
+        with _map_prune_errors():
+            self._evictor = Evictor(open_stores(), limits, protected, is_requested=True)
+            self._planned = self._evictor.plan(all_unfinished=True)
+
+    def preview(self) -> PruneResult:
+        """Return what would be removed."""
+        return _make_result(self._planned, is_dry_run=True)
+
+    def execute(self) -> PruneResult:
+        """Remove it, except for what is in use by now; return what was removed."""
+        with _map_prune_errors():
+            return _make_result(self._evictor.evict(self._planned), is_dry_run=False)
 
 
 def keep(models: str | CachedModel | Iterable[str | CachedModel]) -> list[CachedModel]:
@@ -169,8 +154,8 @@ def _set_protected(models: str | CachedModel | Iterable[str | CachedModel], *, i
     for model in selected:
         if model.entry is None:
             raise CacheError(f"{show(model.path)} was not created by tfimm-resolver, so it is never evicted")
-        keeping.set_protected(tiers.open_cache().root, model.entry.name, is_protected=is_protected)
-    return selected
+        keeping.set_protected(inventory.open_owner(model).root, model.entry.name, is_protected=is_protected)
+    return [replace(model, is_protected=is_protected) for model in selected]
 
 
 def _choose_limits(max_size: str | None, max_age: str | None) -> CacheLimits:
@@ -180,13 +165,12 @@ def _choose_limits(max_size: str | None, max_age: str | None) -> CacheLimits:
     return limits if max_age is None else limits._replace(max_age_s=parse_duration_s(max_age, "max_age"))
 
 
-def _make_result(root: LocalRoot, done: Eviction, *, is_dry_run: bool) -> PruneResult:
-    removed = tuple(_make_item(root, item) for item in done.removed)
+def _map_prune_errors() -> AbstractContextManager[None]:
+    return map_os_errors(CacheError, f"cannot prune the cache at {show(settings.cache_root().value)}", show_path=True)
+
+
+def _make_result(done: Eviction, *, is_dry_run: bool) -> PruneResult:
+    removed = tuple(cache_item.describe_items(done.removed, done.items))
     after_bytes = done.before_bytes - done.freed_bytes
     spared = MappingProxyType(dict(done.spared))
     return PruneResult(removed, spared, done.before_bytes, after_bytes, done.missing_bytes, is_dry_run)
-
-
-def _make_item(root: LocalRoot, item: Item) -> PrunedItem:
-    name = item.record.handle if item.kind == MODEL and item.record.handle else item.name
-    return PrunedItem(name, item.kind, root.path_of(item.name), item.size_bytes, item.used_s)

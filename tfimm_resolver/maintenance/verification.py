@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,18 +10,20 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
+from tfimm_resolver.cache.contents import MODEL
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError, SignatureError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import SHORTENED
 from tfimm_resolver.maintenance import inventory
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.manifest import SignedBy
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import signatures
 from tfimm_resolver.resolution.cached_names import derive_entry_name
 from tfimm_resolver.resolution.resolver import resolve
+from tfimm_resolver.saved_model import content
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,8 @@ def _verify_signatures(model: CachedModel) -> SignedBy | None:
 def _find_damaged_files(model: CachedModel) -> Iterator[str]:
     """Read every file of a model and yield a message for each that does not match its record."""
     if model.entry is None:
-        return
-    if model.entry.record.files is not None:
+        yield from content.find_missing_content(model.path)
+    elif model.entry.record.files is not None:
         yield from inventory.open_owner(model).root.verify_hashes(model.entry.record)
     elif model.entry.defect:
         yield model.entry.defect
@@ -157,12 +160,25 @@ def _find_repair_handle(model: CachedModel) -> str:
         raise CacheError(
             f"{show(model.other_root)} is an extra root, which is read-only", fix="Ask the owner of that root to repair it."
         )
+    if model.entry is None:
+        raise CacheError(
+            f"{show(model.path)} was put there under its name, and where it came from is not recorded",
+            fix="Replace the directory by a complete copy of the model.",
+        )
+    if model.kind != MODEL:
+        raise CacheError(
+            f"{show(model.name)} was fetched by the hub, which fetches it again when it is loaded and is not complete",
+            fix=Advice(
+                python=f"Remove it, and load it again: maintenance.remove({model.name!r}).",
+                command=f"Remove it, and load it again: tfimm-resolver rm {shlex.quote(show(model.name))}",
+            ),
+        )
     for known in discovery.list_entries():  # resolving by name applies its pin and its mirrors
-        if model.entry and entry_name_for_key(known.parse_handle().key) == model.entry.name:
+        if entry_name_for_key(known.parse_handle().key) == model.entry.name:
             return known.name
-    handle = model.entry.record.handle if model.entry else ""
-    derived = derive_entry_name(model.entry.record) if model.entry and handle else None
-    is_other = model.entry is not None and derived not in (None, model.entry.name)
+    handle = model.entry.record.handle
+    derived = derive_entry_name(model.entry.record) if handle else None
+    is_other = derived not in (None, model.entry.name)
     if not handle or handle.endswith(SHORTENED) or is_other:
         missing = "its user or password was" if is_other else "its query was"
         raise CacheError(

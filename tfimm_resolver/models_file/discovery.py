@@ -27,6 +27,7 @@ _MTIME_GRANULARITY_NS = 2 * 10**9
 _warned_untrusted: set[str] = set()
 _RECEIVED = " (received)"
 _received: dict[str, str] = {}
+_restricted: list[tuple[dict[str, ModelEntry], list[ModelEntry]]] = []
 _OWNER_FIX = f"If you trust it, name it in {settings.MODELS_FILE}, or copy it to a file of your own."
 
 
@@ -88,6 +89,20 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
     is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
     read = _read_cached if is_settled else _read_cached.__wrapped__
     return read(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+def list_restricted() -> list[ModelEntry]:
+    """Return every entry of the files in use that refuses operations of its model; raises as ``find_entry`` does."""
+    return [entry for file in find_files() for entry in _select_restricted(read_entries(file))]
+
+
+def _select_restricted(entries: dict[str, ModelEntry]) -> list[ModelEntry]:
+    """Return the entries with a policy; remembered for the entries that were read last, as each ``resolve`` asks."""
+    if not _restricted or _restricted[0][0] is not entries:
+        _restricted[:] = [
+            (entries, [entry for name, entry in entries.items() if entry.ops is not None and name == entry.name])
+        ]
+    return _restricted[0][1]
 
 
 def check_none_skipped() -> None:

@@ -19,6 +19,7 @@ from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_resource_errors
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.sha256 import parse_sha256
+from tfimm_resolver.trust.operation_policy import Policy, parse_policy
 from tfimm_resolver.trust.policy import Requirement
 from tfimm_resolver.trust.signer import FORM as SIGNER_FORM
 from tfimm_resolver.trust.signer import Signer, parse_signature, parse_signer
@@ -26,7 +27,7 @@ from tfimm_resolver.trust.signer import Signer, parse_signature, parse_signer
 MAX_BYTES = 1 << 20
 """Limit on the size of a models file, which has 25,000 models then and takes a second to parse."""
 
-KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors", "subdirectory", "signature", "signer")
+KEYS = ("handle", "sha256", "size_bytes", "aliases", "mirrors", "subdirectory", "signature", "signer", "ops")
 
 _Value = TypeVar("_Value")
 
@@ -44,6 +45,7 @@ class ModelEntry:
         subdirectory: the directory to use of what the handle stands for; None for no choice.
         signer: whose signature the model must have; None if none is required.
         signature: the path or the URL of the bundle with the signature; empty if the model contains it.
+        ops: which of its operations are refused; None if none is.
 
     Example:
         >>> from tfimm_resolver import project
@@ -62,6 +64,7 @@ class ModelEntry:
     subdirectory: str | None = None
     signer: Signer | None = None
     signature: str = ""
+    ops: Policy | None = None
 
     __repr__ = repr_fields
 
@@ -174,6 +177,7 @@ class _Reader:
             subdirectory=self._read_value(keys, table, "subdirectory", self._read_subdirectory, None),
             signer=signer,
             signature=self._read_value(keys, table, "signature", self._read_signature, ""),
+            ops=self._read_value(keys, table, "ops", self._read_policy, None),
         )
 
     def _read_value(
@@ -223,6 +227,12 @@ class _Reader:
     def _read_signature(self, keys: tuple[str, ...], value: object) -> str:
         try:
             return parse_signature(value, os.path.dirname(self._path))
+        except HandleError as error:
+            raise self._make_error(keys, error.text, error.advice) from error
+
+    def _read_policy(self, keys: tuple[str, ...], value: object) -> Policy:
+        try:
+            return parse_policy(value, f"{keys[1]} in {self._path}")
         except HandleError as error:
             raise self._make_error(keys, error.text, error.advice) from error
 

@@ -58,13 +58,15 @@ def match_recorded(request: Request) -> ResolvedPlan | None:
 def match_cached_name(request: Request) -> ResolvedPlan | None:
     """Match a name without a scheme that ``ls`` prints; raises as ``match_recorded`` does.
 
-    It is the sha1 of an entry, a TF Hub handle without ``https://tfhub.dev/``, or the path of an archive that was unpacked
-    and is not there any more.
+    It is the sha1 of an entry, the name of a model that was adopted from tfimm's cache, a TF Hub handle without
+    ``https://tfhub.dev/``, or the path of an archive that was unpacked and is not there any more.
     """
     handle = request.handle
-    if is_entry_name(handle.text):
-        found = _find_entries(name=handle.text)
-        return _use_entry(request, found) if found else None
+    if handle.is_name:
+        is_sha1 = is_entry_name(handle.text)
+        name = handle.text if is_sha1 else entry_name_for_key(handle.key)
+        if found := _find_entries(lambda entry: is_sha1 or entry.record.handle == handle.text, name):
+            return _use_entry(request, found)
     if (short := find_tfhub_handle(handle.text)) is not None:
         return rules.match_rule(request.with_handle(Handle.parse(short, sha256=handle.sha256)))
     if not handle.is_archive:
@@ -73,6 +75,14 @@ def match_cached_name(request: Request) -> ResolvedPlan | None:
         return _match_version(request)
     found = _find_entries(lambda entry: entry.record.handle in (local.find_path(handle), handle.text))
     return _use_entry(request, found) if found else None
+
+
+def find_adopted(name: str) -> str | None:
+    """Return the directory of a complete model that was adopted from tfimm's cache, by its name; None if there is none."""
+    for entry, tier in _find_entries(lambda entry: entry.record.handle == name, entry_name_for_key(name)):
+        if entry.defect is None and ModelLocation(entry.path, entry.record, is_read_only=not tier.is_own).hold():
+            return entry.path
+    return None
 
 
 def fits_shortened(name: str, text: str) -> bool:
@@ -102,7 +112,8 @@ def derive_entry_name(record: Record) -> str | None:
     """
     handle = Handle.parse(record.handle)
     if not handle.scheme:
-        return entry_name_for_key(CONTENT_KEY + record.origin.stated_sha256)
+        is_adopted = handle.is_name and not record.origin.stated_sha256
+        return entry_name_for_key(handle.key if is_adopted else CONTENT_KEY + record.origin.stated_sha256)
     if handle.query or (plan := rules.find_source_plan(handle)) is None:
         return None
     if isinstance(plan, MutableRef):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
+from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
 
 if TYPE_CHECKING:
+    from tfimm_resolver.cache.tier import ModelLocation
+    from tfimm_resolver.resolution.operation_check import ModelCheck
     from tfimm_resolver.resolution.upstream import Upstream
 
 log = logging.getLogger("tfimm_resolver")
@@ -50,6 +54,7 @@ def resolve(
         HandleError: if the handle or the models file cannot be parsed, or no rule matches the handle.
         FetchError: if the model could not be fetched completely, does not match its pin, or has no such subdirectory.
         CacheError: if the cache root cannot be used.
+        PolicyError: if the model's operations are refused with ``at = "resolve"``.
 
     Example:
         >>> tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
@@ -60,30 +65,97 @@ def resolve(
 
 
 def resolve_for_hub(handle: str) -> str:
-    """Return what ``hub.resolve`` returns: as ``resolve``, but the top of a tree with several versions. Raises likewise."""
+    """Return what ``hub.resolve`` returns: as ``resolve``, but the top of a tree with several versions. Raises likewise.
+
+    Raises:
+        PolicyError: if the model is refused: tensorflow_hub loads it without asking again.
+    """
     request = Request.parse(handle)
-    return call_with_limits(lambda: _resolve(request, versions=False), request.handle, None, None)
+    model = call_with_limits(lambda: _find(request, versions=False), request.handle, None, None)
+    model.check.run(model.path)
+    return model.path
 
 
-def _resolve(request: Request, *, versions: bool = True) -> str:
-    return resolve_plan(rules.match_rule(request), versions=versions)
+def locate_to_publish(request: Request) -> ModelLocation:
+    """Return where the model of a request is, with its record; fetch it first if it is not cached. Raises as ``resolve``.
+
+    Raises:
+        PolicyError: if the model is refused: a server loads what is published without asking again.
+    """
+    return call_with_limits(lambda: _locate_to_publish(request), request.handle, None, None)
 
 
-def resolve_plan(
-    resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None, *, versions: bool = True
-) -> str:
-    """Return the path of the model of a plan, as ``resolve`` does; ``make_upstream`` as for ``fetching.fetch``."""
-    from tfimm_resolver.cache.tier import ModelLocation
-    from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
+def _locate_to_publish(request: Request) -> ModelLocation:
     from tfimm_resolver.resolution.selection import select_model
+
+    location, check = _locate(rules.match_rule(request))
+    check.run(select_model(location))
+    return location
+
+
+class ResolvedModel(NamedTuple):
+    """The path of a model, and the check to run on the directory that TensorFlow is about to read."""
+
+    path: str
+    check: ModelCheck
+
+
+def resolve_to_load(
+    handle: str | os.PathLike[str],
+    *,
+    timeout_s: float | None = None,
+    cancel: CancelEvent | None = None,
+    former: str | None = None,
+) -> ResolvedModel:
+    """Return what ``resolve`` returns, and the check, which the caller runs.
+
+    ``former`` is the URL that the model at a path was fetched from.
+    """
+    request = Request.parse(handle)
+    if former is not None:
+        request = replace(request, former=(Handle.parse(former),))
+    return call_with_limits(lambda: _find(request), request.handle, timeout_s, cancel)
+
+
+def _resolve(request: Request) -> str:
+    return resolve_plan(rules.match_rule(request))
+
+
+def resolve_plan(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None) -> str:
+    """Return the path of the model of a plan, as ``resolve`` does; ``make_upstream`` as for ``fetching.fetch``."""
+    model = _find_plan(resolved, make_upstream)
+    if model.check.is_at_resolve:
+        model.check.run(model.path)
+    return model.path
+
+
+def _find(request: Request, *, versions: bool = True) -> ResolvedModel:
+    return _find_plan(rules.match_rule(request), versions=versions)
+
+
+def _find_plan(
+    resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None, *, versions: bool = True
+) -> ResolvedModel:
+    from tfimm_resolver.resolution.selection import select_model
+
+    location, check = _locate(resolved, make_upstream)
+    return ResolvedModel(select_model(location, versions=versions), check)
+
+
+def _locate(
+    resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None
+) -> tuple[ModelLocation, ModelCheck]:
+    from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
+    from tfimm_resolver.resolution.operation_check import make_check
 
     try:
         location = fetch(resolved) if make_upstream is None else fetch(resolved, make_upstream)
     except FetchError as error:
+        from tfimm_resolver.cache.tier import ModelLocation
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
         location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
-    return select_model(location, versions=versions)
+    return location, make_check(resolved, location)
 
 
 def cached_model_path(model_name: str) -> str | None:
@@ -95,6 +167,7 @@ def cached_model_path(model_name: str) -> str | None:
     Raises:
         HandleError: if the name is not valid.
         ModelsFileError: if the models file cannot be used.
+        PolicyError: if its operations are refused with ``at = "resolve"``.
 
     Example:
         >>> tfimm_resolver.cached_model_path("resnet18") is None
@@ -112,11 +185,15 @@ def cached_model_path(model_name: str) -> str | None:
             resolved = rules.match_models_file(Request.parse(model_name))
             if resolved is not None:
                 found = find_cached(resolved)
-                return select_model(found) if found else None
+                return _check_path(select_model(found), resolved, found) if found else None
         except (IntegrityError, MissingOverrideError) as error:
             log.warning("%s", error.text)
             return None
     path = overrides.find_path(model_name)
+    if path is None and "://" not in model_name and overrides.get_override(overrides.parse_key(model_name)) is None:
+        from tfimm_resolver.resolution.cached_names import find_adopted
+
+        path = find_adopted(overrides.parse_key(model_name))
     if path is None:
         return None
     try:
@@ -124,4 +201,14 @@ def cached_model_path(model_name: str) -> str | None:
     except IntegrityError as error:
         log.warning("%s", error.text)
         return None
-    return select_path(path)
+    return _check_path(select_path(path), signatures.plan_path(Request.parse(model_name), path))
+
+
+def _check_path(path: str, resolved: ResolvedPlan, found: ModelLocation | None = None) -> str:
+    from tfimm_resolver.cache.tier import ModelLocation
+    from tfimm_resolver.resolution.operation_check import make_check
+
+    check = make_check(resolved, found or ModelLocation(path))
+    if check.is_at_resolve:
+        check.run(path)
+    return path

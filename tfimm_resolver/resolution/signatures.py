@@ -60,7 +60,7 @@ def list_requirements(resolved: ResolvedPlan) -> list[Requirement]:
     if has_rules():
         from tfimm_resolver.trust import policy
 
-        found += policy.list_requirements(_list_handles(resolved))
+        found += policy.list_requirements(list_handles(resolved))
     return found
 
 
@@ -134,10 +134,14 @@ def _verify_once(location: ModelLocation, requirement: Requirement, label: str) 
 
 def check_path(request: Request, path: str) -> None:
     """Check the directory that ``set_model_cache`` or the directory of names has for a name; raises SignatureError."""
+    resolved = plan_path(request, path)
+    check(ModelLocation(split_fragment(path)[0]), list_requirements(resolved), resolved.label)
+
+
+def plan_path(request: Request, path: str) -> ResolvedPlan:
+    """Return the plan for the directory that ``set_model_cache`` or the directory of names has for a name."""
     model = discovery.find_entry(request.handle.text) if request.handle.is_name else None
-    text = split_fragment(path)[0]
-    resolved = ResolvedPlan("override", request.stand_for(Handle.parse(path)), InPlace(text), model)
-    check(ModelLocation(text), list_requirements(resolved), resolved.label)
+    return ResolvedPlan("override", request.stand_for(Handle.parse(path)), InPlace(split_fragment(path)[0]), model)
 
 
 def verify_again(tree: str, record: Record | None, requirement: Requirement, label: str) -> SignedBy:
@@ -197,7 +201,7 @@ def _read_bundle(source: str) -> bytes:
         return fs.read_regular(source, _BUNDLE_BYTES_MAX, follow=True)
 
 
-def _list_handles(resolved: ResolvedPlan) -> Iterator[Handle]:
+def list_handles(resolved: ResolvedPlan) -> Iterator[Handle]:
     """Yield every handle of a request: those on the way, the last one, and of a cached copy that a path leads to its own."""
     yield from resolved.request.former
     yield resolved.handle

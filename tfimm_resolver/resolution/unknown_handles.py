@@ -25,6 +25,15 @@ _SCHEME_FIX = Advice(
     command="Use a URL, a path or a model name.",
 )
 
+_HUB, _HUB_FIX = (
+    "hub:",
+    Advice(
+        python="Names that begin with hub: are those of repositories and weights: load them with tfimm_resolver.hub.load().",
+        command="Names that begin with hub: are those of repositories and weights: see tfimm-resolver hub --help",
+    ),
+)
+"""How the inventory names what the hub has fetched, which is not a model."""
+
 _LOCAL_DIR = ("local-dir:", "local_dir:")
 """How timm names a local directory."""
 
@@ -50,6 +59,8 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
         fixes.append(fix)
     if slips.is_windows_path(handle.text) and os.name != "nt":
         fixes.append(_suggest_mounted_path(handle.text))
+    elif handle.text.startswith(_HUB):
+        fixes.append(_HUB_FIX)
     elif handle.text.startswith(_LOCAL_DIR) and suggested:
         fixes.append(f"Write the path alone, without {handle.text.partition(':')[0]}: {suggested[0]}")
     elif suggested:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
+_LISTED_MAX = 5
 _warned_temporary: set[str] = set()
 
 
@@ -46,8 +47,17 @@ class Upstream:
     def fill(self, into: Path, parts: Path) -> FetchResult | None:
         """Write the files of the model into an empty directory; raises as ``Fetcher`` does.
 
-        Returns None if the model is to be refreshed, and is still the cached one; not a second time.
+        Returns None if the model is to be refreshed, and is still the cached one; not a second time. An incomplete model is
+        only warned of: what is missing may not be needed.
         """
+        from tfimm_resolver.saved_model import content
+
+        fetched = self._fill(into, parts)
+        if fetched is not None and (missing := content.find_missing_content_inside(str(into))):
+            log.warning("the model of %s is incomplete: %s", self._resolved.handle, ", ".join(missing[:_LISTED_MAX]))
+        return fetched
+
+    def _fill(self, into: Path, parts: Path) -> FetchResult | None:
         settings.validate()
         if settings.uses_local_copy():
             return self._verify(into, self._copy_from_bucket(into, parts))

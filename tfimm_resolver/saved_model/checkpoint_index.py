@@ -166,26 +166,21 @@ def _parse_header(data: memoryview) -> int:
 
 
 def _parse_entry(data: memoryview, shards: int) -> TensorEntry:
-    numbers = _read_numbers(data)
+    numbers = dict[int, int]()
     shape: tuple[int, ...] = ()
     slices = []
-    for number, kind, value in wire.iterate_fields(data):
-        if number == 2 and kind == BYTES:
-            shape = _parse_shape(value)
+    for number, kind, start, stop in wire.iterate_spans(data, 0, len(data)):
+        if kind in (VARINT, FIXED32):
+            numbers[number] = wire.read_number(data, kind, start, stop)
+        elif number == 2 and kind == BYTES:
+            shape = _parse_shape(data[start:stop])
         elif number == 7 and kind == BYTES:
-            slices.append(_parse_slice(value))
-    entry = TensorEntry(
-        dtype=numbers.get(1, 0),
-        shape=shape,
-        shard=numbers.get(3, 0),
-        offset=numbers.get(4, 0),
-        size_bytes=numbers.get(5, 0),
-        crc32c=numbers.get(6, 0),
-        slices=tuple(slices),
-    )
-    if entry.shard >= shards:
-        raise WireError(f"a tensor is in the data file {entry.shard} of {shards}")
-    return entry
+            slices.append(_parse_slice(data[start:stop]))
+    shard = numbers.get(3, 0)
+    if shard >= shards:
+        raise WireError(f"a tensor is in the data file {shard} of {shards}")
+    get = numbers.get
+    return TensorEntry(get(1, 0), shape, shard, get(4, 0), get(5, 0), get(6, 0), tuple(slices))
 
 
 def _read_numbers(data: memoryview) -> dict[int, int]:
@@ -193,22 +188,20 @@ def _read_numbers(data: memoryview) -> dict[int, int]:
     return {number: value for number, kind, value in fields if kind in (VARINT, FIXED32) and isinstance(value, int)}
 
 
-def _parse_shape(data: int | memoryview) -> tuple[int, ...]:
-    assert isinstance(data, memoryview)
+def _parse_shape(data: memoryview) -> tuple[int, ...]:
     sizes = []
-    for number, kind, value in wire.iterate_fields(data):
-        if number == 2 and kind == BYTES and isinstance(value, memoryview):
-            sizes.append(wire.to_signed(_read_numbers(value).get(1, 0)))
-        elif number == 3 and value:
+    for number, kind, start, stop in wire.iterate_spans(data, 0, len(data)):
+        if number == 2 and kind == BYTES:
+            sizes.append(wire.to_signed(_read_numbers(data[start:stop]).get(1, 0)))
+        elif number == 3 and kind == VARINT and wire.read_number(data, kind, start, stop):
             raise WireError("the shape of a tensor is not known")
     if len(sizes) > _DIMENSIONS_MAX or any(size < 0 for size in sizes):
         raise WireError("a tensor has a shape that is not possible")
     return tuple(sizes)
 
 
-def _parse_slice(data: int | memoryview) -> tuple[tuple[int, int], ...]:
+def _parse_slice(data: memoryview) -> tuple[tuple[int, int], ...]:
     """Return the beginning and the length in each dimension; a length of -1 is all of it."""
-    assert isinstance(data, memoryview)
     extents = []
     for number, kind, value in wire.iterate_fields(data):
         if number == 1 and kind == BYTES and isinstance(value, memoryview):

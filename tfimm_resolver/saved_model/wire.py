@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-
-Read = Callable[[int, int], "bytes | memoryview"]
 
 _VARINT_BYTES_MAX = 10
 _FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
@@ -22,6 +20,8 @@ def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     Raises:
         WireError: if the data ends before it, or it is longer.
     """
+    if position < len(data) and (byte := data[position]) < 0x80:  # most numbers
+        return byte, position + 1
     value = 0
     for index, byte in enumerate(data[position : position + _VARINT_BYTES_MAX]):
         value |= (byte & 0x7F) << 7 * index
@@ -44,45 +44,91 @@ def iterate_fields(data: bytes | memoryview) -> Iterator[tuple[int, int, int | m
         WireError: if the bytes are not a message.
     """
     view = memoryview(data)
-    for number, kind, start, stop in iterate_spans(lambda at, size_bytes: view[at : at + size_bytes], 0, len(view)):
-        content = view[start:stop]
-        if kind == VARINT:
-            yield number, kind, read_varint(content, 0)[0]
+    for number, kind, start, stop in iterate_spans(data, 0, len(data)):
+        if kind == BYTES:
+            yield number, kind, view[start:stop]
         else:
-            yield number, kind, content if kind == BYTES else int.from_bytes(content, "little")
+            yield number, kind, read_number(data, kind, start, stop)
 
 
-def iterate_spans(read: Read, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+def read_number(data: bytes | memoryview, kind: int, start: int, stop: int) -> int:
+    """Return the unsigned value of a field that is not bytes, by its wire type and where it begins and ends."""
+    return read_varint(data, start)[0] if kind == VARINT else int.from_bytes(data[start:stop], "little")
+
+
+def iterate_spans(data: bytes | memoryview, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield each field of the message between two positions: its number, its wire type, and where its value begins and ends.
 
-    ``read`` returns the bytes at a position, at most as many as asked for. Values are not read, however large they are.
+    ``data`` may end before the message does, as long as no further field is asked for after the last one that begins in it.
 
     Raises:
         WireError: if the bytes are not a message.
     """
     position = start
     while position < stop:
-        tag, position = _read_varint_at(read, position, stop)
-        number, kind = tag >> 3, tag & 7
-        if not 0 < number < 1 << 29:
-            raise WireError(f"no field has the number {number}")
-        if kind == VARINT:
-            size_bytes = _read_varint_at(read, position, stop)[1] - position
-        elif kind == BYTES:
-            size_bytes, position = _read_varint_at(read, position, stop)
-        elif kind in _FIXED_BYTES:
-            size_bytes = _FIXED_BYTES[kind]
+        tag, begin, end = _read_header(data, position, stop)
+        yield tag >> 3, tag & 7, begin, end
+        position = end
+
+
+def find_last(data: bytes | memoryview, start: int, stop: int, number: int) -> tuple[int, int] | None:
+    """Return where the last value of a field of type bytes is, in the message between two positions; None if there is none.
+
+    Raises:
+        WireError: if the bytes are not a message.
+    """
+    found, position, wanted, last = None, start, number << 3 | BYTES, stop - 2
+    while position < stop:
+        tag = data[position]
+        if tag & 0x87 == BYTES and tag > 7 and position < last and (size_bytes := data[position + 1]) < 0x80:
+            begin, position = position + 2, position + 2 + size_bytes  # as _read_header, without its call
+            if position > stop:
+                _read_any_header(data, begin - 2, stop)
         else:
-            raise WireError(f"field {number} has the wire type {kind}")
-        if size_bytes > stop - position:
-            raise WireError(f"field {number} has {size_bytes} bytes, but {stop - position} are left")
-        yield number, kind, position, position + size_bytes
-        position += size_bytes
+            tag, begin, position = _read_header(data, position, stop)
+        if tag == wanted:
+            found = begin, position
+    return found
 
 
-def _read_varint_at(read: Read, position: int, stop: int) -> tuple[int, int]:
+def _read_header(data: bytes | memoryview, position: int, stop: int) -> tuple[int, int, int]:
+    """Return the tag of a field, and where its value begins and ends."""
+    if position + 2 < stop and (tag := data[position]) & 0x87 == BYTES and tag > 7:  # most fields: a tag of one byte,
+        begin, size_bytes = position + 2, data[position + 1]
+        if size_bytes > 0x7F:  # and a size of one or two
+            size_bytes += data[begin] - 1 << 7 if data[begin] < 0x80 else stop
+            begin += 1
+        if size_bytes <= stop - begin:
+            return tag, begin, begin + size_bytes
+    return _read_any_header(data, position, stop)
+
+
+def _read_any_header(data: bytes | memoryview, position: int, stop: int) -> tuple[int, int, int]:
+    tag, begin = read_varint_before(data, position, stop)
+    number, kind = tag >> 3, tag & 7
+    if not 0 < number < 1 << 29:
+        raise WireError(f"no field has the number {number}")
+    if kind == VARINT:
+        return tag, begin, read_varint_before(data, begin, stop)[1]
+    if kind == BYTES:
+        size_bytes, begin = read_varint_before(data, begin, stop)
+    elif kind in _FIXED_BYTES:
+        size_bytes = _FIXED_BYTES[kind]
+    else:
+        raise WireError(f"field {number} has the wire type {kind}")
+    if size_bytes > stop - begin:
+        raise WireError(f"field {number} has {size_bytes} bytes, but {stop - begin} are left")
+    return tag, begin, begin + size_bytes
+
+
+def read_varint_before(data: bytes | memoryview, position: int, stop: int, base: int = 0) -> tuple[int, int]:
+    """Return the number at a position and the position after it, which is ``stop`` at most; counted from ``base``.
+
+    Raises:
+        WireError: if there is none.
+    """
     try:
-        value, size_bytes = read_varint(read(position, min(_VARINT_BYTES_MAX, stop - position)), 0)
+        value, size_bytes = read_varint(data[position : min(stop, position + _VARINT_BYTES_MAX)], 0)
     except WireError:
-        raise WireError(f"no number of at most 64 bits at byte {position}") from None
-    return value, position + size_bytes
+        raise WireError(f"no number of at most 64 bits at byte {position + base}") from None
+    return value, position + size_bytes + base

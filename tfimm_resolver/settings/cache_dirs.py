@@ -17,6 +17,7 @@ EXTRA_ROOTS = "TFIMM_RESOLVER_EXTRA_ROOTS"
 
 _lock = threading.Lock()
 _override: Setting | None = None
+_hub_override: Setting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,23 @@ def restore_dir_override(override: Setting | None) -> None:
 def names_root() -> Setting:
     """Return the root for model names, with the setting it came from."""
     return _override or _tfimm_root() or Setting(expand_path("~/.cache/tfimm"), "default")
+
+
+def hub_root() -> Setting:
+    """Return the directory of the hub's repositories, weights and trusted names, with the setting it came from."""
+    if _hub_override:
+        return _hub_override
+    if path := os.environ.get("TFIMM_HUB_DIR"):
+        return Setting(expand_variable("TFIMM_HUB_DIR", path), "$TFIMM_HUB_DIR")
+    names = names_root()
+    return Setting(f"{names.value}/.hub", names.source)
+
+
+def override_hub_dir(d: str | os.PathLike[str] | None, source: str) -> None:
+    """Use ``d`` for the hub in this process, on behalf of ``source``; None restores the other settings."""
+    global _hub_override  # noqa: PLW0603  # one of the few process-wide values, behind its lock
+    with _lock:
+        _hub_override = Setting(expand_path(d), source) if d else None
 
 
 def urls_root() -> Setting:

@@ -75,7 +75,7 @@ class Repository:
         malformed = HandleError(f"{re.sub('[^/]*@', '', str(text))[:200]!r} does not name a repository", fix=_FIX)
         if found is None or found["repo"].removesuffix(".git") in ("", ".", "..") or (ref and not is_ref(ref)):
             raise malformed
-        base, owner = _get_base_url(), found["owner"]
+        base, owner = get_base_url(), found["owner"]
         if found["host"]:
             base, owner = _split_base(base, f"{found['host'].lower()}/{owner}")
         if base == GITHUB and "/" in owner:  # it has no groups of repositories
@@ -111,7 +111,7 @@ def _split_base(configured: str, path: str) -> tuple[str, str]:
     return f"https://{host}", owner
 
 
-def _get_base_url() -> str:
+def get_base_url() -> str:
     """Return the URL of the host for handles that name none."""
     from tfimm_resolver.http import credentials
 
@@ -229,7 +229,7 @@ def _with_token_fallback(call: Callable[[str], _Result], repository: Repository)
 def _make_authorization(repository: Repository) -> str:
     """Return the Authorization header with the token; empty without one, and for any host but the configured one."""
     token = os.environ.get(_TOKEN, "").strip()
-    if not token or repository.base != _get_base_url():
+    if not token or repository.base != get_base_url():
         return ""
     from tfimm_resolver.http.credentials import Credentials
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 from collections.abc import Iterator
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.json_text import parse_json
-from tfimm_resolver.handles.git import COMMIT
+from tfimm_resolver.archives.member_policy import join_safely
+from tfimm_resolver.errors import ArchiveError, HandleError
+from tfimm_resolver.handles.git import COMMIT, is_ref
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 from tfimm_resolver.saved_model.assets import list_asset_names
 from tfimm_resolver.saved_model.completeness import find_defect
@@ -17,15 +21,19 @@ _REF_BYTES_MAX = 200
 _LISTING_BYTES_MAX = 32 << 20
 _LISTING_VALUES_MAX = 1_000_000
 _FILES_MAX = 100_000
+_READ_BYTES = 1 << 20
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def find_snapshot(model: HuggingFaceModel) -> str | None:
+def find_snapshot(model: HuggingFaceModel, root: str = "") -> str | None:
     """Return the directory of a model at a commit if the cache holds all of it; None if not, or if that is not known.
+
+    ``root`` is the directory of the cache; by default, the one that huggingface_hub uses.
 
     All of it: the files that huggingface_hub listed for the commit, in their sizes; without such a list, a complete
     SavedModel with its assets, while no download is unfinished. No file may lead out of the repository's part of the cache.
     """
-    repository = _get_repository_dir(model)
+    repository = get_repository_dir(model, root)
     path = "/".join(filter(None, (repository, "snapshots", model.revision, model.folder)))
     try:
         if not os.path.isdir(path) or os.path.realpath(path) != os.path.realpath(repository) + path[len(repository) :]:
@@ -41,7 +49,7 @@ def find_snapshot(model: HuggingFaceModel) -> str | None:
 
 def find_commit(model: HuggingFaceModel) -> str | None:
     """Return the commit that the model's branch or tag was at when huggingface_hub last asked for it, or None."""
-    path = f"{_get_repository_dir(model)}/refs/{model.revision or 'main'}"
+    path = f"{get_repository_dir(model)}/refs/{model.revision or 'main'}"
     try:
         commit = fs.read_regular(path, _REF_BYTES_MAX).decode().strip()
     except (OSError, ValueError):
@@ -49,13 +57,64 @@ def find_commit(model: HuggingFaceModel) -> str | None:
     return commit if COMMIT.fullmatch(commit) else None
 
 
-def _get_repository_dir(model: HuggingFaceModel) -> str:
-    """Return where huggingface_hub keeps a repository; read at each call, while huggingface_hub reads the variables once."""
+def get_cache_dir() -> str:
+    """Return where huggingface_hub keeps models; read at each call, while huggingface_hub reads the variables once."""
     variables = os.environ
     home = variables.get("HF_HOME") or f"{variables.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
     cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    root = os.path.abspath(os.path.expandvars(os.path.expanduser(cache)))
-    return f"{root}/models--{model.owner}--{model.model}"
+    return os.path.abspath(os.path.expandvars(os.path.expanduser(cache)))
+
+
+def get_repository_dir(model: HuggingFaceModel, root: str = "") -> str:
+    """Return where huggingface_hub keeps a repository."""
+    return f"{root or get_cache_dir()}/models--{model.owner}--{model.model}"
+
+
+def list_snapshots(root: str) -> Iterator[HuggingFaceModel]:
+    """Yield the repository and the commit of every snapshot in a cache, complete or not; others' files there are ignored."""
+    for folder in _list_dir(root):
+        owner, _, name = folder.removeprefix("models--").partition("--")
+        if not folder.startswith("models--"):
+            continue
+        for commit in _list_dir(f"{root}/{folder}/snapshots"):
+            with contextlib.suppress(HandleError):
+                model = HuggingFaceModel.parse("hf", owner, f"/{name}@{commit}")
+                if model is not None and model.is_immutable:
+                    yield model
+
+
+def list_refs(model: HuggingFaceModel, root: str) -> Iterator[str]:
+    """Yield the branches and tags that were at the model's commit when huggingface_hub last asked for them."""
+    folder = f"{get_repository_dir(model, root)}/refs"
+    for ref in sorted(fs.walk(folder)):
+        with contextlib.suppress(OSError, ArchiveError):
+            if is_ref(ref) and fs.read_regular(join_safely(folder, ref), _REF_BYTES_MAX).strip() == model.revision.encode():
+                yield ref
+
+
+def find_blob_defect(path: str, blob: str, sha256: str) -> str | None:
+    """Return why a file with that sha256 is not the blob of that name, or None; other names than hashes say nothing.
+
+    The cache names large files by their sha256, small ones by git's hash of a blob.
+    """
+    if _SHA256.fullmatch(blob):
+        return None if sha256 == blob else f"its sha256 is {sha256}, its name says {blob}"
+    return None if not COMMIT.fullmatch(blob) or _hash_as_git(path) == blob else f"its hash as a blob of git is not {blob}"
+
+
+def _hash_as_git(path: str) -> str:
+    with open(path, "rb", buffering=0, opener=fs.open_regular) as file:
+        sha1 = hashlib.sha1(f"blob {os.fstat(file.fileno()).st_size}\0".encode(), usedforsecurity=False)
+        while chunk := file.read(_READ_BYTES):
+            sha1.update(chunk)
+    return sha1.hexdigest()
+
+
+def _list_dir(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _iterate_files(folder: str, repository: str, prefix: str = "") -> Iterator[tuple[str, int]]:

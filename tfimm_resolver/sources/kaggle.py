@@ -28,6 +28,9 @@ log = logging.getLogger("tfimm_resolver")
 
 SCHEMES = ("kaggle", "http", "https")
 
+COMPLETE_SUFFIX = ".complete"
+"""The end of the name of the file with which kagglehub marks the directory beside it as complete."""
+
 _VERSION_DIGITS_MAX = 9
 
 
@@ -166,15 +169,22 @@ def _find_local_candidates(model: KaggleModel) -> Iterator[tuple[str, str]]:
     """
     from tfimm_resolver.handles.kaggle import framework_key
 
-    cache = os.path.abspath(os.path.expanduser(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub"))
     named = f"models/{model.owner}/{model.model}"
     mounts = [] if is_disabled("DISABLE_KAGGLE_CACHE") else [named, model.model]
-    candidates = [*((f"{_get_notebook_input_dir()}/{mount}", "") for mount in mounts), (f"{cache}/{named}", ".complete")]
+    candidates = [
+        *((f"{_get_notebook_input_dir()}/{mount}", "") for mount in mounts),
+        (f"{get_cache_dir()}/{named}", COMPLETE_SUFFIX),
+    ]
     for parent, marker_suffix in candidates:
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(parent)):
                 if framework_key(name) == framework_key(model.framework):
                     yield f"{parent}/{name}/{model.variation}", marker_suffix
+
+
+def get_cache_dir() -> str:
+    """Return where kagglehub keeps what it downloads."""
+    return os.path.abspath(os.path.expanduser(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub"))
 
 
 def is_disabled(variable: str) -> bool:

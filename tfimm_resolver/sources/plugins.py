@@ -77,10 +77,13 @@ def _list_entry_points() -> Iterator[EntryPoint]:
 
     seen: set[str] = set()
     for distribution in distributions(path=[path for path in sys.path if not _is_working_directory(path)]):
-        name = re.sub("[-_.]+", "-", distribution.metadata["Name"] or "").lower()
-        if name not in seen:
-            seen.add(name)
-            yield from (entry_point for entry_point in distribution.entry_points if entry_point.group == GROUP)
+        try:
+            name = re.sub("[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+            entry_points = [] if name in seen else list(distribution.entry_points)
+        except (OSError, ValueError):  # metadata that is damaged, or not UTF-8
+            continue
+        seen.add(name)
+        yield from (entry_point for entry_point in entry_points if entry_point.group == GROUP)
 
 
 def _is_working_directory(path: str) -> bool:

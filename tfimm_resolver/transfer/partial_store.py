@@ -77,6 +77,15 @@ class PartialDownloadInfo:
         return min(self.range_bytes, self.size_bytes - start)
 
 
+def read_url(folder: Path) -> str:
+    """Return the URL, without secrets, of the partial download in a directory; empty if it is not known."""
+    try:
+        with _open_private(folder / _METADATA_FILE, "rb") as file:
+            return str(PartialDownloadInfo.from_json(file.read(_METADATA_MAX_BYTES)).url)
+    except (OSError, ValueError, TypeError, AttributeError, LookupError):
+        return ""
+
+
 class PartStore:
     """A directory with one file per range, named by the offset of its first byte, and filled from its start.
 

@@ -11,7 +11,18 @@ from collections.abc import Iterator
 
 from tools.reference.markdown import GENERATED, convert_docstring
 
-MODULES = ("", ".hub", ".sources", ".maintenance", ".project", ".bundles", ".integrations", ".errors")
+MODULES = (
+    "",
+    ".hub",
+    ".sources",
+    ".maintenance",
+    ".project",
+    ".bundles",
+    ".integrations",
+    ".integrations.serving",
+    ".inspection",
+    ".errors",
+)
 _WIDTH = 100
 _MODULES = re.compile(r"(?:typing|collections\.abc|tfimm_resolver(?:\.\w+)*)\.")
 _HEAD = """# Python API

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tfimm_resolver import errors
 from tfimm_resolver.cli import app
-from tfimm_resolver.cli.commands import EXIT_OUTDATED, run, verify
+from tfimm_resolver.cli.commands import EXIT_OUTDATED, doctor, run, verify
 from tools.reference.markdown import GENERATED, convert_docstring, make_table
 
 _HEAD = """# Exit codes and errors
@@ -29,6 +29,8 @@ MEANINGS = {
     verify.EXIT_UNVERIFIED: "`verify`: none is damaged, but at least one has no record to compare it with",
     EXIT_OUTDATED: "`lock`: a model changed upstream or, with `--check`, is not pinned; "
     "`sync --check`: a model is missing or does not match its pin",
+    errors.PolicyError.exit_code: "a model is refused by its operations, or cannot be searched for them",
+    doctor.EXIT_PROBLEMS: "`doctor`: there is at least one problem",
     errors.SignatureError.exit_code: "a signature that is required is missing or not valid; also with `verify`",
     run.EXIT_CANNOT_RUN: "`run`: the program cannot be run",
     run.EXIT_NOT_FOUND: "`run`: the program was not found",

@@ -88,7 +88,12 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ),
     ),
     "The size of the cache": (
-        ("TFIMM_RESOLVER_MAX_SIZE", "", "evict the least recently used models above this size: `50GB`, or `20%` of the disk"),
+        (
+            "TFIMM_RESOLVER_MAX_SIZE",
+            "",
+            "evict the least recently used models above this size: `50GB`, or `20%` of the disk; see "
+            "[keep the cache small](../guides/keep-the-cache-small.md)",
+        ),
         ("TFIMM_RESOLVER_MIN_FREE", "", "evict models until that much of the disk is free: `10GB`, `5%`"),
         ("TFIMM_RESOLVER_MAX_AGE", "", "evict models that were not used for so long: `90d`"),
         ("TFIMM_RESOLVER_GRACE", "`1h`", "never evict a model that was used within this time"),
@@ -142,6 +147,14 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
             "files or directories of trusted certificates, used instead; the last one only for `s3://`",
         ),
         ("TFHUB_DISABLE_CERT_VALIDATION", "", "`true`: do not check certificates; a warning is logged"),
+    ),
+    "What models may do": (
+        (
+            "TFIMM_RESOLVER_OPS",
+            "`report`",
+            "`refuse`: models that write files on load, use the network, call Python or hide a graph are not loaded; see "
+            "[Inspect a model](../guides/inspect-a-model.md#refuse-models)",
+        ),
     ),
     "Sources": (
         ("TFIMM_GITHUB_URL", "`https://github.com`", "the host of `owner/repo`; its REST API is below `/api/v3`"),

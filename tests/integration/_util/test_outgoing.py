@@ -36,7 +36,7 @@ from tfimm_resolver.cli.output import Output, format_table, style
 from tfimm_resolver.errors import FetchError, ResolverError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.hub.trust import confirm_trust
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.manifest import Origin as Facts
 from tfimm_resolver.progress.renderers import LogDisplay, NotebookDisplay
 from tfimm_resolver.progress.stats import TransferStats

@@ -292,7 +292,7 @@ def test_the_command_line_lists_verifies_repairs_and_removes_in_a_bucket(
     assert code == 6 and "saved_model.pb does not match its recorded sha256" in out
     assert run_cli("verify", "--repair")[0] == 0 and list_objects_below(bucket, resolve(handle)) == MODEL
     code, _, err = run_cli("rm", handle)
-    assert code == 0 and "removed" in err and list_prefixes(bucket) == list_leftovers(bucket) == set()
+    assert code == 0 and "Removed 1 model" in err and list_prefixes(bucket) == list_leftovers(bucket) == set()
     assert read_record(bucket, handle) is None and run_cli("rm", handle)[0] == 2
     assert json.loads(run_cli("--json", "ls")[1])["models"] == [] and run_cli("path", "-q")[1] == f"{ROOT}\n"
 

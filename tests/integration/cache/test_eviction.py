@@ -17,8 +17,8 @@ from tests.fakes.origin import Origin
 from tests.fakes.processes import run, start
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import resolve, settings
-from tfimm_resolver.cache import tiers
-from tfimm_resolver.cache.eviction import IN_USE, PARTIAL, PROTECTED, REPLACED, UNRECORDED, USED_LATELY, Evictor
+from tfimm_resolver.cache.contents import PARTIAL, REPLACED, open_stores
+from tfimm_resolver.cache.eviction import IN_USE, PROTECTED, UNRECORDED, USED_LATELY, Evictor
 from tfimm_resolver.cache.record import KEEP_SUFFIX
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.locking.lock import acquire
@@ -53,7 +53,7 @@ def make_old(path: str, age_s: float) -> None:
 
 def make_evictor(*, max_size: int | None = None, **limits: float) -> Evictor:
     size = None if max_size is None else Size(max_size)
-    return Evictor(tiers.open_cache(), CacheLimits(size, None, limits.get("max_age_s")))
+    return Evictor(open_stores(), CacheLimits(size, None, limits.get("max_age_s")))
 
 
 def list_missing(paths: list[str]) -> list[int]:
@@ -95,7 +95,7 @@ def test_what_was_not_used_for_long_is_evicted(models: list[str]) -> None:
 
 
 def test_free_space_is_kept(models: list[str]) -> None:
-    evictor = Evictor(tiers.open_cache(), CacheLimits(min_free=Size(fraction=1.0)))
+    evictor = Evictor(open_stores(), CacheLimits(min_free=Size(fraction=1.0)))
     planned = evictor.plan()
     assert len(planned.removed) == COUNT and planned.missing_bytes >= 0
 

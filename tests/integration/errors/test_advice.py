@@ -49,6 +49,7 @@ NOT_ADVICE = {
     "REPOSITORY, ..., or DIRECTORY": "unpickling, which only Python does",
     '"{}", ..., trust_repo=True': "unpickling, which only Python does",
     "(lambda names:": "a program",
+    **dict.fromkeys(("<div style=", "<span style=", "<td style=", "<table style="), "HTML"),
     "%s is a TensorFlow 1 model": "a warning about a loaded model, which only Python can call",
 }
 

@@ -82,7 +82,7 @@ def test_the_functions_have_torch_hubs_signatures() -> None:
         plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
         assert str(inspect.Signature(plain)) == f"({text})", name
     assert trust in str(inspect.signature(hub.load)) and tfimm_resolver.hub is hub
-    assert hub.__all__ == sorted([*expected, "load_saved_model_from_url"])
+    assert hub.__all__ == sorted([*expected, "load_saved_model_from_url", "list_trusted", "revoke_trust"])
 
 
 def test_lists_explains_and_loads_by_one_download(repo: Repo, host: GitHost, hub_dir: Path) -> None:
@@ -219,7 +219,7 @@ def test_refs_that_torch_hub_mixes_up_have_a_directory_each(host: GitHost, hub_d
 
 
 def test_directories_are_readable_and_no_two_repositories_can_share_one() -> None:
-    from tfimm_resolver.hub.layout import _make_repository_name as name
+    from tfimm_resolver.cache.hub_stores import _make_repository_name as name
 
     assert name("github://github.com/ada/models:main") == "ada_models_main"
     others = ("v1.0", "dev/x", "dev_x", "Main", "main-0123456789ab", "x" * 200, "main")

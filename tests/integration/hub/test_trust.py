@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.cli import run_cli
 from tests.fakes.git_host import GitHost, Repo
 from tests.fakes.processes import read_terminal, run, start
 from tfimm_resolver import hub, resolve
-from tfimm_resolver.errors import CacheError, FetchError, UntrustedError
+from tfimm_resolver.errors import CacheError, FetchError, HandleError, UntrustedError
 
 HUBCONF = "def one():\n    return 'ran'\n"
 LOAD = """
@@ -212,3 +213,54 @@ def test_without_validation_the_tip_of_a_trusted_repository_needs_no_confirmatio
     hub.load("ada/models", "one", trust_repo=True)
     for ref in (repo.git("rev-parse", "HEAD"), "main"):
         assert hub.load(f"ada/models:{ref}", "one", skip_validation=True) == "ran"
+
+
+def test_trust_is_listed_and_revoked_and_then_asked_for_again(repo: Repo, host: GitHost, hub_dir: Path) -> None:
+    assert hub.list_trusted() == []
+    assert hub.load("ada/models", "one", trust_repo=True) == "ran"
+    path = hub_dir / "trusted_list"
+    path.write_text(path.read_text() + "ada_other_main")  # as torch.hub writes, and without an end of line
+    name = f"{host.name}/ada/models"
+    assert hub.list_trusted() == sorted(["ada_other_main", name])
+    assert hub.revoke_trust("ada/models", dry_run=True) == [name] and name in hub.list_trusted()
+    assert hub.revoke_trust(["ada/models", name]) == [name]
+    assert read_list(hub_dir) == ["ada_other_main"] and path.stat().st_mode & 0o777 == 0o644
+    assert sorted(path.name for path in hub_dir.iterdir() if path.name.startswith("trusted")) == ["trusted_list"]
+    with pytest.raises(UntrustedError):
+        hub.load("ada/models", "one")
+    assert hub.revoke_trust("ada_other_main") == ["ada_other_main"] and hub.list_trusted() == []
+
+
+def test_trust_that_was_not_given_cannot_be_revoked(repo: Repo, hub_dir: Path) -> None:
+    hub.load("ada/models", "one", trust_repo=True)
+    before = read_list(hub_dir)
+    for names in (["ada/models", "ada/other"], ["no repository"], [""], "ada"):
+        with pytest.raises(HandleError, match="is not in the list of trusted repositories"):
+            hub.revoke_trust(names)
+    with pytest.raises(HandleError):
+        hub.revoke_trust([5])  # type: ignore[list-item]
+    assert read_list(hub_dir) == before != []
+
+
+def test_a_list_that_others_can_write_is_not_rewritten(repo: Repo, hub_dir: Path) -> None:
+    hub.load("ada/models", "one", trust_repo=True)
+    path = hub_dir / "trusted_list"
+    path.chmod(0o666)
+    assert hub.list_trusted() == []
+    with pytest.raises(HandleError):
+        hub.revoke_trust("ada/models")
+    assert path.stat().st_mode & 0o777 == 0o666 and read_list(hub_dir) != []
+
+
+def test_the_commands_about_trust(repo: Repo, host: GitHost, hub_dir: Path) -> None:
+    name = f"{host.name}/ada/models"
+    assert run_cli("hub", "trust", "list")[:2] == (0, "")
+    hub.load("ada/models", "one", trust_repo=True)
+    assert run_cli("hub", "trust", "list")[1] == f"{name}\n"
+    for options, verb in ((["--dry-run"], "Would revoke"), ([], "Revoked")):
+        code, out, err = run_cli("hub", "trust", "revoke", "ada/models", *options)
+        assert (code, out) == (0, f"{name}\n") and err == f"{verb} the trust in 1 repository.\n"
+    assert run_cli("hub", "trust", "revoke", "ada/models")[0] == 2
+    for arguments in ([], ["--all", "ada/models"]):
+        assert run_cli("hub", "trust", "revoke", *arguments)[0] == 2
+    assert run_cli("hub", "trust", "revoke", "--all", "-q") == (0, "", "")

@@ -13,7 +13,9 @@ from tests.fakes.cli import run_cli
 from tests.fakes.origin import Origin
 from tfimm_resolver import load
 from tfimm_resolver.errors import LoadError, NotASavedModelError
-from tfimm_resolver.loading.loader import load_path
+from tfimm_resolver.loading.loader import load_resolved
+from tfimm_resolver.resolution.operation_check import ModelCheck
+from tfimm_resolver.resolution.resolver import ResolvedModel
 
 tf = pytest.importorskip("tensorflow")
 
@@ -56,19 +58,24 @@ def test_of_several_models_none_is_loaded_and_the_error_says_how_to_choose(line:
         assert run_on_1_and_2(load(handle.partition("#")[0] + fragment)) == [3.0, 5.0]
 
 
+def load_unrestricted(path: str) -> object:
+    """Load what is at a path that no policy is about."""
+    return load_resolved(ResolvedModel(path, ModelCheck(path, list)))
+
+
 def test_a_directory_that_only_tensorflow_can_list_is_searched_by_it(line: Path) -> None:
     for version in ("2", "10"):
         tf.io.gfile.makedirs(f"ram://base/{version}/variables")
         for name, data in files_in(line).items():
             with tf.io.gfile.GFile(f"ram://base/{version}/{name}", "wb") as file:
                 file.write(data)
-    assert run_on_1_and_2(load_path("ram://base")) == [3.0, 5.0]
+    assert run_on_1_and_2(load_unrestricted("ram://base")) == [3.0, 5.0]
     tf.io.gfile.makedirs("ram://base/best")
     tf.io.gfile.copy("ram://base/2/saved_model.pb", "ram://base/best/saved_model.pb")
     with pytest.raises(NotASavedModelError, match="found: 10, 2, best"):
-        load_path("ram://base")
+        load_unrestricted("ram://base")
     with pytest.raises(NotASavedModelError, match="it contains"):
-        load_path("ram://base/2/variables")
+        load_unrestricted("ram://base/2/variables")
 
 
 def test_the_command_loads_a_subdirectory_and_says_how_to_choose(line: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tfimm_resolver.bundles.export_errors import make_export_error, suggest_repa
 from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
 
 NAME, TREE = "https://h/m.tar.gz", "0" * 40
 

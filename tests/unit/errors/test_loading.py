@@ -9,6 +9,7 @@ from tfimm_resolver.errors import loading
 
 KINDS = {
     loading.NotASavedModelError: ("not-a-saved-model", ValueError),
+    loading.DamagedModelError: ("damaged-model", ValueError),
     loading.MissingOpError: ("missing-op", NotImplementedError),
     loading.UnseenFilesError: ("unseen-files", FileNotFoundError),
     loading.TensorTooLargeError: ("tensor-too-large", ValueError),

@@ -73,6 +73,3 @@ def test_the_work_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(assets, "_ASSETS_MAX", 2)
     assert list_asset_names(put(tmp_path, graph("a", "b"))) == ["a", "b"]
     assert list_asset_names(put(tmp_path, graph("a", "b", "c"))) is None
-    monkeypatch.setattr(assets, "_FIELDS_MAX", 3)
-    assert list_asset_names(put(tmp_path, b"\x08\x01" * 2)) == []
-    assert list_asset_names(put(tmp_path, b"\x08\x01" * 4)) is None

@@ -44,3 +44,16 @@ def test_fields_of_each_type_are_read_in_order() -> None:
 def test_what_is_not_a_message_is_an_error(data: bytes, message: str) -> None:
     with pytest.raises(wire.WireError, match=message):
         [*wire.iterate_fields(data)]
+
+
+def test_the_last_value_of_a_field_is_found() -> None:
+    data = encode_message([(1, b"one"), (2, b"x" * 300), (1, b"two"), (1, 5), (3, b"")])
+    found = wire.find_last(data, 0, len(data), 1)
+    assert found is not None and data[found[0] : found[1]] == b"two" and wire.find_last(data, 0, len(data), 9) is None
+
+
+@pytest.mark.parametrize("data", [b"\x0a\x05abc", b"\x0a\xff\x01abc", b"\x0b", b"\x0a", b"\x12\x01"], ids=repr)
+def test_the_last_value_is_not_looked_for_in_what_is_not_a_message(data: bytes) -> None:
+    for end in (b"", bytes(500)):  # which do not belong to it
+        with pytest.raises(wire.WireError):
+            wire.find_last(data + end, 0, len(data), 1)

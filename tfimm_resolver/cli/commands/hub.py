@@ -14,7 +14,7 @@ from tfimm_resolver import settings
 from tfimm_resolver.cli.commands import Command, common
 from tfimm_resolver.cli.output import Output, format_device, suppress_native_stderr
 from tfimm_resolver.errors import HandleError
-from tfimm_resolver.hub import downloads, repository
+from tfimm_resolver.hub import downloads, repository, trust
 from tfimm_resolver.hub.hubconf import Hubconf
 from tfimm_resolver.hub.isolation import Checkout
 from tfimm_resolver.loading import loader
@@ -104,6 +104,44 @@ def _load(output: Output, repo: str, entry: str, texts: Sequence[str], **options
     output.print_line(kind)
     for device in devices:
         output.print_line(format_device(device))
+
+
+@command.group("trust", short_help="List or revoke the trust in repositories.")
+@common
+def _trust() -> None:
+    """List the repositories whose code runs without asking, or revoke the trust in them."""
+
+
+@_trust.command("list", short_help="List the trusted repositories.")
+@common
+@click.pass_obj
+def _list_trusted(output: Output) -> None:
+    """List the repositories whose code runs without asking."""
+    names = trust.list_trusted()
+    if output.as_json:
+        output.print_json({"repositories": names})
+    for name in () if output.as_json else names:
+        output.print_line(name)
+
+
+@_trust.command("revoke", short_help="Revoke the trust in repositories.")
+@click.argument("repos", nargs=-1, metavar="[OWNER/REPO]...")
+@click.option("--all", "all_", is_flag=True, help="Revoke the trust in all repositories.")
+@click.option("--dry-run", is_flag=True, help="Print what would be revoked, and change nothing.")
+@common
+@click.pass_obj
+def _revoke(output: Output, repos: Sequence[str], all_: bool, dry_run: bool) -> None:
+    """Revoke the trust in repositories: before their code runs again, you are asked. Files stay; `rm` removes them."""
+    if bool(repos) == all_:
+        raise click.UsageError("Give the names of repositories, or --all.")
+    names = trust.revoke_trust(trust.list_trusted() if all_ else repos, dry_run=dry_run)
+    if output.as_json:
+        output.print_json({"revoked": names, "dry_run": dry_run})
+    for name in () if output.as_json else names:
+        output.print_line(name)
+    if not output.is_quiet and not output.as_json:
+        verb = "Would revoke" if dry_run else "Revoked"
+        output.print_message(f"{verb} the trust in {len(names)} {'repository' if len(names) == 1 else 'repositories'}.")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output, format_device, format_table, style, suppress_native_stderr
 from tfimm_resolver.handles.fragment import split_fragment
 from tfimm_resolver.loading import loader
-from tfimm_resolver.resolution.resolver import resolve
+from tfimm_resolver.resolution.resolver import resolve_to_load
 
 
 @click.command(short_help="Load a model and print its signatures.")
@@ -20,11 +20,11 @@ from tfimm_resolver.resolution.resolver import resolve
 def command(output: Output, handle: str, tags: str | None) -> int:
     """Load a model with TensorFlow; print its signatures, and the devices that hold its variables."""
     tag_names = None if tags is None else [tag.strip() for tag in tags.split(",") if tag.strip()]
-    path = resolve(handle)  # shows progress, so stderr must not be redirected yet
+    model = resolve_to_load(handle)  # shows progress, so stderr must not be redirected yet
     with suppress_native_stderr():
-        facts = loader.describe(loader.load_path(path, tags=tag_names, subdirectory=split_fragment(handle)[2]))
+        facts = loader.describe(loader.load_resolved(model, tags=tag_names, subdirectory=split_fragment(handle)[2]))
     if output.as_json:
-        output.print_json({"handle": handle, "path": path, **facts})
+        output.print_json({"handle": handle, "path": model.path, **facts})
         return 0
     for name, signature in facts["signatures"].items():
         output.print_line(style(name, bold=True))

@@ -9,33 +9,48 @@ import click
 from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_count, format_size, truncate_middle
 from tfimm_resolver.cli.commands import common, format_command
-from tfimm_resolver.cli.output import Output, format_age, format_bar, format_table, style, style_state
+from tfimm_resolver.cli.output import Output, format_age, format_bar, style, style_state
 from tfimm_resolver.maintenance import inventory
-from tfimm_resolver.maintenance.inventory import CachedModel
+from tfimm_resolver.maintenance.cached_model import CachedModel
+from tfimm_resolver.maintenance.filters import SORTS
 from tfimm_resolver.resolution.cached_names import SHORTENED_MIN
 
-_EXTRA, _BUCKET = " (extra)", " (bucket)"
+_EXTRA, _BUCKET, _KEPT = " (extra)", " (bucket)", " (kept)"
 _PLAIN_COLUMNS, _USE_COLUMNS, _BAR_COLUMNS = 23, 12, 14
 
 
 @click.command(short_help="List the cached models and their state.")
+@click.option(
+    "--sort",
+    type=click.Choice([*SORTS]),
+    default="name",
+    show_default=True,
+    help="By name, the largest first, or the one that was not used for longest first.",
+)
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="FILTER",
+    help="Only what matches: 'used>30d', 'size>1GB', state=damaged, kind=model, 'name=google/*' or kept. "
+    "`!` before a filter reverses it; several must all match.",
+)
 @common
 @click.pass_obj
-def command(output: Output) -> int:
-    """List the cached models: size, last use and state.
+def command(output: Output, sort: str, filters: Sequence[str]) -> int:
+    """List the cached models: size, last use and state; also the repositories and weights that the hub has fetched.
 
     The state is `ok` if every file has its recorded size, `damaged` if not, and `unverified` if no sizes were recorded.
-    The command `verify` compares hashes as well.
+    The command `verify` compares hashes as well. Quote filters that contain `<` or `>`.
     """
-    models = inventory.list_models()
+    models = inventory.list_models(filters=filters, sort=sort)
     if output.as_json:
         output.print_json({"models": [model.facts() for model in models]})
     elif output.is_quiet:
         for model in models:
             output.print_line(model.name)
     else:
-        for line in format_table(_format_rows(models, output.get_width())):
-            output.print_line(line)
+        output.print_table(_format_rows(models, output.get_width()))
         _print_summary(output, models)
     return 0
 
@@ -43,7 +58,7 @@ def command(output: Output) -> int:
 def _format_rows(models: Sequence[CachedModel], columns: int | None) -> list[list[str]]:
     """Return the rows of the table; a narrow terminal loses the bar first, then the last use, then parts of the names."""
     longest = max((len(model.name) for model in models), default=0)
-    plain = _PLAIN_COLUMNS + max((len(_format_root_mark(model)) for model in models), default=0)
+    plain = _PLAIN_COLUMNS + max((len(_format_mark(model)) for model in models), default=0)
     has_bar = columns is not None and columns >= longest + plain + _USE_COLUMNS + _BAR_COLUMNS
     has_use = columns is None or columns >= longest + plain + _USE_COLUMNS
     width = columns and max(SHORTENED_MIN, columns - plain - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
@@ -57,7 +72,7 @@ def _format_rows(models: Sequence[CachedModel], columns: int | None) -> list[lis
                 f"{format_size(model.size_bytes):>7}",
                 *[format_bar(model.size_bytes, largest)] * has_bar,
                 *[style(format_age(model.used_s), dim=True)] * has_use,
-                style_state(model.state) + style(_format_root_mark(model), dim=True),
+                style_state(model.state) + style(_format_mark(model), dim=True),
             ]
         )
     return rows
@@ -76,5 +91,7 @@ def _print_summary(output: Output, models: Sequence[CachedModel]) -> None:
     )
 
 
-def _format_root_mark(model: CachedModel) -> str:
-    return "" if not model.other_root else _EXTRA if model.is_read_only else _BUCKET
+def _format_mark(model: CachedModel) -> str:
+    if not model.other_root:
+        return _KEPT * model.is_protected
+    return _EXTRA if model.is_read_only else _BUCKET

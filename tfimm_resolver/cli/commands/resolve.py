@@ -19,20 +19,34 @@ from tfimm_resolver.resolution.resolver import resolve
 @click.argument("handles", nargs=-1, required=True, metavar="HANDLE...", shell_complete=complete_handle)
 @click.option("--refresh", is_flag=True, help="Download again; the cached copy is kept if that fails.")
 @click.option("--sha256", metavar="HEX", help="Expected sha256 of the archive; only with one HANDLE.")
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    metavar="DIR",
+    help="Put the model into DIR, and print that; only with one HANDLE. The command `fetch` has more options.",
+)
 @common
 @click.pass_obj
-def command(output: Output, handles: Sequence[str], refresh: bool, sha256: str | None) -> int:
+def command(output: Output, handles: Sequence[str], refresh: bool, sha256: str | None, directory: str | None) -> int:
     """Print the path of each model; a model that is not cached is fetched first.
 
     HANDLE is a URL, a path, or a model name, for example of the models file; the command `why` explains how it is resolved.
     """
     if sha256 and len(handles) > 1:
         raise click.UsageError("--sha256 can only be used with one HANDLE")
+    if directory and len(handles) > 1:
+        raise click.UsageError("--output can only be used with one HANDLE")
     rows: list[dict[str, Any]] = []
     errors: list[ResolverError] = []
     for handle in handles:
         try:
-            path = resolve(handle, refresh=refresh, sha256=sha256)
+            if directory:
+                from tfimm_resolver.integrations.serving.publishing import publish  # a plain resolve does not need it
+
+                path = publish(handle, directory, refresh=refresh, sha256=sha256).path
+            else:
+                path = resolve(handle, refresh=refresh, sha256=sha256)
         except ResolverError as error:
             errors.append(error)
             rows.append({"handle": inventory.redact(handle), "path": None, "error": error_to_json(error)})

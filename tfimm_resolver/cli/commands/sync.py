@@ -11,6 +11,8 @@ from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, jobs_option
 from tfimm_resolver.cli.completion import complete_name
 from tfimm_resolver.cli.output import Output, error_to_json, format_table, style_state
+from tfimm_resolver.cli.publishing import ServingTree, keep_option
+from tfimm_resolver.integrations.serving.publishing import TF_SERVING
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.project import sync_models
 from tfimm_resolver.project.sync_models import SyncResult
@@ -20,21 +22,44 @@ from tfimm_resolver.project.sync_models import SyncResult
 @click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=complete_name)
 @click.option("--check", is_flag=True, help="Fetch nothing; exit with 8 if a model is missing or does not match its pin.")
 @jobs_option
+@click.option(
+    "--layout",
+    type=(click.Choice([TF_SERVING]), str),
+    metavar=f"{TF_SERVING} DIR",
+    help="Also publish each model as a version in DIR/NAME, and write DIR/models.config, for TensorFlow Serving.",
+)
+@click.option("--base-path", metavar="PATH", help="With --layout: DIR as the server sees it, for models.config.")
+@keep_option
 @common
 @click.pass_obj
-def command(output: Output, names: Sequence[str], check: bool, jobs: int) -> int:
+def command(
+    output: Output,
+    names: Sequence[str],
+    check: bool,
+    jobs: int,
+    layout: tuple[str, str] | None,
+    base_path: str | None,
+    keep: int,
+) -> int:
     """Fetch the models of the models file (tfimm-models.toml) that are not cached, several in parallel.
 
     NAME restricts this to some of the models.
     """
+    if layout and check:
+        raise click.UsageError("--check and --layout cannot be used together")
+    tree = ServingTree(layout[1], base_path, keep) if layout else None
     results = sync_models.sync(names, check=check, jobs=jobs)
     errors = [result.error for result in results if result.error and (result.state == "failed" or not check)]
+    if tree is not None:
+        errors += tree.publish(output, results)
     if output.as_json:
-        output.print_json(
-            {"models": [_to_json(result) for result in results], **({"error": error_to_json(errors[0])} if errors else {})}
-        )
+        rows = [{**_to_json(result), **(tree.get_facts(result.model.name) if tree else {})} for result in results]
+        config = {"models_config": tree.config} if tree else {}
+        output.print_json({"models": rows, **config, **({"error": error_to_json(errors[0])} if errors else {})})
     else:
         _print(output, results)
+        for error in tree.errors.values() if tree else ():
+            output.print_error(error)
     if errors:
         return errors[0].exit_code
     return EXIT_OUTDATED if any(result.state in ("missing", "changed") for result in results) else 0

@@ -1,0 +1,131 @@
+"""Everything that ``doctor`` and ``env`` report, gathered once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import mask_value
+from tfimm_resolver.cli.diagnosis import network, roots, software
+from tfimm_resolver.cli.diagnosis.findings import PROBLEM, Finding, catch_errors
+from tfimm_resolver.cli.diagnosis.roots import RootFacts
+from tfimm_resolver.errors import ResolverError
+from tfimm_resolver.hub import layout
+from tfimm_resolver.maintenance.cached_model import CachedModel
+from tfimm_resolver.models_file import discovery
+from tfimm_resolver.sources import github, kaggle_credentials
+
+_PREFIXES = ("TFIMM_", "TFHUB_", "KAGGLEHUB_", "HF_")
+_NAMED = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CI", "KAGGLE_KERNEL_RUN_TYPE", "CUDA_VISIBLE_DEVICES")
+_SECRET = ("TOKEN", "KEY", "PASSWORD", "SECRET", "CREDENTIAL")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The state of this environment.
+
+    Attributes:
+        roots: the cache directories.
+        models: what is cached.
+        findings: what is wrong, problems first.
+    """
+
+    roots: list[RootFacts]
+    models: list[CachedModel]
+    findings: list[Finding]
+
+    @property
+    def problems(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.kind == PROBLEM]
+
+    @property
+    def notes(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.kind != PROBLEM]
+
+    @property
+    def size_bytes(self) -> int:
+        """The total size of the models in the cache itself, without those that are stored under their names."""
+        return sum(model.size_bytes for model in self.models if model.entry and not model.other_root)
+
+
+def make_report(*, online: bool = False) -> Report:
+    """Look at everything; send requests only if ``online``."""
+    models, unlisted = roots.list_models()
+    directories = roots.inspect_roots(models)
+    found = [
+        *catch_errors(*_SETTINGS),
+        *unlisted,
+        *roots.check_roots(directories, models),
+        *software.check_software(),
+        *network.check_network(),
+        *(network.check_hosts() if online else ()),
+    ]
+    unique = dict[str, Finding]()
+    for finding in found:
+        unique.setdefault(finding.text, finding)
+    return Report(directories, models, sorted(unique.values(), key=lambda finding: finding.kind != PROBLEM))
+
+
+def collect_facts(report: Report) -> dict[str, Any]:
+    """Return the facts for a bug report."""
+    own = [model for model in report.models if model.entry and not model.other_root]
+    return {
+        **software.collect_facts(),
+        "roots": [root.facts() for root in report.roots],
+        "extra_roots": _try(settings.extra_roots, list[str]()),
+        "models_files": _try(discovery.find_files, list[str]()),
+        "config_file": _try(_find_config, None),
+        "limits": _try(_describe_limits, dict[str, str]()),
+        "models": {
+            "count": len(own),
+            "size_bytes": report.size_bytes,
+            "damaged": sum(model.state == "damaged" for model in own),
+        },
+        **network.collect_facts(),
+        "variables": dict(_list_variables()),
+    }
+
+
+def _list_variables() -> Iterator[tuple[str, str]]:
+    """Yield the variables that are set, without what may be a secret."""
+    for name in sorted(os.environ):
+        if name.startswith(_PREFIXES) or name in _NAMED:
+            is_secret = any(word in name for word in _SECRET)
+            yield name, "(set)" if is_secret else mask_value(os.environ[name])
+
+
+def _find_config() -> str | None:
+    path = settings.config_file()
+    return path if path and os.path.isfile(path) else None
+
+
+def _describe_limits() -> dict[str, str]:
+    return dict(settings.cache_limits().sources)
+
+
+def _try(read: Any, default: Any) -> Any:
+    try:
+        return read()
+    except ResolverError:  # reported as a problem
+        return default
+
+
+_SETTINGS = (
+    settings.cache_root,
+    settings.names_root,
+    layout.get_root,
+    settings.extra_roots,
+    settings.cache_limits,
+    settings.grace_s,
+    settings.load_format,
+    settings.validate,
+    settings.models_files,
+    settings.hosts_file,
+    discovery.list_entries,
+    kaggle_credentials.get_base_url,
+    github.get_base_url,
+)
+"""Functions that read settings: what they raise is a problem."""

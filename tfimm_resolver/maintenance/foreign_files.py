@@ -1,0 +1,100 @@
+"""Lists the files of a model in another tool's cache: regular ones inside that cache, which no other user can change."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tfimm_resolver import settings
+from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.archives.member_policy import MemberNamePolicy
+from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.settings import ownership
+
+_TRUST_FIX = "If you trust its contents, name the directory: tfimm-resolver adopt --from DIRECTORY."
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignFile:
+    """One file of a model.
+
+    Attributes:
+        path: its path in the model, with ``/``.
+        source: the regular file that holds its bytes.
+        size_bytes: its size.
+    """
+
+    path: str
+    source: str
+    size_bytes: int
+
+
+def list_files(tree: str, root: str, *, links_to: str = "", check_owners: bool) -> tuple[ForeignFile, ...]:
+    """Return the files of a model, sorted by path.
+
+    Args:
+        tree: the directory of the model.
+        root: the directory of the cache that contains it.
+        links_to: the directory in which the files lie that links lead to; by default, links may lead to files in the tree.
+        check_owners: refuse what a user other than this one and root owns or can write.
+
+    Raises:
+        CacheError: if a file or directory is refused, or cannot be read, or there are too many.
+        ArchiveError: if a name is not one that a model may have.
+    """
+    with map_os_errors(CacheError, f"{show(tree)} cannot be read", show_path=True):
+        lister = _Lister(os.path.realpath(tree), os.path.realpath(links_to) if links_to else "", check_owners=check_owners)
+        lister.check_parents(os.path.realpath(root))
+        return tuple(sorted(lister.walk(lister.tree, ""), key=lambda found: found.path))
+
+
+class _Lister:
+    def __init__(self, tree: str, links_to: str, *, check_owners: bool) -> None:
+        self.tree, self._links_to, self._check_owners = tree, links_to, check_owners
+        self._names, self._files_max = MemberNamePolicy(), settings.unpack_limits()[0]
+
+    def check_parents(self, root: str) -> None:
+        """Check the directories between the cache and the tree, and those two: who can write one can replace the model."""
+        if os.path.commonpath([root, self.tree]) != root:
+            raise CacheError(f"{show(self.tree)} is not in {show(root)}: a link leads out of the cache")
+        folder = self.tree
+        while True:
+            self._check_owner(folder, os.lstat(folder))
+            if folder == root:
+                return
+            folder = os.path.dirname(folder)
+
+    def walk(self, folder: str, prefix: str) -> Iterator[ForeignFile]:
+        """Yield the files below a directory, whose path in the tree is ``prefix``."""
+        for part in sorted(os.listdir(folder)):
+            source, path = f"{folder}/{part}", prefix + part
+            status = os.lstat(source)
+            self._names.validate(path, is_directory=stat.S_ISDIR(status.st_mode))
+            if self._names.count > self._files_max:
+                raise CacheError(f"{show(self.tree)} has over {self._files_max} files and directories")
+            if stat.S_ISLNK(status.st_mode):
+                source = self._follow(source)
+                status = os.lstat(source)
+            self._check_owner(source, status)
+            if stat.S_ISDIR(status.st_mode):
+                yield from self.walk(source, f"{path}/")
+            elif stat.S_ISREG(status.st_mode):
+                yield ForeignFile(path, source, status.st_size)
+            else:
+                raise CacheError(f"{show(source)} is neither a file nor a directory")
+
+    def _follow(self, link: str) -> str:
+        """Return the file that a link leads to, if it is one of those that links may lead to."""
+        target = os.path.realpath(link)
+        folder = os.path.dirname(target)
+        is_inside = folder == self._links_to if self._links_to else target.startswith(f"{self.tree}/")
+        if not is_inside or os.path.isdir(target):
+            raise CacheError(f"{show(link)} is a link to {show(target)}, which is not a file of this model")
+        return target
+
+    def _check_owner(self, path: str, status: os.stat_result) -> None:
+        if self._check_owners and not ownership.is_trusted(path, status):
+            raise CacheError(f"{show(ownership.describe(path, status))}: another user can change it", fix=_TRUST_FIX)
