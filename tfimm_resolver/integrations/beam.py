@@ -10,9 +10,9 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import LoadError
-from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.integrations import worker_state
 from tfimm_resolver.loading import loader
+from tfimm_resolver.resolution.request import Request
 
 __all__ = ["SavedModelHandler"]
 
@@ -131,7 +131,7 @@ class LoadedModel:
 
 def _check(handle: str | os.PathLike[str]) -> str:
     """Return the handle as text; raises HandleError if it cannot be parsed."""
-    Handle.parse(handle)
+    Request.parse(handle)
     return os.fspath(handle)
 
 
