@@ -6,11 +6,18 @@ from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import IntegrityError
-from tfimm_resolver.errors.advice import join_advice, suggest_refresh
+from tfimm_resolver.errors.advice import Advice, join_advice, suggest_refresh
 from tfimm_resolver.manifest import Origin
 
 CONTENT_KEY = "sha256:"
 """The beginning of the key of an archive on this machine's disk; the hash of its content follows."""
+
+
+_ACCEPTED = "If you trust what the server sent, correct the pin; "
+_ACCEPT_FIX = Advice(
+    python=_ACCEPTED + "project.lock([name], update=True) does so in a models file. The download was discarded.",
+    command=_ACCEPTED + "`tfimm-resolver lock --update NAME` does so in a models file. The download was discarded.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class Pin:
         Raises:
             IntegrityError: if the hash or the size is known to differ.
         """
-        fix = join_advice([suggest_refresh(handle), "Or correct the pin."])
+        fix = join_advice([suggest_refresh(handle, self.sha256), "Or correct the pin."])
         if origin.sha256 and not self.is_known_to_match(origin):
             raise IntegrityError(
                 f"{show(handle)} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
@@ -69,7 +76,7 @@ class Pin:
         if not self.is_known_to_match(origin):
             raise IntegrityError(
                 f"{show(handle)} has a different sha256:\n  received {origin.sha256}\n  pinned   {self.sha256}",
-                fix="Correct the pin if you trust what the server sent; the download was discarded.",
+                fix=_ACCEPT_FIX,
             )
 
 
