@@ -114,6 +114,13 @@ def test_a_dry_run_tells_what_the_next_run_does_and_the_one_after_does_nothing(c
     assert read_state(cache_dir) == state
 
 
+def test_a_dry_run_prints_what_it_would_adopt(caches: Caches) -> None:
+    _, out, _ = run_cli("adopt", "--dry-run")
+    assert [line.split("  ")[0] for line in out.splitlines() if HUB in line] == ["would adopt"]
+    assert "  adopted" not in f"  {out}" and "\nadopted" not in out
+    assert all(len(line) <= 80 for line in run_on_terminal("adopt", "--dry-run")[1].splitlines() if "would adopt  " in line)
+
+
 def test_the_record_says_where_a_model_is_from_and_when_it_was_downloaded(caches: Caches, cache_dir: Path) -> None:
     marker = Path(f"{caches.kagglehub}/models/{KAGGLE}.complete")
     os.utime(marker, (1e9, 1e9))
