@@ -41,15 +41,12 @@ class Pin:
         Raises:
             IntegrityError: if the hash or the size is known to differ.
         """
-        fix = join_advice([suggest_refresh(handle), "Or correct the pin."])
         if origin.sha256 and not self.is_known_to_match(origin):
-            raise IntegrityError(
-                f"{show(handle)} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
-                fix=fix,
-            )
+            hashes = f"  cached {origin.sha256}\n  pinned {self.sha256}"
+            raise _make_error(f"{show(handle)} is cached with a different sha256:\n{hashes}", handle)
         if None not in (self.size_bytes, origin.size_bytes) and origin.size_bytes != self.size_bytes:
             sizes = f"  cached {origin.size_bytes} bytes\n  pinned {self.size_bytes} bytes"
-            raise IntegrityError(f"the archive of {show(handle)} has a different size:\n{sizes}", fix=fix)
+            raise _make_error(f"the archive of {show(handle)} has a different size:\n{sizes}", handle)
 
     def check_fetched(self, origin: Origin, handle: str) -> None:
         """Check that what was fetched for a pinned handle was an archive with that hash, before it is published.
@@ -71,6 +68,10 @@ class Pin:
                 f"{show(handle)} has a different sha256:\n  received {origin.sha256}\n  pinned   {self.sha256}",
                 fix="Correct the pin if you trust what the server sent; the download was discarded.",
             )
+
+
+def _make_error(text: str, handle: str) -> IntegrityError:
+    return IntegrityError(text, fix=join_advice([suggest_refresh(handle), "Or correct the pin."]))
 
 
 NO_PIN = Pin()

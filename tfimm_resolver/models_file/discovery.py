@@ -26,6 +26,10 @@ FILE_NAME = "tfimm-models.toml"
 _MTIME_GRANULARITY_NS = 2 * 10**9
 _warned_untrusted: set[str] = set()
 _restricted: list[tuple[dict[str, ModelEntry], list[ModelEntry]]] = []
+_access = os.access
+_CAN_ASK = os.access in os.supports_effective_ids and os.access("/", os.F_OK, effective_ids=True)
+"""Whether ``access`` finds what ``stat`` finds, in half the time, as it raises nothing; some containers forbid the call."""
+
 _OWNER_FIX = f"If you trust it, name it in {settings.MODELS_FILE}, or copy it to a file of your own."
 
 
@@ -33,8 +37,7 @@ def find_files() -> list[str]:
     """Return the models files in use, strongest first: those of ``$TFIMM_MODELS_FILE``, else the nearest one upwards."""
     if configured := settings.models_files():
         return configured
-    nearest = _find_nearest()
-    return [nearest] if nearest else []
+    return [nearest] if (nearest := _find_nearest()) else []
 
 
 def find_entry(name_or_alias: str) -> ModelEntry | None:
@@ -60,12 +63,15 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
     Raises:
         ModelsFileError: if the file cannot be read, or is not valid; the message names the line.
     """
-    with _map_read_errors(path):
+    try:
         status = os.stat(path)
+    except OSError:  # only now, since each hit comes here
+        with _map_read_errors(path):
+            raise
     # A file that was changed a moment ago can change once more and keep its time stamp and size.
     is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
     read = _read_cached if is_settled else _read_cached.__wrapped__
-    return read(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    return read(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
 
 
 def list_restricted() -> list[ModelEntry]:
@@ -105,16 +111,25 @@ def _find_nearest() -> str | None:
 def _list_nearest() -> Iterator[str]:
     """Yield the models files of the working directory and its parents, nearest first, up to the first that is trusted."""
     try:
-        folder, child = os.getcwd(), ""
+        folder = os.getcwd()
     except FileNotFoundError:
         return
-    while folder != child:
-        path = os.path.join(folder, FILE_NAME)
+    for path in _list_paths(folder):
+        if _CAN_ASK and not _access(path, os.F_OK, effective_ids=True):
+            continue
         if os.path.isfile(path):
             yield path
             if _is_trusted(path):
                 return
-        folder, child = os.path.dirname(folder), folder
+
+
+@functools.lru_cache(maxsize=64)
+def _list_paths(folder: str) -> tuple[str, ...]:
+    """Return the paths that a models file of a directory can have: in it, and in its parents."""
+    parent = os.path.dirname(folder)
+    return (os.path.join(folder, FILE_NAME), *(_list_paths(parent) if parent != folder else ()))
+
+
 
 
 def _is_trusted(path: str) -> bool:
@@ -129,7 +144,7 @@ def _is_trusted(path: str) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
+def _read_cached(path: str, _: tuple[int, int, int, int]) -> dict[str, ModelEntry]:
     from tfimm_resolver.models_file.schema import MAX_BYTES, parse  # 1 ms that a project without a models file does not pay
 
     with _map_read_errors(path):

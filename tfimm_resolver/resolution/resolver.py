@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.progress import events
@@ -19,6 +20,7 @@ from tfimm_resolver.resolution.request import Request, ResolvedPlan
 if TYPE_CHECKING:
     from tfimm_resolver.cache.tier import ModelLocation
     from tfimm_resolver.resolution.operation_check import ModelCheck
+    from tfimm_resolver.settings import Config
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -130,32 +132,37 @@ def _resolve(request: Request) -> str:
 
 
 def _find(request: Request, *, versions: bool = True) -> ResolvedModel:
-    from tfimm_resolver.resolution.selection import select_model
-
+    select_model = _import_steps()[2]
     location, check = _locate(request)
     return ResolvedModel(select_model(location, versions=versions), check)
 
 
 def _locate(request: Request) -> tuple[ModelLocation, ModelCheck]:
-    fetch_model, make_check = _import_steps()
-    resolved = rules.match_rule(request)
+    fetch_model, make_check, _ = _import_steps()
+    resolved, config = rules.match_rule(request), settings.read_config()
     try:
-        location = fetch_model(resolved)
+        location = fetch_model(resolved, config)
     except FetchError as error:
         from tfimm_resolver.cache.tier import ModelLocation
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
         location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
-    return location, make_check(resolved, location)
+    # A rule that was written during a download counts.
+    return location, make_check(resolved, location, None if location.is_fetched else config)
 
 
 @functools.cache  # each import statement takes 2 µs at each hit
-def _import_steps() -> tuple[Callable[[ResolvedPlan], ModelLocation], Callable[[ResolvedPlan, ModelLocation], ModelCheck]]:
+def _import_steps() -> tuple[
+    Callable[[ResolvedPlan, Config], ModelLocation],
+    Callable[[ResolvedPlan, ModelLocation, Config | None], ModelCheck],
+    Callable[..., str],
+]:
     """Import what only a call needs: importing the package should not cost these 3 ms."""
     from tfimm_resolver.resolution.fetching import fetch_model
     from tfimm_resolver.resolution.operation_check import make_check
+    from tfimm_resolver.resolution.selection import select_model
 
-    return fetch_model, make_check
+    return fetch_model, make_check, select_model
 
 
 def _run(

@@ -70,8 +70,10 @@ def make_mirror_plan(mirror: Handle) -> Fetch:
 
 def find_source_plan(handle: Handle) -> Plan | None:
     """Return the plan of the first source that handles this handle; no other rule is tried."""
-    plans = (source(handle) for source in get_sources(handle.scheme))
-    return next((plan for plan in plans if plan is not None), None)
+    for source in get_sources(handle.scheme):
+        if (plan := source(handle)) is not None:
+            return plan
+    return None
 
 
 def match_override(request: Request) -> ResolvedPlan | None:

@@ -16,8 +16,10 @@ PROGRESS_FORMATS = ("auto", "json")
 
 def models_files() -> list[str]:
     """Return the models files that the user names, highest priority first; none means: use the nearest one."""
+    if not (value := os.environ.get(MODELS_FILE)):
+        return []
     return list(
-        dict.fromkeys(expand_variable(MODELS_FILE, path) for path in os.environ.get(MODELS_FILE, "").split(os.pathsep) if path)
+        dict.fromkeys(expand_variable(MODELS_FILE, path) for path in value.split(os.pathsep) if path)
     )
 
 
