@@ -51,6 +51,8 @@ _FILES_MIN = 6 if os.stat in os.supports_dir_fd and hasattr(os, "O_PATH") else s
 
 _PATHS_MAX = 256
 _paths: dict[int, tuple[tuple[FileEntry, ...], list[str]]] = {}
+"""The checked paths of lists of files, by the id of each list, which is kept with them so that no other list gets its id."""
+
 _SEARCH_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -215,7 +217,7 @@ def _compare_sizes(files: tuple[FileEntry, ...], paths: list[str], descriptor: i
 
 
 def _list_paths(files: tuple[FileEntry, ...]) -> list[str]:
-    """Return the paths of files relative to their tree; remembered for the list of a record that was read, which is one object."""
+    """Return the paths of files relative to their tree; remembered, as a record that is read again is the same object."""
     known = _paths.get(id(files))
     if known is None or known[0] is not files:
         if len(_paths) >= _PATHS_MAX:

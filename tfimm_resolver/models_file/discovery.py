@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -94,13 +95,13 @@ def check_none_skipped() -> None:
     Raises:
         ModelsFileError: if one was.
     """
-    if not settings.models_files() and (skipped := [path for path in _list_nearest() if not _is_trusted(path)]):
+    if not settings.models_files() and (skipped := [path for path, is_trusted in _list_nearest() if not is_trusted]):
         raise ModelsFileError(f"{show(skipped[0])} is not used: it belongs to another user", fix=_OWNER_FIX)
 
 
 def _find_nearest() -> str | None:
-    for path in _list_nearest():
-        if _is_trusted(path):
+    for path, is_trusted in _list_nearest():
+        if is_trusted:
             return path
         if path not in _warned_untrusted:
             _warned_untrusted.add(path)
@@ -108,8 +109,11 @@ def _find_nearest() -> str | None:
     return None
 
 
-def _list_nearest() -> Iterator[str]:
-    """Yield the models files of the working directory and its parents, nearest first, up to the first that is trusted."""
+def _list_nearest() -> Iterator[tuple[str, bool]]:
+    """Yield the models files of the working directory and its parents, nearest first, up to the first that is trusted.
+
+    With each comes whether it is trusted.
+    """
     try:
         folder = os.getcwd()
     except FileNotFoundError:
@@ -117,9 +121,10 @@ def _list_nearest() -> Iterator[str]:
     for path in _list_paths(folder):
         if _CAN_ASK and not _access(path, os.F_OK, effective_ids=True):
             continue
-        if os.path.isfile(path):
-            yield path
-            if _is_trusted(path):
+        is_file, is_trusted = _examine(path)
+        if is_file:
+            yield path, is_trusted
+            if is_trusted:
                 return
 
 
@@ -130,17 +135,20 @@ def _list_paths(folder: str) -> tuple[str, ...]:
     return (os.path.join(folder, FILE_NAME), *(_list_paths(parent) if parent != folder else ()))
 
 
+def _examine(path: str) -> tuple[bool, bool]:
+    """Return whether a path is a file, and whether it is trusted: its owner, and that of the link if it is one, decides.
 
-
-def _is_trusted(path: str) -> bool:
-    """Whether this user or root owns the file, and the link if it is one: a file decides which models, and so which code, run.
+    It has to be this user or root: a file decides which models, and so which code, run.
 
     Its directory does not matter: in a world-writable one such as ``/tmp``, or one of another user, a file may still be ours.
     """
     try:
-        return all(ownership.is_own_or_root(status) for status in (os.lstat(path), os.stat(path)))
-    except OSError:  # it was removed a moment ago
-        return False
+        link = os.lstat(path)
+        target = os.stat(path) if stat.S_ISLNK(link.st_mode) else link
+    except OSError:  # it was removed a moment ago, or is a link to nothing
+        return False, False
+    is_trusted = ownership.is_own_or_root(link) and (target is link or ownership.is_own_or_root(target))
+    return stat.S_ISREG(target.st_mode), is_trusted
 
 
 @functools.lru_cache(maxsize=64)

@@ -136,9 +136,7 @@ def make_check(resolved: ResolvedPlan, location: ModelLocation, config: Config |
     at_resolve = operation_policy.may_refuse_paths(config)
     for entry in entries:
         at_resolve = at_resolve or (entry.ops is not None and entry.ops.at == AT_RESOLVE)
-    return ModelCheck(
-        resolved, functools.partial(_list_policies, resolved, location, entries), may_refuse_path=at_resolve
-    )
+    return ModelCheck(resolved, functools.partial(_list_policies, resolved, location, entries), may_refuse_path=at_resolve)
 
 
 def _list_policies(resolved: ResolvedPlan, location: ModelLocation, entries: list[ModelEntry]) -> list[Policy]:

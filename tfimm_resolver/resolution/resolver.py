@@ -147,6 +147,7 @@ def _locate(request: Request) -> tuple[ModelLocation, ModelCheck]:
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
         location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
+        location.is_fetched = True
     # A rule that was written during a download counts.
     return location, make_check(resolved, location, None if location.is_fetched else config)
 

@@ -125,7 +125,7 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
         plan = find_source_plan(target)
     except HandleError as error:
         raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.advice) from error
-    request = replace(request.stand_for(target), pin=Pin(target.sha256, model.size_bytes))
+    request = request.stand_for(target, Pin(target.sha256, model.size_bytes))
     if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:

@@ -18,9 +18,7 @@ def models_files() -> list[str]:
     """Return the models files that the user names, highest priority first; none means: use the nearest one."""
     if not (value := os.environ.get(MODELS_FILE)):
         return []
-    return list(
-        dict.fromkeys(expand_variable(MODELS_FILE, path) for path in value.split(os.pathsep) if path)
-    )
+    return list(dict.fromkeys(expand_variable(MODELS_FILE, path) for path in value.split(os.pathsep) if path))
 
 
 def load_format() -> str:
