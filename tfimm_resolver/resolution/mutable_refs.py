@@ -25,8 +25,9 @@ log = logging.getLogger("tfimm_resolver")
 class MutableHandle:
     """A mutable handle, whose plan is a ``MutableRef``."""
 
-    def __init__(self, resolved: ResolvedPlan) -> None:
+    def __init__(self, resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] = Upstream) -> None:
         assert isinstance(resolved.plan, MutableRef)
+        self._make_upstream = make_upstream
         self._resolved, self._newest, self._local = resolved, resolved.plan.newest, resolved.plan.local
 
     def fetch(self, fetch: Callable[[ResolvedPlan], ModelLocation]) -> ModelLocation:
@@ -36,7 +37,7 @@ class MutableHandle:
         """
         fixed = None
         try:
-            fixed = Upstream(self._resolved).look_up()
+            fixed = self._make_upstream(self._resolved).look_up()
             found = fetch(rules.follow_ref(self._resolved, fixed))
         except SignatureError:  # what is there now is not what it should be: a person has to see it
             raise

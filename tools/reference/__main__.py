@@ -1,4 +1,4 @@
-"""``python -m tools.reference`` writes generated pages and a picture below docs/; a test checks that they are current."""
+"""``python -m tools.reference`` writes generated pages and pictures below docs/; a test checks that they are current."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import diagram
+from tools import diagram, fleet
 from tools.reference import api, commands, events, exit_codes, json_output, security, variables
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -23,6 +23,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "variables.md": variables.make_page,
     "../security.md": security.make_page,
     "../images/way_of_a_handle.svg": diagram.make_picture,
+    "../images/fleet.svg": fleet.make_picture,
 }
 _NEUTRAL = ("HOME", "LANG", "PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV")
 
