@@ -219,7 +219,7 @@ def _compare_sizes(files: tuple[FileEntry, ...], paths: list[str], descriptor: i
 def _list_paths(files: tuple[FileEntry, ...]) -> list[str]:
     """Return the paths of files relative to their tree; remembered, as a record that is read again is the same object."""
     known = _paths.get(id(files))
-    if known is None or known[0] is not files:
+    if known is None:
         if len(_paths) >= _PATHS_MAX:
             _paths.clear()
         known = _paths[id(files)] = (files, [join_safely(".", file.path) for file in files])

@@ -137,6 +137,7 @@ def test_a_text_is_read_again_once_it_has_changed(mode: int, tmp_path: Path, mon
         path.write_text(text)
         os.utime(path, ns=(1, 1))
         assert root.read("a.txt") == text
+        assert root.read("a.txt") is not root.read("a.txt"), "it could change once more, unnoticed"
     monkeypatch.setattr("tfimm_resolver._util.clock._read_ns", lambda: time.time_ns() + 10**10)
     assert root.read("a.txt") is root.read("a.txt"), "it is not decoded, nor parsed, twice"
     overwrite(path, "ten")
