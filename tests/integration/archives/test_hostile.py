@@ -202,6 +202,9 @@ def test_unpacks_without_the_mode(form: str, mode: int, way: Callable[..., Path]
     else:
         data = PACKERS[form](tar(entry("f", b"x", mode=mode), entry("d/", kind=b"5", mode=mode)))
     (outside.parent / f"m.{form}").write_bytes(data)
+    root = Path(os.environ["TFHUB_CACHE_DIR"])
+    root.mkdir(exist_ok=True)
+    root.chmod(0o750)  # who may read the root may read what is in it, whatever the umask
     before = os.umask(0o027)
     try:
         tree = way(data, form, outside, server)
