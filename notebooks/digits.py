@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-# Without this, TensorFlow's native code logs details of the machine into every notebook. It is read when TensorFlow is imported.
+# Without this, TensorFlow's native code logs details of the machine into every notebook. TensorFlow reads it on import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 HOST = "models.example.org"
@@ -137,7 +137,7 @@ def draw_answer(picture: np.ndarray, answers: dict[str, np.ndarray]) -> None:
     """Draw a picture, and beside it a bar chart of the ten classes for each named answer."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 1 + len(answers), figsize=(2.4 + 3.6 * len(answers), 2.4), layout="constrained")
+    _, axes = pyplot.subplots(1, 1 + len(answers), figsize=(2.4 + 3.6 * len(answers), 2.4), layout="constrained")
     axes[0].imshow(picture, cmap="gray_r")
     axes[0].axis("off")
     for axis, (name, probabilities) in zip(axes[1:], answers.items(), strict=True):
@@ -152,11 +152,11 @@ def draw_bytes(files: Sequence[tuple[str, bytes]], size_bytes: int) -> None:
     from matplotlib import pyplot
 
     width = 128
-    figure, axes = pyplot.subplots(1, len(files), figsize=(3 * len(files), 2.6), layout="constrained")
+    _, axes = pyplot.subplots(1, len(files), figsize=(2.2 * len(files), 2), layout="constrained")
     for axis, (title, content) in zip(axes, files, strict=True):
-        pixels = np.full(-(-size_bytes // width) * width, np.nan)
-        pixels[: len(content)] = np.frombuffer(content, dtype="uint8")
-        axis.set_facecolor("tab:red")
-        axis.imshow(pixels.reshape(-1, width), cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="nearest")
+        pixels = np.full((-(-size_bytes // width) * width, 3), 255, "uint8")
+        pixels[:size_bytes] = (214, 39, 40)
+        pixels[: len(content)] = np.frombuffer(content, "uint8")[:, None]
+        axis.imshow(pixels.reshape(-1, width, 3), aspect="auto", interpolation="nearest")
         axis.set(title=title, xticks=[], yticks=[])
     pyplot.show()

@@ -31,8 +31,10 @@ CELL_TIMEOUT_S = 120
 IMAGE_MAX_CHARACTERS = 60_000
 
 PICTURE = "image/png"
-# What differs between two runs: times, sizes, hashes, and the name of the device that reads files.
+# What differs between two runs: times, sizes and hashes.
 _CHANGING = re.compile(r"[0-9a-f]{8,}|\d+(?:\.\d+)?")
+_MACHINE = re.compile(r"/(?:tmp|home|root|work|var)/\S*|\b127\.0\.0\.1\S*|localhost:\d+")
+_NATIVE_LOG = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ [\w.]+:\d+\]|WARNING: All log messages before absl::InitializeLog|\s*$")
 _SPACES = re.compile(r"[ \t]+")
 
 
@@ -53,7 +55,19 @@ def run_kernel(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebo
     )
     # With that variable a kernel hides output of native code, which it shows to users.
     client.execute(env={name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"})
+    clean_outputs(notebook)
     return notebook
+
+
+def clean_outputs(notebook: nbformat.NotebookNode) -> None:
+    """Remove what native code of TensorFlow logs about this machine, and the plain text of what is shown as HTML."""
+    for cell, results in iterate_outputs(notebook):
+        for output in results:
+            if output.get("name") == "stderr":
+                output.text = "".join(line for line in output.text.splitlines(True) if not _NATIVE_LOG.match(line))
+            if "text/html" in output.get("data", {}):
+                del output.data["text/plain"]
+        cell.outputs = [output for output in results if output.get("name") != "stderr" or output.text.strip()]
 
 
 def iterate_outputs(notebook: nbformat.NotebookNode) -> Iterator[tuple[nbformat.NotebookNode, list[nbformat.NotebookNode]]]:
@@ -121,15 +135,17 @@ def test_is_saved_with_clean_outputs_and_pictures(path: Path) -> None:
     assert find_faults(saved) == []
     counts = [cell.execution_count for cell, _ in iterate_outputs(saved)]
     assert counts == list(range(1, len(counts) + 1))
-    pictures = [output.data[PICTURE] for _, results in iterate_outputs(saved) for output in results if PICTURE in output.get("data", {})]
+    outputs = [output for _, results in iterate_outputs(saved) for output in results]
+    pictures = [output.data[PICTURE] for output in outputs if PICTURE in output.get("data", {})]
     assert len(pictures) >= 2 and max(map(len, pictures)) < IMAGE_MAX_CHARACTERS
     assert find_machine_details(saved) == []
 
 
 def find_machine_details(notebook: nbformat.NotebookNode) -> list[str]:
     """Return each text in the outputs that only the machine of the run has: directories and ports."""
-    texts = [str(output.get("text") or {**output.get("data", {}), PICTURE: ""}) for _, all_ in iterate_outputs(notebook) for output in all_]
-    return [found for text in texts for found in re.findall(r"/(?:tmp|home|root|work|var)/\S*|\b127\.0\.0\.1\S*|localhost:\d+", text)]
+    outputs = [output for _, results in iterate_outputs(notebook) for output in results]
+    texts = [str(output.get("text") or {**output.get("data", {}), PICTURE: ""}) for output in outputs]
+    return [found for text in texts for found in _MACHINE.findall(text)]
 
 
 @pytest.mark.parametrize("text", ["/tmp/x/model", "http://127.0.0.1:41447/demo", "/home/user"])
