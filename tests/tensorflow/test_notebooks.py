@@ -34,7 +34,9 @@ PICTURE = "image/png"
 # What differs between two runs: times, sizes and hashes.
 _CHANGING = re.compile(r"[0-9a-f]{8,}|\d+(?:\.\d+)?")
 _MACHINE = re.compile(r"/(?:tmp|home|root|work|var)/\S*|\b127\.0\.0\.1\S*|localhost:\d+")
-_NATIVE_LOG = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ [\w.]+:\d+\]|WARNING: All log messages before absl::InitializeLog|\s*$")
+_NATIVE_LOG = re.compile(
+    r"[IWEF]\d{4} [\d:.]+ +\d+ [\w.]+:\d+\]|\d{4}-\d\d-\d\d [\d:.]+: [IWEF] |WARNING: All log messages before absl::|\s*$"
+)
 _SPACES = re.compile(r"[ \t]+")
 
 
@@ -168,6 +170,7 @@ def test_the_first_cell_installs_from_a_git_repository(tmp_path: Path, monkeypat
     [source] = {next(cell.source for cell in cells if cell.cell_type == "code") for cells in sources}
     repository, empty = make_repository(tmp_path / "repository"), tmp_path / "empty"
     empty.mkdir()
+    (tmp_path / "installed").mkdir()
     # pip installs into a directory of the test, and only this package: the others are there, as in Colab.
     for name, value in (("TARGET", tmp_path / "installed"), ("NO_INDEX", 1), ("NO_DEPS", 1), ("NO_BUILD_ISOLATION", "no")):
         monkeypatch.setenv(f"PIP_{name}", str(value))
