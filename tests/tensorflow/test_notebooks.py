@@ -69,7 +69,18 @@ def clean_outputs(notebook: nbformat.NotebookNode) -> None:
                 output.text = "".join(line for line in output.text.splitlines(True) if not _NATIVE_LOG.match(line))
             if "text/html" in output.get("data", {}):
                 del output.data["text/plain"]
-        cell.outputs = [output for output in results if output.get("name") != "stderr" or output.text.strip()]
+        cell.outputs = _join_texts([output for output in results if output.get("name") != "stderr" or output.text.strip()])
+
+
+def _join_texts(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return the outputs with texts that a kernel sent in parts, which depends on its timing, in one part."""
+    joined: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if joined and output.get("name") and output.get("name") == joined[-1].get("name"):
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def iterate_outputs(notebook: nbformat.NotebookNode) -> Iterator[tuple[nbformat.NotebookNode, list[nbformat.NotebookNode]]]:
