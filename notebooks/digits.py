@@ -1,4 +1,4 @@
-"""The model of the notebooks, a small network that reads handwritten digits, and a web server that offers it.
+"""The notebooks' model, a network that reads handwritten digits, and a server for it.
 
 Run from a clone of the repository, the notebooks find this file beside them; in Colab their first cell fetches it.
 """
@@ -11,7 +11,6 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,17 +18,17 @@ from typing import IO, Any
 
 import numpy as np
 
-# Without this, TensorFlow's native code logs details of the machine into every notebook. TensorFlow reads it on import.
+# Without this, TensorFlow's native code logs details of the machine into the notebook.
+# TensorFlow reads it on import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 HOST = "models.example.org"
-TRAINING_PICTURES = 1500
 STEPS, RATE, MOMENTUM = 120, 0.3, 0.9
 CHUNK_BYTES = 1024
 
 
 def read_pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Return the 1797 pictures of digits that scikit-learn ships, 8 by 8 pixels from 0 to 1, and the digit on each."""
+    """Return scikit-learn's 1797 pictures, 8 by 8 pixels from 0 to 1, and their digits."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -37,24 +36,30 @@ def read_pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_network(hidden: int = 32, seed: int = 0) -> Any:
-    """Return a network with one hidden layer and random weights; it maps pictures to the probabilities of the ten digits."""
+    """Return a network with one hidden layer, which maps pictures to probabilities."""
     import tensorflow as tf
 
     random = np.random.default_rng(seed)
 
     class Network(tf.Module):
         def __init__(self) -> None:
-            self.hidden = tf.Variable(random.normal(0, 0.15, (64, hidden)).astype("float32"), name="hidden")
-            self.hidden_bias = tf.Variable(tf.zeros(hidden), name="hidden_bias")
-            self.output = tf.Variable(random.normal(0, 0.15, (hidden, 10)).astype("float32"), name="output")
-            self.output_bias = tf.Variable(tf.zeros(10), name="output_bias")
+            self.hidden = self._make_weights(64, hidden)
+            self.hidden_bias = tf.Variable(tf.zeros(hidden))
+            self.output = self._make_weights(hidden, 10)
+            self.output_bias = tf.Variable(tf.zeros(10))
+
+        def _make_weights(self, rows: int, columns: int) -> tf.Variable:
+            return tf.Variable(random.normal(0, 0.15, (rows, columns)).astype("float32"))
 
         def score(self, pictures: tf.Tensor) -> tf.Tensor:
             """Return a score for each digit."""
             pixels = tf.reshape(pictures, [-1, 64])
-            return tf.nn.relu(pixels @ self.hidden + self.hidden_bias) @ self.output + self.output_bias
+            values = tf.nn.relu(pixels @ self.hidden + self.hidden_bias)
+            return values @ self.output + self.output_bias
 
-        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8], tf.float32, name="pictures")])
+        @tf.function(
+            input_signature=[tf.TensorSpec([None, 8, 8], tf.float32, name="pictures")]
+        )
         def __call__(self, pictures: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"probabilities": tf.nn.softmax(self.score(pictures))}
 
@@ -65,15 +70,17 @@ def train(network: Any, pictures: np.ndarray, labels: np.ndarray) -> list[float]
     """Train a network by gradient descent with momentum; return the loss of each step."""
     import tensorflow as tf
 
-    speeds = [tf.Variable(tf.zeros_like(weights)) for weights in network.trainable_variables]
+    variables = network.trainable_variables
+    speeds = [tf.Variable(tf.zeros_like(weights)) for weights in variables]
 
     @tf.function
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, network.score(pictures))
+            scores = network.score(pictures)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
             loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, network.trainable_variables)
-        for weights, speed, gradient in zip(network.trainable_variables, speeds, gradients, strict=True):
+        gradients = tape.gradient(loss, variables)
+        for weights, speed, gradient in zip(variables, speeds, gradients, strict=True):
             speed.assign(MOMENTUM * speed - RATE * gradient)
             weights.assign_add(speed)
         return loss
@@ -82,10 +89,10 @@ def train(network: Any, pictures: np.ndarray, labels: np.ndarray) -> list[float]
 
 
 def pack(network: Any, archive: Path) -> Path:
-    """Save a network as a SavedModel and pack it as an archive, which replaces an older one at once."""
+    """Save a network and pack it as an archive, which replaces an older one at once."""
     import tensorflow as tf
 
-    tf.get_logger().setLevel("WARNING")  # else it logs the temporary directory
+    tf.get_logger().setLevel("WARNING")  # otherwise it logs the temporary directory
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(network, f"{folder}/model", signatures=network.__call__)
@@ -105,10 +112,14 @@ class Publisher(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path, bytes_per_s: float = float("inf")) -> None:
-        super().__init__(("127.0.0.1", 0), partial(_RequestHandler, directory=str(folder)))
+        super().__init__(
+            ("127.0.0.1", 0), partial(_RequestHandler, directory=str(folder))
+        )
         self.folder, self.bytes_per_s = folder / HOST, bytes_per_s
         self.requests = self.sent_bytes = 0
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         os.environ["TFIMM_RESOLVER_MIRRORS"] = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -137,23 +148,27 @@ def draw_answer(picture: np.ndarray, answers: dict[str, np.ndarray]) -> None:
     """Draw a picture, and beside it a bar chart of the ten classes for each named answer."""
     from matplotlib import pyplot
 
-    _, axes = pyplot.subplots(1, 1 + len(answers), figsize=(2.4 + 3.6 * len(answers), 2.4), layout="constrained")
+    number = len(answers)
+    size = (2.4 + 3.6 * number, 2.4)
+    _, axes = pyplot.subplots(1, 1 + number, figsize=size, layout="constrained")
     axes[0].imshow(picture, cmap="gray_r")
     axes[0].axis("off")
     for axis, (name, probabilities) in zip(axes[1:], answers.items(), strict=True):
         best = int(np.argmax(probabilities))
-        axis.bar(range(10), probabilities, color=["tab:orange" if digit == best else "tab:blue" for digit in range(10)])
-        axis.set(title=f"{name}: {best}", xlabel="digit", xticks=range(10), ylim=(0, 1), ylabel="probability")
+        bars = axis.bar(range(10), probabilities)
+        bars[best].set_color("tab:orange")
+        axis.set(title=f"{name}: {best}", xlabel="digit", xticks=range(10))
+        axis.set(ylabel="probability", ylim=(0, 1))
     pyplot.show()
 
 
-def draw_bytes(files: Sequence[tuple[str, bytes]], size_bytes: int) -> None:
-    """Draw the bytes of files as pixels, one row of pictures; what is missing of ``size_bytes`` is red."""
+def draw_bytes(versions: dict[str, bytes]) -> None:
+    """Draw versions of a file, each byte a pixel; what one lacks of the largest is red."""
     from matplotlib import pyplot
 
-    width = 128
-    _, axes = pyplot.subplots(1, len(files), figsize=(2.2 * len(files), 2), layout="constrained")
-    for axis, (title, content) in zip(axes, files, strict=True):
+    width, size_bytes, number = 128, max(map(len, versions.values())), len(versions)
+    _, axes = pyplot.subplots(1, number, figsize=(2.2 * number, 2), layout="constrained")
+    for axis, (title, content) in zip(axes, versions.items(), strict=True):
         pixels = np.full((-(-size_bytes // width) * width, 3), 255, "uint8")
         pixels[:size_bytes] = (214, 39, 40)
         pixels[: len(content)] = np.frombuffer(content, "uint8")[:, None]
