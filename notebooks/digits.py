@@ -1,6 +1,6 @@
 """The notebooks' model, a network that reads handwritten digits, and a server for it.
 
-Run from a clone of the repository, the notebooks find this file beside them; in Colab their first cell fetches it.
+In a clone of the repository this file is beside them; in Colab their first cell fetches it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHUNK_BYTES = 1024
 
 
 def read_pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Return scikit-learn's 1797 pictures, 8 by 8 pixels from 0 to 1, and their digits."""
+    """Return scikit-learn's 1797 pictures, 8 x 8 pixels from 0 to 1, and their labels."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -104,9 +104,9 @@ def pack(network: Any, archive: Path) -> Path:
 
 
 class Publisher(ThreadingHTTPServer):
-    """A web server on this machine for the files of a folder; what it has sent is counted.
+    """A web server on this machine for the files of a folder, which counts what it sends.
 
-    ``TFIMM_RESOLVER_MIRRORS`` is set to it, so that it answers in place of the hosts in handles.
+    It sets ``TFIMM_RESOLVER_MIRRORS``, and so answers in place of the hosts in handles.
     """
 
     daemon_threads = True
@@ -145,7 +145,7 @@ class _RequestHandler(SimpleHTTPRequestHandler):
 
 
 def draw_answer(picture: np.ndarray, answers: dict[str, np.ndarray]) -> None:
-    """Draw a picture, and beside it a bar chart of the ten classes for each named answer."""
+    """Draw a picture, and beside it a bar chart of the classes for each named answer."""
     from matplotlib import pyplot
 
     number = len(answers)
@@ -163,7 +163,7 @@ def draw_answer(picture: np.ndarray, answers: dict[str, np.ndarray]) -> None:
 
 
 def draw_bytes(versions: dict[str, bytes]) -> None:
-    """Draw versions of a file, each byte a pixel; what one lacks of the largest is red."""
+    """Draw versions of a file, each byte a pixel; what one of them lacks is red."""
     from matplotlib import pyplot
 
     width, size_bytes, number = 128, max(map(len, versions.values())), len(versions)
