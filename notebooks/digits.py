@@ -1,6 +1,6 @@
 """The notebooks' model, a network that reads handwritten digits, and a server for it.
 
-In a clone of the repository this file is beside them; in Colab their first cell fetches it.
+In a clone of the repository it is beside them; in Colab their first cell fetches it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 CELL_TIMEOUT_S = 120
-IMAGE_MAX_CHARACTERS = 60_000
+CELL_MAX_LINES, IMAGE_MAX_CHARACTERS = 30, 60_000
 
 PICTURE = "image/png"
 # What differs between two runs: times, sizes and hashes.
@@ -171,7 +171,7 @@ def test_details_of_the_machine_are_noticed(text: str) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_cell_hides_messages_or_is_long(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
-    assert [cell.id for cell in cells if "dup2" in cell.source or len(cell.source.splitlines()) > 25] == []
+    assert [cell.id for cell in cells if "dup2" in cell.source or len(cell.source.splitlines()) > CELL_MAX_LINES] == []
 
 
 def test_the_first_cell_installs_from_a_git_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
