@@ -44,9 +44,9 @@ class Served:
 
 @dataclass(frozen=True)
 class Peer:
-    """A package: how it is imported, the expression that fetches ``handle``, and its server."""
+    """A package that is compared, the expression with which it fetches ``handle``, and its server."""
 
-    imports: str
+    package: str
     fetch: str
     serve: Callable[[dict[str, bytes]], contextlib.AbstractContextManager[Served]]
 
@@ -137,13 +137,13 @@ def _respond_json(response: Response, facts: object) -> None:
 
 
 PEERS = {
-    "tfimm_resolver": Peer("import tfimm_resolver", "tfimm_resolver.resolve(handle)", serve_archive),
-    "tensorflow_hub": Peer("import tensorflow_hub", "tensorflow_hub.resolve(handle)", serve_archive),
-    "tfimm_resolver, hf://": Peer("import tfimm_resolver", "tfimm_resolver.resolve('hf://' + handle)", serve_hugging_face),
+    "tfimm_resolver": Peer("tfimm_resolver", "tfimm_resolver.resolve(handle)", serve_archive),
+    "tensorflow_hub": Peer("tensorflow_hub", "tensorflow_hub.resolve(handle)", serve_archive),
+    "tfimm_resolver, hf://": Peer("tfimm_resolver", "tfimm_resolver.resolve('hf://' + handle)", serve_hugging_face),
     "huggingface_hub": Peer(
-        "import huggingface_hub",
+        "huggingface_hub",
         "huggingface_hub.snapshot_download(*handle.split('@')[:1], revision=handle.split('@')[1])",
         serve_hugging_face,
     ),
-    "kagglehub": Peer("import kagglehub", "kagglehub.model_download(handle)", serve_kaggle),
+    "kagglehub": Peer("kagglehub", "kagglehub.model_download(handle)", serve_kaggle),
 }

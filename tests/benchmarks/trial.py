@@ -34,7 +34,7 @@ Result = dict[str, Any]
 _CHILD = """
 import hashlib, json, os, pathlib, statistics, sys, time
 started_s = time.perf_counter()
-{imports}
+import {package}
 seconds = {{"import": time.perf_counter() - started_s}}
 handle, calls = sys.argv[1], int(sys.argv[2])
 
@@ -126,7 +126,7 @@ class Trial:
     @contextlib.contextmanager
     def start(self, *, calls: int = 0, is_disk_small: bool = False, limit_s: float = LIMIT_S) -> Iterator[Running]:
         """Start a process that imports the package; it is killed at the end of the body."""
-        code = _CHILD.format(imports=self.peer.imports, fetch=self.peer.fetch)
+        code = _CHILD.format(package=self.peer.package, fetch=self.peer.fetch)
         if is_disk_small:
             code = textwrap.dedent(NAMESPACE) + code + _ENLARGE
         command = [sys.executable, "-c", code, self.served.handle, str(calls)]
