@@ -82,7 +82,7 @@ class Running:
     """A process that has imported the package and waits to be released."""
 
     def __init__(self, process: subprocess.Popen[str], limit_s: float) -> None:
-        self._process, self._limit_s = process, limit_s
+        self._process, self._limit_s, self._is_ready = process, limit_s, False
 
     def wait_until_ready(self) -> None:
         """Wait until the package is imported."""
@@ -90,9 +90,12 @@ class Running:
         while (line := self._process.stdout.readline()).strip() != "READY":
             if not line:
                 raise RuntimeError("the process ended before it was ready")
+        self._is_ready = True
 
     def release(self) -> None:
-        """Let it fetch."""
+        """Let it fetch, once the package is imported."""
+        if not self._is_ready:
+            self.wait_until_ready()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.stdin = None  # which communicate() would flush
@@ -125,7 +128,7 @@ class Trial:
 
     @contextlib.contextmanager
     def start(self, *, calls: int = 0, is_disk_small: bool = False, limit_s: float = LIMIT_S) -> Iterator[Running]:
-        """Start a process that imports the package; it is killed at the end of the body."""
+        """Start a process, which imports the package and waits; it is killed at the end of the body."""
         code = _CHILD.format(package=self.peer.package, fetch=self.peer.fetch)
         if is_disk_small:
             code = textwrap.dedent(NAMESPACE) + code + _ENLARGE
@@ -133,9 +136,7 @@ class Trial:
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, env=self._surroundings(), cwd=self.folder, text=True, **pipes) as process:
             try:
-                running = Running(process, limit_s)
-                running.wait_until_ready()
-                yield running
+                yield Running(process, limit_s)
             finally:
                 process.kill()
 
@@ -149,6 +150,8 @@ class Trial:
         """Fetch in several processes at the same moment."""
         with contextlib.ExitStack() as stack:
             started = [stack.enter_context(self.start(limit_s=_HERD_LIMIT_S)) for _ in range(processes)]
+            for process in started:
+                process.wait_until_ready()
             for process in started:
                 process.release()
             return [process.read_results()[0] for process in started]
