@@ -2,6 +2,7 @@
 # except those that take long. make test-long: every test. All create .venv, with the interpreter PYTHON.
 # make test-all: unit and integration tests on every supported Python that is found, with the oldest and newest dependencies.
 # make test-pythons: the unit tests alone on each of them.
+# make test-engines: the tests with Apache Beam, Ray, and other engines, each in an environment of its own.
 # make test-newest: every test with the newest releases of all dependencies, instead of those in constraints.txt.
 # make docs: the documentation in site/, with warnings as errors. make reference: its generated pages. make pictures: the terminal in
 # README.md. make screenshots: the pages as Chromium shows them, in site-screenshots/.
@@ -12,7 +13,11 @@ NOX := .nox/own/bin
 # The number of tests that run at the same time; auto is the number of processors.
 WORKERS ?= auto
 FUZZ_SECONDS ?= 60
+# The engines whose tests test-engines runs.
+ENGINES ?= beam ray others
 FUZZ_TARGETS ?=
+SOAK_SECONDS ?= 600
+SOAK_SEED ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
 
 ifneq ($(MAKECMDGOALS),clean)
@@ -22,7 +27,7 @@ $(error PYTHON=$(PYTHON) cannot be used)
 endif
 endif
 
-.PHONY: demo lint check test test-long test-all test-pythons test-newest constraints bench golden docs reference pictures screenshots fuzz clean
+.PHONY: demo lint check test test-long test-all test-pythons test-engines test-newest constraints bench golden docs reference pictures screenshots fuzz soak clean
 
 demo: .venv/installed
 	$(BIN)/tfimm-resolver demo
@@ -47,13 +52,18 @@ test-all: $(NOX)/nox
 test-pythons: $(NOX)/nox
 	$(NOX)/nox --session interpreters unit
 
+test-engines: $(NOX)/nox
+	$(NOX)/nox --session $(ENGINES)
+
 test-newest: $(NOX)/nox
 	$(NOX)/nox --session newest
 
-# Write the newest version of each dependency that works together with the others into constraints.txt.
+# Write the newest version of each dependency that works together with the others into constraints.txt, and the same for the engines.
 constraints: $(NOX)/nox
 	$(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test --extra docs --extra fuzz --no-header --no-annotate --no-emit-package setuptools \
 		--output-file constraints.txt setup.cfg
+	for engine in beam ray others; do $(NOX)/uv pip compile --quiet --universal --python-version 3.10 --extra test-$$engine --no-header --no-annotate \
+		--no-emit-package setuptools --output-file tests/engines/constraints-$$engine.txt setup.cfg; done
 
 bench: .venv/tested
 	$(BIN)/python -m tests.benchmarks
@@ -78,6 +88,11 @@ screenshots: docs
 # Give damaged data to everything that reads data of others, for FUZZ_SECONDS in all; FUZZ_TARGETS names some targets.
 fuzz: .venv/fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+# Processes use one cache at random, for SOAK_SECONDS: at the end nothing has vanished or changed, and nothing is left.
+# SOAK_SEED repeats a schedule.
+soak: .venv/tested
+	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 clean:
 	rm -rf .venv .nox .cache site site-screenshots build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -18,6 +18,7 @@ nox.options.stop_on_first_error = False
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 PYTEST = ("-p", "no:cacheprovider", "--numprocesses", "auto", "--maxprocesses", "8", "--dist", "loadgroup")
 UNIT = "tests/unit"
+ENGINES = "tests/engines"
 
 
 def find_interpreter(version: str) -> str | None:
@@ -97,3 +98,29 @@ def newest(session: nox.Session) -> None:
     _install(session, "test", "--upgrade")
     session.run("uv", "pip", "list", "--outdated")
     _test(session)
+
+
+@nox.session(python=NEWEST)
+def beam(session: nox.Session) -> None:
+    """Run the tests with Apache Beam, on the newest Python for which it has wheels."""
+    _test_engine(session, "beam")
+
+
+@nox.session(python=NEWEST)
+def ray(session: nox.Session) -> None:
+    """Run the tests with a cluster of Ray, on the newest Python for which it has wheels."""
+    _test_engine(session, "ray")
+
+
+@nox.session(python=NEWEST)
+def others(session: nox.Session) -> None:
+    """Run the recipes of the documentation with Spark, Dask and gunicorn."""
+    _test_engine(session, "others")
+
+
+def _test_engine(session: nox.Session, name: str) -> None:
+    """Run the tests of one engine, in an environment without the others, whose versions may exclude its own."""
+    constraints = f"{ENGINES}/constraints-{name}.txt"
+    wheels = [option for package in ("apache-beam", "ray", "tensorflow") for option in ("--only-binary", package)]
+    _install(session, f"test-{name}", "--constraint", constraints, *wheels)
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "-m", f"{name} and not long", ENGINES, *session.posargs)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ pytest_plugins = ("tests.fakes.stores.fixtures", "tests.fakes.faults.fixtures")
 _OWN_PREFIXES = ("TFIMM_", "TFHUB_", "XDG_", "STORAGE_EMULATOR", "KAGGLE", "HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_")
 _CLOUD_PREFIXES = ("GOOGLE_", "SERVICE_ACCOUNT", "GCE_", "GCS_", "NO_GCE", "CLOUDSDK_", "AWS_")
 _TENSORFLOW_PATHS = {"tensorflow"}
+_ENGINES = Path(__file__).parent / "engines"
+ENGINES = ("beam", "ray", "others")
+"""Engines whose tests run in environments of their own, and are named test_ENGINE."""
 _SHARED_FIXTURES = {"cluster": "cluster", "server": "cluster"}
 """The group of tests that use a fixture."""
 
@@ -92,9 +96,29 @@ def origin() -> Iterator[Origin]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not import files that need TensorFlow or its dependencies if their tests are deselected."""
+    """Do not import files that need TensorFlow, an engine, or their dependencies if their tests are deselected."""
+    if _ENGINES in (collection_path, *collection_path.parents):
+        return True if is_engine_skipped(collection_path, config.args, config.getoption("markexpr")) else None
     is_deselected = "not tensorflow" in config.getoption("markexpr")
     return True if is_deselected and _needs_tensorflow(collection_path) else None
+
+
+def is_engine_skipped(path: Path, arguments: Sequence[str | os.PathLike[str]], markexpr: str) -> bool:
+    """Whether a file or folder of tests for engines is not for this run, whose environment need not have an engine.
+
+    The command has to name their folder, or something in it; its expression of markers may name some of the engines.
+    """
+    named = [Path(os.path.abspath(os.fspath(argument).partition("::")[0])) for argument in arguments]
+    if not any(_ENGINES in (one, *one.parents) for one in named):
+        return True
+    words = set(re.findall(r"\w+", markexpr)).intersection(ENGINES)
+    engine = _find_engine(path)
+    return bool(words and engine) and engine not in words
+
+
+def _find_engine(path: Path) -> str:
+    """Return the engine that a file of tests needs, by its name; empty if it is not for one engine."""
+    return next((name for name in ENGINES if re.match(rf"test_{name}(_|\.)", path.name)), "")
 
 
 def _needs_tensorflow(path: Path) -> bool:
@@ -107,6 +131,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _needs_tensorflow(item.path):
             item.add_marker("tensorflow")
+        if _ENGINES in item.path.parents and (engine := _find_engine(item.path)):
+            item.add_marker(engine)
         for group in {_SHARED_FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in _SHARED_FIXTURES}:
             item.add_marker(pytest.mark.xdist_group(group))
 

@@ -9,6 +9,7 @@ from tfimm_resolver._util.import_hooks import provide_modules
 from tfimm_resolver._util.lazy import export_lazily
 from tfimm_resolver._util.outgoing import install_log_filter
 from tfimm_resolver.integrations.tensorflow_hub import register, unregister
+from tfimm_resolver.progress.events import on_event
 from tfimm_resolver.resolution.overrides import clear_model_cache, list_cached_models, set_model_cache, using
 from tfimm_resolver.resolution.resolver import cached_model_path, resolve
 from tfimm_resolver.settings import get_dir, set_dir
@@ -50,6 +51,7 @@ __all__ = [
     "load",
     "load_options",
     "maintenance",
+    "on_event",
     "project",
     "register",
     "resolve",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from tests.benchmarks.base import base, kills
 from tests.benchmarks.bucket import bucket
 from tests.benchmarks.cold import cold, fetch_shaped
 from tests.benchmarks.crowd import crowd
@@ -23,6 +24,7 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "import": import_packages,
     "cli": command_line,
     "warm": warm,
+    "base": base,
     "load": load,
     "inspect": inspection,
     "crowd": crowd,
@@ -31,9 +33,19 @@ CASES: dict[str, Callable[[Stand, Size], Iterator[Row]]] = {
     "shaped": fetch_shaped,
     "resume": resume,
     "herd": herd,
+    "kills": kills,
     "fleet": fleet,
     "bucket": bucket,
     "maintain": maintain,
     "limits": limits,
 }
-ROUNDS = dict.fromkeys(CASES, 5) | {"import": 10, "cli": 10, "warm": 7, "small": 9, "load": 9, "inspect": 7}
+ROUNDS = dict.fromkeys(CASES, 5) | {
+    "import": 10,
+    "cli": 10,
+    "warm": 7,
+    "base": 15,
+    "kills": 3,
+    "small": 9,
+    "load": 9,
+    "inspect": 7,
+}

@@ -86,6 +86,15 @@ _PACKAGES = {
 IMPORT = {"bare": "import site", "ours": "import site, tfimm_resolver", "peer": "import site, tensorflow_hub"}
 RESOLVE = "import sys, tfimm_resolver; tfimm_resolver.resolve(sys.argv[1])"
 RESOLVE_AND_PRINT = "import sys, tensorflow_hub; print(tensorflow_hub.resolve(sys.argv[1]))"
+PROCESSOR_TIME = """
+import sys, time, timeit
+from tfimm_resolver import resolve
+handle, calls = sys.argv[1], int(sys.argv[2])
+runs = timeit.repeat(lambda: resolve(handle), timer=time.process_time, number=calls, repeat=9)
+print(min(runs) / calls)
+"""
+"""Of a hit; the least of several runs, so that a version can be compared with another one on a busy machine."""
+
 WARM_REPEATS = 5
 WARM = {side: _WARM.format(**words, repeats=WARM_REPEATS) for side, words in _PACKAGES.items()}
 COLD = {side: _COLD.format(**words, memory=_MEMORY) for side, words in _PACKAGES.items()}

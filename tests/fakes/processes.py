@@ -101,7 +101,11 @@ def _read_threads(pid: int) -> Iterator[tuple[str, int]]:
 IMPORT_PACKAGE = """
 import importlib, pkgutil, tfimm_resolver
 for module in pkgutil.walk_packages(tfimm_resolver.__path__, "tfimm_resolver."):
-    if not module.name.endswith((".__main__", ".sitecustomize", ".bundle", ".handle", ".plan", ".unbundle")):
+    skipped = (".__main__", ".sitecustomize", ".bundle", ".handle", ".plan", ".unbundle", ".beam", ".ray", ".ray_seed")
+    if not module.name.endswith(skipped):
         importlib.import_module(module.name)
 """
-"""Imports every module, for code that then becomes another user, who may not be able to read them; not the deprecated ones."""
+"""Imports every module, for code that then becomes another user, who may not be able to read them.
+
+Not the deprecated ones, nor those that need an engine.
+"""

@@ -12,7 +12,7 @@ _SAVE = """
 
     class HalfPlusTwo(tf.Module):
         def __init__(self):
-            self.a, self.b = tf.Variable(0.5), tf.Variable(2.0)
+            self.a, self.b = tf.Variable(float(sys.argv[2])), tf.Variable(float(sys.argv[3]))
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
         def __call__(self, x):
@@ -24,7 +24,7 @@ _SAVE = """
 """
 
 
-def make_half_plus_two(folder: Path) -> bytes:
-    """Make the archive of a SavedModel in a separate process."""
-    run(_SAVE, str(folder))
+def make_half_plus_two(folder: Path, slope: float = 0.5, offset: float = 2.0) -> bytes:
+    """Make the archive of a SavedModel in a separate process; by default it computes half of its input plus two."""
+    run(_SAVE, str(folder), str(slope), str(offset))
     return (folder / "model.tar.gz").read_bytes()

@@ -89,6 +89,7 @@ class Stage:
             "PYTHONPATH": str(tree),
             "PYTHONHASHSEED": "0",
             "HOME": str(self.home),
+            "XDG_STATE_HOME": os.devnull,  # no counts of hits, which differ from run to run
             "TMPDIR": str(self.temporary),
             "LANG": "C.UTF-8",
             "TZ": "UTC",

@@ -76,3 +76,26 @@ def test_a_full_disk_is_freed_once_if_models_may_be_evicted(limit: str, origin: 
         pytest.skip("this machine forbids user namespaces, which the test needs for a small disk")
     assert job.returncode == 0, err
     assert out.split() == (["400000", "True", "2"] if limit else ["True", "True", "2"]), err
+
+
+@pytest.mark.parametrize("inodes", [6, 9, 12, 14])
+def test_the_error_for_a_disk_without_inodes_says_so_and_nothing_is_left(inodes: int, origin: Origin, cache_dir: Path) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz({f"assets/{number}": b"x" for number in range(20)} | {"saved_model.pb": b"g"}))
+    code = """
+        import sys
+        from tfimm_resolver import errors, resolve
+        try:
+            resolve(sys.argv[1])
+        except errors.CacheError as error:
+            print(error, os.listdir(root))
+    """
+    cache_dir.mkdir()
+    assert "size=2m" in NAMESPACE
+    namespace = NAMESPACE.replace("size=2m", f"size=2m,nr_inodes={inodes}")
+    job = start(textwrap.dedent(namespace) + textwrap.dedent(code), handle)
+    out, err = job.communicate(timeout=60)
+    if job.returncode == 77:
+        pytest.skip("this machine forbids user namespaces, which the test needs for a small disk")
+    assert job.returncode == 0, err
+    assert "no inodes" in out and "df -i" in out, out
+    assert out.strip().endswith("[]")

@@ -14,7 +14,7 @@ from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.cli import run_cli
 from tests.fakes.origin import Origin
 from tfimm_resolver import resolve
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import removal
 from tfimm_resolver.bundles import reader, writer
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
@@ -115,5 +115,5 @@ def test_an_interrupted_removal_does_not_leave_a_model(tmp_path: Path, mounted: 
     mount("tmpfs", tree / "variables", mounted)
     assert os.listdir(tree) == ["variables", "saved_model.pb"]
     with pytest.raises(OSError, match="busy"):
-        fs.remove_tree_without_rename(str(tree))
+        removal.remove_tree_without_rename(str(tree))
     assert os.listdir(tree) == ["variables"]

@@ -262,3 +262,43 @@ def test_a_refresh_that_may_not_write_the_record_leaves_no_copy(shared: Path, or
     before = sorted(shared.iterdir())
     assert resolve_as(BOB, handle, warm, REFRESH="1").startswith("CacheError")
     assert sorted(shared.iterdir()) == before and (path / "saved_model.pb").read_bytes() == MODEL["saved_model.pb"]
+
+
+REMOVE_AS = """
+    import os, sys
+    from tfimm_resolver import maintenance
+    import socket, shutil, pathlib
+    maintenance.list_models()
+    os.setgroups([])
+    os.setgid(int(sys.argv[2]))
+    os.setuid(int(sys.argv[2]))
+    (result,) = maintenance.remove(sys.argv[1])
+    print(result.state, result.error)
+"""
+
+
+@pytest.mark.parametrize("umask", ["000", "022"])
+def test_another_user_removes_a_model_completely_or_not_at_all(shared: Path, origin: Origin, warm: str, umask: str) -> None:
+    shared.chmod(0o777)
+    handle = origin.put("/m.tar.gz", tar_gz())
+    path = Path(resolve_as(ADA, handle, warm, umask=umask))
+    before = sorted(shared.rglob("*"))
+    printed = run(REMOVE_AS, handle, str(BOB))
+    if umask == "000":
+        assert printed == "removed None" and list(shared.iterdir()) == []
+    else:
+        assert printed.startswith("failed") and str(path) in printed and "Permission denied" in printed
+        assert sorted(shared.rglob("*")) == before and files_in(path) == MODEL
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o2775])
+def test_a_strict_umask_of_one_user_does_not_lock_the_others_out(shared: Path, origin: Origin, warm: str, mode: int) -> None:
+    shared.chmod(mode)
+    os.chown(shared, ADA, BOB)
+    handle = origin.put("/m.tar.gz", tar_gz())
+    path = resolve_as(ADA, handle, warm, umask="077")
+    assert path.startswith("/") and resolve_as(BOB, handle, warm, umask="077") == path
+    origin.put("/m.tar.gz", tar_gz({**MODEL, "saved_model.pb": b"another"}))
+    path = resolve_as(BOB, handle, warm, umask="077", REFRESH="1")
+    assert path.startswith("/") and resolve_as(ADA, handle, warm, umask="077") == path
+    assert list_fetched(origin) == ["/m.tar.gz"] * 2

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import is_engine_skipped
 from tfimm_resolver import get_dir, settings
 
 
@@ -37,6 +38,30 @@ def test_a_skip_is_a_failure_in_ci(ci: str, code: int, tmp_path: Path) -> None:
     )
     assert job.returncode == code, job.stdout
     assert ("CI=true forbids" in job.stdout) is bool(code)
+
+
+ENGINES = Path(__file__).parents[1] / "engines"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "markexpr", "is_skipped"),
+    [
+        ("", ["tests"], "not long", True),
+        ("integrations/test_ray.py", ["tests"], "", True),
+        ("integrations/test_ray.py", ["tests/unit"], "", True),
+        ("", ["tests/engines"], "ray and not long", False),
+        ("integrations/test_ray.py", ["tests/engines"], "ray and not long", False),
+        ("integrations/test_ray_examples.py", ["tests/engines"], "ray and not long", False),
+        ("integrations/test_beam.py", ["tests/engines"], "ray and not long", True),
+        ("test_others.py", ["tests/engines"], "others and not long", False),
+        ("integrations/test_ray.py", ["tests/engines/integrations/test_ray.py::test_x"], "not long", False),
+    ],
+)
+def test_tests_of_an_engine_are_only_collected_where_they_are_asked_for(
+    name: str, arguments: list[str], markexpr: str, is_skipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ENGINES.parents[1])
+    assert is_engine_skipped(ENGINES / name, arguments, markexpr) is is_skipped
 
 
 def get_own_id(item: pytest.Item) -> str:

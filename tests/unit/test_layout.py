@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
-KINDS = ("unit", "integration", "process", "tensorflow")
+KINDS = ("unit", "integration", "process", "tensorflow", "engines")
 
 _TEST_MODULE = re.compile(r"tests\.(.*\.)?test_")
 
@@ -55,6 +55,7 @@ TESTED_IN = {
     "cli.startup.sitecustomize": "process/cli/test_run.py",
     "integrations.serving.outcome": "integration/integrations/serving/test_publishing.py",
     "handle": "integration/test_public_api.py",
+    "integrations.ray_seed": "engines/integrations/test_ray.py",
     "inspection.report": "unit/inspection/test_summary.py",
     "locking.stale_locks": "integration/cli/diagnosis/test_roots.py",
     "maintenance.foreign_caches": "integration/maintenance/test_adoption.py",
@@ -189,7 +190,7 @@ def test_no_test_imports_another() -> None:
 
 
 def test_unit_tests_import_only_what_their_extra_installs() -> None:
-    others = list_distributions(REPOSITORY, "tensorflow", "gs", "s3", "test-integration", "test")
+    others = list_distributions(REPOSITORY, "beam", "ray", "tensorflow", "gs", "s3", "test-integration", "test")
     missing = others - list_distributions(REPOSITORY, "test-unit", "hf")
     assert {"h5py", "tensorflow"} < missing
     assert list(find_imports_beyond(REPOSITORY, "unit", missing)) == []

@@ -22,7 +22,9 @@ CALLERS: dict[str, dict[str, str]] = {
     "load_model": {"hub.weights.load_saved_model_from_url": "a .keras file, which hub.keras_files checks"},
     "_load_path": {"loading.loader.load_resolved": "runs the check first"},
     "select_model": {
-        "resolution.resolver._find": "returns the check with the path",
+        "resolution.resolver._find_plan": "returns the check with the path",
+        "resolution.resolver._locate_to_publish": "runs the check",
+        "integrations.serving.model_files.list_model_files": "of a location that locate_to_publish has checked",
         "resolution.resolver.cached_model_path": "runs the check if it is at resolve",
         "resolution.selection.select_path": "of cached_model_path",
         "inspection.reading._find_cached": "describes the model, and does not load it",
@@ -32,11 +34,19 @@ CALLERS: dict[str, dict[str, str]] = {
         "resolution.explain.explain": "reports where the model is, and does not load it",
     },
     "select_path": {"resolution.resolver.cached_model_path": "runs the check if it is at resolve"},
+    "_find_plan": {
+        "resolution.resolver.resolve_plan": "runs the check if it is at resolve",
+        "resolution.resolver._find": "returns the check with the path",
+    },
     "_find": {
-        "resolution.resolver._resolve": "runs the check if it is at resolve",
-        "resolution.resolver.resolve_for_hub": "runs the check",
+        "resolution.resolver._resolve_for_hub": "runs the check",
         "resolution.resolver.resolve_to_load": "returns the check to its caller",
     },
+    "_locate": {
+        "resolution.resolver._find_plan": "returns the check with the path",
+        "resolution.resolver._locate_to_publish": "runs the check",
+    },
+    "locate_to_publish": {"integrations.serving.publishing._publish": "the location was checked"},
     "resolve_to_load": {
         "loading.loader.load": "load_resolved runs the check",
         "loading.loader.load_options": "runs the check",
@@ -50,11 +60,15 @@ CALLERS: dict[str, dict[str, str]] = {
 }
 """Functions, the only ones that may call them, and why."""
 
+_OF_RESOLVER = ("_find", "_find_plan", "_locate")
+"""Private names that other modules use for functions of their own."""
+
 MUST_CHECK_BEFORE = {
     "loading.loader.load_resolved": "_load_path",
     "loading.loader.load_options": "_make_options",
-    "resolution.resolver.resolve_for_hub": "Return",
-    "resolution.resolver._resolve": "Return",
+    "resolution.resolver._resolve_for_hub": "Return",
+    "resolution.resolver._locate_to_publish": "Return",
+    "resolution.resolver.resolve_plan": "Return",
     "resolution.resolver._check_path": "Return",
 }
 """Functions that run the check, and what they may do only afterwards."""
@@ -97,7 +111,7 @@ def find_ways_around(trees: Trees) -> Iterator[str]:
         for full_name, function in list_functions(module, tree):
             for name, allowed in CALLERS.items():
                 for use in find_uses(function, name):
-                    if full_name not in allowed and not (name == "_find" and module != "resolution.resolver"):
+                    if full_name not in allowed and not (name in _OF_RESOLVER and module != "resolution.resolver"):
                         yield f"{full_name}:{use.lineno} uses {name}"
             if full_name in MUST_CHECK_BEFORE:
                 yield from find_early_actions(full_name, function)

@@ -141,19 +141,6 @@ def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
     shutil.rmtree(path, ignore_errors)
 
 
-def remove_tree_without_rename(path: str) -> None:
-    """Remove a model's directory that cannot be renamed, so that no reader takes a partly removed one for a model.
-
-    overlayfs cannot rename a directory of a lower layer (EXDEV; Linux, Documentation/filesystems/overlayfs.rst), such as
-    a cache in a Docker image. The files at the top go first, among them saved_model.pb, without which it is not a model.
-    """
-    with os.scandir(path) as entries:
-        files = [entry.path for entry in entries if not entry.is_dir(follow_symlinks=False)]
-    for file in files:
-        unlink(file)
-    remove_tree(path)
-
-
 def clear_dir(folder: Path) -> None:
     """Remove what a failed attempt unpacked, but keep the directory itself, since its name stands for a lock."""
     for child in list(folder.iterdir()):
@@ -237,7 +224,8 @@ def read_regular(
         if expected_bytes > max_bytes:
             raise _make_size_error(path, max_bytes)
         data = os.read(descriptor, expected_bytes + 1)
-        while chunk := os.read(descriptor, _READ_BYTES):
+        # As many bytes as expected, and not the one more that was asked for: that is the end.
+        while len(data) != expected_bytes and (chunk := os.read(descriptor, _READ_BYTES)):
             data += chunk
             if len(data) > max_bytes:
                 raise _make_size_error(path, max_bytes)

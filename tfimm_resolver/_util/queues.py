@@ -75,8 +75,6 @@ class BoundedQueue:
 
     def join(self) -> None:
         """Wait until every item has been processed."""
-        if len(self._free_slots) == _QUEUE_SIZE:
-            return  # the only thread that adds items is this one
         acquired = 0
         try:
             while acquired < _QUEUE_SIZE:

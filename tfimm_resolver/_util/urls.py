@@ -57,7 +57,7 @@ def find_confusing_character(authority: str) -> str | None:
 
 def has_signature(query: str) -> bool:
     """Whether a query holds a signature, which one more parameter, or an Authorization header beside it, would break."""
-    return not _SIGNATURE_NAMES.isdisjoint(_list_names(query)) or strip_signature(query) != query
+    return bool(query) and (not _SIGNATURE_NAMES.isdisjoint(_list_names(query)) or strip_signature(query) != query)
 
 
 def strip_signature(query: str) -> str:

@@ -18,7 +18,13 @@ from tfimm_resolver.archives.links import Parts, PendingLinks, find_target
 from tfimm_resolver.archives.member_policy import MemberNamePolicy, Skip, quote_name
 from tfimm_resolver.archives.tar_reader import Link, Member
 from tfimm_resolver.errors import ArchiveError, CacheError, ResolverError, UnsupportedMemberError
-from tfimm_resolver.errors.os_errors import is_disk_full, make_disk_full_error, map_os_errors, suggest_disk_fix
+from tfimm_resolver.errors.os_errors import (
+    is_disk_full,
+    is_out_of_inodes,
+    make_disk_full_error,
+    map_os_errors,
+    suggest_disk_fix,
+)
 from tfimm_resolver.manifest import FileEntry
 
 CHUNK_BYTES = 1 << 18
@@ -263,12 +269,14 @@ class Extractor:
             except ResolverError:  # from the stream that is being read
                 raise
             except OSError as error:
-                if is_disk_full(error):
+                if is_disk_full(error) and not is_out_of_inodes(error):
                     raise self._make_disk_full_error() from error
                 if not name:
                     raise
                 if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
                     raise UnsupportedMemberError(_make_collision_error(name).text) from error
+                if error.errno == errno.ENAMETOOLONG and len(name) < len(str(self._into)):
+                    raise  # the path of the cache is too long, not the name
                 if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
                     text = f"member {quote_name(name)} has a name that this file system does not allow"
                     raise UnsupportedMemberError(text) from error

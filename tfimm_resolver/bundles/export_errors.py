@@ -32,6 +32,14 @@ def make_export_error(model: CachedModel) -> CacheError | IntegrityError:
     return CacheError(f"{show(model.name)} is in a bucket, at {show(model.path)}", fix=fix)
 
 
+def make_removed_error(model: CachedModel) -> CacheError:
+    """Return the error for a model that is removed during its export."""
+    return CacheError(
+        f"{show(model.name)} was removed from the cache while it was exported: {show(model.path)} does not exist any more",
+        fix="The bundle was not completed. Export again, which fetches the model again.",
+    )
+
+
 def describe_unportable_names(model: CachedModel) -> str:
     """Return a warning that names files which not every system can hold; empty if there are none."""
     record = model.entry.record if model.entry else None

@@ -193,6 +193,7 @@ class ImportTransaction:
             else:
                 cached = self._cache.find_named(name) or record
             imported.append(ImportedModel(record, self._cache.path(cached), state))
+        tiers.make_room(0)
         return imported
 
     def _stage_model(self, record: Record, members: Iterator[tar_reader.Member]) -> tuple[Path | None, str]:
@@ -210,6 +211,7 @@ class ImportTransaction:
                     digest.update(chunk)
                 _check_file_hash(record, index, digest.hexdigest())
         else:
+            tiers.make_room(record.size_bytes)
             _write_files(staged, record, members)
             result = FetchResult(record.origin, record.files)
             requirements = signatures.list_requirements_of(record)

@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, cast
 
@@ -19,10 +19,10 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
-from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_header import BLOCK_BYTES
-from tfimm_resolver.bundles.export_errors import describe_unportable_names, make_export_error, suggest_repair
+from tfimm_resolver.bundles.export_errors import describe_unportable_names, make_export_error
+from tfimm_resolver.bundles.model_files import hold, read_chunks
 from tfimm_resolver.bundles.stream import find_path
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.contents import MODEL
@@ -34,7 +34,6 @@ from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.cached_model import CachedModel
-from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.progress import reporters
 from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.cached_names import derive_entry_name
@@ -144,12 +143,13 @@ def _write_model(
     model: CachedModel, write_bytes: Callable[[bytes | memoryview], None], meter: reporters.ProgressReporter
 ) -> None:
     assert model.entry is not None
+    hold(model)
     name, record = model.entry.name, model.entry.record
     text = replace(record, tree=name).to_text(DOWNLOADER).encode("utf-8", "backslashreplace")
     write_bytes(_make_header(name + DESCRIPTOR_SUFFIX, len(text)) + text + bytes(-len(text) % BLOCK_BYTES))
     for file in record.files or ():
         write_bytes(_make_header(join_safely(name, file.path), file.size_bytes))
-        for chunk in _read_chunks(model, file):
+        for chunk in read_chunks(model, file):
             write_bytes(chunk)
             meter.advance(len(chunk))
         write_bytes(bytes(-file.size_bytes % BLOCK_BYTES))
@@ -160,30 +160,6 @@ def _make_header(name: str, size_bytes: int) -> bytes:
     member = tarfile.TarInfo(name)
     member.size = size_bytes
     return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def _read_chunks(model: CachedModel, file: FileEntry) -> Iterator[memoryview]:
-    """Yield the bytes of a file, exactly as many as the record lists.
-
-    Raises:
-        IntegrityError: after the last chunk at the latest, if the bytes do not match the recorded hash.
-    """
-    digest, left_bytes, buffer = hashlib.sha256(), file.size_bytes, memoryview(bytearray(CHUNK_BYTES))
-    path = join_safely(model.path, file.path)
-    with (
-        map_os_errors(CacheError, f"{show(path)} cannot be read", suggest_repair(model)),
-        open(path, "rb", buffering=0, opener=fs.open_regular_target) as source,
-    ):
-        while count := source.readinto(buffer[: left_bytes or 1]):
-            if not left_bytes:
-                break
-            digest.update(buffer[:count])
-            left_bytes -= count
-            yield buffer[:count]
-    if count or left_bytes or digest.hexdigest() != file.sha256:
-        raise IntegrityError(
-            f"{show(model.name)} is damaged: {show(file.path)} does not match its recorded sha256", fix=suggest_repair(model)
-        )
 
 
 def _select_models(handles: Sequence[str]) -> list[CachedModel]:

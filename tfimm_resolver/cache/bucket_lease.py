@@ -21,6 +21,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.threads import start_thread
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.object_store.client import ObjectStoreClient, Version
+from tfimm_resolver.progress.events import report_wait
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -85,8 +86,7 @@ def _acquire(
     changed_s = began_s = clock.get_monotonic_s()
     next_warning_s, poll_s, races = began_s + _FIRST_WARNING_S, _POLL_S, 0
     while True:
-        own_text = _make_text()
-        create_error = None
+        own_text, create_error = _make_text(), None
         # Waiters read: Google accepts one write per second to an object, and the owner's renewals must get through.
         found = objects.read(path) if seen else None
         if found is None:
@@ -107,11 +107,12 @@ def _acquire(
             if is_already_done():
                 return None
             continue
-        races = 0
-        text, version = found
+        (text, version), races = found, 0
         if text == own_text:
             return version
         owner = _describe_owner(text)
+        if seen is None:
+            report_wait(owner)
         if version != seen:
             seen, changed_s = version, now_s
         elif now_s - changed_s > ttl_s():

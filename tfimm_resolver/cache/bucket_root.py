@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +21,7 @@ from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, KEEP_SUFFIX, Record, decode_record
 from tfimm_resolver.errors import CacheError, FetchError, NotFoundError, OfflineError
 from tfimm_resolver.manifest import FileEntry
-from tfimm_resolver.object_store.client import MAX_CONCURRENT_REQUESTS, ObjectStoreClient
+from tfimm_resolver.object_store.client import MAX_CONCURRENT_REQUESTS, ObjectInfo, ObjectStoreClient
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -62,6 +62,21 @@ class PreparedStaging:
 
     def parts_dir(self, name: str) -> Path:
         return self.parts
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedPrefix:
+    """A prefix that no record names any more.
+
+    Attributes:
+        unused_s: since when, in seconds since 1970 by the clock of the store.
+        objects: the names of its objects.
+    """
+
+    tree: str
+    size_bytes: int
+    unused_s: float
+    objects: tuple[str, ...]
 
 
 class BucketRoot:
@@ -157,44 +172,65 @@ class BucketRoot:
 
     def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
         with contextlib.suppress(FetchError, CacheError):  # left for a later run
-            if not self._try_start_gc():
-                return
+            if self._is_gc_due():
+                self.remove_unused(tree_of)
+
+    def remove_unused(self, tree_of: Callable[[str], str], *, dry_run: bool = False) -> list[UnusedPrefix]:
+        """Remove and return prefixes that no record has named for the grace time; with ``dry_run``, only return them.
+
+        Raises:
+            CacheError: if the bucket cannot be read or written.
+        """
+        with self._map_errors("write"):
+            marker = f"tfimm_resolver.time-{os.urandom(4).hex()}" if dry_run else _LAST_GC_MARKER
+            self.objects.write(marker, b"")
             folders, objects = self.objects.list_top_level()
             # The time by the store's clock, which has just stamped the marker; this machine's may be days ahead.
-            before_s = max(found.modified_s for found in objects) - _GC_MIN_AGE_S
-            records = {
-                found.name.removesuffix(DESCRIPTOR_SUFFIX) for found in objects if found.name.endswith(DESCRIPTOR_SUFFIX)
-            }
-            # Prefixes without a suffix were put there by tensorflow_hub.
-            trees = [found for folder in folders if (found := ENTRY_DIR_PATTERN.fullmatch(folder)) and found[2]]
-            dir_count = Counter(found[1] for found in trees)
-            for found in trees:
-                is_alone = found[1] in records and dir_count[found[1]] == 1
-                if not is_alone and found[0] != tree_of(found[1]):
-                    self._remove_unused(found[0], before_s)
-            self.objects.delete(
-                found.name for found in objects if found.name.endswith(LEASE_SUFFIX) and found.modified_s < before_s
+            now_s = max(found.modified_s for found in objects)
+            unused = list(
+                filter(None, (self._find_unused(tree, now_s) for tree in _list_other_trees(folders, objects, tree_of)))
             )
+            if dry_run:
+                self.objects.delete([marker])
+            else:
+                for prefix in unused:
+                    self.objects.delete(prefix.objects)
+                before_s = now_s - _GC_MIN_AGE_S
+                self.objects.delete(
+                    found.name for found in objects if found.name.endswith(LEASE_SUFFIX) and found.modified_s < before_s
+                )
+        return unused
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, force: bool = False) -> None:
         with self._map_errors("write"):
+            folders = [found for folder in self.objects.list_top_level()[0] if (found := ENTRY_DIR_PATTERN.fullmatch(folder))]
+            trees = [(found[0], bool(found[2])) for found in folders if found[1] == name]
+            # Nothing tells whether a process reads the objects, so they stay for the grace time. Without a suffix the prefix
+            # itself is the model for plain tensorflow_hub, which would go on using it.
+            readable = [tree for tree, has_suffix in trees if has_suffix and not force]
+            for tree in readable:
+                self.objects.write(f"{tree}/{_SUPERSEDED_MARKER}", b"")
             self.objects.delete([name + DESCRIPTOR_SUFFIX, name + KEEP_SUFFIX])  # first, so that no new reader starts
-            for folder in self.objects.list_top_level()[0]:
-                if (found := ENTRY_DIR_PATTERN.fullmatch(folder)) and found[1] == name:
-                    self.objects.delete(found.name for found in self.objects.list_objects(folder))
+            for tree, _ in trees:
+                if tree not in readable:
+                    self.objects.delete(found.name for found in self.objects.list_objects(tree))
 
-    def _try_start_gc(self) -> bool:
-        """Start garbage collection if it is due: once a day, because it takes requests for every model."""
+    def _is_gc_due(self) -> bool:
+        """Whether garbage collection is due: once a day, because it takes requests for every model."""
         with contextlib.suppress(NotFoundError):
-            if self.objects.get_info(_LAST_GC_MARKER).modified_s > clock.get_time_s() - _GC_MIN_AGE_S:
-                return False
-        self.objects.write(_LAST_GC_MARKER, b"")
+            return self.objects.get_info(_LAST_GC_MARKER).modified_s <= clock.get_time_s() - _GC_MIN_AGE_S
         return True
 
-    def _remove_unused(self, tree: str, before_s: float) -> None:
-        inside = self.objects.list_objects(tree)
-        if all(found.modified_s < before_s for found in inside):
-            self.objects.delete(found.name for found in inside)
+    def _find_unused(self, tree: str, now_s: float) -> UnusedPrefix | None:
+        """Return a prefix that no record names, if its objects are neither read nor uploaded any more."""
+        inside = list(self.objects.list_objects(tree))
+        superseded = [found.modified_s for found in inside if found.name.endswith(f"/{_SUPERSEDED_MARKER}")]
+        # Without the marker it may be an upload that has not been recorded yet, which takes as long as it takes.
+        max_age_s = settings.grace_s(has_locks=False) if superseded else _GC_MIN_AGE_S
+        newest_s = max(superseded or (found.modified_s for found in inside), default=now_s)
+        if newest_s > now_s - max_age_s:
+            return None
+        return UnusedPrefix(tree, sum(found.size_bytes for found in inside), newest_s, tuple(found.name for found in inside))
 
     def _verify_upload(self, tree: str, files: tuple[FileEntry, ...]) -> None:
         """Raise FetchError if the bucket does not hold exactly what was uploaded."""
@@ -227,6 +263,18 @@ class _RateLimitedCheck:
         answer = self._check_now()
         self._checked_s = clock.get_monotonic_s()
         return answer
+
+
+def _list_other_trees(folders: Iterable[str], objects: Sequence[ObjectInfo], tree_of: Callable[[str], str]) -> Iterator[str]:
+    """Yield the prefixes of a root that the record of their entry does not name."""
+    records = {found.name.removesuffix(DESCRIPTOR_SUFFIX) for found in objects if found.name.endswith(DESCRIPTOR_SUFFIX)}
+    # Prefixes without a suffix were put there by tensorflow_hub.
+    trees = [found for folder in folders if (found := ENTRY_DIR_PATTERN.fullmatch(folder)) and found[2]]
+    dir_count = Counter(found[1] for found in trees)
+    for found in trees:
+        is_alone = found[1] in records and dir_count[found[1]] == 1
+        if not is_alone and found[0] != tree_of(found[1]):
+            yield found[0]
 
 
 def _touch_heartbeat(staged: Path) -> None:

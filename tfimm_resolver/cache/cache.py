@@ -20,6 +20,7 @@ from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, Integrit
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
 from tfimm_resolver.handles.pin import NO_PIN, Pin
 from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
+from tfimm_resolver.progress import events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,9 +145,9 @@ class Cache:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
         with map_os_errors(CacheError, f"cannot read the files in {staged}", suggest_disk_fix, show_path=True):
             files = _verify_staged(staged, fetched)
+        events.emit("verify", files=len(files), size_bytes=sum(file.size_bytes for file in files))
         record = Record(handle, name, fetched.fetched_at or format_now(), fetched.origin, files, fetched.signed_by)
-        known = self.read_record(name)
-        _warn_if_changed(record, known.origin.sha256)
+        _warn_if_changed(record, (known := self.read_record(name)).origin.sha256)
         record = self.root.publish(staged, record, known)
         try:
             self.root.write(name + DESCRIPTOR_SUFFIX, record.to_text())
@@ -154,6 +155,7 @@ class Cache:
             if record.tree not in (known.tree, self.read_record(name).tree):  # else each failure would leave another copy
                 self.root.withdraw(record.tree)
             raise
+        events.report_publication(self.path(record), record.size_bytes)
         self.root.collect_garbage(lambda other: self.read_record(other).tree)
         return record
 
@@ -178,10 +180,10 @@ class Cache:
         text = self.root.read(self.entry_name(key) + ALIAS_SUFFIX)
         return text.strip() if text else None
 
-    def remove(self, name: str) -> None:
-        """Remove the model stored as that entry, with all its directories."""
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove the model stored as that entry, with all its directories; raises as ``Root.remove``."""
         with self.root.lock(name, "a model to be removed"):
-            self.root.remove(name)
+            self.root.remove(name, force=force)
 
     def read_record(self, name: str) -> Record:
         """Return the record of an entry; an empty one if it has none, or one that is not about a directory of the entry."""
@@ -255,8 +257,7 @@ def _has_missing_file(error: BaseException) -> bool:
 
 def _warn_if_changed(record: Record, sha256: str) -> None:
     """Log a warning if the archive of a model differs from the previous one, whose sha256 is given."""
-    now = record.origin.sha256
-    if now and sha256 and now != sha256:
+    if sha256 and (now := record.origin.sha256) not in ("", sha256):
         log.warning("%s has changed upstream: archive sha256 is now %s, was %s", record.handle, now, sha256)
 
 

@@ -12,11 +12,11 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver.cache import hub_stores, tiers
 from tfimm_resolver.cache.cache import Cache
+from tfimm_resolver.cache.last_use import get_last_use_s
 from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.manifest import SAVED_MODEL_FILES
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -84,10 +84,10 @@ class LocalStore:
             with contextlib.suppress(OSError):  # removed meanwhile
                 if record.tree == tree:
                     size_bytes = record.size_bytes if record.files is not None else self.measure(tree)[0]
-                    yield Item(tree, self.kind, size_bytes, get_used_s(self.path_of(tree)), record, self)
+                    yield Item(tree, self.kind, size_bytes, get_last_use_s(self.path_of(tree)), record, self)
                 else:
                     size_bytes = self.measure(tree)[0]
-                    yield Item(tree, REPLACED, size_bytes, get_used_s(self.path_of(tree)), Record("", tree), self)
+                    yield Item(tree, REPLACED, size_bytes, get_last_use_s(self.path_of(tree)), Record("", tree), self)
         for name in names:
             entry, _, rest = name.partition(".")
             if f".{rest}".startswith(_PARTS_SUFFIX) and pattern.fullmatch(entry):
@@ -141,16 +141,3 @@ def open_hub_stores() -> list[LocalStore]:
     except CacheError as error:
         log.warning("skipped: %s", error.text)
         return []
-
-
-def get_used_s(path: str) -> float:
-    """Return the last use of a directory: its time, or when a program without use locks has read its model last.
-
-    Raises:
-        OSError: if it does not exist.
-    """
-    used_s = os.stat(path).st_mtime
-    for name in SAVED_MODEL_FILES:  # a model has one of them, and the first is the usual one
-        with contextlib.suppress(OSError):
-            return max(used_s, os.stat(f"{path}/{name}").st_atime)
-    return used_s

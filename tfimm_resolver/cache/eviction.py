@@ -16,15 +16,17 @@ from dataclasses import dataclass, field, replace
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
-from tfimm_resolver.cache import keeping
+from tfimm_resolver.cache import counters, keeping
 from tfimm_resolver.cache.cache import Cache
-from tfimm_resolver.cache.contents import PARTIAL, Item, LocalStore, get_used_s, open_stores
+from tfimm_resolver.cache.contents import PARTIAL, Item, LocalStore, open_stores
 from tfimm_resolver.cache.eviction_goals import Goals
+from tfimm_resolver.cache.last_use import allow_exact_access_times, get_last_use_s
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.errors.os_errors import is_disk_full
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import try_acquire
+from tfimm_resolver.progress.events import emit
 from tfimm_resolver.settings.limits import CacheLimits
 
 log = logging.getLogger("tfimm_resolver")
@@ -111,6 +113,7 @@ class Evictor:
     def evict(self, planned: Eviction) -> Eviction:
         """Remove what was planned; return what was removed. What is in use by now, or was fetched again, stays."""
         removed, spared = [], Counter(planned.spared)
+        self._allow_exact_access_times()
         for item in planned.removed:
             reason = IN_USE
             with contextlib.suppress(OSError, CacheError):  # it is left as it is
@@ -119,13 +122,23 @@ class Evictor:
                 spared[reason] += 1
             else:
                 removed.append(item)
-        missing_bytes = planned.missing_bytes + planned.freed_bytes - sum(item.size_bytes for item in removed)
+                emit("evict", path=item.store.path_of(item.name), kind=item.kind, size_bytes=item.size_bytes)
+                counters.add(item.store.path, evicted_bytes=item.size_bytes)
+        freed_bytes = sum(item.size_bytes for item in removed)
+        missing_bytes = planned.missing_bytes + planned.freed_bytes - freed_bytes
         return replace(planned, removed=tuple(removed), spared=spared, missing_bytes=missing_bytes)
 
     def _scan(self, store: LocalStore, names: set[str]) -> _Scan:
         now_s = store.cleaner.get_time_s()
         projects = keeping.list_project_entries(store.root, names, now_s)
         return _Scan(names, now_s, self._protected | keeping.list_protected(names), projects)
+
+    def _allow_exact_access_times(self) -> None:
+        """Have the disks note each entry's next read, so that the next decision knows of it."""
+        for store, scan in self._scans.items():
+            for name in scan.names:
+                if store.root.entry_pattern.fullmatch(name):
+                    allow_exact_access_times(store.path_of(name))
 
     def _get_order(self, item: Item) -> tuple[bool, bool, float]:
         return item.is_entry, item.entry_name in self._scans[item.store].projects, item.used_s
@@ -203,7 +216,7 @@ def _move_to_trash(item: Item) -> str | None:
     with exclusion:
         if not cleaner.is_removable(item.name):
             return None
-        if get_used_s(path) > item.used_s:  # last, since without locks nothing else protects a new user
+        if get_last_use_s(path) > item.used_s:  # last, since without locks nothing else protects a new user
             return None
         trash = cleaner.move_to_trash(item.name)
         if item.is_entry:

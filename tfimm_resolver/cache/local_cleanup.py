@@ -8,10 +8,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.removal import remove_tree_without_rename
+from tfimm_resolver.cache.last_use import get_last_use_s
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, KEEP_SUFFIX
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.errors.os_errors import is_disk_full
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import CLAIM_PREFIX, try_acquire
 from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, is_token_alive, new_token
@@ -22,7 +27,7 @@ REPLACED_TTL_S = 3600.0
 PARTIAL_TTL_S = 24 * 3600.0
 """Seconds for which a partial download of another model is kept, so that it can be resumed."""
 
-
+_FORCE = "If no process on any machine uses it,"
 _RECORD_ENDING = DESCRIPTOR_SUFFIX.removeprefix(".")
 
 
@@ -56,7 +61,7 @@ class Cleaner:
             return None
         except OSError as error:
             if error.errno == errno.EXDEV:
-                fs.remove_tree_without_rename(path)
+                remove_tree_without_rename(path)
                 return None
             self.empty_trash(trash_path)  # the rename may have succeeded, and only its fsync failed
             raise
@@ -66,42 +71,46 @@ class Cleaner:
         """Remove a renamed directory; what cannot be removed, such as a file that NFS has open, is left."""
         fs.remove_tree(trash_path, ignore_errors=True)
 
-    def try_remove_tree(self, tree: str, *, give_up: bool = False) -> bool:
+    def try_remove_tree(self, tree: str, *, give_up: bool = False, is_unknown: bool = False) -> bool:
         """Remove a directory unless a process uses it or this user may not; return whether it does not exist any more.
 
-        With ``give_up``, this process's own use does not count.
+        With ``give_up``, this process's own use does not count; with ``is_unknown``, no process can have used it lately.
         """
         with contextlib.ExitStack() as stack:
-            if not self._try_exclude(stack, tree, give_up=give_up) or not self.is_removable(tree):
+            restore = stack.enter_context(_OwnUse())
+            exclusion = self._try_exclude(stack, tree, restore if give_up else None)
+            if exclusion is None or not self.is_removable(tree):
                 return False
+            if not is_unknown and not exclusion.is_enforced and self._find_recent_use_s(tree) is not None:
+                return False
+            restore.forget()
             self.remove(tree)
         return True
 
-    def remove_entry(self, name: str, trees: Sequence[str], parts: str) -> None:
+    def remove_entry(self, name: str, trees: Sequence[str], parts: str, *, force: bool = False) -> None:
         """Remove all directories of an entry, its partial download and its record; this process's own use does not count.
 
         Raises:
-            CacheError: if another process uses one of the directories; then nothing was removed.
+            CacheError: if another process uses one of the directories, or, unless ``force``, may use one on a disk whose
+                locks would not tell; then nothing was removed.
             PermissionError: if this user may not remove one; then nothing was removed.
         """
         with contextlib.ExitStack() as stack:
+            restore = stack.enter_context(_OwnUse())
             for tree in trees:
-                if not self._try_exclude(stack, tree, give_up=True):
-                    raise _make_in_use_error(self.path_of(tree))
-                self._check_removable(tree)
+                self._exclude_for_removal(stack, tree, restore, force=force)
+            restore.forget()
             # The record last: without it, a damaged directory could pass for one that was put there by hand.
             for other in (*trees, parts, name + KEEP_SUFFIX, name + DESCRIPTOR_SUFFIX):
                 self.remove(other)
 
-    def check_removal(self, trees: Sequence[str]) -> None:
+    def check_removal(self, trees: Sequence[str], *, force: bool = False) -> None:
         """Check whether ``remove_entry`` would remove these directories now, without removing them; raises as it does."""
         for tree in trees:
             path = self.path_of(tree)
             with contextlib.ExitStack() as stack:
                 is_own = use_lock.is_locked_here(path) and set(use_lock.find_users(path)) <= {os.getpid()}
-                if not is_own and not self._try_exclude(stack, tree, give_up=False):
-                    raise _make_in_use_error(path)
-            self._check_removable(tree)
+                self._exclude_for_removal(stack, tree, None, force=force, is_own=is_own)
 
     def remove_replaced(self, names: Iterable[str], tree_of: Callable[[str], str]) -> None:
         """Remove directories that were replaced long ago and that no process uses; ``tree_of`` returns the current one."""
@@ -146,6 +155,11 @@ class Cleaner:
                 return os.fstat(descriptor).st_mtime
             finally:
                 os.close(descriptor)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            os.utime(self.path)  # a full disk, or one without inodes, has no room for another file
+            return os.stat(self.path).st_mtime
         finally:
             fs.unlink(path)
 
@@ -155,22 +169,55 @@ class Cleaner:
         folders = (tree, *(f"{tree}/{folder}" for folder in fs.walk(tree, folders=True)))
         return all(os.access(path, os.W_OK | os.X_OK) for path in folders if os.path.isdir(path) and not os.path.islink(path))
 
-    def _check_removable(self, tree: str) -> None:
-        if not self.is_removable(tree):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path_of(tree))
+    def _exclude_for_removal(
+        self, stack: contextlib.ExitStack, tree: str, own_use: _OwnUse | None, *, force: bool, is_own: bool = False
+    ) -> None:
+        """Take the right to remove a directory; with ``is_own``, only this process uses it, and keeps its use.
 
-    def _try_exclude(self, stack: contextlib.ExitStack, tree: str, *, give_up: bool) -> bool:
-        """Take the right to remove a directory, if there is one; return False if a process uses it."""
+        Raises:
+            CacheError: if another process uses it, or may use it.
+            PermissionError: if this user may not remove it.
+        """
         path = self.path_of(tree)
-        if give_up:
-            use_lock.give_up(path)
+        exclusion = None if is_own else self._try_exclude(stack, tree, own_use)
+        if exclusion is None and not is_own:
+            raise _make_in_use_error(path)
+        is_enforced = exclusion is None or exclusion.is_enforced
+        if not force and not is_enforced and (used_s := self._find_recent_use_s(tree)) is not None:
+            raise _make_recent_use_error(path, used_s)
+        if not self.is_removable(tree):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    def _try_exclude(self, stack: contextlib.ExitStack, tree: str, own_use: _OwnUse | None) -> use_lock.Exclusion | None:
+        """Take the right to remove a directory, if it exists; return None if a process uses it.
+
+        With ``own_use``, this process's own use is given up for it.
+        """
+        path = self.path_of(tree)
+        if own_use is not None:
+            own_use.give_up(path)
         try:
             exclusion = use_lock.try_exclude(path)
         except (FileNotFoundError, NotADirectoryError):
-            return True
+            exclusion = use_lock.Exclusion(None)
         if exclusion is not None:
             stack.enter_context(exclusion)
-        return exclusion is not None
+            if own_use is not None:
+                stack.callback(own_use.restore, path, exclusion)
+        return exclusion
+
+    def _find_recent_use_s(self, tree: str) -> float | None:
+        """Return how many seconds ago a directory was used, if a process may use it still although no lock says so; else None.
+
+        An open file keeps Windows from removing it, whatever its age.
+        """
+        if fs.IS_WINDOWS:
+            return None
+        try:
+            used_s = self.get_time_s() - get_last_use_s(self.path_of(tree))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return used_s if used_s < settings.grace_s(has_locks=False) else None
 
     def _remove_dead_lock(self, key: str) -> None:
         """Remove a lock file that its owner left when it died after its work was done: no process waits for it."""
@@ -194,7 +241,55 @@ class Cleaner:
                 lock.release()
 
 
+class _OwnUse:
+    """This process's own use locks, given up for a removal, and taken again at the end of the block unless they are forgotten.
+
+    Otherwise a removal that is refused would leave the process with paths that others may remove.
+    """
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+
+    def __enter__(self) -> _OwnUse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path in self._paths:  # those that another process uses, so that no process can have removed them
+            self._hold(path)
+
+    def give_up(self, path: str) -> None:
+        """Give up the use lock on a directory, if there is one."""
+        if use_lock.give_up(path):
+            self._paths.append(path)
+
+    def restore(self, path: str, exclusion: use_lock.Exclusion) -> None:
+        """Take the use lock on a directory again, before the right to remove it ends."""
+        if path in self._paths:
+            self._paths.remove(path)
+            exclusion.share()
+            self._hold(path)
+
+    def forget(self) -> None:
+        """Take no lock again: the directories are removed."""
+        self._paths.clear()
+
+    def _hold(self, path: str) -> None:
+        use_lock.hold(path, settings.grace_s() / 4, touch=False)
+
+
 def _make_in_use_error(path: str) -> CacheError:
     pids = use_lock.find_users(path)
     users = f"process{'es' * (len(pids) > 1)} {', '.join(map(str, pids))}" if pids else "another process"
     return CacheError(f"{show(path)} is in use by {users}: nothing was removed", fix="Try again once it has ended.")
+
+
+def _make_recent_use_error(path: str, used_s: float) -> CacheError:
+    ago = f"{used_s:.0f} s" if used_s < 120 else f"{used_s / 60:.0f} min" if used_s < 7200 else f"{used_s / 3600:.0f} h"
+    text = f"{show(path)} was used {ago} ago, and its disk has no locks that tell whether a process still uses it"
+    return CacheError(
+        f"{text}: nothing was removed",
+        fix=Advice(
+            python=f"{_FORCE} pass force=True.",
+            command=f"{_FORCE} pass --force.",
+        ),
+    )

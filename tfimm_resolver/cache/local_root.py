@@ -18,9 +18,11 @@ from tfimm_resolver.cache import record
 from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
 from tfimm_resolver.cache.root_advice import OTHER_ROOT_FIX, suggest_write_fix
+from tfimm_resolver.cache.sharing import share_file, share_tree
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import map_os_errors, suggest_disk_fix
+from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import acquire
 from tfimm_resolver.locking.owner import new_token
 from tfimm_resolver.manifest import FileEntry
@@ -94,6 +96,8 @@ class LocalRoot:
                 with open(temp_path, "x", encoding="utf-8", errors="backslashreplace", opener=self._open_new) as file:
                     file.write(text)
                     file.flush()
+                    if self._guard is None:
+                        share_file(temp_path, os.stat(self.path).st_mode)
                     fs.fsync_open(file.fileno())
                 fs.durable_replace(temp_path, self.path_of(name))
             finally:
@@ -143,7 +147,7 @@ class LocalRoot:
         if is_complete and existing == new.files:
             return replace(new, tree=known.tree)
         if is_complete and known.files in (None, existing):
-            new = self._publish_new_generation(staged, new)
+            new = self._reuse_replaced(new, known.tree) or self._publish_new_generation(staged, new)
             with contextlib.suppress(PermissionError):  # another user's
                 os.utime(self.path_of(known.tree))  # it is replaced from now on, and may still be read
             return new
@@ -157,21 +161,21 @@ class LocalRoot:
 
     def withdraw(self, tree: str) -> None:
         with contextlib.suppress(OSError):  # left for the next garbage collection
-            self._cleaner.try_remove_tree(tree, give_up=True)
+            self._cleaner.try_remove_tree(tree, give_up=True, is_unknown=True)
 
     def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
         with contextlib.suppress(CacheError):  # left for a later run
             self._cleaner.remove_replaced(self.list_names(), tree_of)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, force: bool = False) -> None:
         *trees, parts = self.list_directories(name, self.list_names())
         with self._map_errors("write"):
-            self._cleaner.remove_entry(name, trees, parts)
+            self._cleaner.remove_entry(name, trees, parts, force=force)
 
-    def check_removal(self, directories: Sequence[str]) -> None:
+    def check_removal(self, directories: Sequence[str], *, force: bool = False) -> None:
         """Check whether ``remove`` would remove an entry with these directories now; raise as it does, and remove nothing."""
         with self._map_errors("write"):
-            self._cleaner.check_removal(directories[:-1])
+            self._cleaner.check_removal(directories[:-1], force=force)
 
     def list_directories(self, name: str, names: Iterable[str]) -> list[str]:
         """Return all directories of an entry, given names in the root; last that of its partial download, if there is one."""
@@ -197,6 +201,21 @@ class LocalRoot:
             new = replace(new, tree=f"{name}.{os.urandom(4).hex()}")
         return new
 
+    def _reuse_replaced(self, new: Record, current: str) -> Record | None:
+        """Return the record with a directory that was replaced earlier and has the same files, if there is one.
+
+        A model that changes back and forth would otherwise leave one copy more at each refresh.
+        """
+        for other in self.list_names():
+            found = self.entry_pattern.fullmatch(other)
+            if found is None or found[1] != new.tree or other == current:
+                continue
+            # In use from now on, so that no other process removes it while it is compared, or before the record names it.
+            is_same_size = record.find_tree_defect(self.path_of(other), new) is None
+            if is_same_size and use_lock.hold(self.path_of(other), 0.0) and self._scan_existing(other) == new.files:
+                return replace(new, tree=other)
+        return None
+
     def _scan_existing(self, tree: str) -> tuple[FileEntry, ...] | None:
         """Return the files of a directory that any program may have written; None if not all are readable."""
         try:
@@ -209,8 +228,11 @@ class LocalRoot:
         with self._map_errors("write"):
             try:
                 os.utime(staged)  # its age counts from now on
+                root_mode = os.stat(self.path).st_mode
                 if self._guard is not None:
-                    ownership.restrict_tree(str(staged), self.mode & os.stat(self.path).st_mode)
+                    ownership.restrict_tree(str(staged), self.mode & root_mode)
+                else:
+                    share_tree(str(staged), root_mode)
                 fs.fsync_tree(str(staged))
                 fs.durable_rename(staged, self.path_of(tree))
             except OSError as error:

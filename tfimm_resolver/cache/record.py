@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -156,11 +157,18 @@ def hash_file(path: str) -> tuple[int, str]:
 
     digest, size_bytes, buffer = hashlib.sha256(), 0, memoryview(bytearray(_READ_BYTES))
     # The opener rejects pipes, which would block; it follows links, as directories put here by others may contain them.
-    with open(path, "rb", buffering=0, opener=open_regular_target) as file:
+    with open(path, "rb", buffering=0, opener=_open_to_hash) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
             size_bytes += count
     return size_bytes, digest.hexdigest()
+
+
+def _open_to_hash(path: str, flags: int) -> int:
+    """Open a file without a change of its access time, where this user may do that: a verification is not a use."""
+    with contextlib.suppress(PermissionError):
+        return open_regular_target(path, flags | getattr(os, "O_NOATIME", 0))
+    return open_regular_target(path, flags)
 
 
 def find_tree_defect(tree: str, record: Record) -> str | None:

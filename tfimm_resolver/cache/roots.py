@@ -90,8 +90,11 @@ class Root(Protocol):
     def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
         """Remove entry directories that were replaced long ago; ``tree_of`` returns the one that an entry's record names."""
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, force: bool = False) -> None:
         """Remove everything that belongs to the entry ``name``; the caller must hold its lock.
+
+        Where no locks tell whether a process uses the model, it counts as used for the grace time after its last use, or after
+        its removal, unless ``force``.
 
         Raises:
             CacheError: if another process uses the model, as far as that can be known; then nothing was removed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from tfimm_resolver import settings
+from tfimm_resolver.cache import counters
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.roots import open_root
@@ -41,7 +42,11 @@ class ModelLocation:
         Without effect on a tree in a bucket, which has no locks. ``is_new``: it was fetched just now, so that a lock on an
         earlier directory of the same name does not count.
         """
-        if (not is_new and use_lock.is_held(self.path)) or "://" in self.path:
+        if not is_new:
+            if use_lock.is_held(self.path):
+                return True
+            counters.note_hit(self.path)
+        if "://" in self.path:
             return True
         return use_lock.hold(self.path, settings.grace_s() / _TOUCHES_PER_GRACE, touch=not self.is_read_only)
 

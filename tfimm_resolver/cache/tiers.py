@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver.cache import counters
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import ENTRY_DIR_PATTERN
 from tfimm_resolver.cache.root_advice import OTHER_ROOT_FIX
@@ -96,20 +97,21 @@ class Lookup:
     def fetch(self, fill: Callable[[Path, Path], FetchResult | None], handle: str, *, refresh: bool = False) -> ModelLocation:
         """Fetch a model that ``find`` did not find, or that is to be refreshed, into the cache; raises as ``Cache.ensure``."""
         settings.cache_limits()  # a wrong one is an error before the download
-        cache = open_cache(create=True)
+        cache, root = open_cache(create=True), settings.cache_root().value
         try:
             for _ in range(_ATTEMPTS_MAX):
                 record = ensure(cache, handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
                 location = ModelLocation(cache.path(record), record)
                 if location.hold(is_new=True):
+                    origin = location.record.origin if location.record else None
+                    counters.add(root, misses=1, fetched_bytes=(origin and origin.size_bytes) or 0)
                     make_room(0)
                     return location
         except OfflineError as error:
             if refresh or not (extra := settings.extra_roots()):
                 raise
             raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.advice) from error
-        root = show(settings.cache_root().value)
-        raise CacheError(f"another process keeps removing {handle} from {root} right after it was fetched")
+        raise CacheError(f"another process keeps removing {handle} from {show(root)} right after it was fetched")
 
 
 def ensure(

@@ -21,6 +21,7 @@ from tfimm_resolver.cli.commands import COMMANDS, common
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.cli.usage_errors import make_usage_error
 from tfimm_resolver.errors import ResolverError
+from tfimm_resolver.progress import events
 
 if TYPE_CHECKING:  # for freezers, which do not see that they are imported by name
     from tfimm_resolver.cli.commands import (  # noqa: F401
@@ -120,7 +121,10 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # a full disk, a closed stream, or no stream
-            sys.stderr.write(f"{self.format(record)}\n")
+            if events.prints_json():
+                events.print_log(self.format(record), record.levelname.lower())
+            else:
+                sys.stderr.write(f"{self.format(record)}\n")
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from tfimm_resolver._util.outgoing import clean_text, clean_value, escape_contro
 from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.errors import ResolverError
+from tfimm_resolver.progress import events
 
 _GOOD = ("ok", "cached", "fetched", "published", "unchanged", "pinned", "updated", "adopted")
 _BAD = ("damaged", "missing", "changed", "unpinned", "failed")
@@ -57,6 +58,9 @@ class Output:
 
     def print_message(self, line: str) -> None:
         """Print one message on stderr, which may have further lines."""
+        if events.prints_json():
+            events.print_log(click.unstyle(_clean(line, clean_text)))
+            return
         click.echo(_clean(line, clean_text), err=True, color=self._is_colourful(sys.stderr))
 
     def print_summary(self, line: str) -> None:
@@ -73,6 +77,8 @@ class Output:
             self.print_message("\n  ".join(lines))  # what begins a line would be taken for text from outside
         if self.as_json:
             self.print_json({"error": error_to_json(error)})
+        elif events.prints_json():
+            events.print_log(clean_text(format_error(error)), "error")
         else:
             self.print_message(f"{style('error:', fg='red')} {format_error(error)}")
 

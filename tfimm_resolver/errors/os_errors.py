@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable, Iterator
 from typing import Union
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_size
-from tfimm_resolver.errors.advice import Fix
+from tfimm_resolver.errors.advice import Fix, join_advice
 from tfimm_resolver.errors.base import ResolverError
 from tfimm_resolver.errors.cache import CacheError
 
 DISK_FULL_FIX = "Free some disk space, or set TFHUB_CACHE_DIR to a directory on another disk."
+_NO_INODES_FIX = (
+    "The disk has space left, but no inodes, of which each file takes one (`df -i` shows them): remove small files, or set "
+    "TFHUB_CACHE_DIR to a directory on another disk."
+)
+_LONG_PATH = "The path is too long for this file system."
+_LONG_PATH_FIX = "Set TFHUB_CACHE_DIR to a directory with a shorter path."
 _DISK_FAILING_FIX = "The disk is failing: set TFHUB_CACHE_DIR to a directory on another disk."
 _NO_MEMORY = "this process does not have enough memory for it"
 _MEMORY_FIX = "Check the file: it may be damaged, or built to do harm. Otherwise allow this process more memory."
@@ -72,6 +79,18 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_out_of_inodes(error: OSError) -> bool:
+    """Whether a file could not be created because the disk has no inode left for it, although it has space."""
+    path = error.filename if isinstance(error.filename, str) else os.fspath(error.filename) if error.filename else ""
+    if not path or not is_disk_full(error) or not hasattr(os, "statvfs"):
+        return False
+    try:
+        disk = os.statvfs(os.path.dirname(path))
+    except (OSError, TypeError):
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0 and disk.f_bavail > 0
+
+
 def make_disk_full_error(folder: str, about: str, needed_bytes: int, free_bytes: int) -> CacheError:
     """Return the error for a model that needs ``about``, or over, so many bytes of the disk with ``folder``."""
     needed, free = format_size(needed_bytes), format_size(free_bytes)
@@ -98,5 +117,7 @@ def find_missing_bytes(error: BaseException) -> int | None:
 def suggest_disk_fix(error: OSError, otherwise: Fix = "") -> Fix:
     """Return what to do about a full or failing disk; ``otherwise`` for any other error."""
     if is_disk_full(error):
-        return DISK_FULL_FIX
+        return _NO_INODES_FIX if is_out_of_inodes(error) else DISK_FULL_FIX
+    if error.errno == errno.ENAMETOOLONG:
+        return join_advice([_LONG_PATH, otherwise or _LONG_PATH_FIX], " ")
     return _DISK_FAILING_FIX if error.errno == errno.EIO else otherwise

@@ -15,6 +15,7 @@ from tfimm_resolver._util.urls import find_confusing_character
 from tfimm_resolver.errors import FetchError, HandleError, NotFoundError, OfflineError
 from tfimm_resolver.errors.advice import join_advice, suggest_local_copy
 from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
+from tfimm_resolver.progress.events import emit
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -98,6 +99,7 @@ def try_each(url: str, fetch: Callable[[str], _Result], *, is_archive: bool = Tr
             if mirror is not mirrors[-1]:
                 level = logging.DEBUG if isinstance(error, NotFoundError) else logging.WARNING
                 log.log(level, "%s; trying the next entry of %s", failures[-1][1].text, settings.MIRRORS)
+                emit("fetch.mirror", text=failures[-1][1].text)
     try:
         raise _select_error(failures, len(mirrors))
     finally:

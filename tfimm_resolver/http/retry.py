@@ -12,6 +12,7 @@ from tfimm_resolver._util import clock
 from tfimm_resolver._util.cancellation import CancellationToken, get_current_token
 from tfimm_resolver._util.retry import Failure, find_failures
 from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
+from tfimm_resolver.progress.events import emit, get_current_operation
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -74,6 +75,7 @@ class RetryPolicy:
         self._began_s = clock.get_monotonic_s()
         self._has_responded = has_responded
         self._token = token or get_current_token()
+        self._operation = get_current_operation()
 
     def sleep_or_raise(self, error: FetchError, received_bytes: int = 0, *, is_resumable: bool = True) -> None:
         """Wait until it is time to try again, or raise the error.
@@ -99,6 +101,7 @@ class RetryPolicy:
         delay_s, max_retries = self._compute_delay(error), self._get_max_retries(error)
         level = logging.WARNING if delay_s > _WARN_IF_DELAY_OVER_S else logging.INFO
         log.log(level, "%s; trying again in %.1f s (%d of %d)", error.text, delay_s, self._failures, max_retries)
+        emit("fetch.retry", self._operation, text=error.text, delay_s=round(delay_s, 3), number=self._failures)
         self._token.sleep(delay_s)
 
     def _get_max_retries(self, error: FetchError) -> int:

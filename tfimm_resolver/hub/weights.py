@@ -92,7 +92,7 @@ def load_saved_model_from_url(
         >>> url = "https://models.example/half_plus_two/1.tar.gz"
         >>> tfimm_resolver.hub.load_saved_model_from_url(url, progress=False)  # its saved_model.pb is not valid
         Traceback (most recent call last):
-        tfimm_resolver.errors.LoadError: ...
+        tfimm_resolver.errors.DamagedModelError: ...
     """
     name = downloads.filename_from_url(url, file_name)
     if not name.lower().endswith((".keras", *ARCHIVE_SUFFIXES)):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from tfimm_resolver import settings
 from tfimm_resolver._util.import_hooks import hook_import, is_imported, unhook_import
-from tfimm_resolver.resolution import overrides
+from tfimm_resolver.integrations import worker_state
 
 _PROCESS_MODULE = "multiprocessing.process"
 _KEY = "tfimm_resolver"
 _RECEIVE = """
 try:
-    from tfimm_resolver.integrations import child_processes
-    child_processes.receive(*{!r})
+    from tfimm_resolver.integrations import child_processes, worker_state
+    worker_state.receive({!r})
     marker = child_processes.MARKER
 except Exception:
     marker = None
@@ -23,25 +22,17 @@ except Exception:
 
 
 class _Marker:
-    """Imports this package when it is unpickled, and sets what ``set_model_cache`` and ``set_dir`` have set.
+    """Imports this package when it is unpickled, and sets what the parent process has set.
 
     This never fails: the process may run another Python, without the package.
     """
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        override = settings.get_dir_override()
-        state = (overrides.get_overrides(), (override.value, override.source) if override else None)
+        state = worker_state.capture_for_child(has_old_environment=_uses_fork_server())
         return eval, (f"(lambda names: (exec({_RECEIVE.format(state)!r}, names), names['marker'])[1])({{}})",)
 
 
 MARKER = _Marker()
-
-
-def receive(models: Mapping[str, str], override: tuple[str, str] | None) -> None:
-    """Set what another process has set; what this process has set itself is kept."""
-    overrides.add_overrides(models)
-    if override is not None and settings.get_dir_override() is None:
-        settings.override_dir(*override)
 
 
 def mark() -> None:
@@ -70,3 +61,10 @@ def _get_config() -> dict[str, object]:
     current = module.current_process() if module is not None else None
     config: dict[str, object] = getattr(current, "_config", {})
     return config
+
+
+def _uses_fork_server() -> bool:
+    """Whether the child is forked from a server, whose environment is that of this process when it started the server."""
+    context = sys.modules.get("multiprocessing.context")
+    popen = context.get_spawning_popen() if context is not None else None
+    return getattr(popen, "method", "") == "forkserver"

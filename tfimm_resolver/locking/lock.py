@@ -20,6 +20,7 @@ from tfimm_resolver.errors import CacheError, LockTimeoutError
 from tfimm_resolver.locking.liveness import StaleLockDetector
 from tfimm_resolver.locking.lock_file import HARDLINK_UNSUPPORTED, LockFile
 from tfimm_resolver.locking.owner import LockOwner
+from tfimm_resolver.progress.events import report_wait
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -111,12 +112,13 @@ class _LockAcquisition:
 
     def wait(self, is_already_done: Callable[[], bool]) -> Lock | None:
         """Take the lock once no living process holds it; return None if it ``is_already_done`` before."""
-        token = get_current_token()
+        token, has_waited = get_current_token(), False
         while True:
             lock = self.try_take_over() if os.path.lexists(self._path) else self.try_create()
             if lock is not None:
                 return lock
             if os.path.lexists(self._path):
+                has_waited = has_waited or report_wait(str(LockOwner.read(self._path)))
                 token.sleep(_POLL_S)
             if is_already_done():
                 self.cancel()

@@ -41,11 +41,12 @@ _exclusions: set[int] = set()
 class _HeldLock:
     """The use lock of this process on one directory; without a descriptor if its file system has no such locks."""
 
-    __slots__ = ("check_s", "descriptor", "until_s")
+    __slots__ = ("check_s", "descriptor", "hits", "until_s")
 
     def __init__(self, descriptor: int | None, touch_interval_s: float) -> None:
         self.descriptor, self.until_s = descriptor, clock.get_monotonic_s() + touch_interval_s
         self.check_s = min(self.until_s, clock.get_monotonic_s() + _CHECK_INTERVAL_S)
+        self.hits = 0
 
     def check(self, now_s: float) -> bool:
         """Return whether the last use is new enough, and no program that ignores the lock has removed the directory."""
@@ -73,6 +74,11 @@ class Exclusion:
     def __enter__(self) -> Exclusion:
         return self
 
+    def share(self) -> None:
+        """Let processes take use locks from now on, and no other process the right to remove."""
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
     def __exit__(self, *_: object) -> None:
         if self._descriptor is not None:
             _exclusions.discard(self._descriptor)
@@ -85,7 +91,10 @@ def is_held(tree: str) -> bool:
     if held is None:
         return False
     now_s = _get_monotonic_s()
-    return now_s < held.check_s or held.check(now_s)
+    if now_s < held.check_s or held.check(now_s):
+        held.hits += 1
+        return True
+    return False
 
 
 def is_locked_here(tree: str) -> bool:
@@ -113,12 +122,22 @@ def hold(tree: str, touch_interval_s: float, *, touch: bool = True) -> bool:
     return True
 
 
-def give_up(tree: str) -> None:
-    """Give up this process's own use lock on a directory that it is about to remove."""
+def take_hits() -> dict[str, int]:
+    """Return how often each directory was asked for since the last call, while this process had a use lock on it."""
+    counts = {}
+    for tree, held in list(_held.items()):
+        if held.hits:
+            counts[tree], held.hits = held.hits, 0
+    return counts
+
+
+def give_up(tree: str) -> bool:
+    """Give up this process's own use lock on a directory that it is about to remove; return whether it had one."""
     with _table_lock:
         held = _held.pop(tree, None)
     if held is not None:
         held.close()
+    return held is not None
 
 
 def try_exclude(tree: str) -> Exclusion | None:

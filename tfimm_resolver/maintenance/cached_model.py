@@ -13,7 +13,8 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.cache.cache import Entry
-from tfimm_resolver.cache.contents import MODEL, get_used_s
+from tfimm_resolver.cache.contents import MODEL
+from tfimm_resolver.cache.last_use import get_last_use_s
 from tfimm_resolver.saved_model import content
 
 
@@ -105,5 +106,5 @@ def measure_size_bytes(path: str) -> int:
 def find_used_s(path: str) -> float:
     """Return the last use of a directory; 0 if it is not known, as in a bucket."""
     with contextlib.suppress(OSError):
-        return get_used_s(path)
+        return get_last_use_s(path)
     return 0.0

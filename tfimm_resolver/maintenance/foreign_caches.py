@@ -16,6 +16,7 @@ from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Entry, entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, is_tree
 from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.errors.advice import suggest_add
 from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 from tfimm_resolver.handles.kaggle import KaggleModel
@@ -241,6 +242,6 @@ def check_root(path: str) -> str:
     if find_defect(folder) is None:
         raise CacheError(
             f"{show(folder)} is a model, not a cache of models",
-            fix=f"Give it a name: tfimm-resolver add NAME {show(folder)}",
+            fix=suggest_add("Give it a name"),
         )
     return folder

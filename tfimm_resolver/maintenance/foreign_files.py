@@ -11,10 +11,14 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import MemberNamePolicy
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import ownership
 
-_TRUST_FIX = "If you trust its contents, name the directory: tfimm-resolver adopt --from DIRECTORY."
+_TRUST_FIX = Advice(
+    python="If you trust its contents, name the directory: maintenance.adopt(directory).",
+    command="If you trust its contents, name the directory: tfimm-resolver adopt --from DIRECTORY.",
+)
 
 
 @dataclass(frozen=True, slots=True)

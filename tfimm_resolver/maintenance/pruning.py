@@ -11,7 +11,8 @@ from typing import Any
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import keeping, tiers
-from tfimm_resolver.cache.contents import open_stores
+from tfimm_resolver.cache.cache import Cache
+from tfimm_resolver.cache.contents import REPLACED, open_stores
 from tfimm_resolver.cache.eviction import Eviction, Evictor
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
@@ -85,7 +86,7 @@ def prune(
     Raises:
         HandleError: if a limit is not a size or a duration.
         UnknownHandleError: if a name to keep matches no cached model, or more than one.
-        CacheError: if the cache cannot be used, or is a bucket.
+        CacheError: if the cache cannot be used, or is a bucket and a limit is given.
 
     Example:
         >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
@@ -104,26 +105,50 @@ class PrunePlan:
         limits = _choose_limits(max_size, max_age)
         requested = list_names(keep, "keep")
         protected = {model.entry.name for model in inventory.select(requested) if model.entry} if requested else set()
-        if not isinstance(tiers.open_cache().root, LocalRoot):
-            raise CacheError(
-                f"{show(settings.cache_root().value)} is a bucket, which is not pruned",
-                fix=Advice(
-                    python="Remove models with maintenance.remove, or set a rule for old objects in the store.",
-                    command="Remove models with `tfimm-resolver rm`, or set a rule for old objects in the store.",
-                ),
-            )
+        cache = tiers.open_cache()
+        self._bucket = None if isinstance(cache.root, LocalRoot) else cache
+        if self._bucket is not None and (max_size is not None or max_age is not None):
+            raise _make_bucket_error()
         with _map_prune_errors():
             self._evictor = Evictor(open_stores(), limits, protected, is_requested=True)
             self._planned = self._evictor.plan(all_unfinished=True)
 
     def preview(self) -> PruneResult:
         """Return what would be removed."""
+        if self._bucket is not None:
+            return _prune_bucket(self._bucket, dry_run=True)
         return _make_result(self._planned, is_dry_run=True)
 
     def execute(self) -> PruneResult:
         """Remove it, except for what is in use by now; return what was removed."""
+        if self._bucket is not None:
+            return _prune_bucket(self._bucket, dry_run=False)
         with _map_prune_errors():
             return _make_result(self._evictor.evict(self._planned), is_dry_run=False)
+
+
+def _prune_bucket(cache: Cache, *, dry_run: bool) -> PruneResult:
+    """Remove from a bucket what was replaced or removed longer ago than the grace time."""
+    from tfimm_resolver.cache.bucket_root import BucketRoot
+
+    if not isinstance(cache.root, BucketRoot):
+        raise _make_bucket_error()
+    unused = cache.root.remove_unused(lambda name: cache.read_record(name).tree, dry_run=dry_run)
+    removed = tuple(
+        CacheItem(found.tree, REPLACED, cache.root.path_of(found.tree), found.size_bytes, found.unused_s) for found in unused
+    )
+    freed_bytes = sum(item.size_bytes for item in removed)
+    return PruneResult(removed, before_bytes=freed_bytes, is_dry_run=dry_run)
+
+
+def _make_bucket_error() -> CacheError:
+    return CacheError(
+        f"{show(settings.cache_root().value)} is a bucket, in which models are not removed by size or age",
+        fix=Advice(
+            python="Without a limit, prune removes what was replaced; remove models with maintenance.remove.",
+            command="Without a limit, prune removes what was replaced; remove models with `tfimm-resolver rm`.",
+        ),
+    )
 
 
 def keep(models: str | CachedModel | Iterable[str | CachedModel]) -> list[CachedModel]:

@@ -41,12 +41,17 @@ class RemoveResult:
     freed_bytes: int = 0
 
 
-def remove(models: str | CachedModel | Iterable[str | CachedModel], *, dry_run: bool = False) -> list[RemoveResult]:
+def remove(
+    models: str | CachedModel | Iterable[str | CachedModel], *, dry_run: bool = False, force: bool = False
+) -> list[RemoveResult]:
     """Remove models from the cache, and from the bucket behind it, which would otherwise restore them.
 
     Args:
         models: one or several models, each a name that ``select`` accepts, or a ``CachedModel``.
         dry_run: remove nothing, and return what would be removed now.
+        force: remove models that were used lately, too, where no locks tell whether a process still uses them: on some network
+            disks, and at once from a bucket, where otherwise only the record goes and the files follow a day later. What is
+            known to be in use stays.
 
     Returns:
         One result for each copy: a model that is also in the bucket behind a local cache has two. After a failure the other
@@ -66,7 +71,7 @@ def remove(models: str | CachedModel | Iterable[str | CachedModel], *, dry_run: 
         []
     """
     requested = list_names(models, "models", also=(CachedModel,))
-    plan = RemovalPlan(inventory.select(requested) if requested else [])
+    plan = RemovalPlan(inventory.select(requested) if requested else [], force=force)
     return plan.preview() if dry_run else plan.execute()
 
 
@@ -78,7 +83,8 @@ def list_removable() -> list[CachedModel]:
 class RemovalPlan:
     """What ``remove`` removes; raises as ``remove`` does."""
 
-    def __init__(self, selected: Sequence[CachedModel]) -> None:
+    def __init__(self, selected: Sequence[CachedModel], *, force: bool = False) -> None:
+        self._force = force
         removable = [model for model in selected if not model.is_read_only]
         _check_removable(selected, removable)
         directories = _EntryDirectories()
@@ -95,12 +101,12 @@ class RemovalPlan:
         """Remove it; return what was removed."""
         return self._run(_remove_entry, "removed")
 
-    def _run(self, act: Callable[[CachedModel, str], ResolverError | None], state: str) -> list[RemoveResult]:
+    def _run(self, act: Callable[[CachedModel, str, bool], ResolverError | None], state: str) -> list[RemoveResult]:
         results: list[RemoveResult] = []
         errors: dict[tuple[str, str], ResolverError | None] = {}
         for model, name, size_bytes in self._copies:
             if (key := (model.kind, name)) not in errors:
-                errors[key] = act(model, name)
+                errors[key] = act(model, name, self._force)
             error = errors[key]
             results.append(RemoveResult(model, "failed" if error else state, error, 0 if error else size_bytes))
         return results
@@ -122,14 +128,14 @@ class _EntryDirectories:
         with map_os_errors(CacheError, f"cannot read the cache at {show(root.path)}", show_path=True):
             return sum(measure_size_bytes(root.path_of(directory)) for directory in self._list(root, name))
 
-    def find_removal_error(self, model: CachedModel, name: str) -> ResolverError | None:
+    def find_removal_error(self, model: CachedModel, name: str, force: bool) -> ResolverError | None:
         """Return the error with which the removal of an entry would fail; None if it would succeed."""
         try:
             if model.kind not in self._caches:
                 self._caches[model.kind] = _list_caches(model)
             for cache in self._caches[model.kind]:
                 if isinstance(cache.root, LocalRoot):
-                    cache.root.check_removal(self._list(cache.root, name))
+                    cache.root.check_removal(self._list(cache.root, name), force=force)
         except ResolverError as error:
             return error
         return None
@@ -170,11 +176,11 @@ def _list_caches(model: CachedModel) -> list[Cache]:
     return [tier.open() for tier in tiers.list_tiers() if not tier.is_read_only]
 
 
-def _remove_entry(model: CachedModel, name: str) -> ResolverError | None:
+def _remove_entry(model: CachedModel, name: str, force: bool) -> ResolverError | None:
     """Remove an entry everywhere; return the error if that fails."""
     try:
         for cache in _list_caches(model):
-            cache.remove(name)
+            cache.remove(name, force=force)
     except ResolverError as error:
         return error
     return None

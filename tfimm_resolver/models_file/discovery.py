@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -25,16 +25,37 @@ FILE_NAME = "tfimm-models.toml"
 
 _MTIME_GRANULARITY_NS = 2 * 10**9
 _warned_untrusted: set[str] = set()
+_RECEIVED = " (received)"
+_received: dict[str, str] = {}
 _restricted: list[tuple[dict[str, ModelEntry], list[ModelEntry]]] = []
 _OWNER_FIX = f"If you trust it, name it in {settings.MODELS_FILE}, or copy it to a file of your own."
 
 
 def find_files() -> list[str]:
-    """Return the models files in use, strongest first: those of ``$TFIMM_MODELS_FILE``, else the nearest one upwards."""
+    """Return the models files in use, strongest first: those of ``$TFIMM_MODELS_FILE``, else the nearest one upwards.
+
+    In a worker process, those that were received are used after the former, and instead of the latter.
+    """
     if configured := settings.models_files():
-        return configured
+        return [*configured, *_received]
+    if _received:
+        return [*_received]
     nearest = _find_nearest()
     return [nearest] if nearest else []
+
+
+def read_texts() -> dict[str, str]:
+    """Return the texts of the models files in use by their paths, for ``add_received``; raises as ``find_entry`` does."""
+    return {path: _received[path] if path in _received else _read_text(path) for path in find_files()}
+
+
+def add_received(texts: Mapping[str, str]) -> None:
+    """Use the models files of another process, which may run on another machine; those received earlier are kept.
+
+    Their paths get a suffix: this machine may have another file at such a path.
+    """
+    for path, text in texts.items():
+        _received.setdefault(path.removesuffix(_RECEIVED) + _RECEIVED, text)
 
 
 def find_entry(name_or_alias: str) -> ModelEntry | None:
@@ -60,6 +81,8 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
     Raises:
         ModelsFileError: if the file cannot be read, or is not valid; the message names the line.
     """
+    if path in _received:
+        return _parse_received(path, _received[path])
     with _map_read_errors(path):
         status = os.stat(path)
     # A file that was changed a moment ago can change once more and keep its time stamp and size.
@@ -130,12 +153,23 @@ def _is_trusted(path: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
-    from tfimm_resolver.models_file.schema import MAX_BYTES, parse  # 1 ms that a project without a models file does not pay
+    return _parse_received.__wrapped__(path, _read_text(path))
+
+
+@functools.lru_cache(maxsize=64)
+def _parse_received(path: str, text: str) -> dict[str, ModelEntry]:
+    from tfimm_resolver.models_file.schema import parse  # 1 ms that a project without a models file does not pay
+
+    return parse(text, path)
+
+
+def _read_text(path: str) -> str:
+    from tfimm_resolver.models_file.schema import MAX_BYTES
 
     with _map_read_errors(path):
         data = fs.read_regular(path, MAX_BYTES, follow=True)
     try:
-        return parse(data.decode(), path)
+        return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ModelsFileError(f"{show(path)}:{line}: this is not UTF-8", fix="Save it as UTF-8.") from error

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.terminal import is_notebook, is_terminal
 from tfimm_resolver._util.threads import start_thread
+from tfimm_resolver.progress import events
 from tfimm_resolver.progress.renderers import LogDisplay, NotebookDisplay, SilentDisplay, TerminalDisplay
 from tfimm_resolver.progress.stats import TransferStats
 
@@ -46,12 +48,37 @@ def report_progress(label: str, total_bytes: int | None, resumed_bytes: int = 0,
     """
     stats = TransferStats(label, total_bytes, resumed_bytes)
     reporter = _redirects[-1](stats) if _redirects else make_display(stats, quiet=quiet)
+    if (operation := events.get_current_operation()) is not None:
+        reporter = _EventReporter(reporter, operation, total_bytes, resumed_bytes)
     succeeded = False
     try:
         yield reporter
         succeeded = True
     finally:
         reporter.finish(succeeded)
+
+
+class _EventReporter:
+    """Reports to another reporter, and emits events of the operation that the download belongs to."""
+
+    def __init__(
+        self, reporter: ProgressReporter, operation: events.Operation, total_bytes: int | None, resumed_bytes: int
+    ) -> None:
+        self._reporter, self._operation, self._total_bytes = reporter, operation, total_bytes
+        self._done_bytes, self._emitted_s = resumed_bytes, clock.get_monotonic_s()
+        events.emit("fetch.start", operation, total_bytes=total_bytes, resumed_bytes=resumed_bytes)
+
+    def advance(self, size_bytes: int) -> None:
+        self._done_bytes += size_bytes
+        self._operation.fetched_bytes += size_bytes
+        self._reporter.advance(size_bytes)
+        now_s = clock.get_monotonic_s()
+        if now_s - self._emitted_s >= events.BYTES_INTERVAL_S:
+            self._emitted_s = now_s
+            events.emit("fetch.bytes", self._operation, done_bytes=self._done_bytes, total_bytes=self._total_bytes)
+
+    def finish(self, succeeded: bool) -> None:
+        self._reporter.finish(succeeded)
 
 
 @contextlib.contextmanager
@@ -66,7 +93,7 @@ def redirect_progress(make_reporter: Callable[[TransferStats], ProgressReporter]
 
 def make_display(stats: TransferStats, *, quiet: bool) -> ProgressDisplay:
     """Return the display that suits stderr: a notebook, a terminal, or anything else."""
-    if quiet:
+    if quiet or events.prints_json():
         return SilentDisplay()
     if is_notebook():
         return NotebookDisplay(stats)

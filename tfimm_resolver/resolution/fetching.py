@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import HandleError, IntegrityError, SignatureError
+from tfimm_resolver.progress import events
 from tfimm_resolver.resolution import signatures
 from tfimm_resolver.resolution.mutable_refs import MutableHandle
 from tfimm_resolver.resolution.request import ResolvedPlan
@@ -20,28 +21,44 @@ if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
 
 
-def fetch(resolved: ResolvedPlan) -> ModelLocation:
-    """Return where the model of a plan is; fetch it first if it is not cached. Raises as ``resolve`` does."""
+MakeUpstream = Callable[[ResolvedPlan], Upstream]
+
+
+def fetch(resolved: ResolvedPlan, make_upstream: MakeUpstream = Upstream) -> ModelLocation:
+    """Return where the model of a plan is; fetch it first if it is not cached. Raises as ``resolve`` does.
+
+    ``make_upstream`` returns what is asked for a model that is not cached.
+    """
+    if not events.is_active():
+        return fetch_model(resolved, make_upstream)
+    with events.report_operation(resolved.handle.redacted) as operation:
+        found = fetch_model(resolved, make_upstream)
+        operation.path = found.path
+        return found
+
+
+def fetch_model(resolved: ResolvedPlan, make_upstream: MakeUpstream = Upstream) -> ModelLocation:
+    """Do the work of ``fetch``, as a part of an operation that its caller reports."""
     requirements = signatures.list_requirements(resolved)
-    found = _fetch(resolved, may_be_remote=not requirements)
+    found = _fetch(resolved, make_upstream, may_be_remote=not requirements)
     signatures.check(found, requirements, resolved.label)
     return found
 
 
-def _fetch(resolved: ResolvedPlan, *, may_be_remote: bool) -> ModelLocation:
+def _fetch(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream], *, may_be_remote: bool) -> ModelLocation:
     match resolved.plan:
         case InPlace():
             return _use_path(resolved)
         case MutableRef():
-            return MutableHandle(resolved).fetch(fetch)
+            return MutableHandle(resolved, make_upstream).fetch(lambda followed: fetch_model(followed, make_upstream))
         # A pin is the hash of an archive, and a signature is verified on this machine.
         case RemoteLocation() if resolved.handle.sha256 is None and may_be_remote:
-            if (path := Upstream(resolved).locate()) is not None:
+            if (path := make_upstream(resolved).locate()) is not None:
                 return ModelLocation(path, None, resolved.request.subdirectory)
     request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
     with _name_pin(resolved.model):
         found = None if request.refresh else lookup.find() or _find_by_spelling(resolved, resolved.plan.download.key)
-        found = found or lookup.fetch(Upstream(resolved).fill, resolved.label, refresh=request.refresh)
+        found = found or lookup.fetch(make_upstream(resolved).fill, resolved.label, refresh=request.refresh)
     found.subdirectory = request.subdirectory
     return found
 

@@ -13,6 +13,7 @@ from tfimm_resolver.cache.tier import ModelLocation, Tier
 from tfimm_resolver.errors import FetchError, IntegrityError, NotFoundError, ResolverError, SignatureError
 from tfimm_resolver.handles.handle import Handle, get_key
 from tfimm_resolver.handles.pin import NO_PIN
+from tfimm_resolver.progress.events import emit
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream, make_mirrors_error
@@ -24,8 +25,9 @@ log = logging.getLogger("tfimm_resolver")
 class MutableHandle:
     """A mutable handle, whose plan is a ``MutableRef``."""
 
-    def __init__(self, resolved: ResolvedPlan) -> None:
+    def __init__(self, resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] = Upstream) -> None:
         assert isinstance(resolved.plan, MutableRef)
+        self._make_upstream = make_upstream
         self._resolved, self._newest, self._local = resolved, resolved.plan.newest, resolved.plan.local
 
     def fetch(self, fetch: Callable[[ResolvedPlan], ModelLocation]) -> ModelLocation:
@@ -35,7 +37,7 @@ class MutableHandle:
         """
         fixed = None
         try:
-            fixed = Upstream(self._resolved).look_up()
+            fixed = self._make_upstream(self._resolved).look_up()
             found = fetch(rules.follow_ref(self._resolved, fixed))
         except SignatureError:  # what is there now is not what it should be: a person has to see it
             raise
@@ -73,6 +75,7 @@ class MutableHandle:
         failures = [error]
         for mirror in self._resolved.mirrors:
             log.warning("%s; trying the mirror %s", failures[-1].text, mirror)
+            emit("fetch.mirror", text=failures[-1].text)
             try:
                 return fetch(rules.use_mirror(self._resolved, mirror))
             except IntegrityError:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, LoadError, ModelsFileError, PolicyError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import signatures
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("tfimm_resolver")
 
 _SHOWN_MAX = 5
-_FIX = "`tfimm-resolver inspect --ops` lists all operations. If you accept what the model does, change the rule."
+_FIX = Advice(
+    python="inspect(handle) lists all operations. If you accept what the model does, change the rule.",
+    command="`tfimm-resolver inspect --ops` lists all operations. If you accept what the model does, change the rule.",
+)
 _NOT_SEARCHED_FIX = "Use a copy on this machine's disk, in the binary format; or change the rule."
 
 _warned: set[str] = set()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.handles.handle import Handle
+from tfimm_resolver.progress import events
 from tfimm_resolver.resolution import overrides, rules
 from tfimm_resolver.resolution.limits import CancelEvent, call_with_limits
 from tfimm_resolver.resolution.request import Request, ResolvedPlan
@@ -16,8 +19,11 @@ from tfimm_resolver.resolution.request import Request, ResolvedPlan
 if TYPE_CHECKING:
     from tfimm_resolver.cache.tier import ModelLocation
     from tfimm_resolver.resolution.operation_check import ModelCheck
+    from tfimm_resolver.resolution.upstream import Upstream
 
 log = logging.getLogger("tfimm_resolver")
+
+Found = TypeVar("Found", str, "ModelLocation", "ResolvedModel")
 
 
 def resolve(
@@ -59,7 +65,7 @@ def resolve(
         '/.../...'
     """
     request = Request.parse(handle, refresh=refresh, sha256=sha256)
-    return call_with_limits(lambda: _resolve(request), request.handle, timeout_s, cancel)
+    return run_request(_resolve, request, timeout_s, cancel)
 
 
 def resolve_for_hub(handle: str) -> str:
@@ -69,7 +75,11 @@ def resolve_for_hub(handle: str) -> str:
         PolicyError: if the model is refused: tensorflow_hub loads it without asking again.
     """
     request = Request.parse(handle)
-    model = call_with_limits(lambda: _find(request, versions=False), request.handle, None, None)
+    return run_request(_resolve_for_hub, request)
+
+
+def _resolve_for_hub(request: Request) -> str:
+    model = _find(request, versions=False)
     model.check.run(model.path)
     return model.path
 
@@ -80,13 +90,13 @@ def locate_to_publish(request: Request) -> ModelLocation:
     Raises:
         PolicyError: if the model is refused: a server loads what is published without asking again.
     """
-    return call_with_limits(lambda: _locate_to_publish(request), request.handle, None, None)
+    return run_request(_locate_to_publish, request)
 
 
 def _locate_to_publish(request: Request) -> ModelLocation:
     from tfimm_resolver.resolution.selection import select_model
 
-    location, check = _locate(request)
+    location, check = _locate(rules.match_rule(request))
     check.run(select_model(location))
     return location
 
@@ -112,36 +122,67 @@ def resolve_to_load(
     request = Request.parse(handle)
     if former is not None:
         request = replace(request, former=(Handle.parse(former),))
-    return call_with_limits(lambda: _find(request), request.handle, timeout_s, cancel)
+    return run_request(_find, request, timeout_s, cancel)
 
 
 def _resolve(request: Request) -> str:
-    model = _find(request)
+    return resolve_plan(rules.match_rule(request))
+
+
+def resolve_plan(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None) -> str:
+    """Return the path of the model of a plan, as ``resolve`` does; ``make_upstream`` as for ``fetching.fetch``."""
+    model = _find_plan(resolved, make_upstream)
     if model.check.is_at_resolve:
         model.check.run(model.path)
     return model.path
 
 
 def _find(request: Request, *, versions: bool = True) -> ResolvedModel:
+    return _find_plan(rules.match_rule(request), versions=versions)
+
+
+def _find_plan(
+    resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None, *, versions: bool = True
+) -> ResolvedModel:
     from tfimm_resolver.resolution.selection import select_model
 
-    location, check = _locate(request)
+    location, check = _locate(resolved, make_upstream)
     return ResolvedModel(select_model(location, versions=versions), check)
 
 
-def _locate(request: Request) -> tuple[ModelLocation, ModelCheck]:
-    from tfimm_resolver.resolution.fetching import fetch  # imported here: importing the package should not cost these 3 ms
-    from tfimm_resolver.resolution.operation_check import make_check
-
-    resolved = rules.match_rule(request)
+def _locate(
+    resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None
+) -> tuple[ModelLocation, ModelCheck]:
+    fetch_model, make_check = _import_steps()
     try:
-        location = fetch(resolved)
+        location = fetch_model(resolved) if make_upstream is None else fetch_model(resolved, make_upstream)
     except FetchError as error:
         from tfimm_resolver.cache.tier import ModelLocation
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
         location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
     return location, make_check(resolved, location)
+
+
+@functools.cache  # each import statement takes 2 µs at each hit
+def _import_steps() -> tuple[Callable[..., ModelLocation], Callable[[ResolvedPlan, ModelLocation], ModelCheck]]:
+    """Import what only a call needs: importing the package should not cost these 3 ms."""
+    from tfimm_resolver.resolution.fetching import fetch_model
+    from tfimm_resolver.resolution.operation_check import make_check
+
+    return fetch_model, make_check
+
+
+def run_request(
+    action: Callable[[Request], Found], request: Request, timeout_s: float | None = None, cancel: CancelEvent | None = None
+) -> Found:
+    """Run a look-up within its limits, and report it to those who listen to events; raises as ``call_with_limits`` does."""
+    if not events.is_active():
+        return call_with_limits(lambda: action(request), request.handle, timeout_s, cancel)
+    with events.report_operation(request.handle.redacted) as operation:
+        found = call_with_limits(lambda: action(request), request.handle, timeout_s, cancel)
+        operation.path = found if isinstance(found, str) else found.path
+        return found
 
 
 def cached_model_path(model_name: str) -> str | None:

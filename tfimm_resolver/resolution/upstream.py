@@ -12,6 +12,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.errors import FetchError, IntegrityError, ResolverError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.manifest import FetchResult, Origin
+from tfimm_resolver.progress.events import emit, set_state
 from tfimm_resolver.resolution import rules, signatures
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.sources.plan import MutableRef, RemoteLocation
@@ -71,6 +72,7 @@ class Upstream:
             return self._fetch_with_mirrors(into, parts, known)
         except NotModifiedError:
             log.info("%s has not changed upstream", self._resolved.handle)
+            set_state("unchanged")
             return None
 
     def _find_known(self) -> Origin | None:
@@ -103,6 +105,7 @@ class Upstream:
                 failures.append(error)
                 if following is not None:
                     log.warning("%s; trying the mirror %s", error.text, following)
+                    emit("fetch.mirror", text=error.text)
                 fs.clear_dir(into)
         raise make_mirrors_error(failures) from failures[0]
 
@@ -120,7 +123,7 @@ class Upstream:
         bucket, fill = tiers.open_bucket_behind(into, parts), self._fetch_with_mirrors
         record = bucket.ensure(self._resolved.label, download.key, fill, refresh=request.refresh, pin=request.pin)
         if not os.listdir(into):  # the bucket had the model already
-            _make_fetcher(request.handle).objects(bucket.path(record), into, record.files)
+            _make_fetcher(request.handle, parts).objects(bucket.path(record), into, record.files)
         return FetchResult(record.origin, record.files, record.fetched_at)
 
 

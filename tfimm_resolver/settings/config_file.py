@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from typing import Any, NamedTuple
@@ -64,11 +63,13 @@ def read_config() -> Config:
     status = None
     # After su or sudo, HOME may name another user's home, which is not readable.
     ignored = () if os.environ.get("XDG_CONFIG_HOME") else (PermissionError,)
-    with (
-        map_os_errors(HandleError, f"{show(path)} cannot be read", _FIX),
-        contextlib.suppress(FileNotFoundError, NotADirectoryError, *ignored),
-    ):
+    try:
         status = os.stat(path) if path else None
+    except (FileNotFoundError, NotADirectoryError, *ignored):
+        pass
+    except OSError:  # only now, since each hit comes here
+        with map_os_errors(HandleError, f"{show(path)} cannot be read", _FIX):
+            raise
     if status is None:
         return Config(path, {})
     # A file that was changed a moment ago can change once more and keep its time stamp and size.

@@ -11,6 +11,7 @@ from tfimm_resolver.settings.paths import expand_path, expand_variable
 MODELS_FILE = "TFIMM_MODELS_FILE"
 MIRRORS = "TFIMM_RESOLVER_MIRRORS"
 HOSTS_FILE = "TFIMM_RESOLVER_HOSTS_FILE"
+PROGRESS_FORMATS = ("auto", "json")
 
 
 def models_files() -> list[str]:
@@ -63,6 +64,14 @@ def is_quiet() -> bool:
     return is_on("TFIMM_RESOLVER_QUIET")
 
 
+def progress_format() -> str:
+    """Return how progress is shown: for a person, ``auto``, or as events, ``json``; raises HandleError for anything else."""
+    value = os.environ.get("TFIMM_RESOLVER_PROGRESS") or PROGRESS_FORMATS[0]
+    if value not in PROGRESS_FORMATS:
+        raise HandleError(f"TFIMM_RESOLVER_PROGRESS is {value!r:.80}", fix=f"Set it to {' or '.join(PROGRESS_FORMATS)}.")
+    return value
+
+
 def is_tls_verified() -> bool:
     """Whether TLS certificates are verified: unless ``$TFHUB_DISABLE_CERT_VALIDATION`` is ``true``, as in tensorflow_hub."""
     return os.environ.get("TFHUB_DISABLE_CERT_VALIDATION") != "true"
@@ -74,12 +83,12 @@ def timeouts_s() -> tuple[float, float]:
 
 
 def validate() -> None:
-    """Check every numeric setting that a fetch may need, before it starts instead of halfway through.
+    """Check every setting that a fetch may need, before it starts instead of halfway through.
 
     Raises:
-        HandleError: if one is not a number in its range.
+        HandleError: if one is not a number in its range, or not one of its values.
     """
-    for read in (connections, retries, timeouts_s, lock_timeout_s, unpack_limits):
+    for read in (connections, retries, timeouts_s, lock_timeout_s, unpack_limits, progress_format):
         read()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from tfimm_resolver._util.outgoing import show
@@ -42,6 +43,13 @@ def is_encodable(text: str) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=64)  # expanding takes a microsecond, and each hit expands several paths
+def _is_expanded(path: str) -> bool:
+    """Whether a path stays as it is, whatever the environment and the working directory are."""
+    is_plain = path.startswith("/") and "$" not in path and "://" not in path and "\0" not in path
+    return is_plain and os.name != "nt" and is_encodable(path) and os.path.normpath(path) == path
+
+
 def expand_path(path: str | os.PathLike[str]) -> str:
     """Return a path with ``~`` and ``$VAR`` expanded, made absolute; ``file://`` as its path, other URLs unchanged.
 
@@ -50,6 +58,8 @@ def expand_path(path: str | os.PathLike[str]) -> str:
         CacheError: if it begins with ``~`` and the user has no home directory, if it is relative and the working directory
             was removed, or if it is an object store URL with credentials or without a bucket.
     """
+    if isinstance(path, str) and _is_expanded(path):
+        return path
     path = os.path.expandvars(check_path(path))
     if path.startswith("file://"):
         from urllib.parse import unquote, urlsplit

@@ -59,5 +59,5 @@ def _download(model: HuggingFaceModel, into: Path, fetcher: Fetcher) -> None:
     from tfimm_resolver.sources.hugging_face_repository import Repository
 
     repository = Repository(model)
-    fetcher.files = repository.download(into, fetcher.parts)
+    fetcher.files = repository.download(into, fetcher.parts, fetcher.reserve)
     fetcher.origin = repository.origin

@@ -9,7 +9,6 @@ import io
 import logging
 import os
 import re
-import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -110,10 +109,10 @@ class Repository:
             )
         return commit
 
-    def download(self, into: Path, parts: Path | None) -> tuple[FileEntry, ...]:
+    def download(self, into: Path, parts: Path | None, reserve: Callable[[int], object]) -> tuple[FileEntry, ...]:
         """Download every file below the folder into the empty directory ``into``; return the files with their hashes.
 
-        If a download fails, the complete files stay in ``parts`` for the next call.
+        If a download fails, the complete files stay in ``parts`` for the next call. ``reserve`` is as ``Fetcher.reserve``.
 
         Raises:
             ArchiveError: if a file name is not allowed, or there are too many files or bytes.
@@ -128,19 +127,20 @@ class Repository:
         is_private = parts is not None and ownership.is_private_or_missing(str(parts), 0o700)
         parts_dir = parts if parts is not None and is_private else into / uuid.uuid4().hex
         resumed_bytes = sum(file.size_bytes for file in files if _get_size_bytes(file.path_in(parts_dir)) == file.size_bytes)
+        reserve(total_bytes - resumed_bytes)
         try:
             with reporters.report_progress(self._model.key, total_bytes, resumed_bytes, quiet=settings.is_quiet()) as meter:
                 written = self._download_all(files, parts_dir, meter)
         except BaseException:
             if all(_get_size_bytes(file.path_in(parts_dir)) is None for file in files):  # nothing to resume
-                shutil.rmtree(parts_dir, ignore_errors=True)
+                fs.remove_tree(str(parts_dir), ignore_errors=True)
             raise
         with hugging_face_errors.map_hf_errors(self._model):
             for file in files:
                 path = into.joinpath(*file.parts_below)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(file.path_in(parts_dir), path)
-            shutil.rmtree(parts_dir)
+            fs.remove_tree(str(parts_dir), ignore_errors=True)
         return tuple(sorted(written, key=lambda entry: entry.path))
 
     def _list_files(self) -> list[RepoFile]:

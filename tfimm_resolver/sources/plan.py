@@ -64,6 +64,12 @@ class Fetcher(Protocol):
     def objects(self, url: str, into: Path) -> None:
         """Download every object below ``url``, ``gs://...`` or ``s3://...``."""
 
+    def reserve(self, size_bytes: int) -> None:
+        """Make room in the cache for so many bytes, if its size is limited; for a source that downloads files itself.
+
+        The methods above do so by themselves.
+        """
+
     def get_redirect_target(self, url: str) -> str | None:
         """Return the body of a 303 answer to ``url``, not followed; None for any other answer."""
 

@@ -116,6 +116,7 @@ class Downloader:
         from tfimm_resolver.transfer import object_downloads  # takes 4 ms
 
         with object_downloads.open_archive(url, self._known, self._report_progress) as (etag, size_bytes, hashed, stream):
+            self.reserve(size_bytes)
             self.origin = Origin(url, etag)
             self._receive(stream, hashed, into, make_unpack_sink(self._checks.apply(PLAIN), url), size_bytes)
 
@@ -129,8 +130,15 @@ class Downloader:
         """
         from tfimm_resolver.transfer import object_downloads
 
-        self.files = object_downloads.download_objects(str(self._handle), url, into, expected, self._report_progress)
+        self.files = object_downloads.download_objects(
+            str(self._handle), url, into, expected, self._report_progress, self.reserve
+        )
         self.origin = Origin(url)
+
+    def reserve(self, size_bytes: int) -> None:
+        """Make room in the cache for so many bytes that are about to be received, if its size is limited."""
+        if self._reserve is not None and size_bytes > 0:
+            self._reserve(size_bytes)
 
     def local_archive(self, path: str, into: Path) -> None:
         """Unpack the archive at a local path; raises as ``archive`` does."""
@@ -138,6 +146,7 @@ class Downloader:
 
     def _copy(self, path: str, into: Path, sink: Sink) -> None:
         with LocalFile(path) as file:
+            self.reserve(file.size_bytes)
             self.origin = Origin(path)
             hashed = HashingReader(file.read)
             with contextlib.closing(PrefetchReader(hashed.read_chunk, size_bytes=file.size_bytes)) as stream:
@@ -205,8 +214,7 @@ class Downloader:
                 handle, url, parts, policy, auth, checksums=checksums, without_ranges=without_ranges, known=self._known
             )
             stack.callback(body.close)
-            if self._reserve is not None and body.size_bytes:
-                self._reserve(body.size_bytes - body.resumed_bytes)
+            self.reserve((body.size_bytes or 0) - body.resumed_bytes)
             self.origin = make_origin(body.response)
             meter = stack.enter_context(self._report_progress(body.size_bytes, body.resumed_bytes))
             reported_bytes = 0

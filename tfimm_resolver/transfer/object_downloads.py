@@ -47,13 +47,19 @@ def open_archive(
 
 
 def download_objects(
-    handle: str, url: str, into: Path, expected: tuple[FileEntry, ...] | None, report_progress: ReportProgress
+    handle: str,
+    url: str,
+    into: Path,
+    expected: tuple[FileEntry, ...] | None,
+    report_progress: ReportProgress,
+    reserve: Callable[[int], object],
 ) -> tuple[FileEntry, ...]:
     """Download every object below ``url``, or the ``expected`` ones; raises as ``Downloader.objects``."""
     client = ObjectStoreClient(url)
     infos = client.list_files() if expected is None else [ObjectInfo(file.path, file.size_bytes, 0, "") for file in expected]
     if not infos:
         raise NotFoundError(f"{handle}: found no objects below {url}", fix="Check the spelling: it has to be a directory.")
+    reserve(sum(info.size_bytes for info in infos))
     try:
         files = _fetch_objects(client, infos, into, report_progress)
     except ArchiveError as error:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,9 +15,10 @@ from typing import IO
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.removal import remove_closed
 from tfimm_resolver.errors import CacheError, ResolverError
 from tfimm_resolver.errors.advice import Fix
-from tfimm_resolver.errors.os_errors import DISK_FULL_FIX, is_disk_full, map_os_errors, suggest_disk_fix
+from tfimm_resolver.errors.os_errors import is_disk_full, map_os_errors, suggest_disk_fix
 from tfimm_resolver.settings import ownership
 
 _METADATA_FILE = "of.json"
@@ -180,7 +180,7 @@ class PartStore:
             if not ownership.is_owned_by_user(status):
                 return
             if stat.S_ISDIR(status.st_mode):
-                shutil.rmtree(self._folder)
+                remove_closed(str(self._folder))
             else:
                 self._folder.unlink()
 
@@ -199,10 +199,12 @@ class PartStore:
                 if isinstance(error, ResolverError) or not is_disk_full(error):
                     raise
                 text = f"the disk of {self._folder.parent} is full (it holds a partial download)"
-                raise CacheError(text, fix=DISK_FULL_FIX) from error
+                raise CacheError(text, fix=suggest_disk_fix(error)) from error
 
 
 def _suggest_fix(error: OSError) -> Fix:
+    if isinstance(error, FileNotFoundError):
+        return "Another program has removed it: exclude it from what cleans that directory, and try again."
     return suggest_disk_fix(error, "Set TFHUB_CACHE_DIR to another directory.")
 
 

@@ -1,4 +1,4 @@
-"""``python -m tools.reference`` writes generated pages and a picture below docs/; a test checks that they are current."""
+"""``python -m tools.reference`` writes generated pages and pictures below docs/; a test checks that they are current."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import diagram
-from tools.reference import api, commands, exit_codes, json_output, security, variables
+from tools import diagram, fleet
+from tools.reference import api, commands, events, exit_codes, json_output, security, variables
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 PAGES: dict[str, Callable[[], str]] = {
     "api.md": api.make_page,
     "commands.md": commands.make_page,
+    "event_schemas.json": events.make_schemas,
+    "events.md": events.make_page,
     "exit_codes.md": exit_codes.make_page,
     "json.md": json_output.make_page,
     "json_schemas.json": json_output.make_schemas,
     "variables.md": variables.make_page,
     "../security.md": security.make_page,
     "../images/way_of_a_handle.svg": diagram.make_picture,
+    "../images/fleet.svg": fleet.make_picture,
 }
 _NEUTRAL = ("HOME", "LANG", "PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV")
 

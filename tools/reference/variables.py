@@ -103,6 +103,12 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Downloads": (
         ("TFIMM_RESOLVER_OFFLINE", "off", "`1`: open no sockets"),
         ("TFIMM_RESOLVER_QUIET", "off", "`1`: no progress"),
+        ("TFIMM_RESOLVER_PROGRESS", "`auto`", "`json`: [events](events.md) on stderr, one JSON object a line"),
+        (
+            "XDG_STATE_HOME",
+            "`~/.local/state`",
+            "where the [counts](events.md#counts-of-a-cache) of roots are",
+        ),
         (
             "TFHUB_DOWNLOAD_PROGRESS",
             "",

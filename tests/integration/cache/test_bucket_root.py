@@ -25,6 +25,8 @@ from tfimm_resolver.cache.bucket_lease import LEASE_SUFFIX
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
 from tfimm_resolver.errors import CacheError, FetchError, IntegrityError
+from tfimm_resolver.maintenance.inventory import list_models
+from tfimm_resolver.maintenance.pruning import prune
 
 NEWER = {"saved_model.pb": b"a newer graph"}
 COPY = "TFIMM_RESOLVER_LOCAL_COPY"
@@ -114,6 +116,42 @@ def test_unused_objects_are_removed_once_a_day(gcs: Gcs, bucket: Bucket, handle:
     request_count = len(gcs.log)
     resolve(handle, refresh=True)
     assert list_requests_since(gcs, request_count).count("list") == 2, "before and after it is fetched"
+
+
+def test_a_removed_model_stays_readable_for_the_grace_time(bucket: Bucket, handle: str, local_root: Path) -> None:
+    path = resolve(handle)
+    assert run_cli("rm", handle)[0] == 0
+    assert read_record(bucket, handle) is None and list_models() == []
+    assert list_objects_below(bucket, path).items() >= MODEL.items()
+    again = resolve(handle)
+    assert again != path and list_objects_below(bucket, again) == MODEL
+    make_older(bucket, hours=23)
+    assert prune().removed == () and list_objects_below(bucket, path).items() >= MODEL.items()
+    make_older(bucket, hours=2)
+    before = sorted(bucket.files(""))
+    (planned,) = prune(dry_run=True).removed
+    assert (planned.path, planned.kind) == (path, "replaced copy") and sorted(bucket.files("")) == before
+    assert prune().removed[0].path == path
+    assert list_prefixes(bucket) == {again.rpartition("/")[2]} and list_objects_below(bucket, again) == MODEL
+
+
+def test_the_grace_time_of_a_bucket_can_be_set(bucket: Bucket, handle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = resolve(handle)
+    assert run_cli("rm", handle)[0] == 0
+    make_older(bucket, hours=2)
+    assert prune().removed == ()
+    monkeypatch.setenv("TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS", "1h")
+    assert [item.path for item in prune().removed] == [path] and list_prefixes(bucket) == set()
+
+
+def test_an_upload_that_takes_longer_than_the_grace_time_stays(
+    bucket: Bucket, handle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS", "0s")
+    resolve(handle)
+    growing = f"cache/{'1' * 40}.{'a' * 64}-00000000/saved_model.pb"
+    bucket.put(growing, b"x")
+    assert prune().removed == () and growing in bucket
 
 
 def test_nothing_is_removed_because_this_machines_clock_is_ahead(
@@ -291,7 +329,7 @@ def test_the_command_line_lists_verifies_repairs_and_removes_in_a_bucket(
     code, out, _ = run_cli("verify")
     assert code == 6 and "saved_model.pb does not match its recorded sha256" in out
     assert run_cli("verify", "--repair")[0] == 0 and list_objects_below(bucket, resolve(handle)) == MODEL
-    code, _, err = run_cli("rm", handle)
+    code, _, err = run_cli("rm", "--force", handle)
     assert code == 0 and "Removed 1 model" in err and list_prefixes(bucket) == list_leftovers(bucket) == set()
     assert read_record(bucket, handle) is None and run_cli("rm", handle)[0] == 2
     assert json.loads(run_cli("--json", "ls")[1])["models"] == [] and run_cli("path", "-q")[1] == f"{ROOT}\n"
@@ -316,7 +354,7 @@ def test_the_command_line_lists_verifies_repairs_and_removes_on_both_levels(buck
     assert files_in(path) == MODEL and run_cli("verify")[0] == 0
     facts = json.loads(run_cli("--json", "path")[1])
     assert (facts["urls"]["path"], facts["copies"]["path"]) == (ROOT, str(copied))
-    assert run_cli("rm", handle)[0] == 0
+    assert run_cli("rm", "--force", handle)[0] == 0
     assert read_record(bucket, handle) is None and list_prefixes(bucket) == set() and [*copied.iterdir()] == []
 
 

@@ -5,23 +5,30 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import tfimm_resolver
 from tests.fakes.archives import MODEL, files_in, tar_gz
+from tests.fakes.buckets import ROOT, fill_s3
+from tests.fakes.hugging_face import HuggingFace
 from tests.fakes.named_models import put_model
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run, start
+from tests.fakes.stores.gcs import Gcs
 from tests.fakes.use_locks import give_up_all
-from tfimm_resolver import resolve, settings
+from tfimm_resolver import bundles, resolve, settings
+from tfimm_resolver.cache import eviction
+from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.contents import PARTIAL, REPLACED, open_stores
 from tfimm_resolver.cache.eviction import IN_USE, PROTECTED, UNRECORDED, USED_LATELY, Evictor
 from tfimm_resolver.cache.record import KEEP_SUFFIX
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.locking.lock import acquire
+from tfimm_resolver.maintenance import verification
 from tfimm_resolver.settings.limits import CacheLimits, Size
 
 COUNT, SIZE_BYTES, HOUR_S, DAY_S = 5, 100_000, 3600, 86400
@@ -187,6 +194,111 @@ def test_a_fetch_evicts_before_and_after(models: list[str], origin: Origin, monk
     monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", str(4 * SIZE_BYTES))
     new = resolve(handle)
     assert list_missing(models) == [0, 1, 2] and files_in(new) == FILES
+
+
+@pytest.fixture
+def reserved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For how many bytes room was made before they were fetched."""
+    sizes: list[int] = []
+    enforce = eviction.enforce_limits
+
+    def note(cache: Cache, *, needed_bytes: int = 0, freed_bytes_min: int = 0) -> int:
+        sizes.extend([needed_bytes] if needed_bytes else [])
+        return enforce(cache, needed_bytes=needed_bytes, freed_bytes_min=freed_bytes_min)
+
+    monkeypatch.setattr(eviction, "enforce_limits", note)
+    return sizes
+
+
+def make_http(request: pytest.FixtureRequest) -> tuple[str, int]:
+    data = tar_gz(FILES)
+    return request.getfixturevalue("origin").put("/new.tar.gz", data), len(data)
+
+
+def make_local(request: pytest.FixtureRequest) -> tuple[str, int]:
+    path = request.getfixturevalue("tmp_path") / "new.tar.gz"
+    path.write_bytes(tar_gz(FILES))
+    return str(path), path.stat().st_size
+
+
+def make_objects(request: pytest.FixtureRequest) -> tuple[str, int]:
+    request.getfixturevalue("s3")
+    fill_s3({f"m/{name}": data for name, data in FILES.items()})
+    return "s3://bucket/m", sum(map(len, FILES.values()))
+
+
+def make_object(request: pytest.FixtureRequest) -> tuple[str, int]:
+    request.getfixturevalue("s3")
+    fill_s3({"m.tar.gz": (data := tar_gz(FILES))})
+    return "s3://bucket/m.tar.gz", len(data)
+
+
+def make_hugging_face(request: pytest.FixtureRequest) -> tuple[str, int]:
+    server = HuggingFace()
+    request.addfinalizer(lambda: server.__exit__(None, None, None))
+    request.getfixturevalue("monkeypatch").setenv("HF_ENDPOINT", server.__enter__().url)
+    server.push("ada/new", FILES)
+    return "hf://ada/new", sum(map(len, FILES.values()))
+
+
+SOURCES = [make_http, make_local, make_objects, make_object, make_hugging_face]
+
+
+@pytest.mark.parametrize("make", SOURCES, ids=[make.__name__.removeprefix("make_") for make in SOURCES])
+def test_room_is_made_before_a_model_of_any_source_is_fetched(
+    make: Callable[[pytest.FixtureRequest], tuple[str, int]],
+    models: list[str],
+    reserved: list[int],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handle, size_bytes = make(request)
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", str(4 * SIZE_BYTES))
+    assert files_in(resolve(handle)) == FILES
+    assert reserved == [size_bytes] and list_missing(models) == [0, 1, 2]
+
+
+def test_room_is_made_for_a_copy_of_a_model_in_a_bucket(
+    gcs: Gcs, origin: Origin, tmp_path: Path, reserved: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFHUB_CACHE_DIR", ROOT)
+    monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1")
+    for machine in ("one", "two"):
+        monkeypatch.setenv("TFIMM_HOME", str(tmp_path / machine))
+        monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", str(4 * SIZE_BYTES))
+        assert files_in(resolve(origin.put("/m.tar.gz", data := tar_gz(FILES)))) == FILES
+    assert reserved == [len(data), sum(map(len, FILES.values()))]
+
+
+def test_room_is_made_for_the_models_of_a_bundle(
+    models: list[str], origin: Origin, tmp_path: Path, reserved: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tfimm_resolver.using(dir=tmp_path / "other"):
+        bundles.export([origin.put(f"/new{number}.tar.gz", tar_gz(FILES)) for number in range(2)], tmp_path / "models.tar")
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", str(4 * SIZE_BYTES))
+    imported = bundles.import_(tmp_path / "models.tar")
+    assert reserved == [sum(map(len, FILES.values()))] * 2
+    assert [files_in(model.path) for model in imported] == [FILES] * 2 and list_missing(models) == [0, 1, 2, 3]
+
+
+def test_a_use_counts_although_the_disk_notes_a_read_only_once_a_day(models: list[str], origin: Origin) -> None:
+    now_s = time.time()
+    for path in models:
+        os.utime(f"{path}/saved_model.pb", (now_s - 20 * HOUR_S, now_s - 20 * HOUR_S))
+        os.utime(path, (now_s - 20 * HOUR_S, now_s - 20 * HOUR_S))
+    for number in (0, 1):
+        run("import sys, tfimm_resolver\ntfimm_resolver.resolve(sys.argv[1])", f"{origin.url}/m{number}.tar.gz")
+        os.utime(f"{models[number]}/saved_model.pb", (now_s - 20 * HOUR_S, now_s - 20 * HOUR_S))
+    evictor = make_evictor(max_size=3 * SIZE_BYTES)
+    evictor.evict(evictor.plan())
+    assert list_missing(models) == [2, 3, 4]
+
+
+def test_verifying_the_cache_does_not_change_the_order(models: list[str]) -> None:
+    before = [item.name for item in make_evictor(max_size=1).plan().removed]
+    for result in verification.verify():
+        assert not result.faults
+    assert [item.name for item in make_evictor(max_size=1).plan().removed] == before
 
 
 def test_without_a_limit_nothing_is_evicted(models: list[str], origin: Origin) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.archives import MODEL
+import tfimm_resolver
+from tests.fakes import origin as origins
+from tests.fakes.archives import MODEL, tar_gz
 from tests.fakes.named_models import put_model
 from tfimm_resolver.cache.bucket_root import BucketRoot
 from tfimm_resolver.cache.cache import Cache
@@ -134,7 +136,7 @@ def test_remove_leaves_nothing_of_an_entry_and_may_be_repeated(root: Root) -> No
     publish(root, OTHER, publish(root))
     for _ in range(2):
         with root.lock(NAME):
-            root.remove(NAME)
+            root.remove(NAME, force=True)
     assert list_contents(root) == []
 
 
@@ -145,6 +147,7 @@ def test_a_replaced_tree_is_removed_after_a_while(root: Root, monkeypatch: pytes
     assert list_contents(root) == sorted([old.tree, new.tree, TEXT])
     monkeypatch.setattr("tfimm_resolver.cache.local_cleanup.REPLACED_TTL_S", -60)
     monkeypatch.setattr("tfimm_resolver.cache.bucket_root._GC_MIN_AGE_S", -60)
+    monkeypatch.setenv("TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS", "0s")
     root.collect_garbage(lambda name: new.tree)
     assert list_contents(root) == sorted([new.tree, TEXT]) and list(root.verify_hashes(new)) == []
 
@@ -229,3 +232,18 @@ def test_a_root_with_an_unknown_scheme_is_an_error() -> None:
     assert is_supported_root("/a/b") and not is_supported_root("ftp://host/cache")
     with pytest.raises(CacheError, match="ftp://host/cache cannot hold a cache"):
         open_root("ftp://host/cache")
+
+
+@pytest.mark.parametrize("left", [20, 70, 130, 160], ids=["lock", "staging", "member", "record"])
+def test_a_root_whose_path_is_too_long_is_an_error_that_says_so(left: int, origin: origins.Origin, tmp_path: Path) -> None:
+    path = str(tmp_path)
+    while len(path) < 4095 - left:
+        path += "/" + "d" * min(200, 4095 - left - len(path) - 1)
+    os.makedirs(path, exist_ok=True)
+    handle = origin.put("/m.tar.gz", tar_gz({**MODEL, f"assets/{'n' * 120}": b"x"}))
+    with (
+        tfimm_resolver.using(dir=path),
+        pytest.raises(CacheError, match="is too long for this file system"),
+    ):
+        tfimm_resolver.resolve(handle)
+    assert os.listdir(path) == []

@@ -121,7 +121,7 @@ def test_nothing_is_cached(cache_dir: Path) -> None:
 
 def test_a_bucket_is_not_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", "gs://bucket/cache")
-    with pytest.raises(CacheError, match="is a bucket, which is not pruned"):
+    with pytest.raises(CacheError, match="is a bucket, in which models are not removed by size or age"):
         pruning.prune(max_size="1kB")
 
 

@@ -40,8 +40,9 @@ def test_the_files_below_a_folder_are_downloaded_and_their_parts_removed(
 ) -> None:
     model = HuggingFaceModel("ada", "models", host.push("ada/models", FILES), folder)
     (into := tmp_path / "into").mkdir()
-    repository = Repository(model)
-    entries = repository.download(into, tmp_path / "parts")
+    repository, reserved = Repository(model), list[int]()
+    entries = repository.download(into, tmp_path / "parts", reserved.append)
+    assert reserved == [sum(map(len, expected.values()))]
     assert files_in(into) == expected and not (tmp_path / "parts").exists()
     assert {entry.path: entry.size_bytes for entry in entries} == {name: len(data) for name, data in expected.items()}
     assert repository.origin.url.startswith(f"{host.url}/ada/models/tree/{model.revision}")
@@ -51,5 +52,5 @@ def test_a_folder_without_files_is_an_error_and_leaves_nothing(host: HuggingFace
     model = HuggingFaceModel("ada", "models", host.push("ada/models", FILES), "gone")
     (into := tmp_path / "into").mkdir()
     with pytest.raises(FetchError, match="gone"):
-        Repository(model).download(into, tmp_path / "parts")
+        Repository(model).download(into, tmp_path / "parts", lambda size_bytes: None)
     assert files_in(tmp_path / "into") == {} and not (tmp_path / "parts").exists()

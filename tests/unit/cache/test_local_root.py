@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.fakes.archives import MODEL, files_in
 from tests.fakes.lock_processes import make_dead_pid
 from tests.fakes.named_models import put_model
+from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.local_cleanup import PARTIAL_TTL_S, REPLACED_TTL_S
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import Record, hash_tree
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.locking.owner import get_host_hash
+from tfimm_resolver.manifest import FetchResult, Origin
 
 NAME, OTHER = "0" * 40, "1" * 40
 
@@ -87,3 +90,30 @@ def test_a_file_in_place_of_the_root_is_an_error_that_names_it_and_a_way_out(roo
     with pytest.raises(CacheError, match="cannot write the cache at") as caught, root.lock(NAME):
         pass
     assert root.path in caught.value.text and "TFHUB_CACHE_DIR" in caught.value.fix
+
+
+def list_trees(root: LocalRoot) -> list[str]:
+    return [name for name in root.list_names() if root.entry_pattern.fullmatch(name)]
+
+
+def test_a_model_that_changes_back_and_forth_has_one_copy_of_each_version(tmp_path: Path) -> None:
+    cache = Cache(LocalRoot(str(tmp_path / "root")))
+    versions = [MODEL, {**MODEL, "saved_model.pb": b"other 1"}, {**MODEL, "saved_model.pb": b"other 2"}]
+
+    def refresh(files: dict[str, bytes]) -> Path:
+        def fill(into: Path, _: Path) -> FetchResult:
+            put_model(into, files)
+            return FetchResult(Origin())
+
+        return Path(cache.path(cache.ensure("https://h/m", "https://h/m", fill, refresh=True)))
+
+    paths = [refresh(files) for files in versions]
+    for _ in range(3):
+        for files, path in zip(versions, paths, strict=True):
+            os.utime(path, (1, 1))
+            assert refresh(files) == path and files_in(path) == files
+            assert path.stat().st_mtime > 1, "its age counts from now on, for later refreshes"
+    (paths[0] / "saved_model.pb").write_bytes(b"damaged")
+    again = refresh(versions[0])
+    assert again not in paths and files_in(again) == versions[0]
+    assert len(cast(LocalRoot, cache.root).list_names()) == len(paths) + 2

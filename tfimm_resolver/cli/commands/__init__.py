@@ -65,6 +65,11 @@ def _set_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
         os.environ["TFIMM_RESOLVER_QUIET"] = "1"
 
 
+def _set_progress(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value:
+        os.environ["TFIMM_RESOLVER_PROGRESS"] = value
+
+
 def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         logging.getLogger("tfimm_resolver").setLevel(logging.DEBUG)  # until the command ends
@@ -99,6 +104,13 @@ _COMMON = (
         expose_value=False,
         callback=_set_quiet,
         help="Hide progress; `ls` prints names only, `path` the cache root only.",
+    ),
+    click.option(
+        "--progress",
+        type=click.Choice(settings.PROGRESS_FORMATS),
+        expose_value=False,
+        callback=_set_progress,
+        help="`json` prints events on stderr, one JSON object a line.",
     ),
     click.option(
         "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Print each request on stderr."

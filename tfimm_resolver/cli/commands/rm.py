@@ -21,9 +21,10 @@ from tfimm_resolver.maintenance.removal import RemoveResult
 @click.option("--all", "all_", is_flag=True, help="Remove every model, and the hub's repositories and weights.")
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
+@click.option("--force", is_flag=True, help="Also if it was used lately, where no locks tell whether it is in use.")
 @common
 @click.pass_obj
-def command(output: Output, models: Sequence[str], all_: bool, dry_run: bool, yes: bool) -> int:
+def command(output: Output, models: Sequence[str], all_: bool, dry_run: bool, yes: bool, force: bool) -> int:
     """Remove models from the cache, and repositories and weights that the hub has fetched; on a terminal, ask before.
 
     MODEL is a name that the command `ls` prints, a handle, or the first six or more digits of the sha1 of its directory.
@@ -34,7 +35,7 @@ def command(output: Output, models: Sequence[str], all_: bool, dry_run: bool, ye
     must_confirm = removals.needs_answer(output, yes=yes, dry_run=dry_run)
     if all_ and not (yes or dry_run or must_confirm):
         raise click.UsageError("--all needs -y without a terminal to ask on.")
-    plan = removal.RemovalPlan(removal.list_removable() if all_ else inventory.select(models))
+    plan = removal.RemovalPlan(removal.list_removable() if all_ else inventory.select(models), force=force)
     if must_confirm:
         preview = plan.preview()
         if any(result.error is None for result in preview):

@@ -61,7 +61,11 @@ def check_software() -> Iterator[Finding]:
     yield from check_pkg_resources(get_version, sys.version_info[:2])
     if not tensorflow_hub.is_registered():
         text = "tensorflow_hub does not use this package: its resolver is not registered"
-        yield make_problem("not-registered", text, "call tfimm_resolver.register() before hub.load, and unregister() nowhere")
+        yield make_problem(
+            "not-registered",
+            text,
+            "let the program import this package before it loads a model, and not undo the registration",
+        )
 
 
 def check_pkg_resources(find_version: Callable[[str], str | None], python: tuple[int, int]) -> Iterator[Finding]:

@@ -1,0 +1,1 @@
+"""Tests with engines that distribute work, each in an environment of its own: ``make test-engines``."""

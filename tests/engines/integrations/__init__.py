@@ -1,0 +1,1 @@
+"""Tests of ``tfimm_resolver.integrations`` with the engines themselves."""
