@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import clock, fs
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
 
 log = logging.getLogger("tfimm_resolver")
+
+Found = TypeVar("Found")
 
 FILE_NAME = "tfimm-models.toml"
 
@@ -88,6 +90,11 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
     """
     if path in _received:
         return _parse_received(path, _received[path])
+    return _read_current(_read_cached, path)
+
+
+def _read_current(read_cached: functools._lru_cache_wrapper[Found], path: str) -> Found:
+    """Return what a file holds now, as a function that remembers it for each state of the file reads it."""
     try:
         status = os.stat(path)
     except OSError:  # only now, since each hit comes here
@@ -95,13 +102,22 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
             raise
     # A file that was changed a moment ago can change once more and keep its time stamp and size.
     is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
-    read = _read_cached if is_settled else _read_cached.__wrapped__
+    read = read_cached if is_settled else read_cached.__wrapped__
     return read(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
 
 
 def list_restricted() -> list[ModelEntry]:
     """Return every entry of the files in use that refuses operations of its model; raises as ``find_entry`` does."""
-    return [entry for file in find_files() for entry in _select_restricted(read_entries(file))]
+    return [entry for file in find_files() if _may_restrict(file) for entry in _select_restricted(read_entries(file))]
+
+
+def _may_restrict(path: str) -> bool:
+    """Whether a file may have a policy: almost none does, and each ``resolve`` of a path asks, without a parser of TOML."""
+    return _mentions_operations(_received[path]) if path in _received else _read_current(_may_restrict_cached, path)
+
+
+def _mentions_operations(text: str) -> bool:
+    return "ops" in text or "\\" in text  # which may be a part of the key, escaped
 
 
 def _select_restricted(entries: dict[str, ModelEntry]) -> list[ModelEntry]:
@@ -178,6 +194,11 @@ def _examine(path: str) -> tuple[bool, bool]:
 @functools.lru_cache(maxsize=64)
 def _read_cached(path: str, _: tuple[int, int, int, int]) -> dict[str, ModelEntry]:
     return _parse_received.__wrapped__(path, _read_text(path))
+
+
+@functools.lru_cache(maxsize=64)
+def _may_restrict_cached(path: str, _: tuple[int, int, int, int]) -> bool:
+    return _mentions_operations(_read_text(path))
 
 
 @functools.lru_cache(maxsize=64)
