@@ -51,13 +51,14 @@ class Reader:
     environment: dict[str, str]
 
     def read_files(self) -> dict[str, bytes]:
-        """Return the content of all files that an example must not change: all but the package's counts, and Keras's file."""
-        counts = self.home / ".local/state/tfimm_resolver"
+        """Return the content of all files that an example must not change: all but the package's notes, and Keras's file."""
+        notes = (self.home / ".local/state/tfimm_resolver", self.home / ".cache/tfimm_resolver")  # counts; results of searches
+        allowed = {*notes, *(folder for note in notes for folder in note.parents)}
         return {
             str(path.relative_to(self.home.parent)): path.read_bytes() if path.is_file() else b""
             for top in (self.home, self.project)
             for path in sorted(top.rglob("*"))
-            if _MADE_BY_KERAS not in path.parts and counts not in path.parents and path not in (counts, *counts.parents)
+            if _MADE_BY_KERAS not in path.parts and path not in allowed and not {*notes} & {*path.parents}
         }
 
     def run(self, command: list[str], end_s: float = 5) -> str:
