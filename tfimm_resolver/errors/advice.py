@@ -49,11 +49,13 @@ def join_advice(fixes: Iterable[Fix], separator: str = "\n  ") -> Advice:
     return Advice(separator.join(filter(None, python)), separator.join(filter(None, command)))
 
 
-def suggest_refresh(handle: str) -> Advice:
-    """Return the advice to download a model again."""
+def suggest_refresh(handle: str, sha256: str | None = None) -> Advice:
+    """Return the advice to download a model again, with the pin that it has to match."""
+    shown = show(handle)
+    pin, option = (f", sha256={sha256!r}", f"--sha256 {sha256} ") if sha256 else ("", "")
     return Advice(
-        python=f"Download it again: tfimm_resolver.resolve({show(handle)!r}, refresh=True)",
-        command=f"Download it again: tfimm-resolver resolve --refresh {shlex.quote(show(handle))}",
+        python=f"Download it again: tfimm_resolver.resolve({shown!r}, refresh=True{pin})",
+        command=f"Download it again: tfimm-resolver resolve --refresh {option}{shlex.quote(shown)}",
     )
 
 

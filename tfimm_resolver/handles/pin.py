@@ -6,11 +6,18 @@ from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import IntegrityError
-from tfimm_resolver.errors.advice import join_advice, suggest_refresh
+from tfimm_resolver.errors.advice import Advice, join_advice, suggest_refresh
 from tfimm_resolver.manifest import Origin
 
 CONTENT_KEY = "sha256:"
 """The beginning of the key of an archive on this machine's disk; the hash of its content follows."""
+
+
+_ACCEPTED = "If you trust what the server sent, correct the pin; "
+_ACCEPT_FIX = Advice(
+    python=_ACCEPTED + "project.lock([name], update=True) does so in a models file. The download was discarded.",
+    command=_ACCEPTED + "`tfimm-resolver lock --update NAME` does so in a models file. The download was discarded.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +48,12 @@ class Pin:
         Raises:
             IntegrityError: if the hash or the size is known to differ.
         """
-        fix = join_advice([suggest_refresh(handle), "Or correct the pin."])
         if origin.sha256 and not self.is_known_to_match(origin):
-            raise IntegrityError(
-                f"{show(handle)} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
-                fix=fix,
-            )
+            hashes = f"  cached {origin.sha256}\n  pinned {self.sha256}"
+            raise _make_error(f"{show(handle)} is cached with a different sha256:\n{hashes}", handle, self.sha256)
         if None not in (self.size_bytes, origin.size_bytes) and origin.size_bytes != self.size_bytes:
             sizes = f"  cached {origin.size_bytes} bytes\n  pinned {self.size_bytes} bytes"
-            raise IntegrityError(f"the archive of {show(handle)} has a different size:\n{sizes}", fix=fix)
+            raise _make_error(f"the archive of {show(handle)} has a different size:\n{sizes}", handle, self.sha256)
 
     def check_fetched(self, origin: Origin, handle: str) -> None:
         """Check that what was fetched for a pinned handle was an archive with that hash, before it is published.
@@ -69,8 +73,12 @@ class Pin:
         if not self.is_known_to_match(origin):
             raise IntegrityError(
                 f"{show(handle)} has a different sha256:\n  received {origin.sha256}\n  pinned   {self.sha256}",
-                fix="Correct the pin if you trust what the server sent; the download was discarded.",
+                fix=_ACCEPT_FIX,
             )
+
+
+def _make_error(text: str, handle: str, sha256: str | None) -> IntegrityError:
+    return IntegrityError(text, fix=join_advice([suggest_refresh(handle, sha256), "Or correct the pin."]))
 
 
 NO_PIN = Pin()

@@ -46,7 +46,7 @@ class SyncResult:
 
 
 def sync(names: Sequence[str] = (), *, check: bool = False, jobs: int = 4) -> list[SyncResult]:
-    """Fetch the models of the models file that are not cached.
+    """Fetch the models of the models file that are not cached, or are cached with another hash than their pin.
 
     Args:
         names: names or aliases of models; all models if there are none.
@@ -90,11 +90,15 @@ def _check_cached(model: ModelEntry) -> SyncResult:
 
 
 def _fetch_missing(results: Sequence[SyncResult], jobs: int) -> list[SyncResult]:
-    """Fetch the missing models; return the results in the same order."""
-    missing = [result.model for result in results if result.state == "missing"]
+    """Fetch the models that are missing, or cached with another hash than their pin; return the results in the same order."""
+    outdated = {result.model.name for result in results if result.state == "changed"}
+    missing = [result.model for result in results if result.state == "missing" or result.model.name in outdated]
 
     def fetch_model(model: ModelEntry) -> SyncResult:
-        return _capture_errors(model, lambda: SyncResult(model, "fetched", select_model(fetch(_match_unchanged(model)))))
+        def fetch_pinned() -> SyncResult:
+            return SyncResult(model, "fetched", select_model(fetch(_match_unchanged(model, refresh=model.name in outdated))))
+
+        return _capture_errors(model, fetch_pinned)
 
     fetched = map_parallel(
         fetch_model,
@@ -108,9 +112,9 @@ def _fetch_missing(results: Sequence[SyncResult], jobs: int) -> list[SyncResult]
     return [by_name.get(result.model.name, result) for result in results]
 
 
-def _match_unchanged(model: ModelEntry) -> ResolvedPlan:
+def _match_unchanged(model: ModelEntry, *, refresh: bool) -> ResolvedPlan:
     """Return the plan for a model, unless its entry in the models file has changed since it was read."""
-    resolved = rules.match_rule(Request.parse(model.name))
+    resolved = rules.match_rule(Request.parse(model.name, refresh=refresh))
     if resolved.model != model:
         raise ModelsFileError(
             f"{show(model.location)}: {show(model.name)} was changed during the run",

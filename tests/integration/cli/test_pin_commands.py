@@ -348,7 +348,19 @@ def test_sync_reports_mismatches_with_pins_and_continues(write_models: WriteMode
     assert run_cli("sync", "--check", "bad")[0] == 8
     code, out, err = run_cli("sync")
     assert code == 3 and [line.split()[0] for line in out.splitlines()] == ["changed", "failed", "fetched"]
-    assert PIN in err and OTHER_PIN in err and "404" in err and "/bad.tgz" not in origin.requests
+    assert PIN in err and OTHER_PIN in err and "404" in err and origin.requests.count("/bad.tgz") == 1
+    assert files_in(resolve(bad)) == OTHER, "the cached copy stays if upstream does not match the pin either"
+
+
+def test_sync_fetches_what_a_new_pin_names_in_place_of_the_cached_copy(write_models: WriteModels, origin: Origin) -> None:
+    handle = origin.put("/m.tgz", tar_gz(OTHER))
+    old = resolve(handle)
+    origin.put("/m.tgz", tar_gz())
+    write_models(m=make_pinned(handle))
+    assert run_cli("sync", "--check")[0] == 8
+    assert run_cli("sync")[1].startswith("fetched") and files_in(resolve("m")) == MODEL
+    assert files_in(old) == OTHER, "programs that read the old copy are not disturbed"
+    assert run_cli("sync")[1].startswith("cached")
 
 
 def test_names_of_one_handle_cost_one_download(write_models: WriteModels, origin: Origin) -> None:
@@ -356,7 +368,7 @@ def test_names_of_one_handle_cost_one_download(write_models: WriteModels, origin
     write_models(**{name: make_pinned(handle) for name in "abc"}, d=make_pinned(f"{handle}/", sha256=OTHER_PIN, size_bytes=1))
     code, out, _ = run_cli("sync", "a", "b", "c")
     assert code == 0 and len({line.split()[-1] for line in out.splitlines()}) == 1 and origin.requests == ["/m.tgz"]
-    assert run_cli("sync")[0] == 3 and origin.requests == ["/m.tgz"]
+    assert run_cli("sync")[0] == 3 and origin.requests == ["/m.tgz"] * 2, "once more for the other pin"
 
 
 @pytest.mark.parametrize("is_second_level", [False, True])
