@@ -77,9 +77,9 @@ def install_tree(staging: Staging, target: str) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
     if exchange(staging.tree, target):
-        if (error := _find_error(staging.tree, target)) is not None:  # it was put there a moment ago
+        if (found := _find_error(staging.tree, target)) is not None:  # it was put there a moment ago
             exchange(staging.tree, target)
-            raise error
+            raise found
         fs.fsync_dir(os.path.dirname(target))
         return
     os.rename(target, f"{staging.old}/tree")
