@@ -23,7 +23,7 @@ from tfimm_resolver.settings.paths import expand_path, expand_variable
 if TYPE_CHECKING:
     from tfimm_resolver.saved_model.operations import Operation
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Increase it with each change of what is found."""
 
 _FILES = (*SAVED_MODEL_FILES, "keras_metadata.pb")

@@ -163,7 +163,7 @@ class _Scan:
         texts = [text for text, _ in marked]
         foreign = [text for text, is_first in marked if is_foreign(text, is_first=is_first)]
         if not foreign and not origin.is_obscure:
-            is_in_memory = texts == [""] and not origin.is_computed  # a cache
+            is_in_memory = texts == [""] and not (origin.is_computed or origin.is_changed or origin.is_from_outside)  # a cache
             if is_supplied or is_in_memory:
                 return None
         return _join_paths(origin, texts, foreign)

@@ -214,27 +214,49 @@ class PathTracer:
 
     def _follow_argument(self, value: _Value, number: int, origin: Origin) -> list[_Value]:
         """Return what an argument of a function is at its callers; note what it captured, or that a caller passes it."""
-        graph, entries = value.graph, self._entries
-        callers = self._index.callers.get(graph.name, [])
-        found = [self._parse(call.caller, name, value.is_first) for call in callers for name in call.list_inputs(number)]
+        callers = self._index.callers.get(value.graph.name, [])
+        found = [one for call in callers for one in self._list_passed(call, number, is_first=value.is_first)]
+        is_exposed = self._is_exposed(value.graph, number, has_callers=bool(callers))
+        origin.is_argument |= is_exposed
+        if self._depth == 0 and len(found) + is_exposed > 1:  # each caller's own value counts, whatever others pass
+            origin.passed += map(self._trace_part, found)
+        return found + self._follow_capture(value, number, origin)
+
+    def _list_passed(self, call: Call, argument: int, *, is_first: bool) -> list[_Value]:
+        """Return what a call passes as an argument of a function: also the results of a loop's body, which receives them."""
+        found = [self._parse(call.caller, name, is_first) for name in call.list_inputs(argument)]
+        body = call.node.attributes.get("body") if call.is_loop else None
+        for name in body.iterate_functions() if body is not None else ():
+            if (function := self._index.functions.get(name)) is not None:
+                found += [self._parse(function, one, is_first) for one in function.list_returns(str(argument))]
+        return found
+
+    def _is_exposed(self, graph: IndexedGraph, number: int, *, has_callers: bool) -> bool:
+        """Whether a caller of the model, for all that is known, may pass an argument of a function."""
+        entries = self._entries
         if entries is None or graph.name not in entries.captures:
-            origin.is_argument |= not callers
-            return found
+            return not has_callers
+        if number >= len(graph.arguments) - len(entries.captures[graph.name]) or graph.name in entries.restorers:
+            return False
+        return not has_callers or graph.name in entries.call_functions
+
+    def _follow_capture(self, value: _Value, number: int, origin: Origin) -> list[_Value]:
+        """Note what an argument of a function captured, or that the checkpoint has it; return the node of a constant."""
+        graph, entries = value.graph, self._entries
+        if entries is None or graph.name not in entries.captures:
+            return []
         captures = entries.captures[graph.name]
         captured = number - (len(graph.arguments) - len(captures))
         if captured < 0:
-            if graph.name in entries.restorers:
-                origin.is_variable = True
-            else:
-                origin.is_argument |= not callers or graph.name in entries.call_functions
-            return found
+            origin.is_variable |= graph.name in entries.restorers
+            return []
         capture = captures[captured]
         origin.is_asset |= capture.kind == "asset"
         origin.is_variable |= capture.kind == "variable"
         origin.is_computed |= capture.kind in ("resource", "captured", "")
         if capture.kind == "constant":
-            found.append(_Value(self._index.main, get_node(capture.node), "0", is_first=value.is_first))
-        return found
+            return [_Value(self._index.main, get_node(capture.node), "0", is_first=value.is_first)]
+        return []
 
     def _add_constant(self, node: Node, is_first: bool, origin: Origin) -> None:
         attribute = node.attributes.get("value")
