@@ -14,6 +14,7 @@ from tfimm_resolver.saved_model.graph_index import GraphIndex, IndexedGraph
 from tfimm_resolver.saved_model.messages import MessageSource, Span, open_source
 from tfimm_resolver.saved_model.operation_rules import (
     GRAPH_INPUTS,
+    IN_MEMORY,
     NETWORK,
     READ,
     WRITE,
@@ -141,7 +142,7 @@ class _Scan:
 
     def _apply(self, rule: Rule, graph: IndexedGraph, node: Node, op: str) -> Iterator[Operation]:
         when = self._find_time(graph, node)
-        by_input = [self._describe_input(rule, graph, node, number, when) for number in rule.inputs]
+        by_input = [self._describe_input(rule, graph, node, op, number, when) for number in rule.inputs]
         paths = [path for found in by_input if found is not None for path in found]
         paths += self._list_attributes(rule, node)
         if not paths and not rule.is_always:
@@ -154,7 +155,9 @@ class _Scan:
             note = "in a graph that a constant contains" if self._depth else ""
             yield Operation(kind, when, op, path, node.name, function, note)
 
-    def _describe_input(self, rule: Rule, graph: IndexedGraph, node: Node, number: int, when: str) -> list[str | None] | None:
+    def _describe_input(
+        self, rule: Rule, graph: IndexedGraph, node: Node, op: str, number: int, when: str
+    ) -> list[str | None] | None:
         """Return the paths that an input of a node is to be reported with; None if it is not to be reported."""
         origin = self._tracer.find_origin(graph, node, number)
         is_called = self._is_called(graph, node)
@@ -163,8 +166,8 @@ class _Scan:
         texts = [text for text, _ in marked]
         foreign = [text for text, is_first in marked if is_foreign(text, is_first=is_first)]
         if not foreign and not origin.is_obscure:
-            is_in_memory = texts == [""] and not (origin.is_computed or origin.is_changed or origin.is_from_outside)  # a cache
-            if is_supplied or is_in_memory:
+            is_empty = texts == [""] and not (origin.is_computed or origin.is_changed or origin.is_from_outside)
+            if is_supplied or (is_empty and (rule.kind != WRITE or op in IN_MEMORY)):
                 return None
         return _join_paths(origin, texts, foreign)
 
