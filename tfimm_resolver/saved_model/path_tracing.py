@@ -10,10 +10,8 @@ from tfimm_resolver.saved_model.graph_index import Call, GraphIndex, IndexedGrap
 from tfimm_resolver.saved_model.messages import MessageSource
 from tfimm_resolver.saved_model.operation_rules import TEXT_ATTRIBUTES
 from tfimm_resolver.saved_model.origins import Origin, Text
+from tfimm_resolver.saved_model.search_budget import SearchBudget
 from tfimm_resolver.saved_model.wire import WireError
-
-STEPS_MAX = 2_000_000
-"""Limit on the values that are followed in one model."""
 
 _TEXTS_MAX, _TEXT_BYTES_MAX = 10_000, 2048
 _CONSTANTS = {"Const", "HostConst"}
@@ -76,11 +74,12 @@ class PathTracer:
         source: where they are read.
         index: the graph.
         entries: where its execution begins; None for a graph that is a text in another one.
+        budget: what the search of the model may still cost.
     """
 
-    def __init__(self, source: MessageSource, index: GraphIndex, entries: EntryPoints | None, steps: list[int]) -> None:
+    def __init__(self, source: MessageSource, index: GraphIndex, entries: EntryPoints | None, budget: SearchBudget) -> None:
         self._source, self._index, self._entries = source, index, entries
-        self._steps, self._depth = steps, 0
+        self._budget, self._depth = budget, 0
 
     def find_origin(self, graph: IndexedGraph, node: Node, number: int) -> Origin:
         """Return what an input of a node is made of; raises WireError if that takes too long."""
@@ -96,7 +95,7 @@ class PathTracer:
             if value.key in seen:
                 continue
             seen.add(value.key)
-            self._count_step()
+            self._budget.take_steps(1)
             waiting.extend(reversed(self._follow(value, origin)))
         return origin
 
@@ -166,7 +165,7 @@ class PathTracer:
     def _skip_same(self, value: _Value) -> _Value:
         """Return the value that nodes such as Identity pass on."""
         while value.argument is None and (node := value.graph.nodes.get(value.name)) is not None and node.op in _SAME:
-            self._count_step()
+            self._budget.take_steps(1)
             if not (inputs := _list_inputs(node)):
                 break
             value = self._parse(value.graph, inputs[0], value.is_first)
@@ -190,11 +189,6 @@ class PathTracer:
             return default.texts
         parts = [self._parse(value.graph, name, value.is_first) for name in _list_inputs(node)]
         return [text for part in parts for text in self._trace_part(part).texts]
-
-    def _count_step(self) -> None:
-        self._steps[0] -= 1
-        if self._steps[0] < 0:
-            raise WireError("following its paths takes too long")
 
     def _follow_call(self, call: Call, value: _Value, origin: Origin) -> list[_Value]:
         """Return what the result of a call is made of; also all its inputs if it is not known how the functions use them."""
@@ -272,6 +266,7 @@ class PathTracer:
                 self._add_texts([(span, begins) for span in attribute.iterate_texts() if span[0] < span[1]], origin)
 
     def _add_texts(self, texts: list[Text], origin: Origin) -> None:
+        self._budget.take_steps(len(texts))
         origin.texts += texts
         if len(origin.texts) > _TEXTS_MAX:
             raise WireError("a path has too many constants")
