@@ -30,7 +30,7 @@ CALLERS: dict[str, dict[str, str]] = {
         "inspection.reading._find_cached": "describes the model, and does not load it",
         "project.pins.fetch_and_hash": "fetches the model, and does not load it",
         "project.sync_models.check": "reports where the model is, and does not load it",
-        "project.sync_models.fetch_model": "reports where the model is, and does not load it",
+        "project.sync_models.fetch_pinned": "reports where the model is, and does not load it",
         "resolution.explain.explain": "reports where the model is, and does not load it",
     },
     "select_path": {"resolution.resolver.cached_model_path": "runs the check if it is at resolve"},

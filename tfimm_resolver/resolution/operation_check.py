@@ -48,10 +48,12 @@ class ModelCheck:
         label: the model's name in messages.
         policies: what is refused, and where that is set; found when they are needed.
         is_at_resolve: not even the path of the model may be returned if it is refused.
+        run_limited: calls the search within the limits of the call that the model is for.
     """
 
     def __init__(self, label: str, list_policies: Callable[[], list[Policy]], *, may_refuse_path: bool = False) -> None:
         self.label, self._list_policies, self._may_refuse_path = label, list_policies, may_refuse_path
+        self.run_limited: Callable[[Callable[[], None]], None] = _call
 
     @functools.cached_property
     def policies(self) -> list[Policy]:
@@ -66,7 +68,12 @@ class ModelCheck:
 
         Raises:
             PolicyError: if one has an operation that is refused, or cannot be searched completely while anything is refused.
+            FetchError: if it takes longer than the call may.
+            CancelledError: if the call is cancelled.
         """
+        self.run_limited(functools.partial(self._run, path))
+
+    def _run(self, path: str) -> None:
         for directory in self._list_directories(path):
             found = self._search(directory)
             for policy in self.policies:
@@ -119,6 +126,10 @@ class ModelCheck:
         if noticed and directory not in _warned:
             _warned.add(directory)
             log.warning("%s writes files or uses the network when it is loaded:\n%s", show(self.label), _describe_all(noticed))
+
+
+def _call(search: Callable[[], None]) -> None:
+    search()
 
 
 def make_check(resolved: ResolvedPlan, location: ModelLocation) -> ModelCheck:
