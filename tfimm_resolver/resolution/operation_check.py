@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tfimm_resolver")
 
 _SHOWN_MAX = 5
+_WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+_WARMUP_NOTE = "a server that loads it replays its warm-up requests"
 _FIX = Advice(
     python="inspect(handle) lists all operations. If you accept what the model does, change the rule.",
     command="`tfimm-resolver inspect --ops` lists all operations. If you accept what the model does, change the rule.",
@@ -70,23 +73,26 @@ class ModelCheck:
     def is_at_resolve(self) -> bool:
         return self._may_refuse_path and any(policy.at == AT_RESOLVE for policy in self.policies)
 
-    def run(self, path: str) -> None:
+    def run(self, path: str, *, is_served: bool = False) -> None:
         """Check each model in a directory that TensorFlow, or a caller, is about to receive; warn once of what is allowed.
+
+        ``is_served`` says that a server receives it, which replays the model's warm-up requests when it loads it.
 
         Raises:
             PolicyError: if one has an operation that is refused, or cannot be searched completely while anything is refused.
             FetchError: if it takes longer than the call may.
             CancelledError: if the call is cancelled.
         """
-        self.run_limited(functools.partial(self._run, path))
+        self.run_limited(functools.partial(self._run, path, is_served))
 
-    def _run(self, path: str) -> None:
+    def _run(self, path: str, is_served: bool) -> None:
         for directory in self._list_directories(path):
-            found = self._search(directory)
+            is_warmed = is_served and os.path.lexists(os.path.join(directory, _WARMUP_FILE))
+            found = self._search(directory, is_warmed=is_warmed)
             for policy in self.policies:
                 for kind in policy.refuse:
                     if violations := [one for one in found if matches(one, kind)]:
-                        raise self._make_error(directory, policy, kind, violations)
+                        raise self._make_error(directory, policy, kind, violations, is_warmed)
             self._warn(directory, found)
 
     def _list_directories(self, path: str) -> Iterator[str]:
@@ -102,11 +108,12 @@ class ModelCheck:
             raise self._make_unsearched_error(path, "it has too many directories, or too deep ones")
         yield from (os.path.join(path, directory) if directory else path for directory in models.directories)
 
-    def _search(self, directory: str) -> tuple[Operation, ...]:
+    def _search(self, directory: str, *, is_warmed: bool) -> tuple[Operation, ...]:
         from tfimm_resolver.resolution import scan_memory  # imported for models that are loaded
 
         try:
-            return scan_memory.find_operations(directory)
+            found = scan_memory.find_operations(directory, is_warmed=is_warmed)
+            return tuple(map(_count_as_on_load, found)) if is_warmed else found
         except (ValueError, LoadError) as error:
             if self.policies:
                 raise self._make_unsearched_error(directory, str(error)) from error
@@ -121,10 +128,11 @@ class ModelCheck:
             fix=_NOT_SEARCHED_FIX,
         )
 
-    def _make_error(self, directory: str, policy: Policy, kind: str, found: list[Operation]) -> PolicyError:
+    def _make_error(self, directory: str, policy: Policy, kind: str, found: list[Operation], is_warmed: bool) -> PolicyError:
+        note = f"\n{_WARMUP_NOTE}: {_WARMUP_FILE}" if is_warmed else ""
         return PolicyError(
             f"{show(self.label)} is refused: {show(policy.source)} refuses {kind}, and {show(directory)} has\n"
-            f"{_describe_all(found)}",
+            f"{_describe_all(found)}{note}",
             fix=_FIX,
         )
 
@@ -203,6 +211,10 @@ def _parse(text: str) -> list[Handle]:
         return [Handle.parse(text)]
     except HandleError:
         return []
+
+
+def _count_as_on_load(one: Operation) -> Operation:
+    return replace(one, when="on load") if one.when == "on call" else one
 
 
 def _describe_all(found: list[Operation]) -> str:

@@ -100,7 +100,7 @@ def _locate_to_publish(request: Request) -> ModelLocation:
     from tfimm_resolver.resolution.selection import select_model
 
     location, check = _locate(rules.match_rule(request))
-    check.run(select_model(location))
+    check.run(select_model(location), is_served=True)
     return location
 
 

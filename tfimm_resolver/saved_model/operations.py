@@ -64,9 +64,10 @@ class Operation:
         return self.kind == NETWORK or is_remote(self.path or "")
 
 
-def find_operations(path: str) -> list[Operation]:
+def find_operations(path: str, *, is_warmed: bool = False) -> list[Operation]:
     """Return the operations of the SavedModel in a local directory that touch something outside of it, without repetitions.
 
+    ``is_warmed`` says that the signatures are called when it is loaded, with requests that the model contains.
     It does not see what compiled code (StableHLO, TensorRT) and the operations of other packages do.
 
     Raises:
@@ -78,7 +79,7 @@ def find_operations(path: str) -> list[Operation]:
         raise WireError(f"{other} is not searched")
     found: dict[Operation, None] = {}
     with open_source(f"{path}/{GRAPH_FILE}") as source:
-        for one in _scan(source):
+        for one in _scan(source, is_warmed=is_warmed):
             found[one] = None
             if len(found) > _OPERATIONS_MAX:
                 raise WireError(f"it has more than {_OPERATIONS_MAX} operations to report")
@@ -86,11 +87,13 @@ def find_operations(path: str) -> list[Operation]:
     return [*found]
 
 
-def _scan(source: MessageSource) -> Iterator[Operation]:
+def _scan(source: MessageSource, *, is_warmed: bool) -> Iterator[Operation]:
     budget, is_empty = SearchBudget(STEPS_MAX, INNER_NODES_MAX), True
     for span in source.iterate_messages(source.all, META_GRAPHS):
         is_empty = False
         entries = EntryPoints(source, (span,))
+        if is_warmed:
+            entries.load_nodes |= entries.call_nodes
         for name in entries.asset_names:
             if is_foreign(name):
                 yield Operation(READ, ON_LOAD, "asset", name, note="an asset outside of the model")
