@@ -94,6 +94,29 @@ def test_a_variable_of_a_caller_inside_is_found_at_an_unknown_time(tmp_path: Pat
     assert [(one.when, one.path) for one in find_operations(str(model.write(tmp_path)))] == [("unknown", None)]
 
 
+def test_a_cache_is_not_in_memory_if_a_variable_is_its_path(tmp_path: Path) -> None:
+    nodes = [
+        make_text("nothing", ""),
+        make_node("variable", "VariableV2"),
+        make_node("path", "StringJoin", ["nothing", "variable"]),
+        make_node("cache", "CacheDatasetV2", ["d", "path"]),
+    ]
+    found = find_operations(str(Model(nodes=nodes, main_op="cache").write(tmp_path)))
+    assert [(one.op, one.when, one.path) for one in found] == [("CacheDatasetV2", "on load", None)]
+
+
+def test_a_variable_and_an_argument_are_reported_at_an_unknown_time(tmp_path: Path) -> None:
+    nodes = [
+        make_node("variable", "ReadVariableOp", ["v"]),
+        make_node("path", "StringJoin", ["variable", "p"]),
+        call(),
+    ]
+    model = make_exposed(*nodes, child="_adapter", arguments=("p", "v"), captured=VARIABLE_OBJECT)
+    model.functions[0] = make_typed_function("inner", [CONTENTS, make_writer(path="p")], ("p",))
+    model.functions[1] = make_typed_function("caller", [*nodes[:2], call(function="inner")], ("p", "v"))
+    assert [(one.when, one.path) for one in find_operations(str(model.write(tmp_path)))] == [("unknown", None)]
+
+
 def test_a_loop_that_replaces_what_a_user_passes_is_found(tmp_path: Path) -> None:
     body = make_typed_function(
         "body", [CONTENTS, make_text("next", "x"), make_writer(path="p")], ("p",), {"q": "next:output:0"}
