@@ -66,8 +66,6 @@ TESTED_IN = {
     "saved_model.entry_points": "unit/saved_model/test_operations.py",
     "saved_model.graph_index": "unit/saved_model/test_operations.py",
     "saved_model.keras_layers": "unit/saved_model/test_operations.py",
-    "saved_model.operation_rules": "unit/saved_model/test_operations.py",
-    "saved_model.origins": "unit/saved_model/test_operations.py",
     "saved_model.path_tracing": "unit/saved_model/test_operations.py",
     "unbundle": "integration/test_public_api.py",
 }

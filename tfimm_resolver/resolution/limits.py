@@ -23,9 +23,17 @@ class CancelEvent(Protocol):
 
 
 def call_with_limits(
-    call: Callable[[], _Result], what: object, timeout_s: float | None, cancel: CancelEvent | None
+    call: Callable[[], _Result],
+    what: object,
+    timeout_s: float | None,
+    cancel: CancelEvent | None,
+    *,
+    spent_s: float = 0,
+    done: str = "fetched",
 ) -> _Result:
     """Return what ``call`` returns. Without a limit it is only called.
+
+    ``spent_s`` of the time were needed before it; ``done`` is for messages.
 
     Raises:
         ResolveTimeoutError: if it needs more than ``timeout_s``.
@@ -40,7 +48,7 @@ def call_with_limits(
     outer = get_current_token()
     token = CancellationToken(
         outer,
-        timeout_s=float("inf") if timeout_s is None else timeout_s,
+        timeout_s=float("inf") if timeout_s is None else timeout_s - spent_s,
         is_stopped=lambda: any(is_set() for is_set in reasons),
     )
     try:
@@ -50,9 +58,9 @@ def call_with_limits(
         outer.raise_if_cancelled()  # not a limit of this call, but one of the work that it belongs to
         if timeout_s is not None and token.has_expired and not any(is_set() for is_set in reasons):
             raise ResolveTimeoutError(
-                f"{what} could not be fetched within {timeout_s:g} s", fix=f"Raise timeout_s. {_RESUME_FIX}", is_passing=True
+                f"{what} could not be {done} within {timeout_s:g} s", fix=f"Raise timeout_s. {_RESUME_FIX}", is_passing=True
             ) from None
-        raise errors.CancelledError(f"{what} was cancelled by its caller before it was fetched", fix=_RESUME_FIX) from None
+        raise errors.CancelledError(f"{what} was cancelled by its caller before it was {done}", fix=_RESUME_FIX) from None
 
 
 def _check_arguments(timeout_s: object, cancel: object) -> None:

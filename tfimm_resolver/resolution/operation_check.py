@@ -11,6 +11,7 @@ import logging
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
@@ -34,6 +35,8 @@ log = logging.getLogger("tfimm_resolver")
 
 _SHOWN_MAX = 5
 _ACCEPT = "lists all operations. If you accept what the model does, change the rule."
+_WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+_WARMUP_NOTE = "a server that loads it replays its warm-up requests"
 _NOT_SEARCHED_FIX = "Use a copy on this machine's disk, in the binary format; or change the rule."
 
 _warned: set[str] = set()
@@ -47,12 +50,14 @@ class ModelCheck:
         label: the model's name in messages.
         policies: what is refused, and where that is set; found when they are needed.
         is_at_resolve: not even the path of the model may be returned if it is refused.
+        run_limited: calls the search within the limits of the call that the model is for.
     """
 
     def __init__(
         self, named: str | ResolvedPlan, list_policies: Callable[[], list[Policy]], *, may_refuse_path: bool = False
     ) -> None:
         self._named, self._list_policies, self._may_refuse_path = named, list_policies, may_refuse_path
+        self.run_limited: Callable[[Callable[[], None]], None] = _call
 
     @property
     def label(self) -> str:
@@ -66,19 +71,27 @@ class ModelCheck:
     def is_at_resolve(self) -> bool:
         return self._may_refuse_path and any(policy.at == AT_RESOLVE for policy in self.policies)
 
-    def run(self, path: str) -> None:
+    def run(self, path: str, *, is_served: bool = False) -> None:
         """Check each model in a directory that TensorFlow, or a caller, is about to receive; warn once of what is allowed.
+
+        ``is_served`` says that a server receives it, which replays the model's warm-up requests when it loads it.
 
         Raises:
             PolicyError: if one has an operation that is refused, or cannot be searched completely while anything is refused.
+            FetchError: if it takes longer than the call may.
+            CancelledError: if the call is cancelled.
         """
+        self.run_limited(functools.partial(self._run, path, is_served))
+
+    def _run(self, path: str, is_served: bool) -> None:
         for directory in self._list_directories(path):
-            found = self._search(directory)
+            is_warmed = is_served and os.path.lexists(os.path.join(directory, _WARMUP_FILE))
+            found = self._search(directory, is_warmed=is_warmed)
             for policy in self.policies:
                 kinds = [kind for kind in policy.refuse if any(matches(one, kind) for one in found)]
                 if kinds:
                     violations = [one for one in found if any(matches(one, kind) for kind in kinds)]
-                    raise self._make_error(directory, policy, kinds, violations)
+                    raise self._make_error(directory, policy, kinds, violations, is_warmed)
             self._warn(directory, found)
 
     def _list_directories(self, path: str) -> Iterator[str]:
@@ -94,11 +107,12 @@ class ModelCheck:
             raise self._make_unsearched_error(path, "it has too many directories, or too deep ones")
         yield from (os.path.join(path, directory) if directory else path for directory in models.directories)
 
-    def _search(self, directory: str) -> tuple[Operation, ...]:
+    def _search(self, directory: str, *, is_warmed: bool) -> tuple[Operation, ...]:
         from tfimm_resolver.resolution import scan_memory  # imported for models that are loaded
 
         try:
-            return scan_memory.find_operations(directory)
+            found = scan_memory.find_operations(directory, is_warmed=is_warmed)
+            return tuple(map(_count_as_on_load, found)) if is_warmed else found
         except (ValueError, LoadError) as error:
             if self.policies:
                 raise self._make_unsearched_error(directory, str(error)) from error
@@ -113,10 +127,13 @@ class ModelCheck:
             fix=_NOT_SEARCHED_FIX,
         )
 
-    def _make_error(self, directory: str, policy: Policy, kinds: list[str], found: list[Operation]) -> PolicyError:
+    def _make_error(
+        self, directory: str, policy: Policy, kinds: list[str], found: list[Operation], is_warmed: bool
+    ) -> PolicyError:
+        note = f"\n{_WARMUP_NOTE}: {_WARMUP_FILE}" if is_warmed else ""
         return PolicyError(
             f"{show(self.label)} is refused: {show(policy.source)} refuses {', '.join(kinds)}, and {show(directory)} "
-            f"has\n{_describe_all(found)}",
+            f"has\n{_describe_all(found)}{note}",
             fix=self._suggest_fix(),
         )
 
@@ -130,6 +147,10 @@ class ModelCheck:
         if noticed and directory not in _warned:
             _warned.add(directory)
             log.warning("%s writes files or uses the network when it is loaded:\n%s", show(self.label), _describe_all(noticed))
+
+
+def _call(search: Callable[[], None]) -> None:
+    search()
 
 
 def make_check(resolved: ResolvedPlan, location: ModelLocation, config: Config | None = None) -> ModelCheck:
@@ -196,6 +217,10 @@ def _parse(text: str) -> list[Handle]:
         return [Handle.parse(text)]
     except HandleError:
         return []
+
+
+def _count_as_on_load(one: Operation) -> Operation:
+    return replace(one, when="on load") if one.when == "on call" else one
 
 
 def _describe_all(found: list[Operation]) -> str:

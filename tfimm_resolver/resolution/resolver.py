@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import clock
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.progress import events
@@ -99,7 +100,7 @@ def _locate_to_publish(request: Request) -> ModelLocation:
     from tfimm_resolver.resolution.selection import select_model
 
     location, check = _locate(rules.match_rule(request))
-    check.run(select_model(location))
+    check.run(select_model(location), is_served=True)
     return location
 
 
@@ -117,14 +118,22 @@ def resolve_to_load(
     cancel: CancelEvent | None = None,
     former: str | None = None,
 ) -> ResolvedModel:
-    """Return what ``resolve`` returns, and the check, which the caller runs.
+    """Return what ``resolve`` returns, and the check, which the caller runs; the limits are for both together.
 
     ``former`` is the URL that the model at a path was fetched from.
     """
     request = Request.parse(handle)
     if former is not None:
         request = replace(request, former=(Handle.parse(former),))
-    return run_request(_find, request, timeout_s, cancel)
+    begin_s = clock.get_monotonic_s()
+    model = run_request(_find, request, timeout_s, cancel)
+
+    def run_limited(search: Callable[[], None]) -> None:
+        spent_s = clock.get_monotonic_s() - begin_s
+        call_with_limits(search, request.handle, timeout_s, cancel, spent_s=spent_s, done="searched for operations")
+
+    model.check.run_limited = run_limited
+    return model
 
 
 def _resolve(request: Request) -> str:

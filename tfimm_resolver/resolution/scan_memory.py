@@ -23,18 +23,18 @@ from tfimm_resolver.settings.paths import expand_path, expand_variable
 if TYPE_CHECKING:
     from tfimm_resolver.saved_model.operations import Operation
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Increase it with each change of what is found."""
 
 _FILES = (*SAVED_MODEL_FILES, "keras_metadata.pb")
 _GRANULARITY_NS = 2 * 10**9
 _RESULT_BYTES_MAX, _RESULTS_MAX = 64 << 10, 512
 
-_known: dict[str, tuple[str, tuple[Operation, ...]]] = {}
-"""By the path of a model: the state of its files, and what was found in them."""
+_known: dict[tuple[str, bool], tuple[str, tuple[Operation, ...]]] = {}
+"""By the path of a model, and whether it is warmed up: the state of its files, and what was found in them."""
 
 
-def find_operations(path: str) -> tuple[Operation, ...]:
+def find_operations(path: str, *, is_warmed: bool = False) -> tuple[Operation, ...]:
     """Return the operations that a local model has, as ``saved_model.operations.find_operations`` does.
 
     Raises:
@@ -45,30 +45,30 @@ def find_operations(path: str) -> tuple[Operation, ...]:
         map_resource_errors(LoadError, "it cannot be searched"),
         map_os_errors(LoadError, "it cannot be read", show_path=True),
     ):
-        return _find_operations(path)
+        return _find_operations(path, is_warmed)
 
 
-def _find_operations(path: str) -> tuple[Operation, ...]:
+def _find_operations(path: str, is_warmed: bool) -> tuple[Operation, ...]:
     from tfimm_resolver.saved_model import operations  # imported for what is not known yet
 
-    before = _describe_state(path)
+    before = _describe_state(path, is_warmed)
     if before is not None:
-        if (known := _known.get(path)) is not None and known[0] == before:
+        if (known := _known.get((path, is_warmed))) is not None and known[0] == before:
             return known[1]
         if (read := _read(before)) is not None:
-            _known[path] = before, read
+            _known[path, is_warmed] = before, read
             return read
-    found = tuple(operations.find_operations(path))
-    if before is not None and _describe_state(path) == before:
-        _known[path] = before, found
+    found = tuple(operations.find_operations(path, is_warmed=is_warmed))
+    if before is not None and _describe_state(path, is_warmed) == before:
+        _known[path, is_warmed] = before, found
         with contextlib.suppress(OSError, CacheError):
             _write(before, found)
     return found
 
 
-def _describe_state(path: str) -> str | None:
+def _describe_state(path: str, is_warmed: bool) -> str | None:
     """Return the state of the files that are searched, as a text; None if another user can change them unnoticed."""
-    now_ns, parts = clock.get_time_ns(), [RULES_VERSION]
+    now_ns, parts = clock.get_time_ns(), [RULES_VERSION, int(is_warmed)]
     for name in _FILES:
         try:
             status = os.stat(f"{path}/{name}")

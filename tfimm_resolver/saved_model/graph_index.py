@@ -123,6 +123,7 @@ class GraphIndex:
         main: the main graph.
         functions: the functions by name.
         callers: the calls of each function.
+        count: how many nodes they have together.
     """
 
     def __init__(self, graphs: Iterable[Graph]) -> None:
@@ -130,11 +131,12 @@ class GraphIndex:
         names = frozenset(graph.name for graph in graphs[1:])
         self.functions = dict[str, IndexedGraph]()
         self.callers = dict[str, list[Call]]()
-        count = listed = 0
+        self.count = listed = 0
         for graph in graphs:
             indexed = IndexedGraph(graph, names)
-            count, listed = count + indexed.count, listed + len(indexed.listed) + len(indexed.calls)
-            if count > _NODES_MAX or listed > _LISTED_MAX:
+            self.count += indexed.count
+            listed += len(indexed.listed) + len(indexed.calls)
+            if self.count > _NODES_MAX or listed > _LISTED_MAX:
                 raise WireError("it has too many nodes")
             if graph.name in self.functions:  # TensorFlow refuses it, too
                 raise WireError("it has two functions of one name")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver.saved_model import wire
 from tfimm_resolver.saved_model.wire import BYTES, WireError
 
@@ -17,6 +18,9 @@ TEXT_BYTES_MAX = 1 << 20
 """Limit on a name, of which a graph has many, and on other texts."""
 
 _BLOCK_BYTES = 256 << 10
+_BYTES_BETWEEN = 64 << 10
+"""How many bytes are parsed before the next look at the cancellation token."""
+
 _SMALL_BYTES = 4 << 10
 """Messages up to this size are read at once, longer ones field by field."""
 
@@ -31,10 +35,14 @@ Spans = tuple[Span, ...]
 
 
 class MessageSource:
-    """A file, or bytes, with a message of a protocol buffer. Its methods take positions in it, and raise WireError."""
+    """A file, or bytes, with a message of a protocol buffer. Its methods take positions in it, and raise WireError.
+
+    They raise CancelledError if the work has to stop.
+    """
 
     def __init__(self, file: BinaryIO | None, data: bytes = b"", parsed_bytes_max: int = PARSED_BYTES_MAX) -> None:
         self._file, self._block, self._block_start, self._left_bytes = file, data, 0, parsed_bytes_max
+        self._next_look = max(parsed_bytes_max - _BYTES_BETWEEN, 0)
         self.size_bytes = file.seek(0, 2) if file else len(data)
 
     @property
@@ -138,8 +146,11 @@ class MessageSource:
 
     def _count_parsed(self, size_bytes: int) -> None:
         self._left_bytes -= size_bytes
-        if self._left_bytes < 0:
-            raise WireError("it has too many fields")
+        if self._left_bytes < self._next_look:
+            if self._left_bytes < 0:
+                raise WireError("it has too many fields")
+            get_current_token().raise_if_cancelled()
+            self._next_look = max(self._left_bytes - _BYTES_BETWEEN, 0)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,8 @@ _BY_INPUT = (
         WRITE,
         (1,),
         "SaveDataset SaveDatasetV2 DatasetToTFRecord ExperimentalDatasetToTFRecord CreateSummaryFileWriter "
-        "CreateSummaryDbWriter CacheDataset CacheDatasetV2 SnapshotDataset SnapshotDatasetV2 DistributedSave",
+        "CreateSummaryDbWriter CacheDataset CacheDatasetV2 SnapshotDataset SnapshotDatasetV2 DistributedSave "
+        "SerializeTRTResource",
     ),
     (
         READ,
@@ -50,7 +51,7 @@ _BY_INPUT = (
     (
         READ,
         (1,),
-        "InitializeTableFromTextFile InitializeTableFromTextFileV2 SqlDataset ExperimentalSqlDataset "
+        "InitializeTableFromTextFile InitializeTableFromTextFileV2 InitializeTRTResource "
         "ReaderRead ReaderReadV2 ReaderReadUpTo ReaderReadUpToV2",
     ),
     (NETWORK, (0,), "RpcServer RpcClient RemoteCall Rpc TryRpc"),
@@ -81,6 +82,12 @@ _ALWAYS = (
     (HIDDEN_GRAPH, "RemoteFusedGraphExecute MlirPassthroughOp _XlaHostComputeMlir TPUCompileMlirAndExecute _TPUCompileMlir"),
 )
 
+_DATABASE = (Rule(WRITE, (1,), is_always=True), Rule(READ, (1,)))
+"""SQLite opens a database to be written and creates it; a query, which is not read, may write to this and other files."""
+
+IN_MEMORY = ("CacheDataset", "CacheDatasetV2")
+"""Operations that write no file if their path is empty; others write into the working directory then."""
+
 GRAPH_INPUTS = {"DatasetFromGraph": 0}
 """Operations that run a graph which they receive as a text, and the number of that input."""
 
@@ -89,6 +96,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     **{name: (Rule(kind, (), attributes),) for kind, attributes, names in _BY_ATTRIBUTE for name in names.split()},
     **{name: (Rule(kind, is_always=True),) for kind, names in _ALWAYS for name in names.split()},
     **{name: (Rule(HIDDEN_GRAPH, is_always=True),) for name in GRAPH_INPUTS},
+    **dict.fromkeys(("SqlDataset", "ExperimentalSqlDataset"), _DATABASE),
     "DistributedSave": (Rule(WRITE, (1,)), Rule(NETWORK, (2,))),
     "SnapshotDataset": (Rule(WRITE, (1,), ("reader_path_prefix", "writer_path_prefix")),),
     "SnapshotDatasetV2": (Rule(WRITE, (1,), ("reader_prefix", "writer_prefix")),),

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from tfimm_resolver.saved_model import keras_layers
 from tfimm_resolver.saved_model.entry_points import ON_CALL, ON_LOAD, UNKNOWN, EntryPoints
-from tfimm_resolver.saved_model.graph import GRAPH_DEF, META_GRAPHS, Graph, Node, read_graphs
+from tfimm_resolver.saved_model.graph import GRAPH_DEF, META_GRAPHS, Node, read_graphs
 from tfimm_resolver.saved_model.graph_index import GraphIndex, IndexedGraph
-from tfimm_resolver.saved_model.messages import MessageSource, Span, open_source
+from tfimm_resolver.saved_model.messages import MessageSource, open_source
 from tfimm_resolver.saved_model.operation_rules import (
     GRAPH_INPUTS,
+    IN_MEMORY,
     NETWORK,
     READ,
     WRITE,
@@ -23,7 +24,8 @@ from tfimm_resolver.saved_model.operation_rules import (
     is_remote,
 )
 from tfimm_resolver.saved_model.origins import Origin
-from tfimm_resolver.saved_model.path_tracing import STEPS_MAX, PathTracer
+from tfimm_resolver.saved_model.path_tracing import PathTracer
+from tfimm_resolver.saved_model.search_budget import INNER_NODES_MAX, STEPS_MAX, SearchBudget
 from tfimm_resolver.saved_model.wire import WireError
 
 GRAPH_FILE = "saved_model.pb"
@@ -62,9 +64,10 @@ class Operation:
         return self.kind == NETWORK or is_remote(self.path or "")
 
 
-def find_operations(path: str) -> list[Operation]:
+def find_operations(path: str, *, is_warmed: bool = False) -> list[Operation]:
     """Return the operations of the SavedModel in a local directory that touch something outside of it, without repetitions.
 
+    ``is_warmed`` says that the signatures are called when it is loaded, with requests that the model contains.
     It does not see what compiled code (StableHLO, TensorRT) and the operations of other packages do.
 
     Raises:
@@ -76,7 +79,7 @@ def find_operations(path: str) -> list[Operation]:
         raise WireError(f"{other} is not searched")
     found: dict[Operation, None] = {}
     with open_source(f"{path}/{GRAPH_FILE}") as source:
-        for one in _scan(source):
+        for one in _scan(source, is_warmed=is_warmed):
             found[one] = None
             if len(found) > _OPERATIONS_MAX:
                 raise WireError(f"it has more than {_OPERATIONS_MAX} operations to report")
@@ -84,11 +87,13 @@ def find_operations(path: str) -> list[Operation]:
     return [*found]
 
 
-def _scan(source: MessageSource) -> Iterator[Operation]:
-    steps, is_empty = [STEPS_MAX], True
+def _scan(source: MessageSource, *, is_warmed: bool) -> Iterator[Operation]:
+    budget, is_empty = SearchBudget(STEPS_MAX, INNER_NODES_MAX), True
     for span in source.iterate_messages(source.all, META_GRAPHS):
         is_empty = False
         entries = EntryPoints(source, (span,))
+        if is_warmed:
+            entries.load_nodes |= entries.call_nodes
         for name in entries.asset_names:
             if is_foreign(name):
                 yield Operation(READ, ON_LOAD, "asset", name, note="an asset outside of the model")
@@ -96,7 +101,7 @@ def _scan(source: MessageSource) -> Iterator[Operation]:
             yield from (Operation(*one) for one in keras_layers.find_in_span(source, metadata))
         spans = tuple(source.iterate_messages((span,), GRAPH_DEF))
         index = GraphIndex(read_graphs(source, spans))
-        yield from _Scan(source, index, entries, steps).run()
+        yield from _Scan(source, index, entries, budget).run()
     if is_empty:
         raise WireError("it has no graph")
 
@@ -108,7 +113,7 @@ class _Scan:
         source: where it is read.
         index: the graph.
         entries: where its execution begins; None for a graph in a text, which runs when the node with that text does.
-        steps: how many more values may be followed, in a list of one number.
+        budget: what the search of the model may still cost.
         when: when a graph in a text runs.
         within: the function with that node.
         depth: how many graphs are around it.
@@ -119,15 +124,15 @@ class _Scan:
         source: MessageSource,
         index: GraphIndex,
         entries: EntryPoints | None,
-        steps: list[int],
+        budget: SearchBudget,
         *,
         when: str = UNKNOWN,
         within: str = "",
         depth: int = 0,
     ) -> None:
-        self._source, self._index, self._entries, self._steps = source, index, entries, steps
+        self._source, self._index, self._entries, self._budget = source, index, entries, budget
         self._when, self._within, self._depth = when, within, depth
-        self._tracer = PathTracer(source, index, entries, steps)
+        self._tracer = PathTracer(source, index, entries, budget)
         self._times: _Times | None = None
 
     def run(self) -> Iterator[Operation]:
@@ -141,7 +146,7 @@ class _Scan:
 
     def _apply(self, rule: Rule, graph: IndexedGraph, node: Node, op: str) -> Iterator[Operation]:
         when = self._find_time(graph, node)
-        by_input = [self._describe_input(rule, graph, node, number, when) for number in rule.inputs]
+        by_input = [self._describe_input(rule, graph, node, op, number, when) for number in rule.inputs]
         paths = [path for found in by_input if found is not None for path in found]
         paths += self._list_attributes(rule, node)
         if not paths and not rule.is_always:
@@ -154,7 +159,9 @@ class _Scan:
             note = "in a graph that a constant contains" if self._depth else ""
             yield Operation(kind, when, op, path, node.name, function, note)
 
-    def _describe_input(self, rule: Rule, graph: IndexedGraph, node: Node, number: int, when: str) -> list[str | None] | None:
+    def _describe_input(
+        self, rule: Rule, graph: IndexedGraph, node: Node, op: str, number: int, when: str
+    ) -> list[str | None] | None:
         """Return the paths that an input of a node is to be reported with; None if it is not to be reported."""
         origin = self._tracer.find_origin(graph, node, number)
         is_called = self._is_called(graph, node)
@@ -163,8 +170,8 @@ class _Scan:
         texts = [text for text, _ in marked]
         foreign = [text for text, is_first in marked if is_foreign(text, is_first=is_first)]
         if not foreign and not origin.is_obscure:
-            is_in_memory = texts == [""] and not origin.is_computed  # a cache
-            if is_supplied or is_in_memory:
+            is_empty = texts == [""] and not (origin.is_computed or origin.is_changed or origin.is_from_outside)
+            if is_supplied or (is_empty and (rule.kind != WRITE or op in IN_MEMORY)):
                 return None
         return _join_paths(origin, texts, foreign)
 
@@ -189,15 +196,16 @@ class _Scan:
 
     def _search_text(self, graph: IndexedGraph, node: Node, number: int) -> Iterator[Operation]:
         """Search the graphs in the constants that an input of a node is made of."""
-        origin = self._tracer.find_origin(graph, node, number)
+        origin, when = self._tracer.find_origin(graph, node, number), self._find_time(graph, node)
         for span, _ in origin.texts:
+            if span[0] == span[1] or not self._budget.claim(span, when):
+                continue
             if self._depth == _DEPTH_MAX:
                 raise WireError(f"it has graphs in graphs, more than {_DEPTH_MAX} deep")
-            if (index := _read_index(self._source, span)) is not None:
-                within = "/".join(filter(None, (self._within, graph.name or "main graph", node.name)))
-                when = self._find_time(graph, node)
-                inner = _Scan(self._source, index, None, self._steps, when=when, within=within, depth=self._depth + 1)
-                yield from inner.run()
+            index = GraphIndex(read_graphs(self._source, (span,)))  # a text that is not one may be an unusual one
+            self._budget.take_inner_nodes(index.count)
+            within = "/".join(filter(None, (self._within, graph.name or "main graph", node.name)))
+            yield from _Scan(self._source, index, None, self._budget, when=when, within=within, depth=self._depth + 1).run()
 
     def _find_time(self, graph: IndexedGraph, node: Node) -> str:
         if self._entries is None:
@@ -251,14 +259,3 @@ def _join_paths(origin: Origin, texts: list[str], foreign: list[str]) -> list[st
     if not (selected := foreign or ([] if origin.is_computed or origin.is_changed else texts)):
         return [None]
     return [*(text[:_PATH_CHARACTERS_MAX] for text in [*dict.fromkeys(filter(None, selected))][:_PATHS_MAX])] or [None]
-
-
-def _read_index(source: MessageSource, span: Span) -> GraphIndex | None:
-    """Return the graph in a text; None if it is not one, which TensorFlow does not run either."""
-    if span[0] == span[1]:
-        return None
-    try:
-        graphs: list[Graph] = [*read_graphs(source, (span,))]
-        return GraphIndex(graphs)
-    except WireError:
-        return None

@@ -10,10 +10,8 @@ from tfimm_resolver.saved_model.graph_index import Call, GraphIndex, IndexedGrap
 from tfimm_resolver.saved_model.messages import MessageSource
 from tfimm_resolver.saved_model.operation_rules import TEXT_ATTRIBUTES
 from tfimm_resolver.saved_model.origins import Origin, Text
+from tfimm_resolver.saved_model.search_budget import SearchBudget
 from tfimm_resolver.saved_model.wire import WireError
-
-STEPS_MAX = 2_000_000
-"""Limit on the values that are followed in one model."""
 
 _TEXTS_MAX, _TEXT_BYTES_MAX = 10_000, 2048
 _CONSTANTS = {"Const", "HostConst"}
@@ -76,11 +74,12 @@ class PathTracer:
         source: where they are read.
         index: the graph.
         entries: where its execution begins; None for a graph that is a text in another one.
+        budget: what the search of the model may still cost.
     """
 
-    def __init__(self, source: MessageSource, index: GraphIndex, entries: EntryPoints | None, steps: list[int]) -> None:
+    def __init__(self, source: MessageSource, index: GraphIndex, entries: EntryPoints | None, budget: SearchBudget) -> None:
         self._source, self._index, self._entries = source, index, entries
-        self._steps, self._depth = steps, 0
+        self._budget, self._depth = budget, 0
 
     def find_origin(self, graph: IndexedGraph, node: Node, number: int) -> Origin:
         """Return what an input of a node is made of; raises WireError if that takes too long."""
@@ -96,7 +95,7 @@ class PathTracer:
             if value.key in seen:
                 continue
             seen.add(value.key)
-            self._count_step()
+            self._budget.take_steps(1)
             waiting.extend(reversed(self._follow(value, origin)))
         return origin
 
@@ -166,7 +165,7 @@ class PathTracer:
     def _skip_same(self, value: _Value) -> _Value:
         """Return the value that nodes such as Identity pass on."""
         while value.argument is None and (node := value.graph.nodes.get(value.name)) is not None and node.op in _SAME:
-            self._count_step()
+            self._budget.take_steps(1)
             if not (inputs := _list_inputs(node)):
                 break
             value = self._parse(value.graph, inputs[0], value.is_first)
@@ -191,11 +190,6 @@ class PathTracer:
         parts = [self._parse(value.graph, name, value.is_first) for name in _list_inputs(node)]
         return [text for part in parts for text in self._trace_part(part).texts]
 
-    def _count_step(self) -> None:
-        self._steps[0] -= 1
-        if self._steps[0] < 0:
-            raise WireError("following its paths takes too long")
-
     def _follow_call(self, call: Call, value: _Value, origin: Origin) -> list[_Value]:
         """Return what the result of a call is made of; also all its inputs if it is not known how the functions use them."""
         output, first = value.output, value.is_first
@@ -214,27 +208,49 @@ class PathTracer:
 
     def _follow_argument(self, value: _Value, number: int, origin: Origin) -> list[_Value]:
         """Return what an argument of a function is at its callers; note what it captured, or that a caller passes it."""
-        graph, entries = value.graph, self._entries
-        callers = self._index.callers.get(graph.name, [])
-        found = [self._parse(call.caller, name, value.is_first) for call in callers for name in call.list_inputs(number)]
+        callers = self._index.callers.get(value.graph.name, [])
+        found = [one for call in callers for one in self._list_passed(call, number, is_first=value.is_first)]
+        is_exposed = self._is_exposed(value.graph, number, has_callers=bool(callers))
+        origin.is_argument |= is_exposed
+        if self._depth == 0 and len(found) + is_exposed > 1:  # each caller's own value counts, whatever others pass
+            origin.passed += map(self._trace_part, found)
+        return found + self._follow_capture(value, number, origin)
+
+    def _list_passed(self, call: Call, argument: int, *, is_first: bool) -> list[_Value]:
+        """Return what a call passes as an argument of a function: also the results of a loop's body, which receives them."""
+        found = [self._parse(call.caller, name, is_first) for name in call.list_inputs(argument)]
+        body = call.node.attributes.get("body") if call.is_loop else None
+        for name in body.iterate_functions() if body is not None else ():
+            if (function := self._index.functions.get(name)) is not None:
+                found += [self._parse(function, one, is_first) for one in function.list_returns(str(argument))]
+        return found
+
+    def _is_exposed(self, graph: IndexedGraph, number: int, *, has_callers: bool) -> bool:
+        """Whether a caller of the model, for all that is known, may pass an argument of a function."""
+        entries = self._entries
         if entries is None or graph.name not in entries.captures:
-            origin.is_argument |= not callers
-            return found
+            return not has_callers
+        if number >= len(graph.arguments) - len(entries.captures[graph.name]) or graph.name in entries.restorers:
+            return False
+        return not has_callers or graph.name in entries.call_functions
+
+    def _follow_capture(self, value: _Value, number: int, origin: Origin) -> list[_Value]:
+        """Note what an argument of a function captured, or that the checkpoint has it; return the node of a constant."""
+        graph, entries = value.graph, self._entries
+        if entries is None or graph.name not in entries.captures:
+            return []
         captures = entries.captures[graph.name]
         captured = number - (len(graph.arguments) - len(captures))
         if captured < 0:
-            if graph.name in entries.restorers:
-                origin.is_variable = True
-            else:
-                origin.is_argument |= not callers or graph.name in entries.call_functions
-            return found
+            origin.is_variable |= graph.name in entries.restorers
+            return []
         capture = captures[captured]
         origin.is_asset |= capture.kind == "asset"
         origin.is_variable |= capture.kind == "variable"
         origin.is_computed |= capture.kind in ("resource", "captured", "")
         if capture.kind == "constant":
-            found.append(_Value(self._index.main, get_node(capture.node), "0", is_first=value.is_first))
-        return found
+            return [_Value(self._index.main, get_node(capture.node), "0", is_first=value.is_first)]
+        return []
 
     def _add_constant(self, node: Node, is_first: bool, origin: Origin) -> None:
         attribute = node.attributes.get("value")
@@ -250,6 +266,7 @@ class PathTracer:
                 self._add_texts([(span, begins) for span in attribute.iterate_texts() if span[0] < span[1]], origin)
 
     def _add_texts(self, texts: list[Text], origin: Origin) -> None:
+        self._budget.take_steps(len(texts))
         origin.texts += texts
         if len(origin.texts) > _TEXTS_MAX:
             raise WireError("a path has too many constants")

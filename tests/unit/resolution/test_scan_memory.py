@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.operations import make_harmless_model, make_loading_model
+from tests.fakes.graphs import make_node
+from tests.fakes.operations import Model, make_harmless_model, make_loading_model, make_text, make_writer
 from tfimm_resolver._util import clock
 from tfimm_resolver.resolution import scan_memory
 from tfimm_resolver.saved_model import operations
@@ -30,7 +31,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The directories that were really searched."""
     found: list[str] = []
     search = operations.find_operations
-    monkeypatch.setattr(operations, "find_operations", lambda path: found.append(path) or search(path))
+    monkeypatch.setattr(operations, "find_operations", lambda path, **how: found.append(path) or search(path, **how))
     return found
 
 
@@ -45,6 +46,16 @@ def get_folder(tmp_path: Path) -> Path:
 def test_a_model_is_searched_once_in_a_process(tmp_path: Path, searches: list[str]) -> None:
     model = make_loading_model().write(tmp_path / "m")
     assert find(model) == find(model) == FOUND and len(searches) == 1
+
+
+def test_a_result_without_requests_is_not_that_of_a_model_that_is_warmed_up(tmp_path: Path) -> None:
+    path = make_node("path", "Placeholder")
+    nodes = [path, make_text("contents", "x"), make_writer()]
+    model = str(Model(nodes=nodes, inputs=["path:0"], outputs=["write:0"]).write(tmp_path / "m"))
+    for _ in range(2):
+        assert scan_memory.find_operations(model) == ()
+        assert [one.when for one in scan_memory.find_operations(model, is_warmed=True)] == ["on load"]
+        scan_memory._known.clear()
 
 
 def test_another_process_reads_the_result(tmp_path: Path, searches: list[str]) -> None:

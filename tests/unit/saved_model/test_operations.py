@@ -572,7 +572,7 @@ def test_modules_of_the_search_are_used_as_they_are_documented() -> None:
     assert entry_points.get_node("^a:1") == "a" and entry_points.normalize("a") == entry_points.normalize("a:0") == "a:0"
     assert (
         origins.Origin(is_argument=True).is_supplied_alone
-        and path_tracing.STEPS_MAX > 10**6
+        and path_tracing.PathTracer
         and graph_index.GraphIndex
         and keras_layers.METADATA_FILE == "keras_metadata.pb"
     )
