@@ -79,6 +79,13 @@ def list_requirements_of(record: Record) -> list[Requirement]:
     return found
 
 
+def is_signed(resolved: ResolvedPlan, location: ModelLocation) -> bool:
+    """Whether a model has to be signed, or its signature was verified: its files must not change through other names."""
+    record = location.record
+    has_signer = record is not None and (record.signed_by is not None or bool(list_requirements_of(record)))
+    return has_signer or bool(list_requirements(resolved))
+
+
 def has_rules() -> bool:
     """Whether the settings file has rules; those who have none do not pay for reading them."""
     return "trust" in settings.read_config().table
