@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
-Found = TypeVar("Found", str, "ModelLocation", "ResolvedModel")
+Found = TypeVar("Found", str, "ModelLocation", "ModelToPublish", "ResolvedModel")
 
 
 def resolve(
@@ -89,6 +89,10 @@ class ModelToPublish(NamedTuple):
 
     location: ModelLocation
     is_signed: bool
+
+    @property
+    def path(self) -> str:
+        return self.location.path
 
 
 def locate_to_publish(request: Request) -> ModelToPublish:

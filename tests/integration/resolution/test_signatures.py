@@ -103,6 +103,11 @@ def get_by_another_spelling(world: World, _: pytest.MonkeyPatch) -> Callable[[],
     return lambda: resolve(world.url.replace("/team/", "/x/%2e%2e/%74eam/").replace("http://", "http://me:pass@"))
 
 
+def get_by_another_spelling_of_the_port(world: World, _: pytest.MonkeyPatch) -> Callable[[], object]:
+    world.require()
+    return lambda: resolve(world.url.replace("127.0.0.1:", "127.1:00"))
+
+
 def get_as_tensorflow_hub(world: World, _: pytest.MonkeyPatch) -> Callable[[], object]:
     world.require()
     return lambda: resolve_for_hub(world.url)

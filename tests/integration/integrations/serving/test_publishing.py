@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,13 @@ def test_the_links_are_those_of_the_cache_and_a_server_keeps_them_when_it_is_pru
         assert code == 0 and not cached.exists(), err
         assert served.read() == MODEL["variables/variables.index"]
     assert read_published(published) == MODEL
+
+
+def test_publishing_is_reported_with_the_path_of_the_model(url: str, tmp_path: Path) -> None:
+    seen: list[Mapping[str, Any]] = []
+    with tfimm_resolver.on_event(seen.append):
+        serving.publish(url, tmp_path / "half")
+    assert tfimm_resolver.resolve(url) in {event.get("path") for event in seen}
 
 
 SIGNED_LAYOUTS = {"flat": "half", "tf-serving": "half/1"}
