@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from typing import Any, NamedTuple
 
 from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
+from tfimm_resolver.settings import ownership
 from tfimm_resolver.settings.paths import expand_path, expand_variable
 
 KEYS = ("max_size", "min_free", "max_age", "ops", "trust")
@@ -54,10 +56,11 @@ def config_file() -> str:
 def read_config() -> Config:
     """Return the settings file; without values if it does not exist.
 
-    A key that is not known is an error, not ignored: a misspelt ``trust`` would silently allow every model.
+    A key that is not known is an error, not ignored: a misspelt ``trust`` would silently allow every model. So is a file of
+    another user, or one that others may write: who writes it decides which signatures and operations are required.
 
     Raises:
-        HandleError: if the file cannot be read, is not TOML, or has an unknown key.
+        HandleError: if the file cannot be read, may be another user's, is not TOML, or has an unknown key.
     """
     path = config_file()
     status = None
@@ -75,17 +78,31 @@ def read_config() -> Config:
     # A file that was changed a moment ago can change once more and keep its time stamp and size.
     is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
     read = _read if is_settled else _read.__wrapped__
-    return read(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    return read(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+
+
+def _check_owner(path: str) -> None:
+    """Check that no other user may have written the file or, if it is a link, made it."""
+    for current, status in ((path, os.lstat(path)), (os.path.realpath(path), os.stat(path))):
+        if not ownership.is_own_or_root(status):
+            fix = "Check its contents, then make it yours with chown, or set XDG_CONFIG_HOME to a directory of yours."
+        elif not stat.S_ISLNK(status.st_mode) and ownership.is_writable_by_others(current, status):
+            fix = f"Check its contents, then run: chmod go-w {show(path)}"
+        else:
+            continue
+        described = show(ownership.describe(path, status))
+        raise HandleError(f"{described}: it is not used, since another user may have written it", fix=fix)
 
 
 @functools.lru_cache(maxsize=8)
-def _read(path: str, _: tuple[int, int, int]) -> Config:
+def _read(path: str, _: tuple[int, int, int, int]) -> Config:
     from tfimm_resolver._util.toml import parse_toml  # 1 ms that a user without the file does not pay
 
     with (
         map_resource_errors(HandleError, f"{show(path)} cannot be read", _FIX),
         map_os_errors(HandleError, f"{show(path)} cannot be read", _FIX),
     ):
+        _check_owner(path)  # the look-up of a group takes time; a change of the owner or the mode changes the ctime
         data = fs.read_regular(path, _BYTES_MAX, follow=True)
         try:
             table = parse_toml(data.decode())
