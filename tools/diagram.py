@@ -1,4 +1,4 @@
-"""Draws the way of a handle as an SVG that follows the reader's light or dark mode; ``make reference`` writes it."""
+"""Draws how a handle is resolved, as an SVG that follows the reader's light or dark mode; ``make reference`` writes it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def make_picture() -> str:
         top += step.height + _GAP
     height = top - _GAP + _MARGIN
     body = "\n".join([*_draw_boxes(tops), *_draw_arrows(tops)])
-    title = "The way of a handle: rules, cache, lock, download, check, publish, path"
+    title = "How a handle is resolved: rules, cache, lock, download, check, publish, path"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{title}">\n'
         f"  <title>{title}</title>\n  <style>{_STYLE}  </style>\n"

@@ -37,7 +37,8 @@ def dense(units=1):
 # Stands in for the reader's shell: prints each command, then runs it; stderr goes to stdout.
 _SHOW_AND_RUN = "printf '%s\\n' {}\n{}\n"
 _FAIL_EARLY = "set -eu -o pipefail\n"
-_MADE_BY_KERAS = ".keras"
+_MADE_BY_PACKAGE = (".local/state/tfimm_resolver", ".cache/tfimm_resolver")  # counts, and results of searches
+_MADE_BY_OTHERS = (".keras", ".config/matplotlib", ".cache/matplotlib")  # when TensorFlow is imported
 _SERVED = re.compile(r"/tfhub\.dev/.*\?tf-hub-format=compressed|/models\.example\.org/.*\.(?:tar|tar\.gz|tgz)")
 
 
@@ -51,13 +52,14 @@ class Reader:
     environment: dict[str, str]
 
     def read_files(self) -> dict[str, bytes]:
-        """Return the content of all files that an example must not change: all but the package's counts, and Keras's file."""
-        counts = self.home / ".local/state/tfimm_resolver"
+        """Return the content of all files that an example must not change: not what packages note at home."""
+        notes = {self.home / name for name in (*_MADE_BY_PACKAGE, *_MADE_BY_OTHERS)}
+        allowed = {*notes, *(folder for note in notes for folder in note.parents)}
         return {
             str(path.relative_to(self.home.parent)): path.read_bytes() if path.is_file() else b""
             for top in (self.home, self.project)
             for path in sorted(top.rglob("*"))
-            if _MADE_BY_KERAS not in path.parts and counts not in path.parents and path not in (counts, *counts.parents)
+            if path not in allowed and not notes & {*path.parents}
         }
 
     def run(self, command: list[str], end_s: float = 5) -> str:

@@ -22,6 +22,7 @@ CALLERS: dict[str, dict[str, str]] = {
     "load_model": {"hub.weights.load_saved_model_from_url": "a .keras file, which hub.keras_files checks"},
     "_load_path": {"loading.loader.load_resolved": "runs the check first"},
     "select_model": {
+        "resolution.resolver._import_steps": "imports it for _find_plan, which returns the check with the path",
         "resolution.resolver._find_plan": "returns the check with the path",
         "resolution.resolver._locate_to_publish": "runs the check",
         "integrations.serving.model_files.list_model_files": "of a location that locate_to_publish has checked",
@@ -30,7 +31,7 @@ CALLERS: dict[str, dict[str, str]] = {
         "inspection.reading._find_cached": "describes the model, and does not load it",
         "project.pins.fetch_and_hash": "fetches the model, and does not load it",
         "project.sync_models.check": "reports where the model is, and does not load it",
-        "project.sync_models.fetch_model": "reports where the model is, and does not load it",
+        "project.sync_models.fetch_pinned": "reports where the model is, and does not load it",
         "resolution.explain.explain": "reports where the model is, and does not load it",
     },
     "select_path": {"resolution.resolver.cached_model_path": "runs the check if it is at resolve"},

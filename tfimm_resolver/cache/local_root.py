@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.local_cleanup import Cleaner
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 
 _UNGUARDED = contextlib.nullcontext(True)
 """Stands in for ``Guard.reading()`` in a root that several users may share."""
+
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_TEXTS_MAX, _REMEMBERED_MAX = 256, 1 << 16
+_MTIME_GRANULARITY_NS = 2 * 10**9
+_texts: dict[str, tuple[tuple[int, ...], str]] = {}
+"""Texts that were read, by path, each with the state of its file, in which it cannot be changed unnoticed."""
 
 _GUARD_FIX = "Set TFHUB_CACHE_DIR to a directory of your own."
 
@@ -62,6 +68,8 @@ class LocalRoot:
 
     def find_defect(self, known: Record) -> str | None:
         try:
+            if self._guard is None:
+                return record.find_tree_defect(self.path_of(known.tree), known)
             with self._reading() as is_there:
                 return record.find_tree_defect(self.path_of(known.tree), known) if is_there else "its directory is missing"
         except (OSError, MemoryError):  # only now, since each hit comes here
@@ -76,12 +84,12 @@ class LocalRoot:
                 yield "its directory is missing"
 
     def read(self, name: str) -> str | None:
-        opener = fs.open_regular_target if self._guard is None else self._guard.open
         try:
+            if self._guard is None:
+                return _read_text(self.path_of(name), None)
             with self._reading() as is_there:
                 if is_there:
-                    data = fs.read_regular(self.path_of(name), record.MAX_RECORD_BYTES, opener=opener)
-                    return record.decode_record(data).replace("\r\n", "\n")
+                    return _read_text(self.path_of(name), self._guard)
         except (FileNotFoundError, fs.NotRegularError, ownership.UntrustedFileError):
             return None  # a pipe, or a file that another user can write, counts as missing and may be replaced
         except (OSError, MemoryError):  # only now, since each hit reads a text
@@ -262,3 +270,25 @@ class LocalRoot:
         suggest = suggest_write_fix if action == "write" else suggest_disk_fix
         fix = functools.partial(suggest, otherwise=self._fix)
         return map_os_errors(CacheError, f"cannot {action} the cache at {show(self.path)}", fix, show_path=True)
+
+
+def _read_text(path: str, guard: ownership.Guard | None) -> str:
+    """Return a text; the same object again while its file does not change, as most hits read a record that is known."""
+    descriptor = os.open(path, _OPEN_FLAGS) if guard is None else guard.open(path, _OPEN_FLAGS)
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    state = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+    known = _texts.get(path)
+    if known is not None and known[0] == state:
+        return known[1]
+    opener = fs.open_regular_target if guard is None else guard.open
+    data = fs.read_regular(path, record.MAX_RECORD_BYTES, opener=opener)
+    text = record.decode_record(data).replace("\r\n", "\n")
+    # A file that was changed a moment ago can change once more and keep its time stamps and size.
+    if len(data) <= _REMEMBERED_MAX and clock.get_time_ns() - max(state[:2]) > _MTIME_GRANULARITY_NS:
+        if len(_texts) >= _TEXTS_MAX:
+            _texts.clear()
+        _texts[path] = (state, text)
+    return text

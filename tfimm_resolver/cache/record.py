@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -44,6 +45,15 @@ _UTF8_BYTES_MAX = 8 << 20
 """Limit on a record that is read as UTF-8: one character of some kinds makes Python store four bytes for each."""
 
 _READ_BYTES = 1 << 20
+
+_FILES_MIN = 6 if os.stat in os.supports_dir_fd and hasattr(os, "O_PATH") else sys.maxsize
+"""From how many files on their directory is opened: the system then finds each of them a quarter faster."""
+
+_PATHS_MAX = 256
+_paths: dict[int, tuple[tuple[FileEntry, ...], list[str]]] = {}
+"""The checked paths of lists of files, by the id of each list, which is kept with them so that no other list gets its id."""
+
+_SEARCH_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +187,43 @@ def find_tree_defect(tree: str, record: Record) -> str | None:
 
 
 def _find_size_defect(tree: str, files: tuple[FileEntry, ...]) -> str | None:
-    for file in files:
+    if len(files) < _FILES_MIN:
+        return _compare_sizes(files, [join_safely(tree, file.path) for file in files], None)
+    try:
+        descriptor = os.open(tree, _SEARCH_FLAGS)
+    except OSError:
+        return _compare_sizes(files, [join_safely(tree, file.path) for file in files], None)
+    try:
+        return _compare_sizes(files, _list_paths(files), descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _compare_sizes(files: tuple[FileEntry, ...], paths: list[str], descriptor: int | None) -> str | None:
+    """Return the defect of a tree with files at these paths, relative to its open directory if there is a descriptor."""
+    get_status, is_regular = os.stat, stat.S_ISREG  # local names: each hit compares every file
+    for file, path in zip(files, paths):  # noqa: B905  # strict would be checked for every file
         try:
-            status = os.stat(join_safely(tree, file.path))
+            status = get_status(path, dir_fd=descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return f"{file.path} is missing"
         except (OSError, ValueError) as error:
             return f"{file.path} cannot be read: {error}"
-        if not stat.S_ISREG(status.st_mode):  # a pipe would block its reader for ever
+        if not is_regular(status.st_mode):  # a pipe would block its reader for ever
             return f"{file.path} is not a regular file"
         if status.st_size != file.size_bytes:
             return f"{file.path} has {status.st_size} bytes, should have {file.size_bytes}"
     return None
+
+
+def _list_paths(files: tuple[FileEntry, ...]) -> list[str]:
+    """Return the paths of files relative to their tree; remembered, as a record that is read again is the same object."""
+    known = _paths.get(id(files))
+    if known is None:
+        if len(_paths) >= _PATHS_MAX:
+            _paths.clear()
+        known = _paths[id(files)] = (files, [join_safely(".", file.path) for file in files])
+    return known[1]
 
 
 def verify_hashes(tree: str, files: tuple[FileEntry, ...]) -> Iterator[str]:

@@ -28,13 +28,15 @@ class ModelLocation:
         subdirectory: the directory in the tree that the handle chooses, in canonical form: ``.`` is the top; empty for no
             choice.
         is_read_only: it belongs to others: its last use is not noted.
+        is_fetched: it was fetched just now, which may have taken long.
     """
 
     # Not a dataclass: creating one costs half a millisecond at import.
-    __slots__ = ("is_read_only", "path", "record", "subdirectory")
+    __slots__ = ("is_fetched", "is_read_only", "path", "record", "subdirectory")
 
     def __init__(self, path: str, record: Record | None = None, subdirectory: str = "", *, is_read_only: bool = False) -> None:
         self.path, self.record, self.subdirectory, self.is_read_only = path, record, subdirectory, is_read_only
+        self.is_fetched = False
 
     def hold(self, *, is_new: bool = False) -> bool:
         """Take a use lock on the tree until this process ends; return False if it does not exist any more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
@@ -37,24 +37,26 @@ _ATTEMPTS_MAX = 5
 """How often a model that was removed just before it could be used is looked for again."""
 
 
-def _list_extra_roots() -> Iterator[Tier]:
-    return (Tier(root, is_read_only=True) for root in settings.extra_roots())
+def _list_extra_roots() -> list[Tier]:
+    return [Tier(root, is_read_only=True) for root in settings.extra_roots()]
 
 
-def _list_own_roots() -> Iterator[Tier]:
+def _list_own_roots() -> list[Tier]:
     root, bucket = settings.cache_roots()
-    yield Tier(root.value, root.mode)
-    if bucket is not None:
-        yield Tier(bucket.value, is_behind=True)
+    own = Tier(root.value, root.mode)
+    return [own] if bucket is None else [own, Tier(bucket.value, is_behind=True)]
 
 
-TIERS: list[Callable[[], Iterator[Tier]]] = [_list_extra_roots, _list_own_roots]
+TIERS: list[Callable[[], list[Tier]]] = [_list_extra_roots, _list_own_roots]
 """Every kind of tier, in the order in which they are read; each function lists the tiers that are configured."""
 
 
 def list_tiers() -> list[Tier]:
     """Return the caches that are configured now, in the order in which they are read."""
-    return [tier for list_kind in TIERS for tier in list_kind()]
+    found: list[Tier] = []
+    for list_kind in TIERS:
+        found += list_kind()
+    return found
 
 
 class Lookup:
@@ -102,6 +104,7 @@ class Lookup:
             for _ in range(_ATTEMPTS_MAX):
                 record = ensure(cache, handle, self._key, fill, refresh=refresh, pin=self._pin, is_missing=not refresh)
                 location = ModelLocation(cache.path(record), record)
+                location.is_fetched = True
                 if location.hold(is_new=True):
                     origin = location.record.origin if location.record else None
                     counters.add(root, misses=1, fetched_bytes=(origin and origin.size_bytes) or 0)

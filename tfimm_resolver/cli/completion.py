@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 
 import click
 from click.shell_completion import CompletionItem
 
-from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.errors import ResolverError
 
 SHELLS = ("bash", "zsh", "fish")
 _ITEMS_MAX = 1000
+_PLAIN = re.compile(r"[A-Za-z0-9._:/@%+=,#-]+")
+"""What a shell takes as it is: a completion is inserted without quotes, and a models file may be another's."""
 
 
 def complete_handle(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -32,7 +34,7 @@ def complete_name(_: click.Context, __: click.Parameter, incomplete: str) -> lis
 
 
 def _select(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    found = dict.fromkeys(name for name in names if name.startswith(incomplete) and name == clean_value(name))
+    found = dict.fromkeys(name for name in names if name.startswith(incomplete) and _PLAIN.fullmatch(name))
     return [CompletionItem(name) for name in list(found)[:_ITEMS_MAX]]
 
 

@@ -48,15 +48,12 @@ class Pin:
         Raises:
             IntegrityError: if the hash or the size is known to differ.
         """
-        fix = join_advice([suggest_refresh(handle, self.sha256), "Or correct the pin."])
         if origin.sha256 and not self.is_known_to_match(origin):
-            raise IntegrityError(
-                f"{show(handle)} is cached with a different sha256:\n  cached {origin.sha256}\n  pinned {self.sha256}",
-                fix=fix,
-            )
+            hashes = f"  cached {origin.sha256}\n  pinned {self.sha256}"
+            raise _make_error(f"{show(handle)} is cached with a different sha256:\n{hashes}", handle, self.sha256)
         if None not in (self.size_bytes, origin.size_bytes) and origin.size_bytes != self.size_bytes:
             sizes = f"  cached {origin.size_bytes} bytes\n  pinned {self.size_bytes} bytes"
-            raise IntegrityError(f"the archive of {show(handle)} has a different size:\n{sizes}", fix=fix)
+            raise _make_error(f"the archive of {show(handle)} has a different size:\n{sizes}", handle, self.sha256)
 
     def check_fetched(self, origin: Origin, handle: str) -> None:
         """Check that what was fetched for a pinned handle was an archive with that hash, before it is published.
@@ -78,6 +75,10 @@ class Pin:
                 f"{show(handle)} has a different sha256:\n  received {origin.sha256}\n  pinned   {self.sha256}",
                 fix=_ACCEPT_FIX,
             )
+
+
+def _make_error(text: str, handle: str, sha256: str | None) -> IntegrityError:
+    return IntegrityError(text, fix=join_advice([suggest_refresh(handle, sha256), "Or correct the pin."]))
 
 
 NO_PIN = Pin()

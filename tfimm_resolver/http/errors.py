@@ -46,10 +46,10 @@ def raise_for_status(response: Response, handle: str) -> NoReturn:
         body = _read_body_start(response)
         text = body.decode("utf-8", "replace")
         redacted = redact_answer(text, response)  # before it is quoted, to see where it ends
-        start = describe_prefix(body if redacted == text else redacted.encode())
+        start = describe_prefix(body if redacted == text else redacted.encode()) if body else ""
     url = redact_url(response.url)
     where = "" if url == handle else f"{handle}: "
-    answer = redact_answer(f"{response.status_code} {clean_value(response.reason or '')}: {start}", response)
+    answer = redact_answer(f"{response.status_code} {clean_value(response.reason or '')}{start and f': {start}'}", response)
     raise _ERROR_BY_STATUS.get(response.status_code, FetchError)(
         f"{where}{redact_answer(url, response) if where else url} answered {answer}{_describe_credentials(response)}",
         fix=_suggest_fix(response),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import clock, fs
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
+Found = TypeVar("Found")
+
 FILE_NAME = "tfimm-models.toml"
 
 _MTIME_GRANULARITY_NS = 2 * 10**9
@@ -28,6 +31,10 @@ _warned_untrusted: set[str] = set()
 _RECEIVED = " (received)"
 _received: dict[str, str] = {}
 _restricted: list[tuple[dict[str, ModelEntry], list[ModelEntry]]] = []
+_access = os.access
+_CAN_ASK = os.access in os.supports_effective_ids and os.access("/", os.F_OK, effective_ids=True)
+"""Whether ``access`` finds what ``stat`` finds, in half the time, as it raises nothing; some containers forbid the call."""
+
 _OWNER_FIX = f"If you trust it, name it in {settings.MODELS_FILE}, or copy it to a file of your own."
 
 
@@ -83,17 +90,34 @@ def read_entries(path: str) -> dict[str, ModelEntry]:
     """
     if path in _received:
         return _parse_received(path, _received[path])
-    with _map_read_errors(path):
+    return _read_current(_read_cached, path)
+
+
+def _read_current(read_cached: functools._lru_cache_wrapper[Found], path: str) -> Found:
+    """Return what a file holds now, as a function that remembers it for each state of the file reads it."""
+    try:
         status = os.stat(path)
+    except OSError:  # only now, since each hit comes here
+        with _map_read_errors(path):
+            raise
     # A file that was changed a moment ago can change once more and keep its time stamp and size.
     is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
-    read = _read_cached if is_settled else _read_cached.__wrapped__
-    return read(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    read = read_cached if is_settled else read_cached.__wrapped__
+    return read(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
 
 
 def list_restricted() -> list[ModelEntry]:
     """Return every entry of the files in use that refuses operations of its model; raises as ``find_entry`` does."""
-    return [entry for file in find_files() for entry in _select_restricted(read_entries(file))]
+    return [entry for file in find_files() if _may_restrict(file) for entry in _select_restricted(read_entries(file))]
+
+
+def _may_restrict(path: str) -> bool:
+    """Whether a file may have a policy: almost none does, and each ``resolve`` of a path asks, without a parser of TOML."""
+    return _mentions_operations(_received[path]) if path in _received else _read_current(_may_restrict_cached, path)
+
+
+def _mentions_operations(text: str) -> bool:
+    return "ops" in text or "\\" in text  # which may be a part of the key, escaped
 
 
 def _select_restricted(entries: dict[str, ModelEntry]) -> list[ModelEntry]:
@@ -111,13 +135,13 @@ def check_none_skipped() -> None:
     Raises:
         ModelsFileError: if one was.
     """
-    if not settings.models_files() and (skipped := [path for path in _list_nearest() if not _is_trusted(path)]):
+    if not settings.models_files() and (skipped := [path for path, is_trusted in _list_nearest() if not is_trusted]):
         raise ModelsFileError(f"{show(skipped[0])} is not used: it belongs to another user", fix=_OWNER_FIX)
 
 
 def _find_nearest() -> str | None:
-    for path in _list_nearest():
-        if _is_trusted(path):
+    for path, is_trusted in _list_nearest():
+        if is_trusted:
             return path
         if path not in _warned_untrusted:
             _warned_untrusted.add(path)
@@ -125,35 +149,56 @@ def _find_nearest() -> str | None:
     return None
 
 
-def _list_nearest() -> Iterator[str]:
-    """Yield the models files of the working directory and its parents, nearest first, up to the first that is trusted."""
+def _list_nearest() -> Iterator[tuple[str, bool]]:
+    """Yield the models files of the working directory and its parents, nearest first, up to the first that is trusted.
+
+    With each comes whether it is trusted.
+    """
     try:
-        folder, child = os.getcwd(), ""
+        folder = os.getcwd()
     except FileNotFoundError:
         return
-    while folder != child:
-        path = os.path.join(folder, FILE_NAME)
-        if os.path.isfile(path):
-            yield path
-            if _is_trusted(path):
+    for path in _list_paths(folder):
+        if _CAN_ASK and not _access(path, os.F_OK, effective_ids=True):
+            continue
+        is_file, is_trusted = _examine(path)
+        if is_file:
+            yield path, is_trusted
+            if is_trusted:
                 return
-        folder, child = os.path.dirname(folder), folder
 
 
-def _is_trusted(path: str) -> bool:
-    """Whether this user or root owns the file, and the link if it is one: a file decides which models, and so which code, run.
+@functools.lru_cache(maxsize=64)
+def _list_paths(folder: str) -> tuple[str, ...]:
+    """Return the paths that a models file of a directory can have: in it, and in its parents."""
+    parent = os.path.dirname(folder)
+    return (os.path.join(folder, FILE_NAME), *(_list_paths(parent) if parent != folder else ()))
+
+
+def _examine(path: str) -> tuple[bool, bool]:
+    """Return whether a path is a file, and whether it is trusted: its owner, and that of the link if it is one, decides.
+
+    It has to be this user or root: a file decides which models, and so which code, run.
 
     Its directory does not matter: in a world-writable one such as ``/tmp``, or one of another user, a file may still be ours.
     """
     try:
-        return all(ownership.is_own_or_root(status) for status in (os.lstat(path), os.stat(path)))
-    except OSError:  # it was removed a moment ago
-        return False
+        link = os.lstat(path)
+        target = os.stat(path) if stat.S_ISLNK(link.st_mode) else link
+    except OSError:  # it was removed a moment ago, or is a link to nothing
+        return False, False
+    is_trusted = ownership.is_own_or_root(link) and (target is link or ownership.is_own_or_root(target))
+    return stat.S_ISREG(target.st_mode), is_trusted
 
 
 @functools.lru_cache(maxsize=64)
-def _read_cached(path: str, _: tuple[int, int, int]) -> dict[str, ModelEntry]:
+def _read_cached(path: str, _: tuple[int, int, int, int]) -> dict[str, ModelEntry]:
     return _parse_received.__wrapped__(path, _read_text(path))
+
+
+@functools.lru_cache(maxsize=64)
+def _may_restrict_cached(path: str, _: tuple[int, int, int, int]) -> bool:
+    return _mentions_operations(_read_text(path))
 
 
 @functools.lru_cache(maxsize=64)

@@ -80,7 +80,8 @@ class ModelEntry:
 
     def parse_handle(self, sha256: str | None = None) -> Handle:
         """Return the handle with its subdirectory and its pin, the given ``sha256``, else the entry's; raises HandleError."""
-        return replace(Handle.parse(self.handle, sha256=sha256 or self.sha256), subdirectory=self.subdirectory or "")
+        handle, subdirectory = Handle.parse(self.handle, sha256=sha256 or self.sha256), self.subdirectory or ""
+        return handle if handle.subdirectory == subdirectory else replace(handle, subdirectory=subdirectory)
 
     def parse_mirrors(self, sha256: str | None) -> tuple[Handle, ...]:
         """Return the mirrors, each with that pin; raises HandleError if one is not valid."""

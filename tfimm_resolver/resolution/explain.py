@@ -147,4 +147,4 @@ def _explain_roots(resolved: ResolvedPlan, path: str | None) -> Iterator[tuple[s
         return
     for root in settings.extra_roots():
         if path is None or not path.startswith(f"{root}/"):
-            yield root, "an extra root without a usable copy"
+            yield root, "an extra root without a copy, or with an older or damaged one"

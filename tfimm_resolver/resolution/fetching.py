@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
@@ -19,6 +18,7 @@ from tfimm_resolver.sources.plan import InPlace, MutableRef, RemoteLocation
 
 if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
+    from tfimm_resolver.settings import Config
 
 
 MakeUpstream = Callable[[ResolvedPlan], Upstream]
@@ -37,11 +37,12 @@ def fetch(resolved: ResolvedPlan, make_upstream: MakeUpstream = Upstream) -> Mod
         return found
 
 
-def fetch_model(resolved: ResolvedPlan, make_upstream: MakeUpstream = Upstream) -> ModelLocation:
-    """Do the work of ``fetch``, as a part of an operation that its caller reports."""
-    requirements = signatures.list_requirements(resolved)
+def fetch_model(resolved: ResolvedPlan, make_upstream: MakeUpstream = Upstream, config: Config | None = None) -> ModelLocation:
+    """Do the work of ``fetch``, as a part of an operation that its caller reports; ``config`` as in ``list_requirements``."""
+    requirements = signatures.list_requirements(resolved, config)
     found = _fetch(resolved, make_upstream, may_be_remote=not requirements)
-    signatures.check(found, requirements, resolved.label)
+    if requirements:
+        signatures.check(found, requirements, resolved.label)
     return found
 
 
@@ -56,9 +57,11 @@ def _fetch(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstr
             if (path := make_upstream(resolved).locate()) is not None:
                 return ModelLocation(path, None, resolved.request.subdirectory)
     request, lookup = resolved.request, Lookup(resolved.plan.download.key, resolved.request.pin)
-    with _name_pin(resolved.model):
+    try:
         found = None if request.refresh else lookup.find() or _find_by_spelling(resolved, resolved.plan.download.key)
         found = found or lookup.fetch(make_upstream(resolved).fill, resolved.label, refresh=request.refresh)
+    except IntegrityError as error:
+        _raise_with_pin(error, resolved.model)
     found.subdirectory = request.subdirectory
     return found
 
@@ -81,9 +84,11 @@ def _find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
             return _use_path(resolved)
         case MutableRef():
             return MutableHandle(resolved).find_cached(find_cached)
-    with _name_pin(resolved.model):
-        key = resolved.plan.download.key
+    key = resolved.plan.download.key
+    try:
         found = Lookup(key, resolved.request.pin).find() or _find_by_spelling(resolved, key)
+    except IntegrityError as error:
+        _raise_with_pin(error, resolved.model)
     if found is not None:
         found.subdirectory = resolved.request.subdirectory
     return found
@@ -104,12 +109,8 @@ def _use_path(resolved: ResolvedPlan) -> ModelLocation:
     return ModelLocation(resolved.plan.path, None, resolved.request.subdirectory)
 
 
-@contextlib.contextmanager
-def _name_pin(model: ModelEntry | None) -> Iterator[None]:
-    """Add the location of the pin in the models file to an IntegrityError."""
-    try:
-        yield
-    except IntegrityError as error:
-        if model is None or isinstance(error, SignatureError):
-            raise
-        raise error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {show(model.location)}") from error
+def _raise_with_pin(error: IntegrityError, model: ModelEntry | None) -> NoReturn:
+    """Raise an error with the location of the pin, if the models file has it."""
+    if model is None or isinstance(error, SignatureError):
+        raise error
+    raise error.with_message(f"{error.text}\n  {show(model.name)} is pinned in {show(model.location)}") from error

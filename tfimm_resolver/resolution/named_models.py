@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 
@@ -23,10 +22,16 @@ def exists(path: str) -> bool:
 def list_candidate_paths(name: str) -> list[str]:
     """Return the paths to look up a name at: tfimm's code uses ``~/.cache/tfimm``, its documentation ``~/.cache``."""
     found = []
-    for root in (settings.get_dir, lambda: settings.expand_path("~/.cache")):
-        with contextlib.suppress(CacheError):  # no home directory
+    for root in (settings.get_dir, _get_cache_dir):
+        try:
             found.append(f"{root()}/{name}")
+        except CacheError:  # no home directory
+            continue
     return found
+
+
+def _get_cache_dir() -> str:
+    return settings.expand_path("~/.cache")
 
 
 def find_named(name: str) -> str | None:

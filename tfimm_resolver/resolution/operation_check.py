@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tfimm_resolver.models_file.schema import ModelEntry
     from tfimm_resolver.resolution.request import ResolvedPlan
     from tfimm_resolver.saved_model.operations import Operation
+    from tfimm_resolver.settings import Config
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -50,8 +51,14 @@ class ModelCheck:
         is_at_resolve: not even the path of the model may be returned if it is refused.
     """
 
-    def __init__(self, label: str, list_policies: Callable[[], list[Policy]], *, may_refuse_path: bool = False) -> None:
-        self.label, self._list_policies, self._may_refuse_path = label, list_policies, may_refuse_path
+    def __init__(
+        self, named: str | ResolvedPlan, list_policies: Callable[[], list[Policy]], *, may_refuse_path: bool = False
+    ) -> None:
+        self._named, self._list_policies, self._may_refuse_path = named, list_policies, may_refuse_path
+
+    @property
+    def label(self) -> str:
+        return self._named if isinstance(self._named, str) else self._named.label
 
     @functools.cached_property
     def policies(self) -> list[Policy]:
@@ -121,18 +128,19 @@ class ModelCheck:
             log.warning("%s writes files or uses the network when it is loaded:\n%s", show(self.label), _describe_all(noticed))
 
 
-def make_check(resolved: ResolvedPlan, location: ModelLocation) -> ModelCheck:
+def make_check(resolved: ResolvedPlan, location: ModelLocation, config: Config | None = None) -> ModelCheck:
     """Return the check for a model, whichever way led to it: by its name, an override, a mirror, its path or the cache.
+
+    ``config`` is the settings file if the caller has read it for this call.
 
     Raises:
         HandleError: if a setting is not valid.
     """
     entries = _list_restricted()
-    operation_policy.has_policies()  # a wrong setting is an error, whatever is done with the model
-    at_resolve = operation_policy.may_refuse_paths() or any(entry.ops and entry.ops.at == AT_RESOLVE for entry in entries)
-    return ModelCheck(
-        resolved.label, functools.partial(_list_policies, resolved, location, entries), may_refuse_path=at_resolve
-    )
+    at_resolve = operation_policy.may_refuse_paths(config)
+    for entry in entries:
+        at_resolve = at_resolve or (entry.ops is not None and entry.ops.at == AT_RESOLVE)
+    return ModelCheck(resolved, functools.partial(_list_policies, resolved, location, entries), may_refuse_path=at_resolve)
 
 
 def _list_policies(resolved: ResolvedPlan, location: ModelLocation, entries: list[ModelEntry]) -> list[Policy]:

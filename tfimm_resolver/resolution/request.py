@@ -47,10 +47,15 @@ class Request:
         subdirectory = check_subdirectory(handle.subdirectory) if handle.subdirectory else ""
         return cls(handle, refresh, Pin(handle.sha256), upstream, subdirectory)
 
-    def stand_for(self, handle: Handle) -> Request:
-        """Return the request for another handle that this one stands for; the subdirectories are joined, its own first."""
+    def stand_for(self, handle: Handle, pin: Pin | None = None) -> Request:
+        """Return the request for another handle that this one stands for; the subdirectories are joined, its own first.
+
+        ``pin`` replaces that of this request.
+        """
         joined = "/".join(filter(None, (handle.subdirectory, self.subdirectory)))
-        return replace(self.with_handle(handle), subdirectory=check_subdirectory(joined) if joined else "")
+        subdirectory = check_subdirectory(joined) if joined else ""
+        former = (*self.former, self.handle)
+        return Request(handle, self.refresh, self.pin if pin is None else pin, self.upstream, subdirectory, former)
 
     def with_handle(self, handle: Handle) -> Request:
         """Return the same request for another handle; the one that it had is remembered, for rules about it."""

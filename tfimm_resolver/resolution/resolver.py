@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from tfimm_resolver import settings
 from tfimm_resolver.errors import FetchError, IntegrityError, MissingOverrideError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.progress import events
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tfimm_resolver.cache.tier import ModelLocation
     from tfimm_resolver.resolution.operation_check import ModelCheck
     from tfimm_resolver.resolution.upstream import Upstream
+    from tfimm_resolver.settings import Config
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -157,8 +159,7 @@ def _find(request: Request, *, versions: bool = True) -> ResolvedModel:
 def _find_plan(
     resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None, *, versions: bool = True
 ) -> ResolvedModel:
-    from tfimm_resolver.resolution.selection import select_model
-
+    select_model = _import_steps()[2]
     location, check = _locate(resolved, make_upstream)
     return ResolvedModel(select_model(location, versions=versions), check)
 
@@ -166,24 +167,35 @@ def _find_plan(
 def _locate(
     resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstream] | None = None
 ) -> tuple[ModelLocation, ModelCheck]:
-    fetch_model, make_check = _import_steps()
+    fetch_model, make_check, _ = _import_steps()
+    config = settings.read_config()
     try:
-        location = fetch_model(resolved) if make_upstream is None else fetch_model(resolved, make_upstream)
+        if make_upstream is None:
+            location = fetch_model(resolved, config=config)
+        else:
+            location = fetch_model(resolved, make_upstream, config)
     except FetchError as error:
         from tfimm_resolver.cache.tier import ModelLocation
         from tfimm_resolver.resolution.other_resolvers import resolve_elsewhere
 
         location = ModelLocation(resolve_elsewhere(resolved, error), None, resolved.request.subdirectory)
-    return location, make_check(resolved, location)
+        location.is_fetched = True
+    # A rule that was written during a download counts.
+    return location, make_check(resolved, location, None if location.is_fetched else config)
 
 
 @functools.cache  # each import statement takes 2 µs at each hit
-def _import_steps() -> tuple[Callable[..., ModelLocation], Callable[[ResolvedPlan, ModelLocation], ModelCheck]]:
+def _import_steps() -> tuple[
+    Callable[..., ModelLocation],
+    Callable[[ResolvedPlan, ModelLocation, Config | None], ModelCheck],
+    Callable[..., str],
+]:
     """Import what only a call needs: importing the package should not cost these 3 ms."""
     from tfimm_resolver.resolution.fetching import fetch_model
     from tfimm_resolver.resolution.operation_check import make_check
+    from tfimm_resolver.resolution.selection import select_model
 
-    return fetch_model, make_check
+    return fetch_model, make_check, select_model
 
 
 def run_request(

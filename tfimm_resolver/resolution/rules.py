@@ -70,8 +70,10 @@ def make_mirror_plan(mirror: Handle) -> Fetch:
 
 def find_source_plan(handle: Handle) -> Plan | None:
     """Return the plan of the first source that handles this handle; no other rule is tried."""
-    plans = (source(handle) for source in get_sources(handle.scheme))
-    return next((plan for plan in plans if plan is not None), None)
+    for source in get_sources(handle.scheme):
+        if (plan := source(handle)) is not None:
+            return plan
+    return None
 
 
 def match_override(request: Request) -> ResolvedPlan | None:
@@ -123,7 +125,7 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
         plan = find_source_plan(target)
     except HandleError as error:
         raise ModelsFileError(f"{show(model.location)}: {show(model.name)}: {error.text}", fix=error.advice) from error
-    request = replace(request.stand_for(target), pin=Pin(target.sha256, model.size_bytes))
+    request = request.stand_for(target, Pin(target.sha256, model.size_bytes))
     if (found := match_override(request)) is not None:
         return replace(found, model=model)
     if plan is None:

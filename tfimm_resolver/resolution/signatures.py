@@ -35,6 +35,7 @@ from tfimm_resolver.sources.plan import InPlace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tfimm_resolver.settings import Config
     from tfimm_resolver.trust.policy import Requirement
 
 log = logging.getLogger("tfimm_resolver")
@@ -45,17 +46,18 @@ _verified: dict[tuple[object, ...], SignedBy] = {}
 _BUNDLE_BYTES_MAX = 16 << 20
 
 
-def list_requirements(resolved: ResolvedPlan) -> list[Requirement]:
+def list_requirements(resolved: ResolvedPlan, config: Config | None = None) -> list[Requirement]:
     """Return the signatures that a model must have, whichever way led to it.
 
     What the models file requires counts also if its handle is overridden, or a mirror is used. A prefix counts for each
-    handle on the way: the one that was asked for, what it stands for, and that of a cached copy.
+    handle on the way: the one that was asked for, what it stands for, and that of a cached copy. ``config`` is the settings
+    file if the caller has just read it.
 
     Raises:
         HandleError: if the settings file is not valid.
     """
     found = [resolved.model.requirement] if resolved.model is not None and resolved.model.requirement else []
-    if has_rules():
+    if has_rules(config):
         from tfimm_resolver.trust import policy
 
         found += policy.list_requirements(list_handles(resolved))
@@ -86,9 +88,9 @@ def is_signed(resolved: ResolvedPlan, location: ModelLocation) -> bool:
     return has_signer or bool(list_requirements(resolved))
 
 
-def has_rules() -> bool:
+def has_rules(config: Config | None = None) -> bool:
     """Whether the settings file has rules; those who have none do not pay for reading them."""
-    return "trust" in settings.read_config().table
+    return "trust" in (config or settings.read_config()).table
 
 
 def verify_fetched(into: Path, result: FetchResult, requirements: Iterable[Requirement], label: str) -> FetchResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Container
 
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 
@@ -45,25 +46,32 @@ def find_defect_inside(path: str) -> str | None:
 
 
 def _find_missing_file(path: str) -> str | None:
-    names = os.listdir(path)
+    names = _list_names(path)
     graphs = [name for name in SAVED_MODEL_FILES if name in names]
     if not graphs:
         return _NO_GRAPH
-    needed = [graphs[0]]
+    if not names[graphs[0]].is_file():
+        return f"{graphs[0]} is not a regular file"
     if "variables" in names:
-        variables = set(os.listdir(f"{path}/variables"))
+        variables = _list_names(f"{path}/variables")
         shards = {name: match[2] for name in variables if (match := _SHARD.fullmatch(name))}
         missing = [name for total in {*shards.values()} or {"00001"} if (name := _find_missing_shard(total, variables))]
         if "variables.index" not in variables:
             missing.append("variables.index")
         if missing:
             return f"variables/{min(missing)} is missing"
-        needed += [f"variables/{name}" for name in ("variables.index", *shards)]
-    special = next((name for name in needed if not os.path.isfile(f"{path}/{name}")), None)
-    return f"{special} is not a regular file" if special else None
+        if special := [name for name in ("variables.index", *shards) if not variables[name].is_file()]:
+            return f"variables/{special[0]} is not a regular file"
+    return None
 
 
-def _find_missing_shard(total: str, variables: set[str]) -> str | None:
+def _list_names(path: str) -> dict[str, os.DirEntry[str]]:
+    """Return the names in a directory; its entries know which of them are files, without a system call for each."""
+    with os.scandir(path) as entries:
+        return {entry.name: entry for entry in entries}
+
+
+def _find_missing_shard(total: str, variables: Container[str]) -> str | None:
     """Return the name of the first of ``total`` shards that is missing; takes no longer than there are files."""
     names = (f"variables.data-{number:05}-of-{total}" for number in range(int(total)))
     return next((name for name in names if name not in variables), None)

@@ -109,8 +109,9 @@ def find_models_on_disk(path: str) -> FoundModels:
 
     Each directory is searched once, even if symbolic links lead to it; what cannot be read counts as empty.
     """
-    if any(os.path.isfile(f"{path}/{name}") for name in SAVED_MODEL_FILES):
-        return TOP_ONLY
+    for name in SAVED_MODEL_FILES:  # not any(), as each hit on a path comes here
+        if os.path.isfile(f"{path}/{name}"):
+            return TOP_ONLY
     seen: set[tuple[int, int]] = set()
 
     def list_directory(directory: str) -> tuple[set[str], list[str]]:

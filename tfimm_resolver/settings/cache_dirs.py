@@ -148,7 +148,8 @@ def extra_roots() -> list[str]:
     Raises:
         HandleError: if one is not a local directory, or has quotes around it.
     """
-    value = os.environ.get(EXTRA_ROOTS, "")
+    if not (value := os.environ.get(EXTRA_ROOTS)):
+        return []
     if "://" in value.replace("file://", ""):
         raise HandleError(f"{EXTRA_ROOTS} is {value!r}", fix=f"Set it to local directories only, separated by {os.pathsep!r}.")
     paths = dict.fromkeys(expand_variable(EXTRA_ROOTS, path) for path in value.split(os.pathsep) if path)

@@ -12,7 +12,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.settings import ownership
-from tfimm_resolver.settings.paths import expand_path, expand_variable
+from tfimm_resolver.settings.paths import expand_path, expand_variable, join_home
 
 KEYS = ("max_size", "min_free", "max_age", "ops", "trust")
 """What the file may have at its top level; a feature that reads a key of its own adds it here."""
@@ -46,10 +46,24 @@ class Config(NamedTuple):
 def config_file() -> str:
     """Return the path of the settings file, which may not exist; empty if the user has no home directory."""
     folder = os.environ.get("XDG_CONFIG_HOME")
+    if not folder and (path := _find_below(os.environ.get("HOME", ""))) is not None:
+        return path
     try:
         folder = expand_variable("XDG_CONFIG_HOME", folder) if folder else expand_path("~/.config")
     except CacheError:
         return ""
+    return _join_name(folder)
+
+
+@functools.lru_cache(maxsize=8)  # each hit comes here, as to the other functions that remember what they return
+def _find_below(home: str) -> str | None:
+    """Return the path of the settings file below the home directory; None if that depends on more than its path."""
+    folder = join_home(home, "~/.config")
+    return None if folder is None else _join_name(folder)
+
+
+@functools.lru_cache(maxsize=8)
+def _join_name(folder: str) -> str:
     return os.path.join(folder, "tfimm_resolver", "config.toml")
 
 
@@ -63,18 +77,18 @@ def read_config() -> Config:
         HandleError: if the file cannot be read, may be another user's, is not TOML, or has an unknown key.
     """
     path = config_file()
-    status = None
-    # After su or sudo, HOME may name another user's home, which is not readable.
-    ignored = () if os.environ.get("XDG_CONFIG_HOME") else (PermissionError,)
+    if not path:
+        return _make_empty(path)
     try:
-        status = os.stat(path) if path else None
-    except (FileNotFoundError, NotADirectoryError, *ignored):
-        pass
-    except OSError:  # only now, since each hit comes here
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return _make_empty(path)
+    except OSError as error:
+        # After su or sudo, HOME may name another user's home, which is not readable.
+        if isinstance(error, PermissionError) and not os.environ.get("XDG_CONFIG_HOME"):
+            return _make_empty(path)
         with map_os_errors(HandleError, f"{show(path)} cannot be read", _FIX):
             raise
-    if status is None:
-        return Config(path, {})
     # A file that was changed a moment ago can change once more and keep its time stamp and size.
     is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
     read = _read if is_settled else _read.__wrapped__
@@ -92,6 +106,11 @@ def _check_owner(path: str) -> None:
             continue
         described = show(ownership.describe(path, status))
         raise HandleError(f"{described}: it is not used, since another user may have written it", fix=fix)
+
+
+@functools.lru_cache(maxsize=8)
+def _make_empty(path: str) -> Config:
+    return Config(path, {})
 
 
 @functools.lru_cache(maxsize=8)

@@ -16,9 +16,9 @@ PROGRESS_FORMATS = ("auto", "json")
 
 def models_files() -> list[str]:
     """Return the models files that the user names, highest priority first; none means: use the nearest one."""
-    return list(
-        dict.fromkeys(expand_variable(MODELS_FILE, path) for path in os.environ.get(MODELS_FILE, "").split(os.pathsep) if path)
-    )
+    if not (value := os.environ.get(MODELS_FILE)):
+        return []
+    return list(dict.fromkeys(expand_variable(MODELS_FILE, path) for path in value.split(os.pathsep) if path))
 
 
 def load_format() -> str:

@@ -50,6 +50,13 @@ def _is_expanded(path: str) -> bool:
     return is_plain and os.name != "nt" and is_encodable(path) and os.path.normpath(path) == path
 
 
+@functools.lru_cache(maxsize=64)
+def join_home(home: str, path: str) -> str | None:
+    """Return a path that begins with ``~/``, expanded; None if that depends on more than the value of ``$HOME``."""
+    joined = home.rstrip("/") + path[1:]
+    return joined if home.startswith("/") and _is_expanded(joined) else None
+
+
 def expand_path(path: str | os.PathLike[str]) -> str:
     """Return a path with ``~`` and ``$VAR`` expanded, made absolute; ``file://`` as its path, other URLs unchanged.
 
@@ -58,8 +65,11 @@ def expand_path(path: str | os.PathLike[str]) -> str:
         CacheError: if it begins with ``~`` and the user has no home directory, if it is relative and the working directory
             was removed, or if it is an object store URL with credentials or without a bucket.
     """
-    if isinstance(path, str) and _is_expanded(path):
-        return path
+    if isinstance(path, str):
+        if _is_expanded(path):
+            return path
+        if path.startswith("~/") and (joined := join_home(os.environ.get("HOME", ""), path)) is not None:
+            return joined
     path = os.path.expandvars(check_path(path))
     if path.startswith("file://"):
         from urllib.parse import unquote, urlsplit

@@ -85,9 +85,14 @@ def has_policies() -> bool:
     return _is_refused_by_variable() or "ops" in read_config().table
 
 
-def may_refuse_paths() -> bool:
-    """Whether the settings file has a rule at ``resolve``; raises HandleError as ``list_policies`` does."""
-    return any(rule.policy.at == AT_RESOLVE for rule in _list_rules())
+def may_refuse_paths(config: Config | None = None) -> bool:
+    """Whether the settings file has a rule at ``resolve``; raises HandleError as ``list_policies`` does.
+
+    ``config`` is the file if the caller has just read it.
+    """
+    _is_refused_by_variable()  # a wrong value is an error, whatever is done with the model
+    rules = _list_rules(config)
+    return bool(rules) and any(rule.policy.at == AT_RESOLVE for rule in rules)
 
 
 def _is_refused_by_variable() -> bool:
@@ -109,8 +114,8 @@ def parse_policy(value: object, source: str) -> Policy:
     return Policy(_parse_kinds(table["refuse"], "refuse"), _parse_time(table), source)
 
 
-def _list_rules() -> tuple[_Rule, ...]:
-    config = read_config()
+def _list_rules(config: Config | None = None) -> tuple[_Rule, ...]:
+    config = config or read_config()
     if "ops" not in config.table:
         return ()
     if not _parsed or _parsed[0][0] is not config:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools import diagram, fleet
-from tools.reference import api, commands, events, exit_codes, json_output, security, variables
+from tools.reference import api, commands, events, exit_codes, json_output, notebooks, security, variables
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -22,6 +22,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "json_schemas.json": json_output.make_schemas,
     "variables.md": variables.make_page,
     "../security.md": security.make_page,
+    **notebooks.list_pages(),
     "../images/way_of_a_handle.svg": diagram.make_picture,
     "../images/fleet.svg": fleet.make_picture,
 }
@@ -34,8 +35,8 @@ def main() -> None:
         environment = {name: value for name, value in os.environ.items() if name in _NEUTRAL}
         command = [sys.executable, "-m", "tools.reference"]
         sys.exit(subprocess.call(command, cwd=FOLDER.parents[1], env={**environment, "TFIMM_REFERENCE": "1"}))
-    (FOLDER.parent / "images").mkdir(exist_ok=True)
     for name, make in PAGES.items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(make(), encoding="utf-8")
 
 

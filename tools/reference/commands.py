@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 
 import click
@@ -63,14 +65,14 @@ def _describe(name: str, command: click.Command, shared: set[str | None]) -> Ite
 
 def _join_lines(text: str) -> str:
     """Return a help text with one line for each paragraph, except for the blocks that click does not wrap."""
-    blocks = [block for block in re.split(r"\n\s*\n", text.strip()) if block.strip()]
+    blocks = [block for block in re.split(r"\n\s*\n", inspect.cleandoc(text)) if block.strip()]
     return "\n\n".join(_convert_block(block) for block in blocks)
 
 
 def _convert_block(block: str) -> str:
     if block.startswith("\b"):
-        lines = block.splitlines()[1:]
-        return "```text\n" + "\n".join(lines) + "\n```"
+        _, _, text = block.partition("\n")
+        return f"```text\n{textwrap.dedent(text)}\n```"
     return " ".join(block.split())
 
 

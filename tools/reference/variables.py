@@ -16,7 +16,8 @@ _HEAD = """# Environment variables
 
 They are read at each call. Empty means unset; `~` and `$VAR` in paths are expanded. A switch is on unless it
 is empty, `0`, `false`, `no` or `off`. There is no other configuration, except for the [models
-file](../explanation/file-formats.md#the-models-file) and [hosts.toml](../explanation/file-formats.md#hoststoml).
+file](../explanation/file-formats.md#the-models-file), [hosts.toml](../explanation/file-formats.md#hoststoml) and
+[config.toml](../explanation/file-formats.md#configtoml).
 """
 # Text that looks like a variable, or is one that only tells where the process runs.
 _OTHERS = {"SUDO_UID", "PYTHONPATH", "HOME", "TBE_RUNTIME_ADDR", "KAGGLE_KERNEL_RUN_TYPE", "FLAGS", "O_NONBLOCK"}
@@ -77,7 +78,12 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
             "the root of URL handles; see [which directory is used](../guides/share-a-cache.md#which-directory-is-used)",
         ),
         ("TFIMM_HOME", "", "the root of names, and of URL handles unless `TFHUB_CACHE_DIR` is set"),
-        ("XDG_CACHE_HOME", "", "`$XDG_CACHE_HOME/tfimm` is the root if neither of the above is set"),
+        (
+            "XDG_CACHE_HOME",
+            "",
+            "`$XDG_CACHE_HOME/tfimm` is the root if neither of the above is set; `$XDG_CACHE_HOME/tfimm_resolver` holds the "
+            "results of searches for operations",
+        ),
         ("TFIMM_RESOLVER_EXTRA_ROOTS", "", "directories, separated as in `PATH`, that are searched first for URL handles"),
         ("TFIMM_RESOLVER_LOCAL_COPY", "off", "`1`: a `gs://` root is only a second cache level, from which models are copied"),
         ("TFIMM_HUB_DIR", "`<get_dir()>/.hub`", "repositories, weights, and the list of trusted repositories"),
@@ -144,7 +150,11 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
             "`$XDG_CONFIG_HOME/tfimm_resolver/hosts.toml`",
             "tokens and headers for individual hosts; without `XDG_CONFIG_HOME` it is in `~/.config`",
         ),
-        ("XDG_CONFIG_HOME", "`~/.config`", "see the previous row"),
+        (
+            "XDG_CONFIG_HOME",
+            "`~/.config`",
+            "the directory of `tfimm_resolver/hosts.toml` and `tfimm_resolver/config.toml`",
+        ),
         ("http_proxy https_proxy all_proxy no_proxy", "", "with their usual meaning, also in upper case"),
         ("NETRC", "`~/.netrc`", "the file of logins; a login in it is never sent over http"),
         (

@@ -446,7 +446,7 @@ def find_raises(source: str) -> list[str]:
     def walk(node: ast.AST, name: str) -> Iterator[str]:
         for child in ast.iter_child_nodes(node):
             is_call = isinstance(child, ast.Attribute) and child.attr in ("raise_if_cancelled", "sleep", "result")
-            if isinstance(child, ast.Raise) or is_call:
+            if (isinstance(child, ast.Raise) and child.exc is not None) or is_call:  # a bare one passes on what was raised
                 yield name
             is_scope = isinstance(child, (ast.FunctionDef, ast.ClassDef))
             yield from walk(child, f"{name}.{child.name}".lstrip(".") if is_scope else name)

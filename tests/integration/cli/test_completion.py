@@ -56,6 +56,12 @@ def test_a_models_file_that_is_not_valid_completes_to_nothing(project: Path) -> 
     assert complete("sync", "") == []
 
 
+def test_a_name_that_a_shell_would_run_is_not_completed(project: Path) -> None:
+    rests = ("", "$(touch x)", "`touch x`", ";x", "&x", "'x")
+    write(project, "".join(make_entry(f'"a{rest}"') for rest in rests))
+    assert complete("sync", "a") == complete("resolve", "a") == ["plain,a"]
+
+
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_the_code_of_each_shell_calls_the_program(shell: str) -> None:
     code, out, err = run_cli("completion", shell)

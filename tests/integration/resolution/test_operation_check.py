@@ -88,6 +88,20 @@ def test_only_a_policy_at_resolve_refuses_the_path(url: str) -> None:
         tfimm_resolver.resolve(url)
 
 
+def test_a_rule_counts_from_the_next_hit_on_and_during_a_download(url: str) -> None:
+    with (
+        tfimm_resolver.on_event(lambda event: configure(AT_RESOLVE) if event["event"] != "resolve.start" else None),
+        pytest.raises(PolicyError),
+    ):
+        tfimm_resolver.resolve(url)
+    for _ in range(3):
+        configure(OPS)
+        assert os.path.isdir(tfimm_resolver.resolve(url)) and os.path.isdir(tfimm_resolver.resolve(url))
+        configure(AT_RESOLVE)
+        with pytest.raises(PolicyError):
+            tfimm_resolver.resolve(url)
+
+
 @pytest.fixture
 def _policy(project: Path, url: str) -> None:  # noqa: F811
     """A project whose models file refuses what the model does."""

@@ -117,3 +117,32 @@ def test_a_model_that_changes_back_and_forth_has_one_copy_of_each_version(tmp_pa
     again = refresh(versions[0])
     assert again not in paths and files_in(again) == versions[0]
     assert len(cast(LocalRoot, cache.root).list_names()) == len(paths) + 2
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Change a file in place, so that it keeps its size and its modification time; its change time is another one."""
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.write_text(text)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o700])
+def test_a_text_is_read_again_once_it_has_changed(mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = LocalRoot(str(tmp_path), mode)
+    tmp_path.chmod(0o700)
+    path = tmp_path / "a.txt"
+    path.write_text("first")
+    for text in ("one", "two", "six"):  # within the granularity of time stamps
+        path.write_text(text)
+        os.utime(path, ns=(1, 1))
+        assert root.read("a.txt") == text
+        assert root.read("a.txt") is not root.read("a.txt"), "it could change once more, unnoticed"
+    monkeypatch.setattr("tfimm_resolver._util.clock._read_ns", lambda: time.time_ns() + 10**10)
+    assert root.read("a.txt") is root.read("a.txt"), "it is not decoded, nor parsed, twice"
+    overwrite(path, "ten")
+    assert root.read("a.txt") == "ten"
+    path.unlink()
+    assert root.read("a.txt") is None
+    os.mkfifo(path)
+    assert root.read("a.txt") is None

@@ -136,3 +136,25 @@ def test_a_record_with_no_files_or_files_outside_the_tree_has_no_files(path: str
     text = Record("h", "t", files=(FileEntry(path, 1, "ab"),) if path else ()).to_text()
     assert Record.parse(text, "t").files is None
     assert Record.parse(Record("h", "t", files=(FileEntry("a/..b", 1, "ab"),)).to_text(), "t").files is not None
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 12])
+@pytest.mark.parametrize("defect", ["missing", "longer", "pipe", "folder", "no tree", "none"])
+def test_a_defect_is_found_however_many_files_there_are(defect: str, count: int, tmp_path: Path) -> None:
+    """Below some number the files are looked up by their paths, else below their open directory."""
+    tree = tmp_path / "copies" / TREE
+    put_model(tree, {f"variables/{number}": b"x" for number in range(count)})
+    files = hash_tree(str(tree))
+    assert find_tree_defect(str(tree), Record("h", TREE, files=files)) is None
+    last = tree / files[-1].path
+    expected = {"missing": "missing", "longer": "has 2 bytes", "pipe": "not a regular", "folder": "not a regular"}
+    if defect == "no tree":
+        tree = tmp_path / "other"
+    elif defect == "longer":
+        last.write_bytes(b"xx")
+    elif defect != "none":
+        last.unlink()
+        if defect != "missing":
+            (os.mkfifo if defect == "pipe" else os.mkdir)(last)
+    found = find_tree_defect(str(tree), Record("h", TREE, files=files))
+    assert found is None if defect == "none" else expected.get(defect, "is missing") in str(found)

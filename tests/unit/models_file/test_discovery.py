@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.models_file import make_entry, write
 from tests.fakes.models_file import project as project  # noqa: PLC0414  # a fixture
+from tests.fakes.processes import run
 from tfimm_resolver import project as project_api
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.models_file import discovery
@@ -106,3 +107,32 @@ def test_a_file_of_the_user_who_called_sudo_counts_as_root_s(
     assert discovery.find_entry("a") is None
     monkeypatch.setenv("SUDO_UID", str(path.stat().st_uid))
     assert discovery.find_entry("a") is not None
+
+
+@pytest.mark.parametrize("can_ask", [True, False])
+def test_a_file_is_found_with_and_without_the_quick_test(
+    can_ask: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "_CAN_ASK", can_ask)
+    assert discovery.find_files() == []
+    path = write(project, make_entry("m"))
+    assert discovery.find_files() == [str(path)]
+    path.unlink()
+    path.symlink_to(project / "gone")
+    assert discovery.find_files() == []
+    path.unlink()
+    path.mkdir()
+    assert discovery.find_files() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have another real user")
+def test_the_effective_user_finds_a_file_that_the_real_one_cannot(project: Path) -> None:
+    path = write(project, make_entry("m"))
+    project.chmod(0o700)
+    code = """
+        import os
+        from tfimm_resolver.models_file import discovery
+        os.setresuid(54321, 0, 0)
+        print(discovery.find_files())
+    """
+    assert run(code) == str([str(path)])

@@ -102,6 +102,32 @@ def test_a_file_that_does_not_change_is_parsed_once(config: Path) -> None:
     assert read_config() is read_config()
 
 
+def test_a_change_that_keeps_the_time_and_the_size_is_seen(config: Path) -> None:
+    config.write_text("max_size = 1")
+    os.utime(config, (1, 1))
+    assert read_config().table == {"max_size": 1}
+    before = config.stat()
+    while config.stat().st_ctime_ns == before.st_ctime_ns:
+        config.write_text("max_size = 2")
+        os.utime(config, (1, 1))
+    assert read_config().table == {"max_size": 2}
+
+
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CONFIG_HOME"])
+@pytest.mark.parametrize("spelling", ["{}", "{}/", "{}/x/..", "{}//"])
+def test_another_home_counts_at_once(spelling: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("one", "two"):
+        monkeypatch.setenv(variable, spelling.format(tmp_path / name))
+        folder = tmp_path / name / (".config" if variable == "HOME" else "")
+        path = folder / "tfimm_resolver" / "config.toml"
+        assert read_config() == Config(str(path), {})
+        path.parent.mkdir(parents=True)
+        (tmp_path / name / "x").mkdir()
+        path.write_text("max_size = 1")
+        assert read_config() == Config(str(path), {"max_size": 1})
+
+
 @pytest.mark.parametrize("variable", ["HOME", "XDG_CONFIG_HOME"])
 def test_a_home_that_cannot_be_searched_is_an_error_only_if_it_was_chosen(tmp_path: Path, variable: str) -> None:
     """As after ``su``, which keeps HOME."""

@@ -116,7 +116,11 @@ _COMMON = (
         "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Print each request on stderr."
     ),
     click.option(
-        "--debug", is_flag=True, expose_value=False, callback=_set_verbose, help="Like -v; also print where an error is from."
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbose,
+        help="Like -v; also print where an error comes from.",
     ),
     click.option(
         "--color",

@@ -16,12 +16,19 @@ from tfimm_resolver.cli.completion import SHELLS
 def command(context: click.Context, shell: str) -> int:
     """Print the code that completes commands, options and names of models in a shell.
 
+    In bash, add this line to ~/.bashrc:
+
     \b
-    bash: add this line to ~/.bashrc
       eval "$(tfimm-resolver completion bash)"
-    zsh: add this line to ~/.zshrc
+
+    In zsh, add this line to ~/.zshrc:
+
+    \b
       eval "$(tfimm-resolver completion zsh)"
-    fish:
+
+    In fish, run this command once:
+
+    \b
       tfimm-resolver completion fish > ~/.config/fish/completions/tfimm-resolver.fish
     """
     make = get_completion_class(shell)

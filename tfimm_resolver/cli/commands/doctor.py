@@ -21,7 +21,7 @@ EXIT_PROBLEMS = 11
 def command(output: Output, online: bool) -> int:
     """Print each problem and what to do about it; a note is something that may be intended.
 
-    Nothing is changed and, without --online, no request is made. TensorFlow is not imported. Exits with 9 if there is a
+    Nothing is changed and, without --online, no request is made. TensorFlow is not imported. Exits with 11 if there is a
     problem, with 0 if there are only notes.
     """
     found = report.make_report(online=online)

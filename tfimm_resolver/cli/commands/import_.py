@@ -48,4 +48,6 @@ def command(
         output.print_message(
             "kept: the cached copy is newer than the one in the bundle; --refresh imports the one in the bundle"
         )
+    if sha256 is None and signature is None and not output.is_quiet:
+        output.print_message("note: without --sha256 or --signature these models satisfy no pin")
     return 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.archives.member_policy import safe_parts
+from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache.record import hash_file
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, NotASavedModelError
@@ -56,7 +56,7 @@ class ModelFiles:
     def shares_files(self, directory: str) -> bool:
         """Whether a directory has hard links to files of this model which it may not have, from before a rule required so."""
         return not self.may_link and any(
-            _is_same(f"{directory}/{file.path}", f"{self.path}/{file.path}") for file in self.files
+            _is_same(join_safely(directory, file.path), join_safely(self.path, file.path)) for file in self.files
         )
 
     def make_marker(self) -> Marker:

@@ -32,7 +32,8 @@ def test_a_plain_machine_has_no_problem(is_filled: bool, tmp_path: Path, origin:
     )
     assert (job.returncode, job.stderr, job.stdout.count("\n")) == (0, "", 1), (job.stdout, job.stderr)
     assert job.stdout.startswith(f"No problems found: plug-in active, cache {temporary}/tfhub_modules (")
-    assert list(home.iterdir()) == [] and len(list(temporary.iterdir())) == is_filled
+    assert [path.name for path in home.iterdir()] == [".local"] * is_filled, "counts of what resolve did"
+    assert len(list(temporary.iterdir())) == is_filled
 
 
 @pytest.mark.parametrize("variable", ["TFHUB_CACHE_DIR", "TFIMM_HOME", "TFIMM_RESOLVER_EXTRA_ROOTS", "TFIMM_HUB_DIR"])
