@@ -24,7 +24,7 @@ def make_model(folder: Path, files: Files | None = None, *, is_cached: bool = Fa
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
     found = list_model_files(ModelLocation(str(folder)), f"model {folder.name}", needs_graph=False)
-    return ModelFiles(found.handle, found.path, found.files, is_cached)
+    return ModelFiles(found.handle, found.path, found.files, may_link=is_cached)
 
 
 def read_published(directory: str | Path) -> Files:

@@ -25,6 +25,7 @@ from tfimm_resolver.maintenance import foreign_caches, foreign_files
 from tfimm_resolver.maintenance.foreign_caches import CACHES, ForeignModel
 from tfimm_resolver.maintenance.foreign_files import ForeignFile
 from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
+from tfimm_resolver.resolution import signatures
 from tfimm_resolver.settings import ownership
 from tfimm_resolver.sources.hugging_face_cache import find_blob_defect
 
@@ -165,6 +166,9 @@ class _Adoption:
 
     def _take(self, model: ForeignModel, files: tuple[ForeignFile, ...], result: AdoptResult) -> AdoptResult:
         methods = set[str]()
+        # What has to be signed is not to be changed by who may write to the other cache.
+        is_signed = bool(signatures.list_requirements_of(Record(model.handle, "")))
+        may_link = self._may_link if not is_signed else _refuse_link
 
         def fill(into: Path, _: Path) -> FetchResult:
             with map_os_errors(CacheError, f"cannot adopt {show(model.handle)}", suggest_disk_fix, show_path=True):
@@ -172,7 +176,7 @@ class _Adoption:
                     get_current_token().raise_if_cancelled()
                     target = join_safely(str(into), file.path)
                     os.makedirs(os.path.dirname(target), exist_ok=True)
-                    methods.add(clone(file.source, target, may_link=partial(self._may_link, file.source)))
+                    methods.add(clone(file.source, target, may_link=partial(may_link, file.source)))
                 hashed = hash_tree(str(into))
                 _verify(model, files, hashed)
             return FetchResult(_make_origin(model), hashed, model.fetched_at)
@@ -216,6 +220,10 @@ class _Adoption:
         excess_bits = ~0o755 if not self._root.mode & 0o022 else ~0o777
         is_own_file = ownership.is_owned_by_user(status) and ownership.is_trusted(source, status)
         return is_own_file and mode & needed_bits == needed_bits and not mode & excess_bits
+
+
+def _refuse_link(source: str, status: os.stat_result) -> bool:
+    return False
 
 
 def _verify(model: ForeignModel, files: tuple[ForeignFile, ...], hashed: tuple[FileEntry, ...]) -> None:

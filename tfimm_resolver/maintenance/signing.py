@@ -16,7 +16,7 @@ from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.text_files import write_text
 from tfimm_resolver.manifest import FileEntry
-from tfimm_resolver.resolution.signatures import find_record
+from tfimm_resolver.resolution.signatures import list_records
 from tfimm_resolver.trust import keys
 from tfimm_resolver.trust.signing import make_bundle
 from tfimm_resolver.trust.statement import GIT_PATHS, SIGNATURE_FILES, SINGLE_FILE
@@ -112,7 +112,7 @@ def _find_model(model: str | os.PathLike[str]) -> str:
 def _choose_output(path: str) -> str:
     if not os.path.isdir(path):
         return f"{path}.sig"
-    if find_record(path) is not None:
+    if any(list_records(path)):
         raise HandleError(f"{show(path)} is in the cache, whose models are not changed", fix=_OUTPUT_FIX)
     return os.path.join(path, SIGNATURE_FILES[0])
 

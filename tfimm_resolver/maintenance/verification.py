@@ -114,13 +114,14 @@ def _verify_signatures(model: CachedModel) -> SignedBy | None:
         HandleError: if the settings file is not valid.
     """
     record = model.entry.record if model.entry else None
-    found = record.signed_by if record else None
+    own_record = None if model.is_read_only else record
+    found = own_record.signed_by if own_record else None
     for requirement in signatures.list_requirements_of(record or Record(model.path, "")):
         try:
             if settings.is_bucket(model.path):  # verified before it was stored, or else by no one
                 signatures.check(ModelLocation(model.path, record), [requirement], model.name)
             else:
-                found = signatures.verify_again(model.path, record, requirement, model.name)
+                found = signatures.verify_again(model.path, own_record, requirement, model.name)
         except HandleError as error:  # a key of this model: the others are verified nevertheless
             raise SignatureError(f"{error.text} ({requirement.source})", fix=error.advice) from error
     return found

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver")
 
-Found = TypeVar("Found", str, "ModelLocation", "ResolvedModel")
+Found = TypeVar("Found", str, "ModelLocation", "ModelToPublish", "ResolvedModel")
 
 
 def resolve(
@@ -87,7 +87,18 @@ def _resolve_for_hub(request: Request) -> str:
     return model.path
 
 
-def locate_to_publish(request: Request) -> ModelLocation:
+class ModelToPublish(NamedTuple):
+    """Where a model is, and whether it has to be signed, or was."""
+
+    location: ModelLocation
+    is_signed: bool
+
+    @property
+    def path(self) -> str:
+        return self.location.path
+
+
+def locate_to_publish(request: Request) -> ModelToPublish:
     """Return where the model of a request is, with its record; fetch it first if it is not cached. Raises as ``resolve``.
 
     Raises:
@@ -96,12 +107,14 @@ def locate_to_publish(request: Request) -> ModelLocation:
     return run_request(_locate_to_publish, request)
 
 
-def _locate_to_publish(request: Request) -> ModelLocation:
+def _locate_to_publish(request: Request) -> ModelToPublish:
+    from tfimm_resolver.resolution import signatures
     from tfimm_resolver.resolution.selection import select_model
 
-    location, check = _locate(rules.match_rule(request))
+    resolved = rules.match_rule(request)
+    location, check = _locate(resolved)
     check.run(select_model(location), is_served=True)
-    return location
+    return ModelToPublish(location, signatures.is_signed(resolved, location))
 
 
 class ResolvedModel(NamedTuple):

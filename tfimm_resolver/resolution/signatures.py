@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -45,7 +44,6 @@ _verified: dict[tuple[object, ...], SignedBy] = {}
 """What this process has verified: the state of a tree and what was required of it, with the signer."""
 
 _BUNDLE_BYTES_MAX = 16 << 20
-_RECORD_PATH = re.compile(rf"(.*/{ENTRY_DIR_PATTERN.pattern})(?:/.*)?", re.DOTALL)
 
 
 def list_requirements(resolved: ResolvedPlan, config: Config | None = None) -> list[Requirement]:
@@ -83,6 +81,13 @@ def list_requirements_of(record: Record) -> list[Requirement]:
     return found
 
 
+def is_signed(resolved: ResolvedPlan, location: ModelLocation) -> bool:
+    """Whether a model has to be signed, or its signature was verified: its files must not change through other names."""
+    record = location.record
+    has_signer = record is not None and (record.signed_by is not None or bool(list_requirements_of(record)))
+    return has_signer or bool(list_requirements(resolved))
+
+
 def has_rules(config: Config | None = None) -> bool:
     """Whether the settings file has rules; those who have none do not pay for reading them."""
     return "trust" in (config or settings.read_config()).table
@@ -112,8 +117,8 @@ def check(location: ModelLocation, requirements: Iterable[Requirement], label: s
     Raises:
         SignatureError: if a signature is missing, by another signer, or does not match the files.
     """
-    recorded = location.record.signed_by if location.record is not None and not location.is_read_only else None
-    found = recorded
+    record = _get_own_record(location)
+    found = recorded = record.signed_by if record is not None else None
     for requirement in requirements:
         if recorded is None or not requirement.signer.is_satisfied_by(recorded):
             found = _verify_once(location, requirement, label)
@@ -130,8 +135,13 @@ def _verify_once(location: ModelLocation, requirement: Requirement, label: str) 
     trusted = tuple(requirement.signer.list_trusted())  # a key that was replaced counts at once
     key = (location.path, tuple(_describe_files(location)), requirement, trusted)
     if key not in _verified:
-        _verified[key] = verify_again(location.path, location.record, requirement, label)
+        _verified[key] = verify_again(location.path, _get_own_record(location), requirement, label)
     return _verified[key]
+
+
+def _get_own_record(location: ModelLocation) -> Record | None:
+    """Return the record of a model, unless others wrote it: what it says of the files and the signer may be wrong."""
+    return None if location.is_read_only else location.record
 
 
 def check_path(request: Request, path: str) -> None:
@@ -149,7 +159,9 @@ def plan_path(request: Request, path: str) -> ResolvedPlan:
 def verify_again(tree: str, record: Record | None, requirement: Requirement, label: str) -> SignedBy:
     """Verify the signature of a model on this machine's disk; raises SignatureError.
 
-    The certificates have to have been valid when a signature was verified first, which the record says; else now.
+    The files are compared as the record has them; without one, or for a record of others, which must not be passed, they
+    are hashed. The certificates have to have been valid when a signature was verified first, which the record says; else
+    now.
     """
     _check_links(tree)
     is_recorded = record is not None and record.files is not None
@@ -204,22 +216,32 @@ def _read_bundle(source: str) -> bytes:
 
 
 def list_handles(resolved: ResolvedPlan) -> Iterator[Handle]:
-    """Yield every handle of a request: those on the way, the last one, and of a cached copy that a path leads to its own."""
+    """Yield every handle of a request: those on the way, the last one, and those of the cached copies that a path is in."""
     yield from resolved.request.former
     yield resolved.handle
     if isinstance(resolved.plan, InPlace):
         if (handle := _parse(resolved.plan.path)) is not None:
             yield handle
-        if (record := find_record(resolved.plan.path)) is not None and (handle := _parse(record.handle)) is not None:
-            yield handle
+        yield from filter(None, (_parse(record.handle) for record in list_records(resolved.plan.path)))
 
 
-def find_record(path: str) -> Record | None:
-    """Return the record of the cached model that a local path is in, or None."""
-    found = None if "://" in path else _RECORD_PATH.fullmatch(os.path.realpath(path))
-    if found is None:
-        return None
-    root, name = os.path.split(found[1])
+def list_records(path: str) -> Iterator[Record]:
+    """Yield the record of each cached model that a local path may be in, as it is written and where its links lead.
+
+    All of them, since a model may contain a directory with a name and a record like those of the cache.
+    """
+    if "://" in path:
+        return
+    for spelling in dict.fromkeys((os.path.realpath(path), os.path.abspath(path))):
+        current = spelling
+        while (parent := os.path.dirname(current)) != current:
+            name = os.path.basename(current)
+            if ENTRY_DIR_PATTERN.fullmatch(name) and (record := _read_record(parent, name)) is not None:
+                yield record
+            current = parent
+
+
+def _read_record(root: str, name: str) -> Record | None:
     try:
         data = fs.read_regular(os.path.join(root, name.partition(".")[0] + DESCRIPTOR_SUFFIX), MAX_RECORD_BYTES)
         record = Record.parse(decode_record(data), name)
@@ -256,11 +278,12 @@ def _get_time_s(record: Record | None) -> float:
 
 
 def _describe_files(location: ModelLocation) -> Iterator[object]:
-    """Yield what changes if a model does: its record, else the state of each of its files."""
-    if location.record is not None and location.record.files is not None:
-        yield location.record.tree, location.record.fetched_at
+    """Yield what changes if a model does: its record, else the state of each of its files and directories."""
+    record = _get_own_record(location)
+    if record is not None and record.files is not None:
+        yield record.tree, record.fetched_at
         return
-    for name in sorted(fs.walk(location.path)):
+    for name in sorted(fs.walk(location.path, folders=True)):
         try:
             status = os.stat(os.path.join(location.path, name))
         except OSError:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from typing import Any, NamedTuple
 
 from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
+from tfimm_resolver.settings import ownership
 from tfimm_resolver.settings.paths import expand_path, expand_variable, join_home
 
 KEYS = ("max_size", "min_free", "max_age", "ops", "trust")
@@ -68,10 +70,11 @@ def _join_name(folder: str) -> str:
 def read_config() -> Config:
     """Return the settings file; without values if it does not exist.
 
-    A key that is not known is an error, not ignored: a misspelt ``trust`` would silently allow every model.
+    A key that is not known is an error, not ignored: a misspelt ``trust`` would silently allow every model. So is a file of
+    another user, or one that others may write: who writes it decides which signatures and operations are required.
 
     Raises:
-        HandleError: if the file cannot be read, is not TOML, or has an unknown key.
+        HandleError: if the file cannot be read, may be another user's, is not TOML, or has an unknown key.
     """
     path = config_file()
     if not path:
@@ -92,6 +95,19 @@ def read_config() -> Config:
     return read(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
 
 
+def _check_owner(path: str) -> None:
+    """Check that no other user may have written the file or, if it is a link, made it."""
+    for current, status in ((path, os.lstat(path)), (os.path.realpath(path), os.stat(path))):
+        if not ownership.is_own_or_root(status):
+            fix = "Check its contents, then make it yours with chown, or set XDG_CONFIG_HOME to a directory of yours."
+        elif not stat.S_ISLNK(status.st_mode) and ownership.is_writable_by_others(current, status):
+            fix = f"Check its contents, then run: chmod go-w {show(path)}"
+        else:
+            continue
+        described = show(ownership.describe(path, status))
+        raise HandleError(f"{described}: it is not used, since another user may have written it", fix=fix)
+
+
 @functools.lru_cache(maxsize=8)
 def _make_empty(path: str) -> Config:
     return Config(path, {})
@@ -105,6 +121,7 @@ def _read(path: str, _: tuple[int, int, int, int]) -> Config:
         map_resource_errors(HandleError, f"{show(path)} cannot be read", _FIX),
         map_os_errors(HandleError, f"{show(path)} cannot be read", _FIX),
     ):
+        _check_owner(path)  # the look-up of a group takes time; a change of the owner or the mode changes the ctime
         data = fs.read_regular(path, _BYTES_MAX, follow=True)
         try:
             table = parse_toml(data.decode())

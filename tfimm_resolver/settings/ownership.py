@@ -53,6 +53,11 @@ def is_trusted(path: str, status: os.stat_result) -> bool:
     return not _HAS_OWNERS or (status.st_uid in (0, os.geteuid()) and not _others_write(path, status))
 
 
+def is_writable_by_others(path: str, status: os.stat_result) -> bool:
+    """Whether a user other than the owner and root can write the path, which is not a link; ``status`` is the path's."""
+    return _HAS_OWNERS and _others_write(path, status)
+
+
 class UntrustedFileError(OSError):
     """The file is a link, or a user other than this one and root can write it."""
 

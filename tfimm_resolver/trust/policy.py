@@ -9,7 +9,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.settings.config_file import Config, read_config
-from tfimm_resolver.trust.prefixes import list_forms, parse_prefix
+from tfimm_resolver.trust.prefixes import list_prefix_forms, parse_prefix
 from tfimm_resolver.trust.signer import FORM, Signer, parse_signature, parse_signer
 
 _KEYS = ("prefix", "signer", "signature")
@@ -63,7 +63,7 @@ def list_requirements(handles: Iterable[Handle]) -> list[Requirement]:
     rules = list_rules()
     if not rules:
         return []
-    forms = {form for handle in handles for form in list_forms(handle)}
+    forms = {form for handle in handles for form in list_prefix_forms(handle)}
     return [rule.requirement for rule in rules if any(form.startswith(rule.prefix) for form in forms)]
 
 

@@ -5,26 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from urllib.parse import unquote
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.handles.buckets import find_bucket_handle
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.handles.kaggle import KAGGLE_PAGES
 from tfimm_resolver.settings.paths import expand_path
+from tfimm_resolver.trust.canonical_urls import canonicalize_url, list_repository_forms, simplify_url
 
 _FIX = "Write it as https://HOST/ or https://HOST/PATH, in another scheme of handles, or as an absolute path."
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
-_PORTS = {"https": (":443", ":80"), "http": (":443", ":80")}
-_REWRITTEN = (
-    ("kaggle://", f"{KAGGLE_PAGES}/"),
-    ("https://kaggle.com/models/", f"{KAGGLE_PAGES}/"),
-    ("https://www.kaggle.com/api/v1/models/", f"{KAGGLE_PAGES}/"),
-    ("https://huggingface.co/", "hf://"),
-    ("https://hf.co/", "hf://"),
-)
-"""Spellings of hosts that have handles of their own, each with the one that counts."""
 
 
 def parse_prefix(text: object) -> str:
@@ -48,7 +38,13 @@ def parse_prefix(text: object) -> str:
 
 def matches_prefix(handle: Handle, prefix: str) -> bool:
     """Whether a handle, in any of its forms, begins with a prefix in canonical form."""
-    return any(form.startswith(prefix) for form in list_forms(handle))
+    return any(form.startswith(prefix) for form in list_prefix_forms(handle))
+
+
+def list_prefix_forms(handle: Handle) -> set[str]:
+    """Return the canonical forms of a handle with which a prefix is compared: also those without a revision."""
+    found = list_forms(handle)
+    return found.union(*map(list_repository_forms, found))
 
 
 def list_forms(handle: Handle) -> set[str]:
@@ -56,43 +52,10 @@ def list_forms(handle: Handle) -> set[str]:
     if not handle.scheme:
         path = _expand(handle.path)
         return {path, os.path.realpath(path), f"{path}/", f"{os.path.realpath(path)}/"}
-    found = {canonicalize_url(text) for text in (handle.text, handle.key) if "://" in text}
+    texts = [text for text in (handle.text, handle.key) if "://" in text]
+    found = {form for text in texts for form in (simplify_url(text), canonicalize_url(text))}
     found |= {canonicalize_url(bucket) for text in tuple(found) if (bucket := find_bucket_handle(text))}
     return found | {f"{text}/" for text in found}
-
-
-def canonicalize_url(text: str) -> str:
-    """Return one spelling for all URLs that mean the same, as far as a URL shows that.
-
-    The scheme http counts as https. The case of a host, a user, a default port, a query, escapes, empty components and dots
-    make no difference.
-    """
-    found = _URL.match(text)
-    assert found is not None
-    scheme, host, rest = found[1].lower(), found[2].rpartition("@")[2], re.split(r"[?#]", found[3], maxsplit=1)[0]
-    if scheme in _PORTS:
-        host = host.lower()
-        for port in _PORTS[scheme]:
-            host = host.removesuffix(port)
-        scheme, host = "https", host.rstrip(".")
-    url = f"{scheme}://{host}{_simplify(rest)}"
-    for begin, canonical in _REWRITTEN:
-        if url.startswith(begin):
-            return canonical + url.removeprefix(begin)
-    return url
-
-
-def _simplify(path: str) -> str:
-    """Return a path, percent-decoded, without empty components and dots."""
-    for _ in range(3):
-        path = unquote(path)
-    parts: list[str] = []
-    for part in path.split("/")[1:]:
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "".join(f"/{part}" for part in parts) + "/" * path.endswith(("/", "/.", "/.."))
 
 
 def _expand(path: str) -> str:

@@ -26,6 +26,7 @@ from tests.fakes.foreign_caches import (
     read_state,
     write_files,
 )
+from tests.fakes.signing import make_key, trust_prefix
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import bundles, cached_model_path, errors, maintenance, resolve
 from tfimm_resolver.cache import tiers
@@ -564,3 +565,17 @@ def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TFIMM_RESOLVER_MAX_MEMBERS", "3")
     with pytest.raises(errors.CacheError, match="over 3 files"):
         foreign_files.list_files(str(tree), str(tree.parent), check_owners=True)
+
+
+@pytest.mark.parametrize(("cache", "prefix"), [("tfhub", "https://models.example/"), ("kagglehub", "kaggle://google/")])
+def test_what_has_to_be_signed_is_not_linked_to_the_other_cache(
+    caches: Caches, tmp_path: Path, cache: str, prefix: str
+) -> None:
+    """Else a program that writes there would change the cached model."""
+    signer = f'{{ key = "{make_key(tmp_path).public_path}" }}'
+    trust_prefix(tmp_path / "home/.config/tfimm_resolver/config.toml", prefix, signer)
+    result = get_only(adopt(getattr(caches, cache)))
+    assert result.state == "adopted" and result.method in ("reflink", "copy")
+    assert {path.stat().st_nlink for path in Path(result.path).rglob("*") if path.is_file()} == {1}
+    with pytest.raises(errors.SignatureError):
+        resolve(result.handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import os
 import subprocess
@@ -19,7 +20,17 @@ from tests.fakes.hugging_face import HuggingFace
 from tests.fakes.models_file import project as project  # noqa: PLC0414  # a fixture
 from tests.fakes.named_models import put_model
 from tests.fakes.origin import Origin
-from tests.fakes.signing import Key, make_key, sign_files, trust_prefix, with_signature
+from tests.fakes.signing import (
+    Key,
+    make_bundle,
+    make_certificate,
+    make_key,
+    make_statement,
+    sign_files,
+    trust_prefix,
+    with_signature,
+    write_certificates,
+)
 from tests.fakes.stores.gcs import Gcs
 from tfimm_resolver import bundles, errors, maintenance, set_model_cache, using
 from tfimm_resolver.cache import tiers
@@ -28,6 +39,7 @@ from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.errors import NotFoundError, SignatureError
 from tfimm_resolver.manifest import SignedBy
 from tfimm_resolver.resolution import signatures
+from tfimm_resolver.resolution.request import Request
 from tfimm_resolver.resolution.resolver import resolve, resolve_for_hub
 
 
@@ -89,6 +101,11 @@ def get_by_another_spelling(world: World, _: pytest.MonkeyPatch) -> Callable[[],
     world.origin.put_model("/x/%2E%2E/%74eam/m/1", tar_gz(world.files))
     world.require()
     return lambda: resolve(world.url.replace("/team/", "/x/%2e%2e/%74eam/").replace("http://", "http://me:pass@"))
+
+
+def get_by_another_spelling_of_the_port(world: World, _: pytest.MonkeyPatch) -> Callable[[], object]:
+    world.require()
+    return lambda: resolve(world.url.replace("127.0.0.1:", "127.1:00"))
 
 
 def get_as_tensorflow_hub(world: World, _: pytest.MonkeyPatch) -> Callable[[], object]:
@@ -541,6 +558,95 @@ def test_why_names_the_signer_and_what_is_required(world: World, capsys: pytest.
 def test_a_path_in_the_cache_is_that_of_its_record(world: World) -> None:
     world.publish(MODEL)
     path = resolve(world.url)
-    found = signatures.find_record(f"{path}/variables")
-    assert found is not None and found.handle == world.url
-    assert signatures.find_record(str(world.folder)) is None and signatures.find_record("gs://bucket/x") is None
+    for inner in (path, f"{path}/variables", f"{path}/variables/../variables"):
+        assert {record.handle for record in signatures.list_records(inner)} == {world.url}
+    assert [*signatures.list_records(str(world.folder))] == [*signatures.list_records("gs://bucket/x")] == []
+
+
+@pytest.mark.parametrize("inner", ["a" * 40, f"{'a' * 40}.{'b' * 8}", f"assets/{'a' * 40}/{'c' * 40}"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_record_in_a_model_does_not_hide_that_of_the_model(world: World, inner: str, is_link: bool) -> None:
+    forged = {f"{part}{DESCRIPTOR_SUFFIX}": b"Module: https://innocent.example/m/1\n" for part in list_outer(inner)}
+    world.publish({**MODEL, **{f"{inner}/{name}": data for name, data in MODEL.items()}, **forged})
+    path = f"{resolve(world.url)}/{inner}"
+    if is_link:
+        os.symlink(path, world.folder / "link")
+        path = str(world.folder / "link")
+    handles = {handle.text for handle in signatures.list_handles(signatures.plan_path(Request.parse(path), path))}
+    assert {world.url, "https://innocent.example/m/1"} <= handles
+    world.require()
+    with pytest.raises(SignatureError, match="contains no signature"):
+        resolve(path)
+
+
+def list_outer(path: str) -> Iterator[str]:
+    """Yield a relative path and those of the directories around it, without what follows a dot in their names."""
+    parts = path.split("/")
+    for count in range(len(parts)):
+        yield "/".join(part.partition(".")[0] for part in parts[: count + 1])
+
+
+def test_a_link_in_the_place_of_a_cached_model_keeps_its_record(world: World) -> None:
+    world.publish(MODEL)
+    path = Path(resolve(world.url))
+    path.rename(world.folder / "elsewhere")
+    path.symlink_to(world.folder / "elsewhere")
+    world.require()
+    with pytest.raises(SignatureError, match="contains no signature"):
+        resolve(path)
+
+
+EXTRA_CHANGES: dict[str, Callable[[Path], object]] = {
+    "a changed file": lambda tree: (tree / "saved_model.pb").write_bytes(b"A graph"),
+    "an extra file": lambda tree: (tree / "assets.extra").write_bytes(b"x"),
+    "a missing file": lambda tree: (tree / "variables" / "variables.index").unlink(),
+}
+
+
+@pytest.mark.parametrize("is_verified_before", [False, True])
+@pytest.mark.parametrize("change", EXTRA_CHANGES)
+def test_the_files_of_an_extra_root_are_hashed_whatever_their_record_has(
+    world: World, monkeypatch: pytest.MonkeyPatch, change: str, is_verified_before: bool
+) -> None:
+    world.publish(with_signature(world.key, MODEL))
+    call = get_for_a_copy_in_an_extra_root(world, monkeypatch)
+    tree = world.folder / "extra" / entry_name_for_key(world.url)
+    if is_verified_before:
+        assert call() == str(tree)
+    record = tree.with_name(tree.name + DESCRIPTOR_SUFFIX)
+    known = Record.parse(record.read_text(), tree.name)
+    EXTRA_CHANGES[change](tree)
+    assert known.files is not None
+    present = tuple(file for file in known.files if (tree / file.path).exists())
+    record.write_text(dataclasses.replace(known, files=present).to_text())  # the hashes stay those that were signed
+    with pytest.raises(SignatureError, match="has to be signed by the key"):
+        call()
+    assert {one.state for one in maintenance.verify()} <= {"unsigned", "damaged"}
+
+
+@pytest.mark.parametrize("is_extra", [True, False])
+def test_only_an_own_record_keeps_an_expired_certificate_valid(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_extra: bool
+) -> None:
+    root = make_certificate("root", world.key, is_authority=True, days=(-30, 30))
+    leaf = make_certificate("team", world.foreign_key, (root, world.key), days=(-20, -10))
+    path = write_certificates(world.folder / "ca.pem", root)
+    bundle = make_bundle(world.foreign_key, make_statement(MODEL), [leaf, root])
+    world.publish({**MODEL, "model.sig": json.dumps(bundle).encode()})
+    tree = Path(resolve(world.url))
+    record = tree.with_name(tree.name + DESCRIPTOR_SUFFIX)
+    known = Record.parse(record.read_text(), tree.name)
+    verified_at = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=15)).isoformat()
+    signed_by = dataclasses.replace(make_record_of(world.key), verified_at=verified_at)
+    record.write_text(dataclasses.replace(known, signed_by=signed_by).to_text())
+    if is_extra:
+        tree.parent.rename(world.folder / "extra")
+        monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(world.folder / "extra"))
+        monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
+    trust_prefix(world.config, f"{world.origin.url}/team/", f'{{ certificate_chain = "{path}" }}')
+    if is_extra:
+        with pytest.raises(SignatureError, match="certificate"):
+            resolve(world.url)
+    else:
+        resolve(world.url)
+    assert [one.state for one in maintenance.verify()] == ["unsigned" if is_extra else "ok"]

@@ -146,3 +146,55 @@ def test_a_home_that_cannot_be_searched_is_an_error_only_if_it_was_chosen(tmp_pa
     """
     printed = run(code, **{variable: str(closed / ".config" if variable == "XDG_CONFIG_HOME" else closed)})
     assert printed.strip() == "{}" if variable == "HOME" else "cannot be read" in printed
+
+
+@pytest.mark.parametrize(
+    ("uid", "mode", "fix"),
+    [
+        (1234, 0o644, "chown"),
+        (1234, 0o600, "chown"),
+        (1234, 0o666, "chown"),
+        (None, 0o666, "chmod go-w"),
+        (None, 0o602, "chmod go-w"),
+    ],
+)
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_that_another_user_may_write_is_an_error(
+    config: Path, uid: int | None, mode: int, fix: str, is_link: bool
+) -> None:
+    target = config.with_name("other.toml") if is_link else config
+    target.write_text("max_size = 1")
+    if is_link:
+        config.symlink_to(target)
+    os.utime(target, (1, 1))
+    assert read_config().table == {"max_size": 1}  # remembered
+    target.chmod(mode)
+    if uid is not None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a file away")
+        os.chown(target, uid, uid)
+    with pytest.raises(HandleError, match="another user may have written it") as caught:
+        read_config()
+    assert str(config) in caught.value.text and fix in caught.value.fix and f"{mode:04o}" in caught.value.text
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+
+
+@needs_root
+def test_the_file_of_the_user_behind_sudo_is_read(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("max_size = 1")
+    os.chown(config, 54321, 54321)
+    monkeypatch.setenv("SUDO_UID", "54321")
+    assert read_config().table == {"max_size": 1}
+
+
+@needs_root
+def test_a_link_of_another_user_is_an_error(config: Path) -> None:
+    target = config.with_name("other.toml")
+    target.write_text("max_size = 1")
+    config.symlink_to(target)
+    assert read_config().table == {"max_size": 1}
+    os.chown(config, 1234, 1234, follow_symlinks=False)
+    with pytest.raises(HandleError, match="another user may have written it"):
+        read_config()

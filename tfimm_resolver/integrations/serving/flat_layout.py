@@ -145,7 +145,8 @@ def _check_contents(model: ModelFiles, directory: str) -> bool:
         CacheError: if it holds something that this package did not write.
     """
     marker = read_marker(directory)
-    if marker is not None and marker.content == model.content and marker.is_intact(directory):
+    is_complete = marker is not None and marker.content == model.content and marker.is_intact(directory)
+    if is_complete and not model.shares_files(directory):
         return True
     if (error := _find_error(directory, directory)) is not None:
         raise error

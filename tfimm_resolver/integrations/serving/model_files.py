@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.archives.member_policy import safe_parts
+from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache.record import hash_file
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, NotASavedModelError
@@ -28,13 +28,15 @@ class ModelFiles:
         handle: of the model, without secrets.
         path: the directory with the files.
         files: every file, sorted by path.
-        is_cached: whether it is in a cache, whose files never change; those of another directory may be edited.
+        may_link: whether what is published may be hard links to the files: they are in a cache, whose files never change,
+            while those of another directory may be edited; and not signed, as a program that may write what is published
+            could change the signed files through a link.
     """
 
     handle: str
     path: str
     files: tuple[FileEntry, ...]
-    is_cached: bool
+    may_link: bool
 
     @property
     def content(self) -> str:
@@ -51,14 +53,22 @@ class ModelFiles:
         """Whether the directory is a SavedModel itself."""
         return any(file.path in SAVED_MODEL_FILES for file in self.files)
 
+    def shares_files(self, directory: str) -> bool:
+        """Whether a directory has hard links to files of this model which it may not have, from before a rule required so."""
+        return not self.may_link and any(
+            _is_same(join_safely(directory, file.path), join_safely(self.path, file.path)) for file in self.files
+        )
+
     def make_marker(self) -> Marker:
         """Return the marker of a directory that holds these files."""
         sizes = {file.path: file.size_bytes for file in self.files}
         return Marker(self.handle, self.content, sizes, hashes={file.path: file.sha256 for file in self.files})
 
 
-def list_model_files(location: ModelLocation, handle: str, *, needs_graph: bool) -> ModelFiles:
+def list_model_files(location: ModelLocation, handle: str, *, needs_graph: bool, is_signed: bool = False) -> ModelFiles:
     """Return the files of a model that was resolved: those of its SavedModel, or of the directory that its handle chooses.
+
+    ``is_signed``: its files may not be linked.
 
     Raises:
         CacheError: if it is in a bucket, or its files cannot be read.
@@ -81,14 +91,21 @@ def list_model_files(location: ModelLocation, handle: str, *, needs_graph: bool)
             for file in recorded
             if file.path.startswith(prefix)
         )
-    found = ModelFiles(handle, path, files, location.record is not None)
+    found = ModelFiles(handle, path, files, location.record is not None and not is_signed)
     if needs_graph and not found.is_saved_model:
         raise NotASavedModelError(
             f"{show(path)} is not a SavedModel: TensorFlow Serving could not load it", fix=suggest_subdirectory(location)
         )
     if any(file.path == FILE_NAME for file in files):  # a directory that was published, without the note about it
-        return ModelFiles(handle, path, tuple(file for file in files if file.path != FILE_NAME), found.is_cached)
+        return ModelFiles(handle, path, tuple(file for file in files if file.path != FILE_NAME), found.may_link)
     return found
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _hash_files(top: str) -> Iterator[FileEntry]:

@@ -67,9 +67,9 @@ def publish(
 
 
 def _publish(request: Request, target: str, layout: str, version: int | None, keep: int) -> Published:
-    location = locate_to_publish(request)
+    location, is_signed = locate_to_publish(request)
     label = location.record.handle if location.record is not None else request.handle.redacted
-    model = list_model_files(location, label, needs_graph=layout == TF_SERVING)
+    model = list_model_files(location, label, needs_graph=layout == TF_SERVING, is_signed=is_signed)
     with map_os_errors(CacheError, f"cannot publish {request.handle} to {show(target)}", _suggest_fix, show_path=True):
         if layout == FLAT:
             return publish_flat(model, target)

@@ -57,7 +57,7 @@ class Staging:
             target = join_safely(self.tree, file.path)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             source = join_safely(model.path, file.path)
-            way = copy_file(source, target, may_link=model.is_cached, readable=readable)
+            way = copy_file(source, target, may_link=model.may_link, readable=readable)
             counts[way] = counts.get(way, 0) + 1
         write_marker(model.make_marker(), self.tree, self.path)
         fs.fsync_tree(self.tree)

@@ -84,7 +84,7 @@ def _choose_number(model: ModelFiles, base: str, suggested: int | None) -> int:
 
 
 def _check_version(model: ModelFiles, path: str) -> bool:
-    """Return whether a version is the model already; False if it does not exist, or is a damaged copy of the model.
+    """Return whether a version is the model already; False if it does not exist, or is a copy to replace.
 
     Raises:
         CacheError: if it is something else.
@@ -102,7 +102,7 @@ def _check_version(model: ModelFiles, path: str) -> bool:
             f"cannot publish {show(model.handle)} to {show(path)}: that version is another model, from {show(marker.handle)}",
             fix="Nothing was changed. Choose another version: a server does not load a version again that it has loaded.",
         )
-    if marker.is_intact(path):
+    if marker.is_intact(path) and not model.shares_files(path):
         return True
     if (foreign := find_foreign(path, marker.files)) is not None:
         raise make_foreign_error(path, foreign)

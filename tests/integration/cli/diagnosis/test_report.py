@@ -57,6 +57,15 @@ def test_a_wrong_setting(environment: dict[str, str]) -> None:
     assert len(problems) == 1 and next(iter(environment)) in "".join(problems.values())
 
 
+def test_a_settings_file_that_others_may_write(tmp_path: Path) -> None:
+    path = tmp_path / "tfimm_resolver" / "config.toml"
+    path.parent.mkdir()
+    path.write_text('max_size = "1GB"\n')
+    path.chmod(0o666)
+    problems, _ = diagnose(XDG_CONFIG_HOME=str(tmp_path))
+    assert len(problems) == 1 and f"{path} belongs to" in problems["handle"] and "0666" in problems["handle"]
+
+
 def test_a_broken_file_of_settings_or_models(tmp_path: Path) -> None:
     for variable, name in (("XDG_CONFIG_HOME", "tfimm_resolver/config.toml"), ("TFIMM_MODELS_FILE", "tfimm-models.toml")):
         path = tmp_path / name

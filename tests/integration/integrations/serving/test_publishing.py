@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tfimm_resolver
-from tests.fakes.archives import MODEL, tar_gz
+from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.cli import run_cli
 from tests.fakes.models_file import make_entry, project, write
 from tests.fakes.origin import Origin
 from tests.fakes.serving import list_staging, make_files, read_published, take_snapshot
+from tests.fakes.signing import make_key, trust_prefix, with_signature
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver.errors import HandleError, NotASavedModelError
 from tfimm_resolver.integrations import serving
@@ -50,6 +53,53 @@ def test_the_links_are_those_of_the_cache_and_a_server_keeps_them_when_it_is_pru
         assert code == 0 and not cached.exists(), err
         assert served.read() == MODEL["variables/variables.index"]
     assert read_published(published) == MODEL
+
+
+def test_publishing_is_reported_with_the_path_of_the_model(url: str, tmp_path: Path) -> None:
+    seen: list[Mapping[str, Any]] = []
+    with tfimm_resolver.on_event(seen.append):
+        serving.publish(url, tmp_path / "half")
+    assert tfimm_resolver.resolve(url) in {event.get("path") for event in seen}
+
+
+SIGNED_LAYOUTS = {"flat": "half", "tf-serving": "half/1"}
+
+
+@pytest.mark.parametrize("way", ["rule", "rule for a name", "signer in the record"])
+@pytest.mark.parametrize("layout", SIGNED_LAYOUTS)
+def test_a_signed_model_is_copied_so_that_no_program_changes_the_cached_files(
+    layout: str, way: str, origin: Origin, tmp_path: Path, project: Path
+) -> None:
+    key, config = make_key(tmp_path), tmp_path / "home/.config/tfimm_resolver/config.toml"
+    signer = f'{{ key = "{key.public_path}" }}'
+    url, handle = origin.put("/m.tar.gz", tar_gz(with_signature(key, MODEL))), "half"
+    write(project, make_entry("half", url, *([f"signer = {signer}"] if way == "rule for a name" else [])))
+    if way != "rule for a name":
+        trust_prefix(config, f"{origin.url}/", signer)
+    published = serving.publish(handle, tmp_path / "half", layout=layout)
+    if way == "signer in the record":
+        config.unlink()
+        published = serving.publish(handle, tmp_path / "other", layout=layout)
+    cached = Path(tfimm_resolver.resolve(handle))
+    assert published.linked == 0
+    for path in ("saved_model.pb", "variables/variables.index"):
+        (Path(published.path) / path).write_bytes(b"changed")
+        assert (cached / path).read_bytes() == MODEL[path] and (cached / path).stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("layout", SIGNED_LAYOUTS)
+def test_links_from_before_a_rule_are_replaced(layout: str, origin: Origin, tmp_path: Path) -> None:
+    key = make_key(tmp_path)
+    url = origin.put("/m.tar.gz", tar_gz(with_signature(key, MODEL)))
+    target = tmp_path / SIGNED_LAYOUTS[layout]
+    assert serving.publish(url, tmp_path / "half", layout=layout).linked == 4
+    trust_prefix(tmp_path / "home/.config/tfimm_resolver/config.toml", url, f'{{ key = "{key.public_path}" }}')
+    cached = Path(tfimm_resolver.resolve(url))
+    assert (cached / "saved_model.pb").samefile(target / "saved_model.pb")
+    assert serving.publish(url, tmp_path / "half", layout=layout).state == "published"
+    assert not (cached / "saved_model.pb").samefile(target / "saved_model.pb")
+    assert read_published(target) == files_in(cached)
+    assert serving.publish(url, tmp_path / "half", layout=layout).state == "unchanged"
 
 
 def test_a_directory_of_the_user_is_copied_since_it_may_be_edited(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_the_files_of_a_cached_model_are_those_of_its_record(tmp_path: Path) -> 
     record = Record("m", "tree", files=hash_tree(str(tmp_path / "tree")))
     (tmp_path / "tree" / "2" / "added").touch()
     found = list_model_files(ModelLocation(str(tmp_path / "tree"), record), "m", needs_graph=True)
-    assert found.path == str(tmp_path / "tree" / "2") and found.is_cached
+    assert found.path == str(tmp_path / "tree" / "2") and found.may_link
     assert [file.path for file in found.files] == sorted(MODEL)
 
 
@@ -41,7 +41,7 @@ def test_links_in_a_directory_are_followed(tmp_path: Path) -> None:
     (linked / "saved_model.pb").symlink_to(tmp_path / "m" / "saved_model.pb")
     (linked / "variables").symlink_to(tmp_path / "m" / "variables")
     found = list_model_files(ModelLocation(str(linked)), "m", needs_graph=True)
-    assert found.content == model.content and not found.is_cached
+    assert found.content == model.content and not found.may_link
 
 
 def test_a_link_to_a_directory_around_it_is_an_error(tmp_path: Path) -> None:
