@@ -83,7 +83,8 @@ class LocalStore:
                 continue
             with contextlib.suppress(OSError):  # removed meanwhile
                 if record.tree == tree:
-                    size_bytes = record.size_bytes if record.files is not None else self.measure(tree)[0]
+                    is_measured = record.files is None or os.path.islink(self.path_of(tree))
+                    size_bytes = self.measure(tree)[0] if is_measured else record.size_bytes
                     yield Item(tree, self.kind, size_bytes, get_last_use_s(self.path_of(tree)), record, self)
                 else:
                     size_bytes = self.measure(tree)[0]
@@ -108,9 +109,11 @@ class LocalStore:
         return 0
 
     def measure(self, name: str) -> tuple[int, float]:
-        """Return the total size of the files below a directory, and the time of the newest."""
+        """Return the total size of the files below a directory, and the time of the newest; a link to one has no size."""
         path, size_bytes = self.path_of(name), 0
         newest_s = os.stat(path).st_mtime
+        if os.path.islink(path):
+            return 0, newest_s
         for file in fs.walk(path):
             with contextlib.suppress(OSError):
                 status = os.lstat(f"{path}/{file}")

@@ -42,7 +42,7 @@ class Eviction:
         items: all that was found.
         removed: in the order of removal.
         spared: for each reason, how many items it has protected.
-        missing_bytes: what could not be freed although a limit asks for it.
+        missing_bytes: by how much the limits are exceeded afterwards.
     """
 
     items: tuple[Item, ...] = ()
@@ -82,6 +82,7 @@ class Evictor:
         self._stores, self._limits = stores, limits
         self._protected, self._is_requested = set(protected), is_requested
         self._scans: dict[LocalStore, _Scan] = {}
+        self._goals: Goals | None = None
 
     def plan(
         self, needed_bytes: int = 0, *, freed_bytes_min: int = 0, disk: int | None = None, all_unfinished: bool = False
@@ -108,10 +109,11 @@ class Evictor:
                 continue
             removed.append(item)
             goals.subtract(item)
+        self._goals = goals
         return Eviction(tuple(items), tuple(removed), spared, goals.missing_bytes)
 
     def evict(self, planned: Eviction) -> Eviction:
-        """Remove what was planned; return what was removed. What is in use by now, or was fetched again, stays."""
+        """Remove what ``plan`` has returned; return what was removed. What is in use by now, or was fetched again, stays."""
         removed, spared = [], Counter(planned.spared)
         self._allow_exact_access_times()
         for item in planned.removed:
@@ -120,12 +122,13 @@ class Evictor:
                 reason = self._remove(item)
             if reason:
                 spared[reason] += 1
+                if self._goals is not None:
+                    self._goals.restore(item)
             else:
                 removed.append(item)
                 emit("evict", path=item.store.path_of(item.name), kind=item.kind, size_bytes=item.size_bytes)
                 counters.add(item.store.path, evicted_bytes=item.size_bytes)
-        freed_bytes = sum(item.size_bytes for item in removed)
-        missing_bytes = planned.missing_bytes + planned.freed_bytes - freed_bytes
+        missing_bytes = planned.missing_bytes if self._goals is None else self._goals.missing_bytes
         return replace(planned, removed=tuple(removed), spared=spared, missing_bytes=missing_bytes)
 
     def _scan(self, store: LocalStore, names: set[str]) -> _Scan:

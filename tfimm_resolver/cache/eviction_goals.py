@@ -32,7 +32,8 @@ class Goals:
             sizes[self._disks[item.store]] += item.size_bytes
         total_bytes = sizes.total()
         target = disk if disk is not None else next(iter(self._disks.values()), 0)
-        self._total_bytes = min(total_bytes, self._get_excess_bytes(total_bytes + needed_bytes))
+        excess_bytes, goal_bytes = self._get_excess_bytes(total_bytes + needed_bytes)
+        self._excess_bytes, self._total_bytes = min(total_bytes, excess_bytes), min(total_bytes, goal_bytes)
         self._disk_bytes: dict[int, int] = {}
         for store, number in self._disks.items():
             if number not in self._disk_bytes:
@@ -46,23 +47,35 @@ class Goals:
 
     def subtract(self, item: Item) -> None:
         """Note that an item is removed."""
-        self._total_bytes -= item.size_bytes
+        self._add(item, -item.size_bytes)
+
+    def restore(self, item: Item) -> None:
+        """Note that an item stays after all."""
+        self._add(item, item.size_bytes)
+
+    def _add(self, item: Item, size_bytes: int) -> None:
+        self._excess_bytes, self._total_bytes = self._excess_bytes + size_bytes, self._total_bytes + size_bytes
         number = self._disks[item.store]
-        self._disk_bytes[number] = self._disk_bytes.get(number, 0) - item.size_bytes
+        self._disk_bytes[number] = self._disk_bytes.get(number, 0) + size_bytes
 
     @property
     def missing_bytes(self) -> int:
-        """What remains to be freed."""
-        return max(0, self._total_bytes, sum(max(0, missing_bytes) for missing_bytes in self._disk_bytes.values()))
+        """By how much the limits are exceeded still."""
+        return max(0, self._excess_bytes, sum(max(0, missing_bytes) for missing_bytes in self._disk_bytes.values()))
 
-    def _get_excess_bytes(self, after_bytes: int) -> int:
-        """Return by how much all stores together would be too large; a part of the disk is one of the first store's."""
+    def _get_excess_bytes(self, after_bytes: int) -> tuple[int, int]:
+        """Return by how much all stores together would be too large, and what is to be freed then.
+
+        A part of the disk is one of the first store's.
+        """
         max_size, first = self._limits.max_size, next(iter(self._disks), None)
         disk_bytes, _ = (fs.get_disk_bytes(first.path) if first else None) or (0, 0)
         if max_size is None or (max_size.fraction and not disk_bytes):  # a part of an unknown size is not a limit
-            return 0
+            return 0, 0
         cap_bytes = max_size.to_bytes(disk_bytes)
-        return after_bytes - int(cap_bytes * _LOW_WATERMARK) if after_bytes > cap_bytes else 0
+        if after_bytes <= cap_bytes:
+            return 0, 0
+        return after_bytes - cap_bytes, after_bytes - int(cap_bytes * _LOW_WATERMARK)
 
     def _get_shortage_bytes(self, path: str, needed_bytes: int) -> int:
         """Return how much too little would be free on the disk of a store."""

@@ -68,7 +68,11 @@ class Cleaner:
         return trash_path
 
     def empty_trash(self, trash_path: str) -> None:
-        """Remove a renamed directory; what cannot be removed, such as a file that NFS has open, is left."""
+        """Remove a renamed directory, or link to one; what cannot be removed, such as a file that NFS has open, is left."""
+        if os.path.islink(trash_path):
+            with contextlib.suppress(OSError):
+                fs.unlink(trash_path)
+            return
         fs.remove_tree(trash_path, ignore_errors=True)
 
     def try_remove_tree(self, tree: str, *, give_up: bool = False, is_unknown: bool = False) -> bool:

@@ -30,6 +30,15 @@ keep_option = click.option(
 )
 
 
+def check_unused_options(*, layout: bool) -> None:
+    """Check that no option was given which has no effect without the layout ``tf-serving``; raises UsageError."""
+    context = click.get_current_context()
+    for name in ("base_path", "keep", "version"):
+        is_given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if is_given and not layout:
+            raise click.UsageError(f"--{name.replace('_', '-')} can only be used with --layout {TF_SERVING}")
+
+
 class ServingTree:
     """The directory of TensorFlow Serving that ``sync --layout`` fills: one directory with versions for each model.
 

@@ -22,9 +22,18 @@ class UsageError(ResolverError):
 
 def make_usage_error(error: click.ClickException) -> UsageError:
     """Return the error for what click does not accept, with what was probably meant, or how the command is used."""
-    message = clean_value(error.format_message())
+    message = clean_value(_describe(error))
     text = _SUGGESTION_OF_CLICK.sub("", message).strip().removesuffix(".")
     return UsageError(text[:1].lower() + text[1:], fix=_suggest_fix(error, message))
+
+
+def _describe(error: click.ClickException) -> str:
+    """Return the message, in one line: click lists the values of a missing argument one below the other."""
+    param = error.param if isinstance(error, click.MissingParameter) else None
+    if param is None or not isinstance(param.type, click.Choice):
+        return error.format_message()
+    *others, last = map(str, param.type.choices)
+    return f"Missing {param.param_type_name}: {', '.join(others)}{' or ' if others else ''}{last}"
 
 
 def _suggest_fix(error: click.ClickException, message: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -21,12 +23,18 @@ from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 from tfimm_resolver.handles.kaggle import KaggleModel
 from tfimm_resolver.handles.pin import CONTENT_KEY
+from tfimm_resolver.maintenance.foreign_files import find_way_out
 from tfimm_resolver.resolution import named_models, rules
 from tfimm_resolver.saved_model.completeness import find_defect, find_defect_inside
 from tfimm_resolver.saved_model.locate import find_models_on_disk
 from tfimm_resolver.saved_model.variables import find_variables_defect
 from tfimm_resolver.sources import hugging_face_cache, kaggle
 from tfimm_resolver.sources.plan import MutableRef
+
+log = logging.getLogger("tfimm_resolver")
+
+_DIRECTORIES_MAX = 20_000
+"""How many directories of a cache are read; a path that a user names may be any directory."""
 
 TFHUB, KAGGLEHUB, HUGGINGFACE, TFIMM = "tfhub", "kagglehub", "huggingface", "tfimm"
 
@@ -107,7 +115,7 @@ def _describe_entry(root: str, entry: Entry) -> ForeignModel:
         entry.path,
         name,
         key,
-        defect or entry.defect or (None if is_recorded else _find_damage(entry.path)),
+        defect or find_way_out(entry.path, root) or entry.defect or (None if is_recorded else _find_damage(entry.path)),
         known.fetched_at if is_recorded else _get_time(descriptor),
         record=known if is_recorded else None,
     )
@@ -131,8 +139,7 @@ def _find_in_kagglehub(root: str) -> Iterator[ForeignModel]:
     """Yield ``models/OWNER/MODEL/FRAMEWORK/VARIATION/VERSION``, which a file beside it marks as complete."""
     for parts in _list_nested(f"{root}/models", 5):
         path = "/".join((root, "models", *parts))
-        found = find_models_on_disk(path)
-        if not (found.directories or found.graphless):
+        if not _may_be_model(path, root):
             continue
         owner, *rest = parts
         try:
@@ -143,8 +150,16 @@ def _find_in_kagglehub(root: str) -> Iterator[ForeignModel]:
             continue
         marker = path + kaggle.COMPLETE_SUFFIX
         defect = None if os.path.isfile(marker) else "kagglehub has not marked it as complete"
-        defect = defect or find_defect_inside(path) or _find_damage(path)
+        defect = find_way_out(path, root) or defect or find_defect_inside(path) or _find_damage(path)
         yield ForeignModel(KAGGLEHUB, root, path, model.key, model.key, defect, _get_time(marker))
+
+
+def _may_be_model(path: str, root: str) -> bool:
+    """Whether a directory contains SavedModels, or what is left of one; outside of the cache only its top is read."""
+    if find_way_out(path, root) is not None:
+        return find_defect(path) is None
+    found = find_models_on_disk(path, follow_links=False)
+    return bool(found.directories or found.graphless)
 
 
 def _find_in_huggingface(root: str) -> Iterator[ForeignModel]:
@@ -152,7 +167,9 @@ def _find_in_huggingface(root: str) -> Iterator[ForeignModel]:
     for snapshot in hugging_face_cache.list_snapshots(root):
         repository = hugging_face_cache.get_repository_dir(snapshot, root)
         path = f"{repository}/snapshots/{snapshot.revision}"
-        directories = find_models_on_disk(path).directories
+        if find_way_out(path, root) is not None:
+            continue
+        directories = find_models_on_disk(path, follow_links=False).directories
         if not directories:
             continue
         is_complete = hugging_face_cache.find_snapshot(snapshot, root) is not None
@@ -190,24 +207,39 @@ def _find_in_tfimm(root: str) -> Iterator[ForeignModel]:
         with contextlib.suppress(HandleError):
             handle = Handle.parse(named_models.validate_name(name))
             if handle.is_name and not name.startswith("-") and handle.text == handle.key == name == clean_value(name):
-                yield ForeignModel(TFIMM, root, path, name, name, _find_damage(path), _get_time(path))
+                defect = find_way_out(path, root) or _find_damage(path)
+                yield ForeignModel(TFIMM, root, path, name, name, defect, _get_time(path))
 
 
 def _find_damage(path: str) -> str | None:
     """Return which variables below a directory are damaged, or None."""
-    for directory in find_models_on_disk(path).directories:
+    for directory in find_models_on_disk(path, follow_links=False).directories:
         if (defect := find_variables_defect(f"{path}/{directory}".rstrip("/"))) is not None:
             return defect
     return None
 
 
 def _list_nested(folder: str, depth: int) -> Iterator[tuple[str, ...]]:
-    """Yield the names on the way to each directory that lies so many levels below."""
-    with contextlib.suppress(OSError):
-        for part in sorted(os.listdir(folder)):
-            below = f"{folder}/{part}"
-            if os.path.isdir(below):
-                yield from ([(part,)] if depth == 1 else ((part, *rest) for rest in _list_nested(below, depth - 1)))
+    """Yield the names on the way to each directory that lies so many levels below; stop after very many directories.
+
+    A link to a directory is yielded at the lowest level, so that it can be reported, and is not followed above it.
+    """
+    numbers = itertools.count(1)
+
+    def walk(folder: str, depth: int) -> Iterator[tuple[str, ...]]:
+        if next(numbers) > _DIRECTORIES_MAX:
+            return
+        with contextlib.suppress(OSError):
+            for part in sorted(os.listdir(folder)):
+                below = f"{folder}/{part}"
+                if depth == 1 and os.path.isdir(below):
+                    yield (part,)
+                elif depth > 1 and os.path.isdir(below) and not os.path.islink(below):
+                    yield from ((part, *rest) for rest in walk(below, depth - 1))
+
+    yield from walk(folder, depth)
+    if next(numbers) > _DIRECTORIES_MAX:
+        log.warning("%s has over %d directories: the others were not searched for models", show(folder), _DIRECTORIES_MAX)
 
 
 def _get_time(path: str) -> str:

@@ -55,6 +55,14 @@ def list_files(tree: str, root: str, *, links_to: str = "", check_owners: bool) 
         return tuple(sorted(lister.walk(lister.tree, ""), key=lambda found: found.path))
 
 
+def find_way_out(tree: str, root: str) -> str | None:
+    """Return why a directory is not in the directory of a cache, whose path a link leads out of; None if it is."""
+    tree, root = os.path.realpath(tree), os.path.realpath(root)
+    if os.path.commonpath([root, tree]) == root:
+        return None
+    return f"{show(tree)} is not in {show(root)}: a link leads out of the cache"
+
+
 class _Lister:
     def __init__(self, tree: str, links_to: str, *, check_owners: bool) -> None:
         self.tree, self._links_to, self._check_owners = tree, links_to, check_owners
@@ -62,8 +70,8 @@ class _Lister:
 
     def check_parents(self, root: str) -> None:
         """Check the directories between the cache and the tree, and those two: who can write one can replace the model."""
-        if os.path.commonpath([root, self.tree]) != root:
-            raise CacheError(f"{show(self.tree)} is not in {show(root)}: a link leads out of the cache")
+        if (defect := find_way_out(self.tree, root)) is not None:
+            raise CacheError(defect)
         folder = self.tree
         while True:
             self._check_owner(folder, os.lstat(folder))

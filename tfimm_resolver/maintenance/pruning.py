@@ -35,7 +35,7 @@ class PruneResult:
             ``without a record``.
         before_bytes: the size of the cache before, with what the hub has fetched.
         after_bytes: its size afterwards.
-        missing_bytes: what could not be freed although a limit asks for it.
+        missing_bytes: by how much the limits are exceeded afterwards.
         is_dry_run: whether nothing was removed.
 
     Example:

@@ -13,7 +13,7 @@ from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.contents import MODEL
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.cache.tier import ModelLocation
-from tfimm_resolver.errors import CacheError, IntegrityError, ResolverError, SignatureError
+from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, ResolverError, SignatureError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import SHORTENED
 from tfimm_resolver.maintenance import inventory
@@ -32,8 +32,8 @@ class VerifyResult:
 
     Attributes:
         model: the model; after a repair, as it is now.
-        state: ``ok``, ``damaged``, ``unsigned`` if a signature that is required is missing or not valid, or ``unverified`` if
-            no hashes were recorded for it.
+        state: ``ok``, ``damaged``, ``unsigned`` if a signature that is required is missing, not valid, or cannot be verified,
+            or ``unverified`` if no hashes were recorded for it.
         faults: a message for each file that is not as recorded.
         files: the number of its files.
         seconds: how long the verification took.
@@ -110,15 +110,19 @@ def _verify_signatures(model: CachedModel) -> SignedBy | None:
     """Verify the signatures that are required of a model, also one that was verified before; return the signer.
 
     Raises:
-        SignatureError: if one is missing or not valid; HandleError if the settings file is not valid.
+        SignatureError: if one is missing or not valid, or a key that it names cannot be read.
+        HandleError: if the settings file is not valid.
     """
     record = model.entry.record if model.entry else None
     found = record.signed_by if record else None
     for requirement in signatures.list_requirements_of(record or Record(model.path, "")):
-        if settings.is_bucket(model.path):  # verified before it was stored, or else by no one
-            signatures.check(ModelLocation(model.path, record), [requirement], model.name)
-        else:
-            found = signatures.verify_again(model.path, record, requirement, model.name)
+        try:
+            if settings.is_bucket(model.path):  # verified before it was stored, or else by no one
+                signatures.check(ModelLocation(model.path, record), [requirement], model.name)
+            else:
+                found = signatures.verify_again(model.path, record, requirement, model.name)
+        except HandleError as error:  # a key of this model: the others are verified nevertheless
+            raise SignatureError(f"{error.text} ({requirement.source})", fix=error.advice) from error
     return found
 
 

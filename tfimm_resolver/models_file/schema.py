@@ -113,12 +113,12 @@ def check_name(name: object) -> str:
     Raises:
         HandleError: if it is a URL, a path or empty, or ends in a pin or a subdirectory.
     """
-    fix = "A name is one word: without /, \\, #sha256= and #subdirectory=, and not a URL."
+    fix = "A name is one word: without blanks, /, \\, #sha256= and #subdirectory=, and not a URL."
     try:
         handle = Handle.parse(name if isinstance(name, str) else "")
     except HandleError as error:
         raise HandleError(f"{name!r:.80} is not a valid model name", fix=fix) from error
-    if not handle.is_name or handle.text != name or "\\" in handle.text:
+    if not handle.is_name or handle.text != name or "\\" in handle.text or len(handle.text.split()) != 1:
         raise HandleError(f"{name!r:.80} is not a valid model name", fix=fix)
     return handle.text
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tfimm_resolver._util import clock
-from tfimm_resolver._util.outgoing import clean_value
+from tfimm_resolver._util.outgoing import clean_value, mask_secrets
 from tfimm_resolver.errors import ResolverError
 
 log = logging.getLogger("tfimm_resolver")
@@ -54,7 +54,10 @@ def on_event(callback: Callback) -> Subscription:
     """Call a function with each event, a mapping as on the reference page "Events", until the returned object is closed.
 
     It may be called from several threads at once, and has to be quick: the work waits for it. An exception that it raises is
-    logged, and does not end the work.
+    logged, and does not end the work, unless it is ``SystemExit`` or ``KeyboardInterrupt``, which end the call.
+
+    Raises:
+        TypeError: if it is not a function.
 
     Example:
         >>> names = []
@@ -64,6 +67,8 @@ def on_event(callback: Callback) -> Subscription:
         ('resolve.start', 'done')
     """
     global _callbacks  # noqa: PLW0603
+    if not callable(callback):
+        raise TypeError(f"a callback has to be a function, not {type(callback).__name__}")
     wrapped = _OneCallback(callback)
     _callbacks = (*_callbacks, wrapped)
     return Subscription(wrapped)
@@ -160,7 +165,7 @@ def emit(name: str, operation: Operation | None = None, **facts: Any) -> None:
         return
     operation = operation or _current.get()
     about = {"id": operation.id, "handle": operation.handle} if operation else {"id": None, "handle": None}
-    event = {"event": name, "version": SCHEMA_VERSION, "time": _format_now(), **about, **facts}
+    event = _mask_texts({"event": name, "version": SCHEMA_VERSION, "time": _format_now(), **about, **facts})
     for callback in _callbacks:
         try:
             callback(dict(event))
@@ -172,7 +177,7 @@ def emit(name: str, operation: Operation | None = None, **facts: Any) -> None:
 
 def print_log(text: str, level: str = "info") -> None:
     """Print a message for a person as an event ``log``: stderr has one JSON object a line."""
-    print_json({"event": "log", "version": SCHEMA_VERSION, "time": _format_now(), "level": level, "text": text})
+    print_json(_mask_texts({"event": "log", "version": SCHEMA_VERSION, "time": _format_now(), "level": level, "text": text}))
 
 
 def print_json(event: Mapping[str, Any]) -> None:
@@ -180,6 +185,11 @@ def print_json(event: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # a full disk, a closed stream, or no stream
         sys.stderr.write(json.dumps(event) + "\n")
         sys.stderr.flush()
+
+
+def _mask_texts(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event without secrets; a path stays as it is, since a program opens it."""
+    return {name: mask_secrets(value) if isinstance(value, str) and name != "path" else value for name, value in event.items()}
 
 
 def _describe_error(error: BaseException) -> dict[str, Any]:

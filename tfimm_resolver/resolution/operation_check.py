@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -33,12 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("tfimm_resolver")
 
 _SHOWN_MAX = 5
+_ACCEPT = "lists all operations. If you accept what the model does, change the rule."
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _WARMUP_NOTE = "a server that loads it replays its warm-up requests"
-_FIX = Advice(
-    python="inspect(handle) lists all operations. If you accept what the model does, change the rule.",
-    command="`tfimm-resolver inspect --ops` lists all operations. If you accept what the model does, change the rule.",
-)
 _NOT_SEARCHED_FIX = "Use a copy on this machine's disk, in the binary format; or change the rule."
 
 _warned: set[str] = set()
@@ -90,9 +88,10 @@ class ModelCheck:
             is_warmed = is_served and os.path.lexists(os.path.join(directory, _WARMUP_FILE))
             found = self._search(directory, is_warmed=is_warmed)
             for policy in self.policies:
-                for kind in policy.refuse:
-                    if violations := [one for one in found if matches(one, kind)]:
-                        raise self._make_error(directory, policy, kind, violations, is_warmed)
+                kinds = [kind for kind in policy.refuse if any(matches(one, kind) for one in found)]
+                if kinds:
+                    violations = [one for one in found if any(matches(one, kind) for kind in kinds)]
+                    raise self._make_error(directory, policy, kinds, violations, is_warmed)
             self._warn(directory, found)
 
     def _list_directories(self, path: str) -> Iterator[str]:
@@ -128,13 +127,20 @@ class ModelCheck:
             fix=_NOT_SEARCHED_FIX,
         )
 
-    def _make_error(self, directory: str, policy: Policy, kind: str, found: list[Operation], is_warmed: bool) -> PolicyError:
+    def _make_error(
+        self, directory: str, policy: Policy, kinds: list[str], found: list[Operation], is_warmed: bool
+    ) -> PolicyError:
         note = f"\n{_WARMUP_NOTE}: {_WARMUP_FILE}" if is_warmed else ""
         return PolicyError(
-            f"{show(self.label)} is refused: {show(policy.source)} refuses {kind}, and {show(directory)} has\n"
-            f"{_describe_all(found)}{note}",
-            fix=_FIX,
+            f"{show(self.label)} is refused: {show(policy.source)} refuses {', '.join(kinds)}, and {show(directory)} "
+            f"has\n{_describe_all(found)}{note}",
+            fix=self._suggest_fix(),
         )
+
+    def _suggest_fix(self) -> Advice:
+        label = show(self.label)
+        command = f"`tfimm-resolver inspect --ops {shlex.quote(label)}` {_ACCEPT}"
+        return Advice(python=f"inspect({label!r}) {_ACCEPT}", command=command)
 
     def _warn(self, directory: str, found: Iterable[Operation]) -> None:
         noticed = [one for one in found if one.when == "on load" and (one.kind == "write" or one.is_remote)]

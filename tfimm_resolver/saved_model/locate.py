@@ -104,10 +104,11 @@ def find_models(list_directory: ListDirectory) -> FoundModels:
     return FoundModels(tuple(sorted(found)), is_complete, tuple(graphless))
 
 
-def find_models_on_disk(path: str) -> FoundModels:
+def find_models_on_disk(path: str, *, follow_links: bool = True) -> FoundModels:
     """Find the SavedModels below a local directory; if the top is one, nothing else is read.
 
-    Each directory is searched once, even if symbolic links lead to it; what cannot be read counts as empty.
+    Each directory is searched once, even if symbolic links lead to it; what cannot be read counts as empty. Without
+    ``follow_links``, a link to a directory is not searched.
     """
     for name in SAVED_MODEL_FILES:  # not any(), as each hit on a path comes here
         if os.path.isfile(f"{path}/{name}"):
@@ -120,21 +121,21 @@ def find_models_on_disk(path: str) -> FoundModels:
             if (status.st_dev, status.st_ino) in seen:
                 return set(), []
             seen.add((status.st_dev, status.st_ino))
-            return _list_names(f"{path}/{directory}")
+            return _list_names(f"{path}/{directory}", follow_links=follow_links)
         except OSError:
             return set(), []
 
     return find_models(list_directory)
 
 
-def _list_names(path: str) -> tuple[set[str], list[str]]:
+def _list_names(path: str, *, follow_links: bool) -> tuple[set[str], list[str]]:
     """Return the names of the files that belong to a SavedModel's top, and of the directories."""
     files, below = set[str](), list[str]()
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.name in SAVED_MODEL_FILES and entry.is_file():
                 files.add(entry.name)
-            elif entry.is_dir():
+            elif entry.is_dir(follow_symlinks=follow_links):
                 below.append(entry.name)
     return files, below
 

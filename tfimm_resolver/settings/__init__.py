@@ -47,6 +47,7 @@ from tfimm_resolver.settings.environment import (
 from tfimm_resolver.settings.limits import (
     CacheLimits,
     cache_limits,
+    describe_limits,
     grace_s,
     state_dir,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "check_path",
     "config_file",
     "connections",
+    "describe_limits",
     "expand_path",
     "expand_variable",
     "extra_roots",

@@ -61,12 +61,17 @@ def cache_limits() -> CacheLimits:
     Raises:
         HandleError: if a limit is not a size or a duration, or the file cannot be read.
     """
-    values = _read_config()
-    values.update({key: (text, variable) for key, variable in _KEYS.items() if (text := os.environ.get(variable))})
+    values = _read_values()
     sources = tuple((key, source) for key, (_, source) in values.items())
     sizes = {key: parse_size(*values[key]) for key in ("max_size", "min_free") if key in values}
     max_age_s = parse_duration_s(*values["max_age"]) if "max_age" in values else None
     return CacheLimits(sizes.get("max_size"), sizes.get("min_free"), max_age_s, sources)
+
+
+def describe_limits() -> dict[str, str]:
+    """Return for each limit that is set its value, and where it is set; raises as ``cache_limits`` does."""
+    cache_limits()
+    return {key: f"{text} ({source})" for key, (text, source) in _read_values().items()}
 
 
 def grace_s(*, has_locks: bool = True) -> float:
@@ -105,6 +110,13 @@ def parse_duration_s(text: str, source: str) -> float:
     if found is None:
         raise HandleError(f"{source} is {text!r:.80}", fix=_DURATION_FIX)
     return float(found[1]) * _TIME_UNITS[found[2]]
+
+
+def _read_values() -> dict[str, tuple[str, str]]:
+    """Return the limits that are set as texts, each with its source."""
+    values = _read_config()
+    values.update({key: (text, variable) for key, variable in _KEYS.items() if (text := os.environ.get(variable))})
+    return values
 
 
 def _read_config() -> dict[str, tuple[str, str]]:

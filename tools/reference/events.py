@@ -19,7 +19,8 @@ and wrong options print. The same schema for programs: [event_schemas.json](even
 - A call of `resolve` emits `resolve.start`, then any of the others, and at the end `done` or `error`. So does each
   model that `load`, `sync`, `add` and `export` resolve. Its events have the same `id`.
 - A callback may be called from several threads, and the download waits for it. An exception that it raises is logged,
-  and ends nothing. To stop a download, set the event that `resolve(..., cancel=event)` has.
+  and ends nothing, unless it is `SystemExit` or `KeyboardInterrupt`, which end the call. To stop a download, set the event
+  that `resolve(..., cancel=event)` has.
 - New events and fields may be added at any time. `version` is raised if a field changes its meaning or goes.
 """
 _SUBSCRIBER = """## Metrics for Prometheus

@@ -296,7 +296,7 @@ _ENVIRONMENT: dict[str, Schema] = {
     "extra_roots": _list("read-only directories that are searched first", _STRING),
     "models_files": _list("the models files in use", _STRING),
     "config_file": _text("the settings file, if it exists", null=True),
-    "limits": _map("where each limit of the cache is set"),
+    "limits": _map("the value of each limit of the cache that is set, with where it is set"),
     "models": _object(
         "what is cached",
         {

@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -111,6 +112,13 @@ def test_a_dry_run_tells_what_the_next_run_does_and_the_one_after_does_nothing(c
     state = read_state(cache_dir)
     assert {result.state for result in adopt()} == {"cached"}
     assert read_state(cache_dir) == state
+
+
+def test_a_dry_run_prints_what_it_would_adopt(caches: Caches) -> None:
+    _, out, _ = run_cli("adopt", "--dry-run")
+    assert [line.split("  ")[0] for line in out.splitlines() if HUB in line] == ["would adopt"]
+    assert "  adopted" not in f"  {out}" and "\nadopted" not in out
+    assert all(len(line) <= 80 for line in run_on_terminal("adopt", "--dry-run")[1].splitlines() if "would adopt  " in line)
 
 
 def test_the_record_says_where_a_model_is_from_and_when_it_was_downloaded(caches: Caches, cache_dir: Path) -> None:
@@ -334,6 +342,43 @@ def test_a_link_in_place_of_a_model_is_not_followed(caches: Caches, tmp_path: Pa
         results = adopt(roots)
         assert [result.state for result in results] == ["skipped"] * 2
         assert all("out of the cache" in result.reason for result in results)
+
+
+@pytest.mark.parametrize("link", ["google", "google/other", "google/other/tensorflow2", "google/other/tensorflow2/en"])
+def test_a_link_above_a_model_is_not_followed(link: str, caches: Caches, tmp_path: Path) -> None:
+    put_in_kagglehub(tmp_path / "outside", "google/other/tensorflow2/en/1")
+    shutil.rmtree(caches.kagglehub / "models")
+    (caches.kagglehub / "models" / link).parent.mkdir(parents=True)
+    (caches.kagglehub / "models" / link).symlink_to(tmp_path / "outside" / "models" / link)
+    assert adopt(["kagglehub"]) == []
+
+
+def test_links_are_not_searched_for_models(caches: Caches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    write_files(disk / "deep" / "model", MODEL)
+    read, scandir, listdir = [], os.scandir, os.listdir
+    tree = caches.kagglehub / "models" / KAGGLE
+    for path in (caches.kagglehub / "models/disk", tree.with_name("2"), tree.with_name("3") / "all", caches.tfimm / "disk"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(disk)
+    snapshots = caches.huggingface / "models--ada--half/snapshots"
+    (snapshots / ("d" * 40)).symlink_to(disk)
+
+    def note(call: Callable[[str], Any]) -> Callable[[str], Any]:
+        return lambda path=".": (read.append(os.path.realpath(path)), call(path))[1]
+
+    monkeypatch.setattr(os, "scandir", note(scandir))
+    monkeypatch.setattr(os, "listdir", note(listdir))
+    adopt(caches.all, dry_run=True)
+    assert read and not [path for path in read if path.startswith(f"{disk}/")]
+
+
+def test_a_directory_with_very_many_directories_is_not_searched_to_the_end(
+    caches: Caches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(foreign_caches, "_DIRECTORIES_MAX", 3)
+    assert adopt("kagglehub", dry_run=True) == []
+    assert "over 3 directories" in caplog.text
 
 
 def test_a_link_to_a_directory_of_the_same_model_is_not_followed(caches: Caches) -> None:

@@ -74,6 +74,15 @@ def test_the_variable_refuses_a_model_that_writes_on_load(way: str, url: str, mo
     assert isinstance(caught.value, PermissionError)
 
 
+def test_all_kinds_that_are_refused_are_named_with_a_command_that_lists_the_operations(url: str) -> None:
+    configure('ops = { refuse = ["reads", "on-load-writes", "network", "writes"] }')
+    with pytest.raises(PolicyError, match="refuses on-load-writes, writes, and ") as caught:
+        load(url)
+    assert caught.value.text.count("WriteFile") == 1
+    assert f"`tfimm-resolver inspect --ops {url}`" in caught.value.advice.command
+    assert f"inspect('{url}')" in caught.value.advice.python
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_harmless_model_is_not_refused(way: str, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_OPS", "refuse")

@@ -334,6 +334,19 @@ def test_the_models_file_and_the_settings_file_both_count(world: World) -> None:
         resolve("half")
 
 
+def test_a_key_that_is_gone_does_not_keep_the_others_from_being_verified(world: World) -> None:
+    other = world.origin.put("/other.tar.gz", tar_gz(MODEL))
+    resolve(other)
+    world.publish(with_signature(world.key, MODEL))
+    models_file.write(Path(), models_file.make_entry("half", world.url, f'signer = {{ key = "{world.key.public_path}" }}'))
+    resolve("half")
+    Path(world.key.public_path).unlink()
+    results = {one.model.name: one for one in maintenance.verify()}
+    assert sorted(one.state for one in results.values()) == ["ok", "unsigned"]
+    (failed,) = [one for one in results.values() if one.state == "unsigned"]
+    assert str(world.key.public_path) in failed.faults[0] and "half" in failed.faults[0]
+
+
 @pytest.mark.parametrize("is_url", [True, False])
 def test_a_signature_beside_the_model(world: World, is_url: bool) -> None:
     world.publish(MODEL)

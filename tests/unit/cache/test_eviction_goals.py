@@ -47,9 +47,9 @@ def test_without_limits_nothing_is_to_be_freed(stores: list[LocalStore]) -> None
 def test_the_size_counts_all_stores_down_to_nine_tenths(stores: list[LocalStore]) -> None:
     items = make_items(stores, (0, 100), (1, 60), (1, 40))
     goals = Goals(stores, items, CacheLimits(max_size=Size(150)), 0, 0, None)
-    assert all(map(goals.include, items)) and goals.missing_bytes == 200 - 135
+    assert all(map(goals.include, items)) and goals.missing_bytes == 200 - 150
     goals.subtract(items[1])
-    assert goals.missing_bytes == 5
+    assert goals.missing_bytes == 0 and all(map(goals.include, items)), "140 are more than nine tenths"
     goals.subtract(items[2])
     assert not any(map(goals.include, items)) and goals.missing_bytes == 0
 
@@ -57,7 +57,18 @@ def test_the_size_counts_all_stores_down_to_nine_tenths(stores: list[LocalStore]
 def test_what_is_about_to_be_added_counts(stores: list[LocalStore]) -> None:
     items = make_items(stores, (0, 100))
     assert Goals(stores, items, CacheLimits(max_size=Size(100)), 0, 0, None).missing_bytes == 0
-    assert Goals(stores, items, CacheLimits(max_size=Size(100)), 50, 0, None).missing_bytes == 60
+    assert Goals(stores, items, CacheLimits(max_size=Size(100)), 50, 0, None).missing_bytes == 50
+
+
+def test_what_stays_after_all_is_missing_only_beyond_the_limit(stores: list[LocalStore]) -> None:
+    items = make_items(stores, (0, 100), (0, 60), (0, 30))
+    goals = Goals(stores, items, CacheLimits(max_size=Size(150)), 0, 0, None)
+    for item in items[1:]:
+        goals.subtract(item)
+    goals.restore(items[2])
+    assert goals.missing_bytes == 0
+    goals.restore(items[1])
+    assert goals.missing_bytes == 190 - 150
 
 
 def test_only_a_removal_on_a_full_disk_makes_room_there(stores: list[LocalStore]) -> None:

@@ -29,6 +29,13 @@ def fail(*arguments: str) -> UsageError:
         (["resolve", "--nope"], "no such option '--nope'", HELP),
         (["resolve"], "missing argument 'HANDLE...'", HELP),
         (["sync", "-j", "0"], "invalid value for '-j' / '--jobs': 0 is not in the range 1<=x<=64", "Usage: "),
+        (["completion"], "missing argument: bash, zsh or fish", "Usage: "),
+        (["sync", "--layout"], "--layout needs a directory: --layout tf-serving DIR", "Usage: "),
+        (["sync", "--layout", "tf-serving"], "--layout needs a directory: --layout tf-serving DIR", "Usage: "),
+        (["sync", "--keep", "3"], "--keep can only be used with --layout tf-serving", "Usage: "),
+        (["sync", "--check", "--base-path", "/m"], "--base-path can only be used with --layout tf-serving", "Usage: "),
+        (["fetch", "m", "dir", "--keep", "2"], "--keep can only be used with --layout tf-serving", "Usage: "),
+        (["fetch", "m", "dir", "--version", "2"], "--version can only be used with --layout tf-serving", "Usage: "),
         (["bad\nname"], r"no such command 'bad\nname'", "Usage: "),
     ],
 )

@@ -112,6 +112,49 @@ def test_json_lines_are_printed_instead_of_progress(
     assert lines[0]["handle"] == "m\nn" and lines[-1]["level"] == "warning"
 
 
+@pytest.mark.parametrize(
+    "handle",
+    [
+        "https://h/nope;token=SECRET.tar.gz",
+        "https://h/sig=SECRET/m",
+        "https://user:SECRET@h/m",
+        "https://h/m?access=SECRET",
+        "hf_SECRETabcdefghijklmnopqrstuvwxyz",
+    ],
+)
+def test_secrets_are_not_in_events(handle: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_PROGRESS", "json")
+    found, subscription = collect()
+    with subscription, events.report_operation(handle):
+        events.emit("lock.wait", owner=handle)
+        events.emit("fetch.mirror", text=f"{handle} failed")
+    events.print_log(f"no {handle}")
+    assert len(found) == 4 and "SECRET" not in f"{found}{capsys.readouterr().err}"
+
+
+def test_the_path_of_a_result_is_not_changed() -> None:
+    found, subscription = collect()
+    with subscription:
+        events.report_publication("/home/first.name.last@corp.example/token=x", 1)
+    assert found[0]["path"] == "/home/first.name.last@corp.example/token=x"
+
+
+@pytest.mark.parametrize("callback", [3, None, "print", []], ids=str)
+def test_a_callback_is_a_function(callback: Any) -> None:
+    with pytest.raises(TypeError, match="function"):
+        on_event(callback)
+    assert not events.is_active()
+
+
+def test_the_exit_of_the_program_in_a_callback_ends_the_work() -> None:
+    def leave(event: object) -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit), on_event(leave), events.report_operation("m"):
+        pass
+    assert events.get_current_operation() is None
+
+
 def test_a_closed_stderr_is_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_PROGRESS", "json")
     monkeypatch.setattr("sys.stderr", None)

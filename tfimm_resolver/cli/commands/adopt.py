@@ -14,6 +14,7 @@ from tfimm_resolver.maintenance import adoption
 from tfimm_resolver.maintenance.adoption import ADOPTED, AdoptResult
 from tfimm_resolver.resolution.cached_names import SHORTENED_MIN
 
+_WOULD_ADOPT = "would adopt"
 _OTHER_COLUMNS, _NAME_COLUMNS = 32, 45
 
 
@@ -38,7 +39,7 @@ def command(output: Output, caches: Sequence[str], dry_run: bool) -> int:
     for result in adoption.iterate_results(caches, dry_run=dry_run):
         results.append(result)
         if not output.as_json:
-            _print(output, result)
+            _print(output, result, dry_run=dry_run)
     error = next((result.error for result in results if result.error), None)
     if output.as_json:
         output.print_json(
@@ -58,18 +59,20 @@ def _make_facts(result: AdoptResult) -> dict[str, object]:
     return {**result.facts(), **({"error": error_to_json(result.error)} if result.error else {})}
 
 
-def _print(output: Output, result: AdoptResult) -> None:
+def _print(output: Output, result: AdoptResult, *, dry_run: bool) -> None:
     if output.is_quiet:
         if result.state == ADOPTED:
             output.print_line(result.handle)
         return
-    width = output.get_width()
-    name = truncate_middle(result.handle, width and max(SHORTENED_MIN, width - _OTHER_COLUMNS))
-    name = f"{name:<{min(_NAME_COLUMNS, width - _OTHER_COLUMNS) if width else 0}}"
+    word = _WOULD_ADOPT if dry_run and result.state == ADOPTED else result.state
+    columns = len(_WOULD_ADOPT if dry_run else ADOPTED)
+    width, others = output.get_width(), _OTHER_COLUMNS + columns - len(ADOPTED)
+    name = truncate_middle(result.handle, width and max(SHORTENED_MIN, width - others))
+    name = f"{name:<{min(_NAME_COLUMNS, width - others) if width else 0}}"
     size = f"{format_size(result.size_bytes):>7}" if result.state == ADOPTED else ""
     how = style(" ".join(filter(None, (result.method, f"from {result.cache}" * (not result.method)))), dim=True)
-    padding = " " * (len(adoption.ADOPTED) - len(result.state))
-    output.print_line("  ".join(filter(None, (style_state(result.state) + padding, name, size, how))))
+    state = style_state(result.state).replace(result.state, word) + " " * (columns - len(word))
+    output.print_line("  ".join(filter(None, (state, name, size, how))))
     if result.reason:
         output.print_line(f"           {result.found}: {result.reason}")
     if result.error:

@@ -10,7 +10,13 @@ import click
 
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, error_to_json
-from tfimm_resolver.cli.publishing import describe_published, keep_option, print_failures, print_published
+from tfimm_resolver.cli.publishing import (
+    check_unused_options,
+    describe_published,
+    keep_option,
+    print_failures,
+    print_published,
+)
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.integrations.serving.publishing import FLAT, LAYOUTS, TF_SERVING, publish
 from tfimm_resolver.maintenance import inventory
@@ -39,7 +45,8 @@ def command(output: Output, pairs: Sequence[str], layout: str, version: int | No
     No reader of DIR sees a part of a model. The files are hard links to the cache where possible, and stay if it is pruned.
     Run again, the command changes nothing, or completes what was interrupted. It replaces and removes only what it wrote.
     """
-    _check(pairs, layout, version)
+    _check(pairs)
+    check_unused_options(layout=layout == TF_SERVING)
     rows: list[dict[str, Any]] = []
     errors: list[ResolverError] = []
     handles = [text.removeprefix(STORAGE_PREFIX) for text in pairs[::2]]
@@ -63,12 +70,10 @@ def command(output: Output, pairs: Sequence[str], layout: str, version: int | No
     return errors[0].exit_code if errors else 0
 
 
-def _check(pairs: Sequence[str], layout: str, version: int | None) -> None:
+def _check(pairs: Sequence[str]) -> None:
     if len(pairs) % 2:
         raise click.UsageError(f"each HANDLE needs a DIR after it, and {pairs[-1]!r} has none")
     directories = [os.path.realpath(directory) for directory in pairs[1::2]]
     for directory in pairs[1::2]:
         if directories.count(os.path.realpath(directory)) > 1:
             raise click.UsageError(f"{directory!r} is given for two models: each needs a DIR of its own")
-    if version is not None and layout != TF_SERVING:
-        raise click.UsageError("--version can only be used with --layout tf-serving")

@@ -11,14 +11,26 @@ from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, jobs_option
 from tfimm_resolver.cli.completion import complete_name
 from tfimm_resolver.cli.output import Output, error_to_json, format_table, style_state
-from tfimm_resolver.cli.publishing import ServingTree, keep_option
+from tfimm_resolver.cli.publishing import ServingTree, check_unused_options, keep_option
 from tfimm_resolver.integrations.serving.publishing import TF_SERVING
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.project import sync_models
 from tfimm_resolver.project.sync_models import SyncResult
 
 
-@click.command(short_help="Fetch the models of the models file.")
+class _Command(click.Command):
+    """A command that says which two values ``--layout`` has, if one is missing."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadOptionUsage as error:
+            if error.option_name != "--layout":
+                raise
+            raise click.UsageError(f"--layout needs a directory: --layout {TF_SERVING} DIR", ctx) from None
+
+
+@click.command(cls=_Command, short_help="Fetch the models of the models file.")
 @click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=complete_name)
 @click.option("--check", is_flag=True, help="Fetch nothing; exit with 8 if a model is missing or does not match its pin.")
 @jobs_option
@@ -47,6 +59,7 @@ def command(
     """
     if layout and check:
         raise click.UsageError("--check and --layout cannot be used together")
+    check_unused_options(layout=layout is not None)
     tree = ServingTree(layout[1], base_path, keep) if layout else None
     results = sync_models.sync(names, check=check, jobs=jobs)
     errors = [result.error for result in results if result.error and (result.state == "failed" or not check)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import mask_value
+from tfimm_resolver._util.outgoing import mask_secrets, mask_value
 from tfimm_resolver.cli.diagnosis import network, roots, software
 from tfimm_resolver.cli.diagnosis.findings import PROBLEM, Finding, catch_errors
 from tfimm_resolver.cli.diagnosis.roots import RootFacts
@@ -20,6 +21,9 @@ from tfimm_resolver.sources import github, kaggle_credentials
 
 _PREFIXES = ("TFIMM_", "TFHUB_", "KAGGLEHUB_", "HF_")
 _NAMED = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CI", "KAGGLE_KERNEL_RUN_TYPE", "CUDA_VISIBLE_DEVICES")
+_TOKEN = re.compile(r"(?=.*\d)[\w.~+=-]{16,}")
+"""A value that may be a token which was pasted into the wrong variable: no setting has one like it, and no usual path."""
+
 _SECRET = ("TOKEN", "KEY", "PASSWORD", "SECRET", "CREDENTIAL")
 
 
@@ -70,15 +74,15 @@ def make_report(*, online: bool = False) -> Report:
 
 
 def collect_facts(report: Report) -> dict[str, Any]:
-    """Return the facts for a bug report."""
+    """Return the facts for a bug report, without secrets."""
     own = [model for model in report.models if model.entry and not model.other_root]
-    return {
+    facts = {
         **software.collect_facts(),
         "roots": [root.facts() for root in report.roots],
         "extra_roots": _try(settings.extra_roots, list[str]()),
         "models_files": _try(discovery.find_files, list[str]()),
         "config_file": _try(_find_config, None),
-        "limits": _try(_describe_limits, dict[str, str]()),
+        "limits": _try(settings.describe_limits, dict[str, str]()),
         "models": {
             "count": len(own),
             "size_bytes": report.size_bytes,
@@ -87,23 +91,29 @@ def collect_facts(report: Report) -> dict[str, Any]:
         **network.collect_facts(),
         "variables": dict(_list_variables()),
     }
+    return {name: _mask(value) for name, value in facts.items()}
+
+
+def _mask(value: Any) -> Any:
+    """Return a fact without the secrets in its texts: a path may have one in a name."""
+    if isinstance(value, dict):
+        return {name: _mask(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_mask(item) for item in value]
+    return mask_secrets(value) if isinstance(value, str) else value
 
 
 def _list_variables() -> Iterator[tuple[str, str]]:
     """Yield the variables that are set, without what may be a secret."""
     for name in sorted(os.environ):
         if name.startswith(_PREFIXES) or name in _NAMED:
-            is_secret = any(word in name for word in _SECRET)
+            is_secret = any(word in name for word in _SECRET) or _TOKEN.fullmatch(os.environ[name])
             yield name, "(set)" if is_secret else mask_value(os.environ[name])
 
 
 def _find_config() -> str | None:
     path = settings.config_file()
     return path if path and os.path.isfile(path) else None
-
-
-def _describe_limits() -> dict[str, str]:
-    return dict(settings.cache_limits().sources)
 
 
 def _try(read: Any, default: Any) -> Any:

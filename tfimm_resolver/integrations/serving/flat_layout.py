@@ -12,7 +12,14 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.exchange import exchange
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.integrations.serving.marker import FILE_NAME, Marker, find_foreign, read_marker, write_marker
+from tfimm_resolver.integrations.serving.marker import (
+    FILE_NAME,
+    Marker,
+    find_changed,
+    find_foreign,
+    read_marker,
+    write_marker,
+)
 from tfimm_resolver.integrations.serving.model_files import ModelFiles
 from tfimm_resolver.integrations.serving.outcome import Published
 from tfimm_resolver.integrations.serving.staging import PATTERN, Staging, is_staging, remove_leftovers, shorten_label
@@ -70,9 +77,9 @@ def install_tree(staging: Staging, target: str) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
     if exchange(staging.tree, target):
-        if (foreign := _find_foreign(staging.tree, target)) is not None:  # it was put there a moment ago
+        if (found := _find_error(staging.tree, target)) is not None:  # it was put there a moment ago
             exchange(staging.tree, target)
-            raise make_foreign_error(target, foreign)
+            raise found
         fs.fsync_dir(os.path.dirname(target))
         return
     os.rename(target, f"{staging.old}/tree")
@@ -116,6 +123,19 @@ def _check_kind(directory: str) -> None:
         )
     if os.path.lexists(directory) and not os.path.isdir(directory):
         raise CacheError(f"cannot publish to {show(directory)}: it is not a directory")
+    if _has_versions(directory):
+        raise CacheError(
+            f"cannot publish to {show(directory)}: it has versions of a model, for TensorFlow Serving",
+            fix="Nothing was changed. Name another directory, or use the layout tf-serving.",
+        )
+
+
+def _has_versions(directory: str) -> bool:
+    """Whether a directory has versions that this package published there."""
+    if not os.path.isdir(directory) or os.path.lexists(f"{directory}/{FILE_NAME}"):
+        return False
+    names = [name for name in os.listdir(directory) if name.isdecimal()]
+    return any(read_marker(f"{directory}/{name}") is not None for name in names)
 
 
 def _check_contents(model: ModelFiles, directory: str) -> bool:
@@ -127,17 +147,21 @@ def _check_contents(model: ModelFiles, directory: str) -> bool:
     marker = read_marker(directory)
     if marker is not None and marker.content == model.content and marker.is_intact(directory):
         return True
-    if (foreign := _find_foreign(directory, directory)) is not None:
-        raise make_foreign_error(directory, foreign)
+    if (error := _find_error(directory, directory)) is not None:
+        raise error
     return False
 
 
-def _find_foreign(current: str, directory: str) -> str | None:
-    """Return something in a directory, which may have been moved to ``current``, that this package did not write."""
+def _find_error(current: str, directory: str) -> CacheError | None:
+    """Return the error if a directory, which may have been moved to ``current``, has something that others wrote."""
     marker = read_marker(current)
     if marker is None and os.path.lexists(f"{current}/{FILE_NAME}"):
-        return FILE_NAME
-    return find_foreign(current, (marker or _EMPTY).files, _list_ignored(directory, current))
+        return make_foreign_error(directory, FILE_NAME)
+    foreign = find_foreign(current, (marker or _EMPTY).files, _list_ignored(directory, current))
+    if foreign is not None:
+        return make_foreign_error(directory, foreign)
+    changed = find_changed(current, marker) if marker is not None else None
+    return make_changed_error(directory, changed) if changed is not None else None
 
 
 def make_foreign_error(directory: str, path: str) -> CacheError:
@@ -145,6 +169,14 @@ def make_foreign_error(directory: str, path: str) -> CacheError:
     return CacheError(
         f"cannot publish to {show(directory)}: it contains {show(path)}, which tfimm_resolver did not write",
         fix="Nothing was changed. Move it away, or name another directory.",
+    )
+
+
+def make_changed_error(directory: str, path: str) -> CacheError:
+    """Return the error for a published directory with a file that was replaced or edited."""
+    return CacheError(
+        f"cannot publish to {show(directory)}: {show(path)} in it was changed since it was published",
+        fix="Nothing was changed. Move that file away to have the model's own put there, or name another directory.",
     )
 
 

@@ -6,12 +6,12 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
-from tfimm_resolver.cache.record import MAX_RECORD_BYTES
+from tfimm_resolver.cache.record import MAX_RECORD_BYTES, hash_file
 from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.manifest import parse_size
 
@@ -29,17 +29,19 @@ class Marker:
         content: the hash over the paths, sizes and hashes of its files, which tells two models apart.
         files: the size of each file, by its path; those of the model, and while it is being filled also those before.
         is_complete: whether the directory holds all of the model; a kill may leave a part of it.
+        hashes: the SHA-256 of each file, by its path; empty in the markers of earlier versions.
     """
 
     handle: str
     content: str
     files: Mapping[str, int]
     is_complete: bool = True
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     def to_text(self) -> str:
         """Return the text of the file, which ``parse_marker`` reads."""
         facts = {"version": _VERSION, "handle": self.handle, "content": self.content, "is_complete": self.is_complete}
-        return json.dumps({**facts, "files": dict(self.files)}, indent=1) + "\n"
+        return json.dumps({**facts, "files": dict(self.files), "hashes": dict(self.hashes)}, indent=1) + "\n"
 
     def is_intact(self, directory: str) -> bool:
         """Whether the directory holds the complete model; compares sizes."""
@@ -61,7 +63,8 @@ def parse_marker(text: bytes) -> Marker | None:
         files = {str(path): parse_size(size_bytes) for path, size_bytes in facts["files"].items()}
         for path in files:
             safe_parts(path, is_canonical=True)
-        return Marker(str(facts["handle"]), str(facts["content"]), files, facts["is_complete"] is True)
+        hashes = {str(path): str(sha256) for path, sha256 in facts.get("hashes", {}).items()}
+        return Marker(str(facts["handle"]), str(facts["content"]), files, facts["is_complete"] is True, hashes)
     except (ArchiveError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
@@ -107,6 +110,30 @@ def find_foreign(directory: str, files: Collection[str], ignored: Collection[str
     folders = {"/".join(parts[:depth]) for parts in (path.split("/") for path in files) for depth in range(1, len(parts))}
     for path, is_folder in _list_entries(directory, ignored):
         if path != FILE_NAME and path not in (folders if is_folder else files):
+            return path
+    return None
+
+
+def find_changed(directory: str, marker: Marker) -> str | None:
+    """Return the relative path of a file that was replaced or edited since it was published; None if there is none.
+
+    A file is read only if it was changed after its marker: a link to it in the cache, made or removed, is such a change, too.
+
+    Raises:
+        OSError: if a file cannot be read.
+    """
+    status = fs.find_status(f"{directory}/{FILE_NAME}")
+    if not marker.is_complete or status is None:  # it may have files of the model before, under the same names
+        return None
+    for path, size_bytes in marker.files.items():
+        inner = join_safely(directory, path)
+        found = fs.find_status(inner)
+        if found is None:
+            continue
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size_bytes:
+            return path
+        expected = marker.hashes.get(path)
+        if expected and found.st_ctime_ns > status.st_ctime_ns and hash_file(inner)[1] != expected:
             return path
     return None
 

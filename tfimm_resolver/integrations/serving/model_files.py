@@ -53,7 +53,8 @@ class ModelFiles:
 
     def make_marker(self) -> Marker:
         """Return the marker of a directory that holds these files."""
-        return Marker(self.handle, self.content, {file.path: file.size_bytes for file in self.files})
+        sizes = {file.path: file.size_bytes for file in self.files}
+        return Marker(self.handle, self.content, sizes, hashes={file.path: file.sha256 for file in self.files})
 
 
 def list_model_files(location: ModelLocation, handle: str, *, needs_graph: bool) -> ModelFiles:

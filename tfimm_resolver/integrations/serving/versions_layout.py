@@ -10,8 +10,8 @@ import re
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.integrations.serving.flat_layout import install_tree, make_foreign_error
-from tfimm_resolver.integrations.serving.marker import find_foreign, read_marker
+from tfimm_resolver.integrations.serving.flat_layout import install_tree, make_changed_error, make_foreign_error
+from tfimm_resolver.integrations.serving.marker import FILE_NAME, find_changed, find_foreign, read_marker
 from tfimm_resolver.integrations.serving.model_files import ModelFiles
 from tfimm_resolver.integrations.serving.outcome import Published
 from tfimm_resolver.integrations.serving.staging import Staging, remove_leftovers
@@ -39,6 +39,11 @@ def publish_version(model: ModelFiles, base: str, version: int | None, suggested
     """
     if os.path.lexists(base) and not os.path.isdir(base):
         raise CacheError(f"cannot publish to {show(base)}: it is not a directory")
+    if os.path.lexists(f"{base}/{FILE_NAME}"):
+        raise CacheError(
+            f"cannot publish versions to {show(base)}: it is a flat model",
+            fix="Nothing was changed. Name another directory, or use the layout flat.",
+        )
     os.makedirs(base, exist_ok=True)
     with hold_directory(base) as is_locked:
         remove_leftovers(base, None, is_locked=is_locked)
@@ -101,6 +106,8 @@ def _check_version(model: ModelFiles, path: str) -> bool:
         return True
     if (foreign := find_foreign(path, marker.files)) is not None:
         raise make_foreign_error(path, foreign)
+    if (changed := find_changed(path, marker)) is not None:
+        raise make_changed_error(path, changed)
     return False
 
 
@@ -119,4 +126,4 @@ def _remove_old(base: str, keep: int, published: int) -> tuple[int, ...]:
 def _is_published(path: str) -> bool:
     """Whether a directory holds a model that this package put there, and nothing else."""
     marker = None if os.path.islink(path) else read_marker(path)
-    return marker is not None and find_foreign(path, marker.files) is None
+    return marker is not None and find_foreign(path, marker.files) is None and find_changed(path, marker) is None

@@ -99,6 +99,25 @@ def test_the_block_for_a_bug_report_has_no_secret(cache_dir: Path) -> None:
         assert "HF_TOKEN" in out and "proxy.example:3128" in out
 
 
+@pytest.mark.parametrize("value", ["0123password456789", "eyJhbGciOiJI.password0", "hf_" + "password" * 4, "u:password1@h/m"])
+def test_a_token_in_the_wrong_variable_is_not_shown(value: str, tmp_path: Path) -> None:
+    wrong = dict.fromkeys(("TFIMM_RESOLVER_OPS", "TFIMM_RESOLVER_SOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES"), value)
+    out = "".join(run_cli(*arguments, **wrong)[1] for arguments in (("env",), ("env", "--json"), ("doctor", "--json")))
+    assert "TFIMM_RESOLVER_OPS" in out and "password" not in out
+
+
+def test_a_token_in_a_path_is_not_shown(tmp_path: Path) -> None:
+    path = f"{tmp_path}/token=password1"
+    paths = dict.fromkeys(("TFHUB_CACHE_DIR", "TFIMM_HOME", "TFIMM_RESOLVER_EXTRA_ROOTS", "REQUESTS_CA_BUNDLE"), path)
+    for arguments in (("env",), ("env", "--json"), ("doctor",), ("doctor", "--json")):
+        _, out, err = run_cli(*arguments, **paths)
+        assert out and "password" not in out + err, arguments
+
+
+def test_limits_are_shown_with_their_sources(tmp_path: Path) -> None:
+    assert "max_size: 20% (TFIMM_RESOLVER_MAX_SIZE)" in run_cli("env", TFIMM_RESOLVER_MAX_SIZE="20%")[1]
+
+
 def test_the_block_for_a_bug_report_is_short_and_hides_the_home_directory(origin: Origin, cache_dir: Path) -> None:
     resolve(origin.put("/m.tar.gz", tar_gz()))
     code, out, err = run_cli("env")

@@ -73,6 +73,38 @@ def test_a_damaged_copy_is_replaced(models: tuple[ModelFiles, ModelFiles], targe
     assert read_published(target) == read(models[0].path)
 
 
+def replace_file(path: Path, how: str) -> None:
+    """Put a user's own file in place of one that was published."""
+    before = path.stat()
+    path.unlink()
+    path.write_bytes(b"m" * (before.st_size + (how == "another size")))
+    if how == "same size and time":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("how", ["another size", "same size", "same size and time"])
+@pytest.mark.parametrize("member", ["saved_model.pb", "variables/variables.index"])
+def test_a_file_that_was_replaced_stays_and_is_an_error(
+    member: str, how: str, models: tuple[ModelFiles, ModelFiles], target: Path
+) -> None:
+    publish_flat(models[0], str(target))
+    replace_file(target / member, how)
+    before = take_snapshot(target)
+    with pytest.raises(CacheError, match=f"{member} in it was changed"):
+        publish_flat(models[1], str(target))
+    assert take_snapshot(target) == before and list_staging(target.parent) == []
+
+
+def test_links_that_come_and_go_are_not_changes(models: tuple[ModelFiles, ModelFiles], target: Path, tmp_path: Path) -> None:
+    publish_flat(models[0], str(target))
+    for path in [*target.rglob("*")]:
+        if path.is_file():
+            os.link(path, tmp_path / "link")
+            os.utime(path)
+            (tmp_path / "link").unlink()
+    assert publish_flat(models[1], str(target)).state == "published"
+
+
 @pytest.mark.parametrize("foreign", FOREIGN)
 @pytest.mark.parametrize("is_published", [False, True])
 def test_what_another_program_wrote_stays_and_is_an_error(

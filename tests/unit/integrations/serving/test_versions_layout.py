@@ -36,6 +36,29 @@ def test_versions_are_numbered_from_one(base: Path, tmp_path: Path) -> None:
     assert read_published(base / "3") == make_files(2) and list_staging(base) == []
 
 
+def test_the_layouts_are_not_mixed(base: Path, tmp_path: Path) -> None:
+    publish(base, make(tmp_path, 1))
+    flat = tmp_path / "flat"
+    flat_layout.publish_flat(make(tmp_path, 1), str(flat))
+    before = take_snapshot(base), take_snapshot(flat)
+    with pytest.raises(CacheError, match="is a flat model"):
+        publish(flat, make(tmp_path, 2))
+    with pytest.raises(CacheError, match="has versions of a model"):
+        flat_layout.publish_flat(make(tmp_path, 2), str(base))
+    assert (take_snapshot(base), take_snapshot(flat)) == before
+
+
+def test_a_version_with_a_file_that_was_replaced_is_neither_removed_nor_replaced(base: Path, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        publish(base, make(tmp_path, number), version=number)
+    (base / "1/saved_model.pb").unlink()
+    (base / "1/saved_model.pb").write_bytes(b"mine")
+    with pytest.raises(CacheError, match=r"saved_model.pb in it was changed"):
+        publish(base, make(tmp_path, 1), version=1)
+    assert publish(base, make(tmp_path, 4), version=4, keep=1).removed == (3, 2)
+    assert (base / "1/saved_model.pb").read_bytes() == b"mine"
+
+
 def test_run_again_nothing_changes(base: Path, tmp_path: Path) -> None:
     model = make(tmp_path, 1)
     publish(base, model)
