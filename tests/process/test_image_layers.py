@@ -114,6 +114,5 @@ def test_an_interrupted_removal_does_not_leave_a_model(tmp_path: Path, mounted: 
     (tree / "variables").mkdir()  # tmpfs lists the newest first, so a plain removal would stop here
     mount("tmpfs", tree / "variables", mounted)
     assert os.listdir(tree) == ["variables", "saved_model.pb"]
-    with pytest.raises(OSError, match="busy"):
-        removal.remove_tree_without_rename(str(tree))
+    removal.remove_tree_without_rename(str(tree))  # what is busy is left
     assert os.listdir(tree) == ["variables"]

@@ -56,9 +56,10 @@ def expect(**changes: bytes) -> tuple[FileEntry, ...]:
 
 @pytest.mark.usefixtures("_bucket")
 def test_every_object_is_downloaded_hashed_and_counted(tmp_path: Path, meter: Meter) -> None:
-    assert object_downloads.download_objects("h", URL, tmp_path, None, meter.report_progress) == expect()
+    reserved: list[int] = []
+    assert object_downloads.download_objects("h", URL, tmp_path, None, meter.report_progress, reserved.append) == expect()
     assert files_in(tmp_path) == MODEL
-    assert meter.total_bytes == meter.done_bytes == sum(map(len, MODEL.values()))
+    assert meter.total_bytes == meter.done_bytes == sum(map(len, MODEL.values())) == sum(reserved)
 
 
 @pytest.mark.usefixtures("_bucket")
@@ -66,13 +67,13 @@ def test_an_object_that_is_not_as_recorded_is_an_error(tmp_path: Path, meter: Me
     other = MODEL["saved_model.pb"][::-1] + b""
     files = expect(**{"saved_model.pb": other})
     with pytest.raises(IntegrityError, match=r"does not match its recorded sha256: saved_model\.pb"):
-        object_downloads.download_objects("h", URL, tmp_path, files, meter.report_progress)
+        object_downloads.download_objects("h", URL, tmp_path, files, meter.report_progress, int)
 
 
 @pytest.mark.usefixtures("_bucket")
 def test_a_prefix_without_objects_is_an_error(tmp_path: Path, meter: Meter) -> None:
     with pytest.raises(NotFoundError, match="h: found no objects below s3://bucket/none"):
-        object_downloads.download_objects("h", "s3://bucket/none", tmp_path, None, meter.report_progress)
+        object_downloads.download_objects("h", "s3://bucket/none", tmp_path, None, meter.report_progress, int)
 
 
 @pytest.mark.usefixtures("_bucket")
