@@ -226,6 +226,8 @@ def test_an_error_of_the_disk_at_any_call_is_reported_and_leaves_nothing_incompl
     for call, root, end in _each(scene, _choose(calls, name, share), f"error={error}", COMMAND):
         # A tree that cannot be renamed, as on overlayfs, is removed without a rename: that succeeds.
         is_removed = '.tmp") = -1 EXDEV' in end.log and end.code == 0
+        # A full disk has no room for the file that tells its time: the root's own time does.
+        is_removed |= error == "ENOSPC" and "tfimm_resolver." in str(call) and end.code == 0
         if not is_removed and ("(INJECTED)" in end.log or call.number == 1):
             # If the parts filled the disk, the download succeeds without them.
             retried = "without storing a partial download" in end.err

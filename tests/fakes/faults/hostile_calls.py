@@ -25,6 +25,7 @@ from tests.fakes.archives import tar_gz
 from tests.fakes.processes import IMPORT_PACKAGE
 from tfimm_resolver import bundles, hub, integrations, maintenance, project
 from tfimm_resolver.errors import ResolverError
+from tfimm_resolver.integrations import serving
 from tfimm_resolver.sources import Handle
 
 URL = "https://h/m.tar.gz"
@@ -303,6 +304,18 @@ def with_using(**names: str) -> Callable[[object], object]:
     return run
 
 
+def subscribe(value: object) -> object:
+    """Subscribe to events and end the subscription; a TypeError says that the value is not a function."""
+    try:
+        subscription = tfimm_resolver.on_event(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        if "callback" in str(error):
+            return None
+        raise
+    with subscription:
+        return None
+
+
 def list_functions() -> dict[str, Callable[[object], object]]:
     """Return the public functions, each as a function of one argument that may have any value.
 
@@ -362,6 +375,22 @@ def list_functions() -> dict[str, Callable[[object], object]]:
         "project.lock": lambda value: project.lock([value]),
         "project.sync": lambda value: project.sync([value]),
         "maintenance.remove": m.remove,
+        "inspect": r.inspect,
+        "on_event": subscribe,
+        "hub.list_trusted": lambda _: h.list_trusted(),
+        "hub.revoke_trust": h.revoke_trust,
+        "maintenance.adopt": m.adopt,
+        "maintenance.make_sbom": m.make_sbom,
+        "maintenance.measure": lambda _: m.measure(),
+        "maintenance.sign": lambda value: m.sign(value, "key.pem"),
+        "maintenance.sign key": lambda value: m.sign("model", value),
+        "integrations.serving.publish": lambda value: serving.publish(value, "published"),
+        "integrations.serving.publish directory": lambda value: serving.publish(URL, value),
+        "integrations.serving.publish layout": lambda value: serving.publish(URL, "published", layout=value),
+        "integrations.serving.publish version": lambda value: serving.publish(URL, "p", layout="tf-serving", version=value),
+        "integrations.serving.publish keep": lambda value: serving.publish(URL, "p", layout="tf-serving", keep=value),
+        "integrations.serving.write_models_config": lambda value: serving.write_models_config(value, ["m"]),
+        "integrations.serving.write_models_config names": lambda value: serving.write_models_config("p", value),
         "maintenance.keep": m.keep,
         "maintenance.unkeep": m.unkeep,
         "maintenance.prune max_size": lambda value: m.prune(max_size=value),

@@ -81,10 +81,10 @@ def _check_arguments(layout: str, version: int | None, keep: int) -> None:
         raise HandleError(f"the layout {layout!r} is not known", fix=f"Choose one of: {', '.join(LAYOUTS)}.")
     if version is not None and layout == FLAT:
         raise HandleError("the layout flat has no versions", fix="Leave the version out, or choose the layout tf-serving.")
-    if version is not None and not 0 <= version <= VERSION_MAX:
-        raise HandleError(f"{version} is not the number of a version", fix=f"Choose one from 0 to {VERSION_MAX}.")
-    if keep < 1:
-        raise HandleError(f"{keep} versions cannot stay: the published one does", fix="Keep at least 1.")
+    if version is not None and (type(version) is not int or not 0 <= version <= VERSION_MAX):
+        raise HandleError(f"{version!r:.80} is not the number of a version", fix=f"Choose one from 0 to {VERSION_MAX}.")
+    if type(keep) is not int or keep < 1:
+        raise HandleError(f"{keep!r:.80} versions cannot stay: the published one does", fix="Keep at least 1.")
 
 
 def _expand(directory: str | os.PathLike[str]) -> str:

@@ -10,6 +10,7 @@ from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
+from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.integrations.serving.marker import replace_text
 from tfimm_resolver.integrations.serving.staging import Staging, remove_leftovers
 from tfimm_resolver.integrations.serving.versions_layout import list_versions
@@ -32,6 +33,7 @@ def write_models_config(directory: str | os.PathLike[str], names: Iterable[str],
         base_path: the directory as the server sees it, if it is mounted elsewhere there.
 
     Raises:
+        HandleError: if the names are not texts.
         CacheError: if the file exists and was not written by this function, or cannot be written.
 
     Example:
@@ -45,7 +47,11 @@ def write_models_config(directory: str | os.PathLike[str], names: Iterable[str],
     folder = settings.expand_path(directory)
     path = f"{folder}/{FILE_NAME}"
     check_models_config(folder)
-    bases = [(name, f"{base_path or folder}/{name}") for name in sorted(names) if list_versions(f"{folder}/{name}")]
+    bases = [
+        (name, f"{base_path or folder}/{name}")
+        for name in sorted(list_names(names, "names"))
+        if list_versions(f"{folder}/{name}")
+    ]
     text = _HEADER + "model_config_list {\n" + "".join(_format_entry(name, base) for name, base in bases) + "}\n"
     with map_os_errors(CacheError, f"cannot write {show(path)}", show_path=True):
         os.makedirs(folder, exist_ok=True)
