@@ -77,7 +77,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class SignedBy:
-    """Who signed the files of a model, as it was verified.
+    """The signer of the files of a model, as it was verified.
 
     Attributes:
         kind: how: ``key``, ``certificate`` or ``sigstore``.

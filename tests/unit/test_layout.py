@@ -169,8 +169,8 @@ def find_imports_beyond(repository: Path, kind: str, missing: set[str]) -> Itera
         seen.add(path)
         for name in list_imports(path):
             if name.startswith("tests."):
-                places = (repository / name.replace(".", "/"), repository / name.rpartition(".")[0].replace(".", "/"))
-                candidates = [one for place in places for one in (place.with_suffix(".py"), place / "__init__.py")]
+                bases = (repository / name.replace(".", "/"), repository / name.rpartition(".")[0].replace(".", "/"))
+                candidates = [one for base in bases for one in (base.with_suffix(".py"), base / "__init__.py")]
                 files += [one for one in candidates if one.is_file()]
             elif missing.intersection(map(canonicalize_name, of_module.get(name.partition(".")[0], ()))):
                 yield f"{path.relative_to(repository)} imports {name}"

@@ -51,15 +51,15 @@ def join_advice(fixes: Iterable[Fix], separator: str = "\n  ") -> Advice:
 
 def suggest_refresh(handle: str, sha256: str | None = None) -> Advice:
     """Return the advice to download a model again, with the pin that it has to match."""
-    shown = show(handle)
+    name = show(handle)
     if not sha256:
         return Advice(
-            python=f"Download it again: tfimm_resolver.resolve({shown!r}, refresh=True)",
-            command=f"Download it again: tfimm-resolver resolve --refresh {shlex.quote(shown)}",
+            python=f"Download it again: tfimm_resolver.resolve({name!r}, refresh=True)",
+            command=f"Download it again: tfimm-resolver resolve --refresh {shlex.quote(name)}",
         )
     return Advice(
-        python=f"Download it again: tfimm_resolver.resolve({shown!r}, refresh=True, sha256={sha256!r})",
-        command=f"Download it again: tfimm-resolver resolve --refresh --sha256 {sha256} {shlex.quote(shown)}",
+        python=f"Download it again: tfimm_resolver.resolve({name!r}, refresh=True, sha256={sha256!r})",
+        command=f"Download it again: tfimm-resolver resolve --refresh --sha256 {sha256} {shlex.quote(name)}",
     )
 
 

@@ -20,8 +20,8 @@ from tfimm_resolver.cli.commands import completion
 
 def complete(*words: str, **environment: str) -> list[str]:
     """Return what bash gets as completions of the last word."""
-    asked = {"COMP_WORDS": " ".join(("tfimm-resolver", *words)), "COMP_CWORD": str(len(words))}
-    code, out, err = run_cli(**asked, _TFIMM_RESOLVER_COMPLETE="bash_complete", **environment)
+    variables = {"COMP_WORDS": " ".join(("tfimm-resolver", *words)), "COMP_CWORD": str(len(words))}
+    code, out, err = run_cli(**variables, _TFIMM_RESOLVER_COMPLETE="bash_complete", **environment)
     assert (code, err) == (0, "")
     return out.split()
 
