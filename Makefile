@@ -15,6 +15,8 @@ WORKERS ?= auto
 FUZZ_SECONDS ?= 60
 # The engines whose tests test-engines runs.
 ENGINES ?= beam ray others
+# The versions of Python whose unit tests test-pythons runs.
+PYTHONS ?= 3.10 3.11 3.12 3.13
 FUZZ_TARGETS ?=
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
@@ -50,7 +52,7 @@ test-all: $(NOX)/nox
 	$(NOX)/nox
 
 test-pythons: $(NOX)/nox
-	$(NOX)/nox --session interpreters unit
+	$(NOX)/nox --session interpreters $(addprefix unit-,$(PYTHONS))
 
 test-engines: $(NOX)/nox
 	$(NOX)/nox --session $(ENGINES)
