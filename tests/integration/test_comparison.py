@@ -31,7 +31,9 @@ def run_once(name: str, case: str) -> str:
     return run_trial(name, make_files(1 << 22), compare.CASES[case])
 
 
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == "kagglehub" else name for name in LIGHT]
+)
 def test_each_package_gets_the_model_from_its_server(name: str) -> None:
     if name != "tfimm_resolver":
         pytest.importorskip("huggingface_hub" if "hf" in name else PEERS[name].package)

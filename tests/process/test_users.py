@@ -19,7 +19,7 @@ from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.lock_processes import RESOLVE, make_dead_pid
 from tests.fakes.namespaces import NAMESPACE
 from tests.fakes.origin import Origin
-from tests.fakes.processes import run, start, wait_until
+from tests.fakes.processes import IMPORT_PACKAGE, run, start, wait_until
 from tests.fakes.traced import NO_FLOCK, start_traced
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
@@ -264,17 +264,20 @@ def test_a_refresh_that_may_not_write_the_record_leaves_no_copy(shared: Path, or
     assert sorted(shared.iterdir()) == before and (path / "saved_model.pb").read_bytes() == MODEL["saved_model.pb"]
 
 
-REMOVE_AS = """
-    import os, sys
-    from tfimm_resolver import maintenance
-    import socket, shutil, pathlib
-    maintenance.list_models()
-    os.setgroups([])
-    os.setgid(int(sys.argv[2]))
-    os.setuid(int(sys.argv[2]))
-    (result,) = maintenance.remove(sys.argv[1])
-    print(result.state, result.error)
+REMOVE_AS = (
+    IMPORT_PACKAGE
+    + """
+import os, sys
+from tfimm_resolver import maintenance
+import socket, shutil, pathlib
+maintenance.list_models()
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+(result,) = maintenance.remove(sys.argv[1])
+print(result.state, result.error)
 """
+)
 
 
 @pytest.mark.parametrize("umask", ["000", "022"])

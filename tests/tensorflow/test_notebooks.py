@@ -36,6 +36,7 @@ _CHANGING = re.compile(r"[0-9a-f]{8,}|\d+(?:\.\d+)?")
 _MACHINE = re.compile(r"/(?:tmp|home|root|work|var)/\S*|\b127\.0\.0\.1\S*|localhost:\d+")
 _NATIVE_LOG = re.compile(
     r"[IWEF]\d{4} [\d:.]+ +\d+ [\w.]+:\d+\]|\d{4}-\d\d-\d\d [\d:.]+: [IWEF] |WARNING: All log messages before absl::|\s*$"
+    r"|Additional GRPC error information from remote target |:UNKNOWN:Error received from peer "
 )
 _SPACES = re.compile(r"[ \t]+")
 

@@ -139,8 +139,10 @@ class ModelCheck:
 
     def _suggest_fix(self) -> Advice:
         label = show(self.label)
-        command = f"`tfimm-resolver inspect --ops {shlex.quote(label)}` {_ACCEPT}"
-        return Advice(python=f"inspect({label!r}) {_ACCEPT}", command=command)
+        return Advice(
+            python=f"inspect({label!r}) {_ACCEPT}",
+            command=f"`tfimm-resolver inspect --ops {shlex.quote(label)}` {_ACCEPT}",
+        )
 
     def _warn(self, directory: str, found: Iterable[Operation]) -> None:
         noticed = [one for one in found if one.when == "on load" and (one.kind == "write" or one.is_remote)]

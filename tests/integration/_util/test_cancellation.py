@@ -454,7 +454,7 @@ def find_raises(source: str) -> list[str]:
     return [name for name in walk(ast.parse(source), "") if name.partition(".")[0] not in NOT_METERS]
 
 
-NOT_METERS = {"map_parallel", "_wait_for_first_failure"}
+NOT_METERS = {"map_parallel", "_wait_for_first_failure", "on_event"}
 VIOLATIONS = (
     "class Meter:\n def advance(self, size_bytes):\n  if self.is_stopped:\n   raise KeyboardInterrupt",
     "class Meter:\n def finish(self, succeeded):\n  self.token.raise_if_cancelled()",

@@ -44,7 +44,6 @@ def _no_directory_renames(monkeypatch: pytest.MonkeyPatch) -> None:
         real(old, new)
 
     monkeypatch.setattr(os, "rename", rename)
-    monkeypatch.setattr(fs, "_RENAMING_DEVICES", set())  # another test may have renamed one on this disk
 
 
 @pytest.mark.usefixtures("_no_directory_renames")

@@ -57,7 +57,7 @@ def test_a_models_file_that_is_not_valid_completes_to_nothing(project: Path) -> 
 
 
 def test_a_name_that_a_shell_would_run_is_not_completed(project: Path) -> None:
-    rests = ("", "$(touch x)", "`touch x`", ";x", "&x", "'x")
+    rests = ("", "$(x)", "`x`", ";x", "&x", "'x")
     write(project, "".join(make_entry(f'"a{rest}"') for rest in rests))
     assert complete("sync", "a") == complete("resolve", "a") == ["plain,a"]
 

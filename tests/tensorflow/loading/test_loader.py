@@ -182,7 +182,7 @@ def test_reports_any_other_failure_of_tensorflow_in_one_line(line: Path, rewritt
     (path / "saved_model.pb").write_bytes(b"no protocol buffer")
     with pytest.raises(LoadError, match="OSError: Cannot parse file") as caught:
         load(path)
-    assert type(caught.value) is LoadError
+    assert isinstance(caught.value, LoadError)
     assert caught.value.text.startswith(f"TensorFlow cannot load {path}: ")
     assert "\n" not in caught.value.text
     assert isinstance(caught.value.__cause__, OSError)

@@ -53,7 +53,7 @@ def test_a_cached_model_of_another_size_is_an_error_with_both_sizes() -> None:
 def test_a_download_must_be_known_to_match(sha256: str) -> None:
     with pytest.raises(IntegrityError, match=f"pinned   {RIGHT}") as caught:
         Pin(RIGHT).check_received(Origin(sha256=sha256), HANDLE)
-    assert "the download was discarded" in caught.value.fix
+    assert "The download was discarded" in caught.value.fix
 
 
 def test_a_matching_download_is_accepted() -> None:
