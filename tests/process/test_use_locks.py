@@ -181,6 +181,14 @@ SIZES = pytest.mark.parametrize(
     ],
 )
 
+IN_BUCKETS = pytest.mark.parametrize(
+    ("count", "models", "cap", "seconds"),
+    [
+        pytest.param(4, 12, 3, 4.0, id="short", marks=pytest.mark.long),  # a loaded machine fetches some archives twice
+        *(pytest.param(16, 40, 10, 30.0, id=f"round {number}", marks=pytest.mark.long) for number in range(3)),
+    ],
+)
+
 
 def put_models(origin: Origin, models: int) -> list[list[int]]:
     """Serve models; return their numbers in groups that overlap, one group for each process."""
@@ -212,7 +220,7 @@ def test_a_model_in_use_never_vanishes_or_changes(
 
 
 @IGNORE_CLOSED_CONNECTIONS
-@SIZES
+@IN_BUCKETS
 def test_a_copy_of_a_model_in_a_bucket_never_vanishes_or_changes(
     count: int, models: int, cap: int, seconds: float, gcs: Gcs, origin: Origin, tmp_path: Path
 ) -> None:
@@ -225,7 +233,7 @@ def test_a_copy_of_a_model_in_a_bucket_never_vanishes_or_changes(
 
 
 @IGNORE_CLOSED_CONNECTIONS
-@SIZES
+@IN_BUCKETS
 def test_a_model_in_a_bucket_never_vanishes_within_the_grace_time(
     count: int, models: int, cap: int, seconds: float, gcs: Gcs, origin: Origin, tmp_path: Path
 ) -> None:
