@@ -272,7 +272,7 @@ def older(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("count", "models", "cap", "seconds"),
     [
-        pytest.param(2, 12, 3, 5.0, id="short"),
+        pytest.param(2, 12, 3, 5.0, id="short", marks=pytest.mark.long),  # needs the history of the repository
         *(pytest.param(12, 40, 10, 30.0, id=f"round {number}", marks=pytest.mark.long) for number in range(3)),
     ],
 )

@@ -177,9 +177,7 @@ def test_names_a_missing_op_of_an_unknown_package(line: Path, rewritten: Callabl
     assert "pip install" not in caught.value.fix
 
 
-def test_reports_any_other_failure_of_tensorflow_in_one_line_and_what_is_damaged_in_another(
-    line: Path, rewritten: Callable[..., Path]
-) -> None:
+def test_reports_any_other_failure_of_tensorflow_and_what_is_damaged(line: Path, rewritten: Callable[..., Path]) -> None:
     path = rewritten(line)
     (path / "saved_model.pb").write_bytes(b"no protocol buffer")
     with pytest.raises(LoadError, match="OSError: Cannot parse file") as caught:
