@@ -48,7 +48,7 @@ def test_spark_gives_each_row_the_result_of_the_model(archive: bytes, tmp_path: 
     assert ast.literal_eval(run_example(block, archive, tmp_path, **environment)) == [2.0, 2.5, 3.0, 3.5]
 
 
-def test_dask_fetches_the_model_once_for_the_workers_of_a_host(archive: bytes, tmp_path: Path) -> None:
+def test_dask_gives_all_workers_of_a_host_one_copy_of_the_model(archive: bytes, tmp_path: Path) -> None:
     (block,) = list_examples("with Dask")
     run_example(block, archive, tmp_path)
 
