@@ -25,9 +25,9 @@ from tfimm_resolver.handles.kaggle import KaggleModel
 from tfimm_resolver.handles.pin import CONTENT_KEY
 from tfimm_resolver.maintenance.foreign_files import find_way_out
 from tfimm_resolver.resolution import named_models, rules
+from tfimm_resolver.saved_model import content
 from tfimm_resolver.saved_model.completeness import find_defect, find_defect_inside
 from tfimm_resolver.saved_model.locate import find_models_on_disk
-from tfimm_resolver.saved_model.variables import find_variables_defect
 from tfimm_resolver.sources import hugging_face_cache, kaggle
 from tfimm_resolver.sources.plan import MutableRef
 
@@ -214,8 +214,8 @@ def _find_in_tfimm(root: str) -> Iterator[ForeignModel]:
 def _find_damage(path: str) -> str | None:
     """Return which variables below a directory are damaged, or None."""
     for directory in find_models_on_disk(path, follow_links=False).directories:
-        if (defect := find_variables_defect(f"{path}/{directory}".rstrip("/"))) is not None:
-            return defect
+        if defects := content.find_missing_data(f"{path}/{directory}".rstrip("/"), is_strict=True):
+            return defects[0]
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -126,7 +127,8 @@ class _EntryDirectories:
         if not isinstance(root, LocalRoot):
             return model.size_bytes
         with map_os_errors(CacheError, f"cannot read the cache at {show(root.path)}", show_path=True):
-            return sum(measure_size_bytes(root.path_of(directory)) for directory in self._list(root, name))
+            paths = [root.path_of(directory) for directory in self._list(root, name)]
+            return sum(measure_size_bytes(path) for path in paths if not os.path.islink(path))  # a link frees nothing
 
     def find_removal_error(self, model: CachedModel, name: str, force: bool) -> ResolverError | None:
         """Return the error with which the removal of an entry would fail; None if it would succeed."""

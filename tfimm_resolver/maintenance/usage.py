@@ -9,6 +9,7 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.contents import KINDS, MODEL, open_stores
 from tfimm_resolver.cache.local_root import LocalRoot
@@ -82,7 +83,7 @@ def measure() -> CacheUsage:
         [True]
     """
     root, limits = settings.cache_root().value, settings.cache_limits()
-    with map_os_errors(CacheError, f"cannot read the cache at {root}", show_path=True):
+    with map_os_errors(CacheError, f"cannot read the cache at {show(root)}", show_path=True):
         found = [item for store in open_stores() for item in store.list_items(store.list_names())]
         items = [*describe_items(found, found), *_list_bucket_items()]
         disk_bytes, free_bytes = _measure_disk(root)

@@ -82,7 +82,7 @@ def _describe_state(path: str, is_warmed: bool) -> str | None:
 
 
 def _find_folder() -> tuple[str, str]:
-    """Return the directory of the results and the one around it; raises CacheError if the user has no home directory."""
+    """Return the directory around that of the results, and that one; raises CacheError if the user has no home directory."""
     base = os.environ.get("XDG_CACHE_HOME")
     cache = expand_variable("XDG_CACHE_HOME", base) if base else expand_path("~/.cache")
     return os.path.join(cache, "tfimm_resolver"), os.path.join(cache, "tfimm_resolver", "scans")
@@ -119,10 +119,13 @@ def _write(state: str, found: tuple[Operation, ...]) -> None:
     if guard.check() is None:
         guard.create(0o700)
     path = _make_path(folders[-1], state)
-    temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "x", opener=lambda name, flags: fs.open_regular(name, flags, 0o600)) as file:
-        file.write(text)
-    os.replace(temporary, path)
+    temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        with open(temporary, "x", opener=lambda name, flags: fs.open_regular(name, flags, 0o600)) as file:
+            file.write(text)
+        os.replace(temporary, path)
+    finally:
+        fs.unlink(temporary)
     _remove_oldest(folders[-1])
 
 

@@ -43,8 +43,6 @@ log = logging.getLogger("tfimm_resolver")
 _verified: dict[tuple[object, ...], SignedBy] = {}
 """What this process has verified: the state of a tree and what was required of it, with the signer."""
 
-_BUNDLE_BYTES_MAX = 16 << 20
-
 
 def list_requirements(resolved: ResolvedPlan, config: Config | None = None) -> list[Requirement]:
     """Return the signatures that a model must have, whichever way led to it.
@@ -191,19 +189,20 @@ def _verify_tree(tree: str, files: Iterable[FileEntry], requirement: Requirement
 
 def _list_bundles(tree: str, requirement: Requirement) -> Iterator[tuple[str, bytes]]:
     """Yield the bundles that may have the signature, each with a name for a message: the configured one, else the model's."""
+    from tfimm_resolver.trust.bundle import BYTES_MAX
     from tfimm_resolver.trust.statement import SIGNATURE_FILES
 
     if requirement.signature:
-        yield show(requirement.signature), _read_bundle(requirement.signature)
+        yield show(requirement.signature), _read_bundle(requirement.signature, BYTES_MAX)
         return
     for name in SIGNATURE_FILES:
         path = os.path.join(tree, name)
         if os.path.lexists(path):
             with map_os_errors(SignatureError, f"the signature {show(name)} cannot be read"):
-                yield name, fs.read_regular(path, _BUNDLE_BYTES_MAX, follow=True)
+                yield name, fs.read_regular(path, BYTES_MAX, follow=True)
 
 
-def _read_bundle(source: str) -> bytes:
+def _read_bundle(source: str, max_bytes: int) -> bytes:
     if "://" in source:
         from tfimm_resolver.transfer.small_requests import get_bytes
 
@@ -212,7 +211,7 @@ def _read_bundle(source: str) -> bytes:
         except ResolverError as error:
             raise SignatureError(f"the signature cannot be fetched: {error.text}", fix=error.advice) from error
     with map_os_errors(SignatureError, f"the signature {show(source)} cannot be read", "Correct its path."):
-        return fs.read_regular(source, _BUNDLE_BYTES_MAX, follow=True)
+        return fs.read_regular(source, max_bytes, follow=True)
 
 
 def list_handles(resolved: ResolvedPlan) -> Iterator[Handle]:

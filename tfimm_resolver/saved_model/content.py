@@ -31,7 +31,7 @@ def find_missing_content(path: str, *, is_strict: bool = False, index: Checkpoin
     """
     if (defect := completeness.find_defect(path)) is not None and not _is_without_variables(path):
         return [defect]
-    return [*_find_missing_data(path, is_strict, index), *_find_missing_parts(path, is_strict)][:_LISTED_MAX]
+    return [*find_missing_data(path, is_strict=is_strict, index=index), *_find_missing_parts(path, is_strict)][:_LISTED_MAX]
 
 
 def find_missing_content_inside(path: str) -> list[str]:
@@ -56,7 +56,8 @@ def _is_without_variables(path: str) -> bool:
         return False
 
 
-def _find_missing_data(path: str, is_strict: bool, index: CheckpointIndex | None) -> list[str]:
+def find_missing_data(path: str, *, is_strict: bool = False, index: CheckpointIndex | None = None) -> list[str]:
+    """Return which data files are missing or end before their last tensor; arguments as for ``find_missing_content``."""
     prefix = f"{path}/variables/variables"
     if not os.path.lexists(f"{prefix}.index"):
         return []

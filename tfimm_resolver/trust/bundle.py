@@ -17,6 +17,7 @@ MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 BYTES_MAX = 16 << 20
+_KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number"}
 """Limit on the size of a bundle: above that of a model with the most files that are unpacked by default."""
 
 _VALUES_MAX = 2000
@@ -115,7 +116,7 @@ def expect(facts: dict[str, Any], key: str, kind: type[Any]) -> Any:
     """Return the value of a key; raises SignatureError if it is missing or of another kind."""
     value = facts.get(key)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise SignatureError(f"{show(key)} is missing, or not a {kind.__name__}")
+        raise SignatureError(f"{show(key)} is missing, or not {_KINDS.get(kind, kind.__name__)}")
     return value
 
 

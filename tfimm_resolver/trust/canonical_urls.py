@@ -6,6 +6,7 @@ import contextlib
 import re
 from urllib.parse import unquote
 
+from tfimm_resolver._util.urls import STORE_ALIASES
 from tfimm_resolver.handles.kaggle import KAGGLE_PAGES, framework_key
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
@@ -57,6 +58,7 @@ def simplify_url(text: str) -> str:
     found = _URL.match(text)
     assert found is not None
     scheme, host, rest = found[1].lower(), found[2].rpartition("@")[2], re.split(r"[?#]", found[3], maxsplit=1)[0]
+    scheme = STORE_ALIASES.get(scheme, scheme)
     if scheme in ("http", "https"):
         scheme, host = "https", _simplify_host(host)
     return f"{scheme}://{host}{_simplify_path(rest)}"

@@ -43,7 +43,7 @@ def follow_chain(chain: Sequence[bytes], trusted: Sequence[bytes], identity: str
         time_s: when the signature has to be valid, in seconds since 1970.
 
     Raises:
-        SignatureError: if a certificate has expired, is not one of an authority, or does not lead to a trusted one.
+        SignatureError: if a certificate has expired, is not that of an authority, or does not lead to a trusted one.
     """
     if not chain:
         raise SignatureError("the bundle has no certificates, but only the signature of a key")
@@ -121,7 +121,7 @@ def _check_authority(certificate: Any, depth: int) -> None:
     constraints, usage = _find_extension(certificate, x509.BasicConstraints), _find_extension(certificate, x509.KeyUsage)
     subject = show(_name(certificate))
     if constraints is None or not constraints.ca or (usage is not None and not usage.key_cert_sign):
-        raise SignatureError(f"the certificate of {subject} is not one of an authority")
+        raise SignatureError(f"the certificate of {subject} is not that of a certificate authority")
     if constraints.path_length is not None and depth > constraints.path_length:
         raise SignatureError(f"the certificate of {subject} does not allow so many certificates below it")
     _check_critical(certificate)

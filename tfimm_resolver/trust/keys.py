@@ -151,14 +151,14 @@ def _read_pem(path: str, label: bytes, description: str, fix: str) -> list[bytes
         # A file that was changed a moment ago can change once more and keep its time stamp and size.
         is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
         read = _read_pem_once if is_settled else _read_pem_once.__wrapped__
-        found = read(path, label, (status.st_mtime_ns, status.st_size, status.st_ino))
+        found = read(path, label, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
     if not found:
         raise HandleError(f"{show(path)} contains no {description}", fix=fix)
     return list(found)
 
 
 @functools.lru_cache(maxsize=64)
-def _read_pem_once(path: str, label: bytes, _: tuple[int, int, int]) -> tuple[bytes, ...]:
+def _read_pem_once(path: str, label: bytes, _: tuple[int, int, int, int]) -> tuple[bytes, ...]:
     data, found = fs.read_regular(path, FILE_BYTES_MAX, follow=True), list[bytes]()
     for match in _PEM.finditer(data):
         if match[1] == label:

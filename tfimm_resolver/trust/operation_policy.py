@@ -18,7 +18,7 @@ KINDS = ("on-load-writes", "writes", "reads", "network", "python", "hidden-graph
 """What can be refused."""
 
 DEFAULT_KINDS = ("on-load-writes", "network", "python", "hidden-graph")
-"""What is refused if only ``refuse`` is said."""
+"""What is refused with ``TFIMM_RESOLVER_OPS=refuse``."""
 
 AT_LOAD, AT_RESOLVE = "load", "resolve"
 FORM = 'Write ops = { refuse = ["on-load-writes", "network", "python", "hidden-graph"] }.'

@@ -146,7 +146,7 @@ def _read_digests(resources: list[Any], algorithm: str, *, is_sharded: bool) -> 
             raise SignatureError(f"a file of the statement has no hash of the kind {algorithm}")
         name, digest = expect(resource, "name", str), expect(resource, "digest", str)
         if not _DIGEST.fullmatch(digest):
-            raise SignatureError(f"the hash of {show(name)} is not one")
+            raise SignatureError(f"the hash of {show(name)} is not hexadecimal, or has a wrong length")
         _check_name(name, is_sharded=is_sharded)
         if name in digests:
             raise SignatureError(f"{show(name)} occurs twice in the statement")

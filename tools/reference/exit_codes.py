@@ -20,7 +20,7 @@ says what to do; `error.code` is the name that `--json` prints.
 """
 MEANINGS = {
     0: "success",
-    1: "stdout cannot be written",
+    1: "stdout cannot be written; `rm`, `prune`: the question was answered with no",
     2: "wrong options; a handle that cannot be parsed or that no rule or source knows; an invalid models file",
     3: "the model could not be fetched",
     4: "the cache cannot be used",

@@ -20,7 +20,7 @@ file](../explanation/file-formats.md#the-models-file), [hosts.toml](../explanati
 [config.toml](../explanation/file-formats.md#configtoml).
 """
 # Text that looks like a variable, or is one that only tells where the process runs.
-_OTHERS = {"SUDO_UID", "PYTHONPATH", "HOME", "TBE_RUNTIME_ADDR", "KAGGLE_KERNEL_RUN_TYPE", "FLAGS", "O_NONBLOCK"}
+_OTHERS = {"SUDO_UID", "PYTHONPATH", "HOME", "TBE_RUNTIME_ADDR", "FLAGS", "O_NONBLOCK"}
 _NAME = re.compile(
     r"(?:TFIMM|TFHUB|XDG|KAGGLE|KAGGLEHUB|HF|HUGGINGFACE|HUGGING_FACE|DISABLE|COLAB|TRANSFORMERS|GITHUB|GOOGLE|CLOUDSDK|GCE|AWS|SSL_CERT|"
     r"NO_GCE|REQUESTS_CA|CURL_CA|STORAGE)_[A-Z0-9_]*[A-Z0-9]|NETRC|NO_COLOR|TERM"
@@ -103,7 +103,12 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("TFIMM_RESOLVER_MIN_FREE", "", "evict models until that much of the disk is free: `10GB`, `5%`"),
         ("TFIMM_RESOLVER_MAX_AGE", "", "evict models that were not used for so long: `90d`"),
         ("TFIMM_RESOLVER_GRACE", "`1h`", "never evict a model that was used within this time"),
-        ("TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS", "`24h`", "the same, on a disk that has no file locks"),
+        (
+            "TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS",
+            "`24h`",
+            "the same where no locks tell what is in use: on a disk without file locks, where `rm` respects it too, "
+            "and for files in a bucket that were replaced or removed",
+        ),
     ),
     "Signatures": (("TFIMM_RESOLVER_KEY_PASSWORD", "", "password of the private key of `sign`, if it is encrypted"),),
     "Downloads": (
@@ -178,7 +183,8 @@ TOPICS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("TFIMM_KAGGLE_URL", "`https://www.kaggle.com`", "the URL of Kaggle"),
         (
             "KAGGLE_API_TOKEN KAGGLE_API_V1_TOKEN KAGGLE_USERNAME KAGGLE_KEY KAGGLE_CONFIG_DIR KAGGLEHUB_CACHE "
-            "KAGGLE_CACHE_MOUNT_FOLDER DISABLE_KAGGLE_CACHE COLAB_CACHE_MOUNT_FOLDER DISABLE_COLAB_CACHE",
+            "KAGGLE_CACHE_MOUNT_FOLDER KAGGLE_KERNEL_RUN_TYPE DISABLE_KAGGLE_CACHE COLAB_CACHE_MOUNT_FOLDER "
+            "DISABLE_COLAB_CACHE",
             "",
             "as in kagglehub",
         ),

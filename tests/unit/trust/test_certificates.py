@@ -125,9 +125,9 @@ def test_the_time_of_an_earlier_verification_counts(authority: Authority) -> Non
 def test_a_signer_is_not_an_authority(tmp_path: Path, authority: Authority) -> None:
     key = make_key(tmp_path)
     below = make_certificate("Below", key, (authority.signer, authority.keys[2]))
-    with pytest.raises(SignatureError, match="not one of an authority"):
+    with pytest.raises(SignatureError, match="not that of a certificate authority"):
         follow_chain(encode(below, authority.signer, authority.middle), encode(authority.root))
-    with pytest.raises(SignatureError, match="not one of an authority"):
+    with pytest.raises(SignatureError, match="not that of a certificate authority"):
         follow_chain(encode(below), encode(authority.signer))  # also not one that is trusted itself
 
 

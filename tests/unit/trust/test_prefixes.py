@@ -69,6 +69,8 @@ MATCHING = {
         "https://www.googleapis.com/storage/v1/b/bucket/o/models%2F1.tar.gz?alt=media",
     ],
     "https://storage.googleapis.com/bucket/models/": ["gs://bucket/models/1", "gs://bucket/models"],
+    "gcs://bucket/": ["gcs://bucket/m", "gs://bucket/m"],
+    "s3n://bucket/": ["s3://bucket/m", "s3a://bucket/m"],
     "s3://bucket/": ["s3://bucket/m", "s3a://bucket/m", "https://bucket.s3.amazonaws.com/m.tar.gz"],
     "https://models.example:8733/": ["http://models.example:08733/m", "https://user@models.example:0008733/m"],
     "https://models.example:08733/": ["https://models.example:8733/m"],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
-from tfimm_resolver.cache.record import hash_file
+from tfimm_resolver.cache.record import hash_tree
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, NotASavedModelError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -83,7 +83,7 @@ def list_model_files(location: ModelLocation, handle: str, *, needs_graph: bool,
     recorded = location.record.files if location.record is not None else None
     if recorded is None:
         with map_os_errors(CacheError, f"{show(path)} cannot be read", show_path=True):
-            files = tuple(_hash_files(path))
+            files = hash_tree(path, _list_files(path, "", ()))
     else:
         prefix = f"{os.path.relpath(path, location.path).replace(os.sep, '/')}/".removeprefix("./")
         files = tuple(
@@ -106,12 +106,6 @@ def _is_same(one: str, other: str) -> bool:
         return os.path.samefile(one, other)
     except OSError:
         return False
-
-
-def _hash_files(top: str) -> Iterator[FileEntry]:
-    for path in sorted(_list_files(top, "", ())):
-        size_bytes, sha256 = hash_file(f"{top}/{path}")
-        yield FileEntry(path, size_bytes, sha256)
 
 
 def _list_files(top: str, folder: str, outer: tuple[tuple[int, int], ...]) -> Iterator[str]:

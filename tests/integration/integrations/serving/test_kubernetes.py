@@ -25,7 +25,7 @@ from tools.reference.variables import make_page
 REPOSITORY = Path(__file__).parents[4]
 FOLDER = REPOSITORY / "docs" / "kubernetes"
 DOCKERFILE = FOLDER / "Dockerfile"
-IMAGE = "registry.example/tfimm-resolver:0.1.0"
+IMAGE = "registry.example/tfimm-resolver:0.2.0"
 
 STORAGE_CONTAINER = {
     "type": "object",
