@@ -21,6 +21,15 @@ def test_a_model_is_removed_with_its_record(handle: str, cache_dir: Path) -> Non
     assert inventory.list_models() == [] and not Path(path).exists() and not list(cache_dir.glob("*.descriptor.txt"))
 
 
+def test_a_link_is_removed_without_its_target_and_frees_nothing(handle: str, tmp_path: Path) -> None:
+    path = Path(resolve(handle))
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    (result,) = removal.remove(handle)
+    assert (result.state, result.freed_bytes) == ("removed", 0)
+    assert not path.is_symlink() and (tmp_path / "elsewhere" / "saved_model.pb").exists()
+
+
 def test_nothing_is_removed_if_one_name_is_unknown(handle: str) -> None:
     for others, kind in ((["no_such_model"], UnknownHandleError), ([None], HandleError)):
         with pytest.raises(kind):

@@ -85,6 +85,15 @@ def test_a_changed_file_is_searched_again_also_if_its_size_and_time_are_the_same
     assert len(searches) == 2
 
 
+def test_a_result_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    model = make_loading_model().write(tmp_path / "m")
+    monkeypatch.setattr(os, "replace", fail)
+    assert find(model) == FOUND and os.listdir(get_folder(tmp_path)) == []
+
+
 def test_another_file_in_its_place_is_searched(tmp_path: Path) -> None:
     path = make_harmless_model().write(tmp_path / "m")
     assert find(path) == []
