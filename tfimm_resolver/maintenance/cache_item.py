@@ -24,11 +24,11 @@ class CacheItem:
         kind: ``model``, ``repository``, ``weights``, ``replaced copy`` or ``partial download``.
         path: its directory.
         size_bytes: the total size of its files.
-        used_s: its last use, in seconds since 1970.
+        used_s: its last use, in seconds since 1970; 0 if it is not known, as in a bucket.
 
     Example:
-        >>> tfimm_resolver.maintenance.CacheItem("m", "model", "/cache/m", 9, 0.0).facts()["used_at"]
-        '1970-01-01T00:00:00Z'
+        >>> tfimm_resolver.maintenance.CacheItem("m", "model", "/cache/m", 9, 1.0).facts()["used_at"]
+        '1970-01-01T00:00:01Z'
     """
 
     name: str
@@ -41,7 +41,7 @@ class CacheItem:
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints."""
-        used_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s))
+        used_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s)) if self.used_s else None
         return {"name": self.name, "kind": self.kind, "path": self.path, "size_bytes": self.size_bytes, "used_at": used_at}
 
 

@@ -75,7 +75,7 @@ _ITEM: dict[str, Schema] = {
     "kind": _text("what it is", choices=_ITEM_KINDS),
     "path": _text("its directory"),
     "size_bytes": _number("the total size of its files"),
-    "used_at": _text("when it was last used, or written"),
+    "used_at": _text("when it was last used, or written", null=True),
 }
 _DRY_RUN = _flag("whether nothing was changed")
 _REMOVED: dict[str, Schema] = {**_MODEL, "freed_bytes": _number("what its removal frees, with all of its copies")}

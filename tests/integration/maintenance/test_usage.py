@@ -16,6 +16,7 @@ from tfimm_resolver import maintenance, settings
 from tfimm_resolver.cache import contents
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.maintenance import cache_item
+from tfimm_resolver.maintenance.cache_item import CacheItem
 
 
 def measure_files(path: str) -> int:
@@ -102,3 +103,10 @@ def test_json(full: FullCache) -> None:
     facts = json.loads(run_cli("du", "--json")[1])
     assert facts["total_bytes"] == sum(item["size_bytes"] for item in facts["items"]) == maintenance.measure().total_bytes
     assert facts["max_bytes"] is None and facts["items"][0]["used_at"].endswith("Z")
+
+
+def test_a_last_use_that_is_not_known_is_null() -> None:
+    assert [CacheItem("m", "model", "/m", 9, used_s).facts()["used_at"] for used_s in (0.0, 1.0)] == [
+        None,
+        "1970-01-01T00:00:01Z",
+    ]
