@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import pkgutil
 import pty
 import subprocess
 import sys
+from collections.abc import Mapping
 
-from tests.fakes.processes import read_terminal
+import tfimm_resolver
+from tests.fakes.fork_server import ForkServer
+from tests.fakes.processes import IMPORT_SKIPPED, read_terminal
 from tests.fakes.use_locks import give_up_all
 
 Run = tuple[int, str, str]
+_TIMEOUT_S = 60
 
 
 def run_cli(*arguments: str, **environment: str) -> Run:
     """Run the command line in a separate process without a terminal; return exit code, stdout and stderr.
 
     What this process has resolved before does not count as in use, as if another process had resolved it and ended.
+    The process is forked from one that has imported the package, unless variables concern the start of an interpreter.
     """
+    give_up_all()
+    if _read_interpreter_variables({**os.environ, **environment}) == _START_VARIABLES:
+        with _start_server().start_module("tfimm_resolver", *arguments, **environment) as forked:
+            try:
+                out, err = forked.communicate(timeout=_TIMEOUT_S)
+            finally:
+                forked.kill()
+        assert forked.returncode is not None
+        return forked.returncode, out, err
+    return run_cli_from_its_start(*arguments, **environment)
+
+
+def run_cli_from_its_start(*arguments: str, **environment: str) -> Run:
+    """Run the command line like ``run_cli``, but in a new interpreter, for tests of how a process begins."""
     give_up_all()
     job = subprocess.run(
         [sys.executable, "-m", "tfimm_resolver", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=_TIMEOUT_S,
         check=False,
         env={**os.environ, **environment},
     )
     return job.returncode, job.stdout, job.stderr
+
+
+def _read_interpreter_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LANG", "LC_"))}
+
+
+_START_VARIABLES = _read_interpreter_variables(os.environ)
+"""Variables that an interpreter reads when it starts, as the server has them."""
+
+
+@functools.cache
+def _start_server() -> ForkServer:
+    """Start the process that forks command lines, once in each process of tests."""
+    found = pkgutil.walk_packages(tfimm_resolver.__path__, "tfimm_resolver.")
+    server = ForkServer(*(module.name for module in found if not module.name.endswith(IMPORT_SKIPPED)))
+    atexit.register(server.__exit__)
+    return server
 
 
 def run_on_terminal(*arguments: str, columns: int = 80, answer: str = "", **environment: str) -> str:

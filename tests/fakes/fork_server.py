@@ -1,4 +1,4 @@
-"""A process that imports modules once, such as TensorFlow, and forks a child for each snippet of Python that a test starts.
+"""A process that imports modules once, such as TensorFlow, and forks a child for each snippet or module that a test starts.
 
 ``python -m tests.fakes.fork_server FD MODULE...`` is the server; ``ForkServer`` starts it.
 """
@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import json
 import os
+import re
+import runpy
 import select
 import signal
 import socket
@@ -109,11 +111,19 @@ class ForkServer:
 
     def start(self, code: str, *arguments: str, **environment: str) -> ForkedProcess:
         """Start a snippet, with the environment of the test and ``environment``."""
+        return self._start({"code": textwrap.dedent(code)}, ["-c", *arguments], environment)
+
+    def start_module(self, module: str, *arguments: str, **environment: str) -> ForkedProcess:
+        """Start a module as ``python -m`` does, with the environment of the test and ``environment``."""
+        return self._start({"module": module}, ["-m", *arguments], environment)
+
+    def _start(self, what: dict[str, str], arguments: list[str], environment: dict[str, str]) -> ForkedProcess:
         request = {
-            "code": textwrap.dedent(code),
+            **what,
             "arguments": arguments,
             "environment": {**os.environ, **environment},
             "folder": os.getcwd(),
+            "umask": _read_umask(),
         }
         pipes = [os.pipe() for _ in range(3)]
         descriptors = array.array("i", [writer for _, writer in pipes])
@@ -131,6 +141,12 @@ class ForkServer:
                 process.kill()
         assert process.returncode == 0, err
         return out.strip()
+
+
+def _read_umask() -> int:
+    """Return the umask of this process; ``os.umask`` would change it for a moment, also for other threads."""
+    (umask,) = re.findall(r"^Umask:\s*([0-7]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(umask, 8)
 
 
 def _serve(server: socket.socket) -> dict[str, Any]:
@@ -169,11 +185,17 @@ def _fork_child(descriptors: array.array[int]) -> None:
 def _run(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
+    os.umask(request["umask"])
     os.chdir(request["folder"])
+    time.tzset()
     sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.argv[:] = ["-c", *request["arguments"]]
-    module = sys.modules["__main__"] = ModuleType("__main__")
-    exec(compile(request["code"], "<string>", "exec"), vars(module))
+    sys.argv[:] = request["arguments"]
+    if "module" in request:
+        sys.path.insert(0, request["folder"])
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    else:
+        module = sys.modules["__main__"] = ModuleType("__main__")
+        exec(compile(request["code"], "<string>", "exec"), vars(module))
 
 
 if __name__ == "__main__":

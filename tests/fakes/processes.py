@@ -98,14 +98,13 @@ def _read_threads(pid: int) -> Iterator[tuple[str, int]]:
             yield from _read_threads(int(child))
 
 
-IMPORT_PACKAGE = """
+IMPORT_SKIPPED = (".__main__", ".sitecustomize", ".bundle", ".handle", ".plan", ".unbundle", ".beam", ".ray", ".ray_seed")
+"""The ends of the names of modules that are deprecated, need an engine, or do something when they are imported."""
+
+IMPORT_PACKAGE = f"""
 import importlib, pkgutil, tfimm_resolver
 for module in pkgutil.walk_packages(tfimm_resolver.__path__, "tfimm_resolver."):
-    skipped = (".__main__", ".sitecustomize", ".bundle", ".handle", ".plan", ".unbundle", ".beam", ".ray", ".ray_seed")
-    if not module.name.endswith(skipped):
+    if not module.name.endswith({IMPORT_SKIPPED}):
         importlib.import_module(module.name)
 """
-"""Imports every module, for code that then becomes another user, who may not be able to read them.
-
-Not the deprecated ones, nor those that need an engine.
-"""
+"""Imports every module but those, for code that then becomes another user, who may not be able to read them."""

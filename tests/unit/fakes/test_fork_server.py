@@ -60,3 +60,20 @@ def test_a_child_can_be_killed_and_another_one_started(server: ForkServer) -> No
         child.kill()
     assert child.returncode == -signal.SIGKILL
     assert server.start("print(1)").communicate(timeout=30)[0] == "1\n"
+
+
+def test_a_module_runs_as_the_program_of_its_child(
+    server: ForkServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text("""if __name__ == "__main__":
+        import os, sys, time
+        print(sys.argv[0] == __file__, sys.argv[1:], oct(os.umask(0)), time.timezone)
+        sys.exit(4)
+""")
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o027)
+    try:
+        child = server.start_module("program", "a", TZ="XYZ-3")
+    finally:
+        os.umask(before)
+    assert child.communicate(timeout=30) == ("True ['a'] 0o27 -10800\n", "") and child.returncode == 4
