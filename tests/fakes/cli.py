@@ -20,15 +20,16 @@ Run = tuple[int, str, str]
 _TIMEOUT_S = 60
 
 
-def run_cli(*arguments: str, **environment: str) -> Run:
+def run_cli(*arguments: str, server: ForkServer | None = None, **environment: str) -> Run:
     """Run the command line in a separate process without a terminal; return exit code, stdout and stderr.
 
     What this process has resolved before does not count as in use, as if another process had resolved it and ended.
-    The process is forked from one that has imported the package, unless variables concern the start of an interpreter.
+    The process is forked from ``server``, by default one that has imported the package, unless variables differ that only a
+    new interpreter reads.
     """
     give_up_all()
     if _read_interpreter_variables({**os.environ, **environment}) == _START_VARIABLES:
-        with _start_server().start_module("tfimm_resolver", *arguments, **environment) as forked:
+        with (server or _start_server()).start_module("tfimm_resolver", *arguments, **environment) as forked:
             try:
                 out, err = forked.communicate(timeout=_TIMEOUT_S)
             finally:

@@ -20,6 +20,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -89,16 +90,20 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """A server that has imported the given modules."""
+    """A server that has imported the given modules.
 
-    def __init__(self, *modules: str) -> None:
+    Its interpreter has ``options``, and ``environment`` besides the variables of this process.
+    """
+
+    def __init__(self, *modules: str, options: Sequence[str] = (), **environment: str) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(_START_S)
         with other:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fakes.fork_server", str(other.fileno()), *modules],
+                [sys.executable, *options, "-m", "tests.fakes.fork_server", str(other.fileno()), *modules],
                 pass_fds=[other.fileno()],
                 cwd=_REPOSITORY,
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
             )
 

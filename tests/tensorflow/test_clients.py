@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.processes import run
+from tests.fakes.fork_server import ForkServer
 
 pytest.importorskip("tensorflow")
 
 
-def test_tfimm_creates_a_model_with_every_weight_of_a_resolved_one(tmp_path: Path) -> None:
+def test_tfimm_creates_a_model_with_every_weight_of_a_resolved_one(tmp_path: Path, server: ForkServer) -> None:
     pytest.importorskip("tfimm", reason="pip install --no-deps --ignore-requires-python tfimm==0.2.14")
-    output = run(
+    output = server.run(
         """
         import os, sys, tarfile
         import tfimm_resolver
@@ -52,9 +52,9 @@ def test_tfimm_creates_a_model_with_every_weight_of_a_resolved_one(tmp_path: Pat
     assert unpacked[1] == "True"
 
 
-def test_tfimm_and_we_agree_on_the_path_of_a_named_model(line: Path, tmp_path: Path) -> None:
+def test_tfimm_and_we_agree_on_the_path_of_a_named_model(line: Path, tmp_path: Path, server: ForkServer) -> None:
     pytest.importorskip("tfimm", reason="pip install --no-deps --ignore-requires-python tfimm==0.2.14")
-    run(
+    server.run(
         """
         import os, sys
         import tfimm_resolver
@@ -89,10 +89,10 @@ def test_tfimm_and_we_agree_on_the_path_of_a_named_model(line: Path, tmp_path: P
     )
 
 
-def test_keras_3_predicts_with_a_layer_made_of_a_resolved_path(line: Path) -> None:
+def test_keras_3_predicts_with_a_layer_made_of_a_resolved_path(line: Path, server: ForkServer) -> None:
     if version("keras") < "3":
         pytest.skip("TensorFlow 2.15 comes with Keras 2")
-    output = run(
+    output = server.run(
         """
         import sys
         import keras

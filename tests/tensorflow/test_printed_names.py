@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.archives import files_in, tar_gz
 from tests.fakes.cli import run_cli
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
 from tfimm_resolver import load, maintenance, resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
@@ -43,7 +44,7 @@ def test_each_printed_name_loads(names: list[str], monkeypatch: pytest.MonkeyPat
         assert loader.load_options(name) is not None
 
 
-def test_the_command_loads_a_printed_name(names: list[str]) -> None:
+def test_the_command_loads_a_printed_name(names: list[str], server: ForkServer) -> None:
     (name,) = (name for name in names if name.endswith("?…"))
-    code, out, err = run_cli("load", name, TFIMM_RESOLVER_OFFLINE="1")
+    code, out, err = run_cli("load", name, server=server, TFIMM_RESOLVER_OFFLINE="1")
     assert code == 0 and "serving_default" in out, err

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from tests.fakes.cli import run_cli
+from tests.fakes.fork_server import ForkServer
 from tools.reference.json_output import SCHEMAS
 
 HUBCONF = '''
@@ -24,7 +25,7 @@ def model(units=1):
 
 
 @pytest.mark.parametrize("name", ["load", "hub list", "hub help", "hub load", "demo"])
-def test_a_command_prints_its_schema(name: str, half: Path, tmp_path: Path) -> None:
+def test_a_command_prints_its_schema(name: str, half: Path, tmp_path: Path, server: ForkServer) -> None:
     (tmp_path / "repository").mkdir()
     (tmp_path / "repository" / "hubconf.py").write_text(HUBCONF)
     repository = ("--local", "--trust", str(tmp_path / "repository"))
@@ -34,6 +35,6 @@ def test_a_command_prints_its_schema(name: str, half: Path, tmp_path: Path) -> N
         "hub help": [*repository, "model"],
         "hub load": [*repository, "model", "--arg", "units=3"],
     }
-    code, out, err = run_cli(*name.split(), *arguments.get(name, ()), "--json")
+    code, out, err = run_cli(*name.split(), *arguments.get(name, ()), "--json", server=server)
     assert code == 0, err
     jsonschema.Draft202012Validator(SCHEMAS[name]).validate(json.loads(out))

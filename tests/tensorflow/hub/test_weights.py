@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from tests.fakes.archives import tar_gz, zip_of
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
-from tests.fakes.processes import run
 from tests.fakes.weights import ARRAYS, make_h5
 from tfimm_resolver.errors import LoadError, WeightsError
 from tfimm_resolver.hub import load_saved_model_from_url, load_state_dict_from_url
@@ -261,7 +261,7 @@ TENSORFLOW = """
 """
 
 
-def test_reads_what_tensorflow_and_keras_write(tmp_path: Path) -> None:
+def test_reads_what_tensorflow_and_keras_write(tmp_path: Path, server: ForkServer) -> None:
     import functools
     import threading
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -272,8 +272,8 @@ def test_reads_what_tensorflow_and_keras_write(tmp_path: Path) -> None:
 
     (tmp_path / "served").mkdir()
     handler = functools.partial(Quiet, directory=str(tmp_path / "served"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        out = run(TENSORFLOW, f"http://127.0.0.1:{server.server_port}", str(tmp_path / "served"), timeout_s=240)
-        server.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as origin:
+        threading.Thread(target=origin.serve_forever, daemon=True).start()
+        out = server.run(TENSORFLOW, f"http://127.0.0.1:{origin.server_port}", str(tmp_path / "served"), timeout_s=240)
+        origin.shutdown()
     assert out.splitlines()[-1] == "True"

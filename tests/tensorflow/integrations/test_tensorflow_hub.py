@@ -18,6 +18,7 @@ import pytest
 
 import tfimm_resolver
 from tests.fakes.archives import MODEL, REAL, files_in, tar_gz
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tests.tensorflow.models import save_line
@@ -53,6 +54,14 @@ def site_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def bare_server(site_packages: Path) -> Iterator[ForkServer]:
+    """A process that can import only those packages and this one, and has imported TensorFlow."""
+    path = os.pathsep.join(map(str, [site_packages, Path(tfimm_resolver.__file__).parents[1]]))
+    with ForkServer("tensorflow", options=["-S"], PYTHONPATH=path) as server:
+        yield server
+
+
 def _run_in(*path: Path, code: str) -> subprocess.CompletedProcess[str]:
     """Run a snippet that can import only from ``path``, and this package."""
     return subprocess.run(
@@ -79,8 +88,8 @@ def _read_record(cache_dir: Path, handle: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("imports", ["import tfimm_resolver, tensorflow_hub", "import tensorflow_hub, tfimm_resolver"])
-def test_is_registered_first_and_once_however_often_either_package_is_imported(imports: str) -> None:
-    output = run(f"""
+def test_is_registered_first_and_once_however_often_either_package_is_imported(imports: str, server: ForkServer) -> None:
+    output = server.run(f"""
         import importlib, os, sys
         {imports}
         def get_positions():
@@ -132,8 +141,8 @@ def test_registers_and_unregisters_on_request(hub: Any, origin: Origin, cache_di
         assert _get_positions(hub) == [0]
 
 
-def test_stays_unregistered_if_unregistered_before_tensorflow_hub_is_imported() -> None:
-    output = run("""
+def test_stays_unregistered_if_unregistered_before_tensorflow_hub_is_imported(server: ForkServer) -> None:
+    output = server.run("""
         import tfimm_resolver
         tfimm_resolver.unregister()
         import tensorflow_hub
@@ -393,8 +402,8 @@ def test_downloads_with_one_warning_if_the_response_names_no_bucket(
     assert warning.name == "tfimm_resolver"
 
 
-def test_tensorflow_hub_gets_the_real_pkg_resources_if_it_is_installed() -> None:
-    run("""
+def test_tensorflow_hub_gets_the_real_pkg_resources_if_it_is_installed(server: ForkServer) -> None:
+    server.run("""
         import sys
         import tfimm_resolver
         assert "pkg_resources" not in sys.modules
@@ -432,26 +441,25 @@ assert_nothing_is_left()
 """
 
 
-def test_tensorflow_hub_can_be_imported_if_pkg_resources_is_missing(site_packages: Path) -> None:
-    alone = _run_in(site_packages, code="import tensorflow_hub")
+def test_tensorflow_hub_can_be_imported_if_pkg_resources_is_missing(bare_server: ForkServer) -> None:
+    with bare_server.start("import tensorflow_hub") as alone:
+        assert "ModuleNotFoundError: No module named 'pkg_resources'" in alone.communicate(timeout=60)[1], (
+            "pkg_resources is not missing in this environment"
+        )
     assert alone.returncode == 1
-    assert "ModuleNotFoundError: No module named 'pkg_resources'" in alone.stderr, (
-        "pkg_resources is not missing in this environment"
-    )
-    both = _run_in(site_packages, code=_IMPORT_BOTH)
-    assert both.returncode == 0, both.stderr
+    bare_server.run(_IMPORT_BOTH)
 
 
-def test_tensorflow_hub_can_be_imported_beside_a_setuptools_without_pkg_resources(site_packages: Path) -> None:
+def test_tensorflow_hub_can_be_imported_beside_a_setuptools_without_pkg_resources(bare_server: ForkServer) -> None:
     setuptools = Path(sys.prefix) / "setuptools-84"
     if not setuptools.is_dir():
         pytest.skip(f"setuptools is not installed at {setuptools}: pip install --target {setuptools} 'setuptools>=84'")
-    both = _run_in(site_packages, setuptools, code=f"import setuptools\n{_IMPORT_BOTH}\nassert setuptools.__version__ >= '84'")
-    assert both.returncode == 0, both.stderr
+    code = f"import setuptools\n{_IMPORT_BOTH}\nassert setuptools.__version__ >= '84'"
+    bare_server.run(code, PYTHONPATH=str(setuptools))
 
 
 def test_packages_that_work_without_pkg_resources_do_not_get_the_substitute(site_packages: Path, tmp_path: Path) -> None:
-    """TensorFlow is imported while tensorflow_hub is; google-auth before 2.17 looked for pkg_resources like this."""
+    """TensorFlow, too, is imported while tensorflow_hub is; google-auth before 2.17 looked for pkg_resources like this."""
     (tmp_path / "google").mkdir()
     (tmp_path / "google" / "__init__.py").write_text(
         textwrap.dedent("""
@@ -468,10 +476,8 @@ def test_packages_that_work_without_pkg_resources_do_not_get_the_substitute(site
     assert both.returncode == 0, both.stderr
 
 
-def test_keeps_the_substitute_of_another_package(site_packages: Path) -> None:
-    both = _run_in(
-        site_packages,
-        code="""
+def test_keeps_the_substitute_of_another_package(bare_server: ForkServer) -> None:
+    bare_server.run("""
         import sys, types
         original = types.ModuleType("pkg_resources")
         original.parse_version = lambda text: [int(part) for part in text.split(".")]
@@ -481,9 +487,7 @@ def test_keeps_the_substitute_of_another_package(site_packages: Path) -> None:
         import tfimm_resolver, tensorflow_hub
         assert sys.modules["pkg_resources"] is original
         assert type(tensorflow_hub.registry.resolver._impls[-1]).__name__ == "HubResolver"
-        """,
-    )
-    assert both.returncode == 0, both.stderr
+        """)
 
 
 def test_a_missing_tensorflow_is_reported_as_by_tensorflow_hub(site_packages: Path, tmp_path: Path) -> None:

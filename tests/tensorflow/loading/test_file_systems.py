@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes.archives import files_in
 from tests.fakes.cli import run_cli
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.processes import run
 from tfimm_resolver import load, load_options, resolve, set_model_cache
 from tfimm_resolver.errors import LoadError, NotASavedModelError, UnknownHandleError
@@ -51,8 +52,8 @@ def test_what_this_tensorflow_cannot_read_is_said_when_it_is_loaded(handle: str)
     assert "ram" in caught.value.text and "tensorflow_io" in caught.value.fix
 
 
-def test_the_command_says_how_to_load_what_this_tensorflow_cannot_read() -> None:
-    code, _, err = run_cli("load", "hdfs:///user/m")
+def test_the_command_says_how_to_load_what_this_tensorflow_cannot_read(server: ForkServer) -> None:
+    code, _, err = run_cli("load", "hdfs:///user/m", server=server)
     assert code == 5 and "has no file system for" in err and "Copy the model to a local directory" in err
 
 

@@ -283,7 +283,7 @@ def test_describes_a_model_of_unknown_shapes_and_one_without_signatures(tmp_path
     assert describe(load(tmp_path / "bare")) == {"signatures": {}, "variables": []}
 
 
-def test_counts_the_variables_of_a_model_without_signatures_once(tmp_path: Path) -> None:
+def test_counts_the_variables_of_a_model_without_signatures_once(tmp_path: Path, server: ForkServer) -> None:
     class Layered(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
@@ -303,5 +303,5 @@ def test_counts_the_variables_of_a_model_without_signatures_once(tmp_path: Path)
     tf.saved_model.save(Layered(), str(tmp_path / "m"))
     (entry,) = describe(load(tmp_path / "m"))["variables"]
     assert entry["count"] == 5 and entry["size_bytes"] == 8 + 8 + 4 + 4 + tf.string.size
-    code, out, err = run_cli("load", str(tmp_path / "m"))
+    code, out, err = run_cli("load", str(tmp_path / "m"), server=server)
     assert code == 0 and "5 variables" in out and "no signatures" in err

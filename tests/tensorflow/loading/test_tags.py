@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.cli import run_cli
+from tests.fakes.fork_server import ForkServer
 from tests.tensorflow.models import save_tf1
 from tfimm_resolver import load
 from tfimm_resolver.errors import LoadError
@@ -75,9 +76,9 @@ def test_many_graphs_and_tags_of_others_do_not_fill_the_error(tmp_path: Path) ->
     assert "t09" in str(caught.value) and "t10" not in str(caught.value) and "\x1b" not in str(caught.value)
 
 
-def test_the_command_takes_tags(tmp_path: Path) -> None:
+def test_the_command_takes_tags(tmp_path: Path, server: ForkServer) -> None:
     path = str(put_model_with_tags(tmp_path, ["serve"], ["serve", "gpu"]))
-    code, _, err = run_cli("load", path)
+    code, _, err = run_cli("load", path, server=server)
     assert code == 5 and "tags: gpu, serve" in err and "--tags serve" in err
-    code, out, _ = run_cli("load", path, "--tags", " serve , gpu ")
+    code, out, _ = run_cli("load", path, "--tags", " serve , gpu ", server=server)
     assert code == 0 and out

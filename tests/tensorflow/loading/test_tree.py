@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.archives import files_in, tar_gz
 from tests.fakes.cli import run_cli
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
 from tfimm_resolver import load
 from tfimm_resolver.errors import LoadError, NotASavedModelError
@@ -78,9 +79,9 @@ def test_a_directory_that_only_tensorflow_can_list_is_searched_by_it(line: Path)
         load_unrestricted("ram://base/2/variables")
 
 
-def test_the_command_loads_a_subdirectory_and_says_how_to_choose(line: Path, tmp_path: Path) -> None:
+def test_the_command_loads_a_subdirectory_and_says_how_to_choose(line: Path, tmp_path: Path, server: ForkServer) -> None:
     base = put_versions(line, tmp_path / "base", "a", "b")
-    code, out, _ = run_cli("load", f"{base}#subdirectory=b")
+    code, out, _ = run_cli("load", f"{base}#subdirectory=b", server=server)
     assert code == 0 and "serving_default" in out
-    code, _, err = run_cli("load", str(base))
+    code, _, err = run_cli("load", str(base), server=server)
     assert code == 5 and "found: a, b" in err and "#subdirectory=a" in err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fakes.processes import run
+from tests.fakes.fork_server import ForkServer
 
 COMPARE = """
     import sys
@@ -36,5 +36,5 @@ COMPARE = """
 """
 
 
-def test_the_arrays_are_those_that_tensorflow_reads(tmp_path: Path) -> None:
-    assert run(COMPARE, str(tmp_path / "m")).splitlines()[-1] == str(15 + 3 + 3000 + 1)
+def test_the_arrays_are_those_that_tensorflow_reads(tmp_path: Path, server: ForkServer) -> None:
+    assert server.run(COMPARE, str(tmp_path / "m")).splitlines()[-1] == str(15 + 3 + 3000 + 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import tar_gz
+from tests.fakes.fork_server import ForkServer
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 
@@ -27,9 +28,9 @@ def agreed():
 """
 
 
-def _run(*parts: str) -> None:
-    """Run snippets, each with its own indentation, as one program."""
-    run("\n".join(map(textwrap.dedent, parts)))
+def _join(*parts: str) -> str:
+    """Return snippets, each with its own indentation, as one program."""
+    return "\n".join(map(textwrap.dedent, parts))
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +74,9 @@ def test_has_no_effect_if_absl_is_not_in_use(tmp_path: Path) -> None:
 
 
 @BOTH_ORDERS
-def test_is_what_tensorflow_hub_reads_too(imports: str) -> None:
-    _run(
+def test_is_what_tensorflow_hub_reads_too(imports: str, server: ForkServer) -> None:
+    run_program = run if imports == OURS_FIRST else server.run  # the server has imported TensorFlow, and with it absl
+    program = _join(
         imports,
         _AGREED,
         """
@@ -111,6 +113,7 @@ def test_is_what_tensorflow_hub_reads_too(imports: str) -> None:
         assert agreed() == ("/parsed", "--tfhub_cache_dir", "UNCOMPRESSED")
         """,
     )
+    run_program(program)
 
 
 _SETTINGS = {
@@ -127,9 +130,9 @@ _SETTINGS = {
 
 @BOTH_ORDERS
 @pytest.mark.parametrize("how", _SETTINGS)
-def test_keeps_what_was_set_before_the_other_package_was_imported(imports: str, how: str) -> None:
+def test_keeps_what_was_set_before_the_other_package_was_imported(imports: str, how: str, server: ForkServer) -> None:
     first, second = imports.removeprefix("import ").split(", ")
-    _run(
+    program = _join(
         f"import {first}",
         "from absl.flags import FLAGS",
         _SETTINGS[how],
@@ -144,10 +147,11 @@ def test_keeps_what_was_set_before_the_other_package_was_imported(imports: str, 
         assert agreed() == ("/given", "--tfhub_cache_dir", "COMPRESSED")
         """,
     )
+    server.run(program)
 
 
-def test_a_default_and_a_value_survive_the_import_of_tensorflow_hub() -> None:
-    _run(
+def test_a_default_and_a_value_survive_the_import_of_tensorflow_hub(server: ForkServer) -> None:
+    program = _join(
         """
         import tfimm_resolver
         from absl.flags import FLAGS
@@ -169,6 +173,7 @@ def test_a_default_and_a_value_survive_the_import_of_tensorflow_hub() -> None:
         assert agreed()[0] == "/default"
         """,
     )
+    server.run(program)
 
 
 def test_survives_a_flagsaver_that_removes_the_flags() -> None:
@@ -211,8 +216,9 @@ app.run(main)
     ],
     ids=["ours alone", "hub in main", "ours in main"],
 )
-def test_is_parsed_by_app_run(before: str, inside: str) -> None:
-    assert run(_APP.format(before=before, inside=inside)) == "/run | UNCOMPRESSED | /run"
+def test_is_parsed_by_app_run(before: str, inside: str, server: ForkServer) -> None:
+    run_program = server.run if "tensorflow_hub" in before + inside else run
+    assert run_program(_APP.format(before=before, inside=inside)) == "/run | UNCOMPRESSED | /run"
 
 
 def test_the_flag_sets_the_cache_directory(origin: Origin, tmp_path: Path) -> None:
