@@ -83,7 +83,8 @@ def serve_hugging_face(files: dict[str, bytes]) -> Iterator[Served]:
         known = {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(body)), "X-Repo-Commit": commit}
 
         def redirect(handler: Handler) -> bool:
-            handler.respond(302, b"", {"Location": f"{host.url}/{sha256}", **known})
+            elsewhere = host.url.replace("127.0.0.1", "localhost")  # huggingface_hub 1 compares hosts without their ports
+            handler.respond(302, b"", {"Location": f"{elsewhere}/{sha256}", **known})
             return True
 
         def list_requests() -> list[str]:

@@ -9,7 +9,7 @@ import pkgutil
 import pty
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tfimm_resolver
 from tests.fakes.fork_server import ForkServer
@@ -70,10 +70,16 @@ def _start_server() -> ForkServer:
     return server
 
 
-def run_on_terminal(*arguments: str, columns: int = 80, answer: str = "", **environment: str) -> str:
+def run_on_terminal(
+    *arguments: str,
+    columns: int = 80,
+    answer: str = "",
+    watch: Callable[[str], object] = lambda _: None,
+    **environment: str,
+) -> str:
     """Run the command line on a terminal of that width; return what stdout and stderr show.
 
-    Stdin is the terminal, too, if there is an ``answer`` to type.
+    Stdin is the terminal, too, if there is an ``answer`` to type. ``watch`` is called with the text each time there is more.
     """
     give_up_all()
     controller, terminal = pty.openpty()
@@ -86,6 +92,6 @@ def run_on_terminal(*arguments: str, columns: int = 80, answer: str = "", **envi
     )
     os.close(terminal)
     os.write(controller, answer.encode())
-    seen = read_terminal(controller)
+    seen = read_terminal(controller, watch)
     job.wait(60)
     return seen

@@ -39,8 +39,11 @@ def run(code: str, *arguments: str, timeout_s: float = 120, **environment: str) 
     return out.strip()
 
 
-def read_terminal(descriptor: int) -> str:
-    """Read everything that is written to a pseudo-terminal until its other end is closed; close this end."""
+def read_terminal(descriptor: int, watch: Callable[[str], object] = lambda _: None) -> str:
+    """Read everything that is written to a pseudo-terminal until its other end is closed; close this end.
+
+    ``watch`` is called with the text up to then, each time that there is more.
+    """
     received = b""
     while True:
         try:
@@ -50,6 +53,7 @@ def read_terminal(descriptor: int) -> str:
         if not chunk:
             break
         received += chunk
+        watch(received.decode(errors="ignore"))
     os.close(descriptor)
     return received.decode()
 

@@ -8,6 +8,7 @@ import inspect
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -67,13 +68,18 @@ def describe_class(name: str, found: type) -> Iterator[str]:
         yield f"  {name}.{attribute}{signature}"
 
 
+def is_class(value: object) -> bool:
+    """Whether a value is a class; for Python 3.10, ``Callable[...]`` is one, too."""
+    return inspect.isclass(value) and not isinstance(value, types.GenericAlias)
+
+
 def describe_api() -> str:
     """Return every public name with its signature, a line each."""
     lines = []
     for module in list_public_modules():
         for name in sorted(module.__all__):
             found, full = getattr(module, name), f"{module.__name__}.{name}"
-            if inspect.isclass(found):
+            if is_class(found):
                 lines += describe_class(full, found)
             elif inspect.isfunction(found):
                 lines.append(f"{full}{inspect.signature(found)}")
@@ -186,7 +192,7 @@ def find_examples() -> list[doctest.DocTest]:
     for module in list_public_modules():
         for name in module.__all__:
             value = getattr(module, name)
-            if inspect.isclass(value) or inspect.isfunction(value):
+            if is_class(value) or inspect.isfunction(value):
                 for test in finder.find(value, f"{module.__name__}.{name}", globs={}):
                     if test.examples:
                         found[test.name] = test
@@ -197,7 +203,7 @@ def test_each_public_name_has_an_example() -> None:
     named = {test.name for test in find_examples()}
     expected = {f"{module.__name__}.{name}" for module in list_public_modules() for name in module.__all__}
     values = {name: getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in expected}
-    documented = {name for name, value in values.items() if inspect.isclass(value) or inspect.isfunction(value)}
+    documented = {name for name, value in values.items() if is_class(value) or inspect.isfunction(value)}
     assert (
         documented - {name for name in documented if any(one == name or one.startswith(f"{name}.") for one in named)} == set()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import resource
 from collections.abc import Callable
@@ -179,7 +180,7 @@ READERS = {
     "lock": read_owner,
     "safetensors": read_weights(read_safetensors),
     "npz": read_weights(read_npz),
-    "h5": read_weights(read_h5),
+    **({"h5": read_weights(read_h5)} if importlib.util.find_spec("h5py") else {}),
 }
 
 

@@ -13,6 +13,9 @@ import pytest
 from tests.conftest import is_engine_skipped
 from tfimm_resolver import get_dir, settings
 
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""Another run of pytest; one with a temporary directory of its own does not spend time on removing those of earlier runs."""
+
 
 def test_no_test_reaches_a_real_cache(tmp_path: Path) -> None:
     assert Path.home() == tmp_path / "home"
@@ -28,7 +31,17 @@ def test_no_test_leaves_this_machine() -> None:
 def test_a_skip_is_a_failure_in_ci(ci: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('something is not installed')\n")
     job = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)],
+        [
+            *PYTEST,
+            "-p",
+            "tests.conftest",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            str(tmp_path),
+            f"--basetemp={tmp_path}/t",
+            str(tmp_path),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
@@ -75,9 +88,9 @@ def test_the_ids_of_tests_are_the_same_in_every_process(request: pytest.FixtureR
     """Comparisons of two runs need it, and so does pytest-xdist, which compares those of its workers in each run."""
     own = {get_own_id(item) for item in request.session.items}
     files = sorted({str(item.path) for item in request.session.items})
-    options = ["--collect-only", "-q", "-m", "", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options = ["--collect-only", "-q", "-m", "", "-p", "no:xdist"]
     job = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *files],
+        [*PYTEST, *options, *files],
         capture_output=True,
         text=True,
         timeout=120,
@@ -99,7 +112,7 @@ def test_the_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
         f"    pathlib.Path({str(tmp_path)!r}, 'workers').open('a').write(os.environ['PYTEST_XDIST_WORKER'] + ' ')\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    command = [*PYTEST, "-n", "2", "--dist", "loadgroup", f"--basetemp={tmp_path}/t"]
     job = subprocess.run([*command, tmp_path], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
     assert job.returncode == 0, job.stdout
     workers = (tmp_path / "workers").read_text().split()

@@ -233,7 +233,7 @@ def read_all(body: download.OpenDownload) -> None:
 def test_ranges_that_are_read_without_another_thread_end(host: Host, tmp_path: Path) -> None:
     gate = Gate(HALF)
     cancel_when(gate.reached.is_set, lambda: read_all(open_ranges(host, tmp_path, hold_at(gate))))
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tfimm_resolver range")]
+    wait_until(lambda: not any(thread.name.startswith("tfimm_resolver range") for thread in threading.enumerate()))
 
 
 @pytest.fixture

@@ -441,18 +441,22 @@ def test_on_a_terminal_sync_has_one_line_for_all_and_finished_models_above_it(
 
 
 def test_a_warning_is_not_mixed_into_the_progress_line(write_models: WriteModels, origin: Origin) -> None:
-    gate = threading.Event()
+    gate, is_line_there = threading.Event(), threading.Event()
 
     def gone_when_the_line_is_there() -> Page:
-        origin.started.wait(30)
-        time.sleep(0.5)
-        threading.Timer(0.5, gate.set).start()
+        is_line_there.wait(30)
         return Page(b"", 404)
+
+    def watch(text: str) -> None:
+        if "2 models" in text:
+            is_line_there.set()
+        if "answered 404" in text:
+            gate.set()
 
     slow = {"handle": origin.put("/slow.tgz", tar_gz({"saved_model.pb": os.urandom(400_000)}), gate=gate)}
     write_models(slow=slow, m=make_pinned(f"{origin.url}/gone.tgz", mirrors=[origin.put("/m.tgz", tar_gz())]))
     origin.pages["/gone.tgz"] = gone_when_the_line_is_there
-    screen = run_on_terminal("sync", "--color", "never", columns=300)
+    screen = run_on_terminal("sync", "--color", "never", columns=300, watch=watch)
     before, text, _ = screen.partition(f"{origin.url}/gone.tgz answered 404")
     assert text and re.search(r"2 models.*\r\x1b\[2K$", before, re.DOTALL), screen
 
