@@ -10,7 +10,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NOX := .nox/own/bin
-# The number of tests that run at the same time; auto is the number of processors.
+# The number of tests that run at the same time; auto is the number of processors and one more.
 WORKERS ?= auto
 FUZZ_SECONDS ?= 60
 # The engines whose tests test-engines runs.

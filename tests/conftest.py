@@ -95,6 +95,12 @@ def origin() -> Iterator[Origin]:
         yield server
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are processors: many tests wait for a disk, for another process or for a time-out."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import files that need TensorFlow, an engine, or their dependencies if their tests are deselected."""
     if _ENGINES in (collection_path, *collection_path.parents):

@@ -378,7 +378,7 @@ INPUTS = {
     "a tar of global pax headers": HostileInput(_pack(_tar_of_pax(b"g")), _unpack, 10, True),
     "a zip of a million members": HostileInput(_zip_of_members, _unpack, 5, True),
     "a record of lists": HostileInput(_write_record(_LISTS), _read_record),
-    "a record of objects": HostileInput(_write_record(_DICTS), _read_record),
+    "a record of objects": HostileInput(_write_record(_DICTS), _read_record, is_long=True),
     "a record with one wide character": HostileInput(_write_record(b'"' + _EMOJI + b"a" * (31 * MIB) + b'"'), _read_record),
     "a record of 140,000 files": HostileInput(_write_record(_files(140_000)), _read_record, 10, True),
     "a hundred records of 100,000 files": HostileInput(_write_record(_files(100_000)), _read_many_records, 200, True),
@@ -422,7 +422,9 @@ INPUTS = {
     "Kaggle's answer with one wide character": HostileInput(
         lambda path: path.write_bytes(b'["' + _EMOJI + b"a" * (63 * MIB) + b'"]'), _read_kaggle
     ),
-    "Kaggle's answer of 4 MiB": HostileInput(lambda path: path.write_bytes(b"[" + b"[]," * 1_300_000 + b"0]"), _read_kaggle),
+    "Kaggle's answer of 4 MiB": HostileInput(
+        lambda path: path.write_bytes(b"[" + b"[]," * 1_300_000 + b"0]"), _read_kaggle, is_long=True
+    ),
     "a million refs": HostileInput(_advertise(_many_refs), _read_refs, 10, True),
     "refs with long names": HostileInput(_advertise(_long_refs), _read_refs, 10),
     "refs of empty lines": HostileInput(lambda path: path.write_bytes(_SERVICE + b"0000" * (15 * MIB)), _read_refs, 10, True),

@@ -197,7 +197,7 @@ def _choose(calls: list[strace.Call], scene: str, share: int) -> list[strace.Cal
     return [call for number, call in numbered if number == start or number % share == 0 or call.name in strace.RENAMES]
 
 
-SHARES = pytest.mark.parametrize("share", [pytest.param(8, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])
+SHARES = pytest.mark.parametrize("share", [pytest.param(16, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])
 
 
 @SHARES

@@ -210,7 +210,9 @@ def test_a_file_is_uploaded_in_no_more_parts_than_stores_accept(
     assert gcs.buckets["bucket"].files("below/it/") == {"x": LARGE}
 
 
-@pytest.mark.parametrize(("files", "at_once"), [(1, 12), (2, 12), (6, 12), (40, 4)])
+@pytest.mark.parametrize(
+    ("files", "at_once"), [(1, 12), *(pytest.param(files, 12, marks=pytest.mark.long) for files in (2, 6)), (40, 4)]
+)
 def test_an_upload_takes_little_memory_for_any_number_of_files(files: int, at_once: int, gcs: Gcs, tmp_path: Path) -> None:
     for number in range(files):
         make_sparse_file(tmp_path / f"{number}.shard", (300 << 20) // files)

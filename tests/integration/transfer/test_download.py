@@ -231,8 +231,15 @@ def test_a_server_error_is_retried_and_a_refusal_is_not(
     check(row, host, cache_dir, monkeypatch)
 
 
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ("seconds", 429),
+        ("date", 503),
+        pytest.param("seconds", 503, marks=pytest.mark.long),
+        pytest.param("date", 429, marks=pytest.mark.long),
+    ],
+)
 def test_retry_after_is_obeyed(status: int, form: str, host: Host) -> None:
     # A date has whole seconds, and is sent a moment later: one that is 3 s ahead is more than 1 s away.
     value = "1" if form == "seconds" else formatdate(time.time() + 3, usegmt=True)
@@ -278,7 +285,7 @@ def test_a_server_that_allows_two_connections_gets_two(status: int, host: Host) 
         (stall_after(0.25), "stall at 25 %"),
         (never_answer, "stall before the headers"),
         (pace_body(1, 1.0), "trickle of a byte a second"),
-        (pace_body(1, 0.1), "trickle of ten bytes a second"),
+        pytest.param(pace_body(1, 0.1), "trickle of ten bytes a second", marks=pytest.mark.long),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

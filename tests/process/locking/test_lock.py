@@ -46,7 +46,9 @@ def finish(job: subprocess.Popen[str], timeout_s: float = 60) -> str:
     return out
 
 
-@pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+@pytest.mark.parametrize(
+    "error", ["ENOLCK", *(pytest.param(error, marks=pytest.mark.long) for error in ("ENOSYS", "EOPNOTSUPP"))]
+)
 def test_eight_processes_without_kernel_locks_download_once(error: str, origin: Origin, cache_dir: Path) -> None:
     gate = threading.Event()
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)
@@ -61,7 +63,9 @@ def test_eight_processes_without_kernel_locks_download_once(error: str, origin: 
     assert sum("does not support flock" in err for _, err in results) >= 1
 
 
-@pytest.mark.parametrize("call", ["link,linkat:error=EPERM", "link,linkat:error=EOPNOTSUPP"])
+@pytest.mark.parametrize(
+    "call", ["link,linkat:error=EPERM", pytest.param("link,linkat:error=EOPNOTSUPP", marks=pytest.mark.long)]
+)
 def test_eight_processes_without_hard_links_download_once(call: str, origin: Origin, cache_dir: Path) -> None:
     gate = threading.Event()
     handle = origin.put("/m.tar.gz", tar_gz(), gate=gate)

@@ -35,7 +35,7 @@ def caches() -> tuple[Path, Path]:
     return home / "kagglehub", home / "huggingface" / "hub"
 
 
-@pytest.mark.parametrize("when", [1, 2, 4])
+@pytest.mark.parametrize("when", [1, *(pytest.param(when, marks=pytest.mark.long) for when in (2, 4))])
 @pytest.mark.parametrize("call", CALLS)
 def test_a_killed_adoption_leaves_nothing_half(call: str, when: int, caches: tuple[Path, Path], cache_dir: Path) -> None:
     before = read_state(*caches)
