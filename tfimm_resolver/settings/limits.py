@@ -30,9 +30,11 @@ class Size(NamedTuple):
     size_bytes: int = 0
     fraction: float = 0.0
 
-    def to_bytes(self, disk_bytes: int) -> int:
-        """Return the number of bytes, on a disk of that size."""
-        return self.size_bytes or int(self.fraction * disk_bytes)
+    def to_bytes(self, disk_bytes: int | None) -> int | None:
+        """Return the number of bytes on a disk of that size; None for a fraction of a disk whose size is not known."""
+        if not self.fraction:
+            return self.size_bytes
+        return int(self.fraction * disk_bytes) if disk_bytes else None
 
 
 class CacheLimits(NamedTuple):

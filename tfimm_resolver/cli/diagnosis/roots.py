@@ -216,9 +216,11 @@ def _check_limits(models: Sequence[CachedModel]) -> Iterator[Finding]:
         return
     if limits.max_size is None or not isinstance(cache.root, LocalRoot) or not os.path.isdir(cache.root.path):
         return
+    limit_bytes = limits.max_size.to_bytes(disk.measure(cache.root.path).total_bytes)
+    if limit_bytes is None:
+        return
     protected = keeping.list_protected(cache.root.list_names())
     sizes = [model.size_bytes for model in models if model.entry and not model.other_root and model.entry.name in protected]
-    limit_bytes = limits.max_size.to_bytes((disk.measure(cache.root.path).total_bytes) or 0)
     if sum(sizes) > limit_bytes:
         source = dict(limits.sources).get("max_size", "max_size")
         count = format_count(len(sizes), "model")
