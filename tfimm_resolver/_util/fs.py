@@ -80,8 +80,8 @@ def fsync_dir(path: str) -> None:
         return
     try:
         _fsync(path, os.O_RDONLY)
-    except OSError as error:  # from opening it
-        if error.errno not in _FSYNC_UNSUPPORTED:
+    except OSError as error:  # from opening it, which needs the permission to list it
+        if error.errno not in {*_FSYNC_UNSUPPORTED, errno.EACCES}:
             raise
 
 
@@ -126,6 +126,13 @@ def get_disk_bytes(path: str | os.PathLike[str]) -> tuple[int, int] | None:
             return None
         raise
     return (usage.total, usage.free) if usage.total else None
+
+
+def find_existing_directory(path: str) -> str:
+    """Return a directory, or its nearest parent that exists; empty for a relative path without any."""
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def get_free_bytes(path: str | os.PathLike[str]) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +103,5 @@ def _list_bucket_items() -> Iterator[CacheItem]:
 
 def _measure_disk(path: str) -> tuple[int | None, int | None]:
     """Return the size and the free bytes of the disk of a directory, which may not exist yet; None in a bucket."""
-    while not settings.is_bucket(path) and not os.path.isdir(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return (os.path.isdir(path) and fs.get_disk_bytes(path)) or (None, None)
+    folder = "" if settings.is_bucket(path) else fs.find_existing_directory(path)
+    return (fs.get_disk_bytes(folder) if folder else None) or (None, None)

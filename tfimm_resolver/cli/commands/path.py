@@ -55,6 +55,5 @@ def _find_root(choose: Callable[[], Setting]) -> Setting:
 
 
 def _get_free_bytes(path: str) -> int | None:
-    while not os.path.isdir(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return fs.get_free_bytes(path) if os.path.isdir(path) else None
+    folder = fs.find_existing_directory(path)
+    return fs.get_free_bytes(folder) if folder else None

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.cache import keeping, tiers
@@ -105,9 +106,7 @@ def _count_unfinished(path: str) -> int:
 
 def _look_at_parent(path: str) -> DiskFacts:
     """Return what is known of the directory that is going to be created, without creating a file in its parent."""
-    while not os.path.isdir(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return disk.measure(path)
+    return disk.measure(fs.find_existing_directory(path))
 
 
 def check_roots(roots: Sequence[RootFacts], models: Sequence[CachedModel]) -> Iterator[Finding]:
