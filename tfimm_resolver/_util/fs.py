@@ -254,6 +254,11 @@ def find_status(path: str | os.PathLike[str]) -> os.stat_result | None:
         return None
 
 
+def get_state(status: os.stat_result) -> tuple[int, ...]:
+    """Return what differs once a path is another file, or its content has changed."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
+
+
 def walk(tree: str, *, folders: bool = False) -> Iterator[str]:
     """Yield the relative path, with ``/``, of every file below ``tree``; also of every directory if ``folders``."""
     for folder, subfolders, names in os.walk(tree):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.settings.config_file import read_config
-from tfimm_resolver.settings.paths import expand_path, expand_variable
+from tfimm_resolver.settings.paths import find_xdg_directory
 
 MAX_SIZE, MIN_FREE, MAX_AGE = "TFIMM_RESOLVER_MAX_SIZE", "TFIMM_RESOLVER_MIN_FREE", "TFIMM_RESOLVER_MAX_AGE"
 GRACE, GRACE_WITHOUT_LOCKS = "TFIMM_RESOLVER_GRACE", "TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS"
@@ -85,12 +85,10 @@ def grace_s(*, has_locks: bool = True) -> float:
 
 def state_dir() -> str:
     """Return the directory for what this package notes between runs, which may not exist; empty without a home directory."""
-    folder = os.environ.get("XDG_STATE_HOME")
     try:
-        folder = expand_variable("XDG_STATE_HOME", folder) if folder else expand_path("~/.local/state")
+        return os.path.join(find_xdg_directory("XDG_STATE_HOME", "~/.local/state"), "tfimm_resolver")
     except CacheError:
         return ""
-    return os.path.join(folder, "tfimm_resolver")
 
 
 def parse_size(text: str, source: str) -> Size:

@@ -14,7 +14,6 @@ from tfimm_resolver.cli.diagnosis import network, roots, software
 from tfimm_resolver.cli.diagnosis.findings import PROBLEM, Finding, catch_errors
 from tfimm_resolver.cli.diagnosis.roots import RootFacts
 from tfimm_resolver.errors import ResolverError
-from tfimm_resolver.hub import layout
 from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.sources import github, kaggle_credentials
@@ -126,7 +125,7 @@ def _try(read: Any, default: Any) -> Any:
 _SETTINGS = (
     settings.cache_root,
     settings.names_root,
-    layout.get_root,
+    settings.hub_root,
     settings.extra_roots,
     settings.cache_limits,
     settings.grace_s,

@@ -19,7 +19,7 @@ from tfimm_resolver.cli.diagnosis import disk
 from tfimm_resolver.cli.diagnosis.disk import DiskFacts
 from tfimm_resolver.cli.diagnosis.findings import Finding, catch_errors, make_note, make_problem
 from tfimm_resolver.errors import ResolverError
-from tfimm_resolver.hub import layout
+from tfimm_resolver.locking.owner import PARTS
 from tfimm_resolver.locking.stale_locks import StaleLock, find_stale_locks
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.cached_model import CachedModel
@@ -34,7 +34,7 @@ _OTHER_ROOT = "set TFHUB_CACHE_DIR to another directory"
 _ROOTS: dict[str, Callable[[], Setting]] = {
     "urls": settings.cache_root,
     "names": settings.names_root,
-    "hub": layout.get_root,
+    "hub": settings.hub_root,
 }
 
 
@@ -100,7 +100,7 @@ def _inspect(path: str, kinds: tuple[str, ...], source: str, trees: Sequence[str
 
 def _count_unfinished(path: str) -> int:
     with contextlib.suppress(OSError):
-        return sum(name.partition(".")[2].startswith("parts") for name in os.listdir(path))
+        return sum(name.partition(".")[2].startswith(PARTS) for name in os.listdir(path))
     return 0
 
 
