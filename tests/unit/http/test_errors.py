@@ -52,6 +52,28 @@ def test_a_status_is_an_error_of_its_kind_that_quotes_the_answer(
     assert error.text == f"lion: https://h/m answered {status} Reason: 'the key … is wrong'"
 
 
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (
+            b"<!DOCTYPE html>\n<html><head><title>Not\n found &amp; gone</title></head><body>long",
+            ": 'Not found & gone'",
+        ),
+        (b"\n <!-- built by x -->\n<HTML lang=en><HEAD><style>a{b:c}</style>", ""),
+        (b"<html><title></title>", ""),
+        (b"<html><title>the key hunter22</title>", ": 'the key …'"),
+        (b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "<Code>NoSuchKey</Code>"),
+        (b"html is not supported", ": 'html is not supported'"),
+    ],
+    ids=["title", "no title", "empty title", "secret", "xml", "text"],
+)
+def test_of_a_web_page_only_the_title_is_shown(body: bytes, shown: str) -> None:
+    with pytest.raises(FetchError) as caught:
+        raise_for_status(make_response(404, body), HANDLE)
+    assert shown in caught.value.text and ("<" not in caught.value.text or "<Code>" in shown)
+    assert caught.value.text.endswith("404 Reason") or shown
+
+
 @pytest.mark.parametrize(("value", "delay_s"), [("7", 7.0), ("soon", None), (None, None)])
 def test_the_delay_that_the_server_asks_for_is_read(value: str | None, delay_s: float | None) -> None:
     with pytest.raises(FetchError) as caught:

@@ -115,6 +115,22 @@ def test_a_token_in_the_wrong_variable_is_not_shown(value: str, tmp_path: Path) 
     assert "TFIMM_RESOLVER_OPS" in out and "password" not in out
 
 
+SETTINGS = ("MAX_SIZE", "GRACE", "CONNECTIONS", "RETRIES", "CONNECT_TIMEOUT_S", "OPS", "MIRRORS", "UNPACK_BYTES_MAX")
+
+
+@pytest.mark.parametrize("secret", ["x0" * 12, "x0" * 60], ids=["token", "longer than what is quoted"])
+def test_no_problem_quotes_a_token_from_the_settings(secret: str, cache_dir: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config" / "tfimm_resolver" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f'max_age = "{secret}"\n')
+    variables = {f"TFIMM_RESOLVER_{name}": secret for name in SETTINGS}
+    for name in (None, *variables):
+        chosen = {name: variables[name]} if name else {}
+        for arguments in (("doctor",), ("doctor", "--json"), ("env", "--json")):
+            _, out, err = run_cli(*arguments, XDG_CONFIG_HOME=str(tmp_path / "config"), **chosen)
+            assert out and "x0x0x0" not in out + err, (name, arguments, out)
+
+
 def test_a_token_in_a_path_is_not_shown(tmp_path: Path) -> None:
     path = f"{tmp_path}/token=password1"
     paths = dict.fromkeys(("TFHUB_CACHE_DIR", "TFIMM_HOME", "TFIMM_RESOLVER_EXTRA_ROOTS", "REQUESTS_CA_BUNDLE"), path)
