@@ -99,7 +99,11 @@ def test_a_temporary_root_that_is_a_link_is_not_used(home: Path, tmp_path: Path)
     assert settings.urls_root().value.startswith(f"{shared}-")
 
 
-@pytest.mark.parametrize("name", ["../../outside", "/tmp/x", "a/b", "a\nb", "x" * 300, ".."])
+@pytest.mark.parametrize(
+    "name",
+    ["../../outside", "/tmp/x", "a/b", "a\nb", "x" * 300, ".."],
+    ids=["outside", "absolute", "slash", "line break", "long", "dots"],
+)
 def test_the_name_of_the_user_never_leads_elsewhere(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", name)
     (Path(tempfile.gettempdir()) / "tfhub_modules").symlink_to(home)
