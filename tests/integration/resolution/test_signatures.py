@@ -555,6 +555,24 @@ def test_why_names_the_signer_and_what_is_required(world: World, capsys: pytest.
     assert main(["verify"]) == 10 and "unsigned" in capsys.readouterr().out
 
 
+def test_sync_and_verify_have_one_word_for_a_signature_that_is_missing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tfimm_resolver.cli.app import main
+
+    world.publish(MODEL)
+    resolve(world.url)
+    models_file.write(Path(), models_file.make_entry("half", world.url, f'signer = {{ key = "{world.key.public_path}" }}'))
+    assert main(["verify"]) == 10
+    for arguments in (["sync", "--check"], ["sync"]):
+        capsys.readouterr()
+        assert main([*arguments, "--json"]) == 10
+        found = json.loads(capsys.readouterr().out)
+        assert (found["models"][0]["state"], found["error"]["code"]) == ("unsigned", "signature")
+    world.publish(with_signature(world.key, MODEL))
+    assert main(["sync"]) == 0 and capsys.readouterr().out.startswith("fetched")
+
+
 def test_a_path_in_the_cache_is_that_of_its_record(world: World) -> None:
     world.publish(MODEL)
     path = resolve(world.url)
