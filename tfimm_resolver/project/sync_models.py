@@ -91,7 +91,7 @@ def _check_cached(model: ModelEntry) -> SyncResult:
 
 
 def _fetch_missing(results: Sequence[SyncResult], jobs: int) -> list[SyncResult]:
-    """Fetch the models that are missing, or whose copy does not match its pin or signature; return results in the same order."""
+    """Fetch the models that are missing, or whose copy does not match its pin or signature; keep the order of the results."""
     outdated = {result.model.name for result in results if result.state in ("changed", "unsigned")}
     missing = [result.model for result in results if result.state == "missing" or result.model.name in outdated]
 
