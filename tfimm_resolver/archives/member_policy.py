@@ -125,11 +125,11 @@ def find_unportable(paths: Iterable[str]) -> list[str]:
     These are names that Windows does not allow, and names that differ from an earlier one only in case or Unicode
     normalization.
     """
-    found, spellings = [], dict[str, str]()
+    found, first_paths = [], dict[str, str]()
     for path in paths:
         parts = path.split("/")
         tops = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-        is_ambiguous = any(spellings.setdefault(_fold_case(top), top) != top for top in tops)
+        is_ambiguous = any(first_paths.setdefault(_fold_case(top), top) != top for top in tops)
         if is_ambiguous or not all(map(_is_allowed_on_windows, parts)):
             found.append(path)
     return found

@@ -60,19 +60,19 @@ class Tier:
         location: the path or URL of its root.
         mode: the permission bits its directory is created with.
         is_read_only: it belongs to others, who may hide it or change it; its failures are logged, and it is skipped.
-        is_behind: its models are copied to the next cache, since TensorFlow does not read them where they are.
+        is_copied: its models are copied to the next cache, since TensorFlow does not read them where they are.
     """
 
-    __slots__ = ("is_behind", "is_read_only", "location", "mode")  # not a dataclass: each hit creates one
+    __slots__ = ("is_copied", "is_read_only", "location", "mode")  # not a dataclass: each hit creates one
 
-    def __init__(self, location: str, mode: int = 0o777, *, is_read_only: bool = False, is_behind: bool = False) -> None:
+    def __init__(self, location: str, mode: int = 0o777, *, is_read_only: bool = False, is_copied: bool = False) -> None:
         self.location, self.mode = location, mode
-        self.is_read_only, self.is_behind = is_read_only, is_behind
+        self.is_read_only, self.is_copied = is_read_only, is_copied
 
     @property
     def is_own(self) -> bool:
         """Whether ``resolve`` writes to it, and returns paths in it."""
-        return not self.is_read_only and not self.is_behind
+        return not self.is_read_only and not self.is_copied
 
     def open(self) -> Cache:
         """Open the cache; raises CacheError if its kind is not supported."""

@@ -48,8 +48,8 @@ def raise_for_status(response: Response, handle: str) -> NoReturn:
         body = _read_body_start(response)
         text = body.decode("utf-8", "replace")
         redacted = redact_answer(text, response)  # before it is quoted, to see where it ends
-        shown = _shorten_page(redacted)
-        start = describe_prefix(body if shown == text else shown.encode()) if shown else ""
+        quoted = _shorten_page(redacted)
+        start = describe_prefix(body if quoted == text else quoted.encode()) if quoted else ""
     url = redact_url(response.url)
     where = "" if url == handle else f"{handle}: "
     answer = redact_answer(f"{response.status_code} {clean_value(response.reason or '')}{start and f': {start}'}", response)

@@ -31,7 +31,7 @@ _RECEIVED = " (received)"
 _received: dict[str, str] = {}
 _restricted: list[tuple[dict[str, ModelEntry], list[ModelEntry]]] = []
 _access = os.access
-_CAN_ASK = os.access in os.supports_effective_ids and os.access("/", os.F_OK, effective_ids=True)
+_HAS_QUICK_TEST = os.access in os.supports_effective_ids and os.access("/", os.F_OK, effective_ids=True)
 """Whether ``access`` finds what ``stat`` finds, in half the time, as it raises nothing; some containers forbid the call."""
 
 _OWNER_FIX = f"If you trust it, name it in {settings.MODELS_FILE}, or copy it to a file of your own."
@@ -156,7 +156,7 @@ def _list_nearest() -> Iterator[tuple[str, bool]]:
     except FileNotFoundError:
         return
     for path in _list_paths(folder):
-        if _CAN_ASK and not _access(path, os.F_OK, effective_ids=True):
+        if _HAS_QUICK_TEST and not _access(path, os.F_OK, effective_ids=True):
             continue
         is_file, is_trusted = _examine(path)
         if is_file:

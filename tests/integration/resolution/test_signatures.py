@@ -221,7 +221,7 @@ def get_for_a_copy_in_an_extra_root(world: World, monkeypatch: pytest.MonkeyPatc
     world.require()
     record = world.folder / "extra" / (entry_name_for_key(world.url) + DESCRIPTOR_SUFFIX)
     forged = dataclasses.replace(Record.parse(record.read_text(), record.name), signed_by=make_record_of(world.key))
-    record.write_text(forged.to_text())  # by whoever owns that root
+    record.write_text(forged.to_text())  # by the owner of that root
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(world.folder / "extra"))
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     return lambda: resolve(world.url)
