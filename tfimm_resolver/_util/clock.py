@@ -1,7 +1,7 @@
 """The real clocks, for waits and for the ages of files, also while a test freezes those of the module ``time``.
 
-freezegun replaces the functions of ``time`` in every module, so that a wait that ends at a point in time would never end, and
-files would seem to be of another year than they are. It does not replace ``clock_gettime``, nor what a partial holds.
+freezegun replaces the functions of ``time`` in every module: a wait until a point in time would never end, and files would
+seem to be of another year than they are. It does not replace ``clock_gettime``, nor what a partial holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is never evicted by itself: entries that a user keeps, and those that a models file of a project names."""
+"""Entries that are never evicted automatically: those that a user keeps, and those that a project's models file names."""
 
 from __future__ import annotations
 

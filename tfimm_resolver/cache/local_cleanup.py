@@ -1,4 +1,4 @@
-"""Removes from a local root what is not needed any more: replaced models, partial downloads, and files of dead processes."""
+"""Removes from a local root what is no longer needed: replaced models, partial downloads, and files of dead processes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Cleaner:
         fs.remove_tree(trash_path, ignore_errors=True)
 
     def try_remove_tree(self, tree: str, *, give_up: bool = False, is_unknown: bool = False) -> bool:
-        """Remove a directory unless a process uses it or this user may not; return whether it does not exist any more.
+        """Remove a directory unless a process uses it or this user may not; return whether it no longer exists.
 
         With ``give_up``, this process's own use does not count; with ``is_unknown``, no process can have used it lately.
         """

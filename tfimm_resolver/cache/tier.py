@@ -39,7 +39,7 @@ class ModelLocation:
         self.is_fetched = False
 
     def hold(self, *, is_new: bool = False) -> bool:
-        """Take a use lock on the tree until this process ends; return False if it does not exist any more.
+        """Take a use lock on the tree until this process ends; return False if it no longer exists.
 
         Without effect on a tree in a bucket, which has no locks. ``is_new``: it was fetched just now, so that a lock on an
         earlier directory of the same name does not count.

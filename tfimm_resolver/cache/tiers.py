@@ -1,4 +1,4 @@
-"""The caches that are read, in their order: extra roots, the cache root, the bucket behind it; nothing else opens a root."""
+"""The caches in the order in which they are read: extra roots, the cache root, a bucket. Only this module opens roots."""
 
 from __future__ import annotations
 

@@ -222,8 +222,8 @@ def run_request(
 def cached_model_path(model_name: str) -> str | None:
     """Return the path of a model by its name, in the lookup order of ``resolve``; None if it is not on this machine.
 
-    Also None, with a warning in the log, if the path given to ``set_model_cache`` does not exist, or if the cached copy
-    does not match the pin in the models file, or lacks a signature that is required. Fetches nothing.
+    Also None, with a warning in the log, if the path given to ``set_model_cache`` does not exist. The same holds for a cached
+    copy that does not match the pin in the models file, or lacks a signature that is required. Fetches nothing.
 
     Raises:
         HandleError: if the name is not valid.

@@ -60,7 +60,7 @@ def download_objects(
     if not infos:
         raise NotFoundError(f"{handle}: found no objects below {url}", fix="Check the spelling: it has to be a directory.")
     if any(not info.name for info in infos):
-        raise _make_unreadable_error(f"{handle}: {url}/ has bytes")
+        raise _make_unreadable_error(f"{handle}: the object {url}/ has bytes")
     reserve(sum(info.size_bytes for info in infos))
     try:
         files = _fetch_objects(client, infos, into, report_progress)
@@ -68,7 +68,7 @@ def download_objects(
         raise ArchiveError(f"{handle}: {error.text}", fix=error.advice, is_page=error.is_page) from error
     except NotFoundError as error:
         if expected is None:
-            raise _make_unreadable_error(f"{handle}: {error.text}, but was listed") from error
+            raise _make_unreadable_error(f"{handle}: {error.text}, although it was listed") from error
         raise IntegrityError(error.text, fix=suggest_refresh(handle)) from error
     except IntegrityError as error:
         if expected is None:

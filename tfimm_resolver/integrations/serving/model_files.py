@@ -1,4 +1,4 @@
-"""The files of a model that is published: where they are, and what tells them from those of another model."""
+"""The files of a model that is published: where they are, and what distinguishes them from those of another model."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _list_files(top: str, folder: str, outer: tuple[tuple[int, int], ...]) -> It
     status = os.stat(current)
     identity = (status.st_dev, status.st_ino)
     if identity in outer:
-        raise CacheError(f"{show(current)} is a link to a directory around it, so that its files have no end")
+        raise CacheError(f"{show(current)} is a link to a directory that contains it, so that its files would never end")
     for child in os.listdir(current):
         inner = folder + child
         if stat.S_ISDIR(os.stat(f"{top}/{inner}").st_mode):
