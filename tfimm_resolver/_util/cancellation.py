@@ -19,8 +19,8 @@ class CancelledError(BaseException):
 class CancellationToken:
     """Says whether the work it is for has to stop. Any thread may cancel it or ask it; it cannot be undone.
 
-    ``is_cancelled`` is the only place that decides: a further reason to stop belongs there. It has no event of ``threading``:
-    gevent replaces those, and a wait for one that was made before would stop all greenlets.
+    ``is_cancelled`` and ``is_stopped`` are the only places that decide: a further reason to stop belongs there. The token has
+    no event of ``threading``: gevent replaces those, and a wait for one that was made before would stop all greenlets.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class CancellationToken:
     @property
     def is_cancelled(self) -> bool:
         """Whether the work has to stop; cheap enough to ask for every chunk."""
-        if self.is_stopped or self.has_expired:
+        if self._is_set or (self._is_stopped is not None and self._is_stopped()) or self.has_expired:
             return True
         return self._parent is not None and self._parent.is_cancelled
 

@@ -42,7 +42,7 @@ class BundleChecks:
             return cls(sha256)
         if signature is None or signer is None:
             missing = "a signature needs a signer" if signer is None else "a signer needs a signature"
-            raise HandleError(f"{missing}", fix=FORM if signer is None else "Give the path of the signature.")
+            raise HandleError(missing, fix=FORM if signer is None else "Give the path of the signature.")
         return cls(sha256, settings.check_path(signature), parse_signer(dict(signer), os.getcwd()))
 
     @property

@@ -108,7 +108,7 @@ def _mask(value: Any) -> Any:
 def _hide_tokens(text: str) -> str:
     """Return a text without what may be a token in the wrong place: the values of variables, and in quotes those of files."""
     for name, value in os.environ.items():
-        if _is_setting(name) and _may_be_secret(name, value):
+        if len(value) >= _SECRET_CHARACTERS_MIN and _is_setting(name) and _may_be_secret(name, value):
             text = text.replace(value, MASK)
     return _QUOTED_TOKEN.sub(MASK, text)
 
@@ -118,16 +118,14 @@ def _is_setting(name: str) -> bool:
 
 
 def _may_be_secret(name: str, value: str) -> bool:
-    is_named_so = any(word in name for word in _SECRET) and len(value) >= _SECRET_CHARACTERS_MIN
-    return is_named_so or _TOKEN.fullmatch(value) is not None
+    return any(word in name for word in _SECRET) or _TOKEN.fullmatch(value) is not None
 
 
 def _list_variables() -> Iterator[tuple[str, str]]:
     """Yield the variables that are set, without what may be a secret."""
-    for name in sorted(os.environ):
+    for name, value in sorted(os.environ.items()):
         if _is_setting(name):
-            is_secret = any(word in name for word in _SECRET) or _TOKEN.fullmatch(os.environ[name])
-            yield name, "(set)" if is_secret else mask_value(os.environ[name])
+            yield name, "(set)" if _may_be_secret(name, value) else mask_value(value)
 
 
 def _find_config() -> str | None:
