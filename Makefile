@@ -4,8 +4,8 @@
 # make test-pythons: the unit tests alone on each of them.
 # make test-engines: the tests with Apache Beam, Ray, and other engines, each in an environment of its own.
 # make test-newest: every test with the newest releases of all dependencies, instead of those in constraints.txt.
-# make docs: the documentation in site/, with warnings as errors. make reference: its generated pages. make pictures: the terminal in
-# README.md. make screenshots: the pages as Chromium shows them, in site-screenshots/.
+# make docs: the documentation in site/, with warnings as errors. make reference: its generated pages. make pictures: the recorded
+# sessions of commands, in docs/images/. make screenshots: the pages as Chromium shows them, in site-screenshots/.
 # Some tests also need Debian packages, which .ci/run installs.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -81,7 +81,7 @@ docs: .venv/documented
 reference: .venv/installed
 	$(BIN)/python -m tools.reference
 
-pictures: .venv/installed
+pictures: .venv/tested
 	$(BIN)/python -m tools.terminal
 
 screenshots: docs
