@@ -70,9 +70,10 @@ constraints: $(NOX)/nox
 bench: .venv/tested
 	$(BIN)/python -m tests.benchmarks
 
-# Show what has changed in commands, errors, records and trees since the base commit, except for what tests/golden/accepted.toml lists.
+# Show what has changed in commands, errors, records and trees since the base commit, except for what tests/golden/accepted.toml lists;
+# that file names the commit. BASE=COMMIT compares with another one, to which nothing is accepted.
 golden: .venv/tested
-	$(BIN)/python -m tests.golden
+	$(BIN)/python -m tests.golden $(if $(BASE),--base $(BASE))
 
 docs: .venv/documented
 	rm -rf site
