@@ -24,6 +24,7 @@ def show(text: str, columns: int = 10) -> str:
         ("0123456789abc\r\nd", "0123456789\nabc\nd\n"),
         ("0123456789\r\nd", "0123456789\nd\n"),
         ("long\rx\x1b[K", "x\n"),
+        ("one\r\ntwo\x1b[1A\x1b[2G\x1b[Jx\r\n", "ox\n"),
         ("\x1b[?25l\x1b]0;title\x07a\x1b[1;31mb\x1b[0mc", "abc\n"),
     ],
 )
@@ -34,6 +35,12 @@ def test_a_terminal_shows_what_is_left_at_the_end(received: str, shown: str) -> 
 def test_a_sequence_that_is_not_known_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"ESC\[3J"):
         show("\x1b[3J")
+
+
+def test_a_colour_of_many_is_left_out() -> None:
+    screen = Screen(20)
+    screen.write("\x1b[1;38;5;31mbold\x1b[0;48;2;31;32;33mplain")
+    assert [style for _, style in screen.read_lines()[0]] == [{"bold"}] * 4 + [set()] * 5
 
 
 def test_styles_become_classes_and_text_is_escaped() -> None:

@@ -8,6 +8,7 @@ Style = frozenset[str]
 Cell = tuple[str, Style]
 _PLAIN: Style = frozenset()
 _CONTROL = re.compile(r"\x1b\[([\d;?]*)([A-Za-z])|\x1b\][^\x07]*\x07|([\r\n])|(.)", re.DOTALL)
+_EXTENDED_COLOR = re.compile(r"[34]8;(?:5;\d+|2;\d+;\d+;\d+)")  # of which a picture has none
 _COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 
@@ -51,14 +52,18 @@ class Screen:
             self.lines.append([])
 
     def _control(self, final: str, parameters: str) -> None:
+        line = self.lines[self._row]
         if final == "m":
-            for code in parameters.split(";"):
-                self._style = _change_style(self._style, int(code or 0))
-        elif final == "K":
-            line = self.lines[self._row]
+            for code in re.findall(r"\d+", _EXTENDED_COLOR.sub("", parameters or "0")):
+                self._style = _change_style(self._style, int(code))
+        elif final == "K" and parameters in ("", "0", "2"):
             del line[0 if parameters == "2" else self._column :]
+        elif final == "J" and parameters in ("", "0"):
+            del line[self._column :], self.lines[self._row + 1 :]
         elif final == "A":
             self._row = max(0, self._row - int(parameters or 1))
+        elif final == "G":
+            self._column = int(parameters or 1) - 1
         elif not parameters.startswith("?"):  # such as showing the cursor, which a picture has not
             raise ValueError(f"the terminal does not know the sequence ESC[{parameters}{final}")
 
