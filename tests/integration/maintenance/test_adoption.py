@@ -232,6 +232,16 @@ def test_a_damaged_blob_is_skipped(name: str, caches: Caches, cache_dir: Path) -
     assert list(cache_dir.iterdir()) == []
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_files_that_came_over_xet_are_adopted_and_compared_with_their_names(is_damaged: bool, caches: Caches) -> None:
+    snapshot = put_in_huggingface(caches.huggingface, "bob/xet", commit="b" * 40, over_xet=True)
+    if is_damaged:
+        (snapshot / "saved_model.pb").resolve().write_bytes(b"x" * len(MODEL["saved_model.pb"]))
+    result = next(one for one in adopt("huggingface") if "bob/xet" in one.handle)
+    assert result.state == ("skipped" if is_damaged else "adopted")
+    assert ("is damaged" in (result.reason or "")) == is_damaged
+
+
 def test_a_model_in_a_folder_of_a_repository_is_adopted_by_that_folder(caches: Caches) -> None:
     files = {f"export/{name}": data for name, data in MODEL.items()}
     put_in_huggingface(caches.huggingface, "bob/deep", {**files, "README.md": b"text"}, commit="b" * 40, branch="v1.0")
