@@ -86,7 +86,7 @@ class Session:
         commands: what is typed, or happens without being shown.
         shown_at: the command of the reference where the picture is.
         prepare: fills the folder of the server, and gives the environment variables of the session.
-        needs_tensorflow: whether its commands import TensorFlow, or look whether it is installed.
+        needs_tensorflow: whether its commands import TensorFlow.
     """
 
     title: str
@@ -163,7 +163,6 @@ SESSIONS: Mapping[str, Session] = {
             "tfimm-resolver doctor",
         ),
         "doctor",
-        needs_tensorflow=True,
     ),
     "bundle": Session(
         "A terminal: a model is exported to a bundle, and imported into an empty cache on a machine without network",
