@@ -446,8 +446,8 @@ def test_a_file_of_another_user_is_copied_not_linked(caches: Caches) -> None:
     os.chown(file, 65534, 65534)
     assert get_only(adopt("kagglehub", dry_run=True)).state == "skipped"
     result = get_only(adopt(caches.kagglehub))
-    taken = Path(result.path) / "saved_model.pb"
-    assert taken.stat().st_uid == 0 and not taken.samefile(file) and result.method == "copy"
+    adopted = Path(result.path) / "saved_model.pb"
+    assert adopted.stat().st_uid == 0 and not adopted.samefile(file) and result.method == "copy"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o666, 0o4755])
@@ -455,8 +455,8 @@ def test_a_file_with_permissions_that_ours_would_not_have_is_not_linked(mode: in
     file = caches.kagglehub / "models" / KAGGLE / "saved_model.pb"
     file.chmod(mode)
     result = get_only(adopt(caches.kagglehub))
-    taken = Path(result.path) / "saved_model.pb"
-    assert not taken.samefile(file) and stat.S_IMODE(taken.stat().st_mode) == 0o644
+    adopted = Path(result.path) / "saved_model.pb"
+    assert not adopted.samefile(file) and stat.S_IMODE(adopted.stat().st_mode) == 0o644
     assert stat.S_IMODE(file.stat().st_mode) == mode
 
 
