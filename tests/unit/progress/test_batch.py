@@ -109,6 +109,7 @@ def test_without_a_terminal_each_finished_model_has_a_line_and_every_30_seconds_
         "2 models   60%  60 MB/100 MB  1.0 MB/s  40 s left",
         "2 models   90%  90 MB/100 MB  1.0 MB/s  10 s left",
         "b  50 MB",
+        "2 models  100 MB",
     ]
 
 
@@ -184,4 +185,4 @@ def test_a_notebook_has_one_output_with_the_finished_models_above_the_sum() -> N
         print(updates[-1])
     """
     output = run(code).splitlines()
-    assert [line.partition(" in ")[0] for line in output] == ["a  1.0 kB", "b  1.0 kB", "2 models  100%  2.0 kB/2.0 kB"]
+    assert [line.partition(" in ")[0] for line in output] == ["a  1.0 kB", "b  1.0 kB", "2 models  2.0 kB"]
