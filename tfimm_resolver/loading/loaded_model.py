@@ -47,7 +47,7 @@ class LoadedModel(Protocol):
     Attributes:
         signatures: its signatures by name, such as ``serving_default``.
         variables: its variables: of a Keras model, a module of TF Hub, and every TensorFlow 1 model.
-        trainable_variables: those that can be trained: of a Keras model and a module of TF Hub.
+        trainable_variables: those of them that can be trained: of a Keras model and a module of TF Hub.
         asset_paths: the files that a TensorFlow 1 model reads, such as vocabularies.
         tensorflow_version: the version of TensorFlow that saved it.
 

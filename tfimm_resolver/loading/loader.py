@@ -204,7 +204,10 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
     from tfimm_resolver.loading import known_failures, tags
 
     known = tags.explain(tf, path, text) or known_failures.explain(path, text, reason)
-    return known or LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
+    return known or LoadError(
+        f"TensorFlow cannot load {show(path)}: {show(reason)}",
+        fix="Inspect the model, and download it again if it is damaged; TensorFlow's own error is shown above.",
+    )
 
 
 def _reads_locally(tf: Any, reader: str | None) -> bool:

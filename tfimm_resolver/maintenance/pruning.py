@@ -182,7 +182,10 @@ def _set_protected(models: str | CachedModel | Iterable[str | CachedModel], *, i
     selected = [model for model in inventory.select(requested) if not model.other_root] if requested else []
     for model in selected:
         if model.entry is None:
-            raise CacheError(f"{show(model.path)} was not created by tfimm-resolver, so it is never evicted")
+            raise CacheError(
+                f"{show(model.path)} was not created by tfimm-resolver, so it is never evicted",
+                fix="Nothing has to be done: only what was fetched is evicted.",
+            )
         keeping.set_protected(inventory.open_owner(model).root, model.entry.name, is_protected=is_protected)
     return [replace(model, is_protected=is_protected) for model in selected]
 

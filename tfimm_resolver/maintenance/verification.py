@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tfimm_resolver import settings
@@ -72,7 +72,7 @@ class VerifyResults(list[VerifyResult]):
         return tables.format_html(views.make_verify_table(self))
 
 
-def verify(names: Sequence[str] = (), *, repair: bool = False) -> VerifyResults:
+def verify(names: str | CachedModel | Iterable[str | CachedModel] = (), *, repair: bool = False) -> VerifyResults:
     """Read every file of the given or of all cached models, and compare it with the hash recorded when it was fetched.
 
     Signatures that the models file or the settings file requires are verified, too.
@@ -97,7 +97,7 @@ def verify(names: Sequence[str] = (), *, repair: bool = False) -> VerifyResults:
     return VerifyResults(iterate_results(names, repair=repair))
 
 
-def iterate_results(names: Sequence[str], *, repair: bool) -> Iterator[VerifyResult]:
+def iterate_results(names: str | CachedModel | Iterable[str | CachedModel], *, repair: bool) -> Iterator[VerifyResult]:
     """Yield what ``verify`` returns, each result as soon as it is known."""
     for model in inventory.select(names):
         result = _verify_model(model)

@@ -98,7 +98,7 @@ class AggregateProgress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._lock:
             if self._display is not None:
-                self._display.finish(kind is None)
+                self._display.finish(kind is None and self._display.replaces_line)
 
     def add_child(self, stats: TransferStats) -> ChildProgress:
         """Return the reporter of one download."""

@@ -87,7 +87,10 @@ def add(
         _check_mirror_kind(mirror)
     path, origin = pins.fetch_and_hash(requested, refresh=False)
     if others and not origin.sha256:
-        raise HandleError(f"{requested} is not an archive, so it has no sha256 to check the bytes of a mirror with")
+        raise HandleError(
+            f"{requested} is not an archive, so it has no sha256 to check the bytes of a mirror with",
+            fix="Leave the mirrors out, or give the handle of an archive.",
+        )
     for mirror in others:
         _compare_mirror(mirror, requested, origin.sha256)
     model = _make_entry(name, file, texts, requested, origin, other_names)

@@ -1,4 +1,4 @@
-"""Tests of ``maintenance.cached_models`` and ``maintenance.views``: what users of Python and notebooks see of a cache."""
+"""What users of Python and notebooks see of a cache: ``maintenance.cached_models``, ``tfimm_resolver.maintenance.views``."""
 
 from __future__ import annotations
 
@@ -49,6 +49,14 @@ def test_it_is_a_sequence_that_does_not_change(handle: str, origin: Origin) -> N
 def test_functions_that_take_names_take_it(handle: str) -> None:
     assert handle and [result.state for result in maintenance.remove(cached(filters="size>1B"))] == ["removed"]
     assert len(cached()) == 0 and repr(cached()).startswith("0 models, 0 B in ")
+
+
+def test_filters_that_match_nothing_do_not_mean_everything(handle: str) -> None:
+    nothing = cached(filters="size>1TB")
+    assert handle and len(nothing) == 0
+    assert maintenance.select(nothing) == maintenance.verify(nothing) == maintenance.remove(nothing) == []
+    assert maintenance.keep(nothing) == [] and handle not in maintenance.make_sbom(nothing)
+    assert [result.state for result in maintenance.verify(cached())] == ["ok"]
 
 
 def test_it_is_printed_as_a_table(handle: str, cache_dir: Path) -> None:

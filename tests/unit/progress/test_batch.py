@@ -109,7 +109,6 @@ def test_without_a_terminal_each_finished_model_has_a_line_and_every_30_seconds_
         "2 models   60%  60 MB/100 MB  1.0 MB/s  40 s left",
         "2 models   90%  90 MB/100 MB  1.0 MB/s  10 s left",
         "b  50 MB",
-        "2 models  100 MB",
     ]
 
 
