@@ -57,7 +57,7 @@ def cached(*, filters: str | Iterable[str] = (), sort: str = "name") -> CachedMo
 
     It reads what was recorded, and needs neither TensorFlow nor, unless the cache or what is behind it is a bucket, the
     network. Each ``CachedModel`` has a ``name``, a ``handle``, a ``path``, ``size_bytes``, ``state`` and ``used_s``; the
-    functions of ``maintenance`` accept it in place of a name.
+    functions ``select``, ``verify``, ``remove``, ``keep`` and ``unkeep`` of ``maintenance`` accept it in place of a name.
 
     Args:
         filters: what a model has to match, such as ``"used>30d size>1GB"``, ``"state=damaged"`` or ``"kept"``.
