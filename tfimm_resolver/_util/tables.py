@@ -11,9 +11,10 @@ from tfimm_resolver._util.outgoing import clean_value
 # No colour but for warnings: a notebook has a light or a dark background, and its own colour of text.
 CELL = "padding:2px 12px 2px 0;text-align:{};vertical-align:top;border:none"
 _TABLE = "border-collapse:collapse;margin:2px 0 10px;font-size:inherit"
-_TEXT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;max-width:60em"
+_TEXT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;max-width:{}em"
 _WARNING = "color:#d93025;font-weight:600"
 _DIM = "opacity:.65"
+_ONE_LINE, _MANY_LINES, _ONE_LINE_MAX = "white-space:nowrap", "overflow-wrap:anywhere", 24
 
 _TEXT_WIDTH, _TEXT_ROWS, _HTML_WIDTH, _HTML_ROWS = 60, 50, 200, 100
 
@@ -68,7 +69,7 @@ def format_html(table: Table) -> str:
     parts = [f"<div>{escape_html(table.summary)}</div>"] if table.summary else []
     parts += [make_html_table([head, *rows], numbers=table.numbers)] if rows else []
     more = _count_more(table, _HTML_ROWS)
-    return frame_html([*parts, *([f"<div>{more}</div>"] if more else [])])
+    return frame_html([*parts, *([f"<div>{more}</div>"] if more else [])], width_em=100)
 
 
 def escape_html(text: str) -> str:
@@ -87,9 +88,9 @@ def make_html_table(rows: Iterable[Sequence[str]], *, numbers: Collection[int] =
     return f'<table style="{_TABLE}">{"".join(f"<tr>{line}</tr>" for line in lines)}</table>'
 
 
-def frame_html(parts: Iterable[str]) -> str:
+def frame_html(parts: Iterable[str], width_em: int = 60) -> str:
     """Return parts of HTML in the font of all views."""
-    return f'<div style="{_TEXT}">{"".join(parts)}</div>'
+    return f'<div style="{_TEXT.format(width_em)}">{"".join(parts)}</div>'
 
 
 def warn_html(content: str) -> str:
@@ -103,7 +104,10 @@ def dim_html(content: str) -> str:
 
 
 def _format_cell(text: str, warned: Collection[str]) -> str:
-    return warn_html(escape_html(text)) if text in warned else escape_html(text)
+    lines = _ONE_LINE if len(text) <= _ONE_LINE_MAX else _MANY_LINES
+    return (
+        f'<span style="{lines}">{warn_html(escape_html(text)) if text in warned else escape_html(text)}</span>' if text else ""
+    )
 
 
 def _count_more(table: Table, rows_max: int) -> str:

@@ -76,7 +76,7 @@ def make_prune_table(result: PruneResult) -> Table:
     """Return a row for each item that ``prune`` has removed, or would remove; the rest is the summary."""
     verb = "would remove" if result.is_dry_run else "removed"
     number = format_count(len(result.removed), "item")
-    spared = "".join(f"; {count} spared: {reason}" for reason, count in sorted(result.spared.items()))
+    spared = "".join(f"; spared {count}: {reason}" for reason, count in sorted(result.spared.items()))
     missing = f"; still {format_size(result.missing_bytes)} above the limit" * bool(result.missing_bytes)
     return _make_items_table(result.removed, f"{verb} {number}, {format_size(result.freed_bytes)}{missing}{spared}")
 
