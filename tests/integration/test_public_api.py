@@ -100,7 +100,11 @@ def test_a_function_belongs_to_the_package_that_publishes_it() -> None:
     public = {module.__name__ for module in list_public_modules()}
     found = [*list_public_functions()]
     assert [f"{one.__module__}.{one.__name__}" for one in found if one.__module__ not in public] == [] and len(found) > 40
-    assert tfimm_resolver.inspect.__module__ == tfimm_resolver.cached.__module__ == "tfimm_resolver"
+    at_top = tfimm_resolver.inspect
+    assert (
+        tfimm_resolver.inspection.inspect is at_top
+        and at_top.__module__ == tfimm_resolver.cached.__module__ == "tfimm_resolver"
+    )
     for one in found:
         assert pickle.loads(pickle.dumps(one)) is one and inspect.getsource(one).startswith(("def ", "@"))
         assert f"c{one.__module__}\n".encode() in pickle.dumps(one, protocol=0)
