@@ -17,6 +17,7 @@ from tests.fakes.light_start import HEAVY
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 
+pytestmark = pytest.mark.xdist_group("architecture")  # so that the package is parsed once
 PACKAGE = Path(tfimm_resolver.__file__).parent
 
 LAYERS = (

@@ -12,6 +12,7 @@ import pytest
 import tfimm_resolver
 from tfimm_resolver._util.retry import _FAILURES, RETRYABLE_STATUSES
 
+pytestmark = pytest.mark.xdist_group("one place")  # so that the package is parsed once
 PACKAGE = Path(tfimm_resolver.__file__).parent
 
 OPEN_FILES = ("_util.fs", "cache.", "locking.", "archives.extractor", "transfer.partial_store")

@@ -10,6 +10,7 @@ import pytest
 
 import tfimm_resolver
 
+pytestmark = pytest.mark.xdist_group("check of operations")  # so that the package is parsed once
 PACKAGE = Path(tfimm_resolver.__file__).parent
 Trees = dict[str, ast.Module]
 
