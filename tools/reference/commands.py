@@ -63,7 +63,7 @@ def _describe(name: str, command: click.Command, shared: set[str | None]) -> Ite
     if own:
         yield _make_option_table(own, command)
     for key, session in SESSIONS.items():
-        if session.shown_at == name:
+        if session.command == name:
             yield f"![{session.title}](../images/{get_picture(key)})\n"
 
 
