@@ -53,3 +53,13 @@ def format_size(size_bytes: int) -> str:
             break
         size, unit = size / 1000, larger
     return f"{size:.1f} {unit}" if unit != "B" and size < 9.95 else f"{size:.0f} {unit}"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a time that is left, for people, at least a second: 5 s, 12 min, 3 h, 2 d."""
+    duration, unit = max(1.0, seconds), "s"
+    for factor, larger in ((60, "min"), (60, "h"), (24, "d")):
+        if duration < 1.495 * factor:
+            break
+        duration, unit = duration / factor, larger
+    return f"{duration:.0f} {unit}"

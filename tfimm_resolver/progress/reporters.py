@@ -29,8 +29,8 @@ class ProgressReporter(Protocol):
 class ProgressDisplay(ProgressReporter, Protocol):
     """A reporter that shows the progress to a person."""
 
-    def print_above(self, line: str) -> None:
-        """Print a permanent line above the moving one."""
+    def print_finished(self, stats: TransferStats) -> None:
+        """Print a permanent line about one of several downloads, above the moving one."""
 
 
 _redirects: list[Callable[[TransferStats], ProgressReporter]] = []
