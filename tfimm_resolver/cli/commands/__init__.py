@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from tfimm_resolver import settings
+from tfimm_resolver.errors import CacheError
 from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 
 COMMANDS = (
@@ -77,8 +78,17 @@ def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool
 
 
 def _set_cache_dir(_: click.Context, __: click.Parameter, value: str | None) -> None:
-    if value:
-        settings.override_dir(value, "--cache-dir")
+    """Use a directory for this run; one that no command could use is an error even of a command that does not need it."""
+    if not value:
+        return
+    settings.override_dir(value, "--cache-dir")
+    if settings.is_bucket(location := settings.urls_root().value):
+        from tfimm_resolver.cache import roots
+
+        try:
+            roots.check_scheme(location)
+        except CacheError as error:
+            raise click.UsageError(f"--cache-dir: {error.text}; it is a local directory, or a gs:// or s3:// URL") from error
 
 
 def _set_colour(context: click.Context, _: click.Parameter, value: str | None) -> None:
