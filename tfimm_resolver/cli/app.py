@@ -18,6 +18,7 @@ import click
 
 from tfimm_resolver import __version__
 from tfimm_resolver.cli.commands import COMMANDS, common
+from tfimm_resolver.cli.exit_codes import EXIT_INTERRUPTED, EXIT_STDOUT, EXIT_TERMINATED
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.cli.usage_errors import make_usage_error
 from tfimm_resolver.errors import ResolverError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         doctor,
         du,
         env,
+        explain,
         export,
         fetch,
         hub,
@@ -58,9 +60,6 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
 _NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """An error that prints the help of a group of commands; older versions of click print it without one."""
 
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -71,10 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of stdout has exited; without this the interpreter would report it again on its last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return EXIT_STDOUT
     except OSError as error:
-        output.print_message(f"error: stdout cannot be written: {error.strerror or error}")
-        return 1
+        output.print_failure(f"error: stdout cannot be written: {error.strerror or error}")
+        return EXIT_STDOUT
 
 
 def _run(output: Output, argv: Sequence[str] | None) -> int:
@@ -93,7 +92,7 @@ def _run(output: Output, argv: Sequence[str] | None) -> int:
         output.print_error(wrong)
         return wrong.exit_code
     except (click.Abort, KeyboardInterrupt):
-        output.print_message("interrupted; the next run resumes the download where possible")
+        output.print_failure("interrupted; the next run resumes the download where possible")
         return EXIT_INTERRUPTED
 
 

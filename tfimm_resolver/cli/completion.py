@@ -33,6 +33,13 @@ def complete_name(_: click.Context, __: click.Parameter, incomplete: str) -> lis
     return _select(_list_names(), incomplete)
 
 
+def complete_error(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names, codes and exit codes of errors that begin like an incomplete one."""
+    from tfimm_resolver.cli import explanations
+
+    return _select(explanations.list_names(), incomplete)
+
+
 def _select(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     found = dict.fromkeys(name for name in names if name.startswith(incomplete) and _PLAIN.fullmatch(name))
     return [CompletionItem(name) for name in list(found)[:_ITEMS_MAX]]

@@ -86,7 +86,7 @@ def _find_similar(error: click.UsageError, message: str, context: click.Context 
     return difflib.get_close_matches(found[1].lower(), commands, n=2)
 
 
-def _list_choices(kind: click.ParamType) -> list[str]:
+def _list_choices(kind: object) -> list[str]:
     """Return the values that an option accepts; those of each part of an option with several values."""
     if isinstance(kind, click.Choice):
         return [*map(str, kind.choices)]

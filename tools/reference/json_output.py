@@ -410,6 +410,26 @@ SCHEMAS: dict[str, Schema] = {
         ("models_config", "error"),
     ),
     "why": _object("the explanation", _WHY, ("subdirectory", "error")),
+    "explain": _object(
+        "the explanations",
+        {
+            "exit_code": _number("the exit code that was asked for"),
+            "meaning": _text("what the exit code means"),
+            "errors": _list(
+                "the errors, in the order of their exit codes",
+                _object(
+                    "an error",
+                    {
+                        "name": _text("the name of its class"),
+                        "code": _text("the kind of error, as `error.code`"),
+                        "exit_code": _number("the exit code"),
+                        "text": _text("what it means and what to do about it"),
+                    },
+                ),
+            ),
+        },
+        ("exit_code", "meaning"),
+    ),
     "sign": _object(
         "the signature",
         {

@@ -21,7 +21,7 @@ from tfimm_resolver import set_model_cache
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cli import app
 from tfimm_resolver.cli.commands import COMMANDS
-from tfimm_resolver.cli.commands.verify import EXIT_DAMAGED, EXIT_UNVERIFIED
+from tfimm_resolver.cli.exit_codes import EXIT_DAMAGED, EXIT_UNVERIFIED
 
 SIZE_BYTES = sum(map(len, MODEL.values()))
 

@@ -37,6 +37,7 @@ COMMANDS = (
         "sbom",
         "path",
         "doctor",
+        "explain",
         "env",
         "hub",
         "run",
@@ -44,10 +45,7 @@ COMMANDS = (
     ),
     "demo",
 )
-EXIT_OUTDATED = 8
-"""Exit code: the models file does not match upstream, or the cache does not match the models file."""
-
-__all__ = ["COMMANDS", "EXIT_OUTDATED", "common", "format_command", "jobs_option"]
+__all__ = ["COMMANDS", "common", "format_command", "jobs_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -64,6 +62,9 @@ def _set_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         context.find_root().obj.is_quiet = True
         os.environ["TFIMM_RESOLVER_QUIET"] = "1"
+        logger = logging.getLogger("tfimm_resolver")
+        if logger.level != logging.DEBUG:  # -v and --debug ask for more
+            logger.setLevel(logging.ERROR)
 
 
 def _set_progress(_: click.Context, __: click.Parameter, value: str | None) -> None:
@@ -74,7 +75,8 @@ def _set_progress(_: click.Context, __: click.Parameter, value: str | None) -> N
 def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         logging.getLogger("tfimm_resolver").setLevel(logging.DEBUG)  # until the command ends
-        context.find_root().obj.is_debugging |= parameter.name == "debug"
+        output = context.find_root().obj
+        output.is_verbose, output.is_debugging = True, output.is_debugging or parameter.name == "debug"
 
 
 def _set_cache_dir(_: click.Context, __: click.Parameter, value: str | None) -> None:
@@ -113,7 +115,8 @@ _COMMON = (
         is_flag=True,
         expose_value=False,
         callback=_set_quiet,
-        help="Hide progress; `ls` prints names only, `path` the cache root only.",
+        help="Results only: nothing on stderr but errors; lists print names only, `path` and `why` a path only, "
+        "`verify` and `doctor` what is wrong.",
     ),
     click.option(
         "--progress",

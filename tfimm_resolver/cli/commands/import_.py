@@ -34,6 +34,10 @@ def command(
     if output.as_json:
         output.print_json({"models": [model.facts() for model in models]})
         return 0
+    if output.is_quiet:
+        for model in models:
+            output.print_line(model.record.handle)
+        return 0
     rows = [
         [
             model.state,
@@ -48,6 +52,6 @@ def command(
         output.print_message(
             "kept: the cached copy is newer than the one in the bundle; --refresh imports the one in the bundle"
         )
-    if sha256 is None and signature is None and not output.is_quiet:
+    if sha256 is None and signature is None:
         output.print_message("note: without --sha256 or --signature these models satisfy no pin")
     return 0

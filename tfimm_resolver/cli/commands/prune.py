@@ -9,6 +9,7 @@ import click
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli import removals
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.exit_codes import EXIT_DECLINED
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.maintenance import pruning
 from tfimm_resolver.maintenance.pruning import PruneResult
@@ -35,7 +36,7 @@ def command(output: Output, max_size: str | None, max_age: str | None, keep: Seq
         preview = plan.preview()
         removals.print_removals(output, preview.removed, is_dry_run=True, closing=_format_closing(preview))
         if not removals.confirm():
-            return removals.EXIT_DECLINED
+            return EXIT_DECLINED
     result = plan.preview() if dry_run else plan.execute()
     if output.as_json:
         output.print_json(result.facts())
