@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tfimm_resolver import __version__
-from tfimm_resolver.cli.commands import COMMANDS, common
+from tfimm_resolver.cli import help_pages
+from tfimm_resolver.cli.commands import COMMANDS, common_of_program
 from tfimm_resolver.cli.exit_codes import EXIT_INTERRUPTED, EXIT_STDOUT, EXIT_TERMINATED
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.cli.usage_errors import make_usage_error
@@ -153,6 +154,7 @@ class _Commands(click.Group):
             return None
         found: click.Command = importlib.import_module(f"tfimm_resolver.cli.commands.{_get_module_name(name)}").command
         found.name = name
+        help_pages.complete_help(found, name)
         return found
 
 
@@ -161,8 +163,12 @@ def _get_module_name(command: str) -> str:
     return command + "_" * keyword.iskeyword(command)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@common
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"The options may stand before or after the name of a command. {help_pages.PROGRAM} COMMAND --help has examples.",
+)
+@common_of_program
 @click.version_option(__version__, "-V", "--version")
 def cli() -> None:
     """Resolve handles of TensorFlow SavedModels to local paths, and manage the model cache."""

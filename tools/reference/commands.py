@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from tfimm_resolver.cli import help_pages
 from tfimm_resolver.cli.app import cli
 from tools.reference.markdown import GENERATED, make_table
 
@@ -58,9 +59,15 @@ def _describe(name: str, command: click.Command, shared: set[str | None]) -> Ite
     yield f"## {name}\n"
     yield f"```text\ntfimm-resolver {name} {usage}\n```\n"
     yield _convert_quotes(_join_lines(command.help or "")) + "\n"
-    own = [one for one in command.params if isinstance(one, click.Option) and one.name not in {*shared, "help"}]
+    own = [
+        one for one in command.params if isinstance(one, click.Option) and one.name not in {*shared, "help", "show_version"}
+    ]
     if own:
         yield _make_option_table(own, command)
+    examples = "\n".join(help_pages.list_examples(name))
+    yield f"```text\n{examples}\n```\n"
+    if variables := help_pages.PAGES[name].variables:
+        yield f"Environment variables: {', '.join(f'`{variable}`' for variable in variables)}.\n"
 
 
 def _join_lines(text: str) -> str:

@@ -364,6 +364,15 @@ SCHEMAS: dict[str, Schema] = {
             "named_bytes": _number("the size of models that are stored under their names, which no limit counts"),
             "max_bytes": _number("the limit of the cache", null=True),
             "free_bytes": _number("free space on its disk", null=True),
+            "counters": _object(
+                "rough counts, by this user on this machine",
+                {
+                    "hits": _number("how often a model was found"),
+                    "misses": _number("how often one was fetched"),
+                    "fetched_bytes": _number("the size of what was fetched"),
+                    "evicted_bytes": _number("the size of what a limit removed"),
+                },
+            ),
         },
     ),
     "rm": _object(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tfimm_resolver import settings
+from tfimm_resolver import __version__, settings
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 
@@ -45,7 +45,7 @@ COMMANDS = (
     ),
     "demo",
 )
-__all__ = ["COMMANDS", "common", "format_command", "jobs_option"]
+__all__ = ["COMMANDS", "common", "common_of_program", "format_command", "jobs_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -105,56 +105,57 @@ def _set_load_format(_: click.Context, __: click.Parameter, value: str | None) -
         os.environ["TFHUB_MODEL_LOAD_FORMAT"] = value
 
 
+class _CommonOption(click.Option):
+    """An option of every command: only the help of the program lists it."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        return super().get_help_record(ctx) if ctx.parent is None else None
+
+
+def _option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+    return click.option(*names, cls=_CommonOption, expose_value=False, **attributes)
+
+
 _COMMON = (
-    click.option(
-        "--json", is_flag=True, expose_value=False, callback=_set_output_option("as_json"), help="Print one JSON object."
-    ),
-    click.option(
+    _option("--json", is_flag=True, callback=_set_output_option("as_json"), help="Print one JSON object."),
+    _option(
         "-q",
         "--quiet",
         is_flag=True,
-        expose_value=False,
         callback=_set_quiet,
         help="Results only: nothing on stderr but errors; lists print names only, `path` and `why` a path only, "
         "`verify` and `doctor` what is wrong.",
     ),
-    click.option(
+    _option(
         "--progress",
         type=click.Choice(settings.PROGRESS_FORMATS),
-        expose_value=False,
         callback=_set_progress,
         help="`json` prints events on stderr, one JSON object a line.",
     ),
-    click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Print each request on stderr."
-    ),
-    click.option(
+    _option("-v", "--verbose", is_flag=True, callback=_set_verbose, help="Print each request on stderr."),
+    _option(
         "--debug",
         is_flag=True,
-        expose_value=False,
         callback=_set_verbose,
         help="Like -v; also print where an error comes from.",
     ),
-    click.option(
+    _option(
         "--color",
         type=click.Choice(["auto", "always", "never"]),
-        expose_value=False,
         callback=_set_colour,
         help="When to use colour; by default on a terminal, unless NO_COLOR is set.",
     ),
-    click.option(
+    _option(
         "--cache-dir",
         "--tfhub_cache_dir",
         metavar="DIR",
-        expose_value=False,
         callback=_set_cache_dir,
         help="Directory or bucket of the cache; overrides the environment variables.",
     ),
-    click.option(
+    _option(
         "--load-format",
         "--tfhub_model_load_format",
         type=click.Choice(LOAD_FORMATS),
-        expose_value=False,
         callback=_set_load_format,
         help="UNCOMPRESSED asks the server for a gs:// path instead of downloading.",
     ),
@@ -182,6 +183,11 @@ def jobs_option(command: Command) -> Command:
 
 def common(command: Command) -> Command:
     """Add the options that may be given before or after the name of any command."""
+    return click.version_option(__version__, "-V", "show_version", cls=_CommonOption)(common_of_program(command))
+
+
+def common_of_program(command: Command) -> Command:
+    """Add the options that the program shares with each command."""
     for option in reversed(_COMMON):
         command = option(command)
     return command
