@@ -120,18 +120,21 @@ def import_(
     path, checks = find_path(source, "read"), BundleChecks.parse(sha256, signature, signer)
     if path is None:
         return _read_stream(cast(IO[bytes], source), refresh, checks)
-    if not os.path.exists(path):
-        raise UnknownHandleError(f"there is no bundle at {show(path)}", fix=_NOT_A_BUNDLE)
-    if os.path.isdir(path):
-        raise HandleError(f"{show(path)} is not a bundle: it is a directory", fix=_NOT_A_BUNDLE)
-    with map_os_errors(CacheError, f"the bundle {show(path)} cannot be read"):
-        file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below
-    with file:
+    with _open_bundle(path) as file:
         return _read_stream(file, refresh, checks)
 
 
 read = import_
 """The name of ``import_`` before it was a library function of its own."""
+
+
+def _open_bundle(path: str) -> IO[bytes]:
+    if not os.path.exists(path):
+        raise UnknownHandleError(f"there is no bundle at {show(path)}", fix=_NOT_A_BUNDLE)
+    if os.path.isdir(path):
+        raise HandleError(f"{show(path)} is not a bundle: it is a directory", fix=_NOT_A_BUNDLE)
+    with map_os_errors(CacheError, f"the bundle {show(path)} cannot be read"):
+        return open(path, "rb", buffering=0)
 
 
 def _read_stream(source: IO[bytes], refresh: bool, checks: BundleChecks) -> list[ImportedModel]:

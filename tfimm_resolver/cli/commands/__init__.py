@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from tfimm_resolver import __version__, settings
+from tfimm_resolver.cli.completion import complete_directory
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 
@@ -149,6 +150,7 @@ _COMMON = (
         "--cache-dir",
         "--tfhub_cache_dir",
         metavar="DIR",
+        shell_complete=complete_directory,
         callback=_set_cache_dir,
         help="Directory or bucket of the cache; overrides the environment variables.",
     ),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_pair
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.cli.publishing import (
     check_unused_options,
@@ -26,7 +27,7 @@ STORAGE_PREFIX = "tfimm+"
 
 
 @click.command(short_help="Put models into directories of your own.")
-@click.argument("pairs", nargs=-1, required=True, metavar="HANDLE DIR...")
+@click.argument("pairs", nargs=-1, required=True, metavar="HANDLE DIR...", shell_complete=complete_pair)
 @click.option(
     "--layout",
     type=click.Choice(LAYOUTS),

@@ -9,15 +9,27 @@ import click
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.bundles import reader
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_file
 from tfimm_resolver.cli.output import Output, format_table
 
 
 @click.command(short_help="Import the models of a bundle into the cache.")
-@click.argument("bundle", metavar="FILE")
+@click.argument("bundle", metavar="FILE", shell_complete=complete_file)
 @click.option("--refresh", is_flag=True, help="Replace cached copies that are newer than those in the bundle, too.")
 @click.option("--sha256", metavar="HEX", help="Expected sha256 of the bundle, as printed by export.")
-@click.option("--signature", metavar="PATH", help="Signature of the bundle, as written by sign; needs --key.")
-@click.option("--key", multiple=True, metavar="PATH", help="Public key, PEM, of which the signature has to be.")
+@click.option(
+    "--signature",
+    metavar="PATH",
+    shell_complete=complete_file,
+    help="Signature of the bundle, as written by sign; needs --key.",
+)
+@click.option(
+    "--key",
+    multiple=True,
+    metavar="PATH",
+    shell_complete=complete_file,
+    help="Public key, PEM, of which the signature has to be.",
+)
 @common
 @click.pass_obj
 def command(

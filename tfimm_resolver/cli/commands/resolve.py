@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.completion import complete_handle
+from tfimm_resolver.cli.completion import complete_directory, complete_handle
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.maintenance import inventory
@@ -24,6 +24,7 @@ from tfimm_resolver.resolution.resolver import resolve
     "--output",
     "directory",
     metavar="DIR",
+    shell_complete=complete_directory,
     help="Put the model into DIR, and print that; only with one HANDLE. The command `fetch` has more options.",
 )
 @common
