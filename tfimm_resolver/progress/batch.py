@@ -172,6 +172,38 @@ class AggregateProgress:
         return self._finished > 1
 
 
+@contextlib.contextmanager
+def report_sum(noun: str = "model", *, quiet: bool) -> Iterator[None]:
+    """Show each download of the block by itself, since they run one after the other, and at the end the sum of several."""
+    total, finished = TransferStats("", None, is_sum=True), list[TransferStats]()
+
+    def make_reporter(stats: TransferStats) -> _CountingReporter:
+        return _CountingReporter(reporters.make_display(stats, quiet=quiet), stats, finished)
+
+    with reporters.redirect_progress(make_reporter):
+        yield
+    if len(finished) > 1:
+        total.label = format_count(len(finished), noun)
+        total.done_bytes = sum(stats.done_bytes for stats in finished)
+        total.resumed_bytes = sum(stats.resumed_bytes for stats in finished)
+        reporters.make_display(total, quiet=quiet).finish(True)
+
+
+class _CountingReporter:
+    """Passes everything on to a display, and notes a download that succeeded."""
+
+    def __init__(self, display: ProgressDisplay, stats: TransferStats, finished: list[TransferStats]) -> None:
+        self._display, self._stats, self._finished = display, stats, finished
+
+    def advance(self, size_bytes: int) -> None:
+        self._display.advance(size_bytes)
+
+    def finish(self, succeeded: bool) -> None:
+        self._display.finish(succeeded)
+        if succeeded:
+            self._finished.append(self._stats)
+
+
 class ChildProgress:
     """The reporter of one of several downloads."""
 

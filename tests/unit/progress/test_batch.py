@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -223,3 +224,18 @@ def test_a_notebook_has_one_output_with_the_finished_models_above_the_sum() -> N
     """
     output = run(code).splitlines()
     assert [line.partition(" in ")[0] for line in output] == ["a  1.0 kB", "b  1.0 kB", "2 models  2.0 kB"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_downloads_one_after_the_other_have_a_line_each_and_at_the_end_the_sum(
+    clock: list[float], lines: pytest.LogCaptureFixture, count: int
+) -> None:
+    with batch.report_sum(quiet=False):
+        for number in range(count):
+            with reporters.report_progress(f"m{number}", 1000, quiet=False) as reporter:
+                clock[0] += 1
+                reporter.advance(1000)
+        with contextlib.suppress(OSError), reporters.report_progress("failing", 1000, quiet=False):
+            raise OSError
+    labels = [record.message.split(" in ")[0] for record in lines.records]
+    assert labels == [*(f"m{number}  1.0 kB" for number in range(count)), *["2 models  2.0 kB"] * (count > 1)]
