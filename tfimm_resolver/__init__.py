@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tfimm_resolver.inspection.reading import inspect
     from tfimm_resolver.loading.loader import load, load_options
 
-__version__ = "0.1.0"  # as in setup.cfg; a constant, since a zip or a frozen program has no metadata
+__version__ = "0.2.0"  # as in setup.cfg; a constant, since a zip or a frozen program has no metadata
 
 __all__ = [
     "bundles",

@@ -80,8 +80,8 @@ def fsync_dir(path: str) -> None:
         return
     try:
         _fsync(path, os.O_RDONLY)
-    except OSError as error:  # from opening it
-        if error.errno not in _FSYNC_UNSUPPORTED:
+    except OSError as error:  # from opening it, which needs the permission to list it
+        if error.errno not in {*_FSYNC_UNSUPPORTED, errno.EACCES}:
             raise
 
 
@@ -126,6 +126,13 @@ def get_disk_bytes(path: str | os.PathLike[str]) -> tuple[int, int] | None:
             return None
         raise
     return (usage.total, usage.free) if usage.total else None
+
+
+def find_existing_directory(path: str) -> str:
+    """Return a directory, or its nearest parent that exists; empty for a relative path without any."""
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def get_free_bytes(path: str | os.PathLike[str]) -> int | None:
@@ -245,6 +252,11 @@ def find_status(path: str | os.PathLike[str]) -> os.stat_result | None:
         return os.lstat(path)
     except FileNotFoundError:
         return None
+
+
+def get_state(status: os.stat_result) -> tuple[int, ...]:
+    """Return what differs once a path is another file, or its content has changed."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
 
 def walk(tree: str, *, folders: bool = False) -> Iterator[str]:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,7 @@ def import_(
     if path is None:
         return _read_stream(cast(IO[bytes], source), refresh, checks)
     with _open_bundle(path) as file:
+        _check_kind(file, path)
         return _read_stream(file, refresh, checks)
 
 
@@ -135,6 +137,13 @@ def _open_bundle(path: str) -> IO[bytes]:
         raise HandleError(f"{show(path)} is not a bundle: it is a directory", fix=_NOT_A_BUNDLE)
     with map_os_errors(CacheError, f"the bundle {show(path)} cannot be read"):
         return open(path, "rb", buffering=0)
+
+
+def _check_kind(file: IO[bytes], path: str) -> None:
+    """Refuse a device: reading one may never end, and may change what it controls."""
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise HandleError(f"the bundle {show(path)} is a device, not a file or a pipe", fix="Nothing was imported.")
 
 
 def _read_stream(source: IO[bytes], refresh: bool, checks: BundleChecks) -> list[ImportedModel]:

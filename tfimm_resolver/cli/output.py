@@ -22,7 +22,7 @@ from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.progress import events
 
 _GOOD = ("ok", "cached", "fetched", "published", "unchanged", "pinned", "updated", "adopted")
-_BAD = ("damaged", "missing", "changed", "unpinned", "failed")
+_BAD = ("damaged", "missing", "changed", "unpinned", "unsigned", "failed")
 _COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 _PATH_KEYS = ("path", "directory", "models_config", "file", "found", "bundle", "extra_root", "bucket")
 _ESCAPE, _STYLED = f"\ufdd0{os.urandom(8).hex()}", "TEXT"

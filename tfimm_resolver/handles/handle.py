@@ -122,7 +122,7 @@ class Handle:
     def url(self, **query: str) -> str:
         """Return the URL to request, with additional query parameters; ``_`` in a name becomes ``-``.
 
-        Nothing is added to a query that holds a signature, which would not match any more.
+        Nothing is added to a query that holds a signature, which would no longer match.
         """
         query = {} if self.query and has_signature(self.query) else query
         joined = "&".join([self.query, *(f"{name.replace('_', '-')}={value}" for name, value in query.items())])
@@ -202,7 +202,7 @@ def _parse_location(text: str, pin: str | None) -> Handle:
 
 
 def _check_visible(text: str) -> None:
-    """Raise HandleError if a URL has a character that is not seen, or changes the direction of text, by the rule for members.
+    """Raise HandleError if a URL has an invisible character, or changes the direction of text, by the rule for members.
 
     The path of a local file may have one, as the file is what its user sees.
     """
@@ -214,7 +214,7 @@ def _check_visible(text: str) -> None:
 
         label = f"U+{ord(found):04X} {unicodedata.name(found, '')}".strip()
         raise HandleError(
-            f"the handle {mask_value(text)!r} contains a character that is not seen: {label}",
+            f"the handle {mask_value(text)!r} contains an invisible character: {label}",
             fix="Write the handle without it; it may have been copied from a page or a document.",
         )
 

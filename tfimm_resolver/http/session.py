@@ -102,7 +102,7 @@ class Session:
             return response
         response.raw.close()
         self._rejected.add(get_origin(url))
-        log.info("%s refuses the login of %s; asking without it", redact_url(url), login.source)
+        log.info("%s refuses the login of %s; trying without it", redact_url(url), login.source)
         return self._send(url, headers, history, until_s, data, None, rejected_source=login.source)
 
     def _send(

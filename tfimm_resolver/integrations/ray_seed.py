@@ -100,7 +100,7 @@ class SeedActor:
     async def get_chunk(self, path: str, number: int) -> list[Any]:
         """Return a reference to a chunk in the object store, in a list, since Ray would return the chunk itself.
 
-        ``path`` is that of an offer; raises CacheError if its files are not there any more.
+        ``path`` is that of an offer; raises CacheError if its files no longer exist.
         """
         self._restart_timer()
         key, offer = (path, number), self._offers[path]

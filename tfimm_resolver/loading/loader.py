@@ -50,8 +50,8 @@ def load(
         io_device: the device that reads the files, including assets such as vocabularies, which then stay on it. "auto" is
             ``/job:localhost`` if a remote worker, such as a TPU host, could not see the files; None is TensorFlow's own
             choice. Variables are placed where they would be anyway.
-        timeout_s: the seconds that the model may take to arrive and to be searched for operations; TensorFlow's own work is
-            not limited.
+        timeout_s: the seconds that fetching the model, and then searching it for operations, may take. A cached model is
+            loaded whatever they are, and TensorFlow's own work is not limited.
         cancel: an event that ends the wait for the model, and the search; see ``resolve``.
 
     Raises:

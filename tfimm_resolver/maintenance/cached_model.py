@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.cache.contents import MODEL
@@ -74,7 +73,7 @@ class CachedModel:
             "state": self.state,
             "fault": self.entry.defect if self.entry else None,
             "protected": self.is_protected,
-            "used_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s)) if self.used_s else None,
+            "used_at": clock.format_second(self.used_s),
             "fetched_at": (known.fetched_at if known else "") or None,
             "archive_sha256": (known.origin.sha256 if known else "") or None,
             "signed_by": known.signed_by.facts() if known and known.signed_by else None,

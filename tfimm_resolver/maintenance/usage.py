@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,7 +27,7 @@ class CacheUsage:
         root: the path or URL of the cache.
         items: what it holds, with what the hub has fetched, the largest first.
         named_bytes: the size of models that are stored under their names in ``get_dir()``; no limit counts them.
-        max_bytes: the limit of the cache; None without one.
+        max_bytes: the limit of the cache; None without one, and in a bucket, from which nothing is evicted.
         max_source: the setting that it comes from.
         free_bytes: what is free on the disk of the cache; None in a bucket.
         counters: roughly how often models were found and fetched by this user on this machine, and the bytes of that.
@@ -92,7 +91,7 @@ def measure() -> CacheUsage:
         items = [*describe_items(found, found), *_list_bucket_items()]
         disk_bytes, free_bytes = _measure_disk(root)
         named_bytes = sum(model.size_bytes for model in inventory.list_named_models())
-    max_bytes = None if limits.max_size is None or disk_bytes is None else limits.max_size.to_bytes(disk_bytes)
+    max_bytes = limits.max_size.to_bytes(disk_bytes) if limits.max_size and not settings.is_bucket(root) else None
     items.sort(key=lambda item: (-item.size_bytes, item.name))
     max_source, counts = dict(limits.sources).get("max_size", ""), counters.read_counters(root)
     return CacheUsage(root, tuple(items), named_bytes, max_bytes, max_source, free_bytes, counts)
@@ -109,6 +108,5 @@ def _list_bucket_items() -> Iterator[CacheItem]:
 
 def _measure_disk(path: str) -> tuple[int | None, int | None]:
     """Return the size and the free bytes of the disk of a directory, which may not exist yet; None in a bucket."""
-    while not settings.is_bucket(path) and not os.path.isdir(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return (os.path.isdir(path) and fs.get_disk_bytes(path)) or (None, None)
+    folder = "" if settings.is_bucket(path) else fs.find_existing_directory(path)
+    return (fs.get_disk_bytes(folder) if folder else None) or (None, None)

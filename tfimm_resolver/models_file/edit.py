@@ -10,6 +10,7 @@ from typing import Any, Union
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.replacing import replace_file
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.locking import lock
@@ -91,18 +92,8 @@ def _write(path: str, text: str) -> None:
     except UnicodeEncodeError as error:
         text = f"{error.object[error.start]!a} cannot be written as UTF-8"
         raise ModelsFileError(f"{show(path)} was not changed: the character {text}") from error
-    temp_path = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
-    with _map_write_errors(path):
-        try:
-            with open(temp_path, "xb") as file:
-                file.write(data)
-                file.flush()
-                fs.fsync_open(file.fileno())
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(temp_path, os.stat(path).st_mode & 0o7777)
-            fs.durable_replace(temp_path, path)
-        finally:
-            fs.unlink(temp_path)
+    with _map_write_errors(path), replace_file(path) as file:
+        file.write(data)
 
 
 def _remove_leftovers(path: str) -> None:

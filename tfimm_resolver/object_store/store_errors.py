@@ -1,4 +1,4 @@
-"""Translates the errors of obstore, which tell listing and network failures apart by their text only, into ours."""
+"""Translates the errors of obstore, which distinguish failures only by their text, into ours."""
 
 from __future__ import annotations
 

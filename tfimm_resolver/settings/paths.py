@@ -112,6 +112,17 @@ def expand_variable(variable: str, value: str) -> str:
     return expand_path(value)
 
 
+def find_xdg_directory(variable: str, default: str) -> str:
+    """Return one of the user's base directories: that of a variable such as ``XDG_CONFIG_HOME``, else the default below ``~``.
+
+    Raises:
+        HandleError: as ``expand_variable`` does.
+        CacheError: if the user has no home directory.
+    """
+    value = os.environ.get(variable)
+    return expand_variable(variable, value) if value else expand_path(default)
+
+
 def check_output_path(path: str) -> None:
     """Check that a path which a user named may be replaced by a new file: it is a file, a link to one, or does not exist.
 

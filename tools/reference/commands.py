@@ -12,6 +12,7 @@ import click
 from tfimm_resolver.cli import help_pages
 from tfimm_resolver.cli.app import cli
 from tools.reference.markdown import GENERATED, make_table
+from tools.terminal.sessions import SESSIONS, get_picture
 
 _HEAD = """# Command line
 
@@ -68,6 +69,9 @@ def _describe(name: str, command: click.Command, shared: set[str | None]) -> Ite
     yield f"```text\n{examples}\n```\n"
     if variables := help_pages.PAGES[name].variables:
         yield f"Environment variables: {', '.join(f'`{variable}`' for variable in variables)}.\n"
+    for key, session in SESSIONS.items():
+        if session.shown_at == name:
+            yield f"![{session.title}](../images/{get_picture(key)})\n"
 
 
 def _join_lines(text: str) -> str:

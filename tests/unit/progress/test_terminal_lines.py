@@ -54,3 +54,9 @@ def test_a_terminal_without_unicode_has_a_bar_of_ascii() -> None:
 
 def test_a_label_cannot_control_the_terminal() -> None:
     assert "\x1b" not in fit("\x1b[2J", "1 B", 80)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_long_name_is_shortened_and_the_facts_stay(columns: int) -> None:
+    line = fit(URL, "40 MB in 10.2 s", columns)
+    assert line.startswith("  https://") and line.endswith("tar.gz  40 MB in 10.2 s")
