@@ -23,7 +23,15 @@ output](json.md) describes what `--json` prints, [exit codes](exit_codes.md) wha
 """
 _SHARED = """## Options of every command
 
-They may stand before or after the name of the command.
+They may stand before or after the name of the command. `--help` of a command has examples, and the
+environment variables and exit codes that matter for it.
+
+- On a terminal, a running download is one line: a bar, the bytes, the rate of the last five seconds and the
+  time that is left. A line stays for each finished model, and one for the sum of several. Without a
+  terminal, and with `TERM=dumb`, there are only these lines, and one every 5 s (30 s for several).
+- `-q` prints results only: stderr is silent but for errors.
+- Wrong options, commands and names are errors like any other, with what was probably meant, and JSON with
+  `--json`. `tfimm-resolver explain ERROR` says what an error or an exit code means.
 """
 
 
