@@ -127,3 +127,17 @@ def test_errors_and_exit_codes_are_explained(line: str, project: Path) -> None:
 def test_an_error_that_does_not_exist_is_suggested(name: str, meant: str, project: Path) -> None:
     code, out, err = run_here("explain", name)
     assert (code, out) in ((2, ""), (0, out)) and (meant in err or code == 0)
+
+
+@pytest.mark.parametrize("command", ["rm", "keep", "unkeep", "verify"])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("modle.tar.gz", "URL"), ("URLx", "URL"), ("resnet81", "resnet18"), ("quite_different", "`tfimm-resolver ls`")],
+)
+def test_a_misspelt_name_of_a_cached_model_is_suggested(
+    command: str, name: str, meant: str, fill: Callable[[str], str], project: Path
+) -> None:
+    assert run_here("resolve", fill("URL"))[0] == 0
+    (project / "tfimm-models.toml").write_text(f'[models.resnet18]\nhandle = "{fill("URL")}"\n')
+    code, _, err = run_here(command, fill(name))
+    assert code == 2 and "Nothing was changed." in err and fill(meant) in err.partition("Nothing was changed.")[2]
