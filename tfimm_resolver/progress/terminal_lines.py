@@ -10,7 +10,7 @@ from tfimm_resolver.progress.stats import TransferStats
 
 _INDENT = "  "
 _FULL_COUNTS_FROM_COLUMNS = 60
-"""Below this width there is no bar, no rate and no remaining time."""
+"""Narrower terminals get neither a bar nor rate and remaining time."""
 _COUNTS_COLUMNS, _SHORT_COUNTS_COLUMNS = 42, 20
 _BAR_COLUMNS_MIN, _BAR_COLUMNS_MAX, _LABEL_COLUMNS_MIN = 12, 40, 8
 

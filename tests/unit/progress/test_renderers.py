@@ -138,7 +138,7 @@ def test_a_terminal_keeps_one_line_for_a_finished_download_and_none_for_a_failed
     assert len(finished) == 1 and re.match(r"  http.*  1.0 kB in 0.\d s *$", finished[0])
     assert max(map(len, last)) < columns, "no line wraps"
     assert "0 s left" not in shown
-    assert out == "data\n", "what is printed on a stdout that is no terminal stays there"
+    assert out == "data\n", "what is printed on a stdout that is not a terminal stays there"
 
 
 def run_with_terminal_as_stderr(code: str, folder: Path, columns: int) -> tuple[str, str]:
