@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,6 +14,17 @@ from tfimm_resolver.cli import help_pages
 from tfimm_resolver.cli.app import cli
 from tfimm_resolver.cli.help_pages import PAGES, list_examples
 from tfimm_resolver.cli.output import Output
+
+
+@pytest.fixture(autouse=True)
+def _restore_options(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what options such as -v and -q set for the process, which the program itself undoes when a command ends."""
+    logger = logging.getLogger("tfimm_resolver")
+    level = logger.level
+    for variable in ("TFIMM_RESOLVER_QUIET", "TFIMM_RESOLVER_PROGRESS"):
+        monkeypatch.setenv(variable, "")
+    yield
+    logger.setLevel(level)
 
 
 def list_commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
