@@ -238,7 +238,8 @@ class BucketRoot:
         expected = {join_safely(tree, file.path): file.size_bytes for file in files}
         if present != expected:
             raise FetchError(
-                f"{self.url}/{show(tree)} holds {len(present)} objects instead of the {len(expected)} that were uploaded"
+                f"{self.url}/{show(tree)} holds {len(present)} objects instead of the {len(expected)} that were uploaded",
+                fix="Try again; another program may be removing objects below this prefix.",
             )
 
     @contextlib.contextmanager

@@ -28,7 +28,10 @@ def set_protected(root: Root, entry_name: str, *, is_protected: bool) -> None:
         CacheError: if the root cannot be written, or is a bucket, where nothing is ever evicted.
     """
     if not isinstance(root, LocalRoot):
-        raise CacheError(f"models in {show(root.path_of(''))} are never evicted: only a local cache has limits")
+        raise CacheError(
+            f"models in {show(root.path_of(''))} are never evicted: only a local cache has limits",
+            fix="To protect it in a bucket, use the bucket's own rules for the lifetime of objects.",
+        )
     if is_protected:
         root.write(entry_name + KEEP_SUFFIX, "")
         return

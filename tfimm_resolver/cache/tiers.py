@@ -114,7 +114,10 @@ class Lookup:
             if refresh or not (extra := settings.extra_roots()):
                 raise
             raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.advice) from error
-        raise CacheError(f"another process keeps removing {handle} from {show(root)} right after it was fetched")
+        raise CacheError(
+            f"another process keeps removing {handle} from {show(root)} right after it was fetched",
+            fix="Look for a job that empties this directory, and try again; or raise the limits of the cache.",
+        )
 
 
 def ensure(

@@ -87,7 +87,7 @@ class Handle:
         pin = parse_sha256(sha256)
         if handle.sha256 not in (None, pin):
             text = f"{handle} pins another sha256 than requested:\n  pinned     {handle.sha256}\n  requested  {pin}"
-            raise HandleError(text)
+            raise HandleError(text, fix="Leave one of them out, or correct it.")
         return replace(handle, sha256=pin)
 
     def __repr__(self) -> str:
@@ -152,10 +152,14 @@ def get_key(text: str) -> str:
 def _parse(text: str) -> Handle:
     if len(text) > _CHARACTERS_MAX:
         raise HandleError(
-            f"the handle has {len(text)} characters; {_CHARACTERS_MAX} are allowed: {mask_value(text[:80])!r}..."
+            f"the handle has {len(text)} characters; {_CHARACTERS_MAX} are allowed: {mask_value(text[:80])!r}...",
+            fix="Check that it is the handle of one model, and no other text.",
         )
     if found := _CONTROL_CHARACTER.search(text):
-        raise HandleError(f"the handle {mask_value(text)!r} contains the character {found[0]!r}")
+        raise HandleError(
+            f"the handle {mask_value(text)!r} contains the character {found[0]!r}",
+            fix="Remove the character, or percent-encode it if it belongs to the URL.",
+        )
     text, pin, subdirectory = split_fragment(text)
     if not text.strip():
         raise HandleError("the handle is empty", fix="Give a URL, a path or a model name.")

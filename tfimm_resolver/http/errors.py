@@ -30,6 +30,7 @@ _PAGE_START = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body
 _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]+)</title", re.IGNORECASE)
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3}[^>)]*)")
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
+REDIRECT_FIX = "Open the URL in a browser to see where it leads, and give the URL of the archive itself."
 _FIXES = {
     403: "The server denies access: check the handle, its access rights, and whether a signed URL has expired.",
     404: "Check the spelling of the handle and its version.",
@@ -149,7 +150,10 @@ def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError
     if failure in (Failure.TIMEOUT, Failure.CONNECT_TIMEOUT):
         return _make_timeout_error(error, url)
     if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and the like
-        return FetchError(f"{url} is not a valid http or https URL, or redirects to one that is not")
+        return FetchError(
+            f"{url} is not a valid http or https URL, or redirects to one that is not",
+            fix=REDIRECT_FIX,
+        )
     if isinstance(error, urllib3.exceptions.SSLError):
         return _make_tls_error(url, error)
     if is_broken:

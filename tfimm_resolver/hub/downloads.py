@@ -163,7 +163,7 @@ def filename_from_url(url: str, file_name: str | None = None) -> str:
 def _parse_url(url: str) -> Handle:
     handle = Handle.parse(url)
     if handle.scheme not in ("http", "https"):
-        raise HandleError(f"{handle} is not an http or https URL")
+        raise HandleError(f"{handle} is not an http or https URL", fix="Give the URL of the file.")
     web_pages.plan(handle)
     return handle
 

@@ -20,6 +20,7 @@ from tfimm_resolver.sources import tensorflow_files
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from tfimm_resolver.loading.loaded_model import LoadedModel
     from tfimm_resolver.resolution.limits import CancelEvent
 
 _TF1_HUB_FILE = "tfhub_module.pb"
@@ -39,7 +40,7 @@ def load(
     io_device: str | None = "auto",
     timeout_s: float | None = None,
     cancel: CancelEvent | None = None,
-) -> Any:
+) -> LoadedModel:
     """Resolve a handle and load the SavedModel, as ``tf.saved_model.load`` does.
 
     Args:
@@ -86,7 +87,7 @@ def load_resolved(
     options: tf.saved_model.LoadOptions | None = None,
     io_device: str | None = "auto",
     subdirectory: str = "",
-) -> Any:
+) -> LoadedModel:
     """Load the SavedModel that was resolved from a handle with that subdirectory, as ``load`` does."""
     tf = import_tensorflow()
     path, names = tree.find_model(tf, resolved.path, subdirectory)
@@ -97,7 +98,8 @@ def load_resolved(
     model = _load_path(tf, path, tags, options)
     # hub.load sets this too: hub.KerasLayer treats TF1 Hub modules differently.
     model._is_hub_module_v1 = _TF1_HUB_FILE in names
-    return model
+    loaded: LoadedModel = model
+    return loaded
 
 
 def load_options(
@@ -202,7 +204,10 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
     from tfimm_resolver.loading import known_failures, tags
 
     known = tags.explain(tf, path, text) or known_failures.explain(path, text, reason)
-    return known or LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
+    return known or LoadError(
+        f"TensorFlow cannot load {show(path)}: {show(reason)}",
+        fix="Inspect the model, and download it again if it is damaged; TensorFlow's own error is shown above.",
+    )
 
 
 def _reads_locally(tf: Any, reader: str | None) -> bool:

@@ -59,13 +59,18 @@ class CachedModel:
         """Whether it is in an extra root, which this package never changes."""
         return bool(self.other_root) and not settings.is_bucket(self.other_root)
 
+    @property
+    def handle(self) -> str:
+        """The handle that was fetched, without what may be a secret; the name of a model that is stored under its name."""
+        return self.entry.record.handle if self.entry else self.name
+
     def facts(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints; a value that is not known is None."""
         known = self.entry.record if self.entry else None
         return {
             "name": self.name,
             "kind": self.kind,
-            "handle": (known.handle if known else self.name) or None,
+            "handle": self.handle or None,
             "path": self.path,
             "extra_root": self.other_root if self.is_read_only else None,
             "bucket": self.other_root if self.other_root and not self.is_read_only else None,

@@ -47,7 +47,9 @@ def open_owner(model: CachedModel) -> Cache:
     for store in open_hub_stores():
         if store.kind == model.kind:
             return store.cache
-    raise CacheError(f"the directory of the hub that held {show(model.name)} can no longer be used")
+    raise CacheError(
+        f"the directory of the hub that held {show(model.name)} can no longer be used", fix="List the cache again."
+    )
 
 
 def make_repository_handle(text: str) -> str:

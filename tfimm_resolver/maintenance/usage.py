@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import fs, tables
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import counters, tiers
 from tfimm_resolver.cache.contents import KINDS, MODEL, open_stores
@@ -15,7 +15,7 @@ from tfimm_resolver.cache.counters import Counters
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
-from tfimm_resolver.maintenance import inventory
+from tfimm_resolver.maintenance import inventory, views
 from tfimm_resolver.maintenance.cache_item import CacheItem, describe_items
 
 
@@ -56,6 +56,9 @@ class CacheUsage:
         """Return for each kind how many items there are, and their total size."""
         sizes = {kind: [item.size_bytes for item in self.items if item.kind == kind] for kind in KINDS}
         return {kind: (len(each), sum(each)) for kind, each in sizes.items()}
+
+    def _repr_html_(self) -> str:
+        return tables.format_html(views.make_usage_table(self))
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints."""

@@ -83,7 +83,7 @@ def _read_text(path: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise ModelsFileError(f"{show(path)} cannot be read: it is not UTF-8") from error
+        raise ModelsFileError(f"{show(path)} cannot be read: it is not UTF-8", fix="Save it as UTF-8.") from error
 
 
 def _write(path: str, text: str) -> None:
@@ -91,7 +91,9 @@ def _write(path: str, text: str) -> None:
         data = text.encode()
     except UnicodeEncodeError as error:
         text = f"{error.object[error.start]!a} cannot be written as UTF-8"
-        raise ModelsFileError(f"{show(path)} was not changed: the character {text}") from error
+        raise ModelsFileError(
+            f"{show(path)} was not changed: the character {text}", fix="Remove that character from the handle or the name."
+        ) from error
     with _map_write_errors(path), replace_file(path) as file:
         file.write(data)
 

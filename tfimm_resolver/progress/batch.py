@@ -107,10 +107,11 @@ class AggregateProgress:
     def __enter__(self) -> AggregateProgress:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._lock:
             if self._display is not None:
-                self._display.finish(self._end())
+                has_sum = self._end()
+                self._display.finish(has_sum or (kind is None and self._display.replaces_line))
 
     @contextlib.contextmanager
     def count_item(self, label: str) -> Iterator[None]:

@@ -23,6 +23,8 @@ _REDRAW_INTERVAL_S = 0.25
 class SilentDisplay:
     """Shows nothing."""
 
+    replaces_line = False
+
     def advance(self, size_bytes: int) -> None:
         pass
 
@@ -35,6 +37,8 @@ class SilentDisplay:
 
 class LogDisplay:
     """Logs a line every few seconds and one at the end; also to stderr if TFHUB_DOWNLOAD_PROGRESS of tensorflow_hub is set."""
+
+    replaces_line = False
 
     def __init__(self, stats: TransferStats) -> None:
         self._stats = stats
@@ -63,6 +67,8 @@ class LogDisplay:
 
 class NotebookDisplay:
     """One output that is rewritten at most four times a second; the saved notebook keeps its last state."""
+
+    replaces_line = True
 
     def __init__(self, stats: TransferStats) -> None:
         from IPython.display import display
@@ -101,6 +107,7 @@ class TerminalDisplay:
     Downloads of several threads share one rich display, since a terminal supports only one.
     """
 
+    replaces_line = False
     _lock = threading.Lock()
     _shared_display: Progress | None = None
     _users = 0

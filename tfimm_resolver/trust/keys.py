@@ -98,7 +98,9 @@ def extract_public_key(certificate: bytes) -> bytes:
     try:
         return _encode(import_cryptography().x509.load_der_x509_certificate(certificate).public_key())
     except ValueError as error:
-        raise HandleError(f"the certificate cannot be parsed: {show(error)}") from error
+        raise HandleError(
+            f"the certificate cannot be parsed: {show(error)}", fix="Check that it is an X.509 certificate as PEM or DER."
+        ) from error
 
 
 def _encode(public_key: Any) -> bytes:
@@ -162,5 +164,8 @@ def _read_pem_once(path: str, label: bytes, _: tuple[int, ...]) -> tuple[bytes, 
             try:
                 found.append(base64.b64decode(b"".join(match[2].split()), validate=True))
             except binascii.Error as error:
-                raise HandleError(f"{show(path)} is not PEM: {show(error)}") from error
+                raise HandleError(
+                    f"{show(path)} is not PEM: {show(error)}",
+                    fix="Give the file of a public key or a certificate, which begins with -----BEGIN.",
+                ) from error
     return tuple(filter(None, found))

@@ -16,8 +16,8 @@ from tests.fakes.git_host import GitHost
 
 COLUMNS = 96
 SERVED_HOST = "models.example.org"
-_HALF = f"https://{SERVED_HOST}/half_plus_two.tar.gz"
-_ENCODER = f"https://{SERVED_HOST}/encoder.tar.gz"
+_HALF = f"https://{SERVED_HOST}/half.tar.gz"
+_TEXT = f"https://{SERVED_HOST}/text.tar.gz"
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Unshown:
 @contextlib.contextmanager
 def _serve_models(web: Path) -> Iterator[dict[str, str]]:
     """Offer two models: the small one of the tests, and the same with a vocabulary of 3 MB."""
-    (web / "half_plus_two.tar.gz").write_bytes(REAL.read_bytes())
+    (web / "half.tar.gz").write_bytes(REAL.read_bytes())
     with tarfile.open(REAL) as archive:
         files = {one.name: archive.extractfile(one).read() for one in archive if one.isfile()}  # type: ignore[union-attr]
     vocabulary = random.Random(1).randbytes(3_000_000)  # the same in every recording
     (web / "other.tar.gz").write_bytes(tar_gz(files))
-    (web / "encoder.tar.gz").write_bytes(tar_gz(files | {"assets/vocabulary.txt": vocabulary}))
+    (web / "text.tar.gz").write_bytes(tar_gz(files | {"assets/vocabulary.txt": vocabulary}))
     yield {}
 
 
@@ -86,7 +86,7 @@ class Session:
         commands: what is typed, or happens without being shown.
         shown_at: the command of the reference where the picture is.
         prepare: fills the folder of the server, and gives the environment variables of the session.
-        needs_tensorflow: whether its commands import TensorFlow, or look whether it is installed.
+        needs_tensorflow: whether its commands import TensorFlow.
     """
 
     title: str
@@ -96,7 +96,7 @@ class Session:
     needs_tensorflow: bool = False
 
 
-_FILL = Unshown("", f"tfimm-resolver -q resolve {_HALF} {_ENCODER}")
+_FILL = Unshown("", f"tfimm-resolver -q resolve {_HALF} {_TEXT}")
 
 SESSIONS: Mapping[str, Session] = {
     "terminal": Session(
@@ -138,7 +138,7 @@ SESSIONS: Mapping[str, Session] = {
             "tfimm-resolver resolve half",
             Unshown(
                 "# the publisher replaces the file",
-                "cp $WEB/other.tar.gz $WEB/half_plus_two.tar.gz",
+                "cp $WEB/other.tar.gz $WEB/half.tar.gz",
             ),
             "tfimm-resolver lock --check; echo exit code $?",
             "tfimm-resolver sync",
@@ -163,7 +163,6 @@ SESSIONS: Mapping[str, Session] = {
             "tfimm-resolver doctor",
         ),
         "doctor",
-        needs_tensorflow=True,
     ),
     "bundle": Session(
         "A terminal: a model is exported to a bundle, and imported into an empty cache on a machine without network",
@@ -200,7 +199,7 @@ SESSIONS: Mapping[str, Session] = {
         (
             f"tfimm-resolver fetch {_HALF} serving/half --layout tf-serving",
             f"tfimm-resolver fetch {_HALF} serving/half --layout tf-serving",
-            f"tfimm-resolver fetch {_ENCODER} serving/half --layout tf-serving",
+            f"tfimm-resolver fetch {_TEXT} serving/half --layout tf-serving",
             "ls serving/half",
         ),
         "fetch",
@@ -208,7 +207,7 @@ SESSIONS: Mapping[str, Session] = {
     "sign": Session(
         "A terminal: a model is signed, the models file requires the signature, and an archive without it is refused",
         (
-            Unshown("", "mkdir half && tar xzf $WEB/half_plus_two.tar.gz -C half && tar czf half.tar.gz half"),
+            Unshown("", "mkdir half && tar xzf $WEB/half.tar.gz -C half && tar czf half.tar.gz half"),
             "openssl ecparam -name prime256v1 -genkey -noout -out team.pem",
             "openssl pkey -in team.pem -pubout -out team.pub",
             "tfimm-resolver sign half --key team.pem",

@@ -122,7 +122,9 @@ def _check_kind(directory: str) -> None:
             fix=f"Name the directory that it leads to: {show(os.path.realpath(directory))}",
         )
     if os.path.lexists(directory) and not os.path.isdir(directory):
-        raise CacheError(f"cannot publish to {show(directory)}: it is not a directory")
+        raise CacheError(
+            f"cannot publish to {show(directory)}: it is not a directory", fix="Give another directory, or move the file away."
+        )
     if _has_versions(directory):
         raise CacheError(
             f"cannot publish to {show(directory)}: it has versions of a model, for TensorFlow Serving",

@@ -123,7 +123,10 @@ def _list_files(top: str, folder: str, outer: tuple[tuple[int, int], ...]) -> It
     status = os.stat(current)
     identity = (status.st_dev, status.st_ino)
     if identity in outer:
-        raise CacheError(f"{show(current)} is a link to a directory that contains it, so that its files would never end")
+        raise CacheError(
+            f"{show(current)} is a link to a directory that contains it, so that its files would never end",
+            fix="Remove the link, or replace it by a copy of what it stands for.",
+        )
     for child in os.listdir(current):
         inner = folder + child
         if stat.S_ISDIR(os.stat(f"{top}/{inner}").st_mode):

@@ -38,7 +38,9 @@ def publish_version(model: ModelFiles, base: str, version: int | None, suggested
         OSError: if it cannot be written.
     """
     if os.path.lexists(base) and not os.path.isdir(base):
-        raise CacheError(f"cannot publish to {show(base)}: it is not a directory")
+        raise CacheError(
+            f"cannot publish to {show(base)}: it is not a directory", fix="Give another directory, or move the file away."
+        )
     if os.path.lexists(f"{base}/{FILE_NAME}"):
         raise CacheError(
             f"cannot publish versions to {show(base)}: it is a flat model",
