@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import io
 import os
 import pkgutil
 import pty
@@ -68,6 +70,24 @@ def _start_server() -> ForkServer:
     server = ForkServer(*(module.name for module in found if not module.name.endswith(IMPORT_SKIPPED)))
     atexit.register(server.__exit__)
     return server
+
+
+def run_here(*arguments: str) -> Run:
+    """Run the command line in this process, which takes a thousandth of the time; return exit code, stdout and stderr."""
+    from tfimm_resolver import cli, settings
+
+    give_up_all()
+    before, variables = settings.get_dir_override(), dict(os.environ)
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(arguments)
+    finally:
+        settings.restore_dir_override(before)
+        os.environ.clear()
+        os.environ.update(variables)
+    out.seek(0)
+    return code, out.read(), err.getvalue()
 
 
 def run_on_terminal(

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.cli import run_cli, run_cli_from_its_start
 
 
-@pytest.mark.parametrize("words", ["path --json", "--version", "resolve no_such_model", "ls --nonsense", "resolve --help"])
+@pytest.mark.parametrize("words", ["ls --json", "--version", "resolve no_such_model", "ls --nonsense", "resolve --help"])
 def test_a_forked_command_does_the_same_as_one_in_a_new_interpreter(words: str) -> None:
     assert run_cli(*words.split()) == run_cli_from_its_start(*words.split())
 
