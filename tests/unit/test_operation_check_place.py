@@ -58,6 +58,7 @@ CALLERS: dict[str, dict[str, str]] = {
     "PolicyError": {
         "resolution.operation_check._make_error": "the one place",
         "resolution.operation_check._make_unsearched_error": "the one place",
+        "cli.exit_codes.<module>": "lists its exit code, and does not raise it",
     },
 }
 """Functions, the only ones that may call them, and why."""
