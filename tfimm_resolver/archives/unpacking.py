@@ -6,8 +6,9 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import formats, tar_reader
@@ -22,8 +23,7 @@ from tfimm_resolver.manifest import SAVED_MODEL_FILES, FileEntry
 log = logging.getLogger("tfimm_resolver")
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveLayout:
+class ArchiveLayout(NamedTuple):
     """What is known of an archive's layout.
 
     Attributes:
@@ -97,7 +97,9 @@ def unpack(
         extractor.finish()
         _warn_of_replaced(extractor.find_replaced(), layout)
     prefix = _strip_top_level_dir(into, layout.strip_top_level)
-    files = (replace(file, path=file.path.removeprefix(prefix)) for file in extractor.files if file.path.startswith(prefix))
+    files = extractor.files
+    if prefix:
+        files = [replace(file, path=file.path.removeprefix(prefix)) for file in files if file.path.startswith(prefix)]
     return sorted(files, key=lambda file: file.path)
 
 

@@ -7,8 +7,8 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfimm_resolver._util.clock import format_now
 from tfimm_resolver._util.fs import walk
@@ -31,8 +31,7 @@ ALIAS_SUFFIX = ".latest.txt"
 """Suffix of the file that stores what a mutable handle pointed to when it was last looked up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One model in the cache; ``defect`` says why it is incomplete, or is None."""
 
     name: str
@@ -40,18 +39,20 @@ class Entry:
     record: Record
     defect: str | None
 
-    __repr__ = repr_fields
+    def __repr__(self) -> str:
+        return repr_fields(self)
 
 
-@dataclass(frozen=True, slots=True)
 class Cache:
     """Models in a root, each stored as the entry ``entry_name(key)``; by default the key's sha1, as in tensorflow_hub.
 
     ``entry_name`` has to return a different name for each key, without a dot, that matches the root's ``entry_pattern``.
     """
 
-    root: Root
-    entry_name: Callable[[str], str] = field(default_factory=lambda: entry_name_for_key)
+    __slots__ = ("entry_name", "root")
+
+    def __init__(self, root: Root, entry_name: Callable[[str], str] | None = None) -> None:
+        self.root, self.entry_name = root, entry_name or entry_name_for_key
 
     def find(self, key: str, pin: Pin = NO_PIN) -> Record | None:
         """Return the record of a complete model, or None; with a pin, only if the model is known to match it.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import urllib3
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-@dataclass(frozen=True, slots=True)
-class SentRequest:
+class SentRequest(NamedTuple):
     """One request of a chain of redirects.
 
     Attributes:
@@ -22,12 +21,14 @@ class SentRequest:
     """
 
     url: str
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     credentials_source: str = ""
 
+    def __repr__(self) -> str:
+        return f"SentRequest({self.url!r}, {self.credentials_source!r})"
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Response:
+
+class Response(NamedTuple):
     """A response whose body has not been read.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import clean_value
@@ -14,7 +13,6 @@ _RATE_WINDOW_S = 5.0
 _MIN_TIME_FOR_RATE_S = 2.0
 
 
-@dataclass(slots=True)
 class TransferStats:
     """Counts and formats the progress of a download; its rate is that of the last five seconds, without resumed bytes.
 
@@ -25,17 +23,19 @@ class TransferStats:
         line_interval_s: how often a display without a moving line prints one.
     """
 
-    label: str
-    total_bytes: int | None
-    resumed_bytes: int = 0
-    done_bytes: int = field(init=False)
-    started_s: float = field(default_factory=clock.get_monotonic_s)
-    line_interval_s: float = _LINE_INTERVAL_S
-    _recent: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def __post_init__(self) -> None:
-        self.done_bytes = self.resumed_bytes
-        self.label = clean_value(self.label)
+    def __init__(
+        self,
+        label: str,
+        total_bytes: int | None,
+        resumed_bytes: int = 0,
+        *,
+        started_s: float | None = None,
+        line_interval_s: float = _LINE_INTERVAL_S,
+    ) -> None:
+        self.label, self.total_bytes, self.resumed_bytes = clean_value(label), total_bytes, resumed_bytes
+        self.done_bytes, self.line_interval_s = resumed_bytes, line_interval_s
+        self.started_s = clock.get_monotonic_s() if started_s is None else started_s
+        self._recent: deque[tuple[float, int]] = deque()
 
     def advance(self, size_bytes: int) -> float:
         """Count received bytes, and return the current time in seconds."""

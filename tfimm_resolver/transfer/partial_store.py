@@ -8,9 +8,8 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.json_text import parse_json
@@ -26,8 +25,7 @@ _METADATA_MAX_BYTES = 100_000
 _MAX_PARTS = 200_000
 
 
-@dataclass(frozen=True, slots=True)
-class PartialDownloadInfo:
+class PartialDownloadInfo(NamedTuple):
     """The body that the parts belong to; parts of different bodies must not be combined.
 
     Attributes:
@@ -46,7 +44,7 @@ class PartialDownloadInfo:
 
     def to_json(self) -> str:
         """Encode for the metadata file."""
-        facts = asdict(self)
+        facts = self._asdict()
         return json.dumps({"place": facts.pop("url"), "boot": facts.pop("boot_id"), **facts})
 
     @classmethod
