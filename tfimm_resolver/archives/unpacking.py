@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +79,7 @@ def unpack(
     head = packed.peek(BLOCK_BYTES)
     if not head:
         raise ArchiveError(f"it is not a {formats.DESCRIPTION}: it is empty")
-    if layout.on_start is not None and not tar_reader.is_header(head):
+    if layout.on_start is not None and (formats.identify(head) or not tar_reader.is_header(head)):
         layout.on_start(head)
     with Extractor(into, packed, limits or Limits()) as extractor:
         extractor.check_disk_space(packed_bytes or 0)  # unpacked data is usually larger than the archive
@@ -99,7 +98,7 @@ def unpack(
     prefix = _strip_top_level_dir(into, layout.strip_top_level)
     files = extractor.files
     if prefix:
-        files = [replace(file, path=file.path.removeprefix(prefix)) for file in files if file.path.startswith(prefix)]
+        files = [file._replace(path=file.path.removeprefix(prefix)) for file in files if file.path.startswith(prefix)]
     return sorted(files, key=lambda file: file.path)
 
 

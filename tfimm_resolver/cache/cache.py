@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tfimm_resolver._util.clock import format_now
@@ -162,7 +161,7 @@ class Cache:
 
     def _confirm(self, name: str, known: Record) -> Record:
         """Note in a record that the model is still the one upstream."""
-        self.root.write(name + DESCRIPTOR_SUFFIX, (record := replace(known, fetched_at=format_now())).to_text())
+        self.root.write(name + DESCRIPTOR_SUFFIX, (record := known._replace(fetched_at=format_now())).to_text())
         return record
 
     def entries(self, name: str | None = None) -> Iterator[Entry]:
@@ -277,7 +276,7 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     for file in files:
         safe_parts(file.path, is_canonical=True)  # else no reader would accept the record
     try:
-        present = {path: os.stat(staged / path).st_size for path in walk(str(staged))}
+        present = {path: os.stat(f"{staged}/{path}").st_size for path in walk(str(staged))}
     except FileNotFoundError:  # removed between walk and stat
         present = {}
     if present != {file.path: file.size_bytes for file in files}:

@@ -23,7 +23,7 @@ class Credentials(NamedTuple):
     authorization: str
 
     def __repr__(self) -> str:
-        return f"Credentials({self.source!r})"
+        return f"Credentials(source={self.source!r})"
 
     @classmethod
     def basic(cls, source: str, name: str, password: str) -> Credentials:

@@ -25,7 +25,7 @@ class SentRequest(NamedTuple):
     credentials_source: str = ""
 
     def __repr__(self) -> str:
-        return f"SentRequest({self.url!r}, {self.credentials_source!r})"
+        return f"SentRequest(url={self.url!r}, credentials_source={self.credentials_source!r})"
 
 
 class Response(NamedTuple):

@@ -140,7 +140,7 @@ def _fetch(request: SeedRequest) -> Offer:
     if found is None or found.record is None or "://" in found.path:
         raise NotFoundError(f"{request.handle} is not in the cache of the seed's node")
     record = found.record
-    return Offer(record if record.files is not None else replace(record, files=hash_tree(found.path)), found.path)
+    return Offer(record if record.files is not None else record._replace(files=hash_tree(found.path)), found.path)
 
 
 def _read_chunk(offer: Offer, number: int) -> Any:

@@ -112,7 +112,7 @@ class Proxy(NamedTuple):
     password: str = ""
 
     def __repr__(self) -> str:
-        return f"Proxy({self.url!r}, {self.variable!r})"
+        return f"Proxy(url={self.url!r}, variable={self.variable!r})"
 
     @property
     def is_socks(self) -> bool:

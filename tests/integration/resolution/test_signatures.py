@@ -474,9 +474,7 @@ def test_what_a_bundle_says_of_its_signer_is_not_believed(world: World, monkeypa
     cache = tiers.open_cache()
     record = cache.find_named(entry_name_for_key(world.url))
     assert record is not None
-    cache.root.write(
-        record.tree + DESCRIPTOR_SUFFIX, dataclasses.replace(record, signed_by=make_record_of(world.key)).to_text()
-    )
+    cache.root.write(record.tree + DESCRIPTOR_SUFFIX, record._replace(signed_by=make_record_of(world.key)).to_text())
     bundles.export([world.url], world.folder / "bundle.tar")
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(world.folder / "far"))
     bundles.import_(world.folder / "bundle.tar")
@@ -618,7 +616,7 @@ def test_the_files_of_an_extra_root_are_hashed_whatever_their_record_has(
     EXTRA_CHANGES[change](tree)
     assert known.files is not None
     present = tuple(file for file in known.files if (tree / file.path).exists())
-    record.write_text(dataclasses.replace(known, files=present).to_text())  # the hashes stay those that were signed
+    record.write_text(known._replace(files=present).to_text())  # the hashes stay those that were signed
     with pytest.raises(SignatureError, match="has to be signed by the key"):
         call()
     assert {one.state for one in maintenance.verify()} <= {"unsigned", "damaged"}
@@ -638,7 +636,7 @@ def test_only_an_own_record_keeps_an_expired_certificate_valid(
     known = Record.parse(record.read_text(), tree.name)
     verified_at = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=15)).isoformat()
     signed_by = dataclasses.replace(make_record_of(world.key), verified_at=verified_at)
-    record.write_text(dataclasses.replace(known, signed_by=signed_by).to_text())
+    record.write_text(known._replace(signed_by=signed_by).to_text())
     if is_extra:
         tree.parent.rename(world.folder / "extra")
         monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(world.folder / "extra"))
