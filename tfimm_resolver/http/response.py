@@ -28,7 +28,7 @@ class SentRequest(NamedTuple):
         return f"SentRequest(url={self.url!r}, credentials_source={self.credentials_source!r})"
 
 
-class Response(NamedTuple):
+class Response:
     """A response whose body has not been read.
 
     Attributes:
@@ -39,11 +39,18 @@ class Response(NamedTuple):
         proxy: the proxy that a plain request went through, without credentials, and the variable that names it.
     """
 
-    request: SentRequest
-    history: tuple[SentRequest, ...]
-    raw: urllib3.BaseHTTPResponse
-    rejected_source: str = ""
-    proxy: str = ""
+    __slots__ = ("history", "proxy", "raw", "rejected_source", "request")
+
+    def __init__(
+        self,
+        request: SentRequest,
+        history: tuple[SentRequest, ...],
+        raw: urllib3.BaseHTTPResponse,
+        rejected_source: str = "",
+        proxy: str = "",
+    ) -> None:
+        self.request, self.history, self.raw = request, history, raw
+        self.rejected_source, self.proxy = rejected_source, proxy
 
     @property
     def url(self) -> str:
