@@ -1,4 +1,4 @@
-"""The work for a small model: how many threads and flushes it takes, and in which order it is published."""
+"""The work for a small model: no thread, and the flushes that replacing it takes beyond those of a new one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from tests.fakes.faults import strace
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 
-RESOLVE = """
-    import tfimm_resolver
-    tfimm_resolver.resolve(sys.argv[1])
-"""
 THREADS = """
     import sys, threading
     import tfimm_resolver
@@ -61,17 +57,9 @@ def test_a_small_model_starts_no_thread(origin: Origin, root: Path) -> None:
     assert run(THREADS, origin.put("/m.tar.gz", tar_gz()), TFHUB_CACHE_DIR=str(root)).strip() == "[]"
 
 
-def test_a_new_model_is_flushed_before_its_name_and_that_before_its_record(origin: Origin, root: Path) -> None:
-    steps = list_steps(root, RESOLVE, origin.put("/m.tar.gz", tar_gz()))
-    folders = {str(Path(name).parent) for name in MODEL} - {"."}
-    contents = {*(f"fsync staged {name}" for name in (*MODEL, *folders)), "fsync staged"}
-    assert {*steps[: len(contents)]} == contents
-    assert steps[len(contents) :] == ["rename staged", "fsync record", "rename record", "fsync root"]
-
-
 def test_a_replaced_model_also_has_a_durable_name_before_its_record(origin: Origin, root: Path) -> None:
     handle = origin.put("/m.tar.gz", tar_gz())
-    list_steps(root, RESOLVE, handle)
+    list_steps(root, REFRESH, handle)
     origin.put("/m.tar.gz", tar_gz({**MODEL, "saved_model.pb": b"another graph"}))
     steps = list_steps(root, REFRESH, handle)
     assert steps[-5:] == ["rename staged", "fsync root", "fsync record", "rename record", "fsync root"]
