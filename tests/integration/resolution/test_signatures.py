@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import os
@@ -220,7 +219,7 @@ def get_for_a_copy_in_an_extra_root(world: World, monkeypatch: pytest.MonkeyPatc
     root.rename(world.folder / "extra")
     world.require()
     record = world.folder / "extra" / (entry_name_for_key(world.url) + DESCRIPTOR_SUFFIX)
-    forged = dataclasses.replace(Record.parse(record.read_text(), record.name), signed_by=make_record_of(world.key))
+    forged = Record.parse(record.read_text(), record.name)._replace(signed_by=make_record_of(world.key))
     record.write_text(forged.to_text())  # by whoever owns that root
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(world.folder / "extra"))
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
@@ -635,7 +634,7 @@ def test_only_an_own_record_keeps_an_expired_certificate_valid(
     record = tree.with_name(tree.name + DESCRIPTOR_SUFFIX)
     known = Record.parse(record.read_text(), tree.name)
     verified_at = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=15)).isoformat()
-    signed_by = dataclasses.replace(make_record_of(world.key), verified_at=verified_at)
+    signed_by = make_record_of(world.key)._replace(verified_at=verified_at)
     record.write_text(known._replace(signed_by=signed_by).to_text())
     if is_extra:
         tree.parent.rename(world.folder / "extra")
