@@ -4,8 +4,8 @@
 # make test-pythons: the unit tests alone on each of them.
 # make test-engines: the tests with Apache Beam, Ray, and other engines, each in an environment of its own.
 # make test-newest: every test with the newest releases of all dependencies, instead of those in constraints.txt.
-# make docs: the documentation in site/, with warnings as errors. make reference: its generated pages. make pictures: the terminal in
-# README.md. make screenshots: the pages as Chromium shows them, in site-screenshots/.
+# make docs: the documentation in site/, with warnings as errors. make reference: its generated pages. make pictures: the recorded
+# sessions of commands, in docs/images/. make screenshots: the pages as Chromium shows them, in site-screenshots/.
 # Some tests also need Debian packages, which .ci/run installs.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -70,9 +70,10 @@ constraints: $(NOX)/nox
 bench: .venv/tested
 	$(BIN)/python -m tests.benchmarks
 
-# Show what has changed in commands, errors, records and trees since the base commit, except for what tests/golden/accepted.toml lists.
+# Show what has changed in commands, errors, records and trees since the base commit, except for what tests/golden/accepted.toml lists;
+# that file names the commit. BASE=COMMIT compares with another one, to which nothing is accepted.
 golden: .venv/tested
-	$(BIN)/python -m tests.golden
+	$(BIN)/python -m tests.golden $(if $(BASE),--base $(BASE))
 
 docs: .venv/documented
 	rm -rf site
@@ -81,7 +82,7 @@ docs: .venv/documented
 reference: .venv/installed
 	$(BIN)/python -m tools.reference
 
-pictures: .venv/installed
+pictures: .venv/tested
 	$(BIN)/python -m tools.terminal
 
 screenshots: docs

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tfimm_resolver import errors
 from tfimm_resolver._util.import_hooks import provide_modules
-from tfimm_resolver._util.lazy import export_lazily
+from tfimm_resolver._util.lazy import export_lazily, set_public_module
 from tfimm_resolver._util.outgoing import install_log_filter
 from tfimm_resolver.integrations.tensorflow_hub import register, unregister
 from tfimm_resolver.progress.events import on_event
@@ -33,12 +33,18 @@ if TYPE_CHECKING:
         unbundle,
     )
     from tfimm_resolver.inspection.reading import inspect
+    from tfimm_resolver.loading.loaded_model import LoadedModel, LoadedSignature
     from tfimm_resolver.loading.loader import load, load_options
+    from tfimm_resolver.maintenance.cached_models import CachedModels, cached
 
-__version__ = "0.1.0"  # as in setup.cfg; a constant, since a zip or a frozen program has no metadata
+__version__ = "0.2.0"  # as in setup.cfg; a constant, since a zip or a frozen program has no metadata
 
 __all__ = [
+    "CachedModels",
+    "LoadedModel",
+    "LoadedSignature",
     "bundles",
+    "cached",
     "cached_model_path",
     "clear_model_cache",
     "errors",
@@ -69,6 +75,10 @@ if not TYPE_CHECKING:
         __name__,
         {
             **{name: f"{__name__}.{name}" for name in _PACKAGES},
+            "CachedModels": f"{__name__}.maintenance.cached_models",
+            "LoadedModel": f"{__name__}.loading.loaded_model",
+            "LoadedSignature": f"{__name__}.loading.loaded_model",
+            "cached": f"{__name__}.maintenance.cached_models",
             "inspect": f"{__name__}.inspection.reading",
             "load": f"{__name__}.loading.loader",
             "load_options": f"{__name__}.loading.loader",
@@ -85,6 +95,7 @@ def _find_hub_package(name: str) -> ModuleSpec:
     return find_spec(name)
 
 
+set_public_module(__name__, *map(globals().get, __all__))
 install_log_filter()
 install_absl_hooks()
 provide_modules("tfimm_hub_[a-z0-9_]{0,40}_[0-9a-f]{16}", _find_hub_package)  # as hub.isolation.make_name makes them

@@ -33,7 +33,7 @@ class Origin(NamedTuple):
         sha256: of the archive, or of the one file; empty if the model was neither.
         ref: the branch or tag of a repository, in full: ``refs/heads/main``.
         commit: the commit of that repository.
-        modified: the Last-Modified date, where it identifies a version and there is no ETag.
+        modified: the Last-Modified date, where it identifies a version without an ETag.
         claimed_sha256: what an unverified bundle says of the archive's hash, instead of ``sha256``; it satisfies no pin.
         adopted_from: the tool from whose cache on this machine the files were taken, such as ``kagglehub``; else empty.
     """

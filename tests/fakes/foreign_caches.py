@@ -48,16 +48,28 @@ def put_in_kagglehub(root: Path, path: str, files: dict[str, bytes] | None = Non
 
 
 def put_in_huggingface(
-    root: Path, repository: str, files: dict[str, bytes] | None = None, *, commit: str = COMMIT, branch: str = "main"
+    root: Path,
+    repository: str,
+    files: dict[str, bytes] | None = None,
+    *,
+    commit: str = COMMIT,
+    branch: str = "main",
+    over_xet: bool = False,
 ) -> Path:
-    """Put a snapshot into a cache of huggingface_hub: blobs by their hash, links to them, and a ref."""
+    """Put a snapshot into a cache of huggingface_hub: blobs by their hash, links to them, and a ref.
+
+    Blobs that came over Xet are links to files of all repositories, as in huggingface_hub 2.4.
+    """
     folder = root / f"models--{repository.replace('/', '--')}"
     snapshot = folder / "snapshots" / commit
     (folder / "blobs").mkdir(parents=True, exist_ok=True)
     for name, data in (MODEL if files is None else files).items():
         is_large = len(data) > 500
         blob = hashlib.sha256(data).hexdigest() if is_large else hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-        (folder / "blobs" / blob).write_bytes(data)
+        if over_xet:
+            put_shared_blob(folder / "blobs" / blob, data)
+        else:
+            (folder / "blobs" / blob).write_bytes(data)
         link = snapshot / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(folder / "blobs" / blob, link.parent))
@@ -65,6 +77,17 @@ def put_in_huggingface(
     ref.parent.mkdir(parents=True, exist_ok=True)
     ref.write_text(commit)
     return snapshot
+
+
+def put_shared_blob(blob: Path, data: bytes) -> Path:
+    """Put a file into the store of all repositories, and a link to it among the blobs of one; return the file."""
+    xet_hash = hashlib.sha256(b"as Xet hashes: " + data).hexdigest()
+    shared = blob.parents[2] / "blobs" / xet_hash[:2] / xet_hash
+    shared.parent.mkdir(parents=True, exist_ok=True)
+    shared.write_bytes(data)
+    if not blob.is_symlink():
+        blob.symlink_to(os.path.relpath(shared, blob.parent))
+    return shared
 
 
 def read_state(*folders: Path) -> dict[str, tuple[object, ...]]:

@@ -488,12 +488,12 @@ ZIPS: dict[str, Case] = {
         for method in (1, 6, 9, 97, 98, 99)
     },
     **{
-        f"is no stream of compression method {method}": _zip_case(
+        f"is not a stream of compression method {method}": _zip_case(
             "'a' cannot be unpacked: its compressed data is", ZipMember("a", b"some bytes", method=method)
         )
         for method in (12, 93, 95)
     },
-    "is no stream of compression method 14": _zip_case("'a' cannot be unpacked", ZipMember("a", b"some bytes", method=14)),
+    "is not a stream of compression method 14": _zip_case("'a' cannot be unpacked", ZipMember("a", b"some bytes", method=14)),
     "has a wrong CRC": _zip_case("'a'", ZipMember("a", b"x", local={"crc": 1}, central={"crc": 1})),
     "has a wrong CRC and is stored": _zip_case("'a'", ZipMember("a", b"x", 0, local={"crc": 1}, central={"crc": 1})),
     "unpacks to more than it says": _zip_case("'a'", ZipMember("a", b"xy", local={"size": 1}, central={"size": 1})),

@@ -20,7 +20,7 @@ from tests.golden.registry import SCENARIOS
 from tests.golden.scenarios import load_all
 from tests.golden.stage import Stage, WrongTreeError
 
-BASE = "4989c61add3ef0715da996c362667a87f572b7ae"
+BASE = compare.read_base(compare.ACCEPTED_FILE)
 EXIT_DIFFERENT, EXIT_FAILED = 1, 2
 _FOLDER_LENGTH = 64
 """All roots have paths of this length, so that tables have the same column widths."""
@@ -55,6 +55,9 @@ def main(
             _print(f"{name:<36} {(SCENARIOS[name].__doc__ or '').splitlines()[0]}")
         return 0
     try:
+        if arguments.set_base:
+            compare.write_accepted(Accepted(trees.find_commit(arguments.set_base, repository), {}), accepted_file)
+            return 0
         with tempfile.TemporaryDirectory(prefix="golden-") as folder:
             sides = _prepare_trees(arguments, Path(folder), repository)
             if arguments.show:
@@ -77,6 +80,7 @@ def main(
 def _make_parser(base: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__)
     parser.add_argument("--base", metavar="COMMIT", default=base, help="default %(default)s, which the accepted list is for")
+    parser.add_argument("--set-base", metavar="COMMIT", help="begin an empty list of intended differences to this commit")
     parser.add_argument("--against", metavar="COMMIT", help="compare with this commit instead of the working tree")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="only these scenarios; * matches any text")
     parser.add_argument("--list", action="store_true", help="list the scenarios, and run none")

@@ -77,6 +77,11 @@ def split(
     return new, gone
 
 
+def read_base(file: Path) -> str:
+    """Return the commit that a list of intended differences is for."""
+    return str(tomllib.loads(file.read_text(encoding="utf-8"))["base"])
+
+
 def read_accepted(file: Path, base: str) -> Accepted:
     """Read the list of intended differences to a base commit; it is empty if there is none for this base."""
     facts = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}

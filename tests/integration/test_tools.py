@@ -1,31 +1,43 @@
-"""Tests of the programs in tools/ whose results are pictures."""
+"""Tests of the programs in tools/ whose results are pictures.
+
+The sessions with TensorFlow are compared by ``tests/tensorflow/test_sessions.py``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.pages import REPOSITORY
-from tools import screenshots, terminal
+from tests.fakes.pictures import check_picture
+from tools import screenshots
+from tools.terminal.__main__ import IMAGES
+from tools.terminal.sessions import SESSIONS, get_picture
+
+LIGHT = [name for name, session in SESSIONS.items() if not session.needs_tensorflow]
 
 
-def read_words(picture: Path) -> list[str]:
-    """Return the words that a picture shows."""
-    return html.unescape(re.sub(r"<style.*?</style>|<[^>]*>", " ", picture.read_text(), flags=re.DOTALL)).split()
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_picture_shows_what_the_commands_print_now(name: str, tmp_path: Path) -> None:
+    check_picture(name, tmp_path)
 
 
-def test_the_terminal_is_recorded_from_the_current_commands(tmp_path: Path) -> None:
-    terminal.main(tmp_path / "terminal.svg")
-    recorded, committed = (
-        [re.sub(r"\d+(?:\.\d+)?", "0", word) for word in read_words(path)]
-        for path in (tmp_path / "terminal.svg", REPOSITORY / "docs" / "images" / "terminal.svg")
-    )
-    assert "damaged" in recorded and "/home/ada/.cache/tfhub_modules" in recorded
-    assert str(Path.home()) not in " ".join(recorded)
-    assert recorded == committed, "run `make pictures`"
+def test_a_picture_has_a_title_and_is_small_and_about_nothing_of_this_machine() -> None:
+    for name, session in SESSIONS.items():
+        picture = (IMAGES / get_picture(name)).read_text()
+        assert f"<title>{html.escape(session.title, quote=False)}</title>" in picture and "prefers-color-scheme" in picture
+        assert len(picture) < 8_000 and not re.search(r"/root|/work|/home/(?!ada)", picture), name
+
+
+def test_a_session_that_fails_to_end_as_recorded_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = SESSIONS["errors"]
+    changed = dataclasses.replace(session, commands=(*session.commands[:-1], "tfimm-resolver path"))
+    monkeypatch.setitem(SESSIONS, "errors", changed)  # type: ignore[arg-type]  # a dict, typed as what nobody changes
+    with pytest.raises(AssertionError, match="make pictures"):
+        check_picture("errors", tmp_path)
 
 
 def test_screenshots_without_chromium_say_what_is_missing(

@@ -175,25 +175,43 @@ def test_no_cell_hides_messages_or_is_long(path: Path) -> None:
     assert [cell.id for cell in cells if "dup2" in cell.source or len(cell.source.splitlines()) > CELL_MAX_LINES] == []
 
 
-def test_the_first_cell_installs_from_a_git_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not shutil.which("git"):
-        pytest.skip("git is not installed")
+COLAB = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
+
+
+def read_first_cell() -> str:
+    """Return the code that every notebook begins with."""
     sources = [nbformat.read(path, as_version=4).cells for path in NOTEBOOKS]
     [source] = {next(cell.source for cell in cells if cell.cell_type == "code") for cells in sources}
+    return str(source)
+
+
+def test_in_colab_the_first_cell_installs_from_a_git_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
     repository, empty = make_repository(tmp_path / "repository"), tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "installed").mkdir()
     # pip installs into a directory of the test, and only this package: the others are there, as in Colab.
     for name, value in (("TARGET", tmp_path / "installed"), ("NO_INDEX", 1), ("NO_DEPS", 1), ("NO_BUILD_ISOLATION", "no")):
         monkeypatch.setenv(f"PIP_{name}", str(value))
-    source = re.sub(r'REPOSITORY = "[^"]*"', f"REPOSITORY = {str(repository)!r}", source)
+    source = re.sub(r'REPOSITORY = "[^"]*"', f"REPOSITORY = {str(repository)!r}", read_first_cell())
     show = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})\n"
     tail = "\ntfimm_resolver.__file__, digits.__file__"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(show + source + tail)])
-    run_kernel(notebook, empty)
-    result = str([output.data["text/plain"] for output in notebook.cells[0].outputs if "data" in output])
-    assert str(tmp_path / "installed" / "tfimm_resolver") in result
-    assert str(empty / "clone" / "notebooks" / "digits.py") in result
+    # The second is a reader who runs it twice.
+    cells = [nbformat.v4.new_code_cell(COLAB + show + source + tail), nbformat.v4.new_code_cell(source + tail)]
+    run_kernel(nbformat.v4.new_notebook(cells=cells), empty)
+    for cell in cells:
+        result = str([output.data["text/plain"] for output in cell.outputs if "data" in output])
+        assert str(tmp_path / "installed" / "tfimm_resolver") in result
+        assert str(empty / "clone" / "notebooks" / "digits.py") in result
+    assert not (empty / "clone" / "notebooks" / "clone").exists()
+
+
+def test_elsewhere_the_first_cell_installs_nothing(tmp_path: Path) -> None:
+    code = read_first_cell().replace("import digits\n", "")
+    cell = nbformat.v4.new_code_cell(code)
+    run_kernel(nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+    assert not (tmp_path / "clone").exists() and [output.output_type for output in cell.outputs] == ["execute_result"]
 
 
 def make_repository(folder: Path) -> Path:

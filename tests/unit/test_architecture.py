@@ -42,6 +42,7 @@ IMPORT_TENSORFLOW = {
     "hub.hubconf",
     "hub.weights",
     "integrations.tensorflow_hub",
+    "loading.loaded_model",
     "loading.loader",
     "loading.remote",
 }

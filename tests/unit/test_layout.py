@@ -60,6 +60,7 @@ TESTED_IN = {
     "locking.stale_locks": "integration/cli/diagnosis/test_roots.py",
     "maintenance.foreign_caches": "integration/maintenance/test_adoption.py",
     "maintenance.foreign_files": "integration/maintenance/test_adoption.py",
+    "maintenance.views": "integration/maintenance/test_cached_models.py",
     "maintenance.cache_item": "integration/maintenance/test_usage.py",
     "maintenance.cached_model": "unit/maintenance/test_filters.py",
     "plan": "integration/test_public_api.py",

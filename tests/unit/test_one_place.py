@@ -45,7 +45,7 @@ SAFE_OPENERS = {"open_regular", "open_regular_target"}
 OTHER_FILES = {
     "bundles.reader.import_": "the bundle is a file that the user names, and may be a pipe",
     "bundles.writer.export": "the user names the pipe or the device that the bundle is written to",
-    "bundles.writer._write_file": "the bundle is written where the user says, under a new name first",
+    "_util.replacing.replace_file": "the file is written where the user says, under a new name first",
     "cli.app.main": "the null device",
     "cli.demo._build_archive": "an archive in a temporary directory of this process",
     "cli.demo.__init__": "that archive, to serve it",
@@ -54,8 +54,6 @@ OTHER_FILES = {
     "hub.npz_weights._read_members": "a member of an open zip",
     "locking.lock.try_take_over": "LockFile.open, in the package of locks",
     "object_store.google_credentials.load_credentials": "the credentials are a file that the user names, and may be a pipe",
-    "maintenance.text_files.write_text": "the file is written where the user says, under a new name first",
-    "models_file.edit._write": "a new file with a random name in the user's project",
 }
 """Functions that open a file which is not in a cache root, and why."""
 

@@ -26,7 +26,7 @@ CALLERS: dict[str, dict[str, str]] = {
         "resolution.resolver._find_plan": "returns the check with the path",
         "resolution.resolver._locate_to_publish": "runs the check",
         "integrations.serving.model_files.list_model_files": "of a location that locate_to_publish has checked",
-        "resolution.resolver.cached_model_path": "runs the check if it is at resolve",
+        "resolution.resolver._find_cached_path": "runs the check if it is at resolve",
         "resolution.selection.select_path": "of cached_model_path",
         "inspection.reading._find_cached": "describes the model, and does not load it",
         "project.pins.fetch_and_hash": "fetches the model, and does not load it",
@@ -34,7 +34,7 @@ CALLERS: dict[str, dict[str, str]] = {
         "project.sync_models.fetch_pinned": "reports where the model is, and does not load it",
         "resolution.explain.explain": "reports where the model is, and does not load it",
     },
-    "select_path": {"resolution.resolver.cached_model_path": "runs the check if it is at resolve"},
+    "select_path": {"resolution.resolver._find_cached_path": "runs the check if it is at resolve"},
     "_find_plan": {
         "resolution.resolver.resolve_plan": "runs the check if it is at resolve",
         "resolution.resolver._find": "returns the check with the path",

@@ -16,6 +16,7 @@ import pytest
 from tests.fakes.pages import README, REPOSITORY, is_generated, list_pages
 from tools.reference import exit_codes, variables
 from tools.reference.__main__ import FOLDER, PAGES
+from tools.terminal.sessions import SESSIONS, get_picture
 
 DOCS = REPOSITORY / "docs"
 PRIVATE = {"tests/data/README.md"}
@@ -122,6 +123,15 @@ def test_generated_pages_say_so_and_no_others_do() -> None:
     assert generated == {(FOLDER / name).resolve() for name in PAGES if name.endswith(".md")}
 
 
+def test_every_session_is_shown_on_a_page_of_its_own_and_at_its_command() -> None:
+    pages = {page: page.read_text() for page in list_pages()}
+    for name, session in SESSIONS.items():
+        shown = [page.name for page, text in pages.items() if f"![{session.title}](" in text and get_picture(name) in text]
+        assert "commands.md" in shown and len(shown) >= 2, name
+    recorded = {get_picture(name) for name in SESSIONS}
+    assert {path.name for path in (DOCS / "images").glob("session_*")} == recorded
+
+
 def test_every_variable_that_the_code_reads_is_documented() -> None:
     documented = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", (FOLDER / "variables.md").read_text()))
     found = variables.find_variables()
@@ -167,7 +177,7 @@ def test_no_code_in_a_table_has_an_escaped_bar() -> None:
 def test_readme_fits_on_a_screen() -> None:
     text = README.read_text()
     assert len(text.splitlines()) < 70 and len(text.split()) < 500
-    assert "docs/images/terminal.svg" in text and "make demo" in text and "make test" in text
+    assert "docs/images/session_terminal.svg" in text and "make demo" in text and "make test" in text
 
 
 def test_pictures_load_nothing_from_elsewhere() -> None:

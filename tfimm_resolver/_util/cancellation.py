@@ -19,8 +19,8 @@ class CancelledError(BaseException):
 class CancellationToken:
     """Says whether the work it is for has to stop. Any thread may cancel it or ask it; it cannot be undone.
 
-    ``is_cancelled`` is the only place that decides: a further reason to stop belongs there. It has no event of ``threading``:
-    gevent replaces those, and a wait for one that was made before would stop all greenlets.
+    ``is_cancelled`` and ``is_stopped`` are the only places that decide: a further reason to stop belongs there. The token has
+    no event of ``threading``: gevent replaces those, and a wait for one that was made before would stop all greenlets.
     """
 
     def __init__(
@@ -53,6 +53,13 @@ class CancellationToken:
         if self._is_set or (self._is_stopped is not None and self._is_stopped()) or self.has_expired:
             return True
         return self._parent is not None and self._parent.is_cancelled
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the work has to stop for another reason than its time."""
+        if self._is_set or (self._is_stopped is not None and self._is_stopped()):
+            return True
+        return self._parent is not None and self._parent.is_stopped
 
     @property
     def has_expired(self) -> bool:
@@ -97,3 +104,11 @@ def get_current_token() -> CancellationToken:
     A new thread has none. What starts one keeps the token and asks it there, unless the thread cleans up.
     """
     return _current.get()
+
+
+@contextlib.contextmanager
+def ignore_time_limits() -> Iterator[None]:
+    """Let this thread's work take as long as it needs in the block; every other reason to stop still counts."""
+    outer = get_current_token()
+    with CancellationToken(is_stopped=lambda: outer.is_stopped).activate():
+        yield

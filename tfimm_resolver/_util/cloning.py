@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from collections.abc import Callable
 
-from tfimm_resolver._util import fs
-
-if sys.platform == "linux":
-    import fcntl
+from tfimm_resolver._util import copies, fs
 
 REFLINK, HARD_LINK, COPY = "reflink", "hard link", "copy"
 
-_FICLONE = 0x40049409
-"""The request that makes a file share the blocks of another one (linux/fs.h)."""
-
-_COPY_BYTES = 1 << 20
 _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
@@ -57,14 +48,10 @@ def _clone_open(descriptor: int, source: str, target: str, *, may_link: bool) ->
 
 
 def _try_reflink(source: int, target: str) -> bool:
-    if sys.platform != "linux":
-        return False
     descriptor = fs.open_regular(target, _NEW_FILE)
     is_cloned = False
     try:
-        with contextlib.suppress(OSError):  # another file system, or one that cannot do that
-            fcntl.ioctl(descriptor, _FICLONE, source)
-            is_cloned = True
+        is_cloned = copies.share_blocks(source, descriptor)
     finally:
         os.close(descriptor)
         if not is_cloned:
@@ -87,10 +74,7 @@ def _try_link(descriptor: int, source: str, target: str) -> bool:
 def _copy(source: int, target: str) -> None:
     descriptor = fs.open_regular(target, _NEW_FILE)
     try:
-        while chunk := os.read(source, _COPY_BYTES):
-            remaining = memoryview(chunk)
-            while remaining:
-                remaining = remaining[os.write(descriptor, remaining) :]
+        copies.copy_bytes(source, descriptor)
     except BaseException:
         fs.unlink(target)
         raise

@@ -35,7 +35,10 @@ def copy_file(source: str, target: str, *, may_link: bool, readable: int = 0) ->
     try:
         writer = open_regular(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         try:
-            return CLONED if _clone(reader, writer) else _copy(reader, writer)
+            if share_blocks(reader, writer):
+                return CLONED
+            copy_bytes(reader, writer)
+            return COPIED
         except OSError as error:
             raise OSError(error.errno, error.strerror, target) from error  # calls with descriptors do not name the path
         finally:
@@ -44,14 +47,7 @@ def copy_file(source: str, target: str, *, may_link: bool, readable: int = 0) ->
         os.close(reader)
 
 
-def _is_safe_to_link(status: os.stat_result, readable: int) -> bool:
-    """Whether only this user can change the file through another name of it, and all who are to read it can."""
-    is_own = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
-    is_writable_by_others = bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
-    return stat.S_ISREG(status.st_mode) and is_own and not is_writable_by_others and status.st_mode & readable == readable
-
-
-def _clone(reader: int, writer: int) -> bool:
+def share_blocks(reader: int, writer: int) -> bool:
     """Let an empty file share the blocks of another one; return False if the file system cannot do that."""
     if sys.platform != "linux":
         return False
@@ -63,9 +59,16 @@ def _clone(reader: int, writer: int) -> bool:
     return False
 
 
-def _copy(reader: int, writer: int) -> str:
+def copy_bytes(reader: int, writer: int) -> None:
+    """Write the rest of one open file into another."""
     while chunk := os.read(reader, _CHUNK_BYTES):
         view = memoryview(chunk)
         while view:
             view = view[os.write(writer, view) :]
-    return COPIED
+
+
+def _is_safe_to_link(status: os.stat_result, readable: int) -> bool:
+    """Whether only this user can change the file through another name of it, and all who are to read it can."""
+    is_own = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    is_writable_by_others = bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return stat.S_ISREG(status.st_mode) and is_own and not is_writable_by_others and status.st_mode & readable == readable

@@ -22,7 +22,6 @@ _FSYNC_THREADS, _FSYNCS_WITHOUT_THREADS = 8, 16
 _READ_BYTES = 1 << 16
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 """Errors of file systems that lack an operation."""
-
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT, _NO_LINK = getattr(os, "O_NONBLOCK", 0), getattr(os, "O_NOFOLLOW", 0)
 
@@ -86,8 +85,8 @@ def fsync_dir(path: str) -> None:
         return
     try:
         _fsync(path, os.O_RDONLY)
-    except OSError as error:  # from opening it
-        if error.errno not in UNSUPPORTED:
+    except OSError as error:  # from opening it, which needs the permission to list it
+        if error.errno not in {*UNSUPPORTED, errno.EACCES}:
             raise
 
 
@@ -105,6 +104,13 @@ def get_disk_bytes(path: str | os.PathLike[str]) -> tuple[int, int] | None:
             return None
         raise
     return (usage.total, usage.free) if usage.total else None
+
+
+def find_existing_directory(path: str) -> str:
+    """Return a directory, or its nearest parent that exists; empty for a relative path without any."""
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def get_free_bytes(path: str | os.PathLike[str]) -> int | None:
@@ -224,6 +230,11 @@ def find_status(path: str | os.PathLike[str]) -> os.stat_result | None:
         return os.lstat(path)
     except FileNotFoundError:
         return None
+
+
+def get_state(status: os.stat_result) -> tuple[int, ...]:
+    """Return what differs once a path is another file, or its content has changed."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
 
 def walk(tree: str, *, folders: bool = False) -> Iterator[str]:

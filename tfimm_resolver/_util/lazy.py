@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 
@@ -26,9 +27,24 @@ def export_lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         path, _, attribute = names[name].partition(":")
         module = importlib.import_module(path)
-        return module if path.rpartition(".")[2] == name and not hasattr(module, name) else getattr(module, attribute or name)
+        if path.rpartition(".")[2] == name and not hasattr(module, name):
+            return module
+        value = getattr(module, attribute or name)
+        set_public_module(package, value)
+        return value
 
     return get, lambda: sorted(names)
+
+
+def set_public_module(package: str, *values: object) -> None:
+    """Make functions belong to the package that publishes them, as ``help()`` and pickles name them; the shortest name wins.
+
+    A module that defines one may move, and a pickle that names it would break. Classes stay where they are defined, because
+    ``typing.get_type_hints`` looks up the names in their annotations there.
+    """
+    for value in values:
+        if isinstance(value, FunctionType) and value.__module__.startswith(f"{package}."):
+            value.__module__ = package
 
 
 def forward(

@@ -1,4 +1,4 @@
-"""Names with characters that are not seen: refused where they do nothing, and next to a name that looks the same.
+"""Names with invisible characters: refused where these do nothing, and next to a name that looks the same.
 
 Some scripts and emoji need such characters: Persian writes a non-joiner inside words, a family of emoji is held together by
 joiners. There they stay; elsewhere ``saved_model<zero width space>.pb`` would be taken for ``saved_model.pb``.
@@ -54,7 +54,7 @@ def find_unseen(part: str) -> str | None:
 
 
 def make_skeleton(part: str) -> str:
-    """Return a name without the characters that are not seen in it, and with plain spaces: what a reader can tell apart."""
+    """Return a name without the invisible characters in it, and with plain spaces: what a reader can tell apart."""
     if part.isascii():
         return part
     flags = {at for found in _FLAG.finditer(part) for at in range(*found.span())}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+from tfimm_resolver._util import clock
+
 _TAGS = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style).*?</\1>|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 _HTML_TAG = re.compile(rb"<!doctype\s+html|<(?:html|head|body|title|meta|script)[\s/>]|.{,512}?<html[\s>]", re.DOTALL)
 """The last: a page below lines of text, such as the warnings of a script; what is not text has no such tag in its start."""
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _START_BYTES, _QUOTED_CHARACTERS = 4096, 300
 
 
@@ -53,3 +56,14 @@ def format_size(size_bytes: int) -> str:
             break
         size, unit = size / 1000, larger
     return f"{size:.1f} {unit}" if unit != "B" and size < 9.95 else f"{size:.0f} {unit}"
+
+
+def format_age(when_s: float) -> str:
+    """Return how long ago a time in seconds since 1970 was, as ``9 d ago``; empty for 0."""
+    if not when_s:
+        return ""
+    passed_s = clock.get_time_s() - when_s
+    for unit_s, unit in _UNITS:
+        if passed_s >= unit_s:
+            return f"{passed_s // unit_s:.0f} {unit} ago"
+    return "just now"

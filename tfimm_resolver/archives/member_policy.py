@@ -46,7 +46,7 @@ class MemberNamePolicy:
         # Full paths are not stored: a member a hundred directories deep would need a hundred strings.
         self._known: dict[tuple[int, str], int] = {}
         self._names_bytes = 0
-        # Names with characters that are not seen, by the number of the parent and what is seen of them.
+        # Names with invisible characters, by the number of the parent and what is seen of them.
         self._partly_seen: dict[tuple[int, str], str] = {}
         self._listed: set[str] = set()
         self._parents: set[str] = set()
@@ -57,7 +57,7 @@ class MemberNamePolicy:
         Raises:
             ArchiveError: as ``safe_parts`` does.
             UnsupportedMemberError: if a component is too long, not valid Unicode, or not allowed on this system; if another
-                name differs from it only in characters that are not seen.
+                name differs from it only in invisible characters.
         """
         parts = safe_parts(name, is_directory=is_directory, is_windows=self._is_windows)
         self._names_bytes += len(name.encode("utf-8", "surrogatepass"))
@@ -101,7 +101,7 @@ class MemberNamePolicy:
             raise UnsupportedMemberError(f"member {quote_name(name)} has a name that Windows does not allow")
 
     def _check_alike(self, parent: int, part: str, name: str) -> None:
-        """Raise UnsupportedMemberError if another name in the same directory differs only in characters that are not seen."""
+        """Raise UnsupportedMemberError if another name in the same directory differs only in invisible characters."""
         if part.isascii() and not self._partly_seen:
             return
         from tfimm_resolver._util.lookalikes import make_skeleton
@@ -112,8 +112,7 @@ class MemberNamePolicy:
             other = seen
         if other is not None:
             raise UnsupportedMemberError(
-                f"member {quote_name(name)} looks like another one, {other!a}: "
-                "they differ only in characters that are not seen"
+                f"member {quote_name(name)} looks like another one, {other!a}: they differ only in invisible characters"
             )
         if seen != part:
             self._partly_seen[parent, seen] = part
@@ -125,11 +124,11 @@ def find_unportable(paths: Iterable[str]) -> list[str]:
     These are names that Windows does not allow, and names that differ from an earlier one only in case or Unicode
     normalization.
     """
-    found, spellings = [], dict[str, str]()
+    found, first_paths = [], dict[str, str]()
     for path in paths:
         parts = path.split("/")
         tops = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-        is_ambiguous = any(spellings.setdefault(_fold_case(top), top) != top for top in tops)
+        is_ambiguous = any(first_paths.setdefault(_fold_case(top), top) != top for top in tops)
         if is_ambiguous or not all(map(_is_allowed_on_windows, parts)):
             found.append(path)
     return found
@@ -152,7 +151,7 @@ def safe_parts(
     Raises:
         ArchiveError: if it is absolute, contains ``..``, a control character or a backslash, begins with a drive, or is
             nested too deeply; if it is a file, and has the name of a directory; if it is not canonical, but has to be.
-        UnsupportedMemberError: if it contains characters that are not seen, or a drive on Windows.
+        UnsupportedMemberError: if it contains invisible characters, or a drive on Windows.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if len(parts) > _DEPTH_MAX:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tfimm_resolver._util.text import format_size
 from tfimm_resolver.archives.tar_header import BLOCK_BYTES
 from tfimm_resolver.errors import ArchiveError
+
+_ZEROS_BYTES_MAX = 1 << 30
+"""The most that is read after the end of a tar: tapes and disks are padded, but a stream of zeros need not end."""
 
 
 class BlockReader:
@@ -47,10 +51,14 @@ class BlockReader:
         self.read_exact(-size_bytes % BLOCK_BYTES)
 
     def expect_zeros(self, least_bytes: int = 0) -> None:
-        """Read the rest of the stream. Raises ArchiveError if it is shorter, or contains anything but zeros."""
+        """Read the rest of the stream. Raises ArchiveError if it is shorter, has anything but zeros, or too many of them."""
         if any(self.read_exact(least_bytes)):
             raise ArchiveError("unexpected data follows its end")
+        size_bytes = 0
         while self._refill():
+            size_bytes += len(self._rest)
             if any(self._rest):
                 raise ArchiveError("unexpected data follows its end")
+            if size_bytes > _ZEROS_BYTES_MAX:
+                raise ArchiveError(f"over {format_size(_ZEROS_BYTES_MAX)} of zeros follow its end")
             self._rest = memoryview(b"")

@@ -75,7 +75,7 @@ def decompress(method: int, chunks: Iterable[bytes], size_bytes: int, flags: int
         while True:
             if engine.eof:
                 if not may_repeat:
-                    raise ArchiveError("its compressed data goes on after its end")
+                    raise ArchiveError("its compressed data continues after its end")
                 engine = open_engine(size_bytes, flags)
             yield _decompress_step(engine, data, method)
             data = engine.unused_data if engine.eof else b""

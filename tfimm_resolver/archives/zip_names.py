@@ -31,8 +31,8 @@ def find_extra(extra: bytes, kind: int) -> bytes | None:
 def decode_name(raw: bytes, flags: int, host: int, extra: bytes) -> tuple[str, bool]:
     """Return a member's name, and whether its encoding was guessed.
 
-    Without the flag for UTF-8 and a Unicode path (an extra field of Info-ZIP), names are in code page 437 as the format has
-    it, unless they are valid UTF-8 and come from Unix or macOS, whose tools omit the flag.
+    A flag says that it is UTF-8, or Info-ZIP's extra field has it in Unicode. Otherwise the format prescribes code page 437;
+    but tools on Unix and macOS omit the flag, so that a name from there which is valid UTF-8 is read as such.
     """
     if raw.isascii():
         return raw.decode(), False

@@ -55,8 +55,8 @@ def _check_date(record: Record) -> None:
 def check_entry_name(record: Record, cached: Record | None, *, is_pinned: bool) -> None:
     """Check that a record's entry name, under which the model will be found, belongs to the handle that users see.
 
-    If the name cannot be derived from the handle, it is accepted only from a bundle whose sha256 the caller has given,
-    which is compared before anything is published, and only if the cached copy of that name has the same handle.
+    A name that cannot be derived from the handle is accepted under two conditions. The caller has given the sha256 of the
+    bundle, which is compared before anything is published; and the cached copy of that name has the same handle.
 
     Raises:
         IntegrityError: if the name belongs to another handle; importing a harmless model must not replace another one.

@@ -1,4 +1,4 @@
-"""What the caller of an import knows of the bundle: its sha256, or who has signed it."""
+"""The sha256 or the signature that the caller of an import requires of the bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tfimm_resolver.trust.statement import SINGLE_FILE
 
 @dataclass(frozen=True, slots=True)
 class BundleChecks:
-    """What is compared at the end of a bundle, before anything is published.
+    """The required hash and signature, compared at the end of a bundle, before anything is published.
 
     Attributes:
         sha256: the hash that the bundle must have; None if the caller has not given one.
@@ -42,7 +42,7 @@ class BundleChecks:
             return cls(sha256)
         if signature is None or signer is None:
             missing = "a signature needs a signer" if signer is None else "a signer needs a signature"
-            raise HandleError(f"{missing}, whom to believe", fix=FORM if signer is None else "Give the path of the signature.")
+            raise HandleError(missing, fix=FORM if signer is None else "Give the path of the signature.")
         return cls(sha256, settings.check_path(signature), parse_signer(dict(signer), os.getcwd()))
 
     @property

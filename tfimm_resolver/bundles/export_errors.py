@@ -35,7 +35,7 @@ def make_export_error(model: CachedModel) -> CacheError | IntegrityError:
 def make_removed_error(model: CachedModel) -> CacheError:
     """Return the error for a model that is removed during its export."""
     return CacheError(
-        f"{show(model.name)} was removed from the cache while it was exported: {show(model.path)} does not exist any more",
+        f"{show(model.name)} was removed from the cache while it was exported: {show(model.path)} no longer exists",
         fix="The bundle was not completed. Export again, which fetches the model again.",
     )
 

@@ -19,7 +19,7 @@ from tfimm_resolver.manifest import FileEntry
 
 
 def hold(model: CachedModel) -> None:
-    """Keep other processes from removing a model; raises CacheError if it does not exist any more."""
+    """Keep other processes from removing a model; raises CacheError if it no longer exists."""
     if not ModelLocation(model.path, is_read_only=model.is_read_only).hold():
         raise make_removed_error(model)
 

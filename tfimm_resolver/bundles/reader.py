@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,11 +124,19 @@ def import_(
     with map_os_errors(FetchError, f"the bundle {show(path)} cannot be read"):
         file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below
     with file:
+        _check_kind(file, path)
         return _read_stream(file, refresh, checks)
 
 
 read = import_
 """The name of ``import_`` before it was a library function of its own."""
+
+
+def _check_kind(file: IO[bytes], path: str) -> None:
+    """Refuse a device: reading one may never end, and may change what it controls."""
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise FetchError(f"the bundle {show(path)} is a device, not a file or a pipe", fix="Nothing was imported.")
 
 
 def _read_stream(source: IO[bytes], refresh: bool, checks: BundleChecks) -> list[ImportedModel]:

@@ -9,15 +9,14 @@ import contextlib
 import hashlib
 import logging
 import os
-import stat
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, cast
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.replacing import replace_file
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.archives.tar_header import BLOCK_BYTES
@@ -91,9 +90,7 @@ def export(handles: Sequence[str], into: IO[bytes] | str | os.PathLike[str]) -> 
         return _write_models(_select_models(handles), cast(IO[bytes], into))
     if not settings.is_stream(path):
         settings.check_output_path(path)
-        with map_os_errors(CacheError, f"cannot write {show(path)}"):
-            target = os.path.realpath(path)  # a link stays, and leads to the bundle
-        return _write_file(_select_models(handles), target)
+        return _write_file(_select_models(handles), path)
     models = _select_models(handles)
     with map_os_errors(CacheError, f"cannot write {show(path)}"), open(path, "wb") as stream:
         return _write_models(models, stream)
@@ -104,21 +101,9 @@ write = export
 
 
 def _write_file(models: Sequence[CachedModel], path: str) -> ExportResult:
-    """Write the bundle beside the path first, and rename it when it is complete."""
-    partial = f"{path}.{os.urandom(4).hex()}.half"
-    try:
-        with map_os_errors(CacheError, f"cannot write {show(path)}", "Choose another path for the bundle."):
-            with open(partial, "xb") as file:
-                result = _write_models(models, file)
-                file.flush()
-                if os.path.exists(path):
-                    os.chmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))  # a private file stays private
-                fs.fsync_open(file.fileno())
-            os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):  # renamed already, or never created
-            os.unlink(partial)
-    return result
+    fix = "Choose another path for the bundle."
+    with map_os_errors(CacheError, f"cannot write {show(path)}", fix), replace_file(path) as file:
+        return _write_models(models, file)
 
 
 def _write_models(models: Sequence[CachedModel], out: IO[bytes]) -> ExportResult:

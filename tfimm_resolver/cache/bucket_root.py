@@ -66,7 +66,7 @@ class PreparedStaging:
 
 @dataclass(frozen=True, slots=True)
 class UnusedPrefix:
-    """A prefix that no record names any more.
+    """A prefix that no record names now.
 
     Attributes:
         unused_s: since when, in seconds since 1970 by the clock of the store.
@@ -222,7 +222,7 @@ class BucketRoot:
         return True
 
     def _find_unused(self, tree: str, now_s: float) -> UnusedPrefix | None:
-        """Return a prefix that no record names, if its objects are neither read nor uploaded any more."""
+        """Return a prefix that no record names, if its objects are no longer read or uploaded."""
         inside = list(self.objects.list_objects(tree))
         superseded = [found.modified_s for found in inside if found.name.endswith(f"/{_SUPERSEDED_MARKER}")]
         # Without the marker it may be an upload that has not been recorded yet, which takes as long as it takes.
@@ -238,7 +238,8 @@ class BucketRoot:
         expected = {join_safely(tree, file.path): file.size_bytes for file in files}
         if present != expected:
             raise FetchError(
-                f"{self.url}/{show(tree)} holds {len(present)} objects instead of the {len(expected)} that were uploaded"
+                f"{self.url}/{show(tree)} holds {len(present)} objects instead of the {len(expected)} that were uploaded",
+                fix="Try again; another program may be removing objects below this prefix.",
             )
 
     @contextlib.contextmanager

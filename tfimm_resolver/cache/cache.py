@@ -236,7 +236,7 @@ class _StagingRemovedError(Exception):
 
 @contextlib.contextmanager
 def _detect_removal(staged: Path) -> Iterator[None]:
-    """Raise _StagingRemovedError for an error whose cause is that the staging directory does not exist any more."""
+    """Raise _StagingRemovedError for an error whose cause is that the staging directory no longer exists."""
     try:
         yield
     except ResolverError as error:

@@ -13,10 +13,10 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.cache import hub_stores, tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.last_use import get_last_use_s
-from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.errors import CacheError
+from tfimm_resolver.locking.owner import PARTS
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -27,8 +27,6 @@ REPLACED, PARTIAL = "replaced copy", "partial download"
 """Kinds of leftovers."""
 
 KINDS = (MODEL, REPOSITORY, WEIGHTS, PARTIAL, REPLACED)
-
-_PARTS_SUFFIX = ".parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class LocalStore:
     def __init__(self, cache: Cache, kind: str) -> None:
         assert isinstance(cache.root, LocalRoot)
         self.cache, self.kind, self.root, self.path = cache, kind, cache.root, cache.root.path
-        self.cleaner = Cleaner(self.path, self.root.entry_pattern)
+        self.cleaner = self.root.cleaner
 
     def list_names(self) -> set[str]:
         return set(self.root.list_names())
@@ -91,7 +89,7 @@ class LocalStore:
                     yield Item(tree, REPLACED, size_bytes, get_last_use_s(self.path_of(tree)), Record("", tree), self)
         for name in names:
             entry, _, rest = name.partition(".")
-            if f".{rest}".startswith(_PARTS_SUFFIX) and pattern.fullmatch(entry):
+            if rest.startswith(PARTS) and pattern.fullmatch(entry):
                 with contextlib.suppress(OSError):
                     yield Item(name, PARTIAL, *self.measure(name), Record("", name), self)
 

@@ -106,30 +106,26 @@ class Evictor:
                 continue
             if reason := self._find_reason_to_spare(item):
                 spared[reason] += 1
-                continue
-            removed.append(item)
-            goals.subtract(item)
+            else:
+                removed.append(item)
+                goals.subtract(item)
         self._goals = goals
         return Eviction(tuple(items), tuple(removed), spared, goals.missing_bytes)
 
     def evict(self, planned: Eviction) -> Eviction:
         """Remove what ``plan`` has returned; return what was removed. What is in use by now, or was fetched again, stays."""
+        assert self._goals is not None, "plan comes first"
         removed, spared = [], Counter(planned.spared)
         self._allow_exact_access_times()
         for item in planned.removed:
-            reason = IN_USE
-            with contextlib.suppress(OSError, CacheError):  # it is left as it is
-                reason = self._remove(item)
-            if reason:
-                spared[reason] += 1
-                if self._goals is not None:
-                    self._goals.restore(item)
-            else:
+            if _try_remove(item):
                 removed.append(item)
                 emit("evict", path=item.store.path_of(item.name), kind=item.kind, size_bytes=item.size_bytes)
                 counters.add(item.store.path, evicted_bytes=item.size_bytes)
-        missing_bytes = planned.missing_bytes if self._goals is None else self._goals.missing_bytes
-        return replace(planned, removed=tuple(removed), spared=spared, missing_bytes=missing_bytes)
+            else:
+                spared[IN_USE] += 1
+                self._goals.restore(item)
+        return replace(planned, removed=tuple(removed), spared=spared, missing_bytes=self._goals.missing_bytes)
 
     def _scan(self, store: LocalStore, names: set[str]) -> _Scan:
         now_s = store.cleaner.get_time_s()
@@ -155,17 +151,17 @@ class Evictor:
     def _find_reason_to_spare(self, item: Item) -> str:
         """Return why an item is not removed; empty if it can be."""
         scan = self._scans[item.store]
-        if item.kind == PARTIAL:
-            is_locked = item.entry_name + ".lock" in scan.names  # its download is running, or may be resumed at any time
-            return IN_USE if is_locked else USED_LATELY if self._was_used_lately(item, has_locks=True) else ""
-        if item.is_entry:
-            if item.entry_name in scan.protected or (item.entry_name in scan.projects and not self._is_requested):
-                return PROTECTED
-            if item.record.files is None:
-                return UNRECORDED
+        if item.is_entry and item.entry_name in scan.protected:
+            return PROTECTED
+        if item.is_entry and item.entry_name in scan.projects and not self._is_requested:
+            return PROTECTED
+        if item.is_entry and item.record.files is None:
+            return UNRECORDED
+        if item.kind == PARTIAL and f"{item.entry_name}.lock" in scan.names:  # it is running, or may be resumed at any time
+            return IN_USE
         if self._was_used_lately(item, has_locks=True):
             return USED_LATELY
-        return self._find_user(item)
+        return "" if item.kind == PARTIAL else self._find_user(item)
 
     def _find_user(self, item: Item) -> str:
         try:
@@ -178,19 +174,23 @@ class Evictor:
             is_recent = not exclusion.is_enforced and self._was_used_lately(item, has_locks=False)
         return USED_LATELY if is_recent else ""
 
-    def _remove(self, item: Item) -> str:
-        """Remove an item; return why it was spared, or nothing. Its space is freed after the locks were released."""
-        with contextlib.ExitStack() as stack:
-            if not _try_lock_entry(stack, item.store.path_of(f"{item.entry_name}.lock")):
-                return IN_USE
-            trash = _move_to_trash(item)
-        if trash is None:
-            return IN_USE
-        item.store.cleaner.empty_trash(trash)
-        return ""
-
     def _was_used_lately(self, item: Item, *, has_locks: bool) -> bool:
         return self._get_age_s(item) < settings.grace_s(has_locks=has_locks)
+
+
+def _try_remove(item: Item) -> bool:
+    """Remove an item unless it is in use; return whether that was done. Its space is freed after the locks were released."""
+    try:
+        with contextlib.ExitStack() as stack:
+            if not _try_lock_entry(stack, item.store.path_of(f"{item.entry_name}.lock")):
+                return False
+            trash = _move_to_trash(item)
+        if trash is None:
+            return False
+        item.store.cleaner.empty_trash(trash)
+    except (OSError, CacheError):  # it is left as it is
+        return False
+    return True
 
 
 def _try_lock_entry(stack: contextlib.ExitStack, path: str) -> bool:

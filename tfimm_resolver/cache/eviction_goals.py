@@ -69,17 +69,16 @@ class Goals:
         A part of the disk is one of the first store's.
         """
         max_size, first = self._limits.max_size, next(iter(self._disks), None)
-        disk_bytes, _ = (fs.get_disk_bytes(first.path) if first else None) or (0, 0)
-        if max_size is None or (max_size.fraction and not disk_bytes):  # a part of an unknown size is not a limit
-            return 0, 0
-        cap_bytes = max_size.to_bytes(disk_bytes)
-        if after_bytes <= cap_bytes:
+        disk_bytes, _ = (fs.get_disk_bytes(first.path) if first else None) or (None, None)
+        cap_bytes = max_size.to_bytes(disk_bytes) if max_size else None
+        if cap_bytes is None or after_bytes <= cap_bytes:
             return 0, 0
         return after_bytes - cap_bytes, after_bytes - int(cap_bytes * _LOW_WATERMARK)
 
     def _get_shortage_bytes(self, path: str, needed_bytes: int) -> int:
         """Return how much too little would be free on the disk of a store."""
-        disk_bytes, free_bytes = fs.get_disk_bytes(path) or (0, 0)
-        if self._limits.min_free is None or not disk_bytes:
+        disk = fs.get_disk_bytes(path)
+        min_bytes = self._limits.min_free.to_bytes(disk[0]) if self._limits.min_free and disk else None
+        if disk is None or min_bytes is None:
             return 0
-        return max(0, self._limits.min_free.to_bytes(disk_bytes) + needed_bytes - free_bytes)
+        return max(0, min_bytes + needed_bytes - disk[1])

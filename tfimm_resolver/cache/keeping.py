@@ -1,4 +1,4 @@
-"""What is never evicted by itself: entries that a user keeps, and those that a models file of a project names."""
+"""Entries that are never evicted automatically: those that a user keeps, and those that a project's models file names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.cache.record import KEEP_SUFFIX
 from tfimm_resolver.cache.roots import Root
@@ -29,12 +28,15 @@ def set_protected(root: Root, entry_name: str, *, is_protected: bool) -> None:
         CacheError: if the root cannot be written, or is a bucket, where nothing is ever evicted.
     """
     if not isinstance(root, LocalRoot):
-        raise CacheError(f"models in {show(root.path_of(''))} are never evicted: only a local cache has limits")
+        raise CacheError(
+            f"models in {show(root.path_of(''))} are never evicted: only a local cache has limits",
+            fix="To protect it in a bucket, use the bucket's own rules for the lifetime of objects.",
+        )
     if is_protected:
         root.write(entry_name + KEEP_SUFFIX, "")
         return
     with map_os_errors(CacheError, f"cannot write the cache at {show(root.path)}"):
-        Cleaner(root.path, root.entry_pattern).remove(entry_name + KEEP_SUFFIX)
+        root.cleaner.remove(entry_name + KEEP_SUFFIX)
 
 
 def list_protected(names: Iterable[str]) -> set[str]:

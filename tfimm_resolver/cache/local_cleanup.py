@@ -1,4 +1,4 @@
-"""Removes from a local root what is not needed any more: replaced models, partial downloads, and files of dead processes."""
+"""Removes from a local root what is no longer needed: replaced models, partial downloads, and files of dead processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import is_disk_full
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import CLAIM_PREFIX, try_acquire
-from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, is_token_alive, new_token
+from tfimm_resolver.locking.owner import PARTS, TOKEN_PREFIXES, LockOwner, is_token_alive, new_token
 
 REPLACED_TTL_S = 3600.0
 """Seconds for which a replaced directory is kept for processes that still read it."""
@@ -76,7 +76,7 @@ class Cleaner:
         fs.remove_tree(trash_path, ignore_errors=True)
 
     def try_remove_tree(self, tree: str, *, give_up: bool = False, is_unknown: bool = False) -> bool:
-        """Remove a directory unless a process uses it or this user may not; return whether it does not exist any more.
+        """Remove a directory unless a process uses it or this user may not; return whether it no longer exists.
 
         With ``give_up``, this process's own use does not count; with ``is_unknown``, no process can have used it lately.
         """
@@ -146,7 +146,7 @@ class Cleaner:
             elif rest == "lock" and key != name:
                 with contextlib.suppress(OSError):
                     self._remove_dead_lock(key)
-            elif rest.startswith("parts") and self._entry_pattern.fullmatch(key):
+            elif rest.startswith(PARTS) and self._entry_pattern.fullmatch(key):
                 with contextlib.suppress(OSError):  # left for a later run
                     self._remove_old_parts(key, other)
 

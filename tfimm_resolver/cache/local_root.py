@@ -24,7 +24,7 @@ from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import map_os_errors, suggest_disk_fix
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import acquire
-from tfimm_resolver.locking.owner import new_token
+from tfimm_resolver.locking.owner import PARTS, new_token
 from tfimm_resolver.manifest import FileEntry
 from tfimm_resolver.settings import ownership
 
@@ -36,7 +36,6 @@ _UNGUARDED = contextlib.nullcontext(True)
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _TEXTS_MAX, _REMEMBERED_MAX = 256, 1 << 16
-_MTIME_GRANULARITY_NS = 2 * 10**9
 _texts: dict[str, tuple[tuple[int, ...], str]] = {}
 """Texts that were read, by path, each with the state of its file, in which it cannot be changed unnoticed."""
 
@@ -135,7 +134,7 @@ class LocalRoot:
                 cleanup.callback(lock.release)
                 staging = Path(self.path_of(f"{name}.{lock.owner.token}.tmp"))
                 cleanup.callback(fs.remove_tree, str(staging), ignore_errors=True)
-                self._cleaner.remove_leftovers(name, self.list_names())
+                self.cleaner.remove_leftovers(name, self.list_names())
                 staging.mkdir(0o777 if self._guard is None else 0o700)
                 check_rename_once(self.path, str(staging))  # before the download, which it would make useless
             yield staging
@@ -143,7 +142,7 @@ class LocalRoot:
     def parts_dir(self, name: str) -> Path:
         from pathlib import Path
 
-        path = Path(self.path_of(f"{name}.parts"))
+        path = Path(self.path_of(f"{name}.{PARTS}"))
         status = fs.find_status(path)
         if status is not None and not ownership.is_owned_by_user(status):
             return path.with_name(f"{path.name}-{getattr(os, 'geteuid', int)()}")
@@ -163,28 +162,28 @@ class LocalRoot:
         # record must not describe new files.
         with self._map_errors("write"):
             is_there = os.path.lexists(self.path_of(known.tree))
-            if is_there and not self._cleaner.try_remove_tree(known.tree, give_up=True):  # another process reads it
+            if is_there and not self.cleaner.try_remove_tree(known.tree, give_up=True):  # another process reads it
                 return self._publish_new_generation(staged, new)
-            self._cleaner.remove(new.tree + DESCRIPTOR_SUFFIX)
+            self.cleaner.remove(new.tree + DESCRIPTOR_SUFFIX)
         return self._publish_under_own_name(staged, new)
 
     def withdraw(self, tree: str) -> None:
         with contextlib.suppress(OSError):  # left for the next garbage collection
-            self._cleaner.try_remove_tree(tree, give_up=True, is_unknown=True)
+            self.cleaner.try_remove_tree(tree, give_up=True, is_unknown=True)
 
     def collect_garbage(self, tree_of: Callable[[str], str]) -> None:
         with contextlib.suppress(CacheError):  # left for a later run
-            self._cleaner.remove_replaced(self.list_names(), tree_of)
+            self.cleaner.remove_replaced(self.list_names(), tree_of)
 
     def remove(self, name: str, *, force: bool = False) -> None:
         *trees, parts = self.list_directories(name, self.list_names())
         with self._map_errors("write"):
-            self._cleaner.remove_entry(name, trees, parts, force=force)
+            self.cleaner.remove_entry(name, trees, parts, force=force)
 
     def check_removal(self, directories: Sequence[str], *, force: bool = False) -> None:
         """Check whether ``remove`` would remove an entry with these directories now; raise as it does, and remove nothing."""
         with self._map_errors("write"):
-            self._cleaner.check_removal(directories[:-1], force=force)
+            self.cleaner.check_removal(directories[:-1], force=force)
 
     def list_directories(self, name: str, names: Iterable[str]) -> list[str]:
         """Return all directories of an entry, given names in the root; last that of its partial download, if there is one."""
@@ -192,7 +191,8 @@ class LocalRoot:
         return [*trees, os.path.basename(self.parts_dir(name))]
 
     @property
-    def _cleaner(self) -> Cleaner:
+    def cleaner(self) -> Cleaner:
+        """What removes files from the root."""
         return Cleaner(self.path, self.entry_pattern)
 
     def _publish_under_own_name(self, staged: Path, new: Record) -> Record:
@@ -284,15 +284,14 @@ def _read_text(path: str, guard: ownership.Guard | None) -> str:
         status = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    state = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+    state = fs.get_state(status)
     known = _texts.get(path)
     if known is not None and known[0] == state:
         return known[1]
     opener = fs.open_regular_target if guard is None else guard.open
     data = fs.read_regular(path, record.MAX_RECORD_BYTES, opener=opener)
     text = record.decode_record(data).replace("\r\n", "\n")
-    # A file that was changed a moment ago can change once more and keep its time stamps and size.
-    if len(data) <= _REMEMBERED_MAX and clock.get_time_ns() - max(state[:2]) > _MTIME_GRANULARITY_NS:
+    if len(data) <= _REMEMBERED_MAX and clock.is_settled(max(state[:2])):
         if len(_texts) >= _TEXTS_MAX:
             _texts.clear()
         _texts[path] = (state, text)

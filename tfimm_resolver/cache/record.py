@@ -103,7 +103,10 @@ class Record(NamedTuple):
             f"{json.dumps(facts, indent=1)}\n"
         )
         if len(text) > MAX_RECORD_BYTES or count_values(text) > _VALUES_MAX:  # it could not be read again
-            raise CacheError(f"{show(self.handle)} has too many files, or too long names, for a record")
+            raise CacheError(
+                f"{show(self.handle)} has too many files, or too long names, for a record",
+                fix="Ask its publisher for a model with fewer or larger files.",
+            )
         return text
 
     @classmethod

@@ -39,7 +39,7 @@ class ModelLocation:
         self.is_fetched = False
 
     def hold(self, *, is_new: bool = False) -> bool:
-        """Take a use lock on the tree until this process ends; return False if it does not exist any more.
+        """Take a use lock on the tree until this process ends; return False if it no longer exists.
 
         Without effect on a tree in a bucket, which has no locks. ``is_new``: it was fetched just now, so that a lock on an
         earlier directory of the same name does not count.
@@ -60,19 +60,19 @@ class Tier:
         location: the path or URL of its root.
         mode: the permission bits its directory is created with.
         is_read_only: it belongs to others, who may hide it or change it; its failures are logged, and it is skipped.
-        is_behind: its models are copied to the next cache, since TensorFlow does not read them where they are.
+        is_copied: its models are copied to the next cache, since TensorFlow does not read them where they are.
     """
 
-    __slots__ = ("is_behind", "is_read_only", "location", "mode")  # not a dataclass: each hit creates one
+    __slots__ = ("is_copied", "is_read_only", "location", "mode")  # not a dataclass: each hit creates one
 
-    def __init__(self, location: str, mode: int = 0o777, *, is_read_only: bool = False, is_behind: bool = False) -> None:
+    def __init__(self, location: str, mode: int = 0o777, *, is_read_only: bool = False, is_copied: bool = False) -> None:
         self.location, self.mode = location, mode
-        self.is_read_only, self.is_behind = is_read_only, is_behind
+        self.is_read_only, self.is_copied = is_read_only, is_copied
 
     @property
     def is_own(self) -> bool:
         """Whether ``resolve`` writes to it, and returns paths in it."""
-        return not self.is_read_only and not self.is_behind
+        return not self.is_read_only and not self.is_copied
 
     def open(self) -> Cache:
         """Open the cache; raises CacheError if its kind is not supported."""

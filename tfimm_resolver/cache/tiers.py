@@ -1,4 +1,4 @@
-"""The caches that are read, in their order: extra roots, the cache root, the bucket behind it; nothing else opens a root."""
+"""The caches in the order in which they are read: extra roots, the cache root, a bucket. Only this module opens roots."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _list_extra_roots() -> list[Tier]:
 def _list_own_roots() -> list[Tier]:
     root, bucket = settings.cache_roots()
     own = Tier(root.value, root.mode)
-    return [own] if bucket is None else [own, Tier(bucket.value, is_behind=True)]
+    return [own] if bucket is None else [own, Tier(bucket.value, is_copied=True)]
 
 
 TIERS: list[Callable[[], list[Tier]]] = [_list_extra_roots, _list_own_roots]
@@ -84,7 +84,7 @@ class Lookup:
     def _find_once(self) -> ModelLocation | None:
         found: ModelLocation | None = None
         for tier in list_tiers():
-            if tier.is_behind or (found is not None and tier.is_read_only):
+            if tier.is_copied or (found is not None and tier.is_read_only):
                 continue
             try:
                 other = tier.find(self._key, self._pin)
@@ -114,7 +114,10 @@ class Lookup:
             if refresh or not (extra := settings.extra_roots()):
                 raise
             raise OfflineError(f"{error.text}\n  also looked in {', '.join(map(show, extra))}", fix=error.advice) from error
-        raise CacheError(f"another process keeps removing {handle} from {show(root)} right after it was fetched")
+        raise CacheError(
+            f"another process keeps removing {handle} from {show(root)} right after it was fetched",
+            fix="Look for a job that empties this directory, and try again; or raise the limits of the cache.",
+        )
 
 
 def ensure(
@@ -163,8 +166,8 @@ def open_cache(*, create: bool = False) -> Cache:
     return Cache(open_root(root.value, root.mode))
 
 
-def open_bucket_behind(into: Path, parts: Path) -> Cache:
-    """Return the cache in the bucket behind the local one, which unpacks into directories of a caller that holds a lock."""
+def open_bucket_cache(into: Path, parts: Path) -> Cache:
+    """Return the cache in the bucket; it unpacks into directories of a caller that holds a lock."""
     from tfimm_resolver.cache.bucket_root import PreparedStaging  # network code is imported on a miss only
 
     return Cache(open_bucket(settings.urls_root().value, PreparedStaging(into, parts)))

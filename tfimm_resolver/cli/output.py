@@ -14,20 +14,19 @@ from typing import IO, Any
 
 import click
 
-from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import clean_text, clean_value, escape_controls, mask_secrets
+from tfimm_resolver._util.tables import align_columns
 from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.progress import events
 
 _GOOD = ("ok", "cached", "fetched", "published", "unchanged", "pinned", "updated", "adopted")
-_BAD = ("damaged", "missing", "changed", "unpinned", "failed")
+_BAD = ("damaged", "missing", "changed", "unpinned", "unsigned", "failed")
 _COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 _PATH_KEYS = ("path", "directory", "models_config", "file", "found", "bundle", "extra_root", "bucket")
 _ESCAPE, _STYLED = f"\ufdd0{os.urandom(8).hex()}", "TEXT"
 """Stands for the escape character of a style until the line is printed: a text from outside cannot contain it."""
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 @dataclass
@@ -135,17 +134,6 @@ def style_state(state: str) -> str:
     return style(state, fg=_COLOURS.get(state))
 
 
-def format_age(when_s: float) -> str:
-    """Return how long ago a time in seconds since 1970 was, as ``9 d ago``; empty for 0."""
-    if not when_s:
-        return ""
-    passed_s = clock.get_time_s() - when_s
-    for unit_s, unit in _UNITS:
-        if passed_s >= unit_s:
-            return f"{passed_s // unit_s:.0f} {unit} ago"
-    return "just now"
-
-
 def format_device(device: dict[str, Any]) -> str:
     """Return a line for one device of ``loader.variables_by_device``: its variables, their size, its name."""
     return f"{format_count(device['count'], 'variable')}, {format_size(device['size_bytes'])}, on {device['device']}"
@@ -160,12 +148,7 @@ def format_bar(value: int, maximum: int, cells: int = 12) -> str:
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return one line per row, with aligned columns; colour codes do not count as width."""
     cleaned = [[_clean(cell, clean_value, _ESCAPE) for cell in row] for row in rows]
-    widths = [max(map(_measure, column)) for column in zip(*cleaned, strict=True)]
-    lines = []
-    for row in cleaned:
-        padded = (cell + " " * (width - _measure(cell)) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join(padded).rstrip())
-    return lines
+    return align_columns(cleaned, measure=_measure)
 
 
 def _clean(text: str, clean: Callable[[str], str], escape: str = "\x1b") -> str:

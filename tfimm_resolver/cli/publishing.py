@@ -34,8 +34,8 @@ def check_unused_options(*, layout: bool) -> None:
     """Check that no option was given which has no effect without the layout ``tf-serving``; raises UsageError."""
     context = click.get_current_context()
     for name in ("base_path", "keep", "version"):
-        is_given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        if is_given and not layout:
+        is_set = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if is_set and not layout:
             raise click.UsageError(f"--{name.replace('_', '-')} can only be used with --layout {TF_SERVING}")
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import click
 
 from tfimm_resolver._util.terminal import is_terminal
-from tfimm_resolver._util.text import format_size, truncate_middle
-from tfimm_resolver.cli.output import Output, format_age, style
+from tfimm_resolver._util.text import format_age, format_size, truncate_middle
+from tfimm_resolver.cli.output import Output, style
 from tfimm_resolver.maintenance.cache_item import CacheItem
 from tfimm_resolver.resolution.cached_names import SHORTENED_MIN
 

@@ -49,6 +49,13 @@ def join_advice(fixes: Iterable[Fix], separator: str = "\n  ") -> Advice:
     return Advice(separator.join(filter(None, python)), separator.join(filter(None, command)))
 
 
+FETCH_AGAIN = Advice(
+    python="Fetch the model again: resolve(handle, refresh=True).",
+    command="Fetch the model again: tfimm-resolver resolve --refresh HANDLE",
+)
+"""For a damaged model whose handle is not known; ``suggest_refresh`` names the handle."""
+
+
 def suggest_refresh(handle: str, sha256: str | None = None) -> Advice:
     """Return the advice to download a model again, with the pin that it has to match."""
     name = show(handle)

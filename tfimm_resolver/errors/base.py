@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tfimm_resolver._util.outgoing import clean_exceptions, clean_text
 from tfimm_resolver.errors.advice import Advice, Fix, make_advice
@@ -37,7 +37,16 @@ class ResolverError(Exception):
         clean_exceptions(sys.exc_info()[1])
         self.text, self.advice = clean_text(text), make_advice(self._usual_fix if fix is None else fix).convert(clean_text)
         self.fix = self.advice.python
-        super().__init__(f"{self.text}\n  {self.fix}" if self.fix else self.text)
+        super().__init__(self._join_texts())
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        """Restore a copy or a pickle, which was created with the complete message as its text."""
+        super().__setstate__(state)
+        self.args = (self._join_texts(),)
+
+    def _join_texts(self) -> str:
+        """Return the message that a traceback ends with: the fix comes last."""
+        return f"{self.text}\n  {self.fix}" if self.fix else self.text
 
     @property
     def has_usual_fix(self) -> bool:

@@ -1,4 +1,4 @@
-"""The error of a model that is not signed as it has to be."""
+"""The error for a model without a signature that is required."""
 
 from __future__ import annotations
 

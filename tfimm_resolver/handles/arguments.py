@@ -1,4 +1,4 @@
-"""Arguments that take one name or several, checked in one place: a text must not count as a list of its characters."""
+"""Arguments that take one name or several, checked in one place: a str must not be taken for a list of its characters."""
 
 from __future__ import annotations
 

@@ -70,4 +70,7 @@ def _decode(value: str) -> str:
     try:
         return unquote(value, errors="strict")
     except UnicodeDecodeError:
-        raise HandleError(f"the subdirectory {value!r:.80} is not percent-encoded UTF-8") from None
+        raise HandleError(
+            f"the subdirectory {value!r:.80} is not percent-encoded UTF-8",
+            fix="Write the path of the subdirectory as it is, or percent-encoded as UTF-8.",
+        ) from None

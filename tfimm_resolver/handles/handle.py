@@ -87,7 +87,7 @@ class Handle:
         pin = parse_sha256(sha256)
         if handle.sha256 not in (None, pin):
             text = f"{handle} pins another sha256 than requested:\n  pinned     {handle.sha256}\n  requested  {pin}"
-            raise HandleError(text)
+            raise HandleError(text, fix="Leave one of them out, or correct it.")
         return replace(handle, sha256=pin)
 
     def __repr__(self) -> str:
@@ -122,7 +122,7 @@ class Handle:
     def url(self, **query: str) -> str:
         """Return the URL to request, with additional query parameters; ``_`` in a name becomes ``-``.
 
-        Nothing is added to a query that holds a signature, which would not match any more.
+        Nothing is added to a query that holds a signature, which would no longer match.
         """
         query = {} if self.query and has_signature(self.query) else query
         joined = "&".join([self.query, *(f"{name.replace('_', '-')}={value}" for name, value in query.items())])
@@ -152,10 +152,14 @@ def get_key(text: str) -> str:
 def _parse(text: str) -> Handle:
     if len(text) > _CHARACTERS_MAX:
         raise HandleError(
-            f"the handle has {len(text)} characters; {_CHARACTERS_MAX} are allowed: {mask_value(text[:80])!r}..."
+            f"the handle has {len(text)} characters; {_CHARACTERS_MAX} are allowed: {mask_value(text[:80])!r}...",
+            fix="Check that it is the handle of one model, and no other text.",
         )
     if found := _CONTROL_CHARACTER.search(text):
-        raise HandleError(f"the handle {mask_value(text)!r} contains the character {found[0]!r}")
+        raise HandleError(
+            f"the handle {mask_value(text)!r} contains the character {found[0]!r}",
+            fix="Remove the character, or percent-encode it if it belongs to the URL.",
+        )
     text, pin, subdirectory = split_fragment(text)
     if not text.strip():
         raise HandleError("the handle is empty", fix="Give a URL, a path or a model name.")
@@ -202,7 +206,7 @@ def _parse_location(text: str, pin: str | None) -> Handle:
 
 
 def _check_visible(text: str) -> None:
-    """Raise HandleError if a URL has a character that is not seen, or changes the direction of text, by the rule for members.
+    """Raise HandleError if a URL has an invisible character, or changes the direction of text, by the rule for members.
 
     The path of a local file may have one, as the file is what its user sees.
     """
@@ -214,7 +218,7 @@ def _check_visible(text: str) -> None:
 
         label = f"U+{ord(found):04X} {unicodedata.name(found, '')}".strip()
         raise HandleError(
-            f"the handle {mask_value(text)!r} contains a character that is not seen: {label}",
+            f"the handle {mask_value(text)!r} contains an invisible character: {label}",
             fix="Write the handle without it; it may have been copied from a page or a document.",
         )
 

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.handles.git import COMMIT, is_ref
+from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS
 from tfimm_resolver.manifest import get_model_directory
 
 HUGGING_FACE_FORM = "hf://OWNER/MODEL[@REVISION][/FOLDER]; a slash in REVISION is written %2F"
@@ -44,7 +45,7 @@ class HuggingFaceModel:
         if scheme == "hf":
             found = _AFTER_OWNER.fullmatch(path)
             owner, folder = host, (found["folder"] or "") if found else ""
-        elif host in ("huggingface.co", "hf.co") and (found := _PAGE.fullmatch(path)) and found["owner"] not in _NOT_OWNERS:
+        elif host in HUGGING_FACE_HOSTS and (found := _PAGE.fullmatch(path)) and found["owner"] not in _NOT_OWNERS:
             owner, folder = found["owner"], unquote(found["folder"] or "")
         else:
             return None
@@ -80,6 +81,12 @@ class HuggingFaceModel:
     def key(self) -> str:
         revision = f"@{quote(self.revision, safe='')}" if self.revision else ""
         return f"hf://{self.repository}{revision}" + (f"/{self.folder}" if self.folder else "")
+
+
+def format_hugging_face_handle(repository: str, revision: str = "", folder: str = "") -> str:
+    """Return the handle of a folder of a repository, given the parts of a URL."""
+    suffix = "" if revision in ("", _DEFAULT_BRANCH) else f"@{revision}"
+    return f"hf://{repository}{suffix}" + (f"/{unquote(folder)}" if folder else "")
 
 
 def _is_name(text: str) -> bool:

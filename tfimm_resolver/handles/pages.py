@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES
+from tfimm_resolver.handles.git import format_github_handle
+from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, HUGGING_FACE_HOSTS
+from tfimm_resolver.handles.hugging_face import format_hugging_face_handle
 
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _HUGGING_FACE_KINDS = ("datasets", "spaces")
@@ -55,7 +57,7 @@ def find_download_url(url: str) -> str | None:
     host, path = parts.netloc.rpartition("@")[2].lower(), parts.path
     if host == "raw.githubusercontent.com" and (found := re.fullmatch(r"/([^/]+/[^/]+)/(.+)", path)):
         return f"https://github.com/{found[1]}/raw/{found[2].removeprefix('refs/heads/')}"
-    if host in ("huggingface.co", "hf.co") and (found := re.fullmatch(r"(/.+?)/(?:raw|blob)/(.+)", path)):
+    if host in HUGGING_FACE_HOSTS and (found := re.fullmatch(r"(/.+?)/(?:raw|blob)/(.+)", path)):
         return f"https://huggingface.co{found[1]}/resolve/{found[2]}"
     if found := re.fullmatch(r"(/.+/-)/blob/(.+)", path):  # a GitLab of any name
         return f"{parts.scheme}://{host}{found[1]}/raw/{found[2]}"
@@ -75,11 +77,11 @@ def _find_on_github(path: str, query: str) -> Page | None:
     if kind is None and not _is_archive(path) and repo.partition("/")[0] not in _GITHUB_PAGES:
         return Page("a repository", f"Write github://{repo} for its SavedModel, or the URL of an archive in a release.")
     if kind == "tree" and rest:
-        return Page("a folder of a repository", f"Write {_format_github(repo, unquote(ref), unquote(inner))}")
+        return Page("a folder of a repository", _advise_github_handle(repo, ref, inner))
     if kind == "blob" and inner and not re.search(r"(?:^|&)raw=(?:true|1)", query):
         folder, _, name = inner.rpartition("/")
         if name in _GRAPHS:
-            return Page("a file of a repository", f"Write {_format_github(repo, unquote(ref), unquote(folder))}")
+            return Page("a file of a repository", _advise_github_handle(repo, ref, folder))
         return Page("a file of a repository", f"Write the raw URL: https://github.com/{repo}/raw/{rest}")
     if kind == "releases" and not rest.startswith(("download/", "latest/download/")):
         tag = rest.removeprefix("tag/") if rest.startswith("tag/") else "TAG"
@@ -88,11 +90,9 @@ def _find_on_github(path: str, query: str) -> Page | None:
     return None
 
 
-def _format_github(repo: str, ref: str, folder: str) -> str:
-    branch = "" if ref in ("HEAD", "") else f":{ref}"
-    subdirectory = f"#subdirectory={folder}" if folder else ""
+def _advise_github_handle(repo: str, ref: str, folder: str) -> str:
     note = f"; if the name of the branch has a slash, write all of it after {repo}:" if folder else ""
-    return f"github://{repo}{branch}{subdirectory}{note}"
+    return f"Write {format_github_handle(repo, ref, folder)}{note}"
 
 
 def _find_on_gist(path: str, _: str) -> Page | None:
@@ -111,22 +111,17 @@ def _find_on_hugging_face(path: str, _: str) -> Page | None:
     if kind == "blob" and inner:
         folder, _, name = inner.rpartition("/")
         if name in _GRAPHS and not prefix:
-            return Page("a file of a repository", f"Write {_format_hugging_face(repo, ref, folder)}")
+            return Page("a file of a repository", f"Write {format_hugging_face_handle(repo, ref, folder)}")
         url = f"https://huggingface.co/{prefix}{repo}/resolve/{rest}"
         return Page("a file of a repository", f"Write the resolve URL: {url}")
     if not kind and _is_archive(path):
         return None
     if not prefix and kind in ("", "tree"):
-        return Page("a repository", f"Write {_format_hugging_face(repo, ref or 'main', inner)}")
+        return Page("a repository", f"Write {format_hugging_face_handle(repo, ref, inner)}")
     if prefix and kind in ("", "tree"):
         url = f"https://huggingface.co/{prefix}{repo}/resolve/{ref or 'main'}/FILE"
         return Page(f"a repository of {prefix[:-1]}", f"Write the URL of an archive in it: {url}")
     return None
-
-
-def _format_hugging_face(repo: str, ref: str, folder: str) -> str:
-    revision = "" if ref == "main" else f"@{ref}"
-    return f"hf://{repo}{revision}" + (f"/{unquote(folder)}" if folder else "")
 
 
 def _find_on_gitlab(path: str, _: str) -> Page | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tfimm_resolver.handles.buckets import find_bucket_handle
+from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS
 from tfimm_resolver.handles.kaggle import KaggleModel, is_known_framework
 
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "\u00ab": "\u00bb", "\u201e": "\u201c"}
@@ -111,7 +112,7 @@ def _find_without_scheme(text: str) -> Iterable[str]:
 def _format_host(text: str) -> str:
     host, _, path = text.partition("/")
     host, repo = host.lower().removeprefix("www."), path.strip("/").removesuffix(".git")
-    if host in ("huggingface.co", "hf.co") and _PAIR.fullmatch(repo):
+    if host in HUGGING_FACE_HOSTS and _PAIR.fullmatch(repo):
         return f"hf://{repo}"
     if host == "github.com" and _PAIR.fullmatch(repo):
         return f"github://{repo}"

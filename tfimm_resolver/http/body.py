@@ -60,7 +60,10 @@ def read_small_body(session: Session, url: str, handle: str) -> bytes:
         while chunk := body.read(1 << 16):
             data += chunk
             if len(data) > _SMALL_BODY_MAX_BYTES:
-                raise FetchError(f"{redact_url(url)} sent more than {_SMALL_BODY_MAX_BYTES} bytes, where a page was expected")
+                raise FetchError(
+                    f"{redact_url(url)} sent more than {_SMALL_BODY_MAX_BYTES} bytes, where a page was expected",
+                    fix="Check that the URL is that of the service, and not of a page or an archive.",
+                )
     return bytes(data)
 
 

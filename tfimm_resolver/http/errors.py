@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 _BODY_START_BYTES, _BODY_START_S = 300, 5.0
 _REASON_CHARACTERS, _CAUSES_MAX = 200, 20
+_PAGE_START = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_PAGE_TITLE = re.compile(r"<title[^>]*>([^<]+)</title", re.IGNORECASE)
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3}[^>)]*)")
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
+REDIRECT_FIX = "Open the URL in a browser to see where it leads, and give the URL of the archive itself."
 _FIXES = {
     403: "The server denies access: check the handle, its access rights, and whether a signed URL has expired.",
     404: "Check the spelling of the handle and its version.",
@@ -46,7 +49,8 @@ def raise_for_status(response: Response, handle: str) -> NoReturn:
         body = _read_body_start(response)
         text = body.decode("utf-8", "replace")
         redacted = redact_answer(text, response)  # before it is quoted, to see where it ends
-        start = describe_prefix(body if redacted == text else redacted.encode()) if body else ""
+        quoted = _shorten_page(redacted)
+        start = describe_prefix(body if quoted == text else quoted.encode()) if quoted else ""
     url = redact_url(response.url)
     where = "" if url == handle else f"{handle}: "
     answer = redact_answer(f"{response.status_code} {clean_value(response.reason or '')}{start and f': {start}'}", response)
@@ -81,6 +85,16 @@ def _describe_credentials(response: Response) -> str:
         return f"\n  asked with the login of {response.rejected_source}, and once more without it"
     source = response.request.credentials_source
     return f"\n  asked with the credentials of {source}" if source else ""
+
+
+def _shorten_page(text: str) -> str:
+    """Return the title of a web page instead of its source, if its start contains one; any other text as it is."""
+    if not _PAGE_START.match(text):
+        return text
+    from html import unescape
+
+    title = _PAGE_TITLE.search(text)
+    return unescape(" ".join(title[1].split())) if title else ""
 
 
 def _read_body_start(response: Response) -> bytes:
@@ -136,7 +150,10 @@ def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError
     if failure in (Failure.TIMEOUT, Failure.CONNECT_TIMEOUT):
         return _make_timeout_error(error, url)
     if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and the like
-        return FetchError(f"{url} is not a valid http or https URL, or redirects to one that is not")
+        return FetchError(
+            f"{url} is not a valid http or https URL, or redirects to one that is not",
+            fix=REDIRECT_FIX,
+        )
     if isinstance(error, urllib3.exceptions.SSLError):
         return _make_tls_error(url, error)
     if is_broken:

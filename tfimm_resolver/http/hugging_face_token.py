@@ -7,9 +7,9 @@ import re
 from urllib.parse import urlsplit
 
 from tfimm_resolver.errors import HandleError
+from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS
 from tfimm_resolver.http.credentials import Credentials
 
-_HOSTS = ("huggingface.co", "hf.co")
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _FILE = re.compile(r"/(?:(?:datasets|spaces)/)?[^/]+/[^/]+/resolve/.+")
 
@@ -35,7 +35,7 @@ def find_token(url: str, own_url: str) -> Credentials | None:
 def _is_trusted(url: str) -> bool:
     parts = urlsplit(url)
     host = parts.netloc.lower().rpartition("@")[2]
-    if parts.scheme == "https" and host.removesuffix(":443") in _HOSTS:
+    if parts.scheme == "https" and host.removesuffix(":443") in HUGGING_FACE_HOSTS:
         return True
     endpoint = urlsplit(os.environ.get("HF_ENDPOINT", ""))
     return bool(endpoint.netloc) and (parts.scheme, host) == (endpoint.scheme, endpoint.netloc.lower().rpartition("@")[2])

@@ -53,7 +53,9 @@ class Mirror(NamedTuple):
         host, path = parts.netloc.rpartition("@")[2], parts.path.lstrip("/")
         names = re.split(r"[/\\]", unquote(f"{host}/{path}"))
         if not {".", ".."}.isdisjoint(names) or any(not name.isprintable() for name in names):
-            raise HandleError(f"{mask_value(url)!r} has a path that would leave the mirror's directory")
+            raise HandleError(
+                f"{mask_value(url)!r} has a path that would leave the mirror's directory", fix="Remove the .. from its path."
+            )
         if self.is_local and is_archive and not path.lower().endswith(ARCHIVE_SUFFIXES):
             path += ".tar.gz"  # a handle google/nnlm/2 may exist beside google/nnlm/2/...; a file may not
         mirrored = self.template.replace("{host}", host).replace("{path}", path)
@@ -88,7 +90,10 @@ def try_each(url: str, fetch: Callable[[str], _Result], *, is_archive: bool = Tr
             if mirror.template == OFF:
                 raise OfflineError(f"{mask_value(url)} may not be downloaded: {settings.MIRRORS} ends in off", fix=_OFF_FIX)
             if mirror.is_local and _has_extra_query(url):  # the query may select the model, and a directory has only one
-                raise NotFoundError(f"{mask_value(url)} has a query, which a directory of archives cannot answer")
+                raise NotFoundError(
+                    f"{mask_value(url)} has a query, which a directory of archives cannot answer",
+                    fix="Use a mirror that is a server, or a handle without a query.",
+                )
             return fetch(mirrored)
         except FetchError as error:
             failures.append((mirror, _add_mirror(mirrored, error) if mirror.template not in (DIRECT, OFF) else error))

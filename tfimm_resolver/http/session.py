@@ -17,7 +17,7 @@ from tfimm_resolver.http import hosts
 from tfimm_resolver.http.authorization import DEFAULT_PORTS, Origin, OriginBoundAuth, get_origin
 from tfimm_resolver.http.connections import make_pools
 from tfimm_resolver.http.credentials import Credentials
-from tfimm_resolver.http.errors import map_http_errors, redact_url
+from tfimm_resolver.http.errors import REDIRECT_FIX, map_http_errors, redact_url
 from tfimm_resolver.http.redaction import register_credentials
 from tfimm_resolver.http.response import Response, SentRequest
 from tfimm_resolver.settings import network
@@ -85,7 +85,10 @@ class Session:
             self._store_cookies(response)
             history = (*history, response.request)
             if len(history) > _REDIRECTS_MAX:
-                raise FetchError(f"{redact_url(history[0].url)} redirects more than {_REDIRECTS_MAX} times")
+                raise FetchError(
+                    f"{redact_url(history[0].url)} redirects more than {_REDIRECTS_MAX} times",
+                    fix=REDIRECT_FIX,
+                )
             url = _join_redirect(url, target)
             data = data if response.status_code in _KEEP_METHOD else None
 
@@ -102,7 +105,7 @@ class Session:
             return response
         response.raw.close()
         self._rejected.add(get_origin(url))
-        log.info("%s refuses the login of %s; asking without it", redact_url(url), login.source)
+        log.info("%s refuses the login of %s; trying without it", redact_url(url), login.source)
         return self._send(url, headers, history, until_s, data, None, rejected_source=login.source)
 
     def _send(
@@ -125,7 +128,11 @@ class Session:
         connect_s, read_s = settings.timeouts_s()
         left_s = until_s - clock.get_monotonic_s()
         if left_s <= 0:
-            raise TransferTimeoutError(f"{redact_url(url)} and what redirected to it took too long", is_passing=True)
+            raise TransferTimeoutError(
+                f"{redact_url(url)} and what redirected to it took too long",
+                fix="Try again later, or give the URL that it redirects to.",
+                is_passing=True,
+            )
         proxy = network.choose_proxy(url)
         with map_http_errors(url, proxy):
             raw = self._get_pools(url, proxy).urlopen(
@@ -222,11 +229,20 @@ def _join_redirect(url: str, target: str) -> str:
         absolute = urljoin(url, target)
         scheme = urlsplit(absolute).scheme.lower()
     except ValueError:
-        raise FetchError(f"{source_url} is not a valid http or https URL, or redirects to one that is not") from None
+        raise FetchError(
+            f"{source_url} is not a valid http or https URL, or redirects to one that is not",
+            fix=REDIRECT_FIX,
+        ) from None
     if any(not character.isprintable() for character in target):
-        raise FetchError(f"{source_url} redirects to a URL with control characters")
+        raise FetchError(
+            f"{source_url} redirects to a URL with control characters",
+            fix=REDIRECT_FIX,
+        )
     if scheme not in DEFAULT_PORTS:
-        raise FetchError(f"{source_url} redirects to {redact_url(absolute)!r}, which is not an http or https URL")
+        raise FetchError(
+            f"{source_url} redirects to {redact_url(absolute)!r}, which is not an http or https URL",
+            fix=REDIRECT_FIX,
+        )
     if scheme == "http" and url.lower().startswith("https:"):
         raise FetchError(
             f"{source_url} redirects from https to {redact_url(absolute)}",

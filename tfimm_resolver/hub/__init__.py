@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from tfimm_resolver._util.lazy import set_public_module
 from tfimm_resolver.hub import downloads, repository
 from tfimm_resolver.hub.downloads import download_url_to_file
 from tfimm_resolver.hub.hubconf import Hubconf
@@ -132,3 +133,6 @@ def load(
     )
     with downloads.force_reload_scope(force_reload):
         return Hubconf(checkout).call(model, *args, **kwargs)
+
+
+set_public_module(__name__, *map(globals().get, __all__))

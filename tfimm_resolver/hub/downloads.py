@@ -26,7 +26,7 @@ from tfimm_resolver.handles.handle import ARCHIVE_SUFFIXES, Handle
 from tfimm_resolver.handles.pin import Pin
 from tfimm_resolver.hub import layout
 from tfimm_resolver.locking import lock as locks
-from tfimm_resolver.locking.owner import TOKEN_PREFIXES, is_token_alive
+from tfimm_resolver.locking.owner import PARTS, TOKEN_PREFIXES, is_token_alive
 from tfimm_resolver.manifest import FetchResult
 from tfimm_resolver.sources import web_pages
 
@@ -88,7 +88,7 @@ def download_url_to_file(url: str, dst: str | os.PathLike[str], hash_prefix: str
         staged = Path(f"{path_prefix}.{lock.owner.token}.tmp")
         after.callback(fs.remove_tree, str(staged), ignore_errors=True)
         staged.mkdir(mode=0o700)
-        result = _download(handle, staged, Path(f"{path_prefix}.parts"), _FILE, prefix, is_quiet=not progress)
+        result = _download(handle, staged, Path(f"{path_prefix}.{PARTS}"), _FILE, prefix, is_quiet=not progress)
         _check_hash(result.origin.sha256, prefix, str(handle))
         fs.fsync_tree(str(staged))
         fs.durable_replace(str(staged / _FILE), path)
@@ -163,7 +163,7 @@ def filename_from_url(url: str, file_name: str | None = None) -> str:
 def _parse_url(url: str) -> Handle:
     handle = Handle.parse(url)
     if handle.scheme not in ("http", "https"):
-        raise HandleError(f"{handle} is not an http or https URL")
+        raise HandleError(f"{handle} is not an http or https URL", fix="Give the URL of the file.")
     web_pages.plan(handle)
     return handle
 
@@ -201,7 +201,7 @@ def _remove_unfinished(path: str) -> None:
     folder, name = os.path.split(path)
     for other in os.listdir(folder):
         token, _, kind = other.removeprefix(f"{name}.").partition(".")
-        is_staged = other.startswith(f"{name}.") and kind in ("tmp", "parts") and token.startswith(TOKEN_PREFIXES)
+        is_staged = other.startswith(f"{name}.") and kind in ("tmp", PARTS) and token.startswith(TOKEN_PREFIXES)
         if is_staged and not is_token_alive(token, assume_own_alive=False):
             fs.remove_tree(f"{folder}/{other}", ignore_errors=True)
 

@@ -112,7 +112,9 @@ def _read_declared_dependencies(path: str) -> list[str]:
     try:
         body = ast.parse(fs.read_regular(path, MODULE_BYTES_MAX, follow=True), path).body
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
-        raise EntryPointError(f"{show(path)} cannot be read: {show(error)}") from error
+        raise EntryPointError(
+            f"{show(path)} cannot be read: {show(error)}", fix="Correct the file, or ask the author of the repository to."
+        ) from error
     dependencies: list[str] = []
     for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []

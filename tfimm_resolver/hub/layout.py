@@ -10,7 +10,6 @@ from tfimm_resolver.cache.hub_stores import add_hash, get_full_name, get_guard, 
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import ownership
-from tfimm_resolver.settings.cache_dirs import Setting
 
 __all__ = [
     "check_owners",
@@ -18,7 +17,6 @@ __all__ = [
     "get_full_name",
     "get_guard",
     "get_note_filename",
-    "get_root",
     "open_repositories",
     "open_weights",
     "set_dir",
@@ -35,7 +33,7 @@ def get_dir() -> str:
         >>> tfimm_resolver.hub.get_dir() == os.path.join(tfimm_resolver.get_dir(), ".hub")
         True
     """
-    return get_root().value
+    return settings.hub_root().value
 
 
 def set_dir(d: str | os.PathLike[str] | None) -> None:
@@ -48,11 +46,6 @@ def set_dir(d: str | os.PathLike[str] | None) -> None:
         >>> tfimm_resolver.hub.set_dir(None)
     """
     settings.override_hub_dir(d, "hub.set_dir()")
-
-
-def get_root() -> Setting:
-    """Return the directory of the hub together with the setting that chose it."""
-    return settings.hub_root()
 
 
 def check_owners(tree: str) -> None:

@@ -1,4 +1,4 @@
-"""Finds the modules of a repository by their source: what a reader of the repository sees is what runs."""
+"""Finds the modules of a repository by their source only, so that what a reader of the repository sees is what runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trust store: asks the user before code of a repository runs, and records the answer once it was fetched."""
+"""Trust store: asks the user before code of a repository runs, and records the answer once the code was fetched."""
 
 from __future__ import annotations
 

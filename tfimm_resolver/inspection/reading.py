@@ -9,7 +9,7 @@ import os
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import DamagedModelError, LoadError, NotFoundError, WeightsError
-from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.errors.advice import FETCH_AGAIN, Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.inspection.report import Inspection, ModelFile
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
@@ -132,10 +132,7 @@ def _read_graphs(path: str) -> tuple[MetaGraph, ...]:
     except WireError as error:
         raise DamagedModelError(
             f"{show(file)} is damaged, or is not the graph of a SavedModel: {show(error)}",
-            fix=Advice(
-                python="Fetch the model again: resolve(handle, refresh=True).",
-                command="Fetch the model again: tfimm-resolver resolve --refresh HANDLE",
-            ),
+            fix=FETCH_AGAIN,
         ) from error
 
 

@@ -92,7 +92,7 @@ class Inspection:
 
     @property
     def parameters(self) -> int | None:
-        """The numbers in the variables of the first graph, else in all weights; None if there are no weights."""
+        """The numbers in the variables of the first graph, else in all weights; None without weights."""
         objects = self.meta_graphs[0].objects if self.meta_graphs else None
         if objects is not None:
             return objects.parameters

@@ -64,8 +64,8 @@ def resolve(
 ) -> str:
     """Return the path of a model on this node, as ``tfimm_resolver.resolve`` does, with one download for the cluster.
 
-    Call it in tasks and actors. If the model is not in the cache of this node, an actor (the seed) downloads it on one node,
-    and the others copy it from there through the object store, each file compared with its recorded hash. Whenever Ray or the
+    Call it in tasks and actors. If the model is not in the cache of this node, an actor (the seed) downloads it on one node.
+    The others copy it from there through the object store, and compare each file with its recorded hash. Whenever Ray or the
     seed fails, or outside Ray, the model is downloaded as usual.
 
     Arguments and errors are those of ``tfimm_resolver.resolve``.

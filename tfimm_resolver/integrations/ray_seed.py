@@ -100,7 +100,7 @@ class SeedActor:
     async def get_chunk(self, path: str, number: int) -> list[Any]:
         """Return a reference to a chunk in the object store, in a list, since Ray would return the chunk itself.
 
-        ``path`` is that of an offer; raises CacheError if its files are not there any more.
+        ``path`` is that of an offer; raises CacheError if its files no longer exist.
         """
         self._restart_timer()
         key, offer = (path, number), self._offers[path]
@@ -138,7 +138,10 @@ def _fetch(request: SeedRequest) -> Offer:
     resolved = request.make_plan()
     found = fetching.find_cached(resolved) if request.is_offline else fetching.fetch(resolved)
     if found is None or found.record is None or "://" in found.path:
-        raise NotFoundError(f"{request.handle} is not in the cache of the seed's node")
+        raise NotFoundError(
+            f"{request.handle} is not in the cache of the seed's node",
+            fix="Fetch it there first, or let each node fetch it itself.",
+        )
     record = found.record
     return Offer(record if record.files is not None else record._replace(files=hash_tree(found.path)), found.path)
 
@@ -153,7 +156,10 @@ def _read_chunk(offer: Offer, number: int) -> Any:
         with open(join_safely(offer.path, file.path), "rb", buffering=0, opener=open_regular_target) as stream:
             stream.seek(offset)
             if stream.readinto(view[begin : begin + size_bytes]) != size_bytes:
-                raise CacheError(f"{show(file.path)} in {show(offer.path)} is shorter than its record says")
+                raise CacheError(
+                    f"{show(file.path)} in {show(offer.path)} is shorter than its record says",
+                    fix="Verify the model on the seed's node, and repair it there.",
+                )
         begin += size_bytes
     return chunk
 

@@ -1,4 +1,4 @@
-"""What a process passes on to its workers: overrides, directories, variables and models files, as values of JSON."""
+"""The settings that a process passes to its workers: overrides, directories, variables and models files, as JSON values."""
 
 from __future__ import annotations
 

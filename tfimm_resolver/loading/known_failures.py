@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import DamagedModelError, LoadError
-from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.errors.advice import FETCH_AGAIN, Advice
 from tfimm_resolver.errors.foreign_formats import LFS_POINTER
 from tfimm_resolver.loading import devices
 from tfimm_resolver.saved_model import content, recognition
@@ -43,9 +43,6 @@ def explain(path: str, text: str, reason: str) -> LoadError | None:
         return DamagedModelError(
             f"TensorFlow cannot load {show(path)}: {show(reason)}\n"
             f"  the model is damaged or incomplete: {', '.join(map(show, missing[:_SHOWN_MAX]))}{more}",
-            fix=Advice(
-                python="Fetch the model again: resolve(handle, refresh=True).",
-                command="Fetch the model again: tfimm-resolver resolve --refresh HANDLE",
-            ),
+            fix=FETCH_AGAIN,
         )
     return None

@@ -20,6 +20,7 @@ from tfimm_resolver.sources import tensorflow_files
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from tfimm_resolver.loading.loaded_model import LoadedModel
     from tfimm_resolver.resolution.limits import CancelEvent
 
 _TF1_HUB_FILE = "tfhub_module.pb"
@@ -39,7 +40,7 @@ def load(
     io_device: str | None = "auto",
     timeout_s: float | None = None,
     cancel: CancelEvent | None = None,
-) -> Any:
+) -> LoadedModel:
     """Resolve a handle and load the SavedModel, as ``tf.saved_model.load`` does.
 
     Args:
@@ -50,8 +51,8 @@ def load(
         io_device: the device that reads the files, including assets such as vocabularies, which then stay on it. "auto" is
             ``/job:localhost`` if a remote worker, such as a TPU host, could not see the files; None is TensorFlow's own
             choice. Variables are placed where they would be anyway.
-        timeout_s: the seconds that the model may take to arrive and to be searched for operations; TensorFlow's own work is
-            not limited.
+        timeout_s: the seconds that fetching the model, and then searching it for operations, may take. A cached model is
+            loaded whatever they are, and TensorFlow's own work is not limited.
         cancel: an event that ends the wait for the model, and the search; see ``resolve``.
 
     Raises:
@@ -86,7 +87,7 @@ def load_resolved(
     options: tf.saved_model.LoadOptions | None = None,
     io_device: str | None = "auto",
     subdirectory: str = "",
-) -> Any:
+) -> LoadedModel:
     """Load the SavedModel that was resolved from a handle with that subdirectory, as ``load`` does."""
     tf = import_tensorflow()
     path, names = tree.find_model(tf, resolved.path, subdirectory)
@@ -97,7 +98,8 @@ def load_resolved(
     model = _load_path(tf, path, tags, options)
     # hub.load sets this too: hub.KerasLayer treats TF1 Hub modules differently.
     model._is_hub_module_v1 = _TF1_HUB_FILE in names
-    return model
+    loaded: LoadedModel = model
+    return loaded
 
 
 def load_options(
@@ -202,7 +204,10 @@ def _translate_error(tf: Any, path: str, reader: str | None, error: Exception) -
     from tfimm_resolver.loading import known_failures, tags
 
     known = tags.explain(tf, path, text) or known_failures.explain(path, text, reason)
-    return known or LoadError(f"TensorFlow cannot load {show(path)}: {show(reason)}")
+    return known or LoadError(
+        f"TensorFlow cannot load {show(path)}: {show(reason)}",
+        fix="Inspect the model, and download it again if it is damaged; TensorFlow's own error is shown above.",
+    )
 
 
 def _reads_locally(tf: Any, reader: str | None) -> bool:

@@ -89,7 +89,10 @@ def _make_missing_model_error(tf: Any, path: str, names: set[str]) -> LoadError:
         except tf.errors.NotFoundError:
             pass
         except tf.errors.OpError as error:
-            return LoadError(f"TensorFlow cannot read {show(path)}: {summarize_error(error)}")
+            return LoadError(
+                f"TensorFlow cannot read {show(path)}: {summarize_error(error)}",
+                fix="Check the path and the credentials, and that the package with its file system is imported.",
+            )
     return make_missing_model_error(path, names)
 
 

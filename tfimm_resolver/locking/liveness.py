@@ -9,7 +9,7 @@ import time
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import clock, fs, text
-from tfimm_resolver.locking.owner import TOKEN_PREFIXES, LockOwner, get_host_hash, get_hostname, is_token_alive
+from tfimm_resolver.locking.owner import PARTS, TOKEN_PREFIXES, LockOwner, get_host_hash, get_hostname, is_token_alive
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -41,7 +41,7 @@ class StaleLockDetector:
         now_s = clock.get_monotonic_s()
         if now_s - self._polled_s > _POLL_INTERVAL_S:
             self._polled_s = now_s
-            staged, parts = self._scan(f"{self._find_staging_owner(owner).token}.tmp"), self._scan("parts")
+            staged, parts = self._scan(f"{self._find_staging_owner(owner).token}.tmp"), self._scan(PARTS)
             self._received_bytes = parts[0] or staged[0]
             state = (owner, staged, parts)
             if state != self._last_state:

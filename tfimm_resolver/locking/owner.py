@@ -19,6 +19,9 @@ SOFT_PREFIX = "soft-"
 
 TOKEN_PREFIXES = (FLOCK_PREFIX, SOFT_PREFIX)
 
+PARTS = "parts"
+"""What the name of the directory with an entry's partial download begins with, after the name of the entry and a dot."""
+
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Flags for opening a lock file: in a shared root, any user may have put a link or a pipe there."""
 

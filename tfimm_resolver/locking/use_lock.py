@@ -1,4 +1,4 @@
-"""Use locks: a shared kernel lock on the directory of a model says that a process reads it, until that process ends.
+"""Use locks: a process that reads a model holds a shared kernel lock on its directory until it ends.
 
 The lock is on the directory itself, so it needs no file beside it, and it goes with the directory that a remover renames. The
 kernel frees it when the process ends, however it ends; a forked child keeps it. The directory's modification time is the last
@@ -105,7 +105,7 @@ def is_locked_here(tree: str) -> bool:
 def hold(tree: str, touch_interval_s: float, *, touch: bool = True) -> bool:
     """Take a use lock on a directory, which this process keeps until it ends, and note its last use.
 
-    Return False if the directory does not exist any more: the caller has to look for the model again. A directory that cannot
+    Return False if the directory no longer exists: the caller has to look for the model again. A directory that cannot
     be locked counts as held. The last use is written at most once in ``touch_interval_s``, and only with ``touch``.
     """
     try:

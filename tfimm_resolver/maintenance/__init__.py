@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tfimm_resolver.maintenance.sbom import make_sbom
     from tfimm_resolver.maintenance.signing import SignResult, sign
     from tfimm_resolver.maintenance.usage import CacheUsage, measure
-    from tfimm_resolver.maintenance.verification import VerifyResult, verify
+    from tfimm_resolver.maintenance.verification import VerifyResult, VerifyResults, verify
 else:
     from tfimm_resolver._util.lazy import export_lazily
 
@@ -30,6 +30,7 @@ else:
             "RemoveResult": "tfimm_resolver.maintenance.removal",
             "SignResult": "tfimm_resolver.maintenance.signing",
             "VerifyResult": "tfimm_resolver.maintenance.verification",
+            "VerifyResults": "tfimm_resolver.maintenance.verification",
             "adopt": "tfimm_resolver.maintenance.adoption",
             "keep": "tfimm_resolver.maintenance.pruning",
             "list": "tfimm_resolver.maintenance.inventory:list_models",
@@ -54,6 +55,7 @@ __all__ = [
     "RemoveResult",
     "SignResult",
     "VerifyResult",
+    "VerifyResults",
     "adopt",
     "keep",
     "list",

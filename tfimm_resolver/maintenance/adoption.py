@@ -230,10 +230,10 @@ def _verify(model: ForeignModel, files: tuple[ForeignFile, ...], hashed: tuple[F
     """Raise IntegrityError if the files are not those that the other cache knows: by its record, or by the names of blobs."""
     if model.record is not None and model.record.files != hashed:
         raise IntegrityError("its files are not as recorded")
-    sources = {file.path: file.source for file in files} if model.links_to else {}
+    blobs = {file.path: file for file in files if file.blob}
     for entry in hashed:
-        source = sources.get(entry.path, "")
-        if source and (defect := find_blob_defect(source, os.path.basename(source), entry.sha256)):
+        file = blobs.get(entry.path)
+        if file and (defect := find_blob_defect(file.source, file.blob, entry.sha256)):
             raise IntegrityError(f"{show(entry.path)} is damaged: {show(defect)}")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.cache.contents import MODEL, PARTIAL, Item
@@ -41,7 +41,7 @@ class CacheItem:
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints."""
-        used_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s)) if self.used_s else None
+        used_at = clock.format_second(self.used_s)
         return {"name": self.name, "kind": self.kind, "path": self.path, "size_bytes": self.size_bytes, "used_at": used_at}
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.cache.contents import MODEL
@@ -60,13 +59,18 @@ class CachedModel:
         """Whether it is in an extra root, which this package never changes."""
         return bool(self.other_root) and not settings.is_bucket(self.other_root)
 
+    @property
+    def handle(self) -> str:
+        """The handle that was fetched, without what may be a secret; the name of a model that is stored under its name."""
+        return self.entry.record.handle if self.entry else self.name
+
     def facts(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints; a value that is not known is None."""
         known = self.entry.record if self.entry else None
         return {
             "name": self.name,
             "kind": self.kind,
-            "handle": (known.handle if known else self.name) or None,
+            "handle": self.handle or None,
             "path": self.path,
             "extra_root": self.other_root if self.is_read_only else None,
             "bucket": self.other_root if self.other_root and not self.is_read_only else None,
@@ -74,7 +78,7 @@ class CachedModel:
             "state": self.state,
             "fault": self.entry.defect if self.entry else None,
             "protected": self.is_protected,
-            "used_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.used_s)) if self.used_s else None,
+            "used_at": clock.format_second(self.used_s),
             "fetched_at": (known.fetched_at if known else "") or None,
             "archive_sha256": (known.origin.sha256 if known else "") or None,
             "signed_by": known.signed_by.facts() if known and known.signed_by else None,

@@ -14,6 +14,7 @@ from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.settings import ownership
+from tfimm_resolver.sources.hugging_face_cache import find_blob
 
 _TRUST_FIX = Advice(
     python="If you trust its contents, name the directory: maintenance.adopt(directory).",
@@ -29,11 +30,13 @@ class ForeignFile:
         path: its path in the model, with ``/``.
         source: the regular file that holds its bytes.
         size_bytes: its size.
+        blob: the name that huggingface_hub gave to the file, which may be a hash of it; empty in other caches.
     """
 
     path: str
     source: str
     size_bytes: int
+    blob: str = ""
 
 
 def list_files(tree: str, root: str, *, links_to: str = "", check_owners: bool) -> tuple[ForeignFile, ...]:
@@ -42,7 +45,7 @@ def list_files(tree: str, root: str, *, links_to: str = "", check_owners: bool) 
     Args:
         tree: the directory of the model.
         root: the directory of the cache that contains it.
-        links_to: the directory in which the files lie that links lead to; by default, links may lead to files in the tree.
+        links_to: the directory of a repository's blobs, to which links lead; by default, they may lead to files in the tree.
         check_owners: refuse what a user other than this one and root owns or can write.
 
     Raises:
@@ -83,29 +86,31 @@ class _Lister:
         """Yield the files below a directory, whose path in the tree is ``prefix``."""
         for part in sorted(os.listdir(folder)):
             source, path = f"{folder}/{part}", prefix + part
-            status = os.lstat(source)
+            status, blob = os.lstat(source), ""
             self._names.validate(path, is_directory=stat.S_ISDIR(status.st_mode))
             if self._names.count > self._files_max:
                 raise CacheError(f"{show(self.tree)} has over {self._files_max} files and directories")
             if stat.S_ISLNK(status.st_mode):
-                source = self._follow(source)
+                source, blob = self._follow(source)
                 status = os.lstat(source)
             self._check_owner(source, status)
             if stat.S_ISDIR(status.st_mode):
                 yield from self.walk(source, f"{path}/")
             elif stat.S_ISREG(status.st_mode):
-                yield ForeignFile(path, source, status.st_size)
+                yield ForeignFile(path, source, status.st_size, blob)
             else:
                 raise CacheError(f"{show(source)} is neither a file nor a directory")
 
-    def _follow(self, link: str) -> str:
-        """Return the file that a link leads to, if it is one of those that links may lead to."""
+    def _follow(self, link: str) -> tuple[str, str]:
+        """Return the file that a link leads to, if it is one of those that links may lead to, and its name as a blob."""
         target = os.path.realpath(link)
-        folder = os.path.dirname(target)
-        is_inside = folder == self._links_to if self._links_to else target.startswith(f"{self.tree}/")
-        if not is_inside or os.path.isdir(target):
+        if self._links_to:
+            found = find_blob(link, self._links_to)
+        else:
+            found = (target, "") if target.startswith(f"{self.tree}/") else None
+        if found is None or os.path.isdir(target):
             raise CacheError(f"{show(link)} is a link to {show(target)}, which is not a file of this model")
-        return target
+        return found
 
     def _check_owner(self, path: str, status: os.stat_result) -> None:
         if self._check_owners and not ownership.is_trusted(path, status):

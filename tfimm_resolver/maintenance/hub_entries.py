@@ -43,11 +43,13 @@ def choose_names(entries: Iterable[tuple[str, Record]], kind: str) -> dict[str, 
 
 
 def open_owner(model: CachedModel) -> Cache:
-    """Open the store of the hub that holds an entry; raises CacheError if it cannot be used any more."""
+    """Open the store of the hub that holds an entry; raises CacheError if it can no longer be used."""
     for store in open_hub_stores():
         if store.kind == model.kind:
             return store.cache
-    raise CacheError(f"the directory of the hub that held {show(model.name)} cannot be used any more")
+    raise CacheError(
+        f"the directory of the hub that held {show(model.name)} can no longer be used", fix="List the cache again."
+    )
 
 
 def make_repository_handle(text: str) -> str:

@@ -85,7 +85,8 @@ def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[
     """Return the cached models with the given names; all of them if no name is given.
 
     A name is one that ``list`` returns, a handle, a path, a name in the models file, or the first six or more digits of the
-    sha1 that names the entry; a ``CachedModel`` stands for itself. A model that is in several roots is returned once for
+    sha1 that names the entry; a ``CachedModel`` stands for itself. The result of ``cached`` is what it holds, even if that is
+    nothing. A model that is in several roots is returned once for
     each, the cache's own copy first.
 
     Raises:
@@ -103,6 +104,10 @@ def select(names: str | CachedModel | Iterable[str | CachedModel] = ()) -> list[
         Traceback (most recent call last):
         tfimm_resolver.errors.UnknownHandleError: "no_such_model" is not cached
     """
+    from tfimm_resolver.maintenance.cached_models import CachedModels  # which imports this module
+
+    if isinstance(names, CachedModels):  # also an empty one: filters that nothing matches do not mean everything
+        return [*names]
     requested = list_names(names, "names", also=(CachedModel,))
     if requested and all(isinstance(name, CachedModel) for name in requested):
         return requested

@@ -6,8 +6,8 @@ import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from datetime import datetime
 
+from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.cache.cache import Entry
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, ModelsFileError
@@ -106,7 +106,7 @@ def _may_have_changed(entry: Entry) -> bool:
     """Whether an archive on this machine has another size than the cached version, or was written after that was fetched."""
     try:
         status = os.stat(entry.record.handle)
-        fetched_s = datetime.fromisoformat(entry.record.fetched_at.replace("Z", "+00:00")).timestamp()
+        fetched_s = clock.parse_time_s(entry.record.fetched_at)
     except OSError:  # the path then means the cached version
         return False
     except ValueError:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import tables
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import keeping, tiers
 from tfimm_resolver.cache.cache import Cache
@@ -19,7 +20,7 @@ from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
-from tfimm_resolver.maintenance import cache_item, inventory
+from tfimm_resolver.maintenance import cache_item, inventory, views
 from tfimm_resolver.maintenance.cache_item import CacheItem
 from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.settings.limits import CacheLimits, parse_duration_s, parse_size
@@ -53,6 +54,9 @@ class PruneResult:
     @property
     def freed_bytes(self) -> int:
         return self.before_bytes - self.after_bytes
+
+    def _repr_html_(self) -> str:
+        return tables.format_html(views.make_prune_table(self))
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints."""
@@ -178,7 +182,10 @@ def _set_protected(models: str | CachedModel | Iterable[str | CachedModel], *, i
     selected = [model for model in inventory.select(requested) if not model.other_root] if requested else []
     for model in selected:
         if model.entry is None:
-            raise CacheError(f"{show(model.path)} was not created by tfimm-resolver, so it is never evicted")
+            raise CacheError(
+                f"{show(model.path)} was not created by tfimm-resolver, so it is never evicted",
+                fix="Nothing has to be done: only what was fetched is evicted.",
+            )
         keeping.set_protected(inventory.open_owner(model).root, model.entry.name, is_protected=is_protected)
     return [replace(model, is_protected=is_protected) for model in selected]
 

@@ -92,7 +92,9 @@ def sign(
     ignored = _list_ignored(path, target) if os.path.isdir(path) else ()
     files = _hash_files(path, ignored)
     if not files:
-        raise CacheError(f"{show(path)} contains no files to sign")
+        raise CacheError(
+            f"{show(path)} contains no files to sign", fix="Check the path: it is that of the model's directory or file."
+        )
     bundle = make_bundle(private_key, os.path.basename(path), files, ignored, chain)
     write_text(target, bundle.to_text())
     return SignResult(target, path, len(files), keys.hash_der(keys.encode_public_key(private_key)))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import fs, tables
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.contents import KINDS, MODEL, open_stores
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
-from tfimm_resolver.maintenance import inventory
+from tfimm_resolver.maintenance import inventory, views
 from tfimm_resolver.maintenance.cache_item import CacheItem, describe_items
 
 
@@ -27,7 +26,7 @@ class CacheUsage:
         root: the path or URL of the cache.
         items: what it holds, with what the hub has fetched, the largest first.
         named_bytes: the size of models that are stored under their names in ``get_dir()``; no limit counts them.
-        max_bytes: the limit of the cache; None without one.
+        max_bytes: the limit of the cache; None without one, and in a bucket, from which nothing is evicted.
         max_source: the setting that it comes from.
         free_bytes: what is free on the disk of the cache; None in a bucket.
 
@@ -54,6 +53,9 @@ class CacheUsage:
         """Return for each kind how many items there are, and their total size."""
         sizes = {kind: [item.size_bytes for item in self.items if item.kind == kind] for kind in KINDS}
         return {kind: (len(each), sum(each)) for kind, each in sizes.items()}
+
+    def _repr_html_(self) -> str:
+        return tables.format_html(views.make_usage_table(self))
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints."""
@@ -88,7 +90,7 @@ def measure() -> CacheUsage:
         items = [*describe_items(found, found), *_list_bucket_items()]
         disk_bytes, free_bytes = _measure_disk(root)
         named_bytes = sum(model.size_bytes for model in inventory.list_named_models())
-    max_bytes = None if limits.max_size is None or disk_bytes is None else limits.max_size.to_bytes(disk_bytes)
+    max_bytes = limits.max_size.to_bytes(disk_bytes) if limits.max_size and not settings.is_bucket(root) else None
     items.sort(key=lambda item: (-item.size_bytes, item.name))
     return CacheUsage(root, tuple(items), named_bytes, max_bytes, dict(limits.sources).get("max_size", ""), free_bytes)
 
@@ -104,6 +106,5 @@ def _list_bucket_items() -> Iterator[CacheItem]:
 
 def _measure_disk(path: str) -> tuple[int | None, int | None]:
     """Return the size and the free bytes of the disk of a directory, which may not exist yet; None in a bucket."""
-    while not settings.is_bucket(path) and not os.path.isdir(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return (os.path.isdir(path) and fs.get_disk_bytes(path)) or (None, None)
+    folder = "" if settings.is_bucket(path) else fs.find_existing_directory(path)
+    return (fs.get_disk_bytes(folder) if folder else None) or (None, None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import clock, fs
+from tfimm_resolver._util import clock, fs, tables
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.contents import MODEL
@@ -16,7 +16,7 @@ from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, HandleError, IntegrityError, ResolverError, SignatureError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.handles.handle import SHORTENED
-from tfimm_resolver.maintenance import inventory
+from tfimm_resolver.maintenance import inventory, views
 from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.manifest import SignedBy
 from tfimm_resolver.models_file import discovery
@@ -60,7 +60,19 @@ class VerifyResult:
     signed_by: SignedBy | None = None
 
 
-def verify(names: Sequence[str] = (), *, repair: bool = False) -> list[VerifyResult]:
+class VerifyResults(list[VerifyResult]):
+    """A list of results, which a notebook shows as a table.
+
+    Example:
+        >>> tfimm_resolver.maintenance.verify()
+        []
+    """
+
+    def _repr_html_(self) -> str:
+        return tables.format_html(views.make_verify_table(self))
+
+
+def verify(names: str | CachedModel | Iterable[str | CachedModel] = (), *, repair: bool = False) -> VerifyResults:
     """Read every file of the given or of all cached models, and compare it with the hash recorded when it was fetched.
 
     Signatures that the models file or the settings file requires are verified, too.
@@ -82,10 +94,10 @@ def verify(names: Sequence[str] = (), *, repair: bool = False) -> list[VerifyRes
         >>> [(result.state, result.is_repaired) for result in tfimm_resolver.maintenance.verify(repair=True)]
         [('ok', True)]
     """
-    return list(iterate_results(names, repair=repair))
+    return VerifyResults(iterate_results(names, repair=repair))
 
 
-def iterate_results(names: Sequence[str], *, repair: bool) -> Iterator[VerifyResult]:
+def iterate_results(names: str | CachedModel | Iterable[str | CachedModel], *, repair: bool) -> Iterator[VerifyResult]:
     """Yield what ``verify`` returns, each result as soon as it is known."""
     for model in inventory.select(names):
         result = _verify_model(model)

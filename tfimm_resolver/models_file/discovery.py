@@ -26,13 +26,12 @@ Found = TypeVar("Found")
 
 FILE_NAME = "tfimm-models.toml"
 
-_MTIME_GRANULARITY_NS = 2 * 10**9
 _warned_untrusted: set[str] = set()
 _RECEIVED = " (received)"
 _received: dict[str, str] = {}
 _restricted: list[tuple[dict[str, ModelEntry], list[ModelEntry]]] = []
 _access = os.access
-_CAN_ASK = os.access in os.supports_effective_ids and os.access("/", os.F_OK, effective_ids=True)
+_HAS_QUICK_TEST = os.access in os.supports_effective_ids and os.access("/", os.F_OK, effective_ids=True)
 """Whether ``access`` finds what ``stat`` finds, in half the time, as it raises nothing; some containers forbid the call."""
 
 _OWNER_FIX = f"If you trust it, name it in {settings.MODELS_FILE}, or copy it to a file of your own."
@@ -100,10 +99,8 @@ def _read_current(read_cached: functools._lru_cache_wrapper[Found], path: str) -
     except OSError:  # only now, since each hit comes here
         with _map_read_errors(path):
             raise
-    # A file that was changed a moment ago can change once more and keep its time stamp and size.
-    is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
-    read = read_cached if is_settled else read_cached.__wrapped__
-    return read(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+    read = read_cached if clock.is_settled(status.st_mtime_ns) else read_cached.__wrapped__
+    return read(path, fs.get_state(status))
 
 
 def list_restricted() -> list[ModelEntry]:
@@ -159,7 +156,7 @@ def _list_nearest() -> Iterator[tuple[str, bool]]:
     except FileNotFoundError:
         return
     for path in _list_paths(folder):
-        if _CAN_ASK and not _access(path, os.F_OK, effective_ids=True):
+        if _HAS_QUICK_TEST and not _access(path, os.F_OK, effective_ids=True):
             continue
         is_file, is_trusted = _examine(path)
         if is_file:
@@ -192,12 +189,12 @@ def _examine(path: str) -> tuple[bool, bool]:
 
 
 @functools.lru_cache(maxsize=64)
-def _read_cached(path: str, _: tuple[int, int, int, int]) -> dict[str, ModelEntry]:
+def _read_cached(path: str, _: tuple[int, ...]) -> dict[str, ModelEntry]:
     return _parse_received.__wrapped__(path, _read_text(path))
 
 
 @functools.lru_cache(maxsize=64)
-def _may_restrict_cached(path: str, _: tuple[int, int, int, int]) -> bool:
+def _may_restrict_cached(path: str, _: tuple[int, ...]) -> bool:
     return _mentions_operations(_read_text(path))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Union
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.replacing import replace_file
 from tfimm_resolver.errors import ModelsFileError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.locking import lock
@@ -82,7 +83,7 @@ def _read_text(path: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise ModelsFileError(f"{show(path)} cannot be read: it is not UTF-8") from error
+        raise ModelsFileError(f"{show(path)} cannot be read: it is not UTF-8", fix="Save it as UTF-8.") from error
 
 
 def _write(path: str, text: str) -> None:
@@ -90,19 +91,11 @@ def _write(path: str, text: str) -> None:
         data = text.encode()
     except UnicodeEncodeError as error:
         text = f"{error.object[error.start]!a} cannot be written as UTF-8"
-        raise ModelsFileError(f"{show(path)} was not changed: the character {text}") from error
-    temp_path = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
-    with _map_write_errors(path):
-        try:
-            with open(temp_path, "xb") as file:
-                file.write(data)
-                file.flush()
-                fs.fsync_open(file.fileno())
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(temp_path, os.stat(path).st_mode & 0o7777)
-            fs.durable_replace(temp_path, path)
-        finally:
-            fs.unlink(temp_path)
+        raise ModelsFileError(
+            f"{show(path)} was not changed: the character {text}", fix="Remove that character from the handle or the name."
+        ) from error
+    with _map_write_errors(path), replace_file(path) as file:
+        file.write(data)
 
 
 def _remove_leftovers(path: str) -> None:

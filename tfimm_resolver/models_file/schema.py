@@ -166,7 +166,7 @@ class _Reader:
             raise self._make_error((*keys, "size_bytes"), "a size alone is not a pin", fix)
         signer = self._read_value(keys, table, "signer", self._read_signer, None)
         if "signature" in table and signer is None:
-            raise self._make_error((*keys, "signature"), "a signature needs a signer, whom to believe", SIGNER_FORM)
+            raise self._make_error((*keys, "signature"), "a signature needs a signer", SIGNER_FORM)
         return ModelEntry(
             name=name,
             handle=self._read_handle((*keys, "handle"), table["handle"]),

@@ -23,7 +23,7 @@ from tfimm_resolver.errors import (
     ResolverError,
 )
 from tfimm_resolver.object_store import billing, credentials
-from tfimm_resolver.object_store.store_errors import NOT_FOUND_FIX, is_billing_refusal, translate_error
+from tfimm_resolver.object_store.store_errors import NAME_FIX, NOT_FOUND_FIX, RECORD_FIX, is_billing_refusal, translate_error
 
 CHUNK_BYTES = 8 << 20
 """Size of one range of a download, and the smallest part of a multipart upload."""
@@ -183,8 +183,8 @@ class ObjectStoreClient:
 
     def _read(self, name: str) -> tuple[bytes, Version]:
         result = self._obstore.get(self._store(), self._join_prefix(name))
-        if result.meta["size"] > _SMALL_OBJECT_BYTES_MAX:
-            raise FetchError(f"{self._show(name)} has {result.meta['size']} bytes, too many for a record")
+        if (size_bytes := result.meta["size"]) > _SMALL_OBJECT_BYTES_MAX:
+            raise FetchError(f"{self._show(name)} has {size_bytes} bytes, too many for a record", fix=RECORD_FIX)
         return result.bytes().to_bytes(), Version(result.meta["e_tag"], result.meta["version"])
 
     def _list_bounded(self, name: str, token: CancellationToken) -> Iterator[ObjectInfo]:
@@ -276,7 +276,7 @@ class ObjectStoreClient:
         except ResolverError:
             raise
         except ValueError as error:
-            raise FetchError(f"{url} is not a valid object name: {show(error)}") from error
+            raise FetchError(f"{url} is not a valid object name: {show(error)}", fix=NAME_FIX) from error
         except FileNotFoundError as error:
             raise NotFoundError(f"{url} does not exist", fix=NOT_FOUND_FIX) from error
         except exceptions.PreconditionError as error:

@@ -1,4 +1,4 @@
-"""Translates the errors of obstore, which tell listing and network failures apart by their text only, into ours."""
+"""Translates the errors of obstore, which distinguish failures only by their text, into ours."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from tfimm_resolver.object_store import billing, credentials
 from tfimm_resolver.object_store.network import choose_ca_sources
 
 NOT_FOUND_FIX = "Check the bucket's name and the path."
+NAME_FIX = "Check the path behind the name of the bucket."
+RECORD_FIX = "Check what has written it, and remove it if it is not a record of this package."
 _REASON_CHARACTERS = 300
 _STATUS = re.compile(r"status code: (\d{3})")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)

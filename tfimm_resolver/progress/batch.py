@@ -95,10 +95,10 @@ class AggregateProgress:
     def __enter__(self) -> AggregateProgress:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._lock:
             if self._display is not None:
-                self._display.finish(False)
+                self._display.finish(kind is None and self._display.replaces_line)
 
     def add_child(self, stats: TransferStats) -> ChildProgress:
         """Return the reporter of one download."""

@@ -25,6 +25,8 @@ _COUNTS_COLUMNS, _SHORT_COUNTS_COLUMNS, _LABEL_MIN_COLUMNS = 60, 26, 10
 class SilentDisplay:
     """Shows nothing."""
 
+    replaces_line = False
+
     def advance(self, size_bytes: int) -> None:
         pass
 
@@ -37,6 +39,8 @@ class SilentDisplay:
 
 class LogDisplay:
     """Logs a line every few seconds and one at the end; also to stderr if TFHUB_DOWNLOAD_PROGRESS of tensorflow_hub is set."""
+
+    replaces_line = False
 
     def __init__(self, stats: TransferStats) -> None:
         self._stats = stats
@@ -62,6 +66,8 @@ class LogDisplay:
 
 class NotebookDisplay:
     """One output that is rewritten at most four times a second; the saved notebook keeps its last state."""
+
+    replaces_line = True
 
     def __init__(self, stats: TransferStats) -> None:
         from IPython.display import display
@@ -97,6 +103,7 @@ class NotebookDisplay:
 class TerminalDisplay:
     """A bar. Downloads of several threads share one rich display, since a terminal supports only one."""
 
+    replaces_line = False
     _lock = threading.Lock()
     _shared_display: Progress | None = None
     _users = 0

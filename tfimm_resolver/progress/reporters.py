@@ -27,7 +27,13 @@ class ProgressReporter(Protocol):
 
 
 class ProgressDisplay(ProgressReporter, Protocol):
-    """A reporter that shows the progress to a person."""
+    """A reporter that shows the progress to a person.
+
+    Attributes:
+        replaces_line: whether the summary replaces the moving line, instead of being one more line.
+    """
+
+    replaces_line: bool
 
     def print_above(self, line: str) -> None:
         """Print a permanent line above the moving one."""

@@ -21,6 +21,8 @@ from tfimm_resolver.resolution.cached_names import find_tfhub_handle
 
 log = logging.getLogger("tfimm_resolver")
 
+_MIRRORS_FIX = "Leave the mirrors out, or give the handle of an archive."
+
 
 @dataclass(frozen=True, slots=True)
 class AddResult:
@@ -87,7 +89,7 @@ def add(
         _check_mirror_kind(mirror)
     path, origin = pins.fetch_and_hash(requested, refresh=False)
     if others and not origin.sha256:
-        raise HandleError(f"{requested} is not an archive, so it has no sha256 to check the bytes of a mirror with")
+        raise HandleError(f"{requested} is not an archive, so it has no sha256 to check a mirror with", fix=_MIRRORS_FIX)
     for mirror in others:
         _compare_mirror(mirror, requested, origin.sha256)
     model = _make_entry(name, file, texts, requested, origin, other_names)

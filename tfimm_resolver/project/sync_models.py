@@ -9,7 +9,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.cache import keeping, tiers
-from tfimm_resolver.errors import IntegrityError, ModelsFileError, ResolverError
+from tfimm_resolver.errors import IntegrityError, ModelsFileError, ResolverError, SignatureError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.models_file.schema import ModelEntry
 from tfimm_resolver.progress.batch import map_parallel
@@ -27,9 +27,10 @@ class SyncResult:
     Attributes:
         model: its entry in the models file.
         state: ``cached``: it was there already; ``fetched``; ``missing``: ``check`` found that it has to be fetched;
-            ``changed``: the cached model, or the one upstream, does not match the pin; ``failed``. See ``error``.
+            ``changed``: the cached model, or the one upstream, does not match the pin; ``unsigned``: a signature that is
+            required is missing, not valid, or cannot be verified; ``failed``. See ``error``.
         path: where the model is, as ``resolve`` returns it; None if it is not there.
-        error: why it is ``changed`` or ``failed``; None otherwise.
+        error: why it is ``changed``, ``unsigned`` or ``failed``; None otherwise.
 
     Example:
         >>> from tfimm_resolver import project
@@ -90,8 +91,8 @@ def _check_cached(model: ModelEntry) -> SyncResult:
 
 
 def _fetch_missing(results: Sequence[SyncResult], jobs: int) -> list[SyncResult]:
-    """Fetch the models that are missing, or cached with another hash than their pin; return the results in the same order."""
-    outdated = {result.model.name for result in results if result.state == "changed"}
+    """Fetch the models that are missing, or whose copy does not match its pin or signature; keep the order of the results."""
+    outdated = {result.model.name for result in results if result.state in ("changed", "unsigned")}
     missing = [result.model for result in results if result.state == "missing" or result.model.name in outdated]
 
     def fetch_model(model: ModelEntry) -> SyncResult:
@@ -129,6 +130,8 @@ def _match_unchanged(model: ModelEntry, *, refresh: bool) -> ResolvedPlan:
 def _capture_errors(model: ModelEntry, action: Callable[[], SyncResult]) -> SyncResult:
     try:
         return action()
+    except SignatureError as error:
+        return SyncResult(model, "unsigned", error=error)
     except IntegrityError as error:
         return SyncResult(model, "changed", error=error)
     except ResolverError as error:

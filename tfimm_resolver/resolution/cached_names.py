@@ -59,7 +59,7 @@ def match_cached_name(request: Request) -> ResolvedPlan | None:
     """Match a name without a scheme that ``ls`` prints; raises as ``match_recorded`` does.
 
     It is the sha1 of an entry, the name of a model that was adopted from tfimm's cache, a TF Hub handle without
-    ``https://tfhub.dev/``, or the path of an archive that was unpacked and is not there any more.
+    ``https://tfhub.dev/``, or the path of an archive that was unpacked and no longer exists.
     """
     handle = request.handle
     if handle.is_name:
@@ -117,7 +117,10 @@ def derive_entry_name(record: Record) -> str | None:
     if handle.query or (plan := rules.find_source_plan(handle)) is None:
         return None
     if isinstance(plan, MutableRef):
-        raise HandleError(f"{handle} is a mutable handle, which does not identify one model")
+        raise HandleError(
+            f"{handle} is a mutable handle, which does not identify one model",
+            fix="Give the handle with a version, a commit, or the sha256 of the archive.",
+        )
     return entry_name_for_key(plan.download.key if plan.download else handle.key)
 
 
@@ -127,7 +130,7 @@ def _match_version(request: Request) -> ResolvedPlan | None:
 
     def fill(into: Path, fetcher: Fetcher) -> None:
         if not os.path.isfile(path):
-            raise NotFoundError(f"{show(path)} does not exist any more")
+            raise NotFoundError(f"{show(path)} no longer exists", fix="Check the path, or give another handle.")
         fetcher.local_archive(path, into)  # compares the pin
 
     return ResolvedPlan(rules.CACHED_NAME, request, Fetch(key, fill)) if _find_entries(name=entry_name_for_key(key)) else None

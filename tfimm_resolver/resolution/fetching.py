@@ -107,7 +107,10 @@ def _find_by_spelling(resolved: ResolvedPlan, key: str) -> ModelLocation | None:
 
 def _use_path(resolved: ResolvedPlan) -> ModelLocation:
     if resolved.handle.sha256 is not None:
-        raise HandleError(f"{resolved.handle} is a directory: only an archive can be pinned by sha256")
+        raise HandleError(
+            f"{resolved.handle} is a directory: only an archive can be pinned by sha256",
+            fix="Leave the sha256 out, or pack the directory as an archive.",
+        )
     assert isinstance(resolved.plan, InPlace)
     return ModelLocation(resolved.plan.path, None, resolved.request.subdirectory)
 

@@ -1,4 +1,4 @@
-"""Limits that a caller sets to one call: a time, an event that ends it, and asyncio's loss of interest in its result."""
+"""Limits that a caller sets to one call: a time, an event that ends it, and the end of asyncio's wait for its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfimm_resolver._util.asyncio_futures import find_abandoned_check
 from tfimm_resolver._util.cancellation import CancellationToken, CancelledError, get_current_token
 from tfimm_resolver.errors import HandleError, ResolveTimeoutError
 
-_RESUME_FIX = "Try again: a download that can be resumed goes on where it ended."
+_RESUME_FIX = "Try again: a download that can be resumed continues where it stopped."
 
 _Result = TypeVar("_Result")
 
@@ -37,7 +37,7 @@ def call_with_limits(
 
     Raises:
         ResolveTimeoutError: if it needs more than ``timeout_s``.
-        CancelledError: if ``cancel`` is set before its end, or asyncio does not wait for it any more.
+        CancelledError: if ``cancel`` is set before its end, or asyncio no longer waits for it.
         HandleError: if an argument has a wrong type.
     """
     is_abandoned = find_abandoned_check()

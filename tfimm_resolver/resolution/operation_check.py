@@ -6,6 +6,7 @@ loader runs it on the directory that TensorFlow is about to read.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tfimm_resolver._util.cancellation import ignore_time_limits
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import HandleError, LoadError, ModelsFileError, PolicyError
 from tfimm_resolver.errors.advice import Advice
@@ -49,12 +51,19 @@ class ModelCheck:
         label: the model's name in messages.
         policies: what is refused, and where that is set; found when they are needed.
         is_at_resolve: not even the path of the model may be returned if it is refused.
+        is_cached: the model was on this machine before, so that the search may take longer than ``timeout_s``.
         run_limited: calls the search within the limits of the call that the model is for.
     """
 
     def __init__(
-        self, named: str | ResolvedPlan, list_policies: Callable[[], list[Policy]], *, may_refuse_path: bool = False
+        self,
+        named: str | ResolvedPlan,
+        list_policies: Callable[[], list[Policy]],
+        *,
+        may_refuse_path: bool = False,
+        is_cached: bool = False,
     ) -> None:
+        self.is_cached = is_cached
         self._named, self._list_policies, self._may_refuse_path = named, list_policies, may_refuse_path
         self.run_limited: Callable[[Callable[[], None]], None] = _call
 
@@ -83,6 +92,10 @@ class ModelCheck:
         self.run_limited(functools.partial(self._run, path, is_served))
 
     def _run(self, path: str, is_served: bool) -> None:
+        with ignore_time_limits() if self.is_cached else contextlib.nullcontext():
+            self._search_all(path, is_served)
+
+    def _search_all(self, path: str, is_served: bool) -> None:
         for directory in self._list_directories(path):
             is_warmed = is_served and os.path.lexists(os.path.join(directory, _WARMUP_FILE))
             found = self._search(directory, is_warmed=is_warmed)
@@ -166,7 +179,8 @@ def make_check(resolved: ResolvedPlan, location: ModelLocation, config: Config |
     at_resolve = operation_policy.may_refuse_paths(config)
     for entry in entries:
         at_resolve = at_resolve or (entry.ops is not None and entry.ops.at == AT_RESOLVE)
-    return ModelCheck(resolved, functools.partial(_list_policies, resolved, location, entries), may_refuse_path=at_resolve)
+    list_policies = functools.partial(_list_policies, resolved, location, entries)
+    return ModelCheck(resolved, list_policies, may_refuse_path=at_resolve, is_cached=not location.is_fetched)
 
 
 def _list_policies(resolved: ResolvedPlan, location: ModelLocation, entries: list[ModelEntry]) -> list[Policy]:

@@ -222,8 +222,8 @@ def run_request(
 def cached_model_path(model_name: str) -> str | None:
     """Return the path of a model by its name, in the lookup order of ``resolve``; None if it is not on this machine.
 
-    Also None, with a warning in the log, if the path given to ``set_model_cache`` does not exist, or if the cached copy
-    does not match the pin in the models file, or lacks a signature that is required. Fetches nothing.
+    Also None, with a warning in the log, if the path given to ``set_model_cache`` does not exist. The same holds for a cached
+    copy that does not match the pin in the models file, or lacks a signature that is required. Fetches nothing.
 
     Raises:
         HandleError: if the name is not valid.
@@ -237,31 +237,28 @@ def cached_model_path(model_name: str) -> str | None:
         ...     tfimm_resolver.cached_model_path("resnet18")
         'gs://bucket/resnet18'
     """
+    try:
+        return _find_cached_path(model_name)
+    except (IntegrityError, MissingOverrideError) as error:
+        log.warning("%s", error.text)
+        return None
+
+
+def _find_cached_path(model_name: str) -> str | None:
     from tfimm_resolver.resolution import signatures
+    from tfimm_resolver.resolution.cached_names import find_adopted
     from tfimm_resolver.resolution.fetching import find_cached
     from tfimm_resolver.resolution.selection import select_model, select_path
 
-    if overrides.get_override(overrides.parse_key(model_name)) is None and "://" not in model_name:
-        try:
-            resolved = rules.match_models_file(Request.parse(model_name))
-            if resolved is not None:
-                found = find_cached(resolved)
-                return _check_path(select_model(found), resolved, found) if found else None
-        except (IntegrityError, MissingOverrideError) as error:
-            log.warning("%s", error.text)
-            return None
-    path = overrides.find_path(model_name)
-    if path is None and "://" not in model_name and overrides.get_override(overrides.parse_key(model_name)) is None:
-        from tfimm_resolver.resolution.cached_names import find_adopted
-
-        path = find_adopted(overrides.parse_key(model_name))
+    key = overrides.parse_key(model_name)
+    is_plain_name = "://" not in key and overrides.get_override(key) is None
+    if is_plain_name and (resolved := rules.match_models_file(Request.parse(model_name))) is not None:
+        found = find_cached(resolved)
+        return _check_path(select_model(found), resolved, found) if found else None
+    path = overrides.find_path(model_name) or (find_adopted(key) if is_plain_name else None)
     if path is None:
         return None
-    try:
-        signatures.check_path(Request.parse(model_name), path)
-    except IntegrityError as error:
-        log.warning("%s", error.text)
-        return None
+    signatures.check_path(Request.parse(model_name), path)
     return _check_path(select_path(path), signatures.plan_path(Request.parse(model_name), path))
 
 

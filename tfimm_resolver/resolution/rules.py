@@ -62,9 +62,14 @@ def make_mirror_plan(mirror: Handle) -> Fetch:
     """Return how to fetch the archive from a mirror; raises NotFoundError if the mirror is not an immutable archive."""
     plan = find_source_plan(mirror)
     if plan is None:
-        raise NotFoundError(f"no source handles {mirror}" if mirror.scheme else f"{mirror} does not exist")
+        raise NotFoundError(
+            f"no source handles {mirror}" if mirror.scheme else f"{mirror} does not exist",
+            fix="Correct the mirror, or remove it.",
+        )
     if plan.download is None:
-        raise NotFoundError(f"{mirror} is not an archive whose contents are fixed")
+        raise NotFoundError(
+            f"{mirror} is not an archive whose contents are fixed", fix="Give the URL of the archive, or remove the mirror."
+        )
     return plan.download
 
 
@@ -110,7 +115,8 @@ def match_models_file(request: Request) -> ResolvedPlan | None:
     if handle.sha256 not in (None, model.sha256) and model.sha256 is not None:
         raise HandleError(
             f"{handle} is pinned to a different sha256 than requested:\n"
-            f"  pinned    {model.sha256}, in {show(model.location)}\n  requested {handle.sha256}"
+            f"  pinned    {model.sha256}, in {show(model.location)}\n  requested {handle.sha256}",
+            fix="Leave the requested sha256 out, or correct the pin.",
         )
     if model.mirrors and (handle.sha256 or model.sha256) is None:
         raise ModelsFileError(

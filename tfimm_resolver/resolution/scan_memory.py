@@ -18,7 +18,7 @@ from tfimm_resolver.errors import CacheError, LoadError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 from tfimm_resolver.settings import ownership
-from tfimm_resolver.settings.paths import expand_path, expand_variable
+from tfimm_resolver.settings.paths import find_xdg_directory
 
 if TYPE_CHECKING:
     from tfimm_resolver.saved_model.operations import Operation
@@ -27,7 +27,6 @@ RULES_VERSION = 2
 """Increase it with each change of what is found."""
 
 _FILES = (*SAVED_MODEL_FILES, "keras_metadata.pb")
-_GRANULARITY_NS = 2 * 10**9
 _RESULT_BYTES_MAX, _RESULTS_MAX = 64 << 10, 512
 
 _known: dict[tuple[str, bool], tuple[str, tuple[Operation, ...]]] = {}
@@ -68,24 +67,23 @@ def _find_operations(path: str, is_warmed: bool) -> tuple[Operation, ...]:
 
 def _describe_state(path: str, is_warmed: bool) -> str | None:
     """Return the state of the files that are searched, as a text; None if another user can change them unnoticed."""
-    now_ns, parts = clock.get_time_ns(), [RULES_VERSION, int(is_warmed)]
+    parts = [RULES_VERSION, int(is_warmed)]
     for name in _FILES:
         try:
             status = os.stat(f"{path}/{name}")
         except FileNotFoundError:
             parts.append(0)
             continue
-        if not ownership.is_trusted(f"{path}/{name}", status) or now_ns - status.st_ctime_ns < _GRANULARITY_NS:
+        if not ownership.is_trusted(f"{path}/{name}", status) or not clock.is_settled(status.st_ctime_ns):
             return None
-        parts += [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        parts += fs.get_state(status)
     return " ".join(map(str, parts))
 
 
 def _find_folder() -> tuple[str, str]:
     """Return the directory around that of the results, and that one; raises CacheError if the user has no home directory."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    cache = expand_variable("XDG_CACHE_HOME", base) if base else expand_path("~/.cache")
-    return os.path.join(cache, "tfimm_resolver"), os.path.join(cache, "tfimm_resolver", "scans")
+    folder = os.path.join(find_xdg_directory("XDG_CACHE_HOME", "~/.cache"), "tfimm_resolver")
+    return folder, os.path.join(folder, "scans")
 
 
 def _make_path(folder: str, state: str) -> str:

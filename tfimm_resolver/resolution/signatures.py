@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
-from tfimm_resolver._util import fs
+from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.record import (
     DESCRIPTOR_SUFFIX,
@@ -265,12 +265,10 @@ def _parse(text: str) -> Handle | None:
 
 def _get_time_s(record: Record | None) -> float:
     """Return when the signature of a model was verified first, in seconds since 1970; 0 if it was not."""
-    import datetime
-
     if record is None or record.signed_by is None:
         return 0
     try:
-        return datetime.datetime.fromisoformat(record.signed_by.verified_at.replace("Z", "+00:00")).timestamp()
+        return clock.parse_time_s(record.signed_by.verified_at)
     except ValueError:
         return 0
 
@@ -287,7 +285,7 @@ def _describe_files(location: ModelLocation) -> Iterator[object]:
         except OSError:
             yield name
         else:
-            yield name, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+            yield name, *fs.get_state(status)
 
 
 def _check_links(tree: str) -> None:

@@ -120,7 +120,7 @@ class Upstream:
 
         request, download = self._resolved.request, self._resolved.plan.download
         assert download is not None
-        bucket, fill = tiers.open_bucket_behind(into, parts), self._fetch_with_mirrors
+        bucket, fill = tiers.open_bucket_cache(into, parts), self._fetch_with_mirrors
         record = bucket.ensure(self._resolved.label, download.key, fill, refresh=request.refresh, pin=request.pin)
         if not os.listdir(into):  # the bucket had the model already
             _make_fetcher(request.handle, parts).objects(bucket.path(record), into, record.files)

@@ -1,4 +1,4 @@
-"""What a value in a graph is made of."""
+"""The constants, files and arguments from which a value in a graph is computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one search for operations may cost, in all of the graphs of a model together."""
+"""Limits the cost of one search for operations, in all graphs of a model together."""
 
 from __future__ import annotations
 

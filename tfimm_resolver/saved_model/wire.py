@@ -77,7 +77,7 @@ def find_last(data: bytes | memoryview, start: int, stop: int, number: int) -> t
     Raises:
         WireError: if the bytes are not a message.
     """
-    found, position, wanted, last = None, start, number << 3 | BYTES, stop - 2
+    found, position, searched_tag, last = None, start, number << 3 | BYTES, stop - 2
     while position < stop:
         tag = data[position]
         if tag & 0x87 == BYTES and tag > 7 and position < last and (size_bytes := data[position + 1]) < 0x80:
@@ -86,7 +86,7 @@ def find_last(data: bytes | memoryview, start: int, stop: int, number: int) -> t
                 _read_any_header(data, begin - 2, stop)
         else:
             tag, begin, position = _read_header(data, position, stop)
-        if tag == wanted:
+        if tag == searched_tag:
             found = begin, position
     return found
 

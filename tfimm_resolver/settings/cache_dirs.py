@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -193,9 +195,10 @@ def _temporary_roots() -> Iterator[Setting]:
 
 
 def _get_user_name() -> str:
+    """Return the user's name, which $LOGNAME may set, if it can be part of a directory's name; else the user's id."""
     import getpass
 
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a passwd entry, as in containers
-        return str(os.getuid())
+    name = ""
+    with contextlib.suppress(KeyError, OSError):  # a user without a passwd entry, as in containers
+        name = getpass.getuser()
+    return name if re.fullmatch(r"[\w.@$+ -]{1,64}", name) else str(getattr(os, "getuid", int)())

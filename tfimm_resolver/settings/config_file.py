@@ -12,13 +12,12 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.settings import ownership
-from tfimm_resolver.settings.paths import expand_path, expand_variable, join_home
+from tfimm_resolver.settings.paths import find_xdg_directory, join_home
 
 KEYS = ("max_size", "min_free", "max_age", "ops", "trust")
 """What the file may have at its top level; a feature that reads a key of its own adds it here."""
 
 _BYTES_MAX = 1 << 20
-_MTIME_GRANULARITY_NS = 2 * 10**9
 _FIX = "Correct the file, or move it away."
 
 
@@ -45,14 +44,12 @@ class Config(NamedTuple):
 
 def config_file() -> str:
     """Return the path of the settings file, which may not exist; empty if the user has no home directory."""
-    folder = os.environ.get("XDG_CONFIG_HOME")
-    if not folder and (path := _find_below(os.environ.get("HOME", ""))) is not None:
+    if not os.environ.get("XDG_CONFIG_HOME") and (path := _find_below(os.environ.get("HOME", ""))) is not None:
         return path
     try:
-        folder = expand_variable("XDG_CONFIG_HOME", folder) if folder else expand_path("~/.config")
+        return _join_name(find_xdg_directory("XDG_CONFIG_HOME", "~/.config"))
     except CacheError:
         return ""
-    return _join_name(folder)
 
 
 @functools.lru_cache(maxsize=8)  # each hit comes here, as to the other functions that remember what they return
@@ -89,10 +86,8 @@ def read_config() -> Config:
             return _make_empty(path)
         with map_os_errors(HandleError, f"{show(path)} cannot be read", _FIX):
             raise
-    # A file that was changed a moment ago can change once more and keep its time stamp and size.
-    is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
-    read = _read if is_settled else _read.__wrapped__
-    return read(path, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+    read = _read if clock.is_settled(status.st_mtime_ns) else _read.__wrapped__
+    return read(path, fs.get_state(status))
 
 
 def _check_owner(path: str) -> None:
@@ -114,7 +109,7 @@ def _make_empty(path: str) -> Config:
 
 
 @functools.lru_cache(maxsize=8)
-def _read(path: str, _: tuple[int, int, int, int]) -> Config:
+def _read(path: str, _: tuple[int, ...]) -> Config:
     from tfimm_resolver._util.toml import parse_toml  # 1 ms that a user without the file does not pay
 
     with (

@@ -6,7 +6,7 @@ import os
 
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.settings import absl_flags
-from tfimm_resolver.settings.paths import expand_path, expand_variable
+from tfimm_resolver.settings.paths import expand_variable, find_xdg_directory
 
 MODELS_FILE = "TFIMM_MODELS_FILE"
 MIRRORS = "TFIMM_RESOLVER_MIRRORS"
@@ -46,10 +46,8 @@ def hosts_file() -> tuple[str, bool]:
     """
     if path := os.environ.get(HOSTS_FILE):
         return expand_variable(HOSTS_FILE, path), True
-    config = os.environ.get("XDG_CONFIG_HOME")
     try:
-        folder = expand_variable("XDG_CONFIG_HOME", config) if config else expand_path("~/.config")
-        return os.path.join(folder, "tfimm_resolver", "hosts.toml"), False
+        return os.path.join(find_xdg_directory("XDG_CONFIG_HOME", "~/.config"), "tfimm_resolver", "hosts.toml"), False
     except CacheError:
         return "", False
 

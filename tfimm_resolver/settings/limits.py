@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.settings.config_file import read_config
-from tfimm_resolver.settings.paths import expand_path, expand_variable
+from tfimm_resolver.settings.paths import find_xdg_directory
 
 MAX_SIZE, MIN_FREE, MAX_AGE = "TFIMM_RESOLVER_MAX_SIZE", "TFIMM_RESOLVER_MIN_FREE", "TFIMM_RESOLVER_MAX_AGE"
 GRACE, GRACE_WITHOUT_LOCKS = "TFIMM_RESOLVER_GRACE", "TFIMM_RESOLVER_GRACE_WITHOUT_LOCKS"
@@ -30,9 +30,11 @@ class Size(NamedTuple):
     size_bytes: int = 0
     fraction: float = 0.0
 
-    def to_bytes(self, disk_bytes: int) -> int:
-        """Return the number of bytes, on a disk of that size."""
-        return self.size_bytes or int(self.fraction * disk_bytes)
+    def to_bytes(self, disk_bytes: int | None) -> int | None:
+        """Return the number of bytes on a disk of that size; None for a fraction of a disk whose size is not known."""
+        if not self.fraction:
+            return self.size_bytes
+        return int(self.fraction * disk_bytes) if disk_bytes else None
 
 
 class CacheLimits(NamedTuple):
@@ -83,12 +85,10 @@ def grace_s(*, has_locks: bool = True) -> float:
 
 def state_dir() -> str:
     """Return the directory for what this package notes between runs, which may not exist; empty without a home directory."""
-    folder = os.environ.get("XDG_STATE_HOME")
     try:
-        folder = expand_variable("XDG_STATE_HOME", folder) if folder else expand_path("~/.local/state")
+        return os.path.join(find_xdg_directory("XDG_STATE_HOME", "~/.local/state"), "tfimm_resolver")
     except CacheError:
         return ""
-    return os.path.join(folder, "tfimm_resolver")
 
 
 def parse_size(text: str, source: str) -> Size:

@@ -28,9 +28,9 @@ def check_path(path: str | os.PathLike[str]) -> str:
     if not isinstance(text, str):
         raise HandleError(f"a path is a str or an os.PathLike, not {type(path).__name__}: {path!r:.80}")
     if "\0" in text:
-        raise HandleError(f"the path {text!r} contains a NUL character")
+        raise HandleError(f"the path {text!r} contains a NUL character", fix="Remove the character.")
     if not is_encodable(text):
-        raise HandleError(f"the path {text!r} contains a character that no path can have")
+        raise HandleError(f"the path {text!r} contains a character that no path can have", fix="Remove the character.")
     return text
 
 
@@ -112,6 +112,17 @@ def expand_variable(variable: str, value: str) -> str:
     return expand_path(value)
 
 
+def find_xdg_directory(variable: str, default: str) -> str:
+    """Return one of the user's base directories: that of a variable such as ``XDG_CONFIG_HOME``, else the default below ``~``.
+
+    Raises:
+        HandleError: as ``expand_variable`` does.
+        CacheError: if the user has no home directory.
+    """
+    value = os.environ.get(variable)
+    return expand_variable(variable, value) if value else expand_path(default)
+
+
 def check_output_path(path: str) -> None:
     """Check that a path which a user named may be replaced by a new file: it is a file, a link to one, or does not exist.
 
@@ -119,9 +130,11 @@ def check_output_path(path: str) -> None:
         CacheError: if its directory does not exist, or it is a directory, a device, a pipe or a socket, or leads to one.
     """
     if not os.path.isdir(os.path.dirname(path) or "."):
-        raise CacheError(f"cannot write {show(path)}: its directory does not exist")
+        raise CacheError(
+            f"cannot write {show(path)}: its directory does not exist", fix="Create the directory, or give another path."
+        )
     if os.path.isdir(path):
-        raise CacheError(f"cannot write {show(path)}: it is a directory")
+        raise CacheError(f"cannot write {show(path)}: it is a directory", fix="Give the path of a file.")
     if is_stream(path):
         raise CacheError(
             f"cannot write {show(path)}: it is not a regular file, and would be replaced",

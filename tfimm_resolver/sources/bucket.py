@@ -34,7 +34,10 @@ def plan(handle: Handle) -> InPlace | Fetch:
         raise HandleError(f"{handle} has more than a bucket and a path", fix=f"Write {handle.scheme}://BUCKET/PATH.")
     url = f"{handle.scheme}://{handle.host}{handle.path}"
     if not handle.is_archive and handle.sha256 is not None:
-        raise HandleError(f"{handle} is a directory: only an archive can be pinned by sha256")
+        raise HandleError(
+            f"{handle} is a directory: only an archive can be pinned by sha256",
+            fix="Leave the sha256 out, or pack the directory as an archive.",
+        )
 
     def fill(into: Path, fetcher: Fetcher) -> None:
         from tfimm_resolver.http import mirrors

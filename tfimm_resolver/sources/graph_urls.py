@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, IntegrityError
-from tfimm_resolver.handles.fragment import format_subdirectory
+from tfimm_resolver.handles.git import format_github_handle
 from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS, Handle
+from tfimm_resolver.handles.hugging_face import format_hugging_face_handle
 from tfimm_resolver.manifest import get_model_directory
 
 # Compiled when used: each download from a page of TF Hub's protocol comes here.
-_GITHUB_PAGE = r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:blob|raw|tree)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
-_GITHUB_RAW = r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:refs/heads/)?(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
-_HUGGING_FACE = r"/(?P<owner>[^/]+)/(?P<repo>[^/]+)/(?:blob|raw|resolve)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
+_GITHUB_PAGE = r"/(?P<repo>[^/]+/[^/]+)/(?:blob|raw|tree)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
+_GITHUB_RAW = r"/(?P<repo>[^/]+/[^/]+)/(?:refs/heads/)?(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
+_HUGGING_FACE = r"/(?P<repo>[^/]+/[^/]+)/(?:blob|raw|resolve)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
 
 
 @contextlib.contextmanager
@@ -41,18 +41,11 @@ def _explain(handle: Handle, error: FetchError) -> FetchError:
 def suggest_handle(handle: Handle) -> str | None:
     """Return the handle of the model whose graph is at a URL; None if the host has no directories that can be listed."""
     host, path = handle.host.rpartition("@")[2], get_model_directory(handle.path)
-    if host == "github.com" and (found := re.fullmatch(_GITHUB_PAGE, path)):
-        return _make_github_handle(found)
-    if host == "raw.githubusercontent.com" and (found := re.fullmatch(_GITHUB_RAW, path)):
-        return _make_github_handle(found)
+    pattern = {"github.com": _GITHUB_PAGE, "raw.githubusercontent.com": _GITHUB_RAW}.get(host)
+    if pattern and (found := re.fullmatch(pattern, path)):
+        return format_github_handle(found["repo"], found["ref"], found["folder"])
     if host in HUGGING_FACE_HOSTS and (found := re.fullmatch(_HUGGING_FACE, path)):
-        folder = f"/{unquote(found['folder'])}" if found["folder"] else ""
-        return f"hf://{found['owner']}/{found['repo']}@{found['ref']}{folder}"
+        return format_hugging_face_handle(found["repo"], found["ref"], found["folder"])
     from tfimm_resolver.handles import buckets
 
     return buckets.find_bucket_handle(f"{host}{path}")
-
-
-def _make_github_handle(found: re.Match[str]) -> str:
-    fragment = format_subdirectory(unquote(found["folder"])) if found["folder"] else ""
-    return f"github://{found['owner']}/{found['repo']}:{found['ref']}{fragment}"

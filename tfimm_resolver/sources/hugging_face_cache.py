@@ -102,6 +102,35 @@ def find_blob_defect(path: str, blob: str, sha256: str) -> str | None:
     return None if not COMMIT.fullmatch(blob) or _hash_as_git(path) == blob else f"its hash as a blob of git is not {blob}"
 
 
+def find_blob(link: str, blobs: str) -> tuple[str, str] | None:
+    """Return the file that a link of a snapshot leads to, and its name among the repository's blobs, or None.
+
+    None means that it leads elsewhere. A blob may be a link, too: huggingface_hub 2.4 stores files that came over Xet once for
+    all repositories, under their hash of Xet.
+
+    Args:
+        link: the link.
+        blobs: the directory of the repository's blobs, of which no part is a link.
+    """
+    folder, name = _read_link(link)
+    if folder != blobs:
+        return None
+    blob = f"{blobs}/{name}"
+    if not os.path.islink(blob):
+        return blob, name
+    folder, shared = _read_link(blob)
+    cache = os.path.dirname(os.path.dirname(blobs))
+    if not _SHA256.fullmatch(shared) or folder != f"{cache}/blobs/{shared[:2]}" or os.path.islink(f"{folder}/{shared}"):
+        return None
+    return f"{folder}/{shared}", name
+
+
+def _read_link(link: str) -> tuple[str, str]:
+    """Return the directory, without links, and the name to which a link leads."""
+    folder, name = os.path.split(os.path.join(os.path.dirname(link), os.readlink(link)))
+    return os.path.realpath(folder), name
+
+
 def _hash_as_git(path: str) -> str:
     with open(path, "rb", buffering=0, opener=fs.open_regular) as file:
         sha1 = hashlib.sha1(f"blob {os.fstat(file.fileno()).st_size}\0".encode(), usedforsecurity=False)
@@ -133,9 +162,10 @@ def _iterate_files(folder: str, repository: str, prefix: str = "") -> Iterator[t
             if entry.is_dir(follow_symlinks=False):
                 yield from _iterate_files(entry.path, repository, f"{prefix}{entry.name}/")
                 continue
-            target = os.path.realpath(entry.path)
-            if entry.is_symlink() and os.path.dirname(target) != f"{repository}/blobs":
+            found = find_blob(entry.path, f"{repository}/blobs") if entry.is_symlink() else (entry.path, "")
+            if found is None:
                 raise ValueError("a link leads out of the cache")
+            target, _ = found
             if not os.path.isfile(target):
                 raise ValueError("an entry is not a file")
             yield prefix + entry.name, os.stat(target).st_size

@@ -61,7 +61,7 @@ def _request_mount(model: KaggleModel, fetcher: Fetcher) -> str:
         answer = None
     slug = answer.get("slug") if isinstance(answer, dict) else None
     if not isinstance(slug, str):
-        raise FetchError(f"{base}/mount did not return where")
+        raise FetchError(f"{base}/mount did not return where", fix="Try again; if the error persists, restart the runtime.")
     return slug
 
 

@@ -52,7 +52,11 @@ def _make_not_archive_error(path: str) -> HandleError:
     found = recognition.recognize(recognition.read_start(path), os.path.basename(path))
     suffixes = f"{', '.join(ARCHIVE_SUFFIXES[:-1])} or {ARCHIVE_SUFFIXES[-1]}"
     text = f"{show(path)} is a file, but its name does not end in {suffixes}"
-    return HandleError(text) if found is None else HandleError(f"{text}: it is {found.title}", fix=found.advice)
+    return (
+        HandleError(text, fix="Rename the file if it is such an archive, or give the path of the model's directory.")
+        if found is None
+        else HandleError(f"{text}: it is {found.title}", fix=found.advice)
+    )
 
 
 def find_path(handle: Handle) -> str:

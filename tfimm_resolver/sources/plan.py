@@ -153,7 +153,7 @@ class RemoteLocation:
 
     @property
     def download(self) -> Fetch:
-        """What is downloaded if there is no location, or a copy on disk is wanted."""
+        """What is downloaded without a location, or if a copy on disk is needed."""
         return self.otherwise
 
 

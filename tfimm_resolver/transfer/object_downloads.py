@@ -59,12 +59,18 @@ def download_objects(
     infos = client.list_files() if expected is None else [ObjectInfo(file.path, file.size_bytes, 0, "") for file in expected]
     if not infos:
         raise NotFoundError(f"{handle}: found no objects below {url}", fix="Check the spelling: it has to be a directory.")
+    if any(not info.name for info in infos):
+        raise _make_unreadable_error(f"{handle}: the object {url}/ has bytes")
     reserve(sum(info.size_bytes for info in infos))
     try:
         files = _fetch_objects(client, infos, into, report_progress)
     except ArchiveError as error:
         raise ArchiveError(f"{handle}: {error.text}", fix=error.advice, is_page=error.is_page) from error
-    except (NotFoundError, IntegrityError) as error:
+    except NotFoundError as error:
+        if expected is None:
+            raise _make_unreadable_error(f"{handle}: {error.text}, although it was listed") from error
+        raise IntegrityError(error.text, fix=suggest_refresh(handle)) from error
+    except IntegrityError as error:
         if expected is None:
             raise
         raise IntegrityError(error.text, fix=suggest_refresh(handle)) from error
@@ -72,6 +78,14 @@ def download_objects(
         names = ", ".join(sorted(file.path for file in differing))
         raise IntegrityError(f"{url} does not match its recorded sha256: {names}", fix=suggest_refresh(handle))
     return files
+
+
+def _make_unreadable_error(text: str) -> NotFoundError:
+    """Return the error for an object that was listed and cannot be read under its name, as ``name/`` with bytes."""
+    return NotFoundError(
+        f"{text}\n  its name may end in a slash, like that of a directory, or it was removed just now",
+        fix="If it has such a name, rename or remove the object; else try again.",
+    )
 
 
 def _fetch_objects(

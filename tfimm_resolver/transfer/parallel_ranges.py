@@ -120,7 +120,7 @@ class RangedDownload:
             abort_response(response)
 
     def close(self) -> None:
-        """Release all resources, once no thread reads any more; nothing is written afterwards."""
+        """Release all resources, once no thread reads from it; nothing is written afterwards."""
         self.interrupt()
         until_s = clock.get_monotonic_s() + _JOIN_TIMEOUT_S
         for thread in self._threads:

@@ -13,13 +13,19 @@ from tfimm_resolver.http import mirrors
 def raise_if_local(handle: Handle, url: str) -> None:
     """Raise NotFoundError for a question to a mirror that is a directory, which can only answer with archives."""
     if mirrors.is_local(url):
-        raise NotFoundError(f"{handle}: a mirror that is a directory holds only archives")
+        raise NotFoundError(
+            f"{handle}: a mirror that is a directory holds only archives",
+            fix="Give the URL of an archive, or use a mirror that is a server.",
+        )
 
 
 def raise_if_mirrored_post(handle: Handle, url: str, mirrored: str, post_data: bytes | None) -> None:
     """Raise NotFoundError for a POST to a mirror, which has files and no API."""
     if post_data is not None and mirrored != url:
-        raise NotFoundError(f"{handle}: a mirror does not answer the calls of an API")
+        raise NotFoundError(
+            f"{handle}: a mirror does not answer the calls of an API",
+            fix="Remove the mirror for this host, or give the URL of an archive.",
+        )
 
 
 def raise_if_offline(handle: Handle) -> None:

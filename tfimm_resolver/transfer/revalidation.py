@@ -30,8 +30,8 @@ def make_conditions(known: Origin | None) -> dict[str, str]:
 def raise_if_unchanged(response: Response, known: Origin | None) -> None:
     """Raise NotModifiedError if a response shows that the body is the one that is known.
 
-    It does so by status 304, by the same strong ETag and size from a server that ignores conditions, both at the same URL
-    only, since ETags of different URLs may be equal; or by stating the sha256 of the complete body.
+    It does so by status 304, or, if the server ignores conditions, by the same strong ETag and size. Both count at the same
+    URL only, since ETags of different URLs may be equal. At any URL the stated sha256 of the complete body counts.
     """
     if known is None:
         return

@@ -46,6 +46,6 @@ class SingleStreamDownload:
         abort_response(self.response)
 
     def close(self) -> None:
-        """Close the connection, once no thread reads any more."""
+        """Close the connection, once no thread reads from it."""
         self.response.close()
         self._session.close()

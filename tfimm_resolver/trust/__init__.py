@@ -1,3 +1,3 @@
-"""Signatures of models: whom a user believes, whether a model is signed by them, and how a model is signed."""
+"""Signatures of models: which signers a user trusts, whether a model is signed by one, and how a model is signed."""
 
 __all__: list[str] = []

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from tfimm_resolver._util.urls import STORE_ALIASES
 from tfimm_resolver.handles.kaggle import KAGGLE_PAGES, framework_key
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
 _PORT = re.compile(r":([0-9]*)$")
 _DEFAULT_PORTS = (None, 80, 443)
 _NUMERIC_HOST = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}")
@@ -55,7 +55,7 @@ def canonicalize_url(text: str) -> str:
 
 def simplify_url(text: str) -> str:
     """Return ``canonicalize_url`` without the rules for single hosts."""
-    found = _URL.match(text)
+    found = URL.fullmatch(text)
     assert found is not None
     scheme, host, rest = found[1].lower(), found[2].rpartition("@")[2], re.split(r"[?#]", found[3], maxsplit=1)[0]
     scheme = STORE_ALIASES.get(scheme, scheme)

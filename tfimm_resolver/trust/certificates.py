@@ -49,24 +49,22 @@ def follow_chain(chain: Sequence[bytes], trusted: Sequence[bytes], identity: str
         raise SignatureError("the bundle has no certificates, but only the signature of a key")
     now = datetime.datetime.fromtimestamp(time_s or clock.get_time_s(), datetime.timezone.utc)
     signer, *others = [_load(der) for der in chain]
-    roots = [(_load(der), hash_der(der)) for der in trusted]
+    roots = {hash_der(der): _load(der) for der in trusted}
     _check_signer(signer)
     names = _list_names(signer)
     if identity and identity not in names:
         raise SignatureError(f"the signer is {show(', '.join(names) or 'not named')}, not {show(identity)}")
-    if any(hash_der(chain[0]) == sha256 for _, sha256 in roots):
-        _check_dates(signer, now)
-        return TrustedSigner(signer.public_key(), identity or next(iter(names), ""), hash_der(chain[0]))
-    root_sha256 = _find_root(signer, others, roots, now)
+    _check_dates(signer, now)
+    own_sha256 = hash_der(chain[0])
+    root_sha256 = own_sha256 if own_sha256 in roots else _find_root(signer, others, roots, now)
     return TrustedSigner(signer.public_key(), identity or next(iter(names), ""), root_sha256)
 
 
-def _find_root(signer: Any, others: list[Any], roots: list[tuple[Any, str]], now: datetime.datetime) -> str:
+def _find_root(signer: Any, others: list[Any], roots: dict[str, Any], now: datetime.datetime) -> str:
     """Return the hash of the trusted certificate that a signer's leads to, through those in the bundle."""
     current = signer
     for depth in range(_DEPTH_MAX):
-        _check_dates(current, now)
-        for root, sha256 in roots:
+        for sha256, root in roots.items():
             if _is_issued_by(current, root):
                 _check_dates(root, now)
                 _check_authority(root, depth)
@@ -74,6 +72,7 @@ def _find_root(signer: Any, others: list[Any], roots: list[tuple[Any, str]], now
         issuer = next((one for one in others if one is not current and _is_issued_by(current, one)), None)
         if issuer is None:
             break
+        _check_dates(issuer, now)
         _check_authority(issuer, depth)
         others = [one for one in others if one is not issuer]
         current = issuer

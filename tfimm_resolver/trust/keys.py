@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 FILE_BYTES_MAX = 1 << 20
-_MTIME_GRANULARITY_NS = 2 * 10**9
 
 _HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 """The curves that model signing has, with the hash that it signs on each of them."""
@@ -99,7 +98,9 @@ def extract_public_key(certificate: bytes) -> bytes:
     try:
         return _encode(import_cryptography().x509.load_der_x509_certificate(certificate).public_key())
     except ValueError as error:
-        raise HandleError(f"the certificate cannot be parsed: {show(error)}") from error
+        raise HandleError(
+            f"the certificate cannot be parsed: {show(error)}", fix="Check that it is an X.509 certificate as PEM or DER."
+        ) from error
 
 
 def _encode(public_key: Any) -> bytes:
@@ -148,22 +149,23 @@ def _choose_algorithm(key: Any) -> ec.ECDSA:
 def _read_pem(path: str, label: bytes, description: str, fix: str) -> list[bytes]:
     with map_os_errors(HandleError, f"the {description} {show(path)} cannot be read", "Correct its path."):
         status = os.stat(path)
-        # A file that was changed a moment ago can change once more and keep its time stamp and size.
-        is_settled = clock.get_time_ns() - status.st_mtime_ns > _MTIME_GRANULARITY_NS
-        read = _read_pem_once if is_settled else _read_pem_once.__wrapped__
-        found = read(path, label, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+        read = _read_pem_once if clock.is_settled(status.st_mtime_ns) else _read_pem_once.__wrapped__
+        found = read(path, label, fs.get_state(status))
     if not found:
         raise HandleError(f"{show(path)} contains no {description}", fix=fix)
     return list(found)
 
 
 @functools.lru_cache(maxsize=64)
-def _read_pem_once(path: str, label: bytes, _: tuple[int, int, int, int]) -> tuple[bytes, ...]:
+def _read_pem_once(path: str, label: bytes, _: tuple[int, ...]) -> tuple[bytes, ...]:
     data, found = fs.read_regular(path, FILE_BYTES_MAX, follow=True), list[bytes]()
     for match in _PEM.finditer(data):
         if match[1] == label:
             try:
                 found.append(base64.b64decode(b"".join(match[2].split()), validate=True))
             except binascii.Error as error:
-                raise HandleError(f"{show(path)} is not PEM: {show(error)}") from error
+                raise HandleError(
+                    f"{show(path)} is not PEM: {show(error)}",
+                    fix="Give the file of a public key or a certificate, which begins with -----BEGIN.",
+                ) from error
     return tuple(filter(None, found))

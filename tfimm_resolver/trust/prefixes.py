@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import CacheError, HandleError
 from tfimm_resolver.handles.buckets import find_bucket_handle
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.settings.paths import expand_path
-from tfimm_resolver.trust.canonical_urls import canonicalize_url, list_repository_forms, simplify_url
+from tfimm_resolver.trust.canonical_urls import URL, canonicalize_url, list_repository_forms, simplify_url
 
 _FIX = "Write it as https://HOST/ or https://HOST/PATH, in another scheme of handles, or as an absolute path."
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
 
 
 def parse_prefix(text: object) -> str:
@@ -25,7 +23,7 @@ def parse_prefix(text: object) -> str:
     """
     if not isinstance(text, str) or not text or text != text.strip():
         raise HandleError(f"the prefix {text!r:.80} is not the beginning of handles", fix=_FIX)
-    found = _URL.fullmatch(text)
+    found = URL.fullmatch(text)
     if found and (not found[2] or "?" in text or "#" in text or "@" in found[2] or "/" not in found[3]):
         raise HandleError(f"the prefix {show(text)} has to be SCHEME://HOST/, or longer, without a user and a query", fix=_FIX)
     if not found and not os.path.isabs(os.path.expanduser(text)):

@@ -1,4 +1,4 @@
-"""Whom a user believes: keys, certificate authorities, or an identity; as the models file and the settings file name them."""
+"""The signers that a user trusts: keys, certificate authorities, or an identity, as a models file or config.toml has them."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import click
 
 from tfimm_resolver.cli.app import cli
 from tools.reference.markdown import GENERATED, make_table
+from tools.terminal.sessions import SESSIONS, get_picture
 
 _HEAD = """# Command line
 
@@ -61,6 +62,9 @@ def _describe(name: str, command: click.Command, shared: set[str | None]) -> Ite
     own = [one for one in command.params if isinstance(one, click.Option) and one.name not in {*shared, "help"}]
     if own:
         yield _make_option_table(own, command)
+    for key, session in SESSIONS.items():
+        if session.shown_at == name:
+            yield f"![{session.title}](../images/{get_picture(key)})\n"
 
 
 def _join_lines(text: str) -> str:

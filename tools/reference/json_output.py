@@ -160,7 +160,7 @@ _LOCKED: dict[str, Schema] = {
 }
 _SYNCED: dict[str, Schema] = {
     **_LISTED,
-    "state": _text("the outcome", choices=("cached", "fetched", "missing", "changed", "failed")),
+    "state": _text("the outcome", choices=("cached", "fetched", "missing", "changed", "unsigned", "failed")),
     **_PIN,
     "path": _text("its path", null=True),
     "published": _object("with `--layout`: its version in the directory of the server", _PUBLISHED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -116,4 +117,21 @@ def test_a_killed_import_leaves_nothing_that_is_used(bundle: Path, handle: str, 
     with pytest.raises(errors.OfflineError):
         resolve(handle)
     reader.read(bundle)
+    assert list_kinds(far) == COMPLETE
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/random"])
+def test_a_device_is_not_read(device: str, far: Path) -> None:
+    with pytest.raises(errors.FetchError, match="is a device, not a file or a pipe"):
+        reader.read(device)
+    assert not far.exists() or os.listdir(far) == []
+
+
+def test_a_named_pipe_is_read(bundle: Path, far: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_bytes(bundle.read_bytes()), daemon=True)
+    writer.start()
+    reader.read(path)
+    writer.join(60)
     assert list_kinds(far) == COMPLETE

@@ -369,13 +369,13 @@ def test_path_works_for_a_user_without_a_name_and_a_home_directory() -> None:
 
 def test_verbose_prints_requests_and_debug_where_an_error_is_from_without_secrets(origin: Origin) -> None:
     url = f"{origin.url}/gone.tar.gz"
-    asked = url.replace("http://", "http://ada:hunter22@") + "?token=sesame-sesame"
-    code, out, err = run_cli("resolve", "-v", asked)
+    secret_url = url.replace("http://", "http://ada:hunter22@") + "?token=sesame-sesame"
+    code, out, err = run_cli("resolve", "-v", secret_url)
     assert (code, out) == (3, "") and f"GET {url}: 404\n" in err and "Traceback" not in err
-    code, out, err = run_cli("--debug", "resolve", asked)
+    code, out, err = run_cli("--debug", "resolve", secret_url)
     assert (code, out) == (3, "") and f"GET {url}: 404\n" in err and "Traceback" in err and "raise_for_status" in err
     assert "hunter22" not in err and "sesame" not in err
-    assert "GET" not in run_cli("resolve", asked)[2]
+    assert "GET" not in run_cli("resolve", secret_url)[2]
 
 
 def test_what_the_command_line_does_not_accept_is_an_error_like_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -209,10 +210,19 @@ def test_accepted_differences_are_read_as_they_were_written(tmp_path: Path) -> N
 
 
 def test_the_accepted_list_is_for_the_base_and_names_scenarios_that_exist() -> None:
-    if compare.ACCEPTED_FILE.exists():
-        assert f'base = "{BASE}"' in compare.ACCEPTED_FILE.read_text()
-        reasons = compare.read_accepted(compare.ACCEPTED_FILE, BASE).reasons
-        assert {one.scenario for one in reasons} <= {*SCENARIOS} and all(reasons.values())
+    assert re.fullmatch("[0-9a-f]{40}", BASE)
+    reasons = compare.read_accepted(compare.ACCEPTED_FILE, BASE).reasons
+    assert {one.scenario for one in reasons} <= {*SCENARIOS} and all(reasons.values())
+
+
+def test_a_new_base_begins_an_empty_list(clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    accepted = tmp_path / "accepted.toml"
+    compare.write_accepted(Accepted("old", {Difference("s", "files", "-a"): "a reason"}), accepted)
+    assert main(["--set-base", "HEAD"], repository=clone, accepted_file=accepted) == 0
+    head = git(clone, "rev-parse", "HEAD")
+    assert compare.read_base(accepted) == head and compare.read_accepted(accepted, head).reasons == {}
+    assert main(["--set-base", "nonsense"], repository=clone, accepted_file=accepted) == 2
+    assert "nonsense" in capsys.readouterr().err and compare.read_base(accepted) == head
 
 
 def test_a_difference_is_shown_accepted_and_missed_when_it_is_gone(

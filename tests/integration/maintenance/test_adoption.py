@@ -232,6 +232,16 @@ def test_a_damaged_blob_is_skipped(name: str, caches: Caches, cache_dir: Path) -
     assert list(cache_dir.iterdir()) == []
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_files_that_came_over_xet_are_adopted_and_compared_with_their_names(is_damaged: bool, caches: Caches) -> None:
+    snapshot = put_in_huggingface(caches.huggingface, "bob/xet", commit="b" * 40, over_xet=True)
+    if is_damaged:
+        (snapshot / "saved_model.pb").resolve().write_bytes(b"x" * len(MODEL["saved_model.pb"]))
+    result = next(one for one in adopt("huggingface") if "bob/xet" in one.handle)
+    assert result.state == ("skipped" if is_damaged else "adopted")
+    assert ("is damaged" in (result.reason or "")) == is_damaged
+
+
 def test_a_model_in_a_folder_of_a_repository_is_adopted_by_that_folder(caches: Caches) -> None:
     files = {f"export/{name}": data for name, data in MODEL.items()}
     put_in_huggingface(caches.huggingface, "bob/deep", {**files, "README.md": b"text"}, commit="b" * 40, branch="v1.0")
@@ -436,8 +446,8 @@ def test_a_file_of_another_user_is_copied_not_linked(caches: Caches) -> None:
     os.chown(file, 65534, 65534)
     assert get_only(adopt("kagglehub", dry_run=True)).state == "skipped"
     result = get_only(adopt(caches.kagglehub))
-    taken = Path(result.path) / "saved_model.pb"
-    assert taken.stat().st_uid == 0 and not taken.samefile(file) and result.method == "copy"
+    adopted = Path(result.path) / "saved_model.pb"
+    assert adopted.stat().st_uid == 0 and not adopted.samefile(file) and result.method == "copy"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o666, 0o4755])
@@ -445,8 +455,8 @@ def test_a_file_with_permissions_that_ours_would_not_have_is_not_linked(mode: in
     file = caches.kagglehub / "models" / KAGGLE / "saved_model.pb"
     file.chmod(mode)
     result = get_only(adopt(caches.kagglehub))
-    taken = Path(result.path) / "saved_model.pb"
-    assert not taken.samefile(file) and stat.S_IMODE(taken.stat().st_mode) == 0o644
+    adopted = Path(result.path) / "saved_model.pb"
+    assert not adopted.samefile(file) and stat.S_IMODE(adopted.stat().st_mode) == 0o644
     assert stat.S_IMODE(file.stat().st_mode) == mode
 
 

@@ -178,7 +178,7 @@ def test_an_entry_of_a_hub_that_is_gone_is_an_error(full: FullCache, names: tupl
     (model,) = maintenance.select(names[0])
     hub.set_dir("/nonexistent/hub")
     try:
-        with pytest.raises(CacheError, match="cannot be used any more"):
+        with pytest.raises(CacheError, match="can no longer be used"):
             hub_entries.open_owner(model)
         with pytest.raises(CacheError):
             maintenance.remove(model)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,6 +62,16 @@ def test_the_limit_and_the_free_space(full: FullCache, monkeypatch: pytest.Monke
     monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", "50 apples")
     with pytest.raises(HandleError):
         maintenance.measure()
+
+
+@pytest.mark.parametrize(("limit", "max_bytes"), [("50GB", 50 * 10**9), ("20%", None)])
+def test_a_limit_on_a_disk_of_unknown_size(
+    limit: str, max_bytes: int | None, full: FullCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=0, used=0, free=0))  # as some FUSE mounts do
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", limit)
+    usage = maintenance.measure()
+    assert (usage.max_bytes, usage.free_bytes) == (max_bytes, None)
 
 
 def test_models_by_name_are_counted_apart(full: FullCache, tmp_path: Path) -> None:

@@ -395,19 +395,19 @@ def test_a_bundle_holds_the_whole_archive(origin: Origin, tmp_path: Path, monkey
 
 def test_the_commands_take_a_subdirectory(origin: Origin, project_dir: Path, cache_dir: Path) -> None:
     url = origin.put("/m.tar.gz", tar_gz(SEVERAL))
-    tree, chosen = get_tree(cache_dir, url), f"{url}#subdirectory=b"
-    assert run_cli("resolve", chosen)[:2] == (0, f"{tree}/b\n")
-    code, out, _ = run_cli("why", chosen)
+    tree, handle = get_tree(cache_dir, url), f"{url}#subdirectory=b"
+    assert run_cli("resolve", handle)[:2] == (0, f"{tree}/b\n")
+    code, out, _ = run_cli("why", handle)
     assert code == 0 and out.startswith(f"{tree}/b\n") and "directory  b" in out
-    assert json.loads(run_cli("why", "--json", chosen)[1])["subdirectory"] == "b"
-    assert run_cli("verify", chosen)[0] == 0
-    code, out, _ = run_cli("add", "m", chosen)
+    assert json.loads(run_cli("why", "--json", handle)[1])["subdirectory"] == "b"
+    assert run_cli("verify", handle)[0] == 0
+    code, out, _ = run_cli("add", "m", handle)
     assert code == 0 and "subdirectory b" in out
     assert run_cli("lock", "--check")[0] == 0 and f"{tree}/b" in run_cli("sync")[1]
     for command in ("resolve", "why", "verify", "rm"):
         code, out, err = run_cli(command, f"{url}#subdirectory=typo")
         assert code == 3 and "has no directory typo" in err and "a/1, b" in err, command
-    assert run_cli("rm", chosen)[0] == 0 and not os.path.exists(tree)
+    assert run_cli("rm", handle)[0] == 0 and not os.path.exists(tree)
 
 
 def test_what_resolve_prints_is_a_name_of_the_model(origin: Origin, cache_dir: Path) -> None:

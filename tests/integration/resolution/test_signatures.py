@@ -220,7 +220,7 @@ def get_for_a_copy_in_an_extra_root(world: World, monkeypatch: pytest.MonkeyPatc
     world.require()
     record = world.folder / "extra" / (entry_name_for_key(world.url) + DESCRIPTOR_SUFFIX)
     forged = Record.parse(record.read_text(), record.name)._replace(signed_by=make_record_of(world.key))
-    record.write_text(forged.to_text())  # by whoever owns that root
+    record.write_text(forged.to_text())  # by the owner of that root
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(world.folder / "extra"))
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     return lambda: resolve(world.url)
@@ -550,6 +550,24 @@ def test_why_names_the_signer_and_what_is_required(world: World, capsys: pytest.
     (model,) = json.loads(capsys.readouterr().out)["models"]
     assert model["state"] == "unsigned" and model["faults"] and model["signed_by"] is None
     assert main(["verify"]) == 10 and "unsigned" in capsys.readouterr().out
+
+
+def test_sync_and_verify_have_one_word_for_a_signature_that_is_missing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tfimm_resolver.cli.app import main
+
+    world.publish(MODEL)
+    resolve(world.url)
+    models_file.write(Path(), models_file.make_entry("half", world.url, f'signer = {{ key = "{world.key.public_path}" }}'))
+    assert main(["verify"]) == 10
+    for arguments in (["sync", "--check"], ["sync"]):
+        capsys.readouterr()
+        assert main([*arguments, "--json"]) == 10
+        found = json.loads(capsys.readouterr().out)
+        assert (found["models"][0]["state"], found["error"]["code"]) == ("unsigned", "signature")
+    world.publish(with_signature(world.key, MODEL))
+    assert main(["sync"]) == 0 and capsys.readouterr().out.startswith("fetched")
 
 
 def test_a_path_in_the_cache_is_that_of_its_record(world: World) -> None:

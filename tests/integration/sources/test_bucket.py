@@ -77,6 +77,15 @@ def test_the_placeholders_of_hadoop_s_clients_are_no_files(s3: S3) -> None:
     assert files_in(resolve(handle)) == files
 
 
+@pytest.mark.parametrize("name", ["variables/", "other/", ""], ids=["directory", "other name", "top"])
+def test_an_object_with_bytes_and_the_name_of_a_directory_is_refused(name: str, s3: S3, cache_dir: Path) -> None:
+    handle = fill_bucket({**MODEL, name: b"bytes"})
+    with pytest.raises(NotFoundError, match="may end in a slash") as caught:
+        resolve(handle)
+    assert f"{handle}/{name}".rstrip("/") in caught.value.text and "rename" in caught.value.fix
+    assert not list(cache_dir.rglob("saved_model.pb"))
+
+
 def test_a_directory_of_placeholders_only_is_not_found(s3: S3) -> None:
     fill_s3({"m_$folder$": b"", "m/": b"", "m/a_$folder$": b""})
     with pytest.raises(NotFoundError, match="found no objects below"):

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import MODEL, files_in
+from tests.fakes.foreign_caches import put_shared_blob
 from tests.fakes.hugging_face import HuggingFace
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError, NotFoundError, OfflineError
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
 from tfimm_resolver.resolution.explain import explain
-from tfimm_resolver.sources.hugging_face_cache import find_commit, find_snapshot
+from tfimm_resolver.sources.hugging_face_cache import find_blob, find_commit, find_snapshot
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 ASSET = bytes([2 << 3 | 2, 9, 6 << 3 | 2, 7, 2 << 3 | 2, 5]) + b"v.txt"
@@ -333,3 +334,39 @@ def test_what_huggingface_hub_itself_downloaded_is_used_and_part_of_it_is_not(
     assert run(code.format(patterns=None)) == snapshot
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     assert resolve(f"hf://o/m@{commit}") == resolve("hf://o/m") == snapshot
+
+
+def test_files_that_came_over_xet_are_links_to_a_store_of_all_repositories(cache: Cache, _offline: None) -> None:
+    snapshot = cache.put(MODEL)
+    for blob in list((cache.path / "blobs").iterdir()):
+        data = blob.read_bytes()
+        blob.unlink()
+        put_shared_blob(blob, data)
+    assert resolve(f"hf://o/m@{COMMIT}") == str(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("target", "is_blob"),
+    [
+        ("../../blobs/ab/ab{rest}", True),
+        ("../../blobs/cd/ab{rest}", False),
+        ("../../blobs/ab/ab", False),
+        ("../../other/ab/ab{rest}", False),
+        ("../../../outside", False),
+        ("../../blobs/ef/ef{rest}", False),
+        ("/etc/passwd", False),
+        ("ab", False),
+    ],
+)
+def test_a_blob_may_be_a_link_to_that_store_only(target: str, is_blob: bool, tmp_path: Path) -> None:
+    rest, blobs = "0" * 62, tmp_path / "hub" / "models--o--m" / "blobs"
+    for folder in (blobs, *(tmp_path / "hub" / name for name in ("blobs/ab", "blobs/cd", "blobs/ef", "other/ab"))):
+        folder.mkdir(parents=True)
+    for path in ("hub/blobs/ab/ab", f"hub/blobs/ab/ab{rest}", f"hub/blobs/cd/ab{rest}", f"hub/other/ab/ab{rest}", "outside"):
+        (tmp_path / path).write_bytes(b"x")
+    (blobs / "ab").write_bytes(b"x")
+    (tmp_path / "hub" / "blobs" / "ef" / f"ef{rest}").symlink_to(tmp_path / "outside")
+    (blobs / "c0ffee").symlink_to(target.format(rest=rest))
+    (blobs.parent / "file").symlink_to("blobs/c0ffee")
+    found = find_blob(str(blobs.parent / "file"), str(blobs))
+    assert found == ((str(tmp_path / "hub" / "blobs" / "ab" / f"ab{rest}"), "c0ffee") if is_blob else None)

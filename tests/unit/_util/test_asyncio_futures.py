@@ -58,8 +58,8 @@ def test_a_cancelled_wait_is_noticed_in_the_thread(start: Start) -> None:
 
 def test_a_timeout_is_noticed_but_not_that_of_a_shield() -> None:
     async def main(call: Call, shielded: Call) -> tuple[bool, bool]:
-        kept = asyncio.ensure_future(asyncio.to_thread(shielded))
-        for waiting in (asyncio.to_thread(call), asyncio.shield(kept)):
+        task = asyncio.ensure_future(asyncio.to_thread(shielded))
+        for waiting in (asyncio.to_thread(call), asyncio.shield(task)):
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(waiting, 0.05)
         await asyncio.to_thread(call.has_begun.wait, 30)
@@ -67,7 +67,7 @@ def test_a_timeout_is_noticed_but_not_that_of_a_shield() -> None:
         found = call.is_abandoned(), shielded.is_abandoned()
         call.may_end.set()
         shielded.may_end.set()
-        await kept
+        await task
         return found
 
     assert asyncio.run(main(Call(), Call())) == (True, False)

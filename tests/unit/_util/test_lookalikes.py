@@ -1,4 +1,4 @@
-"""Characters in names that are not seen: refused where they do nothing, accepted where a script or an emoji needs them."""
+"""Invisible characters in names: refused where they do nothing, accepted where a script or an emoji needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terminals and notebooks are told from all other outputs."""
+"""Terminals and notebooks are distinguished from all other outputs."""
 
 from __future__ import annotations
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from tfimm_resolver._util.text import describe_prefix, format_count, format_size, is_html, truncate_middle
+from tfimm_resolver._util.text import describe_prefix, format_age, format_count, format_size, is_html, truncate_middle
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,11 @@ def test_only_one_is_singular() -> None:
 )
 def test_sizes_are_rounded_to_decimal_units(size_bytes: int, text: str) -> None:
     assert format_size(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "expected"), [(5, "just now"), (90, "1 min ago"), (7300, "2 h ago"), (9 * 86400, "9 d ago")]
+)
+def test_an_age_has_one_unit(passed_s: float, expected: str) -> None:
+    assert format_age(time.time() - passed_s) == expected
+    assert format_age(0) == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tfimm_resolver.archives.tar_blocks import BlockReader
@@ -31,6 +33,8 @@ def test_only_zeros_may_follow_the_end() -> None:
     with pytest.raises(ArchiveError, match="follows its end"):
         BlockReader([bytes(5), b"\0x"]).expect_zeros()
     BlockReader([bytes(5)]).expect_zeros(5)
+    with pytest.raises(ArchiveError, match="of zeros follow its end"):
+        BlockReader(itertools.repeat(bytes(1 << 20), 1100)).expect_zeros()
     with pytest.raises(ArchiveError, match="truncated"):
         BlockReader([bytes(5)]).expect_zeros(6)
     with pytest.raises(ArchiveError, match="follows its end"):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
-from tfimm_resolver.cli.output import Output, error_to_json, format_age, format_bar, format_error, format_table, style
+from tfimm_resolver.cli.output import Output, error_to_json, format_bar, format_error, format_table, style
 from tfimm_resolver.errors import FetchError
 
 
@@ -41,14 +40,6 @@ def test_an_error_is_a_message_or_an_object(capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out) == {"error": error_to_json(error)}
     assert error_to_json(error) == {"code": error.code, "text": "it failed", "fix": "Try again."}
     assert format_error(FetchError("it failed")).startswith("it failed")
-
-
-@pytest.mark.parametrize(
-    ("passed_s", "expected"), [(5, "just now"), (90, "1 min ago"), (7300, "2 h ago"), (9 * 86400, "9 d ago")]
-)
-def test_an_age_has_one_unit(passed_s: float, expected: str) -> None:
-    assert format_age(time.time() - passed_s) == expected
-    assert format_age(0) == ""
 
 
 def test_a_bar_is_never_empty_for_a_value() -> None:

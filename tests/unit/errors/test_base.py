@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import traceback
+
 import pytest
 
+from tfimm_resolver import errors
 from tfimm_resolver.errors import advice, base, cache, loading
 
 ADVICE = advice.Advice(python="Call f().", command="Run f.")
@@ -83,3 +88,29 @@ def test_another_message_keeps_the_kind_of_error_and_its_facts() -> None:
 @pytest.mark.parametrize(("fix", "shown"), [("", ""), ("Try again.", "Try again."), (None, "Call f().")])
 def test_another_message_may_have_another_fix_or_none(fix: str | None, shown: str) -> None:
     assert base.FetchError("gone", fix=ADVICE).with_message("not here", fix).fix == shown
+
+
+KINDS = [getattr(errors, name) for name in errors.__all__]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_ends_with_its_fix_also_as_a_copy(kind: type[base.ResolverError]) -> None:
+    error = kind("m: it failed", fix="Do this.")
+    for one in (error, pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (type(one), str(one), one.args) == (kind, "m: it failed\n  Do this.", ("m: it failed\n  Do this.",))
+        assert (one.text, one.fix, one.__dict__) == (error.text, error.fix, error.__dict__)
+        assert traceback.format_exception_only(one)[-1].splitlines()[-1] == "  Do this."
+    assert str(pickle.loads(pickle.dumps(kind("m: it failed")))) == str(kind("m: it failed"))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_traceback_names_the_module_that_users_import_it_from(kind: type[base.ResolverError]) -> None:
+    assert kind.__module__ == "tfimm_resolver.errors" and kind.__qualname__ == kind.__name__
+    assert traceback.format_exception_only(kind("m"))[0].startswith(f"tfimm_resolver.errors.{kind.__name__}: m")
+    assert kind.__name__ in repr(kind("m"))
+
+
+def test_a_pickle_of_an_earlier_version_is_loaded() -> None:
+    start = b"ctfimm_resolver.errors.base\nArchiveError\n(Vit failed\\u000a  Do this.\ntR"
+    error = pickle.loads(start + b"(dVtext\nVit failed\nsVfix\nVDo this.\nsb.")
+    assert type(error) is errors.ArchiveError and str(error) == "it failed\n  Do this."

@@ -27,9 +27,9 @@ URL = "https://h/m.tar.gz"
 @pytest.mark.parametrize("text", [URL, "/a/b.zip", "name", "hf://o/m@v1", "file:///a%20b", "gs://b/m", "https://h/m?a=b"])
 def test_a_fragment_has_a_pin_and_a_subdirectory(text: str, fragment: str, sha256: str | None, subdirectory: str) -> None:
     assert split_fragment(text + fragment) == (text, sha256, subdirectory)
-    handle, whole = Handle.parse(text + fragment), Handle.parse(text)
+    handle, plain = Handle.parse(text + fragment), Handle.parse(text)
     assert (handle.sha256, handle.subdirectory) == (sha256, subdirectory)
-    assert (handle.text, handle.key, str(handle)) == (whole.text, whole.key, str(whole))
+    assert (handle.text, handle.key, str(handle)) == (plain.text, plain.key, str(plain))
 
 
 @pytest.mark.parametrize(

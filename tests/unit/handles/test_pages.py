@@ -16,6 +16,8 @@ PAGES = [
     (f"{GITHUB}.git", "github://ada/models"),
     (f"{GITHUB}/tree/v1.0", "github://ada/models:v1.0"),
     (f"{GITHUB}/tree/main/zoo/lion", "github://ada/models:main#subdirectory=zoo/lion"),
+    (f"{GITHUB}/tree/main/zoo/a%20b%23c", "github://ada/models:main#subdirectory=zoo/a%20b%23c"),
+    (f"{GITHUB}/tree/ada%2Ffix/lion", "github://ada/models:ada/fix#subdirectory=lion"),
     (f"{GITHUB}/blob/main/m.tar.gz", "https://github.com/ada/models/raw/main/m.tar.gz"),
     (f"{GITHUB}/blob/main/lion/saved_model.pb", "github://ada/models:main#subdirectory=lion"),
     (f"{GITHUB}/blob/main/saved_model.pb", "github://ada/models:main"),

@@ -52,6 +52,28 @@ def test_a_status_is_an_error_of_its_kind_that_quotes_the_answer(
     assert error.text == f"lion: https://h/m answered {status} Reason: 'the key … is wrong'"
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            b"<!DOCTYPE html>\n<html><head><title>Not\n found &amp; gone</title></head><body>long",
+            ": 'Not found & gone'",
+        ),
+        (b"\n <!-- built by x -->\n<HTML lang=en><HEAD><style>a{b:c}</style>", ""),
+        (b"<html><title></title>", ""),
+        (b"<html><title>the key hunter22</title>", ": 'the key …'"),
+        (b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "<Code>NoSuchKey</Code>"),
+        (b"html is not supported", ": 'html is not supported'"),
+    ],
+    ids=["title", "no title", "empty title", "secret", "xml", "text"],
+)
+def test_of_a_web_page_only_the_title_is_shown(body: bytes, expected: str) -> None:
+    with pytest.raises(FetchError) as caught:
+        raise_for_status(make_response(404, body), HANDLE)
+    assert expected in caught.value.text and ("<" not in caught.value.text or "<Code>" in expected)
+    assert caught.value.text.endswith("404 Reason") or expected
+
+
 @pytest.mark.parametrize(("value", "delay_s"), [("7", 7.0), ("soon", None), (None, None)])
 def test_the_delay_that_the_server_asks_for_is_read(value: str | None, delay_s: float | None) -> None:
     with pytest.raises(FetchError) as caught:
@@ -80,11 +102,11 @@ def test_missing_credentials_are_wanted_where_they_would_be_sent(url: str, headi
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "expected"),
     [("https://ada:hunter22@h:1/m?sig=hunter22#hunter22", "https://h:1/m"), ("https://[h/m?sig=hunter22", "https://[h/m")],
 )
-def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert redact_url(url) == shown
+def test_a_url_is_shown_without_its_secrets(url: str, expected: str) -> None:
+    assert redact_url(url) == expected
 
 
 @pytest.mark.parametrize(

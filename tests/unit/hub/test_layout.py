@@ -15,10 +15,10 @@ def test_the_directory_is_that_of_set_dir_then_the_variable_then_the_default(
 ) -> None:
     assert layout.get_dir() == f"{settings.get_dir()}/.hub"
     monkeypatch.setenv("TFIMM_HUB_DIR", str(tmp_path / "variable"))
-    assert (layout.get_root().value, layout.get_root().source) == (f"{tmp_path}/variable", "$TFIMM_HUB_DIR")
+    assert (settings.hub_root().value, settings.hub_root().source) == (f"{tmp_path}/variable", "$TFIMM_HUB_DIR")
     layout.set_dir(tmp_path / "set")
     try:
-        assert (layout.get_root().value, layout.get_root().source) == (f"{tmp_path}/set", "hub.set_dir()")
+        assert (settings.hub_root().value, settings.hub_root().source) == (f"{tmp_path}/set", "hub.set_dir()")
     finally:
         layout.set_dir(None)
     assert layout.get_dir() == f"{tmp_path}/variable"

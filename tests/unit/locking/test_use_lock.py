@@ -46,7 +46,7 @@ def tree(tmp_path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def held_by_another(code: str, tree: str) -> Iterator[subprocess.Popen[str]]:
+def hold_in_process(code: str, tree: str) -> Iterator[subprocess.Popen[str]]:
     """Run a process, or its child, that holds a use lock until the block ends."""
     with start(code, tree, stdin=subprocess.PIPE) as process:  # type: ignore[arg-type]
         try:
@@ -65,7 +65,7 @@ def is_unused(tree: str) -> bool:
 
 
 def test_a_directory_in_use_cannot_be_excluded_until_its_user_is_killed(tree: str) -> None:
-    with held_by_another(HOLD, tree) as process:
+    with hold_in_process(HOLD, tree) as process:
         assert not is_unused(tree)
         assert use_lock.find_users(tree) == [process.pid]
         process.kill()
@@ -74,7 +74,7 @@ def test_a_directory_in_use_cannot_be_excluded_until_its_user_is_killed(tree: st
 
 
 def test_a_forked_child_keeps_the_lock_of_its_parent(tree: str) -> None:
-    with held_by_another(FORK, tree) as process:
+    with hold_in_process(FORK, tree) as process:
         process.wait()
         assert not is_unused(tree)
         assert process.stdin is not None

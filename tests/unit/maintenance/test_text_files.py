@@ -1,4 +1,4 @@
-"""A file that a user names is written as a whole, or not at all."""
+"""A file that a user names is written in full, or not at all."""
 
 from __future__ import annotations
 

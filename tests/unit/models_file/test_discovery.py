@@ -109,11 +109,11 @@ def test_a_file_of_the_user_who_called_sudo_counts_as_root_s(
     assert discovery.find_entry("a") is not None
 
 
-@pytest.mark.parametrize("can_ask", [True, False])
+@pytest.mark.parametrize("has_access", [True, False])
 def test_a_file_is_found_with_and_without_the_quick_test(
-    can_ask: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+    has_access: bool, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "_CAN_ASK", can_ask)
+    monkeypatch.setattr(discovery, "_HAS_QUICK_TEST", has_access)
     assert discovery.find_files() == []
     path = write(project, make_entry("m"))
     assert discovery.find_files() == [str(path)]

@@ -49,9 +49,9 @@ def test_an_entry_that_does_not_fit_its_file_is_an_error(entry: bytes, message: 
 
 def make_sliced(*starts: int, rows: int = 2) -> dict[bytes, bytes]:
     """Return the entries of a tensor of two rows, which are stored as slices."""
-    whole = make_entry(1, [rows, 3], b"", size_bytes=0)
+    tensor = make_entry(1, [rows, 3], b"", size_bytes=0)
     slices = [((start, 1), (0, -1)) for start in starts]
-    entries = {b"a": whole + encode_message((7, make_extent(*row) + encode_message([(1, b"")])) for row, _ in slices)}
+    entries = {b"a": tensor + encode_message((7, make_extent(*row) + encode_message([(1, b"")])) for row, _ in slices)}
     for number, extents in enumerate(slices):
         key = checkpoint.encode_slice_key(b"a", extents)
         entries[key] = make_entry(1, [1, 3], DATA[12 * number : 12 * number + 12], offset=12 * number)

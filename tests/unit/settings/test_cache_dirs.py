@@ -99,6 +99,18 @@ def test_a_temporary_root_that_is_a_link_is_not_used(home: Path, tmp_path: Path)
     assert settings.urls_root().value.startswith(f"{shared}-")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../../outside", "/tmp/x", "a/b", "a\nb", "x" * 300, ".."],
+    ids=["outside", "absolute", "slash", "line break", "long", "dots"],
+)
+def test_the_name_of_the_user_never_leads_elsewhere(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", name)
+    (Path(tempfile.gettempdir()) / "tfhub_modules").symlink_to(home)
+    root = Path(settings.urls_root().value)
+    assert root.parent == Path(tempfile.gettempdir()) and ".." not in root.parts
+
+
 def test_no_temporary_root_at_all_is_an_error_that_names_the_way_out(home: Path) -> None:
     for name in ("tfhub_modules", f"tfhub_modules-{cache_dirs._get_user_name()}"):
         path = Path(tempfile.gettempdir()) / name

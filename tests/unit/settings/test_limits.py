@@ -45,6 +45,13 @@ def test_a_percentage_is_a_part_of_the_disk() -> None:
     assert parse_size("20%", "TEST").to_bytes(500) == 100 and parse_size("0.5%", "TEST").to_bytes(1000) == 5
 
 
+@pytest.mark.parametrize("disk_bytes", [None, 0])
+def test_only_a_percentage_needs_the_size_of_the_disk(disk_bytes: int | None) -> None:
+    assert parse_size("20%", "TEST").to_bytes(disk_bytes) is None
+    assert parse_size("5GB", "TEST").to_bytes(disk_bytes) == 5 * 10**9
+    assert parse_size("0", "TEST").to_bytes(disk_bytes) == parse_size("0%", "TEST").to_bytes(disk_bytes) == 0
+
+
 @pytest.mark.parametrize("text", ["", "many", "-1GB", "5XB", "101%", "1e9", "iB", "5 %%", "1_000", "٣GB", "9" * 400, 3])
 def test_what_is_not_a_size(text: Any) -> None:
     with pytest.raises(HandleError, match="TEST is ") as caught:

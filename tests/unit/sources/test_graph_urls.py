@@ -19,7 +19,7 @@ from tfimm_resolver.sources.graph_urls import suggest_handle
         ("https://github.com/o/r/raw/main/saved_model.pb", "github://o/r:main"),
         ("https://raw.githubusercontent.com/o/r/main/m/saved_model.pbtxt", "github://o/r:main#subdirectory=m"),
         ("https://raw.githubusercontent.com/o/r/refs/heads/main/m/saved_model.pb", "github://o/r:main#subdirectory=m"),
-        ("https://huggingface.co/o/m/resolve/main/tf/1/saved_model.pb?download=true", "hf://o/m@main/tf/1"),
+        ("https://huggingface.co/o/m/resolve/main/tf/1/saved_model.pb?download=true", "hf://o/m/tf/1"),
         ("https://huggingface.co/o/m/blob/v1/saved_model.pb", "hf://o/m@v1"),
         ("https://storage.googleapis.com/bucket/m/1/saved_model.pb", "gs://bucket/m/1"),
         ("https://bucket.s3.eu-west-1.amazonaws.com/m/1/saved_model.pb", "s3://bucket/m/1"),

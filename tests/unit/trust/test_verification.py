@@ -136,8 +136,8 @@ BUNDLE_CHANGES = {
     "no material": set_value("verificationMaterial", value=None),
     "no signature": set_value("dsseEnvelope", "signatures", value=[]),
     "an empty signature": set_value("dsseEnvelope", "signatures", 0, "sig", value=""),
-    "a signature that is no base64": set_value("dsseEnvelope", "signatures", 0, "sig", value="AA!A"),
-    "a payload that is no base64": set_value("dsseEnvelope", "payload", value="e30=\n"),
+    "a signature that is not base64": set_value("dsseEnvelope", "signatures", 0, "sig", value="AA!A"),
+    "a payload that is not base64": set_value("dsseEnvelope", "payload", value="e30=\n"),
     "a number as payload": set_value("dsseEnvelope", "payload", value=5),
 }
 

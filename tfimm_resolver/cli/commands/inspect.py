@@ -43,8 +43,8 @@ def _print(output: Output, model: Inspection, all_weights: bool, with_operations
     previous = ""
     rows = [*summary.list_rows(model), *(summary.list_operation_rows(model) if with_operations else ())]
     for label, text in rows:
-        shown = "" if label == previous else label
-        output.print_line(f"  {style(f'{shown:<9}', fg=_WARNED.get(label))}  {text}")
+        prefix = "" if label == previous else label
+        output.print_line(f"  {style(f'{prefix:<9}', fg=_WARNED.get(label))}  {text}")
         previous = label
     for signature in model.signatures:
         output.print_line(f"  signature  {signature.name}")

@@ -1,4 +1,4 @@
-"""``tfimm-resolver keep``: never evict models from the cache."""
+"""``tfimm-resolver keep``: keeps models from being evicted."""
 
 from __future__ import annotations
 

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 import click
 
-from tfimm_resolver import settings
-from tfimm_resolver._util.text import format_count, format_size, truncate_middle
+from tfimm_resolver._util.text import format_age, format_size, truncate_middle
 from tfimm_resolver.cli.commands import common, format_command
-from tfimm_resolver.cli.output import Output, format_age, format_bar, style, style_state
-from tfimm_resolver.maintenance import inventory
+from tfimm_resolver.cli.output import Output, format_bar, style, style_state
+from tfimm_resolver.maintenance import inventory, views
 from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.maintenance.filters import SORTS
 from tfimm_resolver.resolution.cached_names import SHORTENED_MIN
 
-_EXTRA, _BUCKET, _KEPT = " (extra)", " (bucket)", " (kept)"
 _PLAIN_COLUMNS, _USE_COLUMNS, _BAR_COLUMNS = 23, 12, 14
 
 
@@ -58,7 +56,7 @@ def command(output: Output, sort: str, filters: Sequence[str]) -> int:
 def _format_rows(models: Sequence[CachedModel], columns: int | None) -> list[list[str]]:
     """Return the rows of the table; a narrow terminal loses the bar first, then the last use, then parts of the names."""
     longest = max((len(model.name) for model in models), default=0)
-    plain = _PLAIN_COLUMNS + max((len(_format_mark(model)) for model in models), default=0)
+    plain = _PLAIN_COLUMNS + max((len(views.format_mark(model)) for model in models), default=0)
     has_bar = columns is not None and columns >= longest + plain + _USE_COLUMNS + _BAR_COLUMNS
     has_use = columns is None or columns >= longest + plain + _USE_COLUMNS
     width = columns and max(SHORTENED_MIN, columns - plain - _USE_COLUMNS * has_use - _BAR_COLUMNS * has_bar)
@@ -72,26 +70,13 @@ def _format_rows(models: Sequence[CachedModel], columns: int | None) -> list[lis
                 f"{format_size(model.size_bytes):>7}",
                 *[format_bar(model.size_bytes, largest)] * has_bar,
                 *[style(format_age(model.used_s), dim=True)] * has_use,
-                style_state(model.state) + style(_format_mark(model), dim=True),
+                style_state(model.state) + style(views.format_mark(model), dim=True),
             ]
         )
     return rows
 
 
 def _print_summary(output: Output, models: Sequence[CachedModel]) -> None:
-    cached = [model for model in models if not model.other_root]
-    damaged = sum(model.state == "damaged" for model in cached)
-    size_bytes = sum(model.size_bytes for model in cached)
-    extra = sum(model.is_read_only for model in models)
-    in_bucket = len(models) - len(cached) - extra
-    elsewhere = f"; {extra} in extra roots" * bool(extra) + f"; {in_bucket} in {settings.urls_root().value}" * bool(in_bucket)
+    damaged = views.count_damaged(models)
     repair = f"; {damaged} damaged: {format_command('verify --repair')}" if damaged else ""
-    output.print_summary(
-        f"{format_count(len(cached), 'model')}, {format_size(size_bytes)} in {settings.cache_root().value}{elsewhere}{repair}"
-    )
-
-
-def _format_mark(model: CachedModel) -> str:
-    if not model.other_root:
-        return _KEPT * model.is_protected
-    return _EXTRA if model.is_read_only else _BUCKET
+    output.print_summary(f"{views.summarize_models(models)}{repair}")

@@ -13,7 +13,6 @@ from tfimm_resolver._util import fs
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, format_table
 from tfimm_resolver.errors import CacheError
-from tfimm_resolver.hub import layout
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.settings.cache_dirs import Setting
 
@@ -24,7 +23,7 @@ from tfimm_resolver.settings.cache_dirs import Setting
 def command(output: Output) -> int:
     """Print the cache directories and the models files in use, each with the setting that chose it."""
     extra = settings.extra_roots()
-    roots = {"urls": settings.urls_root(), "names": _find_root(settings.names_root), "hub": _find_root(layout.get_root)}
+    roots = {"urls": settings.urls_root(), "names": _find_root(settings.names_root), "hub": _find_root(settings.hub_root)}
     if settings.uses_local_copy():
         roots["copies"] = settings.local_root()
     files = discovery.find_files()
@@ -55,6 +54,5 @@ def _find_root(choose: Callable[[], Setting]) -> Setting:
 
 
 def _get_free_bytes(path: str) -> int | None:
-    while not os.path.isdir(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return fs.get_free_bytes(path) if os.path.isdir(path) else None
+    folder = fs.find_existing_directory(path)
+    return fs.get_free_bytes(folder) if folder else None

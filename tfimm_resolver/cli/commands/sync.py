@@ -62,7 +62,7 @@ def command(
     check_unused_options(layout=layout is not None)
     tree = ServingTree(layout[1], base_path, keep) if layout else None
     results = sync_models.sync(names, check=check, jobs=jobs)
-    errors = [result.error for result in results if result.error and (result.state == "failed" or not check)]
+    errors = [result.error for result in results if result.error and (result.state in ("failed", "unsigned") or not check)]
     if tree is not None:
         errors += tree.publish(output, results)
     if output.as_json:

@@ -1,4 +1,4 @@
-"""``tfimm-resolver unkeep``: let models be evicted again."""
+"""``tfimm-resolver unkeep``: lets models be evicted again."""
 
 from __future__ import annotations
 

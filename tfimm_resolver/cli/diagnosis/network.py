@@ -94,7 +94,7 @@ def _list_proxies() -> list[Proxy]:
 def check_hosts() -> Iterator[Finding]:
     """Send one request to each service, and yield a problem for each that cannot be reached."""
     if settings.is_offline():
-        yield make_note("offline", "no host was asked: TFIMM_RESOLVER_OFFLINE is set", "unset it")
+        yield make_note("offline", "no host was contacted: TFIMM_RESOLVER_OFFLINE is set", "unset it")
         return
     for choose in (kaggle_credentials.get_base_url, github.get_base_url, _get_hugging_face_url):
         try:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.outgoing import mask_secrets, mask_value
+from tfimm_resolver._util.outgoing import MASK, mask_secrets, mask_value
 from tfimm_resolver.cli.diagnosis import network, roots, software
 from tfimm_resolver.cli.diagnosis.findings import PROBLEM, Finding, catch_errors
 from tfimm_resolver.cli.diagnosis.roots import RootFacts
 from tfimm_resolver.errors import ResolverError
-from tfimm_resolver.hub import layout
 from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.sources import github, kaggle_credentials
@@ -24,7 +23,9 @@ _NAMED = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CI", "KAGGLE_KERNEL_RUN_TYPE", "
 _TOKEN = re.compile(r"(?=.*\d)[\w.~+=-]{16,}")
 """A value that may be a token which was pasted into the wrong variable: no setting has one like it, and no usual path."""
 
+_QUOTED_TOKEN = re.compile(r"(?<=['\"])(?=[\w.~+=-]*\d)[\w.~+=-]{16,}")
 _SECRET = ("TOKEN", "KEY", "PASSWORD", "SECRET", "CREDENTIAL")
+_SECRET_CHARACTERS_MIN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ def make_report(*, online: bool = False) -> Report:
     ]
     unique = dict[str, Finding]()
     for finding in found:
-        unique.setdefault(finding.text, finding)
+        text = _hide_tokens(finding.text)
+        unique.setdefault(text, replace(finding, text=text, fix=_hide_tokens(finding.fix)))
     return Report(directories, models, sorted(unique.values(), key=lambda finding: finding.kind != PROBLEM))
 
 
@@ -100,15 +102,30 @@ def _mask(value: Any) -> Any:
         return {name: _mask(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_mask(item) for item in value]
-    return mask_secrets(value) if isinstance(value, str) else value
+    return _hide_tokens(mask_secrets(value)) if isinstance(value, str) else value
+
+
+def _hide_tokens(text: str) -> str:
+    """Return a text without what may be a token in the wrong place: the values of variables, and in quotes those of files."""
+    for name, value in os.environ.items():
+        if len(value) >= _SECRET_CHARACTERS_MIN and _is_setting(name) and _may_be_secret(name, value):
+            text = text.replace(value, MASK)
+    return _QUOTED_TOKEN.sub(MASK, text)
+
+
+def _is_setting(name: str) -> bool:
+    return name.startswith(_PREFIXES) or name in _NAMED
+
+
+def _may_be_secret(name: str, value: str) -> bool:
+    return any(word in name for word in _SECRET) or _TOKEN.fullmatch(value) is not None
 
 
 def _list_variables() -> Iterator[tuple[str, str]]:
     """Yield the variables that are set, without what may be a secret."""
-    for name in sorted(os.environ):
-        if name.startswith(_PREFIXES) or name in _NAMED:
-            is_secret = any(word in name for word in _SECRET) or _TOKEN.fullmatch(os.environ[name])
-            yield name, "(set)" if is_secret else mask_value(os.environ[name])
+    for name, value in sorted(os.environ.items()):
+        if _is_setting(name):
+            yield name, "(set)" if _may_be_secret(name, value) else mask_value(value)
 
 
 def _find_config() -> str | None:
@@ -126,7 +143,7 @@ def _try(read: Any, default: Any) -> Any:
 _SETTINGS = (
     settings.cache_root,
     settings.names_root,
-    layout.get_root,
+    settings.hub_root,
     settings.extra_roots,
     settings.cache_limits,
     settings.grace_s,

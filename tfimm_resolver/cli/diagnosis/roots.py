@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tfimm_resolver import settings
+from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.cache import keeping, tiers
@@ -18,7 +19,7 @@ from tfimm_resolver.cli.diagnosis import disk
 from tfimm_resolver.cli.diagnosis.disk import DiskFacts
 from tfimm_resolver.cli.diagnosis.findings import Finding, catch_errors, make_note, make_problem
 from tfimm_resolver.errors import ResolverError
-from tfimm_resolver.hub import layout
+from tfimm_resolver.locking.owner import PARTS
 from tfimm_resolver.locking.stale_locks import StaleLock, find_stale_locks
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.maintenance.cached_model import CachedModel
@@ -33,7 +34,7 @@ _OTHER_ROOT = "set TFHUB_CACHE_DIR to another directory"
 _ROOTS: dict[str, Callable[[], Setting]] = {
     "urls": settings.cache_root,
     "names": settings.names_root,
-    "hub": layout.get_root,
+    "hub": settings.hub_root,
 }
 
 
@@ -99,15 +100,13 @@ def _inspect(path: str, kinds: tuple[str, ...], source: str, trees: Sequence[str
 
 def _count_unfinished(path: str) -> int:
     with contextlib.suppress(OSError):
-        return sum(name.partition(".")[2].startswith("parts") for name in os.listdir(path))
+        return sum(name.partition(".")[2].startswith(PARTS) for name in os.listdir(path))
     return 0
 
 
 def _look_at_parent(path: str) -> DiskFacts:
     """Return what is known of the directory that is going to be created, without creating a file in its parent."""
-    while not os.path.isdir(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return disk.measure(path)
+    return disk.measure(fs.find_existing_directory(path))
 
 
 def check_roots(roots: Sequence[RootFacts], models: Sequence[CachedModel]) -> Iterator[Finding]:
@@ -216,9 +215,11 @@ def _check_limits(models: Sequence[CachedModel]) -> Iterator[Finding]:
         return
     if limits.max_size is None or not isinstance(cache.root, LocalRoot) or not os.path.isdir(cache.root.path):
         return
+    limit_bytes = limits.max_size.to_bytes(disk.measure(cache.root.path).total_bytes)
+    if limit_bytes is None:
+        return
     protected = keeping.list_protected(cache.root.list_names())
     sizes = [model.size_bytes for model in models if model.entry and not model.other_root and model.entry.name in protected]
-    limit_bytes = limits.max_size.to_bytes((disk.measure(cache.root.path).total_bytes) or 0)
     if sum(sizes) > limit_bytes:
         source = dict(limits.sources).get("max_size", "max_size")
         count = format_count(len(sizes), "model")

@@ -64,7 +64,7 @@ def check_software() -> Iterator[Finding]:
         yield make_problem(
             "not-registered",
             text,
-            "let the program import this package before it loads a model, and not undo the registration",
+            "import this package before a model is loaded, and do not undo the registration",
         )
 
 

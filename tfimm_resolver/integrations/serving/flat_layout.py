@@ -60,13 +60,13 @@ def _replace(model: ModelFiles, directory: str) -> Published:
         remove_leftovers(parent, shorten_label(name), is_locked=is_locked)
         before = fs.find_status(directory)
         if before is not None and _check_contents(model, directory):
-            return _describe(model, directory)
+            return model.make_outcome(directory, None)
         with Staging(parent, name) as staging:
             counts = staging.fill(model)
             if before is not None:
                 os.chmod(staging.tree, stat.S_IMODE(before.st_mode))
             install_tree(staging, directory)
-    return _describe(model, directory, counts)
+    return model.make_outcome(directory, counts)
 
 
 def install_tree(staging: Staging, target: str) -> None:
@@ -91,7 +91,7 @@ def _fill(model: ModelFiles, directory: str) -> Published:
     with hold_directory(directory) as is_locked:
         remove_leftovers(directory, _FILL_LABEL, is_locked=is_locked)
         if _check_contents(model, directory):
-            return _describe(model, directory)
+            return model.make_outcome(directory, None)
         with Staging(directory, _FILL_LABEL) as staging:
             counts = staging.fill(model)
             complete = model.make_marker()
@@ -106,7 +106,7 @@ def _fill(model: ModelFiles, directory: str) -> Published:
                     fs.fsync_dir(directory)  # a power failure may not leave the graph without the rest
                 os.rename(f"{staging.tree}/{member}", f"{directory}/{member}")
             write_marker(complete, directory, staging.path)
-    return _describe(model, directory, counts)
+    return model.make_outcome(directory, counts)
 
 
 def _sort_graphs_last(paths: Iterable[str]) -> list[str]:
@@ -122,7 +122,9 @@ def _check_kind(directory: str) -> None:
             fix=f"Name the directory that it leads to: {show(os.path.realpath(directory))}",
         )
     if os.path.lexists(directory) and not os.path.isdir(directory):
-        raise CacheError(f"cannot publish to {show(directory)}: it is not a directory")
+        raise CacheError(
+            f"cannot publish to {show(directory)}: it is not a directory", fix="Give another directory, or move the file away."
+        )
     if _has_versions(directory):
         raise CacheError(
             f"cannot publish to {show(directory)}: it has versions of a model, for TensorFlow Serving",
@@ -203,9 +205,3 @@ def _must_stay(directory: str) -> bool:
     real = os.path.realpath(directory)
     inner = (os.path.realpath(os.curdir), os.path.realpath(settings.local_root().value))
     return any(f"{path}/".startswith(f"{real}/") for path in inner)
-
-
-def _describe(model: ModelFiles, directory: str, counts: dict[str, int] | None = None) -> Published:
-    state = "unchanged" if counts is None else "published"
-    linked = (counts or {}).get("linked", 0)
-    return Published(model.handle, directory, None, state, model.size_bytes, len(model.files), linked)

@@ -1,4 +1,4 @@
-"""The files of a model that is published: where they are, and what tells them from those of another model."""
+"""The files of a model that is published: where they are, and what distinguishes them from those of another model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tfimm_resolver._util.copies import LINKED
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache.record import hash_tree
@@ -16,6 +17,7 @@ from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, NotASavedModelError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.integrations.serving.marker import FILE_NAME, Marker
+from tfimm_resolver.integrations.serving.outcome import Published
 from tfimm_resolver.manifest import SAVED_MODEL_FILES, FileEntry
 from tfimm_resolver.resolution.selection import select_model, suggest_subdirectory
 
@@ -52,6 +54,13 @@ class ModelFiles:
     def is_saved_model(self) -> bool:
         """Whether the directory is a SavedModel itself."""
         return any(file.path in SAVED_MODEL_FILES for file in self.files)
+
+    def make_outcome(
+        self, path: str, counts: dict[str, int] | None, *, version: int | None = None, removed: tuple[int, ...] = ()
+    ) -> Published:
+        """Return what publishing to a path did: how many files by which way, None if the model was there already."""
+        state, linked = ("unchanged", 0) if counts is None else ("published", counts.get(LINKED, 0))
+        return Published(self.handle, path, version, state, self.size_bytes, len(self.files), linked, removed)
 
     def shares_files(self, directory: str) -> bool:
         """Whether a directory has hard links to files of this model which it may not have, from before a rule required so."""
@@ -114,7 +123,10 @@ def _list_files(top: str, folder: str, outer: tuple[tuple[int, int], ...]) -> It
     status = os.stat(current)
     identity = (status.st_dev, status.st_ino)
     if identity in outer:
-        raise CacheError(f"{show(current)} is a link to a directory around it, so that its files have no end")
+        raise CacheError(
+            f"{show(current)} is a link to a directory that contains it, so that its files would never end",
+            fix="Remove the link, or replace it by a copy of what it stands for.",
+        )
     for child in os.listdir(current):
         inner = folder + child
         if stat.S_ISDIR(os.stat(f"{top}/{inner}").st_mode):

@@ -1,4 +1,4 @@
-"""What publishing a model did."""
+"""The result of publishing a model."""
 
 from __future__ import annotations
 

@@ -91,7 +91,10 @@ def _expand(directory: str | os.PathLike[str]) -> str:
     """Return the absolute path of the directory; the links before its last name are followed by the system."""
     path = settings.expand_path(directory)
     if settings.is_bucket(path):
-        raise HandleError(f"cannot publish to {show(path)}: it is not a directory of this machine")
+        raise HandleError(
+            f"cannot publish to {show(path)}: it is not a directory of this machine",
+            fix="Give the path of a directory; TensorFlow Serving can read a bucket by itself.",
+        )
     return path
 
 

@@ -1,4 +1,4 @@
-"""Directories beside what is published, in which it is prepared and from which what it replaces is removed."""
+"""Staging directories beside the published one: what is published is prepared there, and what it replaces removed there."""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ def publish_version(model: ModelFiles, base: str, version: int | None, suggested
         OSError: if it cannot be written.
     """
     if os.path.lexists(base) and not os.path.isdir(base):
-        raise CacheError(f"cannot publish to {show(base)}: it is not a directory")
+        raise CacheError(
+            f"cannot publish to {show(base)}: it is not a directory", fix="Give another directory, or move the file away."
+        )
     if os.path.lexists(f"{base}/{FILE_NAME}"):
         raise CacheError(
             f"cannot publish versions to {show(base)}: it is a flat model",
@@ -51,9 +53,7 @@ def publish_version(model: ModelFiles, base: str, version: int | None, suggested
         path = f"{base}/{number}"
         counts = None if _check_version(model, path) else _publish(model, base, path)
         removed = _remove_old(base, keep, number)
-    state = "unchanged" if counts is None else "published"
-    linked = (counts or {}).get("linked", 0)
-    return Published(model.handle, path, number, state, model.size_bytes, len(model.files), linked, removed)
+    return model.make_outcome(path, counts, version=number, removed=removed)
 
 
 def list_versions(base: str) -> dict[int, str]:

@@ -18,13 +18,13 @@ from tfimm_resolver import resolve, settings
 from tfimm_resolver.cli.diagnosis import findings
 
 
-@pytest.mark.parametrize("is_filled", [False, True])
-def test_a_plain_machine_has_no_problem(is_filled: bool, tmp_path: Path, origin: Origin) -> None:
+@pytest.mark.parametrize("has_models", [False, True])
+def test_a_plain_machine_has_no_problem(has_models: bool, tmp_path: Path, origin: Origin) -> None:
     home, temporary = tmp_path / "fresh", tmp_path / "temporary"
     home.mkdir()
     temporary.mkdir()
     environment = {"HOME": str(home), "TMPDIR": str(temporary)}
-    if is_filled:
+    if has_models:
         url = origin.put("/m.tar.gz", tar_gz())
         subprocess.run([sys.executable, "-m", "tfimm_resolver", "resolve", url], env=environment, check=True)
     job = subprocess.run(
@@ -32,8 +32,8 @@ def test_a_plain_machine_has_no_problem(is_filled: bool, tmp_path: Path, origin:
     )
     assert (job.returncode, job.stderr, job.stdout.count("\n")) == (0, "", 1), (job.stdout, job.stderr)
     assert job.stdout.startswith(f"No problems found: plug-in active, cache {temporary}/tfhub_modules (")
-    assert [path.name for path in home.iterdir()] == [".local"] * is_filled, "counts of what resolve did"
-    assert len(list(temporary.iterdir())) == is_filled
+    assert [path.name for path in home.iterdir()] == [".local"] * has_models, "counts of what resolve did"
+    assert len(list(temporary.iterdir())) == has_models
 
 
 @pytest.mark.parametrize("variable", ["TFHUB_CACHE_DIR", "TFIMM_HOME", "TFIMM_RESOLVER_EXTRA_ROOTS", "TFIMM_HUB_DIR"])
@@ -113,6 +113,22 @@ def test_a_token_in_the_wrong_variable_is_not_shown(value: str, tmp_path: Path) 
     wrong = dict.fromkeys(("TFIMM_RESOLVER_OPS", "TFIMM_RESOLVER_SOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES"), value)
     out = "".join(run_cli(*arguments, **wrong)[1] for arguments in (("env",), ("env", "--json"), ("doctor", "--json")))
     assert "TFIMM_RESOLVER_OPS" in out and "password" not in out
+
+
+SETTINGS = ("MAX_SIZE", "GRACE", "CONNECTIONS", "RETRIES", "CONNECT_TIMEOUT_S", "OPS", "MIRRORS", "UNPACK_BYTES_MAX")
+
+
+@pytest.mark.parametrize("secret", ["x0" * 12, "x0" * 60], ids=["token", "longer than what is quoted"])
+def test_no_problem_quotes_a_token_from_the_settings(secret: str, cache_dir: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config" / "tfimm_resolver" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f'max_age = "{secret}"\n')
+    variables = {f"TFIMM_RESOLVER_{name}": secret for name in SETTINGS}
+    for name in (None, *variables):
+        setting = {name: variables[name]} if name else {}
+        for arguments in (("doctor",), ("doctor", "--json"), ("env", "--json")):
+            _, out, err = run_cli(*arguments, XDG_CONFIG_HOME=str(tmp_path / "config"), **setting)
+            assert out and "x0x0x0" not in out + err, (name, arguments, out)
 
 
 def test_a_token_in_a_path_is_not_shown(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -200,6 +202,13 @@ def test_a_limit_below_what_is_kept(cached: Path) -> None:
     assert diagnose(TFIMM_RESOLVER_MAX_SIZE="1GB") == ({}, {})
     maintenance.unkeep(str(cached))
     assert diagnose(TFIMM_RESOLVER_MAX_SIZE="100B") == ({}, {})
+
+
+def test_a_part_of_a_disk_of_unknown_size_is_not_a_limit(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maintenance.keep(str(cached))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=0, used=0, free=0))  # as some FUSE mounts do
+    assert diagnose(TFIMM_RESOLVER_MAX_SIZE="20%")[0] == {}
+    assert [*diagnose(TFIMM_RESOLVER_MAX_SIZE="100B")[0]] == ["limit-below-kept"]
 
 
 def test_an_extra_root_that_does_not_exist(root: Path) -> None:

@@ -1,0 +1,1 @@
+"""Records commands in a terminal, and draws what it shows as SVG."""
