@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import pty
 import subprocess
@@ -28,6 +30,24 @@ def run_cli(*arguments: str, **environment: str) -> Run:
         env={**os.environ, **environment},
     )
     return job.returncode, job.stdout, job.stderr
+
+
+def run_here(*arguments: str) -> Run:
+    """Run the command line in this process, which takes a thousandth of the time; return exit code, stdout and stderr."""
+    from tfimm_resolver import cli, settings
+
+    give_up_all()
+    before, variables = settings.get_dir_override(), dict(os.environ)
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(arguments)
+    finally:
+        settings.restore_dir_override(before)
+        os.environ.clear()
+        os.environ.update(variables)
+    out.seek(0)
+    return code, out.read(), err.getvalue()
 
 
 def run_on_terminal(*arguments: str, columns: int = 80, answer: str = "", **environment: str) -> str:

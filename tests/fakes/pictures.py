@@ -24,7 +24,7 @@ def _read_lines(picture: Path) -> list[list[str]]:
     """Return the words of each line of a picture, with the same figures for all."""
     text = re.sub(r"<(style|title)>.*?</\1>", "", picture.read_text(), flags=re.DOTALL)
     by_height: dict[str, str] = {}
-    for y, shown in re.findall(r'<text x="[^"]*" y="(\d+)"[^>]*>(.*?)</text>', text):
-        by_height[y] = f"{by_height.get(y, '')} {html.unescape(shown)}"
+    for y, words in re.findall(r'<text x="[^"]*" y="(\d+)"[^>]*>(.*?)</text>', text):
+        by_height[y] = f"{by_height.get(y, '')} {html.unescape(words)}"
     lines = [line for line in by_height.values() if not _BAR.search(line)]
     return [re.sub(r"\d+(?:\.\d+)?", "0", _VARYING.sub("0", line)).split() for line in lines]

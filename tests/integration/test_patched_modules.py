@@ -57,7 +57,7 @@ def test_greenlets_get_one_model_by_one_download_while_others_go_on(patch: str) 
         url = host.put("/m.tar.gz", LARGE, pause)
         paths, ticks = run(GREEN.format(patch=PATCHES[patch]), url).split()
         assert host.count_resent_bytes() == 0
-    assert paths == "1" and int(ticks) > 20
+    assert paths == "1" and int(ticks) > 5  # one or two if a call blocks the others, hundreds on a quiet machine
 
 
 FROZEN = """

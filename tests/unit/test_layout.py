@@ -31,6 +31,7 @@ TESTED_IN = {
     "cli.commands.fetch": "integration/integrations/serving/test_publishing.py",
     "cli.commands.doctor": "integration/cli/diagnosis/test_report.py",
     "cli.commands.env": "integration/cli/diagnosis/test_report.py",
+    "cli.commands.explain": "integration/cli/test_exit_codes.py",
     "cli.commands.export": "integration/bundles/test_writer.py",
     "cli.commands.hub": "integration/hub/test_command.py",
     "cli.commands.import_": "integration/bundles/test_reader.py",

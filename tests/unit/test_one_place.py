@@ -43,7 +43,7 @@ OWN_JSON = {
 SAFE_OPENERS = {"open_regular", "open_regular_target"}
 
 OTHER_FILES = {
-    "bundles.reader.import_": "the bundle is a file that the user names, and may be a pipe",
+    "bundles.reader._open_bundle": "the bundle is a file that the user names, and may be a pipe",
     "bundles.writer.export": "the user names the pipe or the device that the bundle is written to",
     "_util.replacing.replace_file": "the file is written where the user says, under a new name first",
     "cli.app.main": "the null device",

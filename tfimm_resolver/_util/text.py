@@ -58,6 +58,16 @@ def format_size(size_bytes: int) -> str:
     return f"{size:.1f} {unit}" if unit != "B" and size < 9.95 else f"{size:.0f} {unit}"
 
 
+def format_duration(seconds: float) -> str:
+    """Format a time that is left, for people, at least a second: 5 s, 12 min, 3 h, 2 d."""
+    duration, unit = max(1.0, seconds), "s"
+    for factor, larger in ((60, "min"), (60, "h"), (24, "d")):
+        if duration < 1.495 * factor:
+            break
+        duration, unit = duration / factor, larger
+    return f"{duration:.0f} {unit}"
+
+
 def format_age(when_s: float) -> str:
     """Return how long ago a time in seconds since 1970 was, as ``9 d ago``; empty for 0."""
     if not when_s:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import formats
 from tfimm_resolver.archives.extractor import CHUNK_BYTES, ArchiveInput
+from tfimm_resolver.archives.tar_header import BLOCK_BYTES
 from tfimm_resolver.errors import ArchiveError
 
 GzipFile: Any = gzip.GzipFile
@@ -25,6 +26,7 @@ with contextlib.suppress(ImportError):  # isal has no wheel for this platform
     GzipFile = igzip.IGzipFile  # twice as fast
     _isal_error = isal_zlib.error
 
+_LENGTH_BYTES = 4
 _SMALL_BUFFER_BYTES = 1 << 12
 _STREAM_HEAD_BYTES = 16
 _SLICE_BYTES = 1 << 14
@@ -210,12 +212,27 @@ def _gunzip(packed: ArchiveInput, on_several: OnSeveral | None) -> Iterator[memo
                 unpacked_bytes += count
                 yield memoryview(buffer)[:count]
     except EOFError as error:
+        _check_nothing_follows(packed.tail, unpacked_bytes, unpacked_bytes + CHUNK_BYTES, error)
         raise ArchiveError("it is truncated: its gzip trailer is missing") from error
     except (_isal_error, zlib.error, gzip.BadGzipFile, OverflowError) as error:  # the last for a header of over 512 KiB
+        _check_nothing_follows(packed.tail, unpacked_bytes, unpacked_bytes + CHUNK_BYTES, error)
         raise ArchiveError(f"its gzip stream is damaged: {show(error)}") from error
     # A gzip ends with the length of its last member, modulo 2**32 (RFC 1952, 2.3.1).
     if on_several and unpacked_bytes % (1 << 32) != int.from_bytes(packed.tail[-4:], "little"):
         on_several()
+
+
+def _check_nothing_follows(tail: bytes, from_bytes: int, to_bytes: int, error: Exception) -> None:
+    """Raise ArchiveError if the last bytes that were read contain the end of a complete stream, with other data behind it.
+
+    A gzip ends with the length of what is packed: between what was unpacked before the error and that plus a buffer, and for
+    a tar a multiple of its blocks.
+    """
+    for end in range(len(tail) - 1, _LENGTH_BYTES, -1):
+        missing = (int.from_bytes(tail[end - _LENGTH_BYTES : end], "little") - from_bytes) % (1 << 32)
+        if missing <= to_bytes - from_bytes and (from_bytes + missing) and not (from_bytes + missing) % BLOCK_BYTES:
+            text = f"other data follows the end of its gzip stream, beginning with {tail[end:][:16]!r}"
+            raise ArchiveError(text, fix="Remove what follows, or pack it again.") from error
 
 
 def _reuse_buffer(buffers: deque[bytearray], size_bytes: int) -> bytearray:

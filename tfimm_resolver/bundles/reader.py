@@ -24,7 +24,7 @@ from tfimm_resolver.bundles.stream import BundleStream, find_path
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Cache
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
-from tfimm_resolver.errors import ArchiveError, FetchError, IntegrityError, SignatureError
+from tfimm_resolver.errors import ArchiveError, CacheError, HandleError, IntegrityError, SignatureError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 from tfimm_resolver.handles.handle import Handle
@@ -102,12 +102,12 @@ def import_(
         One ``ImportedModel`` for each model, in the order of the bundle.
 
     Raises:
-        ArchiveError: if the file is truncated, damaged, not a bundle, or contains a path outside of its model's directory.
+        HandleError: if the file is not a bundle; UnknownHandleError if it does not exist.
+        ArchiveError: if the bundle is truncated or damaged, or contains a path outside of its model's directory.
         IntegrityError: if a file does not match its record, a record is stored under another model's name, or the bundle
             does not match ``sha256``.
         SignatureError: if the signature of the bundle, or one that is required of a model in it, is missing or not valid.
-        FetchError: if the bundle cannot be read.
-        CacheError: if the cache cannot be written.
+        CacheError: if the bundle cannot be read, or the cache cannot be written.
 
     Example:
         >>> from tfimm_resolver import bundles
@@ -121,9 +121,7 @@ def import_(
     path, checks = find_path(source, "read"), BundleChecks.parse(sha256, signature, signer)
     if path is None:
         return _read_stream(cast(IO[bytes], source), refresh, checks)
-    with map_os_errors(FetchError, f"the bundle {show(path)} cannot be read"):
-        file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below
-    with file:
+    with _open_bundle(path) as file:
         _check_kind(file, path)
         return _read_stream(file, refresh, checks)
 
@@ -132,11 +130,20 @@ read = import_
 """The name of ``import_`` before it was a library function of its own."""
 
 
+def _open_bundle(path: str) -> IO[bytes]:
+    if not os.path.exists(path):
+        raise UnknownHandleError(f"there is no bundle at {show(path)}", fix=_NOT_A_BUNDLE)
+    if os.path.isdir(path):
+        raise HandleError(f"{show(path)} is not a bundle: it is a directory", fix=_NOT_A_BUNDLE)
+    with map_os_errors(CacheError, f"the bundle {show(path)} cannot be read"):
+        return open(path, "rb", buffering=0)
+
+
 def _check_kind(file: IO[bytes], path: str) -> None:
     """Refuse a device: reading one may never end, and may change what it controls."""
     mode = os.fstat(file.fileno()).st_mode
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        raise FetchError(f"the bundle {show(path)} is a device, not a file or a pipe", fix="Nothing was imported.")
+        raise HandleError(f"the bundle {show(path)} is a device, not a file or a pipe", fix="Nothing was imported.")
 
 
 def _read_stream(source: IO[bytes], refresh: bool, checks: BundleChecks) -> list[ImportedModel]:
@@ -151,8 +158,9 @@ def _read_stream(source: IO[bytes], refresh: bool, checks: BundleChecks) -> list
                 transaction.stage(tar_reader.read_members(stream.iterate_chunks(), budget, end_blocks=2))
         except (ArchiveError, IntegrityError) as error:
             if not stream.is_bundle():
-                text = f"{show(name)} is not a bundle: {stream.describe_start()}: {error.text}"
-                raise ArchiveError(text, fix=_NOT_A_BUNDLE) from error
+                detail = f": {error.text}" if stream.is_tar() else ""  # else that it is a damaged tar
+                text = f"{show(name)} is not a bundle: {stream.describe_start()}{detail}"
+                raise HandleError(text, fix=_NOT_A_BUNDLE) from error
             fix = _FIX if error.has_usual_fix and not isinstance(error, SignatureError) else error.advice
             raise type(error)(f"the bundle {show(name)}: {error.text}", fix=fix) from error
         stream.check(sha256)

@@ -14,7 +14,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import describe_prefix
 from tfimm_resolver.archives.extractor import CHUNK_BYTES
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX
-from tfimm_resolver.errors import FetchError, HandleError, IntegrityError
+from tfimm_resolver.errors import CacheError, HandleError, IntegrityError
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.progress import reporters
 
@@ -65,6 +65,10 @@ class BundleStream:
         """Whether what was read begins like a bundle; one that was damaged at its beginning does not."""
         return _START.match(self._start) is not None
 
+    def is_tar(self) -> bool:
+        """Whether what was read begins like a tar, also one without members."""
+        return self._start[257:262] == b"ustar" or (len(self._start) == _START_BYTES and not any(self._start))
+
     def describe_start(self) -> str:
         """Return what the data that was read looks like."""
         if not self._start:
@@ -88,7 +92,7 @@ class BundleStream:
 
     def _read_chunk(self) -> bytes:
         read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more
-        with map_os_errors(FetchError, f"the bundle {show(self._name)} cannot be read"):
+        with map_os_errors(CacheError, f"the bundle {show(self._name)} cannot be read"):
             chunk = read(CHUNK_BYTES)
         if not isinstance(chunk, bytes):
             raise HandleError(f"the bundle {show(self._name)} is a stream of {type(chunk).__name__}, not of bytes")

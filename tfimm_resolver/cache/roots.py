@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tfimm_resolver.cache.bucket_root import Staging
 
-__all__ = ["ROOTS", "LocalRoot", "Root", "is_supported_root", "open_bucket", "open_root"]
+__all__ = ["ROOTS", "LocalRoot", "Root", "check_scheme", "is_supported_root", "open_bucket", "open_root"]
 
 _IN_BUCKET = ("tfimm_resolver.cache.bucket_root:BucketRoot", "obstore")
 
@@ -115,14 +115,19 @@ def open_root(location: str, mode: int = 0o777) -> Root:
 
 def open_bucket(location: str, staging: Staging) -> Root:
     """Open the root in a bucket, whose models are unpacked in ``staging`` before upload; raises as ``open_root`` does."""
-    name, _ = ROOTS.get(location.partition("://")[0], ("", ""))
-    if not name:
-        fix = "Set TFHUB_CACHE_DIR to a local directory, or to a gs:// or s3:// URL."
-        raise CacheError(f"{show(location)} cannot hold a cache: its scheme is not supported", fix=fix)
+    check_scheme(location)
     import pkgutil
 
+    name, _ = ROOTS[location.partition("://")[0]]
     root: Root = pkgutil.resolve_name(name)(location, staging)  # imported here: a local cache needs no network code
     return root
+
+
+def check_scheme(location: str) -> None:
+    """Raise CacheError if a location is a URL that cannot hold a root."""
+    if settings.is_bucket(location) and location.partition("://")[0] not in ROOTS:
+        fix = "Set TFHUB_CACHE_DIR to a local directory, or to a gs:// or s3:// URL."
+        raise CacheError(f"{show(location)} cannot hold a cache: its scheme is not supported", fix=fix)
 
 
 def is_supported_root(location: str) -> bool:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tfimm_resolver import __version__
-from tfimm_resolver.cli.commands import COMMANDS, common
+from tfimm_resolver.cli import help_pages
+from tfimm_resolver.cli.commands import COMMANDS, common_of_program
+from tfimm_resolver.cli.exit_codes import EXIT_INTERRUPTED, EXIT_STDOUT, EXIT_TERMINATED
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.cli.usage_errors import make_usage_error
 from tfimm_resolver.errors import ResolverError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
         doctor,
         du,
         env,
+        explain,
         export,
         fetch,
         hub,
@@ -58,9 +61,6 @@ if TYPE_CHECKING:  # for freezers, which do not see that they are imported by na
 _NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """An error that prints the help of a group of commands; older versions of click print it without one."""
 
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -71,10 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of stdout has exited; without this the interpreter would report it again on its last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return EXIT_STDOUT
     except OSError as error:
-        output.print_message(f"error: stdout cannot be written: {error.strerror or error}")
-        return 1
+        output.print_failure(f"error: stdout cannot be written: {error.strerror or error}")
+        return EXIT_STDOUT
 
 
 def _run(output: Output, argv: Sequence[str] | None) -> int:
@@ -93,7 +93,7 @@ def _run(output: Output, argv: Sequence[str] | None) -> int:
         output.print_error(wrong)
         return wrong.exit_code
     except (click.Abort, KeyboardInterrupt):
-        output.print_message("interrupted; the next run resumes the download where possible")
+        output.print_failure("interrupted; the next run resumes the download where possible")
         return EXIT_INTERRUPTED
 
 
@@ -154,6 +154,7 @@ class _Commands(click.Group):
             return None
         found: click.Command = importlib.import_module(f"tfimm_resolver.cli.commands.{_get_module_name(name)}").command
         found.name = name
+        help_pages.complete_help(found, name)
         return found
 
 
@@ -162,8 +163,12 @@ def _get_module_name(command: str) -> str:
     return command + "_" * keyword.iskeyword(command)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@common
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"The options may stand before or after the name of a command. {help_pages.PROGRAM} COMMAND --help has examples.",
+)
+@common_of_program
 @click.version_option(__version__, "-V", "--version")
 def cli() -> None:
     """Resolve handles of TensorFlow SavedModels to local paths, and manage the model cache."""

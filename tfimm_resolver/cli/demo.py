@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
 import tarfile
 import tempfile
 import threading
@@ -15,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from tfimm_resolver._util.text import format_size
+from tfimm_resolver.errors import TensorFlowMissingError
 from tfimm_resolver.loading.loader import import_tensorflow, load
+from tfimm_resolver.maintenance.verification import iterate_results
 from tfimm_resolver.resolution import overrides
 from tfimm_resolver.resolution.resolver import resolve
 
-_PAGE = "/demo/half_plus_two/1"
+_PAGE, _GRAPH = "/demo/half_plus_two/1", "saved_model.pb"
+_EMPTY_MODEL = bytes.fromhex("080112090a072205") + b"serve"
+"""The smallest SavedModel: a MetaGraph with the tag ``serve`` and nothing in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +47,49 @@ class Step:
 
 
 def run() -> list[Step]:
-    """Run the demonstration in a temporary cache, which is removed afterwards.
+    """Run the demonstration in a temporary cache, which is removed afterwards; without TensorFlow, nothing is loaded.
 
     Raises:
         ResolverError: as ``resolve`` and ``load`` do.
     """
     with tempfile.TemporaryDirectory() as folder, serve_example() as origin, overrides.using(dir=folder):
-        steps = [
-            _step("resolve, cold", origin, lambda: resolve(origin.handle)),
-            _step("resolve, warm", origin, lambda: resolve(origin.handle)),
-        ]
-        overrides.set_model_cache("half_plus_two", steps[-1].result)
-        steps.append(_step("resolve by name", origin, lambda: resolve("half_plus_two")))
-        steps.append(_step("load by URL, run", origin, lambda: _load_and_run(origin.handle)))
-        steps.append(_step("load by name, run", origin, lambda: _load_and_run("half_plus_two")))
-        return [Step("handle", origin.handle, 0, 0.0), *steps]
+        return [Step("handle", origin.handle, 0, 0.0), *_resolve(origin), *(_load(origin) if origin.is_loadable else ())]
+
+
+def _resolve(origin: Origin) -> Iterator[Step]:
+    """Show the half that needs no TensorFlow: a download, a hit, a damaged copy that is found and repaired, a name."""
+    path = ""
+
+    def resolve_handle() -> str:
+        nonlocal path
+        path = resolve(origin.handle)
+        return path
+
+    yield _step("resolve, cold", origin, resolve_handle)
+    yield _step("resolve, warm", origin, resolve_handle)
+    yield _step("verify", origin, _verify)
+    yield _step("damage the copy", origin, lambda: _cut_file(path))
+    yield _step("verify", origin, _verify)
+    yield _step("resolve, repairs", origin, resolve_handle)
+    yield _step("verify", origin, _verify)
+    overrides.set_model_cache("half_plus_two", path)
+    yield _step("resolve by name", origin, lambda: resolve("half_plus_two"))
+
+
+def _load(origin: Origin) -> Iterator[Step]:
+    yield _step("load by URL, run", origin, lambda: _load_and_run(origin.handle))
+    yield _step("load by name, run", origin, lambda: _load_and_run("half_plus_two"))
+
+
+def _verify() -> str:
+    results = iterate_results((), repair=False)
+    return "; ".join(f"{one.state}{''.join(f': {fault}' for fault in one.faults[:1])}" for one in results)
+
+
+def _cut_file(path: str) -> str:
+    size_bytes = Path(path, _GRAPH).stat().st_size
+    os.truncate(f"{path}/{_GRAPH}", size_bytes // 2)
+    return f"{_GRAPH} cut to {size_bytes // 2} of {size_bytes} bytes"
 
 
 @contextlib.contextmanager
@@ -81,7 +115,19 @@ def _load_and_run(handle: str) -> str:
 
 
 def _build_archive(folder: Path) -> Path:
-    """Save a model with two variables and pack it as TF Hub does; return the archive."""
+    """Save a model and pack it as TF Hub does; return the archive. Without TensorFlow it is a model without a graph."""
+    try:
+        _save_model(folder / "model")
+    except TensorFlowMissingError:
+        (folder / "model").mkdir()
+        (folder / "model" / _GRAPH).write_bytes(_EMPTY_MODEL)
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
+        archive.add(folder / "model", arcname=".")
+    return folder / "model.tar.gz"
+
+
+def _save_model(path: Path) -> None:
+    """Save a model with two variables; raises TensorFlowMissingError."""
     tf = import_tensorflow()
 
     class HalfPlusTwo(tf.Module):  # type: ignore[misc,name-defined]
@@ -94,10 +140,7 @@ def _build_archive(folder: Path) -> Path:
 
     model = HalfPlusTwo()
     tf.get_logger().addFilter(_is_relevant)
-    tf.saved_model.save(model, str(folder / "model"), signatures=model.__call__)
-    with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
-        archive.add(folder / "model", arcname=".")
-    return folder / "model.tar.gz"
+    tf.saved_model.save(model, str(path), signatures=model.__call__)
 
 
 def _is_relevant(record: logging.LogRecord) -> bool:
@@ -112,6 +155,7 @@ class Origin(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _RequestHandler)
         self.body = archive.read_bytes()
         self.sent_bytes = 0
+        self.is_loadable = sys.modules.get("tensorflow") is not None
         self.handle = f"http://127.0.0.1:{self.server_port}{_PAGE}"
 
 

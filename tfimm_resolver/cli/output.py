@@ -35,6 +35,7 @@ class Output:
 
     as_json: bool = False
     is_quiet: bool = False
+    is_verbose: bool = False
     is_debugging: bool = False
     colour: str = "auto"
 
@@ -56,7 +57,12 @@ class Output:
         click.echo(json.dumps(_mask_facts(facts), indent=1))
 
     def print_message(self, line: str) -> None:
-        """Print one message on stderr, which may have further lines."""
+        """Print one message on stderr, which may have further lines; nothing with ``-q``."""
+        if not self.is_quiet:
+            self.print_failure(line)
+
+    def print_failure(self, line: str) -> None:
+        """Print on stderr what went wrong, also with ``-q``."""
         if events.prints_json():
             events.print_log(click.unstyle(_clean(line, clean_text)))
             return
@@ -73,13 +79,16 @@ class Output:
             import traceback
 
             lines = "".join(traceback.format_exception(error)).splitlines()
-            self.print_message("\n  ".join(lines))  # what begins a line would be taken for text from outside
+            self.print_failure("\n  ".join(lines))  # what begins a line would be taken for text from outside
         if self.as_json:
             self.print_json({"error": error_to_json(error)})
         elif events.prints_json():
             events.print_log(clean_text(format_error(error)), "error")
         else:
-            self.print_message(f"{style('error:', fg='red')} {format_error(error)}")
+            more = (
+                f"\n  Explained by: tfimm-resolver explain {error.code}" if self.is_verbose and is_terminal(sys.stderr) else ""
+            )
+            self.print_failure(f"{style('error:', fg='red')} {format_error(error)}{more * (error.code != 'usage')}")
 
     def get_width(self) -> int | None:
         """Return the width of the terminal in columns; None if stdout is not a terminal."""

@@ -85,8 +85,6 @@ def describe_published(published: Published) -> dict[str, Any]:
 
 def print_published(output: Output, published: Published) -> None:
     """Report a published model on stderr, in one sentence."""
-    if output.is_quiet:
-        return
     what = f"{format_count(published.files, 'file')}, {format_size(published.size_bytes)}"
     if published.state == "unchanged":
         output.print_message(f"{published.path} is {published.handle} already: {what}.")
@@ -100,9 +98,9 @@ def print_published(output: Output, published: Published) -> None:
 def print_failures(output: Output, errors: Sequence[ResolverError], total: int) -> None:
     """Print on stderr why models could not be published, a line for each; the last line is what Kubernetes shows."""
     for error in errors if len(errors) > 1 else ():
-        output.print_message(f"error: {_format_sentence(error)}")
+        output.print_failure(f"error: {_format_sentence(error)}")
     failed = f"{len(errors)} of {format_count(total, 'model')} could not be published: " if total > 1 else ""
-    output.print_message(f"error: {failed}{_format_sentence(errors[0])}")
+    output.print_failure(f"error: {failed}{_format_sentence(errors[0])}")
 
 
 def _format_sentence(error: ResolverError) -> str:

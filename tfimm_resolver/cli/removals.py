@@ -23,9 +23,6 @@ NOUNS = {
 }
 MARKS = {"partial download": " (unfinished)", "replaced copy": " (replaced copy)"}
 
-EXIT_DECLINED = 1
-"""Exit code: the user has answered no."""
-
 _VERBS = {"partial download": "stopped", "replaced copy": "replaced"}
 _SIZE_COLUMNS, _INDENT = 9, "  "
 

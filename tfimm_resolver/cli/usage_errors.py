@@ -13,6 +13,27 @@ from tfimm_resolver.errors import ResolverError
 _COMMAND = re.compile(r"No such command '(.*?)'\..*", re.DOTALL)
 _SUGGESTION_OF_CLICK = re.compile(r" *(\(Possible options: |Did you mean ).*", re.DOTALL)
 
+_VALUE = re.compile(r"'([^']*)' is not (?:one of )?'")
+_OTHER_WORDS = {
+    **dict.fromkeys(("list", "dir"), "ls"),
+    **dict.fromkeys(("remove", "delete", "del", "uninstall", "purge"), "rm"),
+    **dict.fromkeys(("download", "get", "pull"), "resolve"),
+    **dict.fromkeys(("info", "show", "describe", "signature", "signatures"), "inspect"),
+    **dict.fromkeys(("clean", "gc", "evict", "cleanup"), "prune"),
+    **dict.fromkeys(("check", "hash"), "verify"),
+    **dict.fromkeys(("install", "update"), "sync"),
+    **dict.fromkeys(("pin", "freeze"), "lock"),
+    **dict.fromkeys(("config", "which", "where"), "path"),
+    **dict.fromkeys(("size", "usage", "df"), "du"),
+    **dict.fromkeys(("diagnose", "status"), "doctor"),
+    **dict.fromkeys(("error", "errors"), "explain"),
+    "pack": "export",
+    "unpack": "import",
+    "help": "--help",
+    "version": "--version",
+}
+"""The words of other tools for the commands of this one."""
+
 
 class UsageError(ResolverError):
     """The command line is not valid."""
@@ -37,21 +58,36 @@ def _describe(error: click.ClickException) -> str:
 
 
 def _suggest_fix(error: click.ClickException, message: str) -> str:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    if context is None:
+    if not isinstance(error, click.UsageError):
         return ""
+    context = error.ctx or click.get_current_context(silent=True)
     if meant := _find_similar(error, message, context):
         return f"Did you mean {' or '.join(meant)}?"
+    if context is None:
+        return "Usage: tfimm-resolver [OPTIONS] COMMAND [ARGS]..., explained by tfimm-resolver --help"
     return f"{' '.join(context.get_usage().split())}, explained by {context.command_path} --help"
 
 
-def _find_similar(error: click.ClickException, message: str, context: click.Context) -> Sequence[str]:
-    """Return options or commands whose names are similar to the one that does not exist."""
-    if isinstance(error, click.NoSuchOption):
-        return error.possibilities or ()
-    found = _COMMAND.fullmatch(message)
-    if found is None or not isinstance(context.command, click.Group):
-        return ()
+def _find_similar(error: click.UsageError, message: str, context: click.Context | None) -> Sequence[str]:
+    """Return commands, options or values of an option that are similar to the one that does not exist."""
     import difflib
 
-    return difflib.get_close_matches(found[1], context.command.list_commands(context), n=2)
+    if isinstance(error, click.NoSuchOption):
+        return error.possibilities or ()
+    if (value := _VALUE.search(message)) and isinstance(error, click.BadParameter) and error.param is not None:
+        return difflib.get_close_matches(value[1].lower(), _list_choices(error.param.type), n=2, cutoff=0.5)
+    found = _COMMAND.fullmatch(message)
+    if found is None or context is None or not isinstance(context.command, click.Group):
+        return ()
+    commands = context.command.list_commands(context)
+    other = _OTHER_WORDS.get(found[1].lower(), "")
+    if other.startswith("-") or other in commands:
+        return [other] if context.parent is None else ()
+    return difflib.get_close_matches(found[1].lower(), commands, n=2)
+
+
+def _list_choices(kind: object) -> list[str]:
+    """Return the values that an option accepts; those of each part of an option with several values."""
+    if isinstance(kind, click.Choice):
+        return [*map(str, kind.choices)]
+    return [choice for part in kind.types for choice in _list_choices(part)] if isinstance(kind, click.Tuple) else []

@@ -8,7 +8,7 @@ import os
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.errors import DamagedModelError, LoadError, NotFoundError, WeightsError
+from tfimm_resolver.errors import DamagedModelError, LoadError, UnknownHandleError, WeightsError
 from tfimm_resolver.errors.advice import FETCH_AGAIN, Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.inspection.report import Inspection, ModelFile
@@ -39,7 +39,7 @@ def inspect(handle: str | os.PathLike[str], *, cached: bool = False) -> Inspecti
     Raises:
         NotASavedModelError: if the path is not a SavedModel, and contains none, or several that are not versions of one.
         DamagedModelError: if its graph cannot be read. Damaged weights are listed as ``missing``.
-        NotFoundError: if it is not cached, with ``cached``.
+        UnknownHandleError: if it is not cached, with ``cached``.
         LoadError: if it is in a bucket, or its files cannot be read for any other reason.
         ResolverError: as ``resolve`` does.
 
@@ -88,7 +88,7 @@ def _find_cached(request: Request) -> str:
 
     found = find_cached(rules.match_rule(request))
     if found is None:
-        raise NotFoundError(
+        raise UnknownHandleError(
             f"{request.handle} is not cached, and nothing may be fetched",
             fix=Advice(python="Call inspect() without cached=True.", command="Leave --cached out."),
         )

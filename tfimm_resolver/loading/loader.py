@@ -258,7 +258,7 @@ def _collect_variables(model: Any) -> list[Any]:
     functions = getattr(model, "signatures", {}).values()
     found = {id(variable): variable for function in functions for variable in function.variables}
     tf: Any = sys.modules.get("tensorflow")  # which a model of TensorFlow has imported; an entry point may return anything
-    with contextlib.suppress(ValueError, AttributeError):  # it cannot be tracked
+    with contextlib.suppress(ValueError, AttributeError, TypeError):  # it cannot be tracked
         tracked = tf.train.TrackableView(model).descendants() if tf else ()
         found |= {id(one): one for one in tracked if isinstance(one, tf.Variable)}
     return list(found.values())

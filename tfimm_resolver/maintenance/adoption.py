@@ -98,7 +98,8 @@ def adopt(caches: str | Iterable[str] = (), *, dry_run: bool = False) -> list[Ad
 
     Raises:
         HandleError: if ``caches`` is neither a text nor several.
-        CacheError: if a path is not a directory, or this package's cache is a bucket.
+        HandleError: if a path is not a directory.
+        CacheError: if it is a model, or this package's cache is a bucket.
 
     Example:
         >>> tfimm_resolver.maintenance.adopt(["kagglehub", "huggingface"])

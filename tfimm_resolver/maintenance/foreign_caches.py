@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import itertools
 import logging
 import os
@@ -267,10 +268,12 @@ CACHES = tuple(_FINDERS)
 
 
 def check_root(path: str) -> str:
-    """Return a directory that a user named as a cache; raises CacheError if it is not one, or is a model itself."""
+    """Return a directory that a user named as a cache; raises HandleError, or CacheError for a model itself."""
     folder = settings.expand_path(path)
     if not os.path.isdir(folder):
-        raise CacheError(f"{show(folder)} is not a directory", fix=f"Name a directory, or one of {', '.join(CACHES)}.")
+        close = difflib.get_close_matches(path, CACHES, n=1)
+        fix = f"Did you mean {close[0]}?" if close else f"Name a directory, or one of {', '.join(CACHES)}."
+        raise HandleError(f"{show(folder)} is not a directory", fix=fix)
     if find_defect(folder) is None:
         raise CacheError(
             f"{show(folder)} is a model, not a cache of models",

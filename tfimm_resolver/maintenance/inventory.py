@@ -16,7 +16,7 @@ from tfimm_resolver.cache.contents import MODEL
 from tfimm_resolver.cache.record import is_tree
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.errors import CacheError, FetchError, HandleError, UnknownHandleError
-from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.errors.advice import Advice, Fix
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.fragment import split_fragment
@@ -126,13 +126,21 @@ def _match_one(models: Sequence[CachedModel], text: str | CachedModel) -> list[C
     if len({model.entry.name if model.entry else model.path for model in found}) == 1:
         return found
     if not found:
-        raise UnknownHandleError(
-            f'"{show(redact(text))}" is not cached',
-            fix=_LIST_FIX,
-        )
+        raise UnknownHandleError(f'"{show(redact(text))}" is not cached', fix=_suggest_names(models, redact(text)))
     names = dict.fromkeys(model.name for model in found)
     fix = "\n  ".join(["Use one of these names:", *map(show, names)])
     raise UnknownHandleError(f'"{show(redact(text))}" matches several models', fix=fix)
+
+
+def _suggest_names(models: Sequence[CachedModel], text: str) -> Fix:
+    """Return the names that are similar to one that is not cached, else how names are listed."""
+    import difflib  # 1 ms that only an error pays
+
+    by_end = {model.name.rpartition("/")[2]: model.name for model in models}  # what one remembers of a URL
+    known = {name: name for name in (*naming.list_project_names(), *by_end.values())}
+    close = difflib.get_close_matches(text, [*known, *by_end], n=3, cutoff=0.7)
+    names = dict.fromkeys(show({**by_end, **known}[name]) for name in close)
+    return f"Nothing was changed. Did you mean {' or '.join(names)} ?" if names else _LIST_FIX
 
 
 def _match_name(models: Sequence[CachedModel], text: str) -> list[CachedModel]:

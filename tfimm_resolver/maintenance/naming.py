@@ -29,7 +29,7 @@ def choose_entry_names(entries: Iterable[Entry], others: Iterable[tuple[str, str
     entries = list(entries)
     for handle, name in (*others, *((entry.record.handle, entry.name) for entry in entries)):
         by_handle[handle].add(name)
-    project_names = _list_project_names()
+    project_names = list_project_names()
     for entry in entries:
         candidates = _list_candidates(entry, is_unique=len(by_handle[entry.record.handle]) == 1)
         names[entry.name, entry.record.handle] = next(
@@ -63,10 +63,10 @@ def is_usable(name: str, project_names: Collection[str] | None = None) -> bool:
         or handle.text != name.partition("#sha256=")[0]
     ):
         return False
-    return name not in (_list_project_names() if project_names is None else project_names)
+    return name not in (list_project_names() if project_names is None else project_names)
 
 
-def _list_project_names() -> set[str]:
+def list_project_names() -> set[str]:
     """Return every name and alias in the models files; none if one cannot be read, which is reported by what needs it."""
     try:
         return {name for file in discovery.find_files() for name in discovery.read_entries(file)}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs, tables
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver.cache import tiers
+from tfimm_resolver.cache import counters, tiers
 from tfimm_resolver.cache.contents import KINDS, MODEL, open_stores
+from tfimm_resolver.cache.counters import Counters
 from tfimm_resolver.cache.local_root import LocalRoot
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.os_errors import map_os_errors
@@ -29,6 +30,7 @@ class CacheUsage:
         max_bytes: the limit of the cache; None without one, and in a bucket, from which nothing is evicted.
         max_source: the setting that it comes from.
         free_bytes: what is free on the disk of the cache; None in a bucket.
+        counters: roughly how often models were found and fetched by this user on this machine, and the bytes of that.
 
     Example:
         >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
@@ -43,6 +45,7 @@ class CacheUsage:
     max_bytes: int | None = None
     max_source: str = ""
     free_bytes: int | None = None
+    counters: Counters = field(default_factory=Counters)
 
     @property
     def total_bytes(self) -> int:
@@ -67,6 +70,7 @@ class CacheUsage:
             "named_bytes": self.named_bytes,
             "max_bytes": self.max_bytes,
             "free_bytes": self.free_bytes,
+            "counters": self.counters._asdict(),
         }
 
 
@@ -92,7 +96,8 @@ def measure() -> CacheUsage:
         named_bytes = sum(model.size_bytes for model in inventory.list_named_models())
     max_bytes = limits.max_size.to_bytes(disk_bytes) if limits.max_size and not settings.is_bucket(root) else None
     items.sort(key=lambda item: (-item.size_bytes, item.name))
-    return CacheUsage(root, tuple(items), named_bytes, max_bytes, dict(limits.sources).get("max_size", ""), free_bytes)
+    max_source, counts = dict(limits.sources).get("max_size", ""), counters.read_counters(root)
+    return CacheUsage(root, tuple(items), named_bytes, max_bytes, max_source, free_bytes, counts)
 
 
 def _list_bucket_items() -> Iterator[CacheItem]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from tfimm_resolver._util.outgoing import clean_value
-from tfimm_resolver._util.text import truncate_middle
+from tfimm_resolver._util.terminal import is_terminal
+from tfimm_resolver.progress import terminal_lines
 from tfimm_resolver.progress.stats import TransferStats
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfimm_resolver.progress")
 _REDRAW_INTERVAL_S = 0.25
-_BAR_MIN_COLUMNS = 60
-_COUNTS_COLUMNS, _SHORT_COUNTS_COLUMNS, _LABEL_MIN_COLUMNS = 60, 26, 10
 
 
 class SilentDisplay:
@@ -30,7 +28,7 @@ class SilentDisplay:
     def advance(self, size_bytes: int) -> None:
         pass
 
-    def print_above(self, line: str) -> None:
+    def print_finished(self, stats: TransferStats) -> None:
         pass
 
     def finish(self, succeeded: bool) -> None:
@@ -50,18 +48,21 @@ class LogDisplay:
         now_s = self._stats.advance(size_bytes)
         if now_s - self._last_line_s >= self._stats.line_interval_s:
             self._last_line_s = now_s
-            self.print_above(self._stats.format_line())
+            self._print(self._stats.format_line())
 
-    def print_above(self, line: str) -> None:
-        """Log a line; here nothing moves below it."""
+    def print_finished(self, stats: TransferStats) -> None:
+        """Log the line of one of several downloads."""
+        self._print(stats.format_summary())
+
+    def finish(self, succeeded: bool) -> None:
+        if succeeded:
+            self._print(self._stats.format_summary())
+
+    def _print(self, line: str) -> None:
         is_requested = os.environ.get("TFHUB_DOWNLOAD_PROGRESS") and sys.stderr is not None
         if is_requested and not log.isEnabledFor(logging.INFO):
             sys.stderr.write(clean_value(line) + "\n")
         log.info("%s", line)
-
-    def finish(self, succeeded: bool) -> None:
-        if succeeded:
-            self.print_above(self._stats.format_summary())
 
 
 class NotebookDisplay:
@@ -84,8 +85,8 @@ class NotebookDisplay:
             self._last_draw_s = now_s
             self._draw(self._stats.format_line())
 
-    def print_above(self, line: str) -> None:
-        self._lines_above.append(line)
+    def print_finished(self, stats: TransferStats) -> None:
+        self._lines_above.append(stats.format_summary())
         self._draw(self._stats.format_line())
 
     def finish(self, succeeded: bool) -> None:
@@ -101,7 +102,10 @@ class NotebookDisplay:
 
 
 class TerminalDisplay:
-    """A bar. Downloads of several threads share one rich display, since a terminal supports only one."""
+    """A bar while a download runs, and a line that stays once it is complete.
+
+    Downloads of several threads share one rich display, since a terminal supports only one.
+    """
 
     replaces_line = False
     _lock = threading.Lock()
@@ -110,46 +114,49 @@ class TerminalDisplay:
 
     def __init__(self, stats: TransferStats) -> None:
         self._stats = stats
-        columns = shutil.get_terminal_size().columns
-        self._has_bar = columns >= _BAR_MIN_COLUMNS
         with self._lock:
             if TerminalDisplay._shared_display is None:
-                TerminalDisplay._shared_display = _make_rich_display(has_bar=self._has_bar)
+                TerminalDisplay._shared_display = _make_rich_display()
                 TerminalDisplay._shared_display.start()
             TerminalDisplay._users += 1
             self._progress = TerminalDisplay._shared_display
-        label_columns = columns - (_COUNTS_COLUMNS if self._has_bar else _SHORT_COUNTS_COLUMNS)
-        self._task = self._progress.add_task(
-            truncate_middle(stats.label, max(_LABEL_MIN_COLUMNS, label_columns)),
-            total=stats.total_bytes,
-            completed=stats.done_bytes,
-            counts=self._format_counts(),
-        )
+        self._task = self._progress.add_task(stats.label, total=None, stats=stats)
 
     def advance(self, size_bytes: int) -> None:
-        self._stats.advance(size_bytes)
-        self._progress.update(self._task, completed=self._stats.done_bytes, counts=self._format_counts())
+        self._stats.advance(size_bytes)  # the display is redrawn ten times a second
 
-    def print_above(self, line: str) -> None:
-        self._progress.console.print(f"  {clean_value(line)}", markup=False, highlight=False, soft_wrap=True)
+    def print_finished(self, stats: TransferStats) -> None:
+        """Print the line of a complete download above the bar, where it stays."""
+        console = self._progress.console
+        line = terminal_lines.fit(stats.label, stats.format_result(), console.width)
+        self._progress.refresh()  # what is printed is followed by the last frame once more
+        console.print(line, markup=False, highlight=False, no_wrap=True, overflow="crop")
 
     def finish(self, succeeded: bool) -> None:
+        self._progress.remove_task(self._task)
+        if succeeded:
+            self.print_finished(self._stats)
         with self._lock:
-            self._progress.stop_task(self._task)
             TerminalDisplay._users -= 1
             if not TerminalDisplay._users:
                 self._progress.stop()
                 TerminalDisplay._shared_display = None
 
-    def _format_counts(self) -> str:
-        return self._stats.format_counts(is_short=not self._has_bar)
 
-
-def _make_rich_display(*, has_bar: bool) -> Progress:
+def _make_rich_display() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+    from rich.progress import Progress, ProgressColumn, Task
+    from rich.text import Text
 
-    bar: list[ProgressColumn] = [BarColumn(bar_width=12)] if has_bar else []
-    label, counts = "  {task.description}", "{task.fields[counts]}"
-    columns = (TextColumn(label, markup=False), *bar, TextColumn(counts, markup=False))
-    return Progress(*columns, console=Console(stderr=True))
+    class LineColumn(ProgressColumn):
+        """The line of one download, as wide as the terminal is at that moment."""
+
+        def render(self, task: Task) -> Text:
+            line = terminal_lines.make_line(task.fields["stats"], console.width, is_ascii=is_ascii)
+            styled = [(line.before, ""), (line.done, "progress.percentage"), (line.missing, "dim"), (line.after, "")]
+            return Text.assemble(*styled, no_wrap=True, overflow="crop")
+
+    console = Console(stderr=True)
+    is_ascii = not console.encoding.lower().startswith("utf")
+    # What a program prints on a stdout that is not a terminal must not become a part of the display, which is on stderr.
+    return Progress(LineColumn(), console=console, transient=True, redirect_stdout=is_terminal(sys.stdout))

@@ -35,8 +35,8 @@ class ProgressDisplay(ProgressReporter, Protocol):
 
     replaces_line: bool
 
-    def print_above(self, line: str) -> None:
-        """Print a permanent line above the moving one."""
+    def print_finished(self, stats: TransferStats) -> None:
+        """Print a permanent line about one of several downloads, above the moving one."""
 
 
 _redirects: list[Callable[[TransferStats], ProgressReporter]] = []

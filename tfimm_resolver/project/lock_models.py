@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tfimm_resolver import settings
-from tfimm_resolver._util.text import format_count
 from tfimm_resolver.errors import HandleError, ResolverError
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.models_file.schema import ModelEntry
@@ -72,7 +71,7 @@ def lock(names: Sequence[str] = (), *, update: bool = False, check: bool = False
         lambda model: _compare(model, update, check),
         models,
         jobs=jobs,
-        label=format_count(len(models), "model"),
+        get_label=lambda model: model.name,
         total_bytes=pins.sum_archive_sizes(models),
         quiet=settings.is_quiet(),
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver._util.text import format_count
 from tfimm_resolver.cache import keeping, tiers
 from tfimm_resolver.errors import IntegrityError, ModelsFileError, ResolverError, SignatureError
 from tfimm_resolver.errors.advice import Advice
@@ -105,7 +104,7 @@ def _fetch_missing(results: Sequence[SyncResult], jobs: int) -> list[SyncResult]
         fetch_model,
         missing,
         jobs=jobs,
-        label=format_count(len(missing), "model"),
+        get_label=lambda model: model.name,
         total_bytes=pins.sum_archive_sizes(missing),
         quiet=settings.is_quiet(),
     )

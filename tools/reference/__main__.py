@@ -22,6 +22,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "json_schemas.json": json_output.make_schemas,
     "variables.md": variables.make_page,
     "../security.md": security.make_page,
+    "../guides/troubleshooting.md": security.make_troubleshooting_page,
     **notebooks.list_pages(),
     "../images/way_of_a_handle.svg": diagram.make_picture,
     "../images/fleet.svg": fleet.make_picture,

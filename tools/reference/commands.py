@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from tfimm_resolver.cli import help_pages
 from tfimm_resolver.cli.app import cli
 from tools.reference.markdown import GENERATED, make_table
 from tools.terminal.sessions import SESSIONS, get_picture
@@ -22,7 +23,15 @@ output](json.md) describes what `--json` prints, [exit codes](exit_codes.md) wha
 """
 _SHARED = """## Options of every command
 
-They may stand before or after the name of the command.
+They may stand before or after the name of the command. `--help` of a command has examples, and the
+environment variables and exit codes that matter for it.
+
+- On a terminal, a running download is one line: a bar, the bytes, the rate of the last five seconds and the
+  time that is left. A line stays for each finished model, and one for the sum of several. Without a
+  terminal, and with `TERM=dumb`, there are only these lines, and one every 5 s (30 s for several).
+- `-q` prints results only: stderr is silent but for errors.
+- Wrong options, commands and names are errors like any other, with what was probably meant, and JSON with
+  `--json`. `tfimm-resolver explain ERROR` says what an error or an exit code means.
 """
 
 
@@ -59,11 +68,17 @@ def _describe(name: str, command: click.Command, shared: set[str | None]) -> Ite
     yield f"## {name}\n"
     yield f"```text\ntfimm-resolver {name} {usage}\n```\n"
     yield _convert_quotes(_join_lines(command.help or "")) + "\n"
-    own = [one for one in command.params if isinstance(one, click.Option) and one.name not in {*shared, "help"}]
+    own = [
+        one for one in command.params if isinstance(one, click.Option) and one.name not in {*shared, "help", "show_version"}
+    ]
     if own:
         yield _make_option_table(own, command)
+    examples = "\n".join(help_pages.list_examples(name))
+    yield f"```text\n{examples}\n```\n"
+    if variables := help_pages.PAGES[name].variables:
+        yield f"Environment variables: {', '.join(f'`{variable}`' for variable in variables)}.\n"
     for key, session in SESSIONS.items():
-        if session.shown_at == name:
+        if session.command == name:
             yield f"![{session.title}](../images/{get_picture(key)})\n"
 
 

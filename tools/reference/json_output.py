@@ -364,6 +364,15 @@ SCHEMAS: dict[str, Schema] = {
             "named_bytes": _number("the size of models that are stored under their names, which no limit counts"),
             "max_bytes": _number("the limit of the cache", null=True),
             "free_bytes": _number("free space on its disk", null=True),
+            "counters": _object(
+                "rough counts, by this user on this machine",
+                {
+                    "hits": _number("how often a model was found"),
+                    "misses": _number("how often one was fetched"),
+                    "fetched_bytes": _number("the size of what was fetched"),
+                    "evicted_bytes": _number("the size of what a limit removed"),
+                },
+            ),
         },
     ),
     "rm": _object(
@@ -410,6 +419,26 @@ SCHEMAS: dict[str, Schema] = {
         ("models_config", "error"),
     ),
     "why": _object("the explanation", _WHY, ("subdirectory", "error")),
+    "explain": _object(
+        "the explanations",
+        {
+            "exit_code": _number("the exit code that was asked for"),
+            "meaning": _text("what the exit code means"),
+            "errors": _list(
+                "the errors, in the order of their exit codes",
+                _object(
+                    "an error",
+                    {
+                        "name": _text("the name of its class"),
+                        "code": _text("the kind of error, as `error.code`"),
+                        "exit_code": _number("the exit code"),
+                        "text": _text("what it means and what to do about it"),
+                    },
+                ),
+            ),
+        },
+        ("exit_code", "meaning"),
+    ),
     "sign": _object(
         "the signature",
         {

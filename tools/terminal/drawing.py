@@ -72,10 +72,10 @@ def _draw_line(line: list[Cell], y: int) -> Iterator[str]:
         text = "".join(character for character, _ in cells)
         start = column + len(text) - len(text.lstrip())
         column += len(text)
-        if shown := text.strip():
+        if visible := text.strip():
             names = f' class="{" ".join(sorted(style))}"' if style else ""
-            x, length = _MARGIN + start * _CHARACTER_WIDTH, len(shown) * _CHARACTER_WIDTH
-            yield f'<text x="{x:.1f}" y="{y}" textLength="{length:.1f}"{names}>{escape(shown)}</text>'
+            x, length = _MARGIN + start * _CHARACTER_WIDTH, len(visible) * _CHARACTER_WIDTH
+            yield f'<text x="{x:.1f}" y="{y}" textLength="{length:.1f}"{names}>{escape(visible)}</text>'
 
 
 def _get_style(cell: Cell) -> Style:

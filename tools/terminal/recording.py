@@ -40,9 +40,9 @@ def record(session: Session) -> list[list[Cell]]:
         with _serve(web.parent) as origin, session.prepare(web) as variables:
             environment = _make_environment(home, origin) | variables
             for step in session.commands:
-                command, shown = (step.command, step.comment) if isinstance(step, Unshown) else (step, step)
+                command, typed = (step.command, step.comment) if isinstance(step, Unshown) else (step, step)
                 text = _run(command, home / "project", environment).replace(str(home), HOME)
-                screen.write(f"{_PROMPT}\x1b[1m{shown}\x1b[0m\n" if shown else "")
+                screen.write(f"{_PROMPT}\x1b[1m{typed}\x1b[0m\n" if typed else "")
                 screen.write("" if isinstance(step, Unshown) else text)
     return screen.read_lines()
 

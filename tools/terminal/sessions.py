@@ -84,14 +84,14 @@ class Session:
     Attributes:
         title: what the picture shows, in words.
         commands: what is typed, or happens without being shown.
-        shown_at: the command of the reference where the picture is.
+        command: the command of the reference where the picture is.
         prepare: fills the folder of the server, and gives the environment variables of the session.
         needs_tensorflow: whether its commands import TensorFlow.
     """
 
     title: str
     commands: tuple[str | Unshown, ...]
-    shown_at: str
+    command: str
     prepare: Callable[[Path], AbstractContextManager[dict[str, str]]] = _serve_models
     needs_tensorflow: bool = False
 

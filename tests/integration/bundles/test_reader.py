@@ -122,7 +122,7 @@ def test_a_killed_import_leaves_nothing_that_is_used(bundle: Path, handle: str, 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/random"])
 def test_a_device_is_not_read(device: str, far: Path) -> None:
-    with pytest.raises(errors.FetchError, match="is a device, not a file or a pipe"):
+    with pytest.raises(errors.HandleError, match="is a device, not a file or a pipe"):
         reader.read(device)
     assert not far.exists() or os.listdir(far) == []
 

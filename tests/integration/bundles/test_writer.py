@@ -226,8 +226,8 @@ def test_the_command_line_reports_what_it_did(handle: str, tmp_path: Path) -> No
     assert code == 0 and json.loads(out)["sha256"] == pin and json.loads(out)["models"][0]["handle"] == handle
     Path(name).write_bytes(b"not a bundle")
     code, _, err = run_cli("import", name, **far)
-    assert code == 3 and "Nothing was imported" in err
-    assert run_cli("import", str(tmp_path / "missing"))[0] == 3
+    assert code == 2 and "Nothing was imported" in err
+    assert run_cli("import", str(tmp_path / "missing"))[0] == 2
     assert run_cli("export", handle)[0] == 2 and run_cli("export", handle, "-o", "-", "--json")[0] == 2
 
 

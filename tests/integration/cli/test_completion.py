@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from tests.fakes.cli import run_cli
 from tests.fakes.models_file import make_entry, write
 from tests.fakes.models_file import project as project  # noqa: PLC0414  # a fixture
 from tests.fakes.origin import Origin
+from tests.fakes.processes import read_terminal
 from tfimm_resolver import resolve
 from tfimm_resolver.cli.commands import completion
 
@@ -42,7 +45,13 @@ def test_commands_and_options_are_completed() -> None:
 
 def test_names_cached_models_and_paths_are_completed_where_they_are_accepted(handle: str, origin: Origin) -> None:
     requests = len(origin.requests)
-    assert complete("resolve", "") == ["plain,resnet18", f"plain,{handle}"]
+    url = "https://host.example/resnet18.tar.gz"
+    assert complete("resolve", "") == ["plain,resnet18", f"plain,{handle}", f"plain,{url}"]
+    assert complete("add", "name", "https") == complete("fetch", "https") == [f"plain,{url}"]
+    assert complete("fetch", handle, "d") == complete("resolve", handle, "-o", "d") == ["dir,d"]
+    assert complete("import", "m") == complete("export", handle, "-o", "m") == complete("sign", "m") == ["file,m"]
+    assert complete("--cache-dir", "d") == complete("ls", "--cache-dir", "d") == ["dir,d"]
+    assert complete("explain", "acc") == ["plain,access"] and complete("prune", "--keep", "") == [f"plain,{handle}"]
     assert complete("resolve", "res") == ["plain,resnet18"]
     assert complete("resolve", "./m") == ["file,./m"]
     assert complete("sync", "r") == ["plain,resnet18"]
@@ -78,9 +87,42 @@ def test_bash_completes_with_the_printed_code(handle: str, tmp_path: Path) -> No
     script = f"""
         PATH={program.parent}:$PATH
         eval "$(tfimm-resolver completion bash)"
-        COMP_WORDS=(tfimm-resolver why res) COMP_CWORD=2
-        _tfimm_resolver_completion tfimm-resolver
-        echo "${{COMPREPLY[@]}}"
+        while read -r COMP_LINE; do
+            COMP_LINE=${{COMP_LINE%.}} COMP_POINT=${{#COMP_LINE}}
+            _tfimm_resolver_completion tfimm-resolver
+            echo "${{COMPREPLY[@]}}"
+        done
     """
-    seen = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
-    assert (seen.stdout, seen.stderr) == ("resnet18\n", "")
+    lines = {
+        "why res": "resnet18",
+        f"verify {handle[:12]}": handle.partition(":")[2],  # what stands behind the last colon: bash keeps the rest
+        f"verify {handle[:-4]}": handle.rpartition(":")[2],
+        "resolv": "resolve",
+        "ls --sort=si": "size",
+        "ls --sort u": "used",
+        "explain not-": "not-found not-a-saved-model",
+        "ls -": "-V -q -v",
+        "rm ": handle,
+    }
+    typed = "".join(f"tfimm-resolver {line}.\n" for line in lines)  # a dot, since read cuts off blanks
+    seen = subprocess.run([bash, "-c", script], input=typed, capture_output=True, text=True, check=True)
+    assert seen.stderr == ""
+    for line, expected, completed in zip(lines, lines.values(), seen.stdout.splitlines(), strict=True):
+        assert completed == expected or {*expected.split()} <= {*completed.split()}, line
+
+
+def test_a_real_bash_inserts_what_follows_the_colon_of_a_handle(handle: str, tmp_path: Path) -> None:
+    """Typed into an interactive shell: bash itself splits the word at the colon."""
+    (tmp_path / "a_bundle.tar").write_bytes(b"")
+    program = f'tfimm-resolver() {{ {sys.executable} -m tfimm_resolver "$@"; }}; export -f tfimm-resolver; '
+    code = run_cli("completion", "bash")[1].replace(' "$1")', f" {sys.executable} -m tfimm_resolver)")
+    (tmp_path / "rc").write_text(f"PS1='> '; {program}\n{code}\ntfimm-resolver() {{ printf '<%s>' \"$@\"; }}\n")
+    typed = f"tfimm-resolver verify {handle[:12]}\t\ntfimm-resolver import a_b\t\nexit\n"
+    controller, terminal = pty.openpty()
+    command = ["bash", "--noprofile", "--rcfile", str(tmp_path / "rc"), "-i"]
+    shell = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, cwd=tmp_path, start_new_session=True)
+    os.close(terminal)
+    os.write(controller, typed.encode())
+    seen = read_terminal(controller)
+    shell.wait(30)
+    assert f"<verify><{handle}>" in seen and "<import><a_bundle.tar>" in seen

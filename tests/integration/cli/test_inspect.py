@@ -16,7 +16,7 @@ from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tfimm_resolver import inspect, maintenance, resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.errors import NotFoundError
+from tfimm_resolver.errors import UnknownHandleError
 
 DATA = "variables/variables.data-00000-of-00001"
 
@@ -53,8 +53,8 @@ def test_a_model_is_fetched_once_and_described(handle: str, origin: Origin) -> N
 
 def test_nothing_is_fetched_if_only_cached_models_may_be_used(handle: str, origin: Origin) -> None:
     code, out, err = run_cli("inspect", handle, "--cached")
-    assert code == NotFoundError.exit_code and not out and "is not cached" in err and "Leave --cached out" in err
-    with pytest.raises(NotFoundError, match="is not cached"):
+    assert code == UnknownHandleError.exit_code and not out and "is not cached" in err and "Leave --cached out" in err
+    with pytest.raises(UnknownHandleError, match="is not cached"):
         inspect(handle, cached=True)
     assert origin.requests == []
 

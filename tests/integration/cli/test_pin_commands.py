@@ -266,7 +266,7 @@ def test_sync_fetches_missing_models_in_parallel_and_check_only_reports(
         ["cached", "far"],
     ]
     assert all(files_in(row[-1]) == {"saved_model.pb": row[1].encode()} for row in rows[:4]) and rows[4][-1] == "gs://bucket/m"
-    assert sorted(line.split()[0] for line in err.splitlines()) == [handles[name] for name in "bcd"], "one line per model"
+    assert sorted(line.split()[0] for line in err.splitlines()) == ["3", "b", "c", "d"], "one line per model, and the sum"
     assert run_cli("sync", "--check")[0] == 0 and run_cli("sync", "-q")[2] == ""
     facts = json.loads(run_cli("sync", "--json", "d", "a", "d")[1])
     assert [row["name"] for row in facts["models"]] == ["d", "a"] and facts["models"][1]["path"] == rows[0][-1]
@@ -431,12 +431,12 @@ def test_on_a_terminal_sync_has_one_line_for_all_and_finished_models_above_it(
     )
     screen = run_on_terminal("sync", "--color", "never", columns=100)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
-    last = [line for line in text.replace("\r", "\n").splitlines() if "3 models" in line][-1]
-    assert "100%" in last and "1.2 MB/1.2 MB" in last, text
+    lines = re.split(r"[\r\n]+", text)
     for name in "abc":
-        assert re.search(rf"{origin.url}/{name}\.tgz  400 kB in \d", text)
-    bars = [line for line in re.split(r"[\r\n]+", text) if "━" in line]
+        assert [line for line in lines if re.match(rf"  {name}  400 kB in \d", line)]
+    bars = [line for line in lines if "─" in line or "━" in line]
     assert bars and all("3 models" in line for line in bars), "a model has its own bar"
+    assert [line for line in lines if re.match(r"  3 models  1.2 MB in .*/s$", line)]
     assert "3 fetched" in text
 
 

@@ -150,7 +150,7 @@ def test_a_directory_is_read_in_each_layout(caches: Caches, tmp_path: Path) -> N
 
 
 def test_what_is_not_a_cache_is_refused(caches: Caches, tmp_path: Path) -> None:
-    with pytest.raises(errors.CacheError, match="is not a directory"):
+    with pytest.raises(errors.HandleError, match="is not a directory"):
         adopt("no_such_tool")
     with pytest.raises(errors.CacheError, match="is a model, not a cache"):
         adopt(caches.tfimm / "resnet18")

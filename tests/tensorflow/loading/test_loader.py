@@ -16,7 +16,7 @@ from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tfimm_resolver import load, load_options
 from tfimm_resolver.errors import LoadError, MissingOpError, NotASavedModelError, TensorFlowMissingError, UnknownHandleError
-from tfimm_resolver.loading.loader import describe
+from tfimm_resolver.loading.loader import count_variables_by_device, describe
 
 tf = pytest.importorskip("tensorflow")
 
@@ -305,3 +305,9 @@ def test_counts_the_variables_of_a_model_without_signatures_once(tmp_path: Path)
     assert entry["count"] == 5 and entry["size_bytes"] == 8 + 8 + 4 + 4 + tf.string.size
     code, out, err = run_cli("load", str(tmp_path / "m"))
     assert code == 0 and "5 variables" in out and "no signatures" in err
+
+
+@pytest.mark.parametrize("model", [object(), 1, "text", None, []])
+def test_what_is_not_a_model_of_tensorflow_has_no_variables(model: object) -> None:
+    """An entry point of a repository may return anything."""
+    assert count_variables_by_device(model) == []

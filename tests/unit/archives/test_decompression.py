@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import os
 import random
 import sys
 import time
@@ -196,3 +197,18 @@ def test_formats_without_a_checksum_are_read_as_well() -> None:
 
 def test_gzip_members_by_the_thousand_are_read() -> None:
     assert read(gzip.compress(b"", mtime=0) * 5000 + gzip.compress(b"x"), "gzip") == b"x"
+
+
+@pytest.mark.parametrize("size_blocks", [1, 20, 5000])
+@pytest.mark.parametrize("rest", [b"x", b"rubbish\n", b"more than the ten bytes of a header", b"<html>"])
+def test_what_follows_a_gzip_is_not_called_truncated(size_blocks: int, rest: bytes) -> None:
+    packed = gzip.compress(os.urandom(512) * size_blocks) + rest
+    with pytest.raises(ArchiveError, match="other data follows the end of its gzip stream, beginning with b'"):
+        list(decompress(ArchiveInput(io.BytesIO(packed), len(packed)), formats.GZIP))
+
+
+@pytest.mark.parametrize("missing_bytes", [1, 4, 8, 9, 200])
+def test_a_gzip_that_is_cut_is_called_truncated(missing_bytes: int) -> None:
+    packed = gzip.compress(os.urandom(5120))[:-missing_bytes]
+    with pytest.raises(ArchiveError, match="it is truncated: its gzip trailer is missing"):
+        list(decompress(ArchiveInput(io.BytesIO(packed), len(packed)), formats.GZIP))

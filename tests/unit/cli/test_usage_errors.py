@@ -36,6 +36,39 @@ def fail(*arguments: str) -> UsageError:
         (["sync", "--check", "--base-path", "/m"], "--base-path can only be used with --layout tf-serving", "Usage: "),
         (["fetch", "m", "dir", "--keep", "2"], "--keep can only be used with --layout tf-serving", "Usage: "),
         (["fetch", "m", "dir", "--version", "2"], "--version can only be used with --layout tf-serving", "Usage: "),
+        (["list"], "no such command 'list'", "Did you mean ls?"),
+        (["Download"], "no such command 'Download'", "Did you mean resolve?"),
+        (["help"], "no such command 'help'", "Did you mean --help?"),
+        (["hub", "help2"], "no such command 'help2'", "Did you mean help?"),
+        (["hub", "remove"], "no such command 'remove'", "Usage: tfimm-resolver hub "),
+        (
+            ["ls", "--sort", "nme"],
+            "invalid value for '--sort': 'nme' is not one of 'name', 'size', 'used'",
+            "Did you mean name?",
+        ),
+        (
+            ["--progress", "JSN", "ls"],
+            "invalid value for '--progress': 'JSN' is not one of 'auto', 'json'",
+            "Did you mean json?",
+        ),
+        (["ls", "--sort", "zzzz"], "invalid value for '--sort': 'zzzz' is not one of 'name', 'size', 'used'", "Usage: "),
+        (
+            ["fetch", "m", "dir", "--layout", "tfserving"],
+            "invalid value for '--layout': 'tfserving' is not one of 'flat', 'tf-serving'",
+            "Did you mean tf-serving?",
+        ),
+        (
+            ["sync", "--layout", "tfserving", "dir"],
+            "invalid value for '--layout': 'tfserving' is not 'tf-serving'",
+            "Did you mean tf-serving?",
+        ),
+        (["--color"], "option '--color' requires an argument", "Usage: tfimm-resolver [OPTIONS] COMMAND [ARGS]..., "),
+        (
+            ["--cache-dir", "ftp://host/cache", "ls"],
+            "--cache-dir: ftp://host/cache cannot hold a cache: its scheme is not supported; "
+            "it is a local directory, or a gs:// or s3:// URL",
+            "Usage: ",
+        ),
         (["bad\nname"], r"no such command 'bad\nname'", "Usage: "),
     ],
 )

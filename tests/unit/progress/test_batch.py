@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from tfimm_resolver.progress.stats import TransferStats
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Set the time of every reporter; at first it is half a second ahead."""
-    now_s = [stats.clock.get_monotonic_s() + 0.5]
+    """Set the time of every reporter."""
+    now_s = [stats.clock.get_monotonic_s()]
     monkeypatch.setattr(stats.clock, "get_monotonic_s", lambda: now_s[0])
     return now_s
 
@@ -101,20 +102,58 @@ def test_without_a_terminal_each_finished_model_has_a_line_and_every_30_seconds_
                 clock[0] += 1
                 reporter.advance(1_000_000)
 
-    map_parallel(work, ["a", "b"], jobs=1, label="2 models", total_bytes=100_000_000)
-    messages = [record.message.partition(" in ")[0] for record in lines.records]
+    map_parallel(work, ["a", "b"], jobs=1, total_bytes=100_000_000)
+    messages = [record.message.partition(" in ")[0] for record in lines.records[:-1]]
     assert messages == [
-        "2 models   30%  30 MB/100 MB  1.0 MB/s  70 s left",
+        "0 of 2 models   30%  30 MB/100 MB  1.0 MB/s  70 s left",
         "a  50 MB",
-        "2 models   60%  60 MB/100 MB  1.0 MB/s  40 s left",
-        "2 models   90%  90 MB/100 MB  1.0 MB/s  10 s left",
+        "1 of 2 models   60%  60 MB/100 MB  1.0 MB/s  40 s left",
+        "1 of 2 models   90%  90 MB/100 MB  1.0 MB/s  10 s left",
         "b  50 MB",
+    ]
+    assert lines.records[-1].message == "2 models  100 MB in 100.0 s, 1.0 MB/s"
+
+
+def test_the_total_is_known_once_the_last_item_has_begun(clock: list[float], lines: pytest.LogCaptureFixture) -> None:
+    def work(name: str) -> None:
+        with reporters.report_progress("http://host/" + name, 40_000_000, quiet=False) as reporter:
+            for _ in range(40):
+                clock[0] += 1
+                reporter.advance(1_000_000)
+
+    map_parallel(work, ["a", "b"], jobs=1, get_label=str.upper)
+    assert [record.message.partition(" in ")[0] for record in lines.records] == [
+        "0 of 2 models  30 MB  1.0 MB/s",
+        "A  40 MB",
+        "1 of 2 models   75%  60 MB/80 MB  1.0 MB/s  20 s left",
+        "B  40 MB",
+        "2 models  80 MB",
     ]
 
 
+@pytest.mark.parametrize(("sizes", "known"), [([10, None], None), ([10], 10), ([10, 20], 30), ([], 0)])
+def test_the_total_is_the_sum_of_what_is_known(sizes: list[int | None], known: int | None) -> None:
+    total = batch.AggregateProgress(2, "model", None, quiet=True)
+    with total.count_item(""), total.count_item(""):
+        children = [total.add_child(TransferStats("m", size_bytes)) for size_bytes in [*sizes, 5]]
+        children[-1].finish(False)
+    assert total._stats.total_bytes == known
+
+
+def test_one_item_has_one_line(clock: list[float], lines: pytest.LogCaptureFixture) -> None:
+    def work(_: int) -> None:
+        with reporters.report_progress("m", 40_000_000, quiet=False) as reporter:
+            clock[0] += 31
+            reporter.advance(1_000_000)
+
+    map_parallel(work, [1], jobs=1)
+    assert [record.message.split("  ")[0] for record in lines.records] == ["m", "m"]
+
+
 def test_the_rate_is_that_of_the_sum_without_resumed_bytes_and_failed_downloads(clock: list[float]) -> None:
-    total = TransferStats("all", 1_000_000_000, started_s=clock[0])
-    total_progress = batch.AggregateProgress(total, quiet=True)
+    total_progress = batch.AggregateProgress(2, "model", 1_000_000_000, quiet=True)
+    total = total_progress._stats
+    total.started_s = clock[0]
 
     class CountingDisplay:
         """Counts, and shows nothing."""
@@ -122,7 +161,7 @@ def test_the_rate_is_that_of_the_sum_without_resumed_bytes_and_failed_downloads(
         def advance(self, size_bytes: int) -> None:
             total.advance(size_bytes)
 
-        def print_above(self, line: str) -> None: ...
+        def print_finished(self, stats: TransferStats) -> None: ...
 
         def finish(self, succeeded: bool) -> None: ...
 
@@ -135,10 +174,10 @@ def test_the_rate_is_that_of_the_sum_without_resumed_bytes_and_failed_downloads(
     for _ in range(4):
         clock[0] += 1
         second.advance(1_000_000)
-    assert total.format_line() == "all   30%  307 MB/1.0 GB  1.0 MB/s  693 s left"
-    assert total.format_summary() == "all  307 MB in 7.0 s, including 300 MB resumed"
+    assert total.format_line() == "0 of 2 models   30%  307 MB/1.0 GB  1.0 MB/s  12 min left"
+    assert total.format_summary() == "0 of 2 models  307 MB in 7.0 s, 1.0 MB/s, including 300 MB resumed"
     second.finish(False)
-    assert total.format_line() == "all    0%  3.0 MB/1.0 GB  1.0 MB/s  997 s left"
+    assert total.format_line() == "0 of 2 models    0%  3.0 MB/1.0 GB  1.0 MB/s  17 min left"
     assert "resumed" not in total.format_summary()
     first.finish(True)
     assert total.done_bytes == 3_000_000
@@ -149,19 +188,19 @@ def test_more_than_was_expected_is_not_over_100_percent(clock: list[float]) -> N
     for _ in range(5):
         clock[0] += 1
         transfer.advance(50)
-    assert transfer.format_line() == "all  100%  250 B/100 B  50 B/s  0 s left"
+    assert transfer.format_line() == "all  100%  250 B/100 B  50 B/s"
 
 
 def test_shows_nothing_without_a_download_or_if_quiet(
     lines: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    map_parallel(lambda _: None, range(3), jobs=2, label="3 models")
+    map_parallel(lambda _: None, range(3), jobs=2)
 
     def work(_: int) -> None:
         with reporters.report_progress("m", 10, quiet=False) as reporter:
             reporter.advance(10)
 
-    map_parallel(work, range(3), jobs=2, label="3 models", quiet=True)
+    map_parallel(work, range(3), jobs=2, quiet=True)
     assert lines.records == [] and capsys.readouterr() == ("", "")
     work(0)
     assert len(lines.records) == 1, "a later download has its own display again"
@@ -180,8 +219,23 @@ def test_a_notebook_has_one_output_with_the_finished_models_above_the_sum() -> N
         def work(name):
             with reporters.report_progress(name, 1000, quiet=False) as reporter:
                 reporter.advance(1000)
-        map_parallel(work, ["a", "b"], jobs=1, label="2 models", total_bytes=2000)
+        map_parallel(work, ["a", "b"], jobs=1, total_bytes=2000)
         print(updates[-1])
     """
     output = run(code).splitlines()
     assert [line.partition(" in ")[0] for line in output] == ["a  1.0 kB", "b  1.0 kB", "2 models  2.0 kB"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_downloads_one_after_the_other_have_a_line_each_and_at_the_end_the_sum(
+    clock: list[float], lines: pytest.LogCaptureFixture, count: int
+) -> None:
+    with batch.report_sum(quiet=False):
+        for number in range(count):
+            with reporters.report_progress(f"m{number}", 1000, quiet=False) as reporter:
+                clock[0] += 1
+                reporter.advance(1000)
+        with contextlib.suppress(OSError), reporters.report_progress("failing", 1000, quiet=False):
+            raise OSError
+    labels = [record.message.split(" in ")[0] for record in lines.records]
+    assert labels == [*(f"m{number}  1.0 kB" for number in range(count)), *["2 models  2.0 kB"] * (count > 1)]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import pty
+import re
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.processes import run
+from tests.fakes.processes import read_terminal, run
 from tfimm_resolver._util import text
 from tfimm_resolver.progress import renderers, reporters, stats
 
@@ -109,6 +114,44 @@ def test_two_downloads_share_one_terminal() -> None:
         assert renderers.TerminalDisplay._shared_display is None
     """
     run(code)
+
+
+DOWNLOADS = """
+    import sys
+    from tfimm_resolver.progress import reporters
+    with reporters.report_progress("https://models.example/a_model_with_a_long_name/1", 1000, quiet=False) as reporter:
+        print("data")
+        reporter.advance(1000)
+    try:
+        with reporters.report_progress("failing", 1000, quiet=False) as reporter:
+            raise OSError
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_terminal_keeps_one_line_for_a_finished_download_and_none_for_a_failed_one(tmp_path: Path, columns: int) -> None:
+    shown, out = run_with_terminal_as_stderr(DOWNLOADS, tmp_path, columns)
+    last = [line for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", shown).replace("\n", "\r").split("\r") if line.strip()]
+    finished = [line for line in last if " in " in line]
+    assert len(finished) == 1 and re.match(r"  http.*  1.0 kB in \d+\.\d s *$", finished[0])
+    assert max(map(len, last)) < columns, "no line wraps"
+    assert "0 s left" not in shown
+    assert out == "data\n", "what is printed on a stdout that is not a terminal stays there"
+
+
+def run_with_terminal_as_stderr(code: str, folder: Path, columns: int) -> tuple[str, str]:
+    """Run a snippet with a terminal as stderr and a file as stdout; return what both got."""
+    controller, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
+    with (folder / "out").open("w") as out:
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=terminal, env=environment)
+    os.close(terminal)
+    shown = read_terminal(controller)
+    assert process.wait(60) == 0, shown
+    return shown, (folder / "out").read_text()
 
 
 def test_a_label_is_not_markup() -> None:

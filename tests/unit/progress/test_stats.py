@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
+from tfimm_resolver._util import clock
+from tfimm_resolver._util.text import format_duration
 from tfimm_resolver.progress.stats import TransferStats
 
 
@@ -42,3 +46,45 @@ def test_an_unknown_total_has_no_share_and_too_many_bytes_are_at_most_100_percen
 
 def test_a_label_cannot_control_the_terminal() -> None:
     assert "\x1b" not in TransferStats("\x1b[2J m", None).label
+
+
+def test_the_rate_falls_while_nothing_arrives_and_then_no_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(clock, "get_monotonic_s", lambda: now_s[0])
+    stats = TransferStats("m", 100_000_000, started_s=100.0)
+    for _ in range(4):
+        now_s[0] += 1
+        stats.advance(1_000_000)
+    assert stats.format_counts().endswith("  1.0 MB/s  2 min left")
+    now_s[0] += 3
+    assert stats.format_counts().endswith("  400 kB/s  4 min left")
+    now_s[0] += 30
+    assert stats.format_counts().endswith("  0 B/s"), "a server that hangs has no remaining time"
+
+
+@pytest.mark.parametrize(("done_bytes", "left"), [(999, "  1 s left"), (1000, ""), (1001, "")])
+def test_a_finished_download_has_no_time_left(monkeypatch: pytest.MonkeyPatch, done_bytes: int, left: str) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(clock, "get_monotonic_s", lambda: now_s[0])
+    stats = TransferStats("m", 1000, started_s=100.0)
+    stats.advance(0)
+    now_s[0] += 2
+    stats.advance(done_bytes)
+    assert stats.format_counts().partition("/s")[2] == left
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.1, "1 s"),
+        (59, "59 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (3600, "60 min"),
+        (7200, "2 h"),
+        (10**6, "12 d"),
+        (10**9, "11574 d"),
+    ],
+)
+def test_a_duration_has_its_unit(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

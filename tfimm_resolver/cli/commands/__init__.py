@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from tfimm_resolver import settings
+from tfimm_resolver import __version__, settings
+from tfimm_resolver.cli.completion import complete_directory
+from tfimm_resolver.errors import CacheError
 from tfimm_resolver.settings.absl_flags import LOAD_FORMATS
 
 COMMANDS = (
@@ -36,6 +38,7 @@ COMMANDS = (
         "sbom",
         "path",
         "doctor",
+        "explain",
         "env",
         "hub",
         "run",
@@ -43,10 +46,7 @@ COMMANDS = (
     ),
     "demo",
 )
-EXIT_OUTDATED = 8
-"""Exit code: the models file does not match upstream, or the cache does not match the models file."""
-
-__all__ = ["COMMANDS", "EXIT_OUTDATED", "common", "format_command", "jobs_option"]
+__all__ = ["COMMANDS", "common", "common_of_program", "format_command", "jobs_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,6 +63,9 @@ def _set_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         context.find_root().obj.is_quiet = True
         os.environ["TFIMM_RESOLVER_QUIET"] = "1"
+        logger = logging.getLogger("tfimm_resolver")
+        if logger.level != logging.DEBUG:  # -v and --debug ask for more
+            logger.setLevel(logging.ERROR)
 
 
 def _set_progress(_: click.Context, __: click.Parameter, value: str | None) -> None:
@@ -73,12 +76,22 @@ def _set_progress(_: click.Context, __: click.Parameter, value: str | None) -> N
 def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         logging.getLogger("tfimm_resolver").setLevel(logging.DEBUG)  # until the command ends
-        context.find_root().obj.is_debugging |= parameter.name == "debug"
+        output = context.find_root().obj
+        output.is_verbose, output.is_debugging = True, output.is_debugging or parameter.name == "debug"
 
 
 def _set_cache_dir(_: click.Context, __: click.Parameter, value: str | None) -> None:
-    if value:
-        settings.override_dir(value, "--cache-dir")
+    """Use a directory for this run; one that no command could use is an error even of a command that does not need it."""
+    if not value:
+        return
+    settings.override_dir(value, "--cache-dir")
+    if settings.is_bucket(location := settings.urls_root().value):
+        from tfimm_resolver.cache import roots
+
+        try:
+            roots.check_scheme(location)
+        except CacheError as error:
+            raise click.UsageError(f"--cache-dir: {error.text}; it is a local directory, or a gs:// or s3:// URL") from error
 
 
 def _set_colour(context: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -93,55 +106,58 @@ def _set_load_format(_: click.Context, __: click.Parameter, value: str | None) -
         os.environ["TFHUB_MODEL_LOAD_FORMAT"] = value
 
 
+class _CommonOption(click.Option):
+    """An option of every command: only the help of the program lists it."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        return super().get_help_record(ctx) if ctx.parent is None else None
+
+
+def _option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+    return click.option(*names, cls=_CommonOption, expose_value=False, **attributes)
+
+
 _COMMON = (
-    click.option(
-        "--json", is_flag=True, expose_value=False, callback=_set_output_option("as_json"), help="Print one JSON object."
-    ),
-    click.option(
+    _option("--json", is_flag=True, callback=_set_output_option("as_json"), help="Print one JSON object."),
+    _option(
         "-q",
         "--quiet",
         is_flag=True,
-        expose_value=False,
         callback=_set_quiet,
-        help="Hide progress; `ls` prints names only, `path` the cache root only.",
+        help="Results only: nothing on stderr but errors; lists print names only, `path` and `why` a path only, "
+        "`verify` and `doctor` what is wrong.",
     ),
-    click.option(
+    _option(
         "--progress",
         type=click.Choice(settings.PROGRESS_FORMATS),
-        expose_value=False,
         callback=_set_progress,
         help="`json` prints events on stderr, one JSON object a line.",
     ),
-    click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Print each request on stderr."
-    ),
-    click.option(
+    _option("-v", "--verbose", is_flag=True, callback=_set_verbose, help="Print each request on stderr."),
+    _option(
         "--debug",
         is_flag=True,
-        expose_value=False,
         callback=_set_verbose,
         help="Like -v; also print where an error comes from.",
     ),
-    click.option(
+    _option(
         "--color",
         type=click.Choice(["auto", "always", "never"]),
-        expose_value=False,
         callback=_set_colour,
         help="When to use colour; by default on a terminal, unless NO_COLOR is set.",
     ),
-    click.option(
+    _option(
         "--cache-dir",
         "--tfhub_cache_dir",
         metavar="DIR",
-        expose_value=False,
+        shell_complete=complete_directory,
         callback=_set_cache_dir,
         help="Directory or bucket of the cache; overrides the environment variables.",
     ),
-    click.option(
+    _option(
         "--load-format",
         "--tfhub_model_load_format",
         type=click.Choice(LOAD_FORMATS),
-        expose_value=False,
         callback=_set_load_format,
         help="UNCOMPRESSED asks the server for a gs:// path instead of downloading.",
     ),
@@ -169,6 +185,11 @@ def jobs_option(command: Command) -> Command:
 
 def common(command: Command) -> Command:
     """Add the options that may be given before or after the name of any command."""
+    return click.version_option(__version__, "-V", "show_version", cls=_CommonOption)(common_of_program(command))
+
+
+def common_of_program(command: Command) -> Command:
+    """Add the options that the program shares with each command."""
     for option in reversed(_COMMON):
         command = option(command)
     return command

@@ -8,6 +8,7 @@ import click
 
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.project import add_model
 from tfimm_resolver.project.add_model import AddResult
@@ -15,7 +16,7 @@ from tfimm_resolver.project.add_model import AddResult
 
 @click.command(short_help="Add a named, pinned handle to the models file.")
 @click.argument("name")
-@click.argument("handle")
+@click.argument("handle", shell_complete=complete_handle)
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another name of the model; can be repeated.")
 @click.option("--mirror", "mirrors", multiple=True, metavar="HANDLE", help="Another URL of the same archive; can be repeated.")
 @click.option("--replace", is_flag=True, help="Replace the model if the name already exists.")

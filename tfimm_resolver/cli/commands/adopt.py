@@ -50,7 +50,7 @@ def command(output: Output, caches: Sequence[str], dry_run: bool) -> int:
                 **({"error": error_to_json(error)} if error else {}),
             }
         )
-    elif not output.is_quiet:
+    else:
         output.print_message(_format_summary(results, dry_run=dry_run))
     return error.exit_code if error else 0
 
@@ -63,6 +63,8 @@ def _print(output: Output, result: AdoptResult, *, dry_run: bool) -> None:
     if output.is_quiet:
         if result.state == ADOPTED:
             output.print_line(result.handle)
+        elif result.error:
+            output.print_error(result.error)
         return
     word = _WOULD_ADOPT if dry_run and result.state == ADOPTED else result.state
     columns = len(_WOULD_ADOPT if dry_run else ADOPTED)
@@ -76,7 +78,7 @@ def _print(output: Output, result: AdoptResult, *, dry_run: bool) -> None:
     if result.reason:
         output.print_line(f"           {result.found}: {result.reason}")
     if result.error:
-        output.print_message(f"{style('error:', fg='red')} {format_error(result.error)}")
+        output.print_failure(f"{style('error:', fg='red')} {format_error(result.error)}")
 
 
 def _format_summary(results: Sequence[AdoptResult], *, dry_run: bool) -> str:

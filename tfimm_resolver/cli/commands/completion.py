@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import ShellComplete, get_completion_class
 
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.completion import SHELLS
+from tfimm_resolver.cli.completion import SHELLS, make_code
 
 
 @click.command(short_help="Print the code that completes commands and names in a shell.")
@@ -31,8 +30,5 @@ def command(context: click.Context, shell: str) -> int:
     \b
       tfimm-resolver completion fish > ~/.config/fish/completions/tfimm-resolver.fish
     """
-    make = get_completion_class(shell)
-    assert make is not None  # the choice is one of click's
-    completer = make(context.find_root().command, {}, "tfimm-resolver", "_TFIMM_RESOLVER_COMPLETE")
-    click.echo(ShellComplete.source(completer))  # not bash's own method, which starts a shell to look at its version
+    click.echo(make_code(shell, context.find_root().command))
     return 0

@@ -9,12 +9,24 @@ from tfimm_resolver.cli import demo
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, format_table, style, suppress_native_stderr
 
+_WITHOUT_TENSORFLOW = "TensorFlow is not installed. With it, this also loads and runs the model."
+_NEXT = (
+    "Next:",
+    "  tfimm-resolver resolve HANDLE    the path of a model: a URL, hf://… or gs://…",
+    "  tfimm-resolver add NAME HANDLE   give it a name and a pin, for a project",
+    "  tfimm-resolver ls                what is cached",
+    "  tfimm-resolver COMMAND --help    examples of each command",
+)
 
-@click.command(short_help="Serve, resolve, load and run a small example model.")
+
+@click.command(short_help="Show what this package does with a small example model.")
 @common
 @click.pass_obj
 def command(output: Output) -> int:
-    """Serve a small SavedModel on loopback, resolve, load and run it, and remove everything again."""
+    """Serve a small SavedModel on loopback, resolve, damage, repair, load and run it, and remove everything again.
+
+    Without TensorFlow, everything but loading is shown. No network is needed.
+    """
     with suppress_native_stderr():
         steps = demo.run()
     if output.as_json:
@@ -33,4 +45,6 @@ def command(output: Output) -> int:
         ]
     ):
         output.print_line(line)
+    for line in _NEXT if any(step.name.startswith("load") for step in steps) else (_WITHOUT_TENSORFLOW, *_NEXT):
+        output.print_message(line)
     return 0

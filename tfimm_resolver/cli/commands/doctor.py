@@ -9,9 +9,8 @@ from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.diagnosis import report
 from tfimm_resolver.cli.diagnosis.findings import PROBLEM
 from tfimm_resolver.cli.diagnosis.report import Report
+from tfimm_resolver.cli.exit_codes import EXIT_PROBLEMS
 from tfimm_resolver.cli.output import Output, style
-
-EXIT_PROBLEMS = 11
 
 
 @click.command(short_help="Find problems with the caches, the settings and the installation.")
@@ -45,6 +44,8 @@ def _print(output: Output, found: Report) -> None:
             output.print_line(f"{' ' * 8 if number else word} {line}")
         if finding.fix:
             output.print_line(f"{' ' * 8} fix: {' '.join(finding.fix.split())}")
+    if output.is_quiet:
+        return
     if not found.problems:
         notes = f"; {format_count(len(found.notes), 'note')}" * bool(found.notes)
         output.print_line(f"No problems found: {_describe(found)}{notes}")

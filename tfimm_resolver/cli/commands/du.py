@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from tfimm_resolver._util.text import format_size, truncate_middle
+from tfimm_resolver._util.text import format_count, format_size, truncate_middle
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.output import Output, style
 from tfimm_resolver.cli.removals import MARKS, format_kind
@@ -23,7 +23,7 @@ def command(output: Output) -> int:
     """Show how much of the disk the cache uses: by model, the largest first, then by kind, and in total.
 
     Unfinished downloads, replaced copies, and what the hub has fetched are counted; extra roots and a bucket behind the
-    cache are not.
+    cache are not. With -v also roughly how often models were found and fetched, by this user on this machine.
     """
     usage = measure()
     if output.as_json:
@@ -32,7 +32,8 @@ def command(output: Output) -> int:
         for item in usage.items:
             output.print_line(item.name)
     else:
-        output.print_table([*_format_rows(usage, output.get_width())])
+        counts = [*_format_counters(usage)] if output.is_verbose else []
+        output.print_table([*_format_rows(usage, output.get_width()), *counts])
     return 0
 
 
@@ -50,6 +51,15 @@ def _format_rows(usage: CacheUsage, columns: int | None) -> Iterator[list[str]]:
     yield _format_row(usage.total_bytes, f"in total{_format_limit(usage)}")
     if usage.free_bytes is not None:
         yield _format_row(usage.free_bytes, "free on the disk")
+
+
+def _format_counters(usage: CacheUsage) -> Iterator[list[str]]:
+    counts = usage.counters
+    fetched, found = format_count(counts.misses, "time"), format_count(counts.hits, "time")
+    yield _format_row(
+        counts.fetched_bytes, f"received: a model was fetched {fetched}, and found in the cache {found} (roughly)"
+    )
+    yield _format_row(counts.evicted_bytes, "removed by a limit of the cache")
 
 
 def _format_row(size_bytes: int, text: str) -> list[str]:

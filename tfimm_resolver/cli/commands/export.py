@@ -11,13 +11,21 @@ from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.bundles import writer
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.completion import complete_cached
+from tfimm_resolver.cli.completion import complete_cached, complete_file
 from tfimm_resolver.cli.output import Output
 
 
 @click.command(short_help="Write models to one file, for a machine without network.")
 @click.argument("handles", nargs=-1, required=True, metavar="HANDLE...", shell_complete=complete_cached)
-@click.option("-o", "--output", "bundle", required=True, metavar="FILE", help="File of the bundle; - for stdout.")
+@click.option(
+    "-o",
+    "--output",
+    "bundle",
+    required=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="File of the bundle; - for stdout.",
+)
 @common
 @click.pass_obj
 def command(output: Output, handles: Sequence[str], bundle: str) -> int:

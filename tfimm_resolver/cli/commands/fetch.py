@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from tfimm_resolver import settings
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_pair
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.cli.publishing import (
     check_unused_options,
@@ -20,13 +22,14 @@ from tfimm_resolver.cli.publishing import (
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.integrations.serving.publishing import FLAT, LAYOUTS, TF_SERVING, publish
 from tfimm_resolver.maintenance import inventory
+from tfimm_resolver.progress.batch import report_sum
 
 STORAGE_PREFIX = "tfimm+"
 """What may precede a handle, such as ``tfimm+https://…``: KServe chooses the program that fetches a model by such a prefix."""
 
 
 @click.command(short_help="Put models into directories of your own.")
-@click.argument("pairs", nargs=-1, required=True, metavar="HANDLE DIR...")
+@click.argument("pairs", nargs=-1, required=True, metavar="HANDLE DIR...", shell_complete=complete_pair)
 @click.option(
     "--layout",
     type=click.Choice(LAYOUTS),
@@ -50,19 +53,20 @@ def command(output: Output, pairs: Sequence[str], layout: str, version: int | No
     rows: list[dict[str, Any]] = []
     errors: list[ResolverError] = []
     handles = [text.removeprefix(STORAGE_PREFIX) for text in pairs[::2]]
-    for handle, directory in zip(handles, pairs[1::2], strict=True):
-        row: dict[str, Any] = {"handle": inventory.redact(handle), "directory": os.path.abspath(directory)}
-        try:
-            published = publish(handle, directory, layout=layout, version=version, keep=keep, refresh=refresh)
-        except ResolverError as error:
-            errors.append(error)
-            row |= {"path": None, "version": None, "state": "failed", "error": error_to_json(error)}
-        else:
-            row |= describe_published(published)
-            print_published(output, published)
-            if not output.as_json:
-                output.print_path(published.path)
-        rows.append(row)
+    with report_sum(quiet=settings.is_quiet()):
+        for handle, directory in zip(handles, pairs[1::2], strict=True):
+            row: dict[str, Any] = {"handle": inventory.redact(handle), "directory": os.path.abspath(directory)}
+            try:
+                published = publish(handle, directory, layout=layout, version=version, keep=keep, refresh=refresh)
+            except ResolverError as error:
+                errors.append(error)
+                row |= {"path": None, "version": None, "state": "failed", "error": error_to_json(error)}
+            else:
+                row |= describe_published(published)
+                print_published(output, published)
+                if not output.as_json:
+                    output.print_path(published.path)
+            rows.append(row)
     if output.as_json:
         output.print_json({"models": rows, **({"error": error_to_json(errors[0])} if errors else {})})
     if errors:

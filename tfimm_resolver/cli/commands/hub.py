@@ -139,7 +139,7 @@ def _revoke(output: Output, repos: Sequence[str], all_: bool, dry_run: bool) -> 
         output.print_json({"revoked": names, "dry_run": dry_run})
     for name in () if output.as_json else names:
         output.print_line(name)
-    if not output.is_quiet and not output.as_json:
+    if not output.as_json:
         verb = "Would revoke" if dry_run else "Revoked"
         output.print_message(f"{verb} the trust in {len(names)} {'repository' if len(names) == 1 else 'repositories'}.")
 

@@ -9,15 +9,27 @@ import click
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.bundles import reader
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_file
 from tfimm_resolver.cli.output import Output, format_table
 
 
 @click.command(short_help="Import the models of a bundle into the cache.")
-@click.argument("bundle", metavar="FILE")
+@click.argument("bundle", metavar="FILE", shell_complete=complete_file)
 @click.option("--refresh", is_flag=True, help="Replace cached copies that are newer than those in the bundle, too.")
 @click.option("--sha256", metavar="HEX", help="Expected sha256 of the bundle, as printed by export.")
-@click.option("--signature", metavar="PATH", help="Signature of the bundle, as written by sign; needs --key.")
-@click.option("--key", multiple=True, metavar="PATH", help="Public key, PEM, of which the signature has to be.")
+@click.option(
+    "--signature",
+    metavar="PATH",
+    shell_complete=complete_file,
+    help="Signature of the bundle, as written by sign; needs --key.",
+)
+@click.option(
+    "--key",
+    multiple=True,
+    metavar="PATH",
+    shell_complete=complete_file,
+    help="Public key, PEM, of which the signature has to be.",
+)
 @common
 @click.pass_obj
 def command(
@@ -34,6 +46,10 @@ def command(
     if output.as_json:
         output.print_json({"models": [model.facts() for model in models]})
         return 0
+    if output.is_quiet:
+        for model in models:
+            output.print_line(model.record.handle)
+        return 0
     rows = [
         [
             model.state,
@@ -48,6 +64,6 @@ def command(
         output.print_message(
             "kept: the cached copy is newer than the one in the bundle; --refresh imports the one in the bundle"
         )
-    if sha256 is None and signature is None and not output.is_quiet:
+    if sha256 is None and signature is None:
         output.print_message("note: without --sha256 or --signature these models satisfy no pin")
     return 0

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from tfimm_resolver._util.text import format_size
-from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, format_command, jobs_option
+from tfimm_resolver.cli.commands import common, format_command, jobs_option
 from tfimm_resolver.cli.completion import complete_name
+from tfimm_resolver.cli.exit_codes import EXIT_OUTDATED
 from tfimm_resolver.cli.output import Output, error_to_json, format_table, style_state
 from tfimm_resolver.project import lock_models
 from tfimm_resolver.project.lock_models import LockResult

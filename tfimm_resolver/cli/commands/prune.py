@@ -9,6 +9,8 @@ import click
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli import removals
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_cached
+from tfimm_resolver.cli.exit_codes import EXIT_DECLINED
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.maintenance import pruning
 from tfimm_resolver.maintenance.pruning import PruneResult
@@ -17,7 +19,9 @@ from tfimm_resolver.maintenance.pruning import PruneResult
 @click.command(short_help="Remove unneeded files, and models until the cache's limits hold.")
 @click.option("--max-size", metavar="SIZE", help="Size of the cache, such as 50GB, or 20% of the disk.")
 @click.option("--max-age", metavar="TIME", help="How long a model may be unused, such as 90d.")
-@click.option("--keep", multiple=True, metavar="MODEL", help="Spare this model; may be repeated.")
+@click.option(
+    "--keep", multiple=True, metavar="MODEL", shell_complete=complete_cached, help="Spare this model; may be repeated."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
 @common
@@ -35,7 +39,7 @@ def command(output: Output, max_size: str | None, max_age: str | None, keep: Seq
         preview = plan.preview()
         removals.print_removals(output, preview.removed, is_dry_run=True, closing=_format_closing(preview))
         if not removals.confirm():
-            return removals.EXIT_DECLINED
+            return EXIT_DECLINED
     result = plan.preview() if dry_run else plan.execute()
     if output.as_json:
         output.print_json(result.facts())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import click
 
+from tfimm_resolver import settings
 from tfimm_resolver.cli.commands import common
-from tfimm_resolver.cli.completion import complete_handle
+from tfimm_resolver.cli.completion import complete_directory, complete_handle
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.maintenance import inventory
@@ -24,6 +27,7 @@ from tfimm_resolver.resolution.resolver import resolve
     "--output",
     "directory",
     metavar="DIR",
+    shell_complete=complete_directory,
     help="Put the model into DIR, and print that; only with one HANDLE. The command `fetch` has more options.",
 )
 @common
@@ -39,23 +43,33 @@ def command(output: Output, handles: Sequence[str], refresh: bool, sha256: str |
         raise click.UsageError("--output can only be used with one HANDLE")
     rows: list[dict[str, Any]] = []
     errors: list[ResolverError] = []
-    for handle in handles:
-        try:
-            if directory:
-                from tfimm_resolver.integrations.serving.publishing import publish  # a plain resolve does not need it
+    with _report_sum(len(handles)):
+        for handle in handles:
+            try:
+                if directory:
+                    from tfimm_resolver.integrations.serving.publishing import publish  # a plain resolve does not need it
 
-                path = publish(handle, directory, refresh=refresh, sha256=sha256).path
+                    path = publish(handle, directory, refresh=refresh, sha256=sha256).path
+                else:
+                    path = resolve(handle, refresh=refresh, sha256=sha256)
+            except ResolverError as error:
+                errors.append(error)
+                rows.append({"handle": inventory.redact(handle), "path": None, "error": error_to_json(error)})
+                if not output.as_json:
+                    output.print_error(error)
             else:
-                path = resolve(handle, refresh=refresh, sha256=sha256)
-        except ResolverError as error:
-            errors.append(error)
-            rows.append({"handle": inventory.redact(handle), "path": None, "error": error_to_json(error)})
-            if not output.as_json:
-                output.print_error(error)
-        else:
-            rows.append({"handle": inventory.redact(handle), "path": path})
-            if not output.as_json:
-                output.print_path(path)
+                rows.append({"handle": inventory.redact(handle), "path": path})
+                if not output.as_json:
+                    output.print_path(path)
     if output.as_json:
         output.print_json({"models": rows, **({"error": error_to_json(errors[0])} if errors else {})})
     return errors[0].exit_code if errors else 0
+
+
+def _report_sum(count: int) -> AbstractContextManager[None]:
+    """Show the sum of several downloads; one needs no sum, and no import of what shows it."""
+    if count < 2:
+        return contextlib.nullcontext()
+    from tfimm_resolver.progress.batch import report_sum
+
+    return report_sum(quiet=settings.is_quiet())

@@ -10,6 +10,7 @@ import click
 from tfimm_resolver.cli import removals
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.completion import complete_cached
+from tfimm_resolver.cli.exit_codes import EXIT_DECLINED
 from tfimm_resolver.cli.output import Output, error_to_json
 from tfimm_resolver.maintenance import inventory, removal
 from tfimm_resolver.maintenance.cache_item import CacheItem
@@ -41,7 +42,7 @@ def command(output: Output, models: Sequence[str], all_: bool, dry_run: bool, ye
         if any(result.error is None for result in preview):
             _print(output, preview, is_dry_run=True)
             if not removals.confirm():
-                return removals.EXIT_DECLINED
+                return EXIT_DECLINED
     results = plan.preview() if dry_run else plan.execute()
     errors = [result.error for result in results if result.error]
     if output.as_json:

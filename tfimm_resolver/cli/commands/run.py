@@ -16,9 +16,9 @@ from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cli import startup
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.exit_codes import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from tfimm_resolver.cli.output import Output
 
-EXIT_CANNOT_RUN, EXIT_NOT_FOUND = 126, 127
 """Exit codes, as of env(1), for a command that cannot be run, and for one that does not exist."""
 
 
@@ -41,11 +41,10 @@ def command(output: Output, words: Sequence[str]) -> int:
         return _replace_process(words, make_environment(os.environ))
     except (OSError, ValueError) as error:  # the latter for an empty name, or a NUL
         reason = getattr(error, "strerror", None) or error
-        output.print_message(f"error: cannot run {show(words[0])}: {show(reason)}")
-        if isinstance(error, FileNotFoundError) or not words[0]:
-            output.print_message("  Check its spelling and PATH, or give its path.")
-            return EXIT_NOT_FOUND
-        return EXIT_CANNOT_RUN
+        is_missing = isinstance(error, FileNotFoundError) or not words[0]
+        fix = "\n  Check its spelling and PATH, or give its path." if is_missing else ""
+        output.print_failure(f"error: cannot run {show(words[0])}: {show(reason)}{fix}")
+        return EXIT_NOT_FOUND if is_missing else EXIT_CANNOT_RUN
 
 
 def make_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,14 +8,17 @@ import click
 
 from tfimm_resolver import settings
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_file, complete_handle
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.maintenance import sbom
 from tfimm_resolver.maintenance.text_files import write_text
 
 
 @click.command(short_help="Print a bill of materials of models, CycloneDX 1.6.")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("-o", "--output", "path", metavar="FILE", help="File to write; by default it is printed.")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_handle)
+@click.option(
+    "-o", "--output", "path", metavar="FILE", shell_complete=complete_file, help="File to write; by default it is printed."
+)
 @common
 @click.pass_obj
 def command(output: Output, names: Sequence[str], path: str | None) -> int:

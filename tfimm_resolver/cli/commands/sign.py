@@ -6,13 +6,20 @@ import click
 
 from tfimm_resolver._util.text import format_count
 from tfimm_resolver.cli.commands import common
+from tfimm_resolver.cli.completion import complete_cached_or_file, complete_file
 from tfimm_resolver.cli.output import Output
 from tfimm_resolver.maintenance import signing
 
 
 @click.command(short_help="Sign the files of a model.")
-@click.argument("model")
-@click.option("--key", required=True, metavar="PATH", help="Private key, PEM, on the curve P-256, P-384 or P-521.")
+@click.argument("model", shell_complete=complete_cached_or_file)
+@click.option(
+    "--key",
+    required=True,
+    metavar="PATH",
+    shell_complete=complete_file,
+    help="Private key, PEM, on the curve P-256, P-384 or P-521.",
+)
 @click.option("--password", metavar="TEXT", envvar="TFIMM_RESOLVER_KEY_PASSWORD", help="Password of the private key.")
 @click.option(
     "--certificate",
@@ -21,7 +28,14 @@ from tfimm_resolver.maintenance import signing
     metavar="PATH",
     help="Certificate of the key, then those of authorities, PEM.",
 )
-@click.option("-o", "--output", "path", metavar="PATH", help="Signature to write; by default model.sig in the directory.")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="PATH",
+    shell_complete=complete_file,
+    help="Signature to write; by default model.sig in the directory.",
+)
 @common
 @click.pass_obj
 def command(

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from tfimm_resolver._util.text import format_size
-from tfimm_resolver.cli.commands import EXIT_OUTDATED, common, jobs_option
+from tfimm_resolver.cli.commands import common, jobs_option
 from tfimm_resolver.cli.completion import complete_name
+from tfimm_resolver.cli.exit_codes import EXIT_OUTDATED
 from tfimm_resolver.cli.output import Output, error_to_json, format_table, style_state
 from tfimm_resolver.cli.publishing import ServingTree, check_unused_options, keep_option
 from tfimm_resolver.integrations.serving.publishing import TF_SERVING

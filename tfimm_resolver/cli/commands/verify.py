@@ -11,13 +11,11 @@ import click
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.cli.commands import common, format_command
 from tfimm_resolver.cli.completion import complete_cached
+from tfimm_resolver.cli.exit_codes import EXIT_DAMAGED, EXIT_UNVERIFIED
 from tfimm_resolver.cli.output import Output, error_to_json, style_state
 from tfimm_resolver.errors import SignatureError
 from tfimm_resolver.maintenance import verification
 from tfimm_resolver.maintenance.verification import VerifyResult
-
-EXIT_DAMAGED = 6
-EXIT_UNVERIFIED = 7
 
 
 @click.command(short_help="Compare the cached files with their recorded hashes.")
@@ -62,10 +60,14 @@ def _to_json(result: VerifyResult) -> dict[str, Any]:
 
 def _print(output: Output, result: VerifyResult) -> None:
     model = result.model
+    if output.is_quiet and result.state == "ok":
+        return
     files, size = format_count(result.files, "file"), format_size(model.size_bytes)
     note = ", fetched again" if result.is_repaired else ""
     note += ", a different archive than before" if result.is_changed else ""
     output.print_line(f"{style_state(result.state)}  {model.name}  {files}  {size}  {result.seconds:.1f} s{note}")
+    if output.is_quiet:
+        return
     if result.state == "damaged":
         for fault in result.faults:
             output.print_line(f"  {fault}")

@@ -60,7 +60,10 @@ def _explain_missing_path(why: explain.Explanation) -> str:
 
 def _print(output: Output, name: str, why: explain.Explanation) -> None:
     handle, size_bytes = why.resolved.handle, why.size_bytes
-    output.print_path(why.path or _explain_missing_path(why))
+    if not output.is_quiet:
+        output.print_path(why.path or _explain_missing_path(why))
+    elif why.path:
+        output.print_path(why.path)
     rows = [("asked", name), ("rule", f"{why.resolved.rule}, {why.decided_by}")]
     if str(handle) != name:
         rows.append(("handle", str(handle)))
@@ -74,7 +77,7 @@ def _print(output: Output, name: str, why: explain.Explanation) -> None:
     rows += [
         ("" if number else "not used", f"{location} ({reason})") for number, (location, reason) in enumerate(why.rejected)
     ]
-    for label, text in rows:
+    for label, text in () if output.is_quiet else rows:
         output.print_line(f"  {label:<9}  {text}")
     if why.error:
         output.print_error(why.error)

@@ -15,6 +15,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.cache import keeping, tiers
 from tfimm_resolver.cache.local_root import LocalRoot
+from tfimm_resolver.cache.roots import check_scheme
 from tfimm_resolver.cli.diagnosis import disk
 from tfimm_resolver.cli.diagnosis.disk import DiskFacts
 from tfimm_resolver.cli.diagnosis.findings import Finding, catch_errors, make_note, make_problem
@@ -117,9 +118,18 @@ def check_roots(roots: Sequence[RootFacts], models: Sequence[CachedModel]) -> It
             yield from _check_disk(root)
             yield from _check_locks(root)
     yield from _check_models(models)
-    yield from catch_errors(settings.cache_limits)
+    yield from catch_errors(_check_scheme, settings.cache_limits)
     yield from _check_limits(models)
     yield from _check_extra_roots()
+
+
+def _check_scheme() -> None:
+    """Raise CacheError if the chosen cache is a URL that can hold none: only what needs it notices otherwise."""
+    try:
+        location = settings.urls_root().value
+    except ResolverError:  # reported with the settings
+        return
+    check_scheme(location)
 
 
 def _check_access(root: RootFacts) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.fakes.archives import tar_gz
+from tests.fakes.cli import run_cli
 from tests.fakes.diagnosis import PLAIN, diagnose, read_findings
 from tests.fakes.foreign_caches import read_state
 from tests.fakes.lock_processes import make_dead_pid
@@ -227,3 +228,9 @@ def test_no_model_is_moved_when_its_layer_is_looked_for(cached: Path, tmp_path: 
     before, renamed_ns = read_state(cached), cached.parent.stat().st_mtime_ns
     assert not disk._is_in_lower_layer(str(cached), str(tmp_path))
     assert read_state(cached) == before and cached.parent.stat().st_mtime_ns == renamed_ns
+
+
+def test_a_cache_at_a_url_that_can_hold_none_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "ftp://host/cache")
+    code, out, _ = run_cli("doctor", "-q")
+    assert code == 11 and out.count("ftp://host/cache cannot hold a cache") == 1 and "gs:// or s3:// URL" in out

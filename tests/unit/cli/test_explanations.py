@@ -1,0 +1,58 @@
+"""Explanations of errors in a terminal: found by every name, current, and as wide as the terminal."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+
+import pytest
+
+from tfimm_resolver import errors
+from tfimm_resolver.cli import exit_codes, explanations
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("NotFoundError", ["NotFoundError"]),
+        ("notfound", ["NotFoundError"]),
+        ("not-found", ["NotFoundError"]),
+        ("tfimm_resolver.errors.CacheError", ["CacheError"]),
+        ("unknown-handle", ["UnknownHandleError"]),
+        ("tensor-flow-missing", ["TensorFlowMissingError"]),
+        ("4", ["CacheError", "LockTimeoutError"]),
+        ("99", []),
+        ("", []),
+        ("error", []),
+        ("-", []),
+    ],
+)
+def test_an_error_is_found_by_its_name_its_code_and_its_exit_code(text: str, names: list[str]) -> None:
+    assert [kind.__name__ for kind in explanations.find_classes(text)] == names
+
+
+@pytest.mark.parametrize("kind", exit_codes.list_classes())
+def test_each_error_has_a_text_that_a_terminal_can_show(kind: type[errors.ResolverError]) -> None:
+    assert kind in explanations.find_classes(exit_codes.get_code(kind)) or kind is errors.MissingOverrideError
+    text = explanations.make_plain(explanations.get_text(kind))
+    assert text.startswith(f"Exit code {kind.exit_code}") and "](" not in text and "**" not in text
+    for columns in (40, 80, 200, None):
+        lines = [*explanations.wrap(text, columns)]
+        assert " ".join(" ".join(lines).split()) == " ".join(text.split()), "no word is lost"
+        assert all(len(line) < max(columns or 80, 20) or " " not in line.strip() for line in lines)
+
+
+def test_every_exit_code_of_an_error_has_a_meaning() -> None:
+    assert {kind.exit_code for kind in exit_codes.list_classes()} <= {*exit_codes.MEANINGS}
+    assert {*map(str, exit_codes.MEANINGS)} <= {*explanations.list_names()}
+
+
+def raise_os_error(*_: object) -> None:
+    raise OSError
+
+
+@pytest.mark.parametrize("get_data", [raise_os_error, lambda *_: None], ids=["error", "None"])
+def test_a_frozen_program_has_the_docstrings(get_data: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pkgutil, "get_data", get_data)
+    text = explanations.get_text(errors.NotFoundError)
+    assert text == "The server, bucket or directory was reached and does not have the model."
