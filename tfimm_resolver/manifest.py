@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfimm_resolver._util.outgoing import repr_fields
 
@@ -16,8 +15,7 @@ def get_model_directory(path: str) -> str:
     return directory if name in SAVED_MODEL_FILES else path
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """One file of a model; ``path`` is relative, with ``/``."""
 
     path: str
@@ -25,8 +23,7 @@ class FileEntry:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a model's files came from.
 
     Attributes:
@@ -62,9 +59,10 @@ class Origin:
 
     def make_unverified(self) -> Origin:
         """Return the origin with its hash marked as a claim."""
-        return replace(self, sha256="", claimed_sha256=self.stated_sha256)
+        return self._replace(sha256="", claimed_sha256=self.stated_sha256)
 
-    __repr__ = repr_fields
+    def __repr__(self) -> str:
+        return repr_fields(self)
 
     @classmethod
     def parse(cls, facts: dict[str, Any]) -> Origin:
@@ -75,8 +73,7 @@ class Origin:
         return cls(**texts, size_bytes=None if size_bytes is None else parse_size(size_bytes))
 
 
-@dataclass(frozen=True, slots=True)
-class SignedBy:
+class SignedBy(NamedTuple):
     """The signer of the files of a model, as it was verified.
 
     Attributes:
@@ -95,7 +92,8 @@ class SignedBy:
     verified_at: str = ""
     bundle_sha256: str = ""
 
-    __repr__ = repr_fields
+    def __repr__(self) -> str:
+        return repr_fields(self)
 
     def describe(self) -> str:
         """Return who signed, in a few words."""
@@ -105,7 +103,7 @@ class SignedBy:
 
     def facts(self) -> dict[str, str | None]:
         """Return the fields that ``--json`` prints; a value that is not known is None."""
-        return {name: text or None for name, text in asdict(self).items()}
+        return {name: text or None for name, text in self._asdict().items()}
 
     @classmethod
     def parse(cls, facts: Any) -> SignedBy | None:
@@ -116,8 +114,7 @@ class SignedBy:
         return cls(**{name: str(facts.get(name, "")) for name in names})
 
 
-@dataclass(frozen=True, slots=True)
-class FetchResult:
+class FetchResult(NamedTuple):
     """The result of fetching a model.
 
     Attributes:

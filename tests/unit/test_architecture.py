@@ -48,13 +48,12 @@ IMPORT_TENSORFLOW = {
     "loading.remote",
 }
 TRANSLATE_OS_ERRORS = {
-    "_util.fs": "a rename that the file system does not support, as an OSError of its own for map_os_errors",
-    "archives.extractor": "names that collide, or that a file system does not allow, are the archive's fault",
+    "_util.fs": "an fsync that failed, as an OSError with the path",
+    "_util.rename_check": "a rename that the file system does not support, as an OSError of its own for map_os_errors",
     "errors.os_errors": "the one place",
     "http.errors": "errors of the network, which requests derives from OSError",
     "settings.ownership": "a file that is not trusted, as an OSError of its own for the built-in open",
     "hub.hubconf": "any reason why a file of code cannot be compiled",
-    "transfer.partial_store": "a full disk that holds a partial download",
 }
 """Modules that may turn an OSError into another error themselves, and why."""
 REQUEST_LIBRARIES = (

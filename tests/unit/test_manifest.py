@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ ORIGIN = Origin("https://h/m.tar.gz", '"tag"', 7, "a" * 64, "refs/heads/main", "
 
 
 def test_an_origin_is_read_as_it_was_written() -> None:
-    assert Origin.parse(asdict(ORIGIN)) == ORIGIN
+    assert Origin.parse(ORIGIN._asdict()) == ORIGIN
 
 
 def test_fields_that_are_missing_are_empty_and_unknown_ones_are_ignored() -> None:

@@ -1,4 +1,4 @@
-"""File system helpers: durable renames, fsync, what a file system can do, removal, and safe opening of regular files."""
+"""File system helpers: durable renames, fsync, free space, removal, and safe opening of regular files."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ IS_WINDOWS = os.name == "nt"
 _RENAME_RETRY_S, _POLL_INTERVAL_S = 2.0, 0.02
 _FSYNC_THREADS, _FSYNCS_WITHOUT_THREADS = 8, 16
 _READ_BYTES = 1 << 16
-_FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-_RENAME_UNSUPPORTED = {*_FSYNC_UNSUPPORTED, errno.EPERM, errno.EXDEV}
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""Errors of file systems that lack an operation."""
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT, _NO_LINK = getattr(os, "O_NONBLOCK", 0), getattr(os, "O_NOFOLLOW", 0)
 
 
-def durable_rename(old: str | os.PathLike[str], new: str) -> None:
-    """Rename as ``os.rename`` does, with retries on Windows, and fsync the directory of ``new``."""
+def rename(old: str | os.PathLike[str], new: str) -> None:
+    """Rename as ``os.rename`` does, with retries on Windows."""
     _retry_sharing_violation(os.rename, old, new)
+
+
+def durable_rename(old: str | os.PathLike[str], new: str) -> None:
+    """Rename as ``rename`` does, and fsync the directory of ``new``."""
+    rename(old, new)
     fsync_dir(os.path.dirname(new))
 
 
@@ -70,7 +75,7 @@ def fsync_open(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in _FSYNC_UNSUPPORTED:
+        if error.errno not in UNSUPPORTED:
             raise
 
 
@@ -81,35 +86,8 @@ def fsync_dir(path: str) -> None:
     try:
         _fsync(path, os.O_RDONLY)
     except OSError as error:  # from opening it, which needs the permission to list it
-        if error.errno not in {*_FSYNC_UNSUPPORTED, errno.EACCES}:
+        if error.errno not in {*UNSUPPORTED, errno.EACCES}:
             raise
-
-
-class RenameUnsupportedError(OSError):
-    """The file system cannot rename a directory, as that of a mounted bucket."""
-
-
-def check_rename(folder: str) -> None:
-    """Rename a directory with a file, below an empty directory, which is empty again afterwards.
-
-    Raises:
-        RenameUnsupportedError: if the file system cannot do that. gcsfuse renames files and empty directories only, Mountpoint
-            for Amazon S3 nothing.
-        OSError: for any other reason.
-    """
-    old, new = f"{folder}/old", f"{folder}/new"
-    os.mkdir(old)
-    open(f"{old}/file", "xb").close()
-    try:
-        os.rename(old, new)
-    except OSError as error:
-        remove_tree(old, ignore_errors=True)
-        if error.errno not in _RENAME_UNSUPPORTED:
-            raise
-        text = f"its file system cannot rename directories ({os.strerror(error.errno)})"
-        raise RenameUnsupportedError(error.errno, text, folder) from error
-    os.unlink(f"{new}/file")
-    os.rmdir(new)
 
 
 def get_disk_bytes(path: str | os.PathLike[str]) -> tuple[int, int] | None:
@@ -122,7 +100,7 @@ def get_disk_bytes(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     try:
         usage = shutil.disk_usage(path)
     except OSError as error:
-        if error.errno in _FSYNC_UNSUPPORTED:
+        if error.errno in UNSUPPORTED:
             return None
         raise
     return (usage.total, usage.free) if usage.total else None
@@ -260,10 +238,36 @@ def get_state(status: os.stat_result) -> tuple[int, ...]:
 
 
 def walk(tree: str, *, folders: bool = False) -> Iterator[str]:
-    """Yield the relative path, with ``/``, of every file below ``tree``; also of every directory if ``folders``."""
-    for folder, subfolders, names in os.walk(tree):
-        inner = os.path.relpath(folder, tree).replace(os.sep, "/")
-        yield from (name if inner == "." else f"{inner}/{name}" for name in [*subfolders * folders, *names])
+    """Yield the relative path, with ``/``, of every file below ``tree``; also of every directory if ``folders``.
+
+    Links to directories count as directories, and are not followed; a directory that cannot be read counts as empty.
+    """
+    waiting = [""]
+    for inner in waiting:  # which grows
+        for entry in _list_entries(f"{tree}/{inner}" if inner else tree):
+            path = inner + entry.name
+            if not _is_dir(entry):
+                yield path
+                continue
+            if folders:
+                yield path
+            if not entry.is_symlink():
+                waiting.append(f"{path}/")
+
+
+def _list_entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, for example
+        return False
 
 
 def _make_size_error(path: str | os.PathLike[str], max_bytes: int) -> OSError:

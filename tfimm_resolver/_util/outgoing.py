@@ -142,9 +142,12 @@ def _clean_arguments(error: BaseException, depth: int = 0) -> None:
 
 
 def repr_fields(instance: Any) -> str:
-    """Return a dataclass as its own ``__repr__`` would, without the secrets in its texts."""
-    fields = [(name, getattr(instance, name)) for name, field in instance.__dataclass_fields__.items() if field.repr]
-    values = (f"{name}={_escape(repr(mask_secrets(value) if isinstance(value, str) else value))}" for name, value in fields)
+    """Return a dataclass or named tuple as its own ``__repr__`` would, without the secrets in its texts."""
+    fields = getattr(instance, "_fields", None) or [
+        name for name, field in instance.__dataclass_fields__.items() if field.repr
+    ]
+    shown = [(name, getattr(instance, name)) for name in fields]
+    values = (f"{name}={_escape(repr(mask_secrets(value) if isinstance(value, str) else value))}" for name, value in shown)
     return f"{type(instance).__name__}({', '.join(values)})"
 
 

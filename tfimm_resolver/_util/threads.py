@@ -71,12 +71,14 @@ class PrefetchReader:
         """
         self._read_chunk, self._on_wait, self._interrupt = read_chunk, on_wait, interrupt
         self._token = get_current_token()
-        self._chunks = BoundedQueue()
         self._rest = b""
         self._is_closed = self._is_at_end = False
         is_short = size_bytes is not None and size_bytes <= _SHORT_STREAM_BYTES
         has_thread = not is_short or self._token is not NEVER
-        self._thread = start_thread(self._run, "tfimm_resolver prefetch") if has_thread else None
+        self._thread: threading.Thread | None = None
+        if has_thread:
+            self._chunks = BoundedQueue()
+            self._thread = start_thread(self._run, "tfimm_resolver prefetch")
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes, empty at the end. Raises the error of ``read_chunk``, or CancelledError."""
@@ -163,7 +165,6 @@ class BackgroundWriter:
     """
 
     def __init__(self, tasks_before_thread: int = _TASKS_WITHOUT_THREAD) -> None:
-        self._tasks = BoundedQueue()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._tasks_before_thread = tasks_before_thread
@@ -175,6 +176,7 @@ class BackgroundWriter:
         if self._thread is None:
             self._tasks_before_thread -= 1
             if self._tasks_before_thread < 0:
+                self._tasks = BoundedQueue()
                 self._thread = start_thread(self._run, "tfimm_resolver writer")
         self._enqueue(task, arguments, False)
 

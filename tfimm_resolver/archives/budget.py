@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar, Union
+from typing import NamedTuple, TypeVar, Union
 
 from tfimm_resolver._util.cancellation import get_current_token
 from tfimm_resolver.errors import ArchiveError
@@ -15,8 +14,7 @@ RATIO_CHECK_MIN_BYTES = 64 << 20
 AnyBytes = TypeVar("AnyBytes", bound=Union[bytes, memoryview])
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds on what one archive may unpack to.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
@@ -227,6 +227,8 @@ class Extractor:
 
         Raises ArchiveError as soon as it is too long to keep within the limits, if possible before anything is read.
         """
+        import tempfile  # only a zip needs it
+
         self._is_spooled = True
         self.budget.check_packed_size(self._packed.total_bytes or 0)
         with self._map_os_errors(), tempfile.NamedTemporaryFile(dir=self._into) as file:
@@ -260,27 +262,25 @@ class Extractor:
         self.budget.check_members(self._names.count)
         return parts
 
-    @contextlib.contextmanager
-    def _map_os_errors(self, name: str = "") -> Iterator[None]:
+    def _map_os_errors(self, name: str = "") -> contextlib.AbstractContextManager[None]:
         """Map errors of a step; ``name`` is that of the member that it creates, if it does, which may be what is refused."""
-        with map_os_errors(CacheError, f"cannot write {self._into}", suggest_disk_fix, show_path=True):
-            try:
-                yield
-            except ResolverError:  # from the stream that is being read
-                raise
-            except OSError as error:
-                if is_disk_full(error) and not is_out_of_inodes(error):
-                    raise self._make_disk_full_error() from error
-                if not name:
-                    raise
-                if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-                    raise UnsupportedMemberError(_make_collision_error(name).text) from error
-                if error.errno == errno.ENAMETOOLONG and len(name) < len(str(self._into)):
-                    raise  # the path of the cache is too long, not the name
-                if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
-                    text = f"member {quote_name(name)} has a name that this file system does not allow"
-                    raise UnsupportedMemberError(text) from error
-                raise
+        explain = functools.partial(self._explain, name)
+        return map_os_errors(CacheError, self._describe_action, suggest_disk_fix, show_path=True, explain=explain)
+
+    def _describe_action(self) -> str:
+        return f"cannot write {self._into}"
+
+    def _explain(self, name: str, error: OSError) -> ResolverError | None:
+        """Return what an error of the system means here; None if it needs no explanation."""
+        if is_disk_full(error) and not is_out_of_inodes(error):
+            return self._make_disk_full_error()
+        if name and error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            return UnsupportedMemberError(_make_collision_error(name).text)
+        if error.errno == errno.ENAMETOOLONG and len(name) < len(str(self._into)):
+            return None  # the path of the cache is too long, not the name
+        if name and error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
+            return UnsupportedMemberError(f"member {quote_name(name)} has a name that this file system does not allow")
+        return None
 
     def _make_disk_full_error(self, more_bytes: int = 0) -> CacheError:
         """``more_bytes``: what a member is known to need beyond what was unpacked so far."""

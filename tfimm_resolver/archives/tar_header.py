@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfimm_resolver.archives.member_policy import quote_name
 from tfimm_resolver.errors import ArchiveError
@@ -14,8 +14,7 @@ _WITHOUT_BODY = (DIRECTORY, HARD_LINK, SYMBOLIC_LINK)
 """Kinds of members whose size is not that of a body: some programs write the size of a link's target there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One header.
 
     Attributes:

@@ -7,7 +7,7 @@ Formats: POSIX ustar and pax, GNU (long names, base-256 numbers, sparse files), 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from tfimm_resolver.archives import tar_sparse
 from tfimm_resolver.archives.budget import Budget, Limits
@@ -43,8 +43,7 @@ _UNSUPPORTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """What a link points to: from its own directory if it is symbolic, else from the top of the archive."""
 
     target: str
@@ -56,14 +55,13 @@ class Link:
         return "a hard link" if self.is_hard else "a symbolic link"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A file, a directory or a link; ``chunks`` yields a file's bytes, once, before the next member is read."""
 
     name: str
     is_directory: bool
     size_bytes: int = 0
-    chunks: Iterator[memoryview] = field(default_factory=lambda: iter(()))
+    chunks: Iterator[memoryview] = iter(())
     link: Link | None = None
 
 
@@ -193,8 +191,7 @@ class _Extensions:
             size_bytes = parse_decimal(self._size_bytes.decode("utf-8", "replace"))
         if b"name" in self._sparse:
             name = self._sparse[b"name"].decode("utf-8", "surrogateescape")
-        changed = replace(
-            header,
+        changed = header._replace(
             name=name,
             size_bytes=size_bytes,
             link_target=_choose(self._link_target, self._long_link_target) or header.link_target,

@@ -6,7 +6,7 @@ https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfimm_resolver.archives.budget import Budget
 from tfimm_resolver.archives.member_policy import quote_name
@@ -26,8 +26,7 @@ Regions = Sequence[tuple[int, int]]
 """Offset and length of each part of a file that the archive contains; the rest are holes."""
 
 
-@dataclass(frozen=True, slots=True)
-class SparseMap:
+class SparseMap(NamedTuple):
     """Where the bytes of a sparse file belong.
 
     Attributes:

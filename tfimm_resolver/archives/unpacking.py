@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives import formats, tar_reader
@@ -22,8 +22,7 @@ from tfimm_resolver.manifest import SAVED_MODEL_FILES, FileEntry
 log = logging.getLogger("tfimm_resolver")
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveLayout:
+class ArchiveLayout(NamedTuple):
     """What is known of an archive's layout.
 
     Attributes:
@@ -80,7 +79,7 @@ def unpack(
     head = packed.peek(BLOCK_BYTES)
     if not head:
         raise ArchiveError(f"it is not a {formats.DESCRIPTION}: it is empty")
-    if layout.on_start is not None and not tar_reader.is_header(head):
+    if layout.on_start is not None and (formats.identify(head) or not tar_reader.is_header(head)):
         layout.on_start(head)
     with Extractor(into, packed, limits or Limits()) as extractor:
         extractor.check_disk_space(packed_bytes or 0)  # unpacked data is usually larger than the archive
@@ -97,7 +96,9 @@ def unpack(
         extractor.finish()
         _warn_of_replaced(extractor.find_replaced(), layout)
     prefix = _strip_top_level_dir(into, layout.strip_top_level)
-    files = (replace(file, path=file.path.removeprefix(prefix)) for file in extractor.files if file.path.startswith(prefix))
+    files = extractor.files
+    if prefix:
+        files = [file._replace(path=file.path.removeprefix(prefix)) for file in files if file.path.startswith(prefix)]
     return sorted(files, key=lambda file: file.path)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util.outgoing import show
@@ -55,7 +54,7 @@ def unzip(extractor: Extractor, layout: ArchiveLayout, head: bytes) -> None:
 
 def _limit(members: list[Member], extractor: Extractor) -> Iterator[Member]:
     for member in members:
-        yield replace(member, chunks=extractor.enforce_limits(member.chunks))
+        yield member._replace(chunks=extractor.enforce_limits(member.chunks))
 
 
 def _report_skipped(skipped: list[UnsupportedMemberError], label: str) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO, cast
 
 from tfimm_resolver import settings
@@ -130,7 +130,7 @@ def _write_model(
     assert model.entry is not None
     hold(model)
     name, record = model.entry.name, model.entry.record
-    text = replace(record, tree=name).to_text(DOWNLOADER).encode("utf-8", "backslashreplace")
+    text = record._replace(tree=name).to_text(DOWNLOADER).encode("utf-8", "backslashreplace")
     write_bytes(_make_header(name + DESCRIPTOR_SUFFIX, len(text)) + text + bytes(-len(text) % BLOCK_BYTES))
     for file in record.files or ():
         write_bytes(_make_header(join_safely(name, file.path), file.size_bytes))

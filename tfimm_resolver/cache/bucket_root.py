@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tfimm_resolver import settings
@@ -158,8 +158,8 @@ class BucketRoot:
     def publish(self, staged: Path, new: Record, known: Record) -> Record:
         files = new.files or ()
         if known.files == files and not any(self.verify_hashes(known)):
-            return replace(new, tree=known.tree)
-        new = replace(new, tree=f"{new.tree}.{new.origin.sha256 or _sha256(files)}-{os.urandom(4).hex()}")
+            return new._replace(tree=known.tree)
+        new = new._replace(tree=f"{new.tree}.{new.origin.sha256 or _sha256(files)}-{os.urandom(4).hex()}")
         with self._map_errors("write"):
             self.objects.upload({join_safely(new.tree, file.path): staged.joinpath(*safe_parts(file.path)) for file in files})
             self._verify_upload(new.tree, files)

@@ -7,8 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfimm_resolver._util.clock import format_now
 from tfimm_resolver._util.fs import walk
@@ -31,8 +30,7 @@ ALIAS_SUFFIX = ".latest.txt"
 """Suffix of the file that stores what a mutable handle pointed to when it was last looked up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One model in the cache; ``defect`` says why it is incomplete, or is None."""
 
     name: str
@@ -40,18 +38,20 @@ class Entry:
     record: Record
     defect: str | None
 
-    __repr__ = repr_fields
+    def __repr__(self) -> str:
+        return repr_fields(self)
 
 
-@dataclass(frozen=True, slots=True)
 class Cache:
     """Models in a root, each stored as the entry ``entry_name(key)``; by default the key's sha1, as in tensorflow_hub.
 
     ``entry_name`` has to return a different name for each key, without a dot, that matches the root's ``entry_pattern``.
     """
 
-    root: Root
-    entry_name: Callable[[str], str] = field(default_factory=lambda: entry_name_for_key)
+    __slots__ = ("entry_name", "root")
+
+    def __init__(self, root: Root, entry_name: Callable[[str], str] | None = None) -> None:
+        self.root, self.entry_name = root, entry_name or entry_name_for_key
 
     def find(self, key: str, pin: Pin = NO_PIN) -> Record | None:
         """Return the record of a complete model, or None; with a pin, only if the model is known to match it.
@@ -161,7 +161,7 @@ class Cache:
 
     def _confirm(self, name: str, known: Record) -> Record:
         """Note in a record that the model is still the one upstream."""
-        self.root.write(name + DESCRIPTOR_SUFFIX, (record := replace(known, fetched_at=format_now())).to_text())
+        self.root.write(name + DESCRIPTOR_SUFFIX, (record := known._replace(fetched_at=format_now())).to_text())
         return record
 
     def entries(self, name: str | None = None) -> Iterator[Entry]:
@@ -276,7 +276,7 @@ def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
     for file in files:
         safe_parts(file.path, is_canonical=True)  # else no reader would accept the record
     try:
-        present = {path: os.stat(staged / path).st_size for path in walk(str(staged))}
+        present = {path: os.stat(f"{staged}/{path}").st_size for path in walk(str(staged))}
     except FileNotFoundError:  # removed between walk and stat
         present = {}
     if present != {file.path: file.size_bytes for file in files}:

@@ -1,7 +1,8 @@
 """Approximate counts for each root: hits, misses, and the bytes that were fetched and evicted, by this user on this machine.
 
-A hit is counted in memory, and written with the next miss or eviction, every quarter of an hour, or when the process ends; of
-processes that end after a few hits, only some write, each for many.
+Everything is counted in memory. A miss or an eviction is written at once, but at most one in a second, the others with the
+next one or when the process ends; so are hits, or every quarter of an hour. Of processes that end after a few hits, only some
+write, each for many.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import json
 import os
 import random
 import threading
-from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 from tfimm_resolver import settings
 from tfimm_resolver._util import clock, fs
@@ -24,14 +24,13 @@ _HITS_PER_WRITE = 16
 _WRITE_INTERVAL_S = 900.0
 """Seconds after which a process that goes on using models writes its hits; a model is looked at again that often."""
 
+_MISS_INTERVAL_S = 1.0
+"""Seconds in which a process that fetches many small models writes once: a write takes a tenth as long as such a model."""
+
 _BYTES_MAX = 10_000
-_lock = threading.Lock()
-_hits: Counter[str] = Counter()
-_write_s, _is_registered = 0.0, False
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """What was counted for a root.
 
     Attributes:
@@ -46,13 +45,24 @@ class Counters:
     fetched_bytes: int = 0
     evicted_bytes: int = 0
 
+    def add(self, other: Counters) -> Counters:
+        """Return the sums of two counts."""
+        return Counters(*(one + more for one, more in zip(self, other, strict=True)))
+
+
+_lock = threading.Lock()
+_counts: dict[str, Counters] = {}
+"""What is not written yet, by root."""
+
+_hits_due_s = _misses_due_s = 0.0
+_is_registered = False
+
 
 def read_counters(root: str) -> Counters:
     """Return what was counted for a root, given by its path or URL; zeros if nothing was, or it cannot be read."""
-    names = [one.name for one in fields(Counters)]
     try:
         facts = parse_json(fs.read_regular(_get_path(root), _BYTES_MAX).decode())
-        values = [facts.get(name, 0) for name in names]
+        values = [facts.get(name, 0) for name in Counters._fields]
     except (OSError, ValueError, AttributeError):
         return Counters()
     return Counters(*(value if isinstance(value, int) and 0 <= value < 1 << 63 else 0 for value in values))
@@ -60,22 +70,30 @@ def read_counters(root: str) -> Counters:
 
 def note_hit(path: str) -> None:
     """Count a hit on a model that this process did not use before; later ones count in its use lock."""
-    global _write_s  # noqa: PLW0603
+    global _hits_due_s  # noqa: PLW0603
     now_s = clock.get_monotonic_s()
-    with _lock:
-        is_due = bool(_write_s) and now_s > _write_s
-        if is_due or not _write_s:
-            _write_s = now_s + _WRITE_INTERVAL_S
-        _hits[os.path.dirname(path)] += 1
-    _register()
+    is_due = bool(_hits_due_s) and now_s > _hits_due_s
+    if is_due or not _hits_due_s:
+        _hits_due_s = now_s + _WRITE_INTERVAL_S
+    _count(os.path.dirname(path), Counters(hits=1))
     if is_due:
         flush()
 
 
 def add(root: str, *, misses: int = 0, fetched_bytes: int = 0, evicted_bytes: int = 0) -> None:
-    """Add to the counts of a root, with the hits of this process so far; never an error."""
+    """Add to the counts of a root, which are written now unless others were a moment ago; never an error."""
+    global _misses_due_s  # noqa: PLW0603
+    _count(root, Counters(0, misses, fetched_bytes, evicted_bytes))
+    now_s = clock.get_monotonic_s()
+    if now_s >= _misses_due_s:
+        _misses_due_s = now_s + _MISS_INTERVAL_S
+        flush()
+
+
+def _count(root: str, more: Counters) -> None:
+    with _lock:
+        _counts[root] = _counts.get(root, Counters()).add(more)
     _register()
-    _write(root, Counters(_take_hits().get(root, 0), misses, fetched_bytes, evicted_bytes))
 
 
 def _register() -> None:
@@ -87,25 +105,25 @@ def _register() -> None:
 
 
 def flush() -> None:
-    """Write the hits of this process so far."""
-    for root, hits in _take_hits().items():
-        _write(root, Counters(hits))
+    """Write what this process has counted so far."""
+    for root, counts in _take_counts().items():
+        _write(root, counts)
 
 
 def _write_at_exit() -> None:
-    for root, hits in _take_hits().items():
-        if hits >= _HITS_PER_WRITE:
-            _write(root, Counters(hits))
-        elif random.randrange(_HITS_PER_WRITE) < hits:  # of such processes one in sixteen writes, for all of them
+    for root, counts in _take_counts().items():
+        if counts.hits >= _HITS_PER_WRITE or any(counts[1:]):
+            _write(root, counts)
+        elif random.randrange(_HITS_PER_WRITE) < counts.hits:  # of such processes one in sixteen writes, for all of them
             _write(root, Counters(_HITS_PER_WRITE))
 
 
-def _take_hits() -> Counter[str]:
-    with _lock:
-        counts = Counter(_hits)
-        _hits.clear()
+def _take_counts() -> dict[str, Counters]:
     for tree, hits in use_lock.take_hits().items():
-        counts[os.path.dirname(tree)] += hits
+        _count(os.path.dirname(tree), Counters(hits))
+    with _lock:
+        counts = dict(_counts)
+        _counts.clear()
     return counts
 
 
@@ -113,12 +131,11 @@ def _write(root: str, more: Counters) -> None:
     """Add to the file of a root. Of two processes that do so at the same moment, one may count for nothing."""
     with contextlib.suppress(OSError, ValueError):
         path, known = _get_path(root), read_counters(root)
-        sums = {name: value + getattr(known, name) for name, value in asdict(more).items()}
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         temp_path = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
         try:
             with open(temp_path, "x", encoding="utf-8") as file:
-                json.dump({"root": root, **sums}, file)
+                json.dump({"root": root, **known.add(more)._asdict()}, file)
             os.replace(temp_path, path)
         finally:
             fs.unlink(temp_path)
@@ -137,7 +154,7 @@ def _reset_in_child() -> None:
     """Let a forked child count only its own hits."""
     global _lock  # noqa: PLW0603  # another thread may have held it when the process was forked
     _lock = threading.Lock()
-    _hits.clear()
+    _counts.clear()
     use_lock.take_hits()
 
 

@@ -141,7 +141,7 @@ class Cleaner:
             has_token = rest.startswith(TOKEN_PREFIXES)
             if is_hubs or is_claim or (has_token and not is_token_alive(rest.partition(".")[0], assume_own_alive=key != name)):
                 fs.remove_tree(self.path_of(other), ignore_errors=True)
-                with contextlib.suppress(OSError):  # it was a directory, which is removed already
+                with contextlib.suppress(OSError):  # which was a directory
                     fs.unlink(self.path_of(other))
             elif rest == "lock" and key != name:
                 with contextlib.suppress(OSError):

@@ -9,11 +9,11 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util import clock, fs
 from tfimm_resolver._util.outgoing import show
+from tfimm_resolver._util.rename_check import check_rename_once
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
@@ -136,7 +136,7 @@ class LocalRoot:
                 cleanup.callback(fs.remove_tree, str(staging), ignore_errors=True)
                 self.cleaner.remove_leftovers(name, self.list_names())
                 staging.mkdir(0o777 if self._guard is None else 0o700)
-                fs.check_rename(str(staging))  # before the download, which it would make useless
+                check_rename_once(self.path, str(staging))  # before the download, which it would make useless
             yield staging
 
     def parts_dir(self, name: str) -> Path:
@@ -152,7 +152,7 @@ class LocalRoot:
         is_complete = self.find_defect(known) is None
         existing = self._scan_existing(known.tree) if is_complete else None
         if is_complete and existing == new.files:
-            return replace(new, tree=known.tree)
+            return new._replace(tree=known.tree)
         if is_complete and known.files in (None, existing):
             new = self._reuse_replaced(new, known.tree) or self._publish_new_generation(staged, new)
             with contextlib.suppress(PermissionError):  # another user's
@@ -161,7 +161,8 @@ class LocalRoot:
         # Remove the damaged directory before its record: files without a record could pass for a complete model, and the old
         # record must not describe new files.
         with self._map_errors("write"):
-            if not self.cleaner.try_remove_tree(known.tree, give_up=True):  # another process reads it
+            is_there = os.path.lexists(self.path_of(known.tree))
+            if is_there and not self.cleaner.try_remove_tree(known.tree, give_up=True):  # another process reads it
                 return self._publish_new_generation(staged, new)
             self.cleaner.remove(new.tree + DESCRIPTOR_SUFFIX)
         return self._publish_under_own_name(staged, new)
@@ -196,7 +197,7 @@ class LocalRoot:
 
     def _publish_under_own_name(self, staged: Path, new: Record) -> Record:
         """Publish the staged directory under the record's own name, which is free or was held by a damaged directory."""
-        if self._rename_staged(staged, new.tree):
+        if self._rename_staged(staged, new.tree, is_durable=False):
             return new
         # A process that does not respect our lock was faster: use its directory if it has the same files.
         same = self.find_defect(Record("", new.tree)) is None and self._scan_existing(new.tree) == new.files
@@ -205,8 +206,8 @@ class LocalRoot:
     def _publish_new_generation(self, staged: Path, new: Record) -> Record:
         """Publish the staged directory under a new name, beside one that may still be read."""
         name = new.tree
-        while not self._rename_staged(staged, new.tree):
-            new = replace(new, tree=f"{name}.{os.urandom(4).hex()}")
+        while not self._rename_staged(staged, new.tree, is_durable=True):
+            new = new._replace(tree=f"{name}.{os.urandom(4).hex()}")
         return new
 
     def _reuse_replaced(self, new: Record, current: str) -> Record | None:
@@ -221,7 +222,7 @@ class LocalRoot:
             # In use from now on, so that no other process removes it while it is compared, or before the record names it.
             is_same_size = record.find_tree_defect(self.path_of(other), new) is None
             if is_same_size and use_lock.hold(self.path_of(other), 0.0) and self._scan_existing(other) == new.files:
-                return replace(new, tree=other)
+                return new._replace(tree=other)
         return None
 
     def _scan_existing(self, tree: str) -> tuple[FileEntry, ...] | None:
@@ -231,8 +232,12 @@ class LocalRoot:
         except OSError:
             return None
 
-    def _rename_staged(self, staged: Path, tree: str) -> bool:
-        """Rename a staged directory to ``tree``; return False if another process has created ``tree`` meanwhile."""
+    def _rename_staged(self, staged: Path, tree: str, *, is_durable: bool) -> bool:
+        """Rename a staged directory to ``tree``; return False if another process has created ``tree`` meanwhile.
+
+        What is in it is flushed before. ``is_durable``: so is its new name. A new model does without: the flush of its record
+        includes the name, and if a power failure leaves only the record, that counts as a model that is missing.
+        """
         with self._map_errors("write"):
             try:
                 os.utime(staged)  # its age counts from now on
@@ -242,7 +247,7 @@ class LocalRoot:
                 else:
                     share_tree(str(staged), root_mode)
                 fs.fsync_tree(str(staged))
-                fs.durable_rename(staged, self.path_of(tree))
+                (fs.durable_rename if is_durable else fs.rename)(staged, self.path_of(tree))
             except OSError as error:
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                     return False
@@ -269,7 +274,7 @@ class LocalRoot:
     def _map_errors(self, action: str) -> AbstractContextManager[None]:
         suggest = suggest_write_fix if action == "write" else suggest_disk_fix
         fix = functools.partial(suggest, otherwise=self._fix)
-        return map_os_errors(CacheError, f"cannot {action} the cache at {show(self.path)}", fix, show_path=True)
+        return map_os_errors(CacheError, lambda: f"cannot {action} the cache at {show(self.path)}", fix, show_path=True)
 
 
 def _read_text(path: str, guard: ownership.Guard | None) -> str:

@@ -10,8 +10,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfimm_resolver._util.fs import open_regular_target, walk
 from tfimm_resolver._util.json_text import count_values, parse_json
@@ -56,8 +55,7 @@ _paths: dict[int, tuple[tuple[FileEntry, ...], list[str]]] = {}
 _SEARCH_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What is known of a cached model.
 
     Attributes:
@@ -71,11 +69,12 @@ class Record:
     handle: str
     tree: str
     fetched_at: str = ""
-    origin: Origin = field(default_factory=Origin)
+    origin: Origin = Origin()
     files: tuple[FileEntry, ...] | None = None
     signed_by: SignedBy | None = None
 
-    __repr__ = repr_fields
+    def __repr__(self) -> str:
+        return repr_fields(self)
 
     @property
     def size_bytes(self) -> int:
@@ -88,7 +87,13 @@ class Record:
         """
         import socket  # takes 3 ms, needed on a miss only
 
-        facts = {"version": VERSION, **asdict(self)}
+        facts = {
+            "version": VERSION,
+            **self._asdict(),
+            "origin": self.origin._asdict(),
+            "files": [file._asdict() for file in self.files] if self.files is not None else None,
+            "signed_by": self.signed_by and self.signed_by._asdict(),
+        }
         if self.signed_by is None:
             del facts["signed_by"]
         text = (

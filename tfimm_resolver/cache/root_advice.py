@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from tfimm_resolver._util.fs import RenameUnsupportedError
+from tfimm_resolver._util.rename_check import RenameUnsupportedError
 from tfimm_resolver.errors.advice import Advice, Fix, join_advice
 from tfimm_resolver.errors.os_errors import suggest_disk_fix
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _LOAD_KERAS = (
     "In Python, tfimm_resolver.hub.load_saved_model_from_url loads a .keras file from a URL, "
@@ -16,8 +16,7 @@ _EXPORT = "ask its publisher for a SavedModel"
 _PACK = "Give a .tar.gz or .zip of the whole directory that holds saved_model.pb and variables, or the directory itself."
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignFormat:
+class ForeignFormat(NamedTuple):
     """A format of files that TensorFlow does not load as a SavedModel.
 
     Attributes:

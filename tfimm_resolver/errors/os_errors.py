@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Union
 
 from tfimm_resolver._util.outgoing import show
@@ -29,38 +30,66 @@ FixForError = Union[Fix, Callable[[OSError], Fix]]
 """What to do next; as a function, it depends on the error."""
 
 
-@contextlib.contextmanager
 def map_os_errors(
     kind: type[ResolverError],
-    action: str,
+    action: str | Callable[[], str],
     fix: FixForError = "",
     *,
     missing: type[ResolverError] | None = None,
     show_path: bool = False,
-) -> Iterator[None]:
+    explain: Callable[[OSError], ResolverError | None] = lambda _: None,
+) -> AbstractContextManager[None]:
     """Raise an OSError or MemoryError of the block as ``kind``, with the text ``action: reason``.
 
     Errors of this package pass unchanged.
 
     Args:
         kind: the class of the error to raise.
-        action: what could not be done, such as ``models.toml cannot be read``.
+        action: what could not be done, such as ``models.toml cannot be read``, or a function that returns it.
         fix: the advice.
         missing: the class to raise instead if the path does not exist.
         show_path: also name the path that the system reported, if ``action`` does not name it.
+        explain: returns the error to raise instead, if the caller knows more.
     """
-    try:
-        yield
-    except ResolverError:
-        raise
-    except OSError as error:
-        is_missing = missing is not None and isinstance(error, (FileNotFoundError, NotADirectoryError))
-        raised = missing if is_missing and missing is not None else kind
+    return _OsErrorMap(kind, action, fix, missing, show_path, explain)
+
+
+class _OsErrorMap(AbstractContextManager[None]):
+    """What ``map_os_errors`` returns; a class, since a generator takes several times as long, and few blocks fail."""
+
+    def __init__(
+        self,
+        kind: type[ResolverError],
+        action: str | Callable[[], str],
+        fix: FixForError,
+        missing: type[ResolverError] | None,
+        show_path: bool,
+        explain: Callable[[OSError], ResolverError | None],
+    ) -> None:
+        self._kind, self._action, self._fix = kind, action, fix
+        self._missing, self._show_path, self._explain = missing, show_path, explain
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, ResolverError):
+            return
+        if isinstance(error, OSError):
+            raise self._explain(error) or self._make_error(error) from error
+        if isinstance(error, MemoryError):
+            raise self._kind(f"{self._describe_action()}: {_NO_MEMORY}", fix=_MEMORY_FIX) from error
+
+    def _make_error(self, error: OSError) -> ResolverError:
+        is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        kind = self._missing if is_missing and self._missing is not None else self._kind
         reason = error.strerror or str(error) or type(error).__name__
-        path = f": {show(error.filename)}" if show_path and error.filename else ""
-        raise raised(f"{action}: {show(reason)}{show(path)}", fix=fix(error) if callable(fix) else fix) from error
-    except MemoryError as error:
-        raise kind(f"{action}: {_NO_MEMORY}", fix=_MEMORY_FIX) from error
+        path = f": {show(error.filename)}" if self._show_path and error.filename else ""
+        fix = self._fix(error) if callable(self._fix) else self._fix
+        return kind(f"{self._describe_action()}: {show(reason)}{show(path)}", fix=fix)
+
+    def _describe_action(self) -> str:
+        return self._action if isinstance(self._action, str) else self._action()
 
 
 @contextlib.contextmanager

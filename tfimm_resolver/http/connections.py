@@ -16,7 +16,6 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError
-from tfimm_resolver.http.tls import make_context
 
 if TYPE_CHECKING:
     from tfimm_resolver.settings.network import Proxy
@@ -151,6 +150,8 @@ def make_pools(proxy: Proxy | None, *, is_tls: bool) -> urllib3.PoolManager:
     if not settings.is_tls_verified():  # each request would warn; this package does so once
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     if is_tls:
+        from tfimm_resolver.http.tls import make_context
+
         options["ssl_context"] = make_context()
     if proxy is None:
         manager = urllib3.PoolManager(**options)
@@ -161,6 +162,8 @@ def make_pools(proxy: Proxy | None, *, is_tls: bool) -> urllib3.PoolManager:
         if login:
             options["proxy_headers"] = _make_proxy_headers(login)
         if proxy.url.startswith("https:"):
+            from tfimm_resolver.http.tls import make_context
+
             options["proxy_ssl_context"] = options.get("ssl_context") or make_context()
         manager = urllib3.ProxyManager(proxy.url, **options)
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

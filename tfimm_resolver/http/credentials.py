@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tfimm_resolver._util.urls import find_confusing_character
 from tfimm_resolver.errors import HandleError
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """An Authorization header and where it was configured.
 
     Attributes:
@@ -21,7 +20,10 @@ class Credentials:
     """
 
     source: str
-    authorization: str = field(repr=False)
+    authorization: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(source={self.source!r})"
 
     @classmethod
     def basic(cls, source: str, name: str, password: str) -> Credentials:

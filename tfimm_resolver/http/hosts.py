@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
-from tfimm_resolver._util.toml import parse_toml
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors
 
@@ -66,6 +65,8 @@ def get_headers(url: str, *, is_own: bool = True) -> dict[str, str]:
 @functools.lru_cache(maxsize=8)
 def _read(path: str, _: int, __: int, mode: int) -> dict[str, Headers]:
     """Parse the file; cached until its size, mode or time of change differs."""
+    from tfimm_resolver._util.toml import parse_toml  # most users have no such file
+
     try:
         with (
             map_resource_errors(HandleError, f"{path} is not valid", _FIX),

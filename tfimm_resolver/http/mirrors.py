@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver import settings
@@ -31,8 +30,7 @@ _OFF_FIX = suggest_local_copy("Change it")
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
+class Mirror(NamedTuple):
     """One entry of the list.
 
     Attributes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from tfimm_resolver.http.response import Response
 
@@ -12,8 +12,7 @@ _STRONG_DATE_AGE_S = 60  # a younger date is weak: the body may have changed aga
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 
-@dataclass(frozen=True, slots=True)
-class ContentRange:
+class ContentRange(NamedTuple):
     """The bytes from ``start`` up to, not including, ``stop`` of a body of ``size_bytes``."""
 
     start: int

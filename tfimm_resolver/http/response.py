@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import urllib3
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-@dataclass(frozen=True, slots=True)
-class SentRequest:
+class SentRequest(NamedTuple):
     """One request of a chain of redirects.
 
     Attributes:
@@ -22,11 +21,13 @@ class SentRequest:
     """
 
     url: str
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     credentials_source: str = ""
 
+    def __repr__(self) -> str:
+        return f"SentRequest(url={self.url!r}, credentials_source={self.credentials_source!r})"
 
-@dataclass(frozen=True, slots=True, eq=False)
+
 class Response:
     """A response whose body has not been read.
 
@@ -38,11 +39,18 @@ class Response:
         proxy: the proxy that a plain request went through, without credentials, and the variable that names it.
     """
 
-    request: SentRequest
-    history: tuple[SentRequest, ...]
-    raw: urllib3.BaseHTTPResponse
-    rejected_source: str = ""
-    proxy: str = ""
+    __slots__ = ("history", "proxy", "raw", "rejected_source", "request")
+
+    def __init__(
+        self,
+        request: SentRequest,
+        history: tuple[SentRequest, ...],
+        raw: urllib3.BaseHTTPResponse,
+        rejected_source: str = "",
+        proxy: str = "",
+    ) -> None:
+        self.request, self.history, self.raw = request, history, raw
+        self.rejected_source, self.proxy = rejected_source, proxy
 
     @property
     def url(self) -> str:

@@ -263,11 +263,8 @@ def _check_authority(url: str, source_url: str) -> None:
 
 def _merge_headers(*parts: Mapping[str, str]) -> dict[str, str]:
     """Return all headers; later ones replace earlier ones of the same name, in any case."""
-    merged = urllib3.HTTPHeaderDict()
-    for part in parts:
-        for name, value in part.items():
-            merged[name] = value
-    return dict(merged)
+    merged = {name.lower(): (name, value) for part in parts for name, value in part.items()}
+    return dict(merged.values())
 
 
 def _strip_userinfo(url: str) -> str:

@@ -143,7 +143,7 @@ def _fetch(request: SeedRequest) -> Offer:
             fix="Fetch it there first, or let each node fetch it itself.",
         )
     record = found.record
-    return Offer(record if record.files is not None else replace(record, files=hash_tree(found.path)), found.path)
+    return Offer(record if record.files is not None else record._replace(files=hash_tree(found.path)), found.path)
 
 
 def _read_chunk(offer: Offer, number: int) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfimm_resolver._util.fs import open_regular
 from tfimm_resolver._util.outgoing import show
@@ -32,8 +32,7 @@ A PID alone is not enough: in containers, a new process soon gets the PID of a d
 """
 
 
-@dataclass(frozen=True, slots=True)
-class LockOwner:
+class LockOwner(NamedTuple):
     """The owner named in a lock file as ``host.pid.token``, tensorflow_hub's format.
 
     The token is part of the staging directory's name. Without a token, the owner is unknown.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tfimm_resolver import settings
@@ -91,7 +91,7 @@ def describe_entry(
     """Return an entry of a cache under the name that users type; ``protected`` has the names of those that are not evicted."""
     known = entry.record
     if known.files is None and entry.defect is None and (missing := content.find_missing_content_inside(entry.path)):
-        entry = replace(entry, defect=missing[0])
+        entry = entry._replace(defect=missing[0])
     state = "damaged" if entry.defect else "ok" if known.files is not None else "unverified"
     size_bytes = known.size_bytes if known.files is not None else measure_size_bytes(entry.path)
     used_s, is_protected = find_used_s(entry.path), entry.name in protected

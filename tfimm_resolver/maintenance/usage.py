@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tfimm_resolver import settings
@@ -70,7 +70,7 @@ class CacheUsage:
             "named_bytes": self.named_bytes,
             "max_bytes": self.max_bytes,
             "free_bytes": self.free_bytes,
-            "counters": asdict(self.counters),
+            "counters": self.counters._asdict(),
         }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
 
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.outgoing import clean_value
@@ -16,7 +15,6 @@ _MIN_TIME_FOR_RATE_S = 2.0
 _MIN_TIME_FOR_MEAN_S = 0.1
 
 
-@dataclass(slots=True, eq=False)
 class TransferStats:
     """Counts and formats the progress of a download; its rate is that of the last five seconds, without resumed bytes.
 
@@ -28,19 +26,21 @@ class TransferStats:
         is_sum: whether it stands for several downloads; its result has the mean rate.
     """
 
-    label: str
-    total_bytes: int | None
-    resumed_bytes: int = 0
-    done_bytes: int = field(init=False)
-    started_s: float = field(default_factory=clock.get_monotonic_s)
-    line_interval_s: float = _LINE_INTERVAL_S
-    is_sum: bool = False
-    _recent: deque[tuple[float, int]] = field(default_factory=deque)
-    _lock: threading.Lock = field(default_factory=threading.Lock)  # a terminal is redrawn from a thread of its own
-
-    def __post_init__(self) -> None:
-        self.done_bytes = self.resumed_bytes
-        self.label = clean_value(self.label)
+    def __init__(
+        self,
+        label: str,
+        total_bytes: int | None,
+        resumed_bytes: int = 0,
+        *,
+        started_s: float | None = None,
+        line_interval_s: float = _LINE_INTERVAL_S,
+        is_sum: bool = False,
+    ) -> None:
+        self.label, self.total_bytes, self.resumed_bytes = clean_value(label), total_bytes, resumed_bytes
+        self.done_bytes, self.line_interval_s, self.is_sum = resumed_bytes, line_interval_s, is_sum
+        self.started_s = clock.get_monotonic_s() if started_s is None else started_s
+        self._recent: deque[tuple[float, int]] = deque()
+        self._lock = threading.Lock()  # a terminal is redrawn from a thread of its own
 
     def advance(self, size_bytes: int) -> float:
         """Count received bytes, and return the current time in seconds."""

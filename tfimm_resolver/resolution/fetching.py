@@ -11,7 +11,6 @@ from tfimm_resolver.cache.tiers import Lookup
 from tfimm_resolver.errors import HandleError, IntegrityError, SignatureError
 from tfimm_resolver.progress import events
 from tfimm_resolver.resolution import signatures
-from tfimm_resolver.resolution.mutable_refs import MutableHandle
 from tfimm_resolver.resolution.request import ResolvedPlan
 from tfimm_resolver.resolution.upstream import Upstream
 from tfimm_resolver.sources.plan import InPlace, MutableRef, RemoteLocation
@@ -51,6 +50,8 @@ def _fetch(resolved: ResolvedPlan, make_upstream: Callable[[ResolvedPlan], Upstr
         case InPlace():
             return _use_path(resolved)
         case MutableRef():
+            from tfimm_resolver.resolution.mutable_refs import MutableHandle
+
             return MutableHandle(resolved, make_upstream).fetch(lambda followed: fetch_model(followed, make_upstream))
         # A pin is the hash of an archive, and a signature is verified on this machine.
         case RemoteLocation() if resolved.handle.sha256 is None and may_be_remote:
@@ -83,6 +84,8 @@ def _find_cached(resolved: ResolvedPlan) -> ModelLocation | None:
         case InPlace():
             return _use_path(resolved)
         case MutableRef():
+            from tfimm_resolver.resolution.mutable_refs import MutableHandle
+
             return MutableHandle(resolved).find_cached(find_cached)
     key = resolved.plan.download.key
     try:

@@ -24,7 +24,6 @@ from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import signatures
 from tfimm_resolver.trust import operation_policy
 from tfimm_resolver.trust.operation_policy import AT_RESOLVE, Policy
-from tfimm_resolver.trust.prefixes import list_forms
 
 if TYPE_CHECKING:
     from tfimm_resolver.cache.tier import ModelLocation
@@ -219,6 +218,8 @@ def _list_entry_policies(resolved: ResolvedPlan, handles: list[Handle], entries:
 
     The name counts also if its path is overridden, and a handle also if it is a mirror.
     """
+    from tfimm_resolver.trust.prefixes import list_forms
+
     names = {handle.text for handle in handles if handle.is_name}
     forms = {spelling for handle in handles if not handle.is_name for spelling in list_forms(handle)}
     for entry in entries:

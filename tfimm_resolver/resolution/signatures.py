@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver import settings
@@ -102,7 +101,7 @@ def verify_fetched(into: Path, result: FetchResult, requirements: Iterable[Requi
     for requirement in requirements:
         files = hash_tree(str(into)) if result.files is None else result.files
         signed_by = _verify_tree(str(into), files, requirement, label)
-        result = replace(result, files=files, signed_by=signed_by)
+        result = result._replace(files=files, signed_by=signed_by)
     return result
 
 

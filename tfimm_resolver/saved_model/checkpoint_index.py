@@ -7,7 +7,7 @@ tensors, its values the messages of tensorflow/core/protobuf/tensor_bundle.proto
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
@@ -27,8 +27,7 @@ _MAGIC = 0xDB4775248B80FB57
 _DIMENSIONS_MAX = 254  # tensorflow/core/framework/tensor_shape.h
 
 
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
+class TensorEntry(NamedTuple):
     """What the index says of one tensor.
 
     Attributes:
@@ -50,8 +49,7 @@ class TensorEntry:
     slices: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointIndex:
+class CheckpointIndex(NamedTuple):
     """The content of an index: the number of data files, and the tensors by name; names of slices are not text."""
 
     shards: int

@@ -9,9 +9,7 @@ from tfimm_resolver.errors import WeightsError
 from tfimm_resolver.saved_model import completeness, recognition
 from tfimm_resolver.saved_model.assets import read_asset_names
 from tfimm_resolver.saved_model.checkpoint_index import CheckpointIndex, read_index
-from tfimm_resolver.saved_model.graph import has_variable_nodes
-from tfimm_resolver.saved_model.messages import open_source
-from tfimm_resolver.saved_model.object_graph import needs_variables
+from tfimm_resolver.saved_model.messages import MessageSource, open_source
 
 _LISTED_MAX = 100
 _GRAPH_START, _INDEX_START = b"\x08\x01\x12", b"\0\0"
@@ -50,6 +48,9 @@ def _is_without_variables(path: str) -> bool:
     try:
         if os.listdir(f"{path}/variables"):
             return False
+        from tfimm_resolver.saved_model.graph import has_variable_nodes
+        from tfimm_resolver.saved_model.object_graph import needs_variables
+
         with open_source(f"{path}/saved_model.pb") as source:
             return not needs_variables(source) and not has_variable_nodes(source)
     except (OSError, ValueError):
@@ -88,6 +89,12 @@ def _find_cut(prefix: str, shard: int, index: CheckpointIndex, end: int) -> str:
     return f"variables/{name} has {size_bytes} bytes, but its last tensor ends at byte {end}" if size_bytes < end else ""
 
 
+def _needs_variables(source: MessageSource) -> bool:
+    from tfimm_resolver.saved_model.object_graph import needs_variables  # takes 1 ms that a model with variables does not pay
+
+    return needs_variables(source)
+
+
 def _find_missing_parts(path: str, is_strict: bool) -> list[str]:
     """Return the assets that are missing, and the variables, if objects of TensorFlow 2 need them."""
     graph = f"{path}/saved_model.pb"
@@ -96,7 +103,7 @@ def _find_missing_parts(path: str, is_strict: bool) -> list[str]:
     try:
         with open_source(graph) as source:
             names = read_asset_names(source)
-            lacks_variables = not os.path.isdir(f"{path}/variables") and needs_variables(source)
+            lacks_variables = not os.path.isdir(f"{path}/variables") and _needs_variables(source)
     except OSError as error:
         return [f"saved_model.pb cannot be read: {error.strerror}"]
     except ValueError as error:

@@ -6,7 +6,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfimm_resolver.manifest import SAVED_MODEL_FILES
 
@@ -25,8 +25,7 @@ _IGNORED = re.compile(r"\..*|__MACOSX|temp-(\d+|b'\d+')")
 _VERSION = re.compile(r"[0-9]{1,100}")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundModels:
+class FoundModels(NamedTuple):
     """The SavedModels in a tree.
 
     Attributes:

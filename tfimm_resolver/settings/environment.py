@@ -127,7 +127,8 @@ def _read_int(variable: str, default: int, maximum: float = 1e18, minimum: float
 
 
 def _read_number(variable: str, default: float, maximum: float = 1e18, minimum: float = 1e-9) -> float:
-    value = os.environ.get(variable) or default
+    if not (value := os.environ.get(variable)):
+        return default
     try:
         number = float(value)
     except ValueError:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import os
 import re
 import sys
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver._util import fs
@@ -33,8 +32,7 @@ _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _PROXY_FIX = "Write USER:PASSWORD@HOST:PORT, percent-encoded, if it requires a login, else HOST:PORT; both after http://."
 
 
-@dataclass(frozen=True, slots=True)
-class CaSources:
+class CaSources(NamedTuple):
     """Files and directories of trusted certificates.
 
     Attributes:
@@ -105,14 +103,16 @@ def _list_default_sources() -> CaSources:
     return CaSources((*system, certifi.where()), description, False)
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(NamedTuple):
     """A proxy, and the variable that names it; ``url`` has no credentials."""
 
     url: str
     variable: str
-    user: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
+    user: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"Proxy(url={self.url!r}, variable={self.variable!r})"
 
     @property
     def is_socks(self) -> bool:
@@ -161,6 +161,8 @@ def is_proxy_bypassed(url: str) -> bool:
 
 
 def _is_in_network(host: str, entry: str) -> bool:
+    import ipaddress  # 1 ms that few users pay
+
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -187,7 +187,7 @@ def fetch_commit(repository: Repository, tip: Tip, into: Path, fetcher: Fetcher)
     _try_each_kind(repository, tip.commit or repository.ref or "HEAD", download)
     if not received:
         raise ArchiveError(f"{repository.handle}: {repository.url} did not return a zip that names its commit")
-    fetcher.origin = replace(fetcher.origin, ref=tip.ref, commit=received)
+    fetcher.origin = fetcher.origin._replace(ref=tip.ref, commit=received)
 
 
 def _try_each_kind(repository: Repository, ref: str, download: Callable[[str], None]) -> None:

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import FetchError, IntegrityError
-from tfimm_resolver.handles import buckets
 from tfimm_resolver.handles.git import format_github_handle
 from tfimm_resolver.handles.handle import HUGGING_FACE_HOSTS, Handle
 from tfimm_resolver.handles.hugging_face import format_hugging_face_handle
 from tfimm_resolver.manifest import get_model_directory
 
-_GITHUB_PAGE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/(?:blob|raw|tree)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
-_GITHUB_RAW = re.compile(r"/(?P<repo>[^/]+/[^/]+)/(?:refs/heads/)?(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
-_HUGGING_FACE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/(?:blob|raw|resolve)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?")
+# Compiled when used: each download from a page of TF Hub's protocol comes here.
+_GITHUB_PAGE = r"/(?P<repo>[^/]+/[^/]+)/(?:blob|raw|tree)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
+_GITHUB_RAW = r"/(?P<repo>[^/]+/[^/]+)/(?:refs/heads/)?(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
+_HUGGING_FACE = r"/(?P<repo>[^/]+/[^/]+)/(?:blob|raw|resolve)/(?P<ref>[^/]+)(?:/(?P<folder>.*))?"
 
 
 @contextlib.contextmanager
@@ -42,8 +42,10 @@ def suggest_handle(handle: Handle) -> str | None:
     """Return the handle of the model whose graph is at a URL; None if the host has no directories that can be listed."""
     host, path = handle.host.rpartition("@")[2], get_model_directory(handle.path)
     pattern = {"github.com": _GITHUB_PAGE, "raw.githubusercontent.com": _GITHUB_RAW}.get(host)
-    if pattern and (found := pattern.fullmatch(path)):
+    if pattern and (found := re.fullmatch(pattern, path)):
         return format_github_handle(found["repo"], found["ref"], found["folder"])
-    if host in HUGGING_FACE_HOSTS and (found := _HUGGING_FACE.fullmatch(path)):
+    if host in HUGGING_FACE_HOSTS and (found := re.fullmatch(_HUGGING_FACE, path)):
         return format_hugging_face_handle(found["repo"], found["ref"], found["folder"])
+    from tfimm_resolver.handles import buckets
+
     return buckets.find_bucket_handle(f"{host}{path}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tfimm_resolver.archives import formats
 
 
-@dataclass(frozen=True, slots=True)
-class Checksums:
+class Checksums(NamedTuple):
     """Which checksums cover all bytes of a body; without any, it may only come from one response.
 
     Attributes:
@@ -30,4 +29,4 @@ class Checksums:
 
     def with_hash(self, is_stated: bool) -> Checksums:
         """Return a copy that also knows whether the server has stated a hash."""
-        return replace(self, is_hash_known=self.is_hash_known or is_stated)
+        return self._replace(is_hash_known=self.is_hash_known or is_stated)

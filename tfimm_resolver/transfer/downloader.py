@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from tfimm_resolver import settings
@@ -249,7 +248,7 @@ class Downloader:
         except ArchiveError as error:
             text = f"{self._handle}: {error.text}"
             raise ArchiveError(text, fix=error.advice, is_page=error.is_page) from error
-        self.origin = replace(self.origin, size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
+        self.origin = self.origin._replace(size_bytes=hashed.size_bytes, sha256=hashed.digest.hexdigest())
         hashed.check(self.origin.url)
         Pin(self._handle.sha256).check_received(self.origin, str(self._handle))
         self.files = tuple(files)

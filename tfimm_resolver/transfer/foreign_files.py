@@ -8,7 +8,6 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.errors import ArchiveError
 from tfimm_resolver.errors import foreign_formats as formats
 from tfimm_resolver.errors.foreign_formats import ForeignFormat
-from tfimm_resolver.handles import pages
 from tfimm_resolver.saved_model import recognition
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK"
@@ -52,6 +51,8 @@ class ForeignFileCheck:
         return self._make_error(found, error.text if found.is_text else "")
 
     def _make_error(self, found: ForeignFormat, text: str = "") -> ArchiveError:
+        from tfimm_resolver.handles import pages
+
         fix = found.advice
         if found in (formats.HTML, formats.LFS_POINTER) and (url := pages.find_download_url(self._origin)) is not None:
             fix = f"Use the address of the file itself: {show(url)}"

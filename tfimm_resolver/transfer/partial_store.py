@@ -8,15 +8,14 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.json_text import parse_json
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.removal import remove_closed
-from tfimm_resolver.errors import CacheError, ResolverError
+from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.advice import Fix
 from tfimm_resolver.errors.os_errors import is_disk_full, map_os_errors, suggest_disk_fix
 from tfimm_resolver.settings import ownership
@@ -26,8 +25,7 @@ _METADATA_MAX_BYTES = 100_000
 _MAX_PARTS = 200_000
 
 
-@dataclass(frozen=True, slots=True)
-class PartialDownloadInfo:
+class PartialDownloadInfo(NamedTuple):
     """The body that the parts belong to; parts of different bodies must not be combined.
 
     Attributes:
@@ -46,7 +44,7 @@ class PartialDownloadInfo:
 
     def to_json(self) -> str:
         """Encode for the metadata file."""
-        facts = asdict(self)
+        facts = self._asdict()
         return json.dumps({"place": facts.pop("url"), "boot": facts.pop("boot_id"), **facts})
 
     @classmethod
@@ -190,16 +188,18 @@ class PartStore:
             with contextlib.suppress(CacheError):
                 self.clear()
 
-    @contextlib.contextmanager
-    def _map_os_errors(self) -> Iterator[None]:
-        with map_os_errors(CacheError, f"cannot write the partial download in {show(self._folder)}", _suggest_fix):
-            try:
-                yield
-            except OSError as error:
-                if isinstance(error, ResolverError) or not is_disk_full(error):
-                    raise
-                text = f"the disk of {self._folder.parent} is full (it holds a partial download)"
-                raise CacheError(text, fix=suggest_disk_fix(error)) from error
+    def _map_os_errors(self) -> contextlib.AbstractContextManager[None]:
+        return map_os_errors(CacheError, self._describe_action, _suggest_fix, explain=self._explain)
+
+    def _describe_action(self) -> str:
+        return f"cannot write the partial download in {show(self._folder)}"
+
+    def _explain(self, error: OSError) -> CacheError | None:
+        if not is_disk_full(error):
+            return None
+        return CacheError(
+            f"the disk of {self._folder.parent} is full (it holds a partial download)", fix=suggest_disk_fix(error)
+        )
 
 
 def _suggest_fix(error: OSError) -> Fix:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfimm_resolver.manifest import Origin
@@ -46,7 +45,7 @@ def raise_if_unchanged(response: Response, known: Origin | None) -> None:
         is_unchanged = bool(known.sha256) and _get_stated_sha256(response) == known.sha256
     if is_unchanged:
         response.close()
-        raise NotModifiedError(replace(known, size_bytes=size_bytes if known.size_bytes is None else known.size_bytes))
+        raise NotModifiedError(known._replace(size_bytes=size_bytes if known.size_bytes is None else known.size_bytes))
 
 
 def get_total_size(response: Response) -> int | None:

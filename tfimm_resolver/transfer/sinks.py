@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Union
 
@@ -21,7 +20,6 @@ Sink = Callable[[Stream, Path, Union[int, None]], list[FileEntry]]
 """Writes a stream into an empty directory, and returns the files; the third argument is the length of the stream, if known."""
 
 
-@dataclass
 class BodyChecks:
     """What confirms that a body is complete and of one version, for what an archive itself does not show.
 
@@ -31,14 +29,12 @@ class BodyChecks:
         is_from_ranges: it was put together from several responses, and no hash of it is known.
     """
 
-    handle: str
-    is_hash_known: bool = False
-    is_from_ranges: bool = False
+    def __init__(self, handle: str, *, is_hash_known: bool = False, is_from_ranges: bool = False) -> None:
+        self.handle, self.is_hash_known, self.is_from_ranges = handle, is_hash_known, is_from_ranges
 
     def apply(self, layout: ArchiveLayout) -> ArchiveLayout:
         """Return the layout with these checks."""
-        return replace(
-            layout,
+        return layout._replace(
             on_several_members=self._reject_mixed_members,
             on_missing_end=self._reject_missing_end,
             label=self.handle,
@@ -62,7 +58,7 @@ def make_unpack_sink(layout: ArchiveLayout, origin: str = "") -> Sink:
     def sink(stream: Stream, into: Path, size_bytes: int | None) -> list[FileEntry]:
         check, limits = ForeignFileCheck(origin), Limits(*settings.unpack_limits())
         try:
-            files = unpack(stream, into, limits, packed_bytes=size_bytes, layout=replace(layout, on_start=check.check_start))
+            files = unpack(stream, into, limits, packed_bytes=size_bytes, layout=layout._replace(on_start=check.check_start))
         except ArchiveError as error:
             if (explained := check.explain(error)) is error:
                 raise

@@ -69,7 +69,7 @@ class HashingReader:
     ) -> None:
         """``is_updated``: ``read`` updates ``expected`` itself, with the bytes that the server sent."""
         self._is_updated = is_updated
-        self._read, self._expected = read, expected or ServerDigests({}, is_complete=True)
+        self._read, self._expected = read, ServerDigests({}, is_complete=True) if expected is None else expected
         self.digest = hashlib.sha256()
         self.size_bytes = 0
 

@@ -55,7 +55,8 @@ start_http_server(9100)
 ## Counts of a cache
 
 For each root, hits, misses, and the bytes that were fetched and evicted are counted, by user and machine, below
-`~/.local/state/tfimm_resolver` (`XDG_STATE_HOME`). They are approximate: a hit is never written by itself.
+`~/.local/state/tfimm_resolver` (`XDG_STATE_HOME`). They are approximate: a hit is never written by itself, and a process that
+fetches many models writes once in a second and when it ends.
 """
 
 

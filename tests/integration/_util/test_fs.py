@@ -13,7 +13,7 @@ import pytest
 import tfimm_resolver
 from tests.fakes.archives import tar_gz
 from tests.fakes.origin import Origin
-from tfimm_resolver._util.fs import NotRegularError, fsync_tree, open_regular, read_regular
+from tfimm_resolver._util.fs import NotRegularError, fsync_tree, open_regular, read_regular, walk
 from tfimm_resolver.cache.record import MAX_RECORD_BYTES
 from tfimm_resolver.errors import AccessError, CacheError, HandleError, ModelsFileError, ResolverError
 from tfimm_resolver.http import hosts
@@ -136,3 +136,19 @@ def test_a_tree_is_synced_completely_the_files_before_their_directories(
     names = [os.path.relpath(path, tmp_path / "tree") for path in synced]
     assert sorted(names) == sorted([*files, "inner", "."])
     assert set(names[-2:]) == {"inner", "."}
+
+
+def test_a_walk_lists_files_and_directories_and_follows_no_link(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "outside"
+    (tree / "a" / "b").mkdir(parents=True)
+    (tree / "empty").mkdir()
+    outside.mkdir()
+    for path in (tree / "top", tree / "a" / "b" / "deep", outside / "file"):
+        path.touch()
+    (tree / "link").symlink_to(outside)
+    (tree / "loop").symlink_to("loop")
+    (tree / "dangling").symlink_to("none")
+    files = ["a/b/deep", "dangling", "loop", "top"]
+    assert sorted(walk(str(tree))) == files
+    assert sorted(walk(str(tree), folders=True)) == sorted([*files, "a", "a/b", "empty", "link"])
+    assert [*walk(str(tmp_path / "none"))] == []

@@ -46,7 +46,7 @@ def test_another_error_is_not_hidden(tmp_path: Path) -> None:
 def test_a_repair_a_resumed_download_and_a_removal_do_not_fail(
     origin: Origin, cache_dir: Path, nfs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfimm_resolver._util.fs.check_rename", lambda folder: None)  # it needs an empty directory
+    monkeypatch.setattr("tfimm_resolver._util.rename_check.check_rename", lambda folder: None)  # it needs an empty directory
     handle = origin.put("/m.tar.gz", tar_gz({**MODEL, "assets/large": os.urandom(9 << 20)}))
     path = resolve(handle)
     os.unlink(f"{path}/saved_model.pb")

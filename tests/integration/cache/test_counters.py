@@ -25,7 +25,8 @@ HITS = """
 
 @pytest.fixture
 def root(cache_dir: Path) -> str:
-    counters.flush()  # hits of earlier tests
+    counters.flush()  # counts of earlier tests
+    counters._misses_due_s = 0.0
     return str(cache_dir)
 
 
@@ -43,12 +44,15 @@ def test_hits_misses_and_bytes_are_counted(origin: Origin, root: str, tmp_path: 
     for _ in range(50):
         resolve(f"{origin.url}/m.tar.gz")
     assert list_state(tmp_path) == before, "a hit writes nothing"
+    counters.flush()
     resolve(origin.put("/n.tar.gz", data))
+    counters.flush()
     assert read_counters(root) == Counters(50, 2, 2 * len(data))
     give_up_all()
     for other in (*map(str, Path(path).rglob("*")), path):
         os.utime(other, (1, 1))
     freed_bytes = pruning.prune(max_size="1B").freed_bytes
+    counters.flush()
     assert freed_bytes and read_counters(root) == Counters(50, 2, 2 * len(data), freed_bytes)
 
 
@@ -98,6 +102,7 @@ def test_a_damaged_file_counts_for_nothing_and_is_replaced(text: str, origin: Or
     Path(path).write_text(text)
     assert read_counters(root) == Counters()
     resolve(origin.put("/n.tar.gz", data))
+    counters.flush()
     assert read_counters(root) == Counters(0, 1, len(data))
 
 
@@ -108,3 +113,19 @@ def test_a_home_that_cannot_be_written_is_not_an_error(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     resolve(origin.put("/m.tar.gz", tar_gz()))
     assert read_counters(root) == Counters()
+
+
+def test_a_process_that_fetches_many_models_writes_once_in_a_second_and_at_its_end(origin: Origin, root: str) -> None:
+    data = tar_gz()
+    code = """
+        import os, sys, time, tfimm_resolver
+        from tfimm_resolver.cache import counters
+        counters._MISS_INTERVAL_S = 1000.0
+        for number in range(3):
+            tfimm_resolver.resolve(f"{sys.argv[1]}/{number}.tar.gz")
+        print(counters.read_counters(os.environ["TFHUB_CACHE_DIR"]).misses)
+    """
+    for number in range(3):
+        origin.put(f"/{number}.tar.gz", data)
+    assert run(code, origin.url).split() == ["1"]
+    assert read_counters(root) == Counters(0, 3, 3 * len(data))

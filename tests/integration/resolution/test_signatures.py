@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import os
@@ -220,7 +219,7 @@ def get_for_a_copy_in_an_extra_root(world: World, monkeypatch: pytest.MonkeyPatc
     root.rename(world.folder / "extra")
     world.require()
     record = world.folder / "extra" / (entry_name_for_key(world.url) + DESCRIPTOR_SUFFIX)
-    forged = dataclasses.replace(Record.parse(record.read_text(), record.name), signed_by=make_record_of(world.key))
+    forged = Record.parse(record.read_text(), record.name)._replace(signed_by=make_record_of(world.key))
     record.write_text(forged.to_text())  # by the owner of that root
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(world.folder / "extra"))
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
@@ -474,9 +473,7 @@ def test_what_a_bundle_says_of_its_signer_is_not_believed(world: World, monkeypa
     cache = tiers.open_cache()
     record = cache.find_named(entry_name_for_key(world.url))
     assert record is not None
-    cache.root.write(
-        record.tree + DESCRIPTOR_SUFFIX, dataclasses.replace(record, signed_by=make_record_of(world.key)).to_text()
-    )
+    cache.root.write(record.tree + DESCRIPTOR_SUFFIX, record._replace(signed_by=make_record_of(world.key)).to_text())
     bundles.export([world.url], world.folder / "bundle.tar")
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(world.folder / "far"))
     bundles.import_(world.folder / "bundle.tar")
@@ -636,7 +633,7 @@ def test_the_files_of_an_extra_root_are_hashed_whatever_their_record_has(
     EXTRA_CHANGES[change](tree)
     assert known.files is not None
     present = tuple(file for file in known.files if (tree / file.path).exists())
-    record.write_text(dataclasses.replace(known, files=present).to_text())  # the hashes stay those that were signed
+    record.write_text(known._replace(files=present).to_text())  # the hashes stay those that were signed
     with pytest.raises(SignatureError, match="has to be signed by the key"):
         call()
     assert {one.state for one in maintenance.verify()} <= {"unsigned", "damaged"}
@@ -655,8 +652,8 @@ def test_only_an_own_record_keeps_an_expired_certificate_valid(
     record = tree.with_name(tree.name + DESCRIPTOR_SUFFIX)
     known = Record.parse(record.read_text(), tree.name)
     verified_at = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=15)).isoformat()
-    signed_by = dataclasses.replace(make_record_of(world.key), verified_at=verified_at)
-    record.write_text(dataclasses.replace(known, signed_by=signed_by).to_text())
+    signed_by = make_record_of(world.key)._replace(verified_at=verified_at)
+    record.write_text(known._replace(signed_by=signed_by).to_text())
     if is_extra:
         tree.parent.rename(world.folder / "extra")
         monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(world.folder / "extra"))

@@ -6,7 +6,6 @@ import io
 import logging
 import stat
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ def test_names_that_the_file_system_cannot_hold_are_left_out(
 ) -> None:
     """A name that is also a directory, as if the file system ignored case."""
     data = make_zip(ZipMember("r/readme/x", b"1"), ZipMember("r/readme", b"2"), ZipMember("r/a", b"3"), first=False)
-    unpack(io.BytesIO(data), into, layout=replace(REPOSITORY, label=label))
+    unpack(io.BytesIO(data), into, layout=REPOSITORY._replace(label=label))
     assert files_in(into) == {"readme/x": b"1", "a": b"3"}
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{called}: left out 1 member: member 'r/readme' collides")

@@ -9,7 +9,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -298,7 +297,7 @@ def test_files_that_another_program_removes_are_noticed(cache: Cache, root: Path
     def fetch(into: Path, parts: Path) -> FetchResult:
         fetched = make_fetch()(into, parts)
         (into / "saved_model.pb").unlink()
-        return replace(fetched, files=tuple(FileEntry(path, len(data), "") for path, data in MODEL.items()))
+        return fetched._replace(files=tuple(FileEntry(path, len(data), "") for path, data in MODEL.items()))
 
     with pytest.raises(IntegrityError, match="unpacked 3 files"):
         ensure(cache, fetch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,12 +62,12 @@ def test_a_record_of_very_many_values_is_not_parsed(body: str, monkeypatch: pyte
 
 def test_the_record_of_as_many_files_as_are_unpacked_is_read_again(known: Record) -> None:
     files = tuple(FileEntry(f"assets/{number:06}/vocabulary.txt", 1, "ab" * 32) for number in range(100_000))
-    large = replace(known, files=files)
+    large = known._replace(files=files)
     assert Record.parse(large.to_text(), TREE) == large
     with pytest.raises(CacheError, match="too many files, or too long names, for a record"):
-        replace(known, files=files * 2).to_text()
+        known._replace(files=files * 2).to_text()
     with pytest.raises(CacheError, match="for a record"):
-        replace(known, files=(FileEntry("a" * MAX_RECORD_BYTES, 1, ""),)).to_text()
+        known._replace(files=(FileEntry("a" * MAX_RECORD_BYTES, 1, ""),)).to_text()
 
 
 def test_a_pipe_in_place_of_an_empty_file_is_a_defect(tmp_path: Path) -> None:
@@ -108,7 +107,7 @@ def test_a_flipped_byte_is_noticed_by_its_hash_only(tree: str, known: Record) ->
 
 @pytest.mark.parametrize("gone", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"])
 def test_a_tree_without_a_record_counts_when_graph_index_and_shards_are_there(tree: str, known: Record, gone: str) -> None:
-    unrecorded = replace(known, files=None)
+    unrecorded = known._replace(files=None)
     assert find_tree_defect(tree, unrecorded) is None
     Path(tree, gone).unlink()
     assert gone in (find_tree_defect(tree, unrecorded) or "")

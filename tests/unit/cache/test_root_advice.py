@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from tfimm_resolver._util.fs import RenameUnsupportedError
+from tfimm_resolver._util.rename_check import RenameUnsupportedError
 from tfimm_resolver.cache.root_advice import suggest_write_fix
 from tfimm_resolver.errors.advice import make_advice
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +53,13 @@ def test_a_store_knows_what_its_parts_belong_to_and_what_is_missing(parts: PartS
 def test_a_reset_for_another_body_removes_the_parts(parts: PartStore) -> None:
     parts.reset(INFO)
     append(parts, 0, b"old")
-    parts.reset(replace(INFO, validator='"v2"'))
+    parts.reset(INFO._replace(validator='"v2"'))
     assert next(parts.find_missing(INFO)) == (0, 10)
 
 
 def test_parts_that_were_written_before_a_reboot_are_not_used(parts: PartStore) -> None:
     assert get_boot_id()
-    parts.reset(replace(INFO, boot_id="the one before the crash"))
+    parts.reset(INFO._replace(boot_id="the one before the crash"))
     assert parts.load() is None
 
 

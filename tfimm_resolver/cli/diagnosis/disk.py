@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tfimm_resolver._util import clock, fs
+from tfimm_resolver._util.rename_check import RenameUnsupportedError, check_rename
 from tfimm_resolver.locking.lock_file import LockFile
 from tfimm_resolver.locking.owner import new_token
 
@@ -77,8 +78,8 @@ def measure(path: str) -> DiskFacts:
 def _probe_in(folder: str, facts: DiskFacts, trees: list[str]) -> DiskFacts:
     renames = True
     try:
-        fs.check_rename(folder)
-    except fs.RenameUnsupportedError:
+        check_rename(folder)
+    except RenameUnsupportedError:
         renames = False
     lock_path = f"{folder}/lock"
     lock = LockFile.create(lock_path)
