@@ -18,7 +18,7 @@ from tfimm_resolver.archives.member_policy import join_safely
 from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Entry, entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, is_tree
-from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.errors import CacheError, HandleError, SourceError
 from tfimm_resolver.errors.advice import suggest_add
 from tfimm_resolver.handles.handle import SHORTENED, Handle
 from tfimm_resolver.handles.hugging_face import HuggingFaceModel
@@ -107,7 +107,7 @@ def _describe_entry(root: str, entry: Entry) -> ForeignModel:
     try:
         handle = Handle.parse(known.handle)
         key, name = _choose_key(handle, known, entry.name), str(handle)
-    except HandleError as error:
+    except (HandleError, SourceError) as error:  # a plug-in that does not work affects its own models only
         name, defect = clean_value(known.handle), error.text
     descriptor = join_safely(root, entry.name + DESCRIPTOR_SUFFIX)
     return ForeignModel(

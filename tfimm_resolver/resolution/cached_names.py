@@ -14,7 +14,15 @@ from tfimm_resolver.cache import tiers
 from tfimm_resolver.cache.cache import Entry, entry_name_for_key
 from tfimm_resolver.cache.record import is_entry_name
 from tfimm_resolver.cache.tier import ModelLocation, Tier
-from tfimm_resolver.errors import CacheError, FetchError, HandleError, IntegrityError, NotFoundError, UnknownHandleError
+from tfimm_resolver.errors import (
+    CacheError,
+    FetchError,
+    HandleError,
+    IntegrityError,
+    NotFoundError,
+    ResolverError,
+    UnknownHandleError,
+)
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.handles.pin import CONTENT_KEY
 from tfimm_resolver.resolution import rules
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfimm_resolver.cache.record import Record
-    from tfimm_resolver.sources.plan import Fetcher
+    from tfimm_resolver.sources.plan import Fetcher, Plan
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -35,6 +43,9 @@ SHORTENED_MIN = 12
 
 TFHUB = "https://tfhub.dev/"
 """What ``ls`` leaves out at the beginning of a handle."""
+
+_warned: set[str] = set()
+"""The schemes whose source did not work, which was logged."""
 
 
 def match_recorded(request: Request) -> ResolvedPlan | None:
@@ -105,7 +116,8 @@ def find_tfhub_handle(text: str) -> str | None:
 def derive_entry_name(record: Record) -> str | None:
     """Return the cache entry name that belongs to the handle of a record; None if it cannot be derived.
 
-    That is the case if the handle was shortened, since the record does not contain its query, or if no source handles it.
+    That is the case if the handle was shortened, since the record does not contain its query, if no source handles it, or
+    if its source, a plug-in, does not work, which is logged once for each scheme: the other models do not depend on it.
 
     Raises:
         HandleError: if the handle is invalid, or mutable: it does not identify one model.
@@ -114,7 +126,7 @@ def derive_entry_name(record: Record) -> str | None:
     if not handle.scheme:
         is_adopted = handle.is_name and not record.origin.stated_sha256
         return entry_name_for_key(handle.key if is_adopted else CONTENT_KEY + record.origin.stated_sha256)
-    if handle.query or (plan := rules.find_source_plan(handle)) is None:
+    if handle.query or (plan := _find_plan(handle)) is None:
         return None
     if isinstance(plan, MutableRef):
         raise HandleError(
@@ -122,6 +134,18 @@ def derive_entry_name(record: Record) -> str | None:
             fix="Give the handle with a version, a commit, or the sha256 of the archive.",
         )
     return entry_name_for_key(plan.download.key if plan.download else handle.key)
+
+
+def _find_plan(handle: Handle) -> Plan | None:
+    try:
+        return rules.find_source_plan(handle)
+    except HandleError:
+        raise
+    except ResolverError as error:
+        if handle.scheme not in _warned:
+            _warned.add(handle.scheme)
+            log.warning("cached models of %s:// are listed by their sha1: %s\n  %s", handle.scheme, error.text, error.fix)
+        return None
 
 
 def _match_version(request: Request) -> ResolvedPlan | None:

@@ -22,6 +22,8 @@ from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.errors import HandleError, IntegrityError, SourceError, UnknownHandleError
 from tfimm_resolver.integrations.tensorflow_hub import HubResolver
+from tfimm_resolver.maintenance import adopt, list_models, remove, verify
+from tfimm_resolver.resolution import cached_names
 from tfimm_resolver.sources import plugins
 from tfimm_resolver.sources.registry import SCHEMES
 
@@ -56,6 +58,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setattr(plugins, "_loaded", {})
     monkeypatch.setattr(plugins, "_warned", set())
+    monkeypatch.setattr(cached_names, "_warned", set())
 
     def package(name: str, code: str, entry: str = "zoo = {name}:plan") -> None:
         facts = tmp_path / "site" / f"{name}-1.0.dist-info"
@@ -223,6 +226,34 @@ def test_a_broken_source_does_not_affect_tensorflow_hub_and_other_handles(instal
     assert HubResolver().is_supported("zoo://lion")
     assert files_in(resolve(origin.put("/m.tar.gz", tar_gz()))) == MODEL
     assert os.path.isabs(resolve(os.getcwd()))
+
+
+@pytest.mark.parametrize("code", ["import zoo_dependency", "def plan(handle): return 1 / 0", "def plan(handle): return 1"])
+def test_a_source_that_does_not_work_any_more_leaves_the_maintenance_of_the_cache_as_it_is(
+    code: str, install: Install, zoo: Origin, cache_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, name = zoo.put("/m.tar.gz", tar_gz()), entry_name_for_key("zoo://lion")
+    assert run_cli("resolve", "zoo://lion", other)[0] == 0
+    install("zoo_a", code)
+    for _ in range(2):
+        assert {model.name for model in list_models()} == {other, name}
+    assert [result.state for result in verify()] == ["ok", "ok"]
+    assert caplog.text.count("the source of zoo:// in zoo_a 1.0") == 1 and "update or uninstall it" in caplog.text
+    assert resolve(name) == f"{cache_dir}/{name}"
+    found = adopt(str(shutil.copytree(cache_dir, tmp_path / "other")), dry_run=True)
+    assert sorted(item.state for item in found) == ["cached", "skipped"]
+    remove([name])
+    assert [model.name for model in list_models()] == [other]
+
+
+def test_the_commands_list_every_model_if_a_plug_in_cannot_be_imported(zoo: Origin, tmp_path: Path) -> None:
+    assert run_cli("resolve", "zoo://lion", zoo.put("/m.tar.gz", tar_gz()))[0] == 0
+    broken = shutil.copytree(os.environ["PYTHONPATH"], tmp_path / "broken")
+    (broken / "zoo_models.py").write_text("import zoo_dependency")
+    for command in ("ls", "ls --json", "du", "verify", "rm --all --dry-run", "sbom"):
+        code, out, err = run_cli(*command.split(), PYTHONPATH=str(broken))
+        assert code == 0 and err.count("zoo_dependency") == 1, (command, err)
+        assert "/m.tar.gz" in out or command == "du"
 
 
 def test_what_a_source_writes_itself_satisfies_no_pin(install: Install, cache_dir: Path) -> None:
