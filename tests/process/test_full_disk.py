@@ -68,7 +68,7 @@ def test_a_full_disk_is_freed_once_if_models_may_be_evicted(limit: str, origin: 
         print(os.path.exists(in_use), sum(other.is_dir() for other in pathlib.Path(root).iterdir()))
     """
     cache_dir.mkdir()
-    value = {"TFIMM_RESOLVER_MIN_FREE": "1", "TFIMM_RESOLVER_MAX_AGE": "99999w"}.get(limit, "1TB")
+    value = {"TFIMM_RESOLVER_MIN_FREE": "1B", "TFIMM_RESOLVER_MAX_AGE": "99999w"}.get(limit, "1TB")
     environment = {limit: value} if limit else {}
     job = start(textwrap.dedent(NAMESPACE) + textwrap.dedent(code), origin.url, **environment)
     out, err = job.communicate(timeout=60)

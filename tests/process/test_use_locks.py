@@ -85,7 +85,7 @@ def make_files(number: int) -> dict[str, bytes]:
 def pruning(cap: int, stop: Path, make_old: list[str], prelude: str = "", **environment: str) -> Iterator[list[int]]:
     """Prune in a loop, to a size for ``cap`` models; the list receives how many models were removed."""
     removed: list[int] = []
-    arguments = (str(cap * SIZE_BYTES), json.dumps(make_old), str(stop))
+    arguments = (f"{cap * SIZE_BYTES}B", json.dumps(make_old), str(stop))
     with start(prelude + PRUNE, *arguments, **environment) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "started\n"

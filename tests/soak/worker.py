@@ -61,7 +61,7 @@ class Worker:
         return "done"
 
     def _prune(self, model: int, handle: str) -> int:
-        return len(maintenance.prune(max_size=str(_MODELS_IN_CAP * SIZE_BYTES)).removed)
+        return len(maintenance.prune(max_size=f"{_MODELS_IN_CAP * SIZE_BYTES}B").removed)
 
     def _remove(self, model: int, handle: str) -> str:
         try:

@@ -92,12 +92,14 @@ def state_dir() -> str:
 
 
 def parse_size(text: str, source: str) -> Size:
-    """Parse ``50GB``, ``800MiB``, a plain number of bytes, or ``20%``; raises HandleError that names ``source``."""
+    """Parse ``50GB``, ``800MiB``, ``10B``, or ``20%``; only 0 needs no unit. Raises HandleError that names ``source``."""
     found = re.fullmatch(_SIZE, text.strip(), re.ASCII | re.IGNORECASE) if isinstance(text, str) else None
     if found is None or (found[2] == "%" and float(found[1]) > 100):
         raise HandleError(f"{source} is {text!r:.80}", fix=_SIZE_FIX)
     if found[2] == "%":
         return Size(fraction=float(found[1]) / 100)
+    if not found[2] and float(found[1]):  # meant in GB more often than in bytes, and so few bytes evict every model
+        raise HandleError(f"{source} is {text!r:.80}, without a unit", fix=f"Write {found[1]}GB, or {found[1]}B for bytes.")
     unit = found[2].upper().removesuffix("B")
     if unit == "I":
         raise HandleError(f"{source} is {text!r:.80}", fix=_SIZE_FIX)
@@ -120,6 +122,7 @@ def _read_values() -> dict[str, tuple[str, str]]:
 
 
 def _read_config() -> dict[str, tuple[str, str]]:
-    """Return the limits in the settings file as texts, each with the file as its source."""
+    """Return the limits in the settings file as texts, each with the file as its source; an integer is a size in bytes."""
     path, table = read_config()
-    return {key: (str(table[key]), f"{key} in {path}") for key in _KEYS if key in table}
+    texts = {key: f"{table[key]}B" if type(table[key]) is int else str(table[key]) for key in _KEYS if key in table}
+    return {key: (text, f"{key} in {path}") for key, text in texts.items()}

@@ -220,7 +220,7 @@ def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fetch_evicts_before_and_after(models: list[str], origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
     handle = origin.put("/new.tar.gz", tar_gz(FILES))
-    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", str(4 * SIZE_BYTES))
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", f"{4 * SIZE_BYTES}B")
     new = resolve(handle)
     assert list_missing(models) == [0, 1, 2] and files_in(new) == FILES
 
@@ -282,7 +282,7 @@ def test_room_is_made_before_a_model_of_any_source_is_fetched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handle, size_bytes = make(request)
-    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", str(4 * SIZE_BYTES))
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", f"{4 * SIZE_BYTES}B")
     assert files_in(resolve(handle)) == FILES
     assert reserved == [size_bytes] and list_missing(models) == [0, 1, 2]
 
@@ -294,7 +294,7 @@ def test_room_is_made_for_a_copy_of_a_model_in_a_bucket(
     monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1")
     for machine in ("one", "two"):
         monkeypatch.setenv("TFIMM_HOME", str(tmp_path / machine))
-        monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", str(4 * SIZE_BYTES))
+        monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", f"{4 * SIZE_BYTES}B")
         assert files_in(resolve(origin.put("/m.tar.gz", data := tar_gz(FILES)))) == FILES
     assert reserved == [len(data), sum(map(len, FILES.values()))]
 
@@ -304,7 +304,7 @@ def test_room_is_made_for_the_models_of_a_bundle(
 ) -> None:
     with tfimm_resolver.using(dir=tmp_path / "other"):
         bundles.export([origin.put(f"/new{number}.tar.gz", tar_gz(FILES)) for number in range(2)], tmp_path / "models.tar")
-    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", str(4 * SIZE_BYTES))
+    monkeypatch.setenv("TFIMM_RESOLVER_MAX_SIZE", f"{4 * SIZE_BYTES}B")
     imported = bundles.import_(tmp_path / "models.tar")
     assert reserved == [sum(map(len, FILES.values()))] * 2
     assert [files_in(model.path) for model in imported] == [FILES] * 2 and list_missing(models) == [0, 1, 2, 3]

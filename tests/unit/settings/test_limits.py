@@ -14,7 +14,9 @@ from tfimm_resolver.settings.limits import Size, parse_duration_s, parse_size
 
 SIZES = {
     "0": 0,
-    "1500": 1500,
+    "0.0": 0,
+    "1500B": 1500,
+    "1500 b": 1500,
     "1.5kB": 1500,
     "50GB": 50 * 10**9,
     "50 gb": 50 * 10**9,
@@ -57,6 +59,30 @@ def test_what_is_not_a_size(text: Any) -> None:
     with pytest.raises(HandleError, match="TEST is ") as caught:
         parse_size(text, "TEST")
     assert "50GB" in caught.value.fix
+
+
+@pytest.mark.parametrize("text", ["10", " 1500 ", "1.5", ".5", "0.001", "100"])
+def test_a_size_needs_a_unit(text: str) -> None:
+    with pytest.raises(HandleError, match="TEST is .*, without a unit") as caught:
+        parse_size(text, "TEST")
+    assert caught.value.fix == f"Write {text.strip()}GB, or {text.strip()}B for bytes."
+
+
+@pytest.mark.parametrize("variable", [settings_limits.MAX_SIZE, settings_limits.MIN_FREE])
+def test_a_variable_without_a_unit_is_refused(variable: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "10")
+    with pytest.raises(HandleError, match=f"{variable} is '10', without a unit"):
+        settings.cache_limits()
+
+
+def test_an_integer_in_the_file_is_a_size_in_bytes_but_a_text_without_a_unit_is_refused(config: Path) -> None:
+    config.write_text("max_size = 1500\nmin_free = 0\n")
+    assert settings.cache_limits()[:2] == (Size(1500), Size(0))
+    assert settings.describe_limits()["max_size"] == f"1500B (max_size in {config})"
+    for line in ('max_size = "10"', "max_size = 1.5", "max_size = true", "max_size = -1", "max_age = 90"):
+        config.write_text(line)
+        with pytest.raises(HandleError, match=line.split()[0]):
+            settings.cache_limits()
 
 
 @pytest.mark.parametrize("text", DURATIONS)
