@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from tfimm_resolver._util.clock import format_now
-from tfimm_resolver._util.fs import walk
 from tfimm_resolver._util.outgoing import repr_fields
-from tfimm_resolver.archives.member_policy import safe_parts
-from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, hash_tree
+from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 from tfimm_resolver.cache.roots import Root
-from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
+from tfimm_resolver.cache.staged_files import verify_staged
+from tfimm_resolver.errors import CacheError, FetchError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
 from tfimm_resolver.handles.pin import NO_PIN, Pin
-from tfimm_resolver.manifest import FetchResult, FileEntry, Origin
+from tfimm_resolver.manifest import FetchResult, Origin
 from tfimm_resolver.progress import events
 
 if TYPE_CHECKING:
@@ -144,7 +142,7 @@ class Cache:
     def publish(self, name: str, handle: str, staged: Path, fetched: FetchResult) -> Record:
         """Publish the directory ``staged`` as the model of that entry, whose lock the caller holds; raises as ``ensure``."""
         with map_os_errors(CacheError, f"cannot read the files in {staged}", suggest_disk_fix, show_path=True):
-            files = _verify_staged(staged, fetched)
+            files = verify_staged(staged, fetched, handle)
         events.emit("verify", files=len(files), size_bytes=sum(file.size_bytes for file in files))
         record = Record(handle, name, fetched.fetched_at or format_now(), fetched.origin, files, fetched.signed_by)
         _warn_if_changed(record, (known := self.read_record(name)).origin.sha256)
@@ -259,34 +257,6 @@ def _warn_if_changed(record: Record, sha256: str) -> None:
     """Log a warning if the archive of a model differs from the previous one, whose sha256 is given."""
     if sha256 and (now := record.origin.sha256) not in ("", sha256):
         log.warning("%s has changed upstream: archive sha256 is now %s, was %s", record.handle, now, sha256)
-
-
-def _verify_staged(staged: Path, fetched: FetchResult) -> tuple[FileEntry, ...]:
-    """Return the list of staged files, after checking that the directory still holds everything that was fetched.
-
-    Raises:
-        ArchiveError: if the archive was empty, or a file has a name that may not be in a record.
-        IntegrityError: if another program removed or changed files that were just unpacked.
-        FileNotFoundError: if it removed the directory.
-    """
-    os.stat(staged)
-    files = hash_tree(str(staged)) if fetched.files is None else fetched.files
-    if not files:
-        raise ArchiveError("the archive contains no files")
-    for file in files:
-        safe_parts(file.path, is_canonical=True)  # else no reader would accept the record
-    try:
-        present = {path: os.stat(f"{staged}/{path}").st_size for path in walk(str(staged))}
-    except FileNotFoundError:  # removed between walk and stat
-        present = {}
-    if present != {file.path: file.size_bytes for file in files}:
-        size_bytes = sum(file.size_bytes for file in files)
-        raise IntegrityError(
-            f"unpacked {len(files)} files ({size_bytes} bytes) into {staged}, but {len(present)} files "
-            f"({sum(present.values())} bytes) are there now",
-            fix="Another program removes or changes new files there: try again, or set TFHUB_CACHE_DIR to another directory.",
-        )
-    return files
 
 
 def entry_name_for_key(key: str) -> str:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.archives import MODEL, files_in, tar_gz
+from tests.fakes.archives import MODEL, files_in, gzip_tar, tar_gz, tar_of
 from tests.fakes.cli import run_cli
 from tests.fakes.faults import NOTHING, list_kinds
 from tests.fakes.origin import Origin
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
-from tfimm_resolver.errors import HandleError, IntegrityError, SourceError, UnknownHandleError
+from tfimm_resolver.errors import ArchiveError, HandleError, IntegrityError, SourceError, UnknownHandleError
 from tfimm_resolver.integrations.tensorflow_hub import HubResolver
 from tfimm_resolver.maintenance import adopt, list_models, remove, verify
 from tfimm_resolver.resolution import cached_names
@@ -197,9 +197,19 @@ def test_a_resolver_error_is_passed_on_unchanged(install: Install) -> None:
 
 def test_a_source_that_writes_no_files_is_an_error(install: Install, cache_dir: Path) -> None:
     install("zoo_a", IMPORT + "def plan(handle): return Fetch(handle.key, lambda into, transfer: None)")
-    with pytest.raises(Exception, match="contains no files"):
+    with pytest.raises(SourceError) as caught:
         resolve("zoo://lion")
+    assert caught.value.text == "the source of zoo://lion wrote no files"
+    assert "archive" not in str(caught.value) and "report this" in caught.value.fix
     assert list_kinds(cache_dir) == NOTHING
+
+
+def test_an_archive_without_files_that_a_source_fetches_is_the_fault_of_the_archive(install: Install, origin: Origin) -> None:
+    url = origin.put("/empty.tgz", gzip_tar(tar_of()))
+    fill = f"lambda into, fetcher: fetcher.archive({url!r}, into)"
+    install("zoo_a", IMPORT + f"def plan(handle): return Fetch(handle.key, {fill})")
+    with pytest.raises(ArchiveError, match="the archive contains no files"):
+        resolve("zoo://lion")
 
 
 def test_a_plug_in_cannot_take_over_a_built_in_scheme_and_is_warned_of_once(

@@ -369,7 +369,7 @@ def test_any_error_of_the_system_in_a_fetch_is_a_cache_error(cache: Cache, root:
 def test_an_archive_of_directories_only_is_rejected(cache: Cache, root: Path) -> None:
     def fetch(into: Path, parts: Path) -> FetchResult:
         (into / "a").mkdir()
-        return FetchResult(Origin())
+        return FetchResult(Origin(sha256="ab" * 32))
 
     with pytest.raises(ArchiveError, match="no files"):
         ensure(cache, fetch)

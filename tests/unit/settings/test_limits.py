@@ -63,7 +63,7 @@ def test_what_is_not_a_size(text: Any) -> None:
 
 @pytest.mark.parametrize("text", ["10", " 1500 ", "1.5", ".5", "0.001", "100"])
 def test_a_size_needs_a_unit(text: str) -> None:
-    with pytest.raises(HandleError, match="TEST is .*, without a unit") as caught:
+    with pytest.raises(HandleError, match=r"TEST is .*, without a unit") as caught:
         parse_size(text, "TEST")
     assert caught.value.fix == f"Write {text.strip()}GB, or {text.strip()}B for bytes."
 
