@@ -13,7 +13,7 @@ from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import named_models, overrides
 from tfimm_resolver.sources import local, tensorflow_files
-from tfimm_resolver.sources.registry import list_schemes
+from tfimm_resolver.sources.registry import describe_source, list_schemes
 
 _NAME_FIX = Advice(
     python="Use a URL or a path, or set the path for this name: set_model_cache(name, path).",
@@ -41,9 +41,7 @@ _LOCAL_DIR = ("local-dir:", "local_dir:")
 def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     """Return the error of a handle that no rule matches."""
     if handle.scheme:
-        return UnknownHandleError(
-            f'no source handles "{handle}"\n  known schemes: {", ".join(_list_known_schemes())}', fix=_suggest_scheme(handle)
-        )
+        return _make_url_error(handle)
     from tfimm_resolver.handles import slips  # imported for errors only
 
     looked = [local.find_path(handle)]
@@ -68,6 +66,15 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if _may_be_bucket(handle, suggested):
         fixes.append(f"A path in a bucket is written gs://{handle.text} or s3://{handle.text}")
     return UnknownHandleError("\n  ".join([text, *defects]), fix=join_advice(fixes) if fixes else _NAME_FIX)
+
+
+def _make_url_error(handle: Handle) -> UnknownHandleError:
+    """Return the error of a URL: its scheme is not known, or the source that has this scheme does not accept the rest."""
+    text, source = f'no source handles "{handle}"', describe_source(handle.scheme)
+    if source is not None:
+        fix = f"Correct what follows {handle.scheme}://; the documentation of its source says which handles it accepts."
+        return UnknownHandleError(f"{text}\n  {source} does not accept it", fix=fix)
+    return UnknownHandleError(f"{text}\n  known schemes: {', '.join(_list_known_schemes())}", fix=_suggest_scheme(handle))
 
 
 def _may_be_bucket(handle: Handle, suggested: list[str]) -> bool:

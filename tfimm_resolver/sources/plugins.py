@@ -34,6 +34,12 @@ def list_schemes(built_in: Container[str]) -> list[str]:
     return sorted(_entry_points_by_scheme(built_in))
 
 
+def describe_source(scheme: str, built_in: Container[str]) -> str | None:
+    """Return which plug-in handles a scheme, with its package, for a message, without loading it; None if none does."""
+    candidates = _entry_points_by_scheme(built_in).get(scheme)
+    return f"the source of {scheme}:// in {_describe_package(candidates[0])}" if candidates else None
+
+
 def load_source(scheme: str, built_in: Container[str]) -> Source | None:
     """Return the source that an installed package has for a scheme; None if there is none.
 

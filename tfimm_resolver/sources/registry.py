@@ -21,7 +21,7 @@ class SourceModule(Protocol):
     def plan(self, handle: Handle, /) -> Plan | None: ...
 
 
-__all__ = ["SCHEMES", "get_sources", "list_schemes"]
+__all__ = ["SCHEMES", "describe_source", "get_sources", "list_schemes"]
 
 _BUILTIN_SOURCES: tuple[SourceModule, ...] = (local, bucket, github, kaggle, hugging_face, web_pages, web, tfhub)
 _BY_SCHEME: dict[str, list[Source]] = {}
@@ -46,6 +46,15 @@ def get_sources(scheme: str) -> list[Source]:
 
     plugin = plugins.load_source(scheme, SCHEMES)
     return tensorflow_files.get_sources(scheme) if plugin is None else [plugin]
+
+
+def describe_source(scheme: str) -> str | None:
+    """Return which source, built in or of a plug-in, handles a scheme, for a message; None if none does."""
+    if scheme in _BY_SCHEME:
+        return f"the built-in source of {scheme}://"
+    from tfimm_resolver.sources import plugins
+
+    return plugins.describe_source(scheme, SCHEMES)
 
 
 def list_schemes() -> list[str]:

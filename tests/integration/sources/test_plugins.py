@@ -149,8 +149,13 @@ def test_a_source_that_is_installed_meanwhile_is_found(install: Install) -> None
 
 def test_a_handle_for_which_a_source_returns_none_is_unknown(install: Install) -> None:
     install("zoo_a", "def plan(handle): return None")
-    with pytest.raises(UnknownHandleError, match='no source handles "zoo://lion"'):
-        resolve("zoo://lion")
+    for handle in ("zoo://lion", "ZOO://lion", f"zoo://lion#sha256={'0' * 64}"):
+        with pytest.raises(UnknownHandleError, match='no source handles "zoo://lion') as caught:
+            resolve(handle)
+        assert caught.value.text.endswith("\n  the source of zoo:// in zoo_a 1.0 does not accept it")
+        assert caught.value.fix.startswith("Correct what follows zoo://") and "Did you mean" not in str(caught.value)
+    with pytest.raises(UnknownHandleError, match="Did you mean zoo://lion"):
+        resolve("zooo://lion")
 
 
 IMPORT = "from tfimm_resolver.sources.plan import RemoteLocation, Fetch, InPlace, MutableRef\n"
