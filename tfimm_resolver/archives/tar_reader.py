@@ -89,10 +89,12 @@ def read_members(
 
     Raises:
         ArchiveError: if a member is neither a regular file nor a directory nor a link, a header is damaged, or anything but
-            zeros follows the end.
+            zeros follows the end; if the stream is empty.
     """
     reader, budget = BlockReader(chunks), budget or Budget(Limits())
     extensions = _Extensions(reader, budget)
+    if reader.is_at_end:
+        raise ArchiveError("the tar is empty: it has neither a member nor an end-of-archive marker")
     while not reader.is_at_end:
         block = reader.read_exact(BLOCK_BYTES)
         if block == _ZEROS:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from tfimm_resolver import settings
+from tfimm_resolver._util.terminal import is_terminal
 from tfimm_resolver._util.text import format_count, format_size
 from tfimm_resolver.archives.member_policy import join_safely
-from tfimm_resolver.cli.output import Output, error_to_json
+from tfimm_resolver.cli.output import Output, error_to_json, format_error, style
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.integrations.serving.outcome import Published
 from tfimm_resolver.integrations.serving.publishing import KEEP, TF_SERVING, publish
@@ -96,7 +98,16 @@ def print_published(output: Output, published: Published) -> None:
 
 
 def print_failures(output: Output, errors: Sequence[ResolverError], total: int) -> None:
-    """Print on stderr why models could not be published, a line for each; the last line is what Kubernetes shows."""
+    """Print on stderr why models could not be published: on a terminal as every command does, with its lines.
+
+    Elsewhere a line for each, since the last line is what Kubernetes shows.
+    """
+    if is_terminal(sys.stderr):
+        for error in errors:
+            output.print_failure(f"{style('error:', fg='red')} {format_error(error)}")
+        if total > 1:
+            output.print_failure(f"{len(errors)} of {format_count(total, 'model')} could not be published.")
+        return
     for error in errors if len(errors) > 1 else ():
         output.print_failure(f"error: {_format_sentence(error)}")
     failed = f"{len(errors)} of {format_count(total, 'model')} could not be published: " if total > 1 else ""

@@ -10,7 +10,7 @@ from tfimm_resolver import settings
 from tfimm_resolver._util import fs
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.record import hash_tree
-from tfimm_resolver.errors import CacheError, HandleError
+from tfimm_resolver.errors import CacheError, HandleError, UnknownHandleError
 from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.errors.os_errors import map_os_errors
 from tfimm_resolver.maintenance import inventory
@@ -105,7 +105,14 @@ def _find_model(model: str | os.PathLike[str]) -> str:
     text = settings.check_path(model)
     if os.path.exists(text):
         return os.path.abspath(text)
-    found = inventory.select([text])[0]
+    try:
+        found = inventory.select([text])[0]
+    except UnknownHandleError as error:
+        if "://" in text:
+            raise
+        is_path = text.startswith((".", "~")) or os.path.isabs(text)
+        missing = f"there is no file or directory {show(os.path.abspath(text))}, and {error.text}"
+        raise UnknownHandleError(missing, fix="Check the path." if is_path else error.advice) from error
     if settings.is_bucket(found.path):
         raise CacheError(f"{show(text)} is in a bucket, {show(found.path)}", fix="Sign a copy on this machine.")
     return found.path

@@ -103,6 +103,30 @@ def test_a_cached_model_is_not_changed(tmp_path: Path, handle: str) -> None:
         maintenance.sign("missing", key.path, tmp_path / "m.sig")
 
 
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("./missing", "Check the path."),
+        ("../missing", "Check the path."),
+        ("/missing/model", "Check the path."),
+        ("missing", "maintenance.list()"),
+        ("missing/model", "maintenance.list()"),
+    ],
+)
+def test_a_path_that_does_not_exist_is_an_error_that_says_so(text: str, fix: str, tmp_path: Path) -> None:
+    key = make_key(tmp_path)
+    with pytest.raises(UnknownHandleError) as caught:
+        maintenance.sign(text, key.path, tmp_path / "m.sig")
+    assert caught.value.text == f'there is no file or directory {os.path.abspath(text)}, and "{text}" is not cached'
+    assert fix in caught.value.fix
+
+
+def test_a_url_that_is_not_cached_is_not_taken_for_a_path(tmp_path: Path) -> None:
+    with pytest.raises(UnknownHandleError) as caught:
+        maintenance.sign("https://models.example/m.tgz", make_key(tmp_path).path)
+    assert caught.value.text == '"https://models.example/m.tgz" is not cached'
+
+
 def test_a_model_with_links_and_an_empty_one_are_not_signed(tmp_path: Path) -> None:
     key, model = make_key(tmp_path), put_model(tmp_path / "half", MODEL)
     (model / "link").symlink_to(model / "saved_model.pb")

@@ -204,3 +204,11 @@ def test_two_names_of_one_member_are_refused_unless_they_are_the_same() -> None:
             [*tar_reader.read_members([headers + tar_of(member("short", b"x"))])]
     data = pax + hostile.gnu_long(b"assets/good.txt") + tar_of(member("short", b"x"))
     assert [one.name for one in tar_reader.read_members([data])] == ["assets/good.txt"]
+
+
+@pytest.mark.parametrize("chunks", [[], [b""], [b"", memoryview(b"")]])
+def test_an_empty_tar_is_an_error_that_says_so(chunks: list[bytes | memoryview]) -> None:
+    for on_missing_end in (None, lambda: None):
+        with pytest.raises(ArchiveError, match="the tar is empty: it has neither a member") as caught:
+            list(tar_reader.read_members(chunks, on_missing_end=on_missing_end))
+        assert "ends after" not in str(caught.value)

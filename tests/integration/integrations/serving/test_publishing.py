@@ -12,7 +12,7 @@ import pytest
 
 import tfimm_resolver
 from tests.fakes.archives import MODEL, files_in, tar_gz
-from tests.fakes.cli import run_cli
+from tests.fakes.cli import run_cli, run_on_terminal
 from tests.fakes.models_file import make_entry, project, write
 from tests.fakes.origin import Origin
 from tests.fakes.serving import list_staging, make_files, read_published, take_snapshot
@@ -279,3 +279,13 @@ def test_sync_without_a_layout_publishes_nothing(project: Path, url: str) -> Non
     assert os.listdir(project) == ["tfimm-models.toml"] and list_staging(project) == []
     code, _, err = sync_tree("--check")
     assert code == 2 and "cannot be used together" in err
+
+
+def test_on_a_terminal_a_failure_has_the_lines_that_resolve_prints_and_elsewhere_one(url: str, tmp_path: Path) -> None:
+    shown = run_on_terminal("resolve", "./nosuch", NO_COLOR="1")
+    assert "\n  looked at: " in shown.replace("\r", "")
+    assert run_on_terminal("fetch", "./nosuch", str(tmp_path / "m"), NO_COLOR="1") == shown
+    both = run_on_terminal("fetch", "./nosuch", str(tmp_path / "m"), url, str(tmp_path / "n"), NO_COLOR="1")
+    assert shown in both and both.rstrip().endswith("1 of 2 models could not be published.")
+    code, _, err = run_cli("fetch", "./nosuch", str(tmp_path / "m"))
+    assert code == 2 and len(err.splitlines()) == 1
