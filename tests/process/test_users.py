@@ -198,7 +198,9 @@ def test_a_damaged_model_of_another_user_is_an_error(shared: Path, origin: Origi
     handle = origin.put("/m.tar.gz", tar_gz())
     Path(resolve_as(ADA, handle, warm), "saved_model.pb").unlink()
     printed = resolve_as(BOB, handle, warm)
-    assert printed.startswith("CacheError cannot write the cache") and "Operation not permitted" in printed
+    tree = shared / entry_name_for_key(handle)
+    assert printed.startswith(f"CacheError {tree} belongs to {ADAS_NAME} (uid {ADA})") and "Operation not permitted" in printed
+    assert "Ask its owner" in printed and "TFHUB_CACHE_DIR" not in printed
     assert sorted(os.listdir(shared)) == [entry_name_for_key(handle), f"{entry_name_for_key(handle)}.descriptor.txt"]
 
 
@@ -260,7 +262,8 @@ def test_a_refresh_that_may_not_write_the_record_leaves_no_copy(shared: Path, or
     path = Path(resolve_as(ADA, handle, warm))  # the root has the sticky bit: only Ada may replace the record
     origin.put("/m.tar.gz", tar_gz({**MODEL, "saved_model.pb": b"another"}))
     before = sorted(shared.iterdir())
-    assert resolve_as(BOB, handle, warm, REFRESH="1").startswith("CacheError")
+    printed = resolve_as(BOB, handle, warm, REFRESH="1")
+    assert printed.startswith(f"CacheError {path}") and f"belongs to {ADAS_NAME}" in printed and "Ask its owner" in printed
     assert sorted(shared.iterdir()) == before and (path / "saved_model.pb").read_bytes() == MODEL["saved_model.pb"]
 
 
@@ -278,6 +281,24 @@ os.setuid(int(sys.argv[2]))
 print(result.state, result.error)
 """
 )
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o3777])
+def test_the_error_of_a_removal_names_the_owner(mode: int, shared: Path, origin: Origin, warm: str) -> None:
+    shared.chmod(mode)
+    handle = origin.put("/m.tar.gz", tar_gz())
+    path = Path(resolve_as(ADA, handle, warm))
+    printed = run(REMOVE_AS, handle, str(BOB))
+    assert printed.startswith(f"failed {path}") and f"belongs to {ADAS_NAME} (uid {ADA})" in printed, printed
+    assert "Ask its owner" in printed and "TFHUB_CACHE_DIR" not in printed and files_in(path) == MODEL
+
+
+def test_a_root_that_cannot_be_written_at_all_is_an_error_of_the_root(shared: Path, origin: Origin, warm: str) -> None:
+    handle = origin.put("/m.tar.gz", tar_gz())
+    resolve_as(ADA, handle, warm)
+    shared.chmod(0o755)
+    for printed in (resolve_as(BOB, handle, warm, REFRESH="1"), run(REMOVE_AS, handle, str(BOB))):
+        assert f"cannot write the cache at {shared}" in printed and "TFHUB_CACHE_DIR" in printed
 
 
 @pytest.mark.parametrize("umask", ["000", "022"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,16 +11,14 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tfimm_resolver._util import clock, fs
-from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.rename_check import check_rename_once
 from tfimm_resolver.cache import record
 from tfimm_resolver.cache.local_cleanup import Cleaner
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, ENTRY_DIR_PATTERN, Record
-from tfimm_resolver.cache.root_advice import OTHER_ROOT_FIX, suggest_write_fix
+from tfimm_resolver.cache.root_advice import OTHER_ROOT_FIX, map_root_errors
 from tfimm_resolver.cache.sharing import share_file, share_tree
 from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.advice import Fix
-from tfimm_resolver.errors.os_errors import map_os_errors, suggest_disk_fix
 from tfimm_resolver.locking import use_lock
 from tfimm_resolver.locking.lock import acquire
 from tfimm_resolver.locking.owner import PARTS, new_token
@@ -272,9 +269,7 @@ class LocalRoot:
         return os.open(path, flags, 0o666 if self._guard is None else 0o644)
 
     def _map_errors(self, action: str) -> AbstractContextManager[None]:
-        suggest = suggest_write_fix if action == "write" else suggest_disk_fix
-        fix = functools.partial(suggest, otherwise=self._fix)
-        return map_os_errors(CacheError, lambda: f"cannot {action} the cache at {show(self.path)}", fix, show_path=True)
+        return map_root_errors(action, self.path, self._fix)
 
 
 def _read_text(path: str, guard: ownership.Guard | None) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+from contextlib import AbstractContextManager
 
+from tfimm_resolver._util.outgoing import show
 from tfimm_resolver._util.rename_check import RenameUnsupportedError
+from tfimm_resolver.errors import CacheError
 from tfimm_resolver.errors.advice import Advice, Fix, join_advice
-from tfimm_resolver.errors.os_errors import suggest_disk_fix
+from tfimm_resolver.errors.os_errors import map_os_errors, suggest_disk_fix
+from tfimm_resolver.settings import ownership
 
 _OTHER_ROOT = "Use a directory that you can write: set TFHUB_CACHE_DIR (TFIMM_HOME for names), or"
 OTHER_ROOT_FIX = Advice(python=f"{_OTHER_ROOT} call set_dir(path).", command=f"{_OTHER_ROOT} pass --cache-dir.")
@@ -18,6 +24,41 @@ _MOUNT = (
     "TFHUB_CACHE_DIR can also be the bucket itself (gs://... or s3://...); a cache that was filled elsewhere and copied to "
     "the mount is read if it is in TFIMM_RESOLVER_EXTRA_ROOTS."
 )
+
+
+def map_root_errors(action: str, root: str, otherwise: Fix) -> AbstractContextManager[None]:
+    """Raise an OSError of the block, in which a root is read or written, as a CacheError; ``otherwise`` as below."""
+    suggest, explain = (suggest_write_fix, explain_foreign_owner) if action == "write" else (suggest_disk_fix, lambda *_: None)
+    return map_os_errors(
+        CacheError,
+        lambda: f"cannot {action} the cache at {show(root)}",
+        lambda error: suggest(error, otherwise),
+        show_path=True,
+        explain=lambda error: explain(error, root),
+    )
+
+
+def explain_foreign_owner(error: OSError, root: str) -> CacheError | None:
+    """Return the error for what another user owns in a root that this one can write; None if that is not the cause."""
+    if error.errno not in (errno.EACCES, errno.EPERM) or not os.access(root, os.W_OK | os.X_OK):
+        return None
+    for name in filter(None, (error.filename, error.filename2)):
+        if (found := _find_foreign(os.fspath(name), root)) is not None:
+            path, status = found
+            reason = error.strerror or type(error).__name__
+            text = f"{show(ownership.describe(path, status))}, so this user cannot change or remove it: {show(reason)}"
+            return CacheError(text, fix="Ask its owner to do this, or ask root to change the owner with chown.")
+    return None
+
+
+def _find_foreign(path: str, root: str) -> tuple[str, os.stat_result] | None:
+    """Return the path, or the nearest directory above it, that another user owns, with its status, if it is in the root."""
+    while path.startswith(f"{root}/"):
+        with contextlib.suppress(OSError):  # one that is missing, or in a directory that this user cannot search
+            if not ownership.is_owned_by_user(status := os.lstat(path)):
+                return path, status
+        path = os.path.dirname(path)
+    return None
 
 
 def suggest_write_fix(error: OSError, otherwise: Fix = OTHER_ROOT_FIX) -> Fix:
