@@ -39,8 +39,8 @@ def map_root_errors(action: str, root: str, otherwise: Fix) -> AbstractContextMa
 
 
 def explain_foreign_owner(error: OSError, root: str) -> CacheError | None:
-    """Return the error for what another user owns in a root that this one can write; None if that is not the cause."""
-    if error.errno not in (errno.EACCES, errno.EPERM) or not os.access(root, os.W_OK | os.X_OK):
+    """Return the error for what another user owns in a root; None if that is not the cause."""
+    if error.errno not in (errno.EACCES, errno.EPERM):
         return None
     for name in filter(None, (error.filename, error.filename2)):
         if (found := _find_foreign(os.fspath(name), root)) is not None:

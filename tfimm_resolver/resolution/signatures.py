@@ -70,7 +70,8 @@ def list_requirements_of(record: Record) -> list[Requirement]:
     with contextlib.suppress(ModelsFileError):
         for entry in discovery.list_entries():
             if entry.requirement is not None and _is_record_of(record, entry.parse_handle()):
-                found.append(entry.requirement)
+                source = f"for the name {entry.requirement.source}, not for its handle alone"
+                found.append(entry.requirement._replace(source=source))
     if has_rules() and (handle := _parse(record.handle)) is not None:
         from tfimm_resolver.trust import policy
 

@@ -43,10 +43,24 @@ def compare(statement: Statement, files: Iterable[FileEntry], tree: str) -> None
         actual = {file.path: file.sha256 for file in signed}
     if actual == statement.digests:
         return
+    if (found := _is_one_file(actual)) or _is_one_file(statement.digests):
+        raise SignatureError(_describe_other_file(is_file=found, is_signed_file=_is_one_file(statement.digests)))
     changed = [name for name in actual if name in statement.digests and actual[name] != statement.digests[name]]
     missing, extra = statement.digests.keys() - actual.keys(), actual.keys() - statement.digests.keys()
     parts = [("changed", changed), ("missing", missing), ("not signed", extra)]
     raise SignatureError("; ".join(f"{word}: {_list_names(names)}" for word, names in parts if names))
+
+
+def _is_one_file(names: Iterable[str]) -> bool:
+    """Whether names are those of one file, or of its parts, and not of the files in a directory."""
+    return any(name == SINGLE_FILE or name.startswith(f"{SINGLE_FILE}:") for name in names)
+
+
+def _describe_other_file(*, is_file: bool, is_signed_file: bool) -> str:
+    """Return why one file does not match a statement; it has no name there that would help a user."""
+    if is_file and is_signed_file:
+        return "this file is not the one that was signed, or was changed since"
+    return "a directory was signed, and this is one file" if is_file else "one file was signed, and this is a directory"
 
 
 def _describe_hashes(statement: Statement) -> str:

@@ -350,6 +350,21 @@ def test_the_models_file_and_the_settings_file_both_count(world: World) -> None:
         resolve("half")
 
 
+def test_verify_says_that_a_signer_in_the_models_file_is_required_for_the_name_only(world: World) -> None:
+    world.publish(with_signature(world.key, MODEL))
+    signer = f'signer = {{ key = "{world.foreign_key.public_path}" }}'
+    models_file.write(Path(), models_file.make_entry("half", world.url, signer))
+    assert files_in(resolve(world.url))
+    with pytest.raises(SignatureError, match=r"\(half in [^,]*tfimm-models.toml\)"):
+        resolve("half")
+    (result,) = maintenance.verify()
+    assert result.state == "unsigned"
+    assert "(for the name half in " in result.faults[0] and result.faults[0].endswith("not for its handle alone)")
+    world.require(key=world.foreign_key)  # a prefix counts for the handle as well
+    with pytest.raises(SignatureError):
+        resolve(world.url)
+
+
 def test_a_key_that_is_gone_does_not_keep_the_others_from_being_verified(world: World) -> None:
     other = world.origin.put("/other.tar.gz", tar_gz(MODEL))
     resolve(other)

@@ -103,3 +103,26 @@ def test_many_differences_are_counted(tree: Path) -> None:
         (tree / f"extra{number}").write_bytes(b"")
     with pytest.raises(SignatureError, match="not signed: extra0, extra1, extra2 and 6 more"):
         compare(parse(make_statement(FILES)), hash_tree(str(tree)), str(tree))
+
+
+@pytest.mark.parametrize("shard_bytes", [0, 5], ids=["whole", "in parts"])
+@pytest.mark.parametrize(
+    ("signed", "files", "text"),
+    [
+        ({".": b"another"}, ["one"], "this file is not the one that was signed, or was changed since"),
+        (FILES, ["one"], "a directory was signed, and this is one file"),
+        ({".": b"1"}, ["one", "saved_model.pb"], "one file was signed, and this is a directory"),
+    ],
+    ids=["another file", "a directory", "one file"],
+)
+def test_one_file_is_not_called_by_a_dot(
+    signed: dict[str, bytes], files: list[str], text: str, shard_bytes: int, tree: Path
+) -> None:
+    statement = parse(make_sharded_statement(signed, shard_bytes) if shard_bytes else make_statement(signed))
+    entries, path = list(hash_tree(str(tree), files)), str(tree)
+    if len(files) == 1:
+        entries, path = [entries[0]._replace(path=".")], str(tree / files[0])
+    with pytest.raises(SignatureError) as caught:
+        compare(statement, entries, path)
+    assert caught.value.text in (text, "the parts of files in the statement are not those of the model")
+    assert shard_bytes or caught.value.text == text
