@@ -113,9 +113,9 @@ def read_members(
 
 
 def make_end_error() -> ArchiveError:
-    """Return the error of an archive that ends after a member, as it does when tar is killed while it writes."""
+    """Return the error of an archive that ends without a marker, as it does when tar is killed while it writes."""
     return ArchiveError(
-        "end-of-archive marker missing: the tar ends after a member, so it may be incomplete",
+        "end-of-archive marker missing: the tar may be incomplete",
         fix="Pack it again. If you know that it is complete, pin it: append #sha256= and the SHA-256 of the file, which "
         "`sha256sum FILE` prints, to the handle.",
     )
