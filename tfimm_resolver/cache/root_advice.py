@@ -27,7 +27,7 @@ _MOUNT = (
 
 
 def map_root_errors(action: str, root: str, otherwise: Fix) -> AbstractContextManager[None]:
-    """Raise an OSError of the block, in which a root is read or written, as a CacheError; ``otherwise`` as below."""
+    """Raise an OSError of the block, which reads or writes a root, as a CacheError; ``otherwise`` as in ``suggest_write_fix``."""
     suggest, explain = (suggest_write_fix, explain_foreign_owner) if action == "write" else (suggest_disk_fix, lambda *_: None)
     return map_os_errors(
         CacheError,
@@ -39,7 +39,7 @@ def map_root_errors(action: str, root: str, otherwise: Fix) -> AbstractContextMa
 
 
 def explain_foreign_owner(error: OSError, root: str) -> CacheError | None:
-    """Return the error for what another user owns in a root; None if that is not the cause."""
+    """Return the error for a file or directory of another user in a root; None if that is not the cause."""
     if error.errno not in (errno.EACCES, errno.EPERM):
         return None
     for name in filter(None, (error.filename, error.filename2)):

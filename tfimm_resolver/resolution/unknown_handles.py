@@ -72,7 +72,7 @@ def _make_url_error(handle: Handle) -> UnknownHandleError:
     """Return the error of a URL: its scheme is not known, or the source that has this scheme does not accept the rest."""
     text, source = f'no source handles "{handle}"', describe_source(handle.scheme)
     if source is not None:
-        fix = f"Correct what follows {handle.scheme}://; the documentation of its source says which handles it accepts."
+        fix = f"Correct the part after {handle.scheme}://; the documentation of its source says which handles it accepts."
         return UnknownHandleError(f"{text}\n  {source} does not accept it", fix=fix)
     return UnknownHandleError(f"{text}\n  known schemes: {', '.join(_list_known_schemes())}", fix=_suggest_scheme(handle))
 

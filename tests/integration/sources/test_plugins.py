@@ -153,7 +153,7 @@ def test_a_handle_for_which_a_source_returns_none_is_unknown(install: Install) -
         with pytest.raises(UnknownHandleError, match='no source handles "zoo://lion') as caught:
             resolve(handle)
         assert caught.value.text.endswith("\n  the source of zoo:// in zoo_a 1.0 does not accept it")
-        assert caught.value.fix.startswith("Correct what follows zoo://") and "Did you mean" not in str(caught.value)
+        assert caught.value.fix.startswith("Correct the part after zoo://") and "Did you mean" not in str(caught.value)
     with pytest.raises(UnknownHandleError, match="Did you mean zoo://lion"):
         resolve("zooo://lion")
 
