@@ -27,7 +27,7 @@ _MOUNT = (
 
 
 def map_root_errors(action: str, root: str, otherwise: Fix) -> AbstractContextManager[None]:
-    """Raise an OSError of the block, which reads or writes a root, as a CacheError; ``otherwise`` as in ``suggest_write_fix``."""
+    """Raise an OSError of the block, which reads or writes a root, as a CacheError."""
     suggest, explain = (suggest_write_fix, explain_foreign_owner) if action == "write" else (suggest_disk_fix, lambda *_: None)
     return map_os_errors(
         CacheError,
