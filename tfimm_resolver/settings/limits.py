@@ -105,7 +105,7 @@ def parse_size(text: str, source: str) -> Size:
 
 
 def parse_duration_s(text: str, source: str) -> float:
-    """Parse ``90d``, ``12h``, ``30min`` or ``10s`` into seconds; only 0 needs no unit. Raises HandleError that names ``source``."""
+    """Parse ``90d``, ``12h``, ``30min`` or ``10s`` into seconds; 0 needs no unit. Raises HandleError that names ``source``."""
     found = re.fullmatch(_DURATION, text.strip(), re.ASCII) if isinstance(text, str) else None
     if found is None:
         raise HandleError(f"{source} is {text!r:.80}", fix=_DURATION_FIX)

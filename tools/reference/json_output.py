@@ -438,8 +438,12 @@ SCHEMAS: dict[str, Schema] = {
                     },
                 ),
             ),
+            "check": _object(
+                "a code of `doctor`",
+                {"code": _text("the code that was asked for"), "text": _text("what `doctor` finds")},
+            ),
         },
-        ("exit_code", "meaning"),
+        ("exit_code", "meaning", "check"),
     ),
     "sign": _object(
         "the signature",
