@@ -338,7 +338,7 @@ def test_why_shows_what_is_refused_and_when(url: str) -> None:
     assert "not loaded" in out and "is refused" in json.loads(run_cli("why", url, "--json")[1])["load_refused"]
     configure(AT_RESOLVE)
     code, out, err = run_cli("why", url)
-    assert code == PolicyError.exit_code and out.startswith("no path: the cached copy has operations that are refused\n")
+    assert code == PolicyError.exit_code and out.startswith("no path: the model has operations that are refused")
     assert "refuses    on-load-writes at resolve (ops 1 in " in out and "is refused" in err and "not loaded" not in out
     code, out, _ = run_cli("why", url, "--json")
     facts = json.loads(out)

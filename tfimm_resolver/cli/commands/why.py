@@ -57,7 +57,7 @@ def _explain_missing_path(why: explain.Explanation) -> str:
     if isinstance(why.error, SignatureError):
         return "no path: the cached copy lacks a signature that is required"
     if isinstance(why.error, PolicyError):
-        return "no path: the cached copy has operations that are refused"
+        return "no path: the model has operations that are refused, or cannot be searched"
     if why.error:
         return "no path: the cached copy does not match the pin"
     if settings.is_offline() and why.resolved.handle.scheme not in ("", "file"):

@@ -72,7 +72,7 @@ def test_a_wrong_file_of_hosts(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["htp:/x", "http:/mirror.example", "https:/mirror.example/m", "file:/models", "x:/"])
 def test_a_misspelt_scheme_of_a_mirror(value: str) -> None:
     problems, _ = diagnose(TFIMM_RESOLVER_MIRRORS=value)
-    assert "TFIMM_RESOLVER_MIRRORS contains" in problems["handle"]
+    assert f"TFIMM_RESOLVER_MIRRORS contains {value!r}" in problems["handle"]
     with pytest.raises(HandleError, match="not a valid mirror"):
         mirrors.parse(value)
 
