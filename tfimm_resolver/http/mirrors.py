@@ -171,7 +171,7 @@ def _parse_entries(text: str) -> Iterator[Mirror]:
 
 
 def _make_template(url: str) -> str:
-    asked, is_scheme_missing = url, "://" not in url and re.match(r"[^/]*[.:]", url) is not None
+    original, is_scheme_missing = url, "://" not in url and re.match(r"[^/]*[.:]", url) is not None
     if is_scheme_missing:
         url = f"https://{url}"
     try:
@@ -188,7 +188,7 @@ def _make_template(url: str) -> str:
     if not is_valid or unknown or parts.fragment:
         reason = f" (unknown placeholder: {', '.join(sorted(unknown))})" if unknown else ""
         raise HandleError(
-            f"{settings.MIRRORS} contains {mask_value(asked)!r}, which is not a valid mirror{show(reason)}", fix=_FIX
+            f"{settings.MIRRORS} contains {mask_value(original)!r}, which is not a valid mirror{show(reason)}", fix=_FIX
         )
     if "{path}" in url:
         return url
