@@ -73,14 +73,14 @@ def use_own_settings(folder: Path) -> Iterator[None]:
     """
     previous = dict(os.environ)
     (folder / "empty").touch()
-    shown = {name: previous[name] for name, values in _DISPLAY.items() if previous.get(name) in values}
+    display = {name: previous[name] for name, values in _DISPLAY.items() if previous.get(name) in values}
     try:
         for name in [name for name in os.environ if name.startswith(_SETTINGS) or name.lower().endswith("_proxy")]:
             del os.environ[name]
         os.environ.update(dict.fromkeys(("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"), str(folder / "settings")))
         os.environ.update(dict.fromkeys((settings.MODELS_FILE, "NETRC"), str(folder / "empty")))
         # Without no_proxy the settings of a desktop count; without a format, an absl flag.
-        os.environ.update({"no_proxy": "*", "TFHUB_MODEL_LOAD_FORMAT": "COMPRESSED", **shown})
+        os.environ.update({"no_proxy": "*", "TFHUB_MODEL_LOAD_FORMAT": "COMPRESSED", **display})
         with overrides.using(dir=folder / "models"):
             yield
     finally:

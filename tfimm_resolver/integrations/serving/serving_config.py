@@ -59,10 +59,10 @@ def write_models_config(directory: str | os.PathLike[str], names: Iterable[str],
         with hold_directory(folder) as is_locked:
             remove_leftovers(folder, _LABEL, is_locked=is_locked)
             current = _read(path)
-            given = base_path or _read_base_path(current)
-            text = _HEADER + (f"# base_path: {_quote(given)}\n" if given else "")
+            chosen = base_path or _read_base_path(current)
+            text = _HEADER + (f"# base_path: {_quote(chosen)}\n" if chosen else "")
             text += "".join(
-                ["model_config_list {\n", *(_format_entry(name, f"{given or folder}/{name}") for name in listed), "}\n"]
+                ["model_config_list {\n", *(_format_entry(name, f"{chosen or folder}/{name}") for name in listed), "}\n"]
             )
             if current != text.encode():
                 with Staging(folder, _LABEL) as staging:
