@@ -51,6 +51,7 @@ TESTED_IN = {
     "cli.commands.unkeep": "integration/maintenance/test_pruning.py",
     "cli.commands.verify": "integration/cli/test_app.py",
     "cli.commands.why": "integration/cli/test_pin_commands.py",
+    "cli.diagnosis.codes": "unit/cli/test_explanations.py",
     "cli.diagnosis.disk": "integration/cli/diagnosis/test_roots.py",
     "cli.diagnosis.findings": "integration/cli/diagnosis/test_report.py",
     "cli.startup.sitecustomize": "process/cli/test_run.py",

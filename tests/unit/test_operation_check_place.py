@@ -33,7 +33,7 @@ CALLERS: dict[str, dict[str, str]] = {
         "project.pins.fetch_and_hash": "fetches the model, and does not load it",
         "project.sync_models.check": "reports where the model is, and does not load it",
         "project.sync_models.fetch_pinned": "reports where the model is, and does not load it",
-        "resolution.explain.explain": "reports where the model is, and does not load it",
+        "resolution.explain.explain": "reports where the model is, and what the check says of it; does not load it",
     },
     "select_path": {"resolution.resolver._find_cached_path": "runs the check if it is at resolve"},
     "_find_plan": {
@@ -59,6 +59,9 @@ CALLERS: dict[str, dict[str, str]] = {
         "resolution.operation_check._make_error": "the one place",
         "resolution.operation_check._make_unsearched_error": "the one place",
         "cli.exit_codes.<module>": "lists its exit code, and does not raise it",
+        "resolution.explain.<module>": "names it as a type",
+        "resolution.explain._find_refusal": "catches it from the check, to report it",
+        "cli.commands.why._explain_missing_path": "describes it, and does not raise it",
     },
 }
 """Functions, the only ones that may call them, and why."""

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tfimm_resolver import settings
 from tfimm_resolver._util.text import format_size
 from tfimm_resolver.errors import TensorFlowMissingError
 from tfimm_resolver.loading.loader import import_tensorflow, load
@@ -26,6 +27,12 @@ from tfimm_resolver.resolution.resolver import resolve
 _PAGE, _GRAPH = "/demo/half_plus_two/1", "saved_model.pb"
 _EMPTY_MODEL = bytes.fromhex("080112090a072205") + b"serve"
 """The smallest SavedModel: a MetaGraph with the tag ``serve`` and nothing in it."""
+
+_SETTINGS = ("TFIMM_", "TFHUB_", "XDG_", "NETRC")
+"""How the names of variables begin that are settings; those of services on the network are not read."""
+
+_DISPLAY = {"TFIMM_RESOLVER_QUIET": ("1",), "TFIMM_RESOLVER_PROGRESS": settings.PROGRESS_FORMATS}
+"""The variables that are kept, with their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +56,37 @@ class Step:
 def run() -> list[Step]:
     """Run the demonstration in a temporary cache, which is removed afterwards; without TensorFlow, nothing is loaded.
 
+    The user's settings do not count, so that mirrors, proxies, rules and limits cannot make it fail.
+
     Raises:
         ResolverError: as ``resolve`` and ``load`` do.
     """
-    with tempfile.TemporaryDirectory() as folder, serve_example() as origin, overrides.using(dir=folder):
+    with tempfile.TemporaryDirectory() as folder, use_own_settings(Path(folder)), serve_example() as origin:
         return [Step("handle", origin.handle, 0, 0.0), *_resolve(origin), *(_load(origin) if origin.is_loadable else ())]
+
+
+@contextlib.contextmanager
+def use_own_settings(folder: Path) -> Iterator[None]:
+    """Ignore the user's variables, settings files and models files in this process, and keep everything in a directory.
+
+    How progress is shown does not change: the options of the command line set it through variables.
+    """
+    previous = dict(os.environ)
+    (folder / "empty").touch()
+    display = {name: previous[name] for name, values in _DISPLAY.items() if previous.get(name) in values}
+    try:
+        for name in [name for name in os.environ if name.startswith(_SETTINGS) or name.lower().endswith("_proxy")]:
+            del os.environ[name]
+        os.environ.update(dict.fromkeys(("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"), str(folder / "settings")))
+        os.environ.update(dict.fromkeys((settings.MODELS_FILE, "NETRC"), str(folder / "empty")))
+        # Without no_proxy the settings of a desktop count; without a format, an absl flag.
+        os.environ.update({"no_proxy": "*", "TFHUB_MODEL_LOAD_FORMAT": "COMPRESSED", **display})
+        with overrides.using(dir=folder / "models"):
+            yield
+    finally:
+        for name in os.environ.keys() - previous.keys():
+            del os.environ[name]
+        os.environ.update(previous)
 
 
 def _resolve(origin: Origin) -> Iterator[Step]:

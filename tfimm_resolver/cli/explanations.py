@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
+from tfimm_resolver.cli.diagnosis import codes
 from tfimm_resolver.cli.exit_codes import MEANINGS, get_code, list_classes
 from tfimm_resolver.errors import ResolverError
 
@@ -32,7 +33,8 @@ def find_classes(text: str) -> list[type[ResolverError]]:
 def list_names() -> list[str]:
     """Return every name, code and exit code that can be explained."""
     names = [name for one in list_classes() for name in (get_code(one), one.__name__)]
-    return [*dict.fromkeys(names), *map(str, MEANINGS)]
+    checks = [code for each in codes.CODES for code in each]
+    return [*dict.fromkeys([*names, *checks]), *map(str, MEANINGS)]
 
 
 def get_text(kind: type[ResolverError]) -> str:

@@ -176,14 +176,24 @@ def _make_proxy_headers(login: str) -> dict[str, str]:
     return {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
 
 
-def _make_socks_pools(proxy: Proxy, options: dict[str, Any]) -> urllib3.PoolManager:
+def require_socks(proxy: Proxy) -> None:
+    """Check that connections through a SOCKS proxy can be made.
+
+    Raises:
+        FetchError: if the library that it needs is not installed.
+    """
     try:
         importlib.import_module("socks")  # without it, the next import would log a warning as well
-        from urllib3.contrib import socks
+        importlib.import_module("urllib3.contrib.socks")
     except ImportError as error:
         raise FetchError(
             f"the proxy {proxy.url} of {proxy.variable} speaks SOCKS, which needs PySocks: {show(error)}", fix=_SOCKS_FIX
         ) from error
+
+
+def _make_socks_pools(proxy: Proxy, options: dict[str, Any]) -> urllib3.PoolManager:
+    require_socks(proxy)
+    from urllib3.contrib import socks
 
     class SocksPool(socks.SOCKSHTTPConnectionPool):
         ConnectionCls: Any = type("SocksConnection", (_LimitedConnection, socks.SOCKSConnection), {})

@@ -40,15 +40,9 @@ def get_headers(url: str, *, is_own: bool = True) -> dict[str, str]:
     Raises:
         HandleError: if the file cannot be read, or its entry is not valid.
     """
-    path, is_explicit = settings.hosts_file()
-    # After su or sudo, HOME may name another user's home, which is not readable.
-    ignore = contextlib.suppress(*(() if is_explicit else (FileNotFoundError, NotADirectoryError, PermissionError)))
-    status = None
-    with map_os_errors(HandleError, f"{show(path)} cannot be read", f"Correct or unset {settings.HOSTS_FILE}."), ignore:
-        status = os.stat(path)
-    if status is None:
+    entries = read_hosts()
+    if not entries:
         return {}
-    entries = _read(path, status.st_mtime_ns, status.st_size, status.st_mode)
     parts = urlsplit(url)
     host, port = parts.netloc.rpartition("@")[2].lower(), _PORTS.get(parts.scheme, "")
     bare = host.removesuffix(port)
@@ -60,6 +54,21 @@ def get_headers(url: str, *, is_own: bool = True) -> dict[str, str]:
         names.append(bare if has_other_port else bare + port)
     entry: Headers = next((entries[name] for name in names if name in entries), {})
     return {name: value() for name, value in entry.items()}
+
+
+def read_hosts() -> dict[str, Headers]:
+    """Return the headers of each host in the file; none if it does not exist and the user has not named it.
+
+    Raises:
+        HandleError: if the file cannot be read, or one of its entries is not valid.
+    """
+    path, is_explicit = settings.hosts_file()
+    # After su or sudo, HOME may name another user's home, which is not readable.
+    ignore = contextlib.suppress(*(() if is_explicit else (FileNotFoundError, NotADirectoryError, PermissionError)))
+    status = None
+    with map_os_errors(HandleError, f"{show(path)} cannot be read", f"Correct or unset {settings.HOSTS_FILE}."), ignore:
+        status = os.stat(path)
+    return {} if status is None else _read(path, status.st_mtime_ns, status.st_size, status.st_mode)
 
 
 @functools.lru_cache(maxsize=8)

@@ -81,7 +81,7 @@ def try_each(url: str, fetch: Callable[[str], _Result], *, is_archive: bool = Tr
         FetchError: the most informative error of the mirrors; its message lists the others.
     """
     failures: list[tuple[Mirror, FetchError]] = []
-    mirrors = parse(settings.mirrors())
+    mirrors = read_mirrors()
     if mirrors == _ONLY_DIRECT:
         return fetch(url)
     for mirror in mirrors:
@@ -111,12 +111,12 @@ def try_each(url: str, fetch: Callable[[str], _Result], *, is_archive: bool = Tr
 
 def is_direct_allowed() -> bool:
     """Whether a URL's own host may be used at all."""
-    return any(mirror.template == DIRECT for mirror in parse(settings.mirrors()))
+    return any(mirror.template == DIRECT for mirror in read_mirrors())
 
 
 def is_only_direct() -> bool:
     """Whether only a URL's own host is used, without mirrors."""
-    return parse(settings.mirrors()) == _ONLY_DIRECT
+    return read_mirrors() == _ONLY_DIRECT
 
 
 def require_direct(handle: str) -> None:
@@ -137,6 +137,11 @@ def is_local(url: str) -> bool:
 def get_local_path(url: str) -> str:
     """Return the path of a file:// URL."""
     return unquote(urlsplit(url).path)
+
+
+def read_mirrors() -> tuple[Mirror, ...]:
+    """Return the mirrors that the user has set; raises HandleError as ``parse`` does."""
+    return parse(settings.mirrors())
 
 
 def parse(text: str) -> tuple[Mirror, ...]:
@@ -166,11 +171,14 @@ def _parse_entries(text: str) -> Iterator[Mirror]:
 
 
 def _make_template(url: str) -> str:
-    if "://" not in url and re.match(r"[^/]*[.:]", url):
+    original, is_scheme_missing = url, "://" not in url and re.match(r"[^/]*[.:]", url) is not None
+    if is_scheme_missing:
         url = f"https://{url}"
     try:
         parts = urlsplit(url)
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # a bad port raises
+        is_misspelt = is_scheme_missing and parts.netloc.endswith(":")  # http:/host has a scheme, but not as it is written
+        is_valid = not is_misspelt and parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_valid = is_valid and parts.port != 0  # a bad port raises
         # Without {path} a query would come before the path; a token belongs in hosts.toml.
         is_valid = is_valid and (not parts.query or "{path}" in url) and not find_confusing_character(parts.netloc)
         is_valid = is_valid or (url.startswith(_FILE) and parts.netloc in ("", "localhost") and parts.path.startswith("/"))
@@ -180,7 +188,7 @@ def _make_template(url: str) -> str:
     if not is_valid or unknown or parts.fragment:
         reason = f" (unknown placeholder: {', '.join(sorted(unknown))})" if unknown else ""
         raise HandleError(
-            f"{settings.MIRRORS} contains {mask_value(url)!r}, which is not a valid mirror{show(reason)}", fix=_FIX
+            f"{settings.MIRRORS} contains {mask_value(original)!r}, which is not a valid mirror{show(reason)}", fix=_FIX
         )
     if "{path}" in url:
         return url

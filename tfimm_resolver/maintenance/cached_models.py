@@ -56,8 +56,9 @@ def cached(*, filters: str | Iterable[str] = (), sort: str = "name") -> CachedMo
     """Return what the cache holds, as the command ``ls`` lists it: models, and the repositories and weights of the hub.
 
     It reads what was recorded, and needs neither TensorFlow nor, unless the cache or what is behind it is a bucket, the
-    network. Each ``CachedModel`` has a ``name``, a ``handle``, a ``path``, ``size_bytes``, ``state`` and ``used_s``; the
-    functions ``select``, ``verify``, ``remove``, ``keep`` and ``unkeep`` of ``maintenance`` accept it in place of a name.
+    network. Each ``CachedModel`` has a ``name``, a ``handle``, a ``path``, ``size_bytes``, ``state`` and ``used_s``, when
+    it was last used, in seconds since 1970. The functions ``select``, ``verify``, ``remove``, ``keep`` and ``unkeep`` of
+    ``maintenance`` accept it in place of a name.
 
     Args:
         filters: what a model has to match, such as ``"used>30d size>1GB"``, ``"state=damaged"`` or ``"kept"``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -156,7 +156,10 @@ def _make_bucket_error() -> CacheError:
 
 
 def keep(models: str | CachedModel | Iterable[str | CachedModel]) -> list[CachedModel]:
-    """Never evict these models, given as for ``remove``; return them. Raises as ``select`` does; CacheError for a bucket.
+    """Never evict these models, given as for ``remove``; return them. Raises as ``select`` does.
+
+    Raises:
+        CacheError: if one is only in an extra root or a bucket, where nothing is evicted.
 
     Example:
         >>> path = tfimm_resolver.resolve("https://models.example/half_plus_two/1.tar.gz")
@@ -179,7 +182,9 @@ def unkeep(models: str | CachedModel | Iterable[str | CachedModel]) -> list[Cach
 
 def _set_protected(models: str | CachedModel | Iterable[str | CachedModel], *, is_protected: bool) -> list[CachedModel]:
     requested = list_names(models, "models", also=(CachedModel,))
-    selected = [model for model in inventory.select(requested) if not model.other_root] if requested else []
+    found = inventory.select(requested) if requested else []
+    selected = [model for model in found if not model.other_root]
+    _check_own(found, selected)
     for model in selected:
         if model.entry is None:
             raise CacheError(
@@ -188,6 +193,18 @@ def _set_protected(models: str | CachedModel | Iterable[str | CachedModel], *, i
             )
         keeping.set_protected(inventory.open_owner(model).root, model.entry.name, is_protected=is_protected)
     return [replace(model, is_protected=is_protected) for model in selected]
+
+
+def _check_own(found: Sequence[CachedModel], own: Sequence[CachedModel]) -> None:
+    """Check that each model has a copy in the cache itself: nothing is evicted elsewhere."""
+    names = {model.entry.name for model in own if model.entry}
+    for model in found:
+        if model.other_root and model.entry and model.entry.name not in names:
+            kind = "an extra root, which is read-only" if model.is_read_only else "a bucket, where nothing is evicted"
+            raise CacheError(
+                f"{show(model.name)} is in {show(model.other_root)}, {kind}",
+                fix="Nothing has to be done: only models in the cache itself are evicted.",
+            )
 
 
 def _choose_limits(max_size: str | None, max_age: str | None) -> CacheLimits:

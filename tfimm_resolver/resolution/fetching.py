@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cache.tier import ModelLocation
 from tfimm_resolver.cache.tiers import Lookup
-from tfimm_resolver.errors import HandleError, IntegrityError, SignatureError
+from tfimm_resolver.errors import HandleError, IntegrityError, SignatureError, UnknownHandleError
 from tfimm_resolver.progress import events
 from tfimm_resolver.resolution import signatures
 from tfimm_resolver.resolution.request import ResolvedPlan
@@ -112,6 +113,12 @@ def _use_path(resolved: ResolvedPlan) -> ModelLocation:
             fix="Leave the sha256 out, or pack the directory as an archive.",
         )
     assert isinstance(resolved.plan, InPlace)
+    path, scheme = resolved.plan.path, resolved.handle.scheme
+    if scheme and "://" not in path and not os.path.exists(path):  # the source of a plug-in may return any path
+        raise UnknownHandleError(
+            f"{resolved.label} does not exist: the source of {show(scheme)}:// says that it is {show(path)}, where nothing is",
+            fix="Correct the handle, or put the model there. If the path is wrong, report it to the authors of the source.",
+        )
     return ModelLocation(resolved.plan.path, None, resolved.request.subdirectory)
 
 

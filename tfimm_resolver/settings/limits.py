@@ -19,7 +19,7 @@ _SIZE_UNITS = {unit: 1000**power for power, unit in enumerate(("", "K", "M", "G"
 _BINARY_UNITS = {f"{unit}I": 1024**power for power, unit in enumerate(("", "K", "M", "G", "T", "P")) if unit}
 _TIME_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZE = r"(\d{1,18}(?:\.\d*)?|\.\d+)\s*(%|[KMGTP]?I?B?)"  # compiled when used: each import of the package comes here
-_DURATION = r"(\d{1,18}(?:\.\d*)?|\.\d+)\s*(s|min|h|d|w)"
+_DURATION = r"(\d{1,18}(?:\.\d*)?|\.\d+)\s*(s|min|h|d|w)|0"
 _SIZE_FIX = "Set it to a size such as 50GB or 800MiB, or to a part of the disk such as 20%."
 _DURATION_FIX = "Set it to a duration such as 90d, 12h, 30min or 10s."
 
@@ -107,11 +107,11 @@ def parse_size(text: str, source: str) -> Size:
 
 
 def parse_duration_s(text: str, source: str) -> float:
-    """Parse ``90d``, ``12h``, ``30min`` or ``10s`` into seconds; raises HandleError that names ``source``."""
+    """Parse ``90d``, ``12h``, ``30min`` or ``10s`` into seconds; 0 needs no unit. Raises HandleError that names ``source``."""
     found = re.fullmatch(_DURATION, text.strip(), re.ASCII) if isinstance(text, str) else None
     if found is None:
         raise HandleError(f"{source} is {text!r:.80}", fix=_DURATION_FIX)
-    return float(found[1]) * _TIME_UNITS[found[2]]
+    return float(found[1]) * _TIME_UNITS[found[2]] if found[1] else 0.0
 
 
 def _read_values() -> dict[str, tuple[str, str]]:

@@ -180,6 +180,8 @@ def _parse_proxy(text: str, variable: str) -> Proxy:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
+        if "://" not in text and parts.netloc.endswith(":"):
+            host = None  # http:/proxy has a scheme, but not as it is written
     except ValueError:
         host, port = None, None
     if not host or parts.scheme not in _PROXY_SCHEMES or port == 0:

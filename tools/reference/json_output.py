@@ -176,6 +176,8 @@ _WHY: dict[str, Schema] = {
     **_PIN,
     "signature_required": _list("the signatures that it must have, and where that is written", _STRING),
     "signed_by": _SIGNER,
+    "operations_refused": _list("the operations that are refused of it, when, and where that is written", _STRING),
+    "load_refused": _text("why the cached model is not loaded though its path may be used", null=True),
     "not_used": _list(
         "other locations",
         _object("a location", {"place": _text("the location"), "reason": _text("why it is not used")}),
@@ -436,8 +438,12 @@ SCHEMAS: dict[str, Schema] = {
                     },
                 ),
             ),
+            "check": _object(
+                "a code of `doctor`",
+                {"code": _text("the code that was asked for"), "text": _text("what `doctor` finds")},
+            ),
         },
-        ("exit_code", "meaning"),
+        ("exit_code", "meaning", "check"),
     ),
     "sign": _object(
         "the signature",

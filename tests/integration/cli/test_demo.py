@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
+
+import pytest
 
 from tests.fakes.processes import start
+from tfimm_resolver import settings
+from tfimm_resolver.cli.demo import use_own_settings
+from tools.reference.variables import TOPICS
 
 WITHOUT_TENSORFLOW = """
     import sys
@@ -46,3 +52,41 @@ def test_the_next_steps_are_printed_unless_only_results_are_asked_for() -> None:
     assert "resolve, repairs" in out and "TensorFlow is not installed" in err and "tfimm-resolver add NAME HANDLE" in err
     assert max(map(len, err.splitlines())) <= 80
     assert run_demo("-q")[1] == ""
+
+
+BAD = {name: "?" for rows in TOPICS.values() for names, _, _ in rows for name in names.split()}
+CONFIG = 'max_size = "1B"\nmin_free = "100%"\n[[ops]]\nrefuse = ["python"]\nat = "resolve"\n[[trust]]\nprefix = "http://"\n'
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TFIMM_RESOLVER_MIRRORS": "http://127.0.0.1:1,off"},
+        {"TFIMM_RESOLVER_OFFLINE": "1"},
+        {"http_proxy": "http://127.0.0.1:1", "ALL_PROXY": "socks5://127.0.0.1:1"},
+        {"TFIMM_RESOLVER_OPS": "refuse", "TFIMM_RESOLVER_MAX_SIZE": "1B", "TFIMM_RESOLVER_MIN_FREE": "100%"},
+        {name: value for name, value in BAD.items() if name not in ("TERM", "NO_COLOR", "XDG_CONFIG_HOME")},
+    ],
+    ids=["mirrors", "offline", "proxy", "limits", "all"],
+)
+def test_the_settings_of_the_user_do_not_count(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "config" / "tfimm_resolver"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(CONFIG)
+    (folder / "hosts.toml").write_text("not TOML")
+    (tmp_path / "tfimm-models.toml").write_text("not TOML")
+    monkeypatch.chdir(tmp_path)
+    for name, value in {**variables, "XDG_CONFIG_HOME": str(tmp_path / "config")}.items():
+        monkeypatch.setenv(name, value)
+    assert len(json.loads(run_demo("--json")[0])["steps"]) == 9
+
+
+def test_the_settings_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    before, directory = dict(os.environ), settings.get_dir()
+    with pytest.raises(KeyError), use_own_settings(tmp_path):
+        assert "https_proxy" not in os.environ and settings.get_dir() == str(tmp_path / "models")
+        raise KeyError
+    assert (dict(os.environ), settings.get_dir()) == (before, directory)

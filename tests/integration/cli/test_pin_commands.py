@@ -529,7 +529,7 @@ def test_why_explains_overrides_sources_and_unknown_names(
     path.unlink()
     monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
     code, out, _ = run_cli("why", f"{origin.url}/m.tgz")
-    assert code == 0 and "rule       source, http" in out and f"{tmp_path}/extra (an extra root without a copy" in out
+    assert code == 0 and "rule       source, http" in out and f"{tmp_path}/extra (an extra root that does not exist" in out
     code, out, err = run_cli("why", "nothing")
     assert (code, out) == (2, "") and "no model named" in err
     assert origin.requests == []

@@ -104,6 +104,19 @@ def test_models_of_a_project_go_last_and_only_by_command(
     assert [item.name for item in pruning.prune().removed] == [first]
 
 
+@pytest.mark.parametrize("command", ["keep", "unkeep"])
+def test_a_model_that_is_only_in_an_extra_root_cannot_be_kept(
+    command: str, models: dict[str, str], cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = next(iter(models))
+    cache_dir.rename(tmp_path / "extra")
+    monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(tmp_path / "extra"))
+    code, _, err = run_cli(command, handle)
+    assert code == CacheError.exit_code and f"{tmp_path}/extra, an extra root, which is read-only" in err
+    resolve(handle, refresh=True)
+    assert run_cli(command, handle)[0] == 0
+
+
 def test_wrong_arguments(models: dict[str, str]) -> None:
     for arguments, kind in (
         ({"max_size": "big"}, HandleError),

@@ -327,3 +327,29 @@ def test_the_handle_in_the_record_counts_too(tmp_path: Path) -> None:
     check = operation_check.make_check(resolved, ModelLocation(path, Record("https://fixed.example/m", "tree")))
     with pytest.raises(PolicyError):
         check.run(path)
+
+
+def test_why_shows_what_is_refused_and_when(url: str) -> None:
+    path = tfimm_resolver.resolve(url)
+    assert "refuses" not in run_cli("why", url)[1]
+    configure(OPS)
+    code, out, _ = run_cli("why", url)
+    assert code == 0 and out.startswith(f"{path}\n") and "refuses    on-load-writes at load (ops 1 in " in out
+    assert "not loaded" in out and "is refused" in json.loads(run_cli("why", url, "--json")[1])["load_refused"]
+    configure(AT_RESOLVE)
+    code, out, err = run_cli("why", url)
+    assert code == PolicyError.exit_code and out.startswith("no path: the model has operations that are refused")
+    assert "refuses    on-load-writes at resolve (ops 1 in " in out and "is refused" in err and "not loaded" not in out
+    code, out, _ = run_cli("why", url, "--json")
+    facts = json.loads(out)
+    assert code == PolicyError.exit_code and facts["path"] is None and facts["error"]["code"] == "policy"
+    assert facts["load_refused"] is None and len(facts["operations_refused"]) == 1
+
+
+def test_why_names_the_rule_for_a_model_that_it_does_not_refuse(origin: Origin) -> None:
+    configure(AT_RESOLVE)
+    url = origin.put("/m.tar.gz", HARMLESS_ARCHIVE)
+    assert "refuses    on-load-writes at resolve" in run_cli("why", url)[1], "not cached"
+    path = tfimm_resolver.resolve(url)
+    code, out, _ = run_cli("why", url)
+    assert code == 0 and out.startswith(f"{path}\n") and "refuses    on-load-writes at resolve" in out

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,15 @@ from tfimm_resolver.sources.registry import SCHEMES
 
 EXAMPLE = Path(__file__).parents[2] / "plugin_example"
 Install = Callable[..., None]
+IN_PLACE = """
+    import os, tempfile
+    from tfimm_resolver.sources.plan import InPlace
+    def plan(handle):
+        path = os.path.join(tempfile.gettempdir(), handle.host)
+        os.makedirs(path, exist_ok=True)
+        return InPlace(path)
+"""
+"""The source of models that are directories below the one for temporary files."""
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +69,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.setattr(plugins, "_loaded", {})
     monkeypatch.setattr(plugins, "_warned", set())
     monkeypatch.setattr(cached_names, "_warned", set())
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "animals"))
 
     def package(name: str, code: str, entry: str = "zoo = {name}:plan") -> None:
         facts = tmp_path / "site" / f"{name}-1.0.dist-info"
@@ -106,7 +118,7 @@ def test_a_built_in_scheme_does_not_search_the_installed_packages(zoo: Origin) -
 def test_the_working_directory_installs_nothing_but_an_environment_below_it_does(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install("zoo_a", "from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
+    install("zoo_a", IN_PLACE)
     monkeypatch.chdir(tmp_path / "site")
     (tmp_path / "link").symlink_to(tmp_path / "site")
     for spelling in ("", ".", str(tmp_path / "site"), str(tmp_path / "link")):
@@ -119,23 +131,35 @@ def test_the_working_directory_installs_nothing_but_an_environment_below_it_does
         monkeypatch.setattr(plugins, "_loaded", {})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
-    assert resolve("zoo://lion") == "/lion"
+    assert resolve("zoo://lion") == f"{tempfile.gettempdir()}/lion"
 
 
 def test_the_first_of_two_packages_of_a_name_counts_as_for_python(install: Install, tmp_path: Path) -> None:
-    install("zoo_a", "from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
+    install("zoo_a", IN_PLACE)
     shutil.copytree(tmp_path / "site" / "zoo_a-1.0.dist-info", tmp_path / "later" / "Zoo.A-1.0.dist-info")
     metadata = tmp_path / "later" / "Zoo.A-1.0.dist-info" / "METADATA"
     metadata.write_text(metadata.read_text().replace("zoo_a", "Zoo.A"))
     sys.path.append(str(tmp_path / "later"))  # the fixture restores the path
-    assert resolve("zoo://lion") == "/lion"
+    assert resolve("zoo://lion") == f"{tempfile.gettempdir()}/lion"
 
 
 def test_a_source_that_was_found_is_not_searched_for_again(install: Install, tmp_path: Path) -> None:
-    install("zoo_a", "from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace('/' + handle.host)")
-    assert resolve("zoo://lion") == "/lion"
+    install("zoo_a", IN_PLACE)
+    assert resolve("zoo://lion") == f"{tempfile.gettempdir()}/lion"
     shutil.rmtree(tmp_path / "site" / "zoo_a-1.0.dist-info")
-    assert resolve("zoo://tiger") == "/tiger"
+    assert resolve("zoo://tiger") == f"{tempfile.gettempdir()}/tiger"
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_path_of_a_source_that_does_not_exist_is_an_error(is_link: bool, install: Install, tmp_path: Path) -> None:
+    path = tmp_path / "lion"
+    if is_link:
+        path.symlink_to(tmp_path / "gone")
+    install("zoo_a", f"from tfimm_resolver.sources.plan import InPlace\ndef plan(handle): return InPlace({str(path)!r})")
+    with pytest.raises(UnknownHandleError, match=f"the source of zoo:// says that it is {path}"):
+        resolve("zoo://lion")
+    (tmp_path / ("gone" if is_link else "lion")).mkdir()
+    assert resolve("zoo://lion") == str(path)
 
 
 def test_a_source_that_is_installed_meanwhile_is_found(install: Install) -> None:

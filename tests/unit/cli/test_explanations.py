@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.fakes.cli import run_cli
 from tfimm_resolver import errors
-from tfimm_resolver.cli import exit_codes, explanations
+from tfimm_resolver.cli import diagnosis, exit_codes, explanations
+from tfimm_resolver.cli.diagnosis.codes import CODES, find_meaning
+
+DOCTOR_PAGE = Path(__file__).parents[3] / "docs" / "guides" / "doctor.md"
+
+
+def test_every_code_of_doctor_can_be_explained() -> None:
+    used = set[str]()
+    for path in Path(diagnosis.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("make_problem", "make_note")
+            ):
+                used |= {str(node.args[0].value)} if isinstance(node.args[0], ast.Constant) else set()
+    assert len(used) > 10 and {code for code in used if find_meaning(code) is None} == set()
+    assert used <= {*explanations.list_names()}
+
+
+def test_the_page_on_doctor_has_the_same_codes() -> None:
+    rows = re.findall(r"^\| ((?:`[\w-]+`(?:, )?)+) \| (.*) \|$", DOCTOR_PAGE.read_text(), re.MULTILINE)
+    assert {tuple(re.findall(r"`(.+?)`", codes)): text for codes, text in rows} == CODES
+
+
+def test_a_code_of_doctor_is_explained() -> None:
+    code, out, _ = run_cli("explain", "not-writable")
+    assert code == 0 and out.startswith("not-writable (of doctor)\nA cache directory that cannot be written")
+    code, out, _ = run_cli("explain", "offline")
+    assert code == 0 and "OfflineError (offline)" in out and "\n\noffline (of doctor)\n" in out
+    code, _, err = run_cli("explain", "not-writeable")
+    assert code == 2 and "Did you mean not-writable" in err
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ SIZES = {
     "3B": 3,
     "2PB": 2 * 10**15,
 }
-DURATIONS = {"90d": 90 * 86400, "12h": 43200, "30min": 1800, "10s": 10, "1.5h": 5400, "2 w": 14 * 86400, "0s": 0}
+DURATIONS = {"90d": 90 * 86400, "12h": 43200, "30min": 1800, "10s": 10, "1.5h": 5400, "2 w": 14 * 86400, "0s": 0, " 0 ": 0}
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_durations(text: str) -> None:
     assert parse_duration_s(text, "TEST") == DURATIONS[text]
 
 
-@pytest.mark.parametrize("text", ["", "90", "-1d", "3 months", "1y", "5m", "9" * 400 + "d", 3])
+@pytest.mark.parametrize("text", ["", "90", "00", "-0", "-1d", "3 months", "1y", "5m", "9" * 400 + "d", 3])
 def test_what_is_not_a_duration(text: Any) -> None:
     with pytest.raises(HandleError, match="TEST is ") as caught:
         parse_duration_s(text, "TEST")

@@ -25,7 +25,7 @@ _NEXT = (
 def command(output: Output) -> int:
     """Serve a small SavedModel on loopback, resolve, damage, repair, load and run it, and remove everything again.
 
-    Without TensorFlow, everything but loading is shown. No network is needed.
+    Without TensorFlow, everything but loading is shown. No network is needed, and none of your settings are used.
     """
     with suppress_native_stderr():
         steps = demo.run()

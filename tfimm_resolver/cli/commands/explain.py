@@ -10,6 +10,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.cli import explanations
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.completion import complete_error
+from tfimm_resolver.cli.diagnosis.codes import find_meaning
 from tfimm_resolver.cli.exit_codes import MEANINGS, get_code, list_classes
 from tfimm_resolver.cli.output import Output, style
 from tfimm_resolver.cli.usage_errors import UsageError
@@ -23,17 +24,22 @@ from tfimm_resolver.errors import ResolverError
 def command(output: Output, error: str | None) -> int:
     """Explain what an error means and what to do about it; without ERROR, list all errors.
 
-    ERROR is the name of an error such as NotFoundError, its code such as `not-found`, which --json prints, or an exit code.
+    ERROR is the name of an error such as NotFoundError, its code such as `not-found`, which --json prints, an exit code, or a
+    code of `doctor` such as `not-writable`.
     """
     kinds = explanations.find_classes(error) if error else list_classes()
     code = int(error) if error and error.isdecimal() else None
-    if error and not kinds and code not in MEANINGS:
+    check = find_meaning(error) if error else None
+    if error and not kinds and code not in MEANINGS and check is None:
         raise _make_unknown(error)
     if output.as_json:
         meaning = {} if code is None else {"exit_code": code, "meaning": MEANINGS[code]}
-        output.print_json({**meaning, "errors": [_make_facts(kind) for kind in kinds]})
+        checks = {"check": {"code": error, "text": check}} if check else {}
+        output.print_json({**meaning, "errors": [_make_facts(kind) for kind in kinds], **checks})
     elif error:
         _print(output, kinds, code)
+        if check:
+            _print_check(output, error, check, is_first=not kinds)
     else:
         _print_list(output, kinds)
     return 0
@@ -65,6 +71,15 @@ def _print(output: Output, kinds: list[type[ResolverError]], code: int | None) -
         output.print_line(style(f"{kind.__name__} ({get_code(kind)})", bold=True))
         for line in explanations.wrap(explanations.get_text(kind), output.get_width()):
             output.print_line(line)
+
+
+def _print_check(output: Output, code: str, meaning: str, *, is_first: bool) -> None:
+    if not is_first:
+        output.print_line("")
+    output.print_line(style(f"{code} (of doctor)", bold=True))
+    text = f"{meaning[0].upper()}{meaning[1:]}. `tfimm-resolver doctor` shows where, and what to do."
+    for line in explanations.wrap(text, output.get_width()):
+        output.print_line(line)
 
 
 def _print_list(output: Output, kinds: list[type[ResolverError]]) -> None:

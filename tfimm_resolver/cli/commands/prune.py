@@ -29,7 +29,8 @@ from tfimm_resolver.maintenance.pruning import PruneResult
 def command(output: Output, max_size: str | None, max_age: str | None, keep: Sequence[str], dry_run: bool, yes: bool) -> int:
     """Remove unfinished downloads, replaced copies, and models until the limits hold; the least recently used first.
 
-    The limits are those of the options, else of TFIMM_RESOLVER_MAX_SIZE, TFIMM_RESOLVER_MIN_FREE and TFIMM_RESOLVER_MAX_AGE.
+    The limits are those of the options, else of TFIMM_RESOLVER_MAX_SIZE, TFIMM_RESOLVER_MIN_FREE and TFIMM_RESOLVER_MAX_AGE,
+    else of max_size, min_free and max_age in config.toml.
     A model that a process uses, that was used within the last hour, or that `keep` protects, is not removed.
     Repositories and weights of the hub count as models.
     """

@@ -41,7 +41,9 @@ class _Command(click.Command):
     metavar=f"{TF_SERVING} DIR",
     help="Also publish each model as a version in DIR/NAME, and write DIR/models.config, for TensorFlow Serving.",
 )
-@click.option("--base-path", metavar="PATH", help="With --layout: DIR as the server sees it, for models.config.")
+@click.option(
+    "--base-path", metavar="PATH", help="With --layout: DIR as the server sees it, for models.config, which keeps it."
+)
 @keep_option
 @common
 @click.pass_obj

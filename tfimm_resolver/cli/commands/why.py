@@ -9,9 +9,10 @@ from tfimm_resolver._util.text import format_size
 from tfimm_resolver.cli.commands import common
 from tfimm_resolver.cli.completion import complete_handle
 from tfimm_resolver.cli.output import Output, error_to_json
-from tfimm_resolver.errors import SignatureError
+from tfimm_resolver.errors import PolicyError, SignatureError
 from tfimm_resolver.maintenance import inventory
 from tfimm_resolver.resolution import explain
+from tfimm_resolver.trust.operation_policy import Policy
 
 
 @click.command(short_help="Explain how a name or a handle is resolved.")
@@ -42,7 +43,11 @@ def command(output: Output, name: str) -> int:
             "signature_required": [f"{one.signer.describe()} ({one.source})" for one in why.requirements],
             "signed_by": why.signed_by.facts() if why.signed_by else None,
         }
-        output.print_json({**facts, **pin, **signatures, "not_used": not_used, **error})
+        operations = {
+            "operations_refused": [_describe_policy(one) for one in why.policies],
+            "load_refused": why.refusal.text if why.refusal else None,
+        }
+        output.print_json({**facts, **pin, **signatures, **operations, "not_used": not_used, **error})
     else:
         _print(output, name, why)
     return why.error.exit_code if why.error else 0
@@ -51,11 +56,17 @@ def command(output: Output, name: str) -> int:
 def _explain_missing_path(why: explain.Explanation) -> str:
     if isinstance(why.error, SignatureError):
         return "no path: the cached copy lacks a signature that is required"
+    if isinstance(why.error, PolicyError):
+        return "no path: the model has operations that are refused, or cannot be searched"
     if why.error:
         return "no path: the cached copy does not match the pin"
     if settings.is_offline() and why.resolved.handle.scheme not in ("", "file"):
         return "not cached, and not fetched while TFIMM_RESOLVER_OFFLINE is set"
     return "unknown: resolve asks the server for the location" if why.needs_network else "not cached: resolve fetches it"
+
+
+def _describe_policy(policy: Policy) -> str:
+    return f"{', '.join(policy.refuse)} at {policy.at} ({policy.source})"
 
 
 def _print(output: Output, name: str, why: explain.Explanation) -> None:
@@ -74,6 +85,9 @@ def _print(output: Output, name: str, why: explain.Explanation) -> None:
     if why.signed_by:
         rows.append(("signed by", why.signed_by.describe()))
     rows += [("requires", f"signature by {one.signer.describe()} ({one.source})") for one in why.requirements]
+    rows += [("refuses", _describe_policy(one)) for one in why.policies]
+    if why.refusal:
+        rows.append(("", "the path can be used, but the model is not loaded: it has such operations"))
     rows += [
         ("" if number else "not used", f"{location} ({reason})") for number, (location, reason) in enumerate(why.rejected)
     ]

@@ -13,10 +13,10 @@ from tfimm_resolver._util.outgoing import MASK, mask_secrets, mask_value
 from tfimm_resolver.cli.diagnosis import network, roots, software
 from tfimm_resolver.cli.diagnosis.findings import PROBLEM, Finding, catch_errors
 from tfimm_resolver.cli.diagnosis.roots import RootFacts
+from tfimm_resolver.cli.diagnosis.setting_readers import READERS
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.models_file import discovery
-from tfimm_resolver.sources import github, kaggle_credentials
 
 _PREFIXES = ("TFIMM_", "TFHUB_", "KAGGLEHUB_", "HF_")
 _NAMED = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CI", "KAGGLE_KERNEL_RUN_TYPE", "CUDA_VISIBLE_DEVICES")
@@ -61,7 +61,7 @@ def make_report(*, online: bool = False) -> Report:
     models, unlisted = roots.list_models()
     directories = roots.inspect_roots(models)
     found = [
-        *catch_errors(*_SETTINGS),
+        *catch_errors(*READERS),
         *unlisted,
         *roots.check_roots(directories, models),
         *software.check_software(),
@@ -138,21 +138,3 @@ def _try(read: Any, default: Any) -> Any:
         return read()
     except ResolverError:  # reported as a problem
         return default
-
-
-_SETTINGS = (
-    settings.cache_root,
-    settings.names_root,
-    settings.hub_root,
-    settings.extra_roots,
-    settings.cache_limits,
-    settings.grace_s,
-    settings.load_format,
-    settings.validate,
-    settings.models_files,
-    settings.hosts_file,
-    discovery.list_entries,
-    kaggle_credentials.get_base_url,
-    github.get_base_url,
-)
-"""Functions that read settings: what they raise is a problem."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +32,9 @@ _FREE_BYTES_MIN = 16 << 20
 _CLOCK_TOLERANCE_S = 300.0
 """How far clocks may be apart: ages are compared with an hour and more."""
 
-_OTHER_ROOT = "set TFHUB_CACHE_DIR to another directory"
+_VARIABLES = {"urls": "TFHUB_CACHE_DIR", "names": "TFIMM_HOME", "hub": "TFIMM_HUB_DIR"}
+"""The variable that sets the directory of one kind alone, or with TFIMM_HOME also what is below it."""
+
 _ROOTS: dict[str, Callable[[], Setting]] = {
     "urls": settings.cache_root,
     "names": settings.names_root,
@@ -135,11 +138,11 @@ def _check_scheme() -> None:
 def _check_access(root: RootFacts) -> Iterator[Finding]:
     path = show(root.path)
     if os.path.lexists(root.path) and not root.exists:
-        yield make_problem("not-a-directory", f"cache {path} is not a directory", f"remove it, or {_OTHER_ROOT}")
+        yield make_problem("not-a-directory", f"cache {path} is not a directory", f"remove it, or {_suggest_root(root)}")
         return
     if not root.disk.is_writable and not _is_full(root.disk):
         verb = "cannot be written" if root.exists else "cannot be created"
-        fix = f"{_OTHER_ROOT}, or read it as one of TFIMM_RESOLVER_EXTRA_ROOTS"
+        fix = _suggest_root(root) + ", or read it as one of TFIMM_RESOLVER_EXTRA_ROOTS" * ("urls" in root.kinds)
         yield make_problem("not-writable", f"cache {path} {verb} by this user", fix)
     if not root.exists:
         return
@@ -147,7 +150,7 @@ def _check_access(root: RootFacts) -> Iterator[Finding]:
     if not ownership.is_own_or_root(status):
         described = show(ownership.describe(root.path, status))
         yield make_note(
-            "foreign-owner", f"cache {described}: its owner can change the models", f"if not intended, {_OTHER_ROOT}"
+            "foreign-owner", f"cache {described}: its owner can change the models", f"if not intended, {_suggest_root(root)}"
         )
     if status.st_mode & stat.S_IWOTH:
         is_sticky = bool(status.st_mode & stat.S_ISVTX)
@@ -160,13 +163,13 @@ def _check_disk(root: RootFacts) -> Iterator[Finding]:
     path, facts = show(root.path), root.disk
     if _is_full(facts):
         free = "no more files" if facts.free_files == 0 else f"{format_size(facts.free_bytes or 0)} free"
-        fix = f"remove models with `tfimm-resolver prune` or `rm`, or {_OTHER_ROOT}"
+        fix = f"remove models with `tfimm-resolver prune` or `rm`, or {_suggest_root(root)}"
         yield make_problem("disk-full", f"the disk of the cache {path} is full: {free}", fix)
     if facts.has_locks is False:
-        fix = "set TFHUB_CACHE_DIR to a local disk; until then a model is spared for a day after its last use"
+        fix = _suggest_root(root, "a local disk") + "; until then a model is spared for a day after its last use"
         yield make_problem("no-locks", f"cache {path} has no working locks (flock)", fix)
     if facts.renames_directories is False:
-        yield make_problem("no-rename", f"the disk of the cache {path} cannot rename directories", _OTHER_ROOT)
+        yield make_problem("no-rename", f"the disk of the cache {path} cannot rename directories", _suggest_root(root))
     offset_s = facts.clock_offset_s or 0.0
     if abs(offset_s) > _CLOCK_TOLERANCE_S:
         order = "ahead of" if offset_s > 0 else "behind"
@@ -177,6 +180,14 @@ def _check_disk(root: RootFacts) -> Iterator[Finding]:
         text = f"{format_count(facts.lower_trees, 'model')} of the cache {path} {verb} in a lower layer of an image"
         fix = "nothing has to be done; removing them frees no space, and new models are better put on a volume"
         yield make_note("image-layer", text, fix)
+
+
+def _suggest_root(root: RootFacts, target: str = "another directory") -> str:
+    """Return how another directory is chosen: by the option or flag that chose this one, else by its variable."""
+    if root.source.startswith("--"):
+        return f"pass {target} as {root.source}"
+    kinds = [kind for kind in root.kinds if kind != "urls" or "names" not in root.kinds or root.source == "$TFHUB_CACHE_DIR"]
+    return f"set {' and '.join(_VARIABLES[kind] for kind in kinds)} to {target}"
 
 
 def _is_full(facts: DiskFacts) -> bool:
@@ -192,21 +203,37 @@ def _check_locks(root: RootFacts) -> Iterator[Finding]:
     for lock in root.stale_locks:
         if not lock.is_removable:
             text = f"{show(lock.path)} is a stale lock of another user: {lock.owner} has ended"
-            yield make_problem("stale-lock", text, f"ask its owner to remove it, or {_OTHER_ROOT}")
+            yield make_problem("stale-lock", text, f"ask its owner to remove it, or {_suggest_root(root)}")
 
 
 def _check_models(models: Sequence[CachedModel]) -> Iterator[Finding]:
     own = [model for model in models if not model.other_root]
     damaged = [model for model in own if model.state == "damaged"]
     if damaged:
-        names = ", ".join(show(model.name) for model in damaged[:3]) + ", ..." * (len(damaged) > 3)
-        text = f"{format_count(len(damaged), 'damaged model')}: {names}"
-        yield make_problem("damaged", text, "tfimm-resolver verify --repair")
+        yield make_problem("damaged", _name_damaged(damaged), "tfimm-resolver verify --repair")
+    yield from _check_shared_models(models)
     foreign = [model for model in own if model.entry and _is_owned_by_other(model.path)]
     if foreign:
         text = f"{format_count(len(foreign), 'model')} of another user: {show(foreign[0].path)}"
         fix = "they are used, but cannot be removed or repaired: ask that user, or change the owner with chown"
         yield make_note("foreign-owner", text, fix)
+
+
+def _check_shared_models(models: Sequence[CachedModel]) -> Iterator[Finding]:
+    """Yield what is damaged in extra roots: a problem if there is no other copy, which is used instead."""
+    undamaged = {model.entry.name for model in models if model.entry and model.state != "damaged"}
+    shared = [model for model in models if model.is_read_only and model.state == "damaged" and model.entry]
+    for root in dict.fromkeys(model.other_root for model in shared):
+        damaged = [model for model in shared if model.other_root == root]
+        is_replaced = all(model.entry and model.entry.name in undamaged for model in damaged)
+        text = f"the extra root {show(root)} has {_name_damaged(damaged)}"
+        fix = f"the owner of {show(root)} repairs it: TFHUB_CACHE_DIR={show(shlex.quote(root))} tfimm-resolver verify --repair"
+        yield make_note("extra-root-damaged", text, fix) if is_replaced else make_problem("extra-root-damaged", text, fix)
+
+
+def _name_damaged(damaged: Sequence[CachedModel]) -> str:
+    names = ", ".join(show(model.name) for model in damaged[:3]) + ", ..." * (len(damaged) > 3)
+    return f"{format_count(len(damaged), 'damaged model')}: {names}"
 
 
 def _is_owned_by_other(path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from tfimm_resolver import settings
@@ -18,6 +19,10 @@ from tfimm_resolver.locking.directory_lock import hold_directory
 
 FILE_NAME = "models.config"
 _HEADER = "# Written by tfimm_resolver, which replaces this file: change tfimm-models.toml instead.\n"
+_BASE_PATH = re.compile(rb'^# base_path: "(.*)"$', re.MULTILINE)
+"""Notes a directory that was given, so that a later call without one does not change it."""
+
+_CODE = re.compile(rb"\\([0-7]{3})")
 _BYTES_MAX = 4 << 20
 _LABEL = "config"
 
@@ -30,7 +35,8 @@ def write_models_config(directory: str | os.PathLike[str], names: Iterable[str],
     Args:
         directory: the directory.
         names: the names of the models, which are those of their directories.
-        base_path: the directory as the server sees it, if it is mounted elsewhere there.
+        base_path: the directory as the server sees it, if it is mounted elsewhere there; None for that of the last call
+            that was given one, else ``directory``.
 
     Raises:
         HandleError: if the names are not texts.
@@ -47,17 +53,18 @@ def write_models_config(directory: str | os.PathLike[str], names: Iterable[str],
     folder = settings.expand_path(directory)
     path = f"{folder}/{FILE_NAME}"
     check_models_config(folder)
-    bases = [
-        (name, f"{base_path or folder}/{name}")
-        for name in sorted(list_names(names, "names"))
-        if list_versions(f"{folder}/{name}")
-    ]
-    text = _HEADER + "model_config_list {\n" + "".join(_format_entry(name, base) for name, base in bases) + "}\n"
+    listed = [name for name in sorted(list_names(names, "names")) if list_versions(f"{folder}/{name}")]
     with map_os_errors(CacheError, f"cannot write {show(path)}", show_path=True):
         os.makedirs(folder, exist_ok=True)
         with hold_directory(folder) as is_locked:
             remove_leftovers(folder, _LABEL, is_locked=is_locked)
-            if _read(path) != text.encode():
+            current = _read(path)
+            chosen = base_path or _read_base_path(current)
+            text = _HEADER + (f"# base_path: {_quote(chosen)}\n" if chosen else "")
+            text += "".join(
+                ["model_config_list {\n", *(_format_entry(name, f"{chosen or folder}/{name}") for name in listed), "}\n"]
+            )
+            if current != text.encode():
                 with Staging(folder, _LABEL) as staging:
                     replace_text(path, text, staging.path)
     return path
@@ -77,6 +84,12 @@ def check_models_config(folder: str) -> None:
             f"{show(path)} was not written by tfimm_resolver",
             fix="Nothing was changed. Move it away, or name another directory.",
         )
+
+
+def _read_base_path(data: bytes | None) -> str | None:
+    """Return the directory that an earlier call was given, as the file notes it."""
+    found = _BASE_PATH.search(data or b"")
+    return _CODE.sub(lambda code: bytes([int(code[1], 8) & 255]), found[1]).decode(errors="replace") if found else None
 
 
 def _read(path: str) -> bytes | None:

@@ -20,7 +20,7 @@ from tests.fakes.processes import run
 from tests.fakes.traced import NO_FLOCK, start_traced
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import maintenance, resolve
-from tfimm_resolver.cli.diagnosis import disk
+from tfimm_resolver.cli.diagnosis import disk, report
 from tfimm_resolver.locking import stale_locks
 from tfimm_resolver.locking.lock import acquire
 from tfimm_resolver.locking.lock_file import LockFile
@@ -150,6 +150,49 @@ def test_damaged_models(cached: Path) -> None:
     (cached / "saved_model.pb").write_bytes(b"x")
     problems, _ = diagnose()
     assert list(problems) == ["damaged"] and "/m.tar.gz" in problems["damaged"]
+
+
+def test_a_damaged_model_in_an_extra_root(cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = tmp_path / "extra"
+    shutil.copytree(cached.parent, extra)
+    (extra / cached.name / "saved_model.pb").write_bytes(b"x")
+    monkeypatch.setenv("TFIMM_RESOLVER_EXTRA_ROOTS", str(extra))
+    problems, notes = diagnose()
+    assert problems == {} and str(extra) in notes["extra-root-damaged"] and "/m.tar.gz" in notes["extra-root-damaged"]
+    problems, notes = diagnose(TFHUB_CACHE_DIR=str(tmp_path / "empty"))
+    assert list(problems) == ["extra-root-damaged"] and notes == {}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "fixes"),
+    [
+        ({"TFHUB_CACHE_DIR": "file"}, {"TFHUB_CACHE_DIR"}),
+        ({"TFIMM_HOME": "file"}, {"TFIMM_HOME"}),
+        ({"TFIMM_HUB_DIR": "file"}, {"TFIMM_HUB_DIR"}),
+        ({"HOME": "home"}, {"TFIMM_HOME"}),
+        ({"XDG_CACHE_HOME": "home/.cache", "TFHUB_CACHE_DIR": ""}, {"TFIMM_HOME"}),
+        ({"TFIMM_HOME": "file", "TFHUB_CACHE_DIR": ""}, {"TFIMM_HOME"}),
+        ({"TFIMM_HOME": "file", "TFHUB_CACHE_DIR": "file"}, {"TFHUB_CACHE_DIR", "TFIMM_HOME"}),
+    ],
+)
+def test_the_fix_names_the_variable_that_sets_the_directory(
+    chosen: dict[str, str], fixes: set[str], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / ".cache").mkdir(exist_ok=True)
+    path = "home/.cache/tfimm" if any("home" in value for value in chosen.values()) else "file"
+    (tmp_path / path).write_text("")
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value and str(tmp_path / value))
+    problems = [one for one in report.make_report().problems if one.code == "not-a-directory"]
+    named = {name for one in problems for name in ("TFHUB_CACHE_DIR", "TFIMM_HOME", "TFIMM_HUB_DIR") if name in one.fix}
+    assert named == fixes
+    assert diagnose(**{name: str(tmp_path / "new") for name in named})[0] == {}
+
+
+def test_the_fix_names_the_option_that_chose_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    _, out, _ = run_cli("doctor", "--cache-dir", str(tmp_path / "file"))
+    assert "remove it, or pass another directory as --cache-dir" in out
 
 
 def test_stale_locks(root: Path) -> None:

@@ -21,7 +21,7 @@ def test_models_with_a_version_are_listed(tmp_path: Path) -> None:
     (tmp_path / "served" / "empty").mkdir()
     path = Path(write_models_config(tmp_path / "served", ["other", "half", "empty", "missing"], base_path="/models"))
     text = path.read_text()
-    assert [line.strip() for line in text.splitlines() if "base_path" in line] == [
+    assert [line.strip() for line in text.splitlines() if line.startswith("    base_path")] == [
         'base_path: "/models/half"',
         'base_path: "/models/other"',
     ]
@@ -34,6 +34,27 @@ def test_run_again_nothing_changes(tmp_path: Path) -> None:
     before = take_snapshot(tmp_path / "served")
     write_models_config(tmp_path / "served", ["half"])
     assert take_snapshot(tmp_path / "served") == before
+
+
+@pytest.mark.parametrize("base_path", ["/models", '/a "b" \\c', "/m\n}é", "/000"])
+def test_a_base_path_is_kept_until_another_one_is_given(base_path: str, tmp_path: Path) -> None:
+    (tmp_path / "served/half/1").mkdir(parents=True)
+    path = Path(write_models_config(tmp_path / "served", ["half"], base_path=base_path))
+    before = path.read_text()
+    assert write_models_config(tmp_path / "served", ["half"]) == str(path) and path.read_text() == before
+    write_models_config(tmp_path / "served", [])
+    write_models_config(tmp_path / "served", ["half"])
+    assert path.read_text() == before
+    write_models_config(tmp_path / "served", ["half"], base_path="/other")
+    assert 'base_path: "/other/half"' in path.read_text()
+
+
+def test_without_a_base_path_a_directory_that_was_moved_is_named_as_it_is_now(tmp_path: Path) -> None:
+    (tmp_path / "served/half/1").mkdir(parents=True)
+    write_models_config(tmp_path / "served", ["half"])
+    (tmp_path / "served").rename(tmp_path / "moved")
+    path = Path(write_models_config(tmp_path / "moved", ["half"]))
+    assert f'base_path: "{tmp_path}/moved/half"' in path.read_text()
 
 
 def test_special_characters_are_escaped(tmp_path: Path) -> None:
