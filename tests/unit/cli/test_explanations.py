@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tfimm_resolver import errors
+from tfimm_resolver._util.toml import parse_toml
 from tfimm_resolver.cli import exit_codes, explanations
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,35 @@ def test_each_error_has_a_text_that_a_terminal_can_show(kind: type[errors.Resolv
 def test_every_exit_code_of_an_error_has_a_meaning() -> None:
     assert {kind.exit_code for kind in exit_codes.list_classes()} <= {*exit_codes.MEANINGS}
     assert {*map(str, exit_codes.MEANINGS)} <= {*explanations.list_names()}
+
+
+def test_a_signature_is_required_by_the_lines_that_are_shown() -> None:
+    lines = [*explanations.wrap(explanations.get_text(errors.SignatureError), 80)]
+    shown = [line for line in lines if line.startswith("  ") and "`" not in line and (line[2] == "[" or " = " in line)]
+    tables = parse_toml("\n".join(shown))
+    signer = {"key": "team.pub"}
+    assert tables["models"]["half"]["signer"] == signer and tables["trust"][0]["signer"] == signer
+
+
+PAGES = sorted(
+    {
+        page
+        for kind in exit_codes.list_classes()
+        for page in re.findall(r"docs/[\w./-]+", explanations.make_plain(explanations.get_text(kind)))
+    }
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_reference_names_a_page_of_the_repository(page: str) -> None:
+    assert page.endswith(".md") and (ROOT / page).is_file()
+
+
+def test_a_link_has_its_page_unless_it_is_the_same_page() -> None:
+    text = "See [limits](../limits.md), [pins](pins.md#why), [below](#x), [this](troubleshooting.md#x), [web](https://a.example/b)."
+    shown = "See limits (docs/limits.md), pins (docs/guides/pins.md), below, this, web (https://a.example/b)."
+    assert explanations.make_plain(text) == shown
+    assert {"docs/limits.md", "docs/guides/sources-and-credentials.md"} <= {*PAGES}
 
 
 def raise_os_error(*_: object) -> None:
