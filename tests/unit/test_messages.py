@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import tfimm_resolver
 from tfimm_resolver._util.outgoing import mask_secrets
 
 PACKAGE = Path(tfimm_resolver.__file__).parent
+_START = re.compile(r"[A-Z][a-z]* ")
 
 
 def list_sentences(source: str) -> Iterator[str]:
@@ -20,7 +22,7 @@ def list_sentences(source: str) -> Iterator[str]:
     for node in ast.walk(tree):
         parts = node.values if isinstance(node, ast.JoinedStr) else [node]
         text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in parts)
-        if isinstance(node, (ast.JoinedStr, ast.Constant)) and id(node) not in skipped and text[:1].isupper() and " " in text:
+        if isinstance(node, (ast.JoinedStr, ast.Constant)) and id(node) not in skipped and _START.match(text):
             yield text
 
 
