@@ -14,6 +14,7 @@ from tfimm_resolver._util.fs import walk
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.archives.member_policy import safe_parts
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record, hash_tree
+from tfimm_resolver.cache.root_advice import describe_unchanged
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.errors import ArchiveError, CacheError, FetchError, IntegrityError, ResolverError
 from tfimm_resolver.errors.os_errors import map_os_errors, map_resource_errors, suggest_disk_fix
@@ -212,8 +213,7 @@ class Cache:
         known = self.read_record(name)
         if defect := self.root.find_defect(known):
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
-        claim = f"; it {known.origin.describe_claim()}" if known.origin.claimed_sha256 else ""
-        return error.with_message(f"{error.text}\n  the cached copy is unchanged{claim}")
+        return describe_unchanged(error, known.origin)
 
     def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult | None], staged: Path, key: str) -> FetchResult | None:
         failed = f"cannot fetch files into {staged}"
