@@ -24,10 +24,10 @@ _MOUNT = (
     "the mount is read if it is in TFIMM_RESOLVER_EXTRA_ROOTS."
 )
 
-_IMPORT_AGAIN = "To make the cached copy satisfy a pin, import the bundle again with the sha256 that export"
+_IMPORT_AGAIN = "To make the cached copy satisfy a pin, import the bundle again with"
 _IMPORT_FIX = Advice(
-    python=f"{_IMPORT_AGAIN} returned, or with a signature: bundles.import_(path, sha256=...), or signature= and signer=.",
-    command=f"{_IMPORT_AGAIN} printed, or with a signature: tfimm-resolver import BUNDLE --sha256 HEX, or --signature and --key.",
+    python=f"{_IMPORT_AGAIN} the sha256 that export returned, or a signature: bundles.import_(path, sha256=...).",
+    command=f"{_IMPORT_AGAIN} the sha256 that export printed, or a signature: tfimm-resolver import BUNDLE --sha256 HEX",
 )
 
 
