@@ -148,7 +148,8 @@ def test_a_directory_inside_another_that_cannot_be_created_is_not_reported_again
     if os.geteuid() != 0:
         pytest.skip("only root runs processes as another user")
     let_others_enter(tmp_path)
-    out = run(AS_OTHER_USER + PLAIN, TFHUB_CACHE_DIR=f"{tmp_path}/cache", TFIMM_HUB_DIR=f"{tmp_path}/{hub}")
+    cache = str(tmp_path / "cache")
+    out = run(AS_OTHER_USER + PLAIN, TFHUB_CACHE_DIR=cache, TFIMM_HOME=cache, TFIMM_HUB_DIR=f"{tmp_path}/{hub}")
     codes = [problem["code"] for problem in json.loads(out)["problems"] if str(tmp_path) in problem["text"]]
     assert codes == ["not-writable"] * count
 
