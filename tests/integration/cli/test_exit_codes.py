@@ -75,6 +75,8 @@ FAILURES = [
     ("env extra", 2, "usage", "unexpected extra argument"),
     ("demo extra", 2, "usage", "unexpected extra argument"),
     ("nothing", 2, "usage", "no such command"),
+    ("hub", 2, "usage", "missing command"),
+    ("hub trust", 2, "usage", "tfimm-resolver hub trust [OPTIONS] COMMAND"),
     ("--nothing", 2, "usage", "no such option"),
 ]
 WITHOUT_JSON = {"run"}
@@ -122,7 +124,14 @@ def test_errors_and_exit_codes_are_explained(line: str, project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("notfound-error", "not-found"), ("CachError", "CacheError"), ("zzz", "`tfimm-resolver explain` lists")],
+    [
+        ("notfound-error", "not-found"),
+        ("CachError", "CacheError"),
+        ("zzz", "`tfimm-resolver explain` lists"),
+        ("99", "`tfimm-resolver explain` lists"),
+        ("01", "`tfimm-resolver explain` lists"),
+        ("1.0", "`tfimm-resolver explain` lists"),
+    ],
 )
 def test_an_error_that_does_not_exist_is_suggested(name: str, meant: str, project: Path) -> None:
     code, out, err = run_here("explain", name)
