@@ -105,6 +105,13 @@ def test_a_failure_has_its_exit_code(line: str, code: int, kind: str, words: str
     assert not err.startswith("Usage:"), "an error of click has its own form"
 
 
+@pytest.mark.parametrize("line", ["--json hub", "--json hub trust"])
+def test_a_group_without_a_command_prints_json_if_that_is_asked_for(line: str, project: Path) -> None:
+    code, out, err = run_here(*line.split())
+    error = json.loads(out)["error"]
+    assert (code, err, error["code"], error["text"]) == (2, "", "usage", "missing command") and line[7:] in error["fix"]
+
+
 def test_every_command_is_in_the_table() -> None:
     assert {*COMMANDS} - WITHOUT_JSON <= {line.partition(" ")[0] for line, *_ in FAILURES}
 
