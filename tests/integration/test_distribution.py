@@ -127,7 +127,7 @@ def test_the_wheel_contains_the_package_and_no_tests(built: tuple[Path, Path]) -
         facts = wheel.read(next(name for name in wheel.namelist() if name.endswith("/METADATA"))).decode()
     package = REPOSITORY / "tfimm_resolver"
     modules = {path.relative_to(REPOSITORY).as_posix() for path in package.rglob("*.py")}
-    assert names == modules | {"tfimm_resolver/py.typed"}
+    assert names == modules | {"tfimm_resolver/py.typed", "tfimm_resolver/cli/troubleshooting.md"}
     assert "\nRequires-Python: >=3.10\n" in facts and "\nProvides-Extra: tensorflow\n" in facts
 
 

@@ -358,7 +358,7 @@ def test_progress_of_a_download(observe: Observe, monkeypatch: pytest.MonkeyPatc
         observe(lambda stats=stats: LogDisplay(stats).finish(True))  # type: ignore[misc]
         for level in (logging.WARNING, logging.INFO):
             logging.getLogger("tfimm_resolver.progress").setLevel(level)
-            observe(lambda text=text: LogDisplay(TransferStats("x", 10)).print_above(text))  # type: ignore[misc]
+            observe(lambda stats=stats: LogDisplay(TransferStats("x", 10)).print_finished(stats))  # type: ignore[misc]
         notebook = NotebookDisplay.__new__(NotebookDisplay)
         notebook._lines_above = [text]
         assert not find_fault(notebook._make_bundle(text)["text/plain"])

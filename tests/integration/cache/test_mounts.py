@@ -187,6 +187,7 @@ def test_a_lock_that_another_process_took_meanwhile_stays(tmp_path: Path, monkey
         Path(path).write_text(other)
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
 
-    monkeypatch.setattr(os, "unlink", refuse)
-    lock.release()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refuse)
+        lock.release()
     assert Path(path).read_text() == other

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -116,11 +115,10 @@ def test_every_command_is_in_the_table() -> None:
     assert {*COMMANDS} - WITHOUT_JSON <= {line.partition(" ")[0] for line, *_ in FAILURES}
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_cache_that_cannot_be_written_has_exit_code_4(fill: Callable[[str], str], tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o500)
-    code, _, err = run_here("resolve", "--cache-dir", str(tmp_path / "closed/cache"), fill("URL"))
-    assert code == 4 and "cannot write" in err
+    (tmp_path / "file").touch()
+    code, _, err = run_here("resolve", "--cache-dir", str(tmp_path / "file/cache"), fill("URL"))
+    assert code == 4 and str(tmp_path / "file/cache") in err
 
 
 @pytest.mark.parametrize("line", ["explain", "explain 3", "explain not-found", "explain NotFoundError", "explain 11"])
