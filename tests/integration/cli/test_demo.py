@@ -57,12 +57,12 @@ def test_the_next_steps_are_printed_unless_only_results_are_asked_for() -> None:
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_the_table_fits_the_terminal(columns: int) -> None:
-    shown = read_demo(columns)
-    lines = [line.rstrip() for line in shown.splitlines()]
+    text = read_demo(columns)
+    lines = [line.rstrip() for line in text.splitlines()]
     assert max(map(len, lines)) <= columns
     assert [line.split()[1] for line in lines if line.startswith("verify")] == ["ok", "damaged:", "ok"]
-    assert ("TIME" in shown, "BYTES" in shown) == (columns >= 60, columns >= 60)
-    assert all(f"tfimm-resolver {name}" in shown for name in ("resolve HANDLE", "add NAME HANDLE", "ls", "COMMAND --help"))
+    assert ("TIME" in text, "BYTES" in text) == (columns >= 60, columns >= 60)
+    assert all(f"tfimm-resolver {name}" in text for name in ("resolve HANDLE", "add NAME HANDLE", "ls", "COMMAND --help"))
 
 
 def read_demo(columns: int) -> str:
@@ -76,6 +76,6 @@ def read_demo(columns: int) -> str:
         env={**os.environ, "COLUMNS": str(columns)},
     )
     os.close(terminal)
-    shown = read_terminal(controller, lambda _: None)
+    text = read_terminal(controller, lambda _: None)
     assert job.wait(60) == 0
-    return shown
+    return text

@@ -54,8 +54,8 @@ def test_every_exit_code_of_an_error_has_a_meaning() -> None:
 
 def test_a_signature_is_required_by_the_lines_that_are_shown() -> None:
     lines = [*explanations.wrap(explanations.get_text(errors.SignatureError), 80)]
-    shown = [line for line in lines if line.startswith("  ") and "`" not in line and (line[2] == "[" or " = " in line)]
-    tables = parse_toml("\n".join(shown))
+    code = [line for line in lines if line.startswith("  ") and "`" not in line and (line[2] == "[" or " = " in line)]
+    tables = parse_toml("\n".join(code))
     signer = {"key": "team.pub"}
     assert tables["models"]["half"]["signer"] == signer and tables["trust"][0]["signer"] == signer
 
@@ -76,8 +76,8 @@ def test_a_reference_names_a_page_of_the_repository(page: str) -> None:
 
 def test_a_link_has_its_page_unless_it_is_the_same_page() -> None:
     text = "See [limits](../limits.md), [pins](pins.md#why), [below](#x), [this](troubleshooting.md#x), [web](https://a.example/b)."
-    shown = "See limits (docs/limits.md), pins (docs/guides/pins.md), below, this, web (https://a.example/b)."
-    assert explanations.make_plain(text) == shown
+    expected = "See limits (docs/limits.md), pins (docs/guides/pins.md), below, this, web (https://a.example/b)."
+    assert explanations.make_plain(text) == expected
     assert {"docs/limits.md", "docs/guides/sources-and-credentials.md"} <= {*PAGES}
 
 
