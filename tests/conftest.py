@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -56,7 +57,10 @@ def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.setenv(variable, scheme + _CLOSED_PORT)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # botocore's name for it
     monkeypatch.setattr(outgoing, "_secrets", set())  # else a secret of an earlier test is masked in the messages of this one
+    logger = logging.getLogger("tfimm_resolver")
+    level = logger.level
     yield
+    logger.setLevel(level)  # options such as -q set it until a command ends, which a test may only parse
     settings.set_dir(None)
     for name in overrides.list_cached_models():
         overrides.clear_model_cache(name)

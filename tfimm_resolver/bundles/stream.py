@@ -76,6 +76,8 @@ class BundleStream:
         known = next((kind for signature, kind in _SIGNATURES if self._start.startswith(signature)), None)
         if known is None and self._start[257:262] == b"ustar":
             known = "a tar archive of something else"
+        elif not any(self._start):
+            known = "empty, apart from zeros"
         return f"it is {known}" if known else f"it begins with {describe_prefix(self._start)}"
 
     def check(self, sha256: str | None) -> None:

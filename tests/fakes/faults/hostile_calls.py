@@ -330,6 +330,8 @@ def list_functions() -> dict[str, Callable[[object], object]]:
         "clear_model_cache": r.clear_model_cache,
         "set_model_cache": lambda value: r.set_model_cache(value, "file"),
         "set_model_cache path": lambda value: (r.set_model_cache("m", value), r.cached_model_path("m"), r.resolve("m")),
+        "cached": lambda _: r.cached(),
+        "cached filters": lambda value: r.cached(filters=value),
         "get_dir": lambda _: r.get_dir(),
         "list_cached_models": lambda _: r.list_cached_models(),
         "set_dir": with_dir(r.set_dir, lambda: (r.resolve(URL), m.list_models(), r.resolve("name"))),

@@ -252,7 +252,7 @@ def test_add_writes_a_relative_path_relative_to_the_file(
         (b"<!doctype html><html><body>Sign in</body></html>", "an HTML page: 'Sign in'"),
         (tar_gz(), "it is gzip data"),
         (b"PK\x03\x04" + bytes(90), "it is a zip archive"),
-        (bytes(600), "it begins with"),
+        (bytes(1024), "it is empty, apart from zeros"),
     ],
     ids=["empty", "text", "html", "gzip", "zip", "zeros"],
 )

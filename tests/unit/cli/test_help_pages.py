@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shlex
 from collections.abc import Iterator
@@ -18,14 +17,10 @@ from tfimm_resolver.cli.output import Output
 
 
 @pytest.fixture(autouse=True)
-def _restore_options(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Undo what options such as -v and -q set for the process, which the program itself undoes when a command ends."""
-    logger = logging.getLogger("tfimm_resolver")
-    level = logger.level
+def _restore_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what options such as -q set for the process, which the program itself undoes when a command ends."""
     for variable in ("TFIMM_RESOLVER_QUIET", "TFIMM_RESOLVER_PROGRESS"):
         monkeypatch.setenv(variable, "")
-    yield
-    logger.setLevel(level)
 
 
 def list_commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
