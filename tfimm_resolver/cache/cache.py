@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tfimm_resolver._util.clock import format_now
 from tfimm_resolver._util.outgoing import repr_fields
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
+from tfimm_resolver.cache.root_advice import describe_unchanged
 from tfimm_resolver.cache.roots import Root
 from tfimm_resolver.cache.staged_files import verify_staged
 from tfimm_resolver.errors import CacheError, FetchError, ResolverError
@@ -210,8 +211,7 @@ class Cache:
         known = self.read_record(name)
         if defect := self.root.find_defect(known):
             return error.with_message(f"the cached copy is damaged ({defect}) and {error.text}")
-        claim = f"; it {known.origin.describe_claim()}" if known.origin.claimed_sha256 else ""
-        return error.with_message(f"{error.text}\n  the cached copy is unchanged{claim}")
+        return describe_unchanged(error, known.origin)
 
     def _run_fetch(self, fetch: Callable[[Path, Path], FetchResult | None], staged: Path, key: str) -> FetchResult | None:
         failed = f"cannot fetch files into {staged}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import posixpath
 import re
 import textwrap
 from collections.abc import Iterator
@@ -15,8 +16,12 @@ from tfimm_resolver.errors import ResolverError
 PAGE = "troubleshooting.md"
 """Beside this file; ``make reference`` copies it to the site."""
 
+_FOLDER = "docs/guides"
+"""The directory of that copy in the repository, from which the links of the page count."""
+
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-_LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
+_LINK = re.compile(r"\[([^\]]+)\]\(([^)#]*)(#[^)]*)?\)")
+_CODE = re.compile(r"^```\w*\n(.*?)^```$\n?", re.MULTILINE | re.DOTALL)
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,2})([^*\n]+)\1(?![\w*])")
 _COLUMNS = 80
 
@@ -43,8 +48,17 @@ def get_text(kind: type[ResolverError]) -> str:
 
 
 def make_plain(text: str) -> str:
-    """Return Markdown as it can be read on a terminal: links as their text, no emphasis."""
-    return _EMPHASIS.sub(r"\2", _LINK.sub(r"\1", text))
+    """Return Markdown as it can be read on a terminal: links with the file they lead to, no emphasis, examples indented."""
+    text = _CODE.sub(lambda found: textwrap.indent(found[1], "  "), text)
+    return _EMPHASIS.sub(r"\2", _LINK.sub(_describe_link, text))
+
+
+def _describe_link(found: re.Match[str]) -> str:
+    """Return the text of a link, and the page in the repository; a link to an entry of the same page as its text."""
+    text, page = found[1], found[2]
+    if not page or page == PAGE:
+        return text
+    return f"{text} ({page if '://' in page else posixpath.normpath(f'{_FOLDER}/{page}')})"
 
 
 def wrap(text: str, columns: int | None) -> Iterator[str]:

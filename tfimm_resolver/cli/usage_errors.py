@@ -13,6 +13,7 @@ from tfimm_resolver.errors import ResolverError
 _COMMAND = re.compile(r"No such command '(.*?)'\..*", re.DOTALL)
 _SUGGESTION_OF_CLICK = re.compile(r" *(\(Possible options: |Did you mean ).*", re.DOTALL)
 
+_RANGE = re.compile(r"is not (?:in the range .*|a valid integer range)\.?$", re.DOTALL)
 _VALUE = re.compile(r"'([^']*)' is not (?:one of )?'")
 _OTHER_WORDS = {
     **dict.fromkeys(("list", "dir"), "ls"),
@@ -50,11 +51,20 @@ def make_usage_error(error: click.ClickException) -> UsageError:
 
 def _describe(error: click.ClickException) -> str:
     """Return the message, in one line: click lists the values of a missing argument one below the other."""
+    if isinstance(error, click.BadParameter) and error.param is not None and isinstance(error.param.type, click.IntRange):
+        return _RANGE.sub(f"is not {_describe_range(error.param.type)}", error.format_message())
     param = error.param if isinstance(error, click.MissingParameter) else None
     if param is None or not isinstance(param.type, click.Choice):
         return error.format_message()
     *others, last = map(str, param.type.choices)
     return f"Missing {param.param_type_name}: {', '.join(others)}{' or ' if others else ''}{last}"
+
+
+def _describe_range(kind: click.IntRange) -> str:
+    """Return which numbers an option accepts, in words instead of as an inequality."""
+    if kind.max is None:
+        return f"a whole number of at least {kind.min}"
+    return f"a whole number from {kind.min} to {kind.max}"
 
 
 def _suggest_fix(error: click.ClickException, message: str) -> str:

@@ -174,7 +174,7 @@ def _find_on_google_drive(path: str, query: str) -> Page | None:
     found = re.match(r"/file/d/([\w-]+)", path) or re.fullmatch(r"id=([\w-]+)", query if path == "/open" else "")
     if found is None:
         return None
-    return Page("a file", f"Write the download URL: https://drive.google.com/uc?export=download&id={found[1]}")
+    return Page("a file", f"Write https://drive.google.com/uc and, without a blank, ?export=download&id={found[1]}")
 
 
 def _find_on_dropbox(path: str, query: str) -> Page | None:

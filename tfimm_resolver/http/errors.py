@@ -28,7 +28,9 @@ _BODY_START_BYTES, _BODY_START_S = 300, 5.0
 _REASON_CHARACTERS, _CAUSES_MAX = 200, 20
 _PAGE_START = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]+)</title", re.IGNORECASE)
-_TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3}[^>)]*)")
+_TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})\b(.*)", re.DOTALL)
+_NOT_A_PROXY = (*range(300, 400), 400, 404, 405, 501)
+"""What web servers answer to CONNECT; a proxy that refuses a host answers 403, one that cannot reach it 502 to 504."""
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 REDIRECT_FIX = "Open the URL in a browser to see where it leads, and give the URL of the archive itself."
 _FIXES = {
@@ -159,9 +161,9 @@ def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError
     if is_broken:
         return FetchError(f"{url}: the connection broke: {_reason(error)}", fix="Try again.", is_passing=True)
     if failure in (Failure.UNREACHABLE, Failure.NAME_UNKNOWN, Failure.NAME_UNKNOWN_FOR_NOW):
-        return OfflineError(
-            f"{url} cannot be reached: {_reason(error)}", fix="Check the network and the proxy.", is_passing=True
-        )
+        checked = "the host and its port" if failure is Failure.UNREACHABLE else "the spelling of the host"
+        fix = f"Check {checked}, the network and the proxy."
+        return OfflineError(f"{url} cannot be reached: {_reason(error)}", fix=fix, is_passing=True)
     return FetchError(f"{url} could not be read: {_reason(error)}", fix="Try again.")
 
 
@@ -193,12 +195,10 @@ def _make_proxy_error(url: str, proxy: Proxy | None, error: BaseException) -> Fe
     """Return the error of a connection that a proxy did not make."""
     where = f"{proxy.url} of {proxy.variable}" if proxy else "of the environment"
     status = _TUNNEL_STATUS.search(str(error))
-    if (status and status[1].startswith(("401", "407"))) or "authentication" in str(error).lower():
+    if (status and status[1] in ("401", "407")) or "authentication" in str(error).lower():
         return make_proxy_login_error(url, where, str(error))
     if status:
-        text = f"{url}: the proxy {where} answered {status[1]} to CONNECT"
-        is_passing = is_retryable_status(int(status[1].split()[0]))
-        return FetchError(text, fix="Check that the host is up, and that the proxy allows it.", is_passing=is_passing)
+        return _make_tunnel_error(url, proxy, where, int(status[1]), clean_value(status[2].strip(), _REASON_CHARACTERS))
     if isinstance(error, OSError) and "CERTIFICATE" in str(error).upper():
         text = f"the certificate of the proxy {where} is not trusted by {tls.describe_trust()}: {_reason(error)}"
         return FetchError(f"{url}: {text}", fix="Set REQUESTS_CA_BUNDLE to a file or directory with its CA certificate.")
@@ -207,6 +207,17 @@ def _make_proxy_error(url: str, proxy: Proxy | None, error: BaseException) -> Fe
         f"{url} cannot be reached through the proxy {where}: {_reason(error)}",
         fix=f"Check {variable}, or name the host in no_proxy.",
         is_passing=True,
+    )
+
+
+def _make_tunnel_error(url: str, proxy: Proxy | None, where: str, status: int, reason: str) -> FetchError:
+    """Return the error of a proxy that answered CONNECT with a status, or of a server that is not a proxy."""
+    text, fix = f"{url}: the proxy {where} answered {status} to CONNECT{reason and f': {reason}'}", ""
+    if status in _NOT_A_PROXY:
+        text = f"{text}; it does not act as a proxy for https"
+        fix = f"Check the host and the port in {proxy.variable if proxy else 'https_proxy'}: it may be a web server."
+    return FetchError(
+        text, fix=fix or "Check that the host is up, and that the proxy allows it.", is_passing=is_retryable_status(status)
     )
 
 

@@ -74,7 +74,9 @@ def _describe_graph(graph: MetaGraph) -> str:
 def _describe_weights(model: Inspection) -> Iterator[str]:
     if model.parameters:
         trainable = model.trainable_parameters
-        yield f"{model.parameters:,} parameters" + ("" if trainable is None else f", {trainable:,} of them trainable")
+        yield f"{model.parameters:,} parameter{'' if model.parameters == 1 else 's'}" + (
+            "" if trainable is None else f", {trainable:,} of them trainable"
+        )
     weights = model.weights
     if weights is None:
         yield "unknown" if model.missing or any(file.path == _INDEX for file in model.files) else "none"

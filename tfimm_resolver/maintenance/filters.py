@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from tfimm_resolver._util import clock
 from tfimm_resolver.cache.contents import MODEL, REPOSITORY, WEIGHTS
 from tfimm_resolver.errors import HandleError
+from tfimm_resolver.errors.advice import Advice
 from tfimm_resolver.maintenance.cached_model import CachedModel
 from tfimm_resolver.settings.limits import parse_duration_s, parse_size
 
@@ -30,10 +31,11 @@ _ORDERS: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda one, other: one >= other,
     "<=": lambda one, other: one <= other,
 }
-_FIX = (
+_KNOWN = (
     "Filters are used>30d, used<1h, size>1GB, size<10MB, state=damaged, kind=model, name=google/* and kept; ! before one "
-    "reverses it. Quote them: a shell takes > for a redirection."
+    "reverses it."
 )
+_FIX = Advice(python=_KNOWN, command=f"{_KNOWN} Quote them: a shell takes > for a redirection.")
 
 
 def parse_filters(texts: Iterable[str]) -> list[Filter]:

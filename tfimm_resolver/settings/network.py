@@ -29,7 +29,11 @@ SYSTEM_BUNDLES = (
 )
 _CERTIFICATES_BYTES_MAX = 16 << 20
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
-_PROXY_FIX = "Write USER:PASSWORD@HOST:PORT, percent-encoded, if it requires a login, else HOST:PORT; both after http://."
+# The filter of messages takes what stands between // and an @ for a login.
+_PROXY_FIX = (
+    "A login, if the proxy requires one, comes before the host as USER:PASSWORD@, percent-encoded; without one, write "
+    "http://HOST:PORT with a number as the port."
+)
 
 
 class CaSources(NamedTuple):

@@ -1,4 +1,13 @@
-"""Turns a handle into a plan: one module per kind of source. The public names are what a source in another package needs."""
+"""Turns a handle into a plan: one module per kind of source. The public names are what a source in another package needs.
+
+Such a source is a function, ``plan(handle)``, that returns a plan or None. The package names it in the group of entry points
+``tfimm_resolver.sources``, under the scheme of its handles, in its ``pyproject.toml``::
+
+    [project.entry-points."tfimm_resolver.sources"]
+    zoo = "zoo_models:plan"
+
+After it is installed, ``resolve("zoo://lion")`` calls ``zoo_models.plan``.
+"""
 
 from __future__ import annotations
 

@@ -42,8 +42,10 @@ def test_a_claim_satisfies_no_pin(forged: Path, monkeypatch: pytest.MonkeyPatch)
     bundles.import_(forged)
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
     assert files_in(resolve(handle)) == {"saved_model.pb": EVIL}  # without a pin the user trusts the bundle
-    with pytest.raises(errors.OfflineError, match="only a claim and matches no pin"):
+    with pytest.raises(errors.OfflineError, match="only a claim and matches no pin") as caught:
         resolve(f"{handle}#sha256={SHA256}")
+    advice = caught.value.advice
+    assert "bundles.import_(path, sha256=...)" in advice.python and "import BUNDLE --sha256 HEX" in advice.command
 
 
 def test_what_only_claims_the_pinned_hash_is_fetched_again(origin: Origin, forged: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.processes import start
+from tests.fakes.processes import read_terminal, start
 from tfimm_resolver import settings
 from tfimm_resolver.cli.demo import use_own_settings
 from tools.reference.variables import TOPICS
@@ -51,7 +55,34 @@ def test_the_next_steps_are_printed_unless_only_results_are_asked_for() -> None:
     out, err = run_demo()
     assert "resolve, repairs" in out and "TensorFlow is not installed" in err and "tfimm-resolver add NAME HANDLE" in err
     assert max(map(len, err.splitlines())) <= 80
-    assert run_demo("-q")[1] == ""
+    out, err = run_demo("-q")
+    assert err == "" and "STEP" not in out and out.splitlines()[3] == "ok", "a result a line"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_the_table_fits_the_terminal(columns: int) -> None:
+    text = read_demo(columns)
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert max(map(len, lines)) <= columns
+    assert [line.split()[1] for line in lines if line.startswith("verify")] == ["ok", "damaged:", "ok"]
+    assert ("TIME" in text, "BYTES" in text) == (columns >= 60, columns >= 60)
+    assert all(f"tfimm-resolver {name}" in text for name in ("resolve HANDLE", "add NAME HANDLE", "ls", "COMMAND --help"))
+
+
+def read_demo(columns: int) -> str:
+    """Return what the demonstration without TensorFlow shows on a terminal of that width."""
+    controller, terminal = pty.openpty()
+    job = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WITHOUT_TENSORFLOW), "--color=never", "demo"],
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "COLUMNS": str(columns)},
+    )
+    os.close(terminal)
+    text = read_terminal(controller, lambda _: None)
+    assert job.wait(60) == 0
+    return text
 
 
 BAD = {name: "?" for rows in TOPICS.values() for names, _, _ in rows for name in names.split()}

@@ -74,6 +74,8 @@ FAILURES = [
     ("env extra", 2, "usage", "unexpected extra argument"),
     ("demo extra", 2, "usage", "unexpected extra argument"),
     ("nothing", 2, "usage", "no such command"),
+    ("hub", 2, "usage", "missing command"),
+    ("hub trust", 2, "usage", "tfimm-resolver hub trust [OPTIONS] COMMAND"),
     ("--nothing", 2, "usage", "no such option"),
 ]
 WITHOUT_JSON = {"run"}
@@ -102,6 +104,13 @@ def test_a_failure_has_its_exit_code(line: str, code: int, kind: str, words: str
     assert not err.startswith("Usage:"), "an error of click has its own form"
 
 
+@pytest.mark.parametrize("line", ["--json hub", "--json hub trust"])
+def test_a_group_without_a_command_prints_json_if_that_is_asked_for(line: str, project: Path) -> None:
+    code, out, err = run_here(*line.split())
+    error = json.loads(out)["error"]
+    assert (code, err, error["code"], error["text"]) == (2, "", "usage", "missing command") and line[7:] in error["fix"]
+
+
 def test_every_command_is_in_the_table() -> None:
     assert {*COMMANDS} - WITHOUT_JSON <= {line.partition(" ")[0] for line, *_ in FAILURES}
 
@@ -120,7 +129,14 @@ def test_errors_and_exit_codes_are_explained(line: str, project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("notfound-error", "not-found"), ("CachError", "CacheError"), ("zzz", "`tfimm-resolver explain` lists")],
+    [
+        ("notfound-error", "not-found"),
+        ("CachError", "CacheError"),
+        ("zzz", "`tfimm-resolver explain` lists"),
+        ("99", "`tfimm-resolver explain` lists"),
+        ("01", "`tfimm-resolver explain` lists"),
+        ("1.0", "`tfimm-resolver explain` lists"),
+    ],
 )
 def test_an_error_that_does_not_exist_is_suggested(name: str, meant: str, project: Path) -> None:
     code, out, err = run_here("explain", name)

@@ -436,7 +436,7 @@ def test_on_a_terminal_sync_has_one_line_for_all_and_finished_models_above_it(
         assert [line for line in lines if re.match(rf"  {name}  400 kB in \d", line)]
     bars = [line for line in lines if "─" in line or "━" in line]
     assert bars and all("3 models" in line for line in bars), "a model has its own bar"
-    assert [line for line in lines if re.match(r"  3 models  1.2 MB in .*/s$", line)]
+    assert [line for line in lines if re.match(r"  3 models  1.2 MB in \d\.\d s(, .*/s)?$", line)]
     assert "3 fetched" in text
 
 

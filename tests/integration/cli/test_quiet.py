@@ -96,6 +96,13 @@ def test_every_command_is_in_the_table() -> None:
     assert {*COMMANDS} - NEEDS_TENSORFLOW - REPLACES_THE_PROCESS == tested
 
 
+def test_a_model_that_changed_upstream_is_one_line(fill: Callable[[str], str], project: Path) -> None:
+    pin = f'sha256 = "{"0" * 64}"\nsize_bytes = 7\n'
+    (project / "tfimm-models.toml").write_text(f'[models.half]\nhandle = "{fill("URL")}"\n{pin}')
+    assert run_here("-q", "lock", "--check") == (8, f"changed  half  {fill('URL')}\n", "")
+    assert "lock --update half" in run_here("lock", "--check")[1]
+
+
 @pytest.mark.parametrize(
     "line", ["resolve nothing", "fetch ./nothing x", "verify nothing", "adopt --from nothing", "lock none"]
 )

@@ -276,6 +276,29 @@ def test_a_proxy_that_refuses_or_is_down_is_reported(
     assert plain.requests == host.requests == []
 
 
+@pytest.mark.parametrize(
+    ("answer", "text", "advice"),
+    [
+        ("501 Unsupported method ('CONNECT')", "answered 501 to CONNECT: Unsupported method ('CONNECT');", "web server"),
+        ("405 Not Allowed", "answered 405 to CONNECT: Not Allowed; it does not act as a proxy", "the port in https_proxy"),
+        ("301 Moved <here>", "answered 301 to CONNECT: Moved <here>; it does not act as a proxy", "web server"),
+        ("400", "answered 400 to CONNECT; it does not act as a proxy", "web server"),
+        ("403 Forbidden", "answered 403 to CONNECT: Forbidden", "that the proxy allows it"),
+        ("503 Down", "answered 503 to CONNECT: Down", "that the host is up"),
+    ],
+)
+def test_a_refused_tunnel_is_told_from_a_server_that_is_not_a_proxy(
+    answer: str, text: str, advice: str, host: Host, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.refusal = f"HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    monkeypatch.setenv("https_proxy", proxy.url)
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
+    with pytest.raises(FetchError) as caught:
+        resolve(host.put("/m.tar.gz", archive()))
+    assert text in caught.value.text and advice in caught.value.fix
+    assert ("not act as a proxy" in caught.value.text) is ("web server" in caught.value.fix)
+
+
 OFFLINE = """
     import sys
     events = []

@@ -24,6 +24,7 @@ from tests.fakes.faults import RANGES, archive, files
 from tests.fakes.faults.origin import Host
 from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import resolve
+from tfimm_resolver._util.outgoing import clean_text
 from tfimm_resolver.errors import FetchError, OfflineError
 from tfimm_resolver.settings import network
 
@@ -164,8 +165,9 @@ def test_a_proxy_that_is_down_is_named(host: Host, monkeypatch: pytest.MonkeyPat
 )
 def test_a_value_that_is_not_a_proxy_is_the_variables_error(value: str, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", value)
-    with pytest.raises(FetchError, match="http_proxy does not hold the URL of a proxy"):
+    with pytest.raises(FetchError, match="http_proxy does not hold the URL of a proxy") as caught:
         resolve(host.put("/m.tar.gz", archive(1000)))
+    assert all(form in clean_text(caught.value.fix) for form in ("USER:PASSWORD@", "http://HOST:PORT"))
     assert host.requests == []
 
 

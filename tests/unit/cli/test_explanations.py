@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.cli import run_cli
 from tfimm_resolver import errors
+from tfimm_resolver._util.toml import parse_toml
 from tfimm_resolver.cli import diagnosis, exit_codes, explanations
 from tfimm_resolver.cli.diagnosis.codes import CODES, find_meaning
 
@@ -44,6 +45,9 @@ def test_a_code_of_doctor_is_explained() -> None:
     assert code == 0 and "OfflineError (offline)" in out and "\n\noffline (of doctor)\n" in out
     code, _, err = run_cli("explain", "not-writeable")
     assert code == 2 and "Did you mean not-writable" in err
+
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,35 @@ def test_each_error_has_a_text_that_a_terminal_can_show(kind: type[errors.Resolv
 def test_every_exit_code_of_an_error_has_a_meaning() -> None:
     assert {kind.exit_code for kind in exit_codes.list_classes()} <= {*exit_codes.MEANINGS}
     assert {*map(str, exit_codes.MEANINGS)} <= {*explanations.list_names()}
+
+
+def test_a_signature_is_required_by_the_lines_that_are_shown() -> None:
+    lines = [*explanations.wrap(explanations.get_text(errors.SignatureError), 80)]
+    code = [line for line in lines if line.startswith("  ") and "`" not in line and (line[2] == "[" or " = " in line)]
+    tables = parse_toml("\n".join(code))
+    signer = {"key": "team.pub"}
+    assert tables["models"]["half"]["signer"] == signer and tables["trust"][0]["signer"] == signer
+
+
+PAGES = sorted(
+    {
+        page
+        for kind in exit_codes.list_classes()
+        for page in re.findall(r"docs/[\w./-]+", explanations.make_plain(explanations.get_text(kind)))
+    }
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_reference_names_a_page_of_the_repository(page: str) -> None:
+    assert page.endswith(".md") and (ROOT / page).is_file()
+
+
+def test_a_link_has_its_page_unless_it_is_the_same_page() -> None:
+    text = "See [limits](../limits.md), [pins](pins.md#why), [below](#x), [this](troubleshooting.md#x), [web](https://a.example/b)."
+    expected = "See limits (docs/limits.md), pins (docs/guides/pins.md), below, this, web (https://a.example/b)."
+    assert explanations.make_plain(text) == expected
+    assert {"docs/limits.md", "docs/guides/sources-and-credentials.md"} <= {*PAGES}
 
 
 def raise_os_error(*_: object) -> None:

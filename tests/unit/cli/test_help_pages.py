@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from tfimm_resolver._util.toml import parse_toml
 from tfimm_resolver.cli import help_pages
 from tfimm_resolver.cli.app import cli
 from tfimm_resolver.cli.help_pages import PAGES, list_examples
@@ -107,6 +108,16 @@ def test_the_options_of_every_command_stand_before_or_after_it(name: str) -> Non
     command = COMMANDS[name] if name else cli
     flags = {flag for one in command.params for flag in one.opts}
     assert flags >= {"--json", "-q", "-v", "--debug", "--color", "--cache-dir", "-V"}
+
+
+def test_the_help_of_sign_has_the_tables_that_require_a_signature() -> None:
+    text = get_help("sign")
+    for start, path in ("    [models.half]", "tfimm-models.toml"), ("    [[trust]]", "config.toml"):
+        before, _, rest = text.partition(start)
+        table = parse_toml(start + rest.partition("\n\n")[0])
+        found = table["models"]["half"] if "models" in table else table["trust"][0]
+        assert found["signer"] == {"key": "team.pub"} and path in before
+    assert all("sign --help" in " ".join(get_help(name).split()) for name in ("add", "verify"))
 
 
 def test_a_command_without_a_page_still_says_where_the_options_are() -> None:

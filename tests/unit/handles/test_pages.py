@@ -44,8 +44,14 @@ PAGES = [
     ("https://tfhub.dev/s?q=bert", "https://tfhub.dev/PUBLISHER/MODEL/VERSION"),
     ("https://tfhub.dev/google", "https://tfhub.dev/PUBLISHER/MODEL/VERSION"),
     ("https://tfhub.dev/google/collections/nnlm/1", "https://tfhub.dev/PUBLISHER/MODEL/VERSION"),
-    ("https://drive.google.com/file/d/1aB-c_D/view?usp=sharing", "https://drive.google.com/uc?export=download&id=1aB-c_D"),
-    ("https://drive.google.com/open?id=1aB-c_D", "https://drive.google.com/uc?export=download&id=1aB-c_D"),
+    (
+        "https://drive.google.com/file/d/1aB-c_D/view?usp=sharing",
+        "https://drive.google.com/uc and, without a blank, ?export=download&id=1aB-c_D",
+    ),
+    (
+        "https://drive.google.com/open?id=1aB-c_D",
+        "https://drive.google.com/uc and, without a blank, ?export=download&id=1aB-c_D",
+    ),
     ("https://www.dropbox.com/scl/fi/x/m.tar.gz?rlkey=y&dl=0", "dl=1"),
     ("https://console.cloud.google.com/storage/browser/zoo/lion;tab=objects", "gs://zoo/lion"),
     ("https://s3.console.aws.amazon.com/s3/buckets/zoo?prefix=lion/&region=eu", "s3://zoo/lion"),

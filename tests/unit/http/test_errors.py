@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import ssl
 
 import pytest
@@ -133,6 +134,24 @@ def test_an_error_of_the_library_is_an_error_of_its_kind(
         raise error
     assert (type(caught.value), caught.value.is_passing) == (kind, is_passing)
     assert "https://h/m" in caught.value.text and "hunter22" not in str(caught.value) and caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), "Check the spelling of the host, the network"),
+        (socket.gaierror(socket.EAI_AGAIN, "unknown"), "Check the spelling of the host, the network"),
+        (ConnectionRefusedError(111, "refused"), "Check the host and its port, the network"),
+        (OSError(113, "No route to host"), "Check the host and its port, the network"),
+    ],
+    ids=["unknown", "unknown for now", "refused", "no route"],
+)
+def test_what_to_check_if_a_host_cannot_be_reached(error: OSError, advice: str) -> None:
+    connection = urllib3.exceptions.NewConnectionError(POOL, "failed")  # type: ignore[arg-type]
+    connection.__cause__ = error
+    with pytest.raises(OfflineError) as caught, map_http_errors(URL):
+        raise connection
+    assert caught.value.fix.startswith(advice)
 
 
 def test_an_error_of_this_package_passes_unchanged() -> None:

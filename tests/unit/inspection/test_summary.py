@@ -33,6 +33,12 @@ def test_rows_describe_the_model(tmp_path: Path) -> None:
     assert rows["assets"] == ["v.txt"] and rows["missing"] == ["assets/v.txt is missing"]
 
 
+def test_one_parameter_is_in_the_singular(tmp_path: Path) -> None:
+    objects = [make_object({"v": 1}), make_variable((1,))]
+    path = write_saved_model(tmp_path / "m", make_meta_graph(b"", objects=objects), weights={"v": (1,)})
+    assert list_rows(inspect(path))["weights"][0] == "1 parameter, 1 of them trainable"
+
+
 def test_weights_that_are_stored_twice_are_mentioned(tmp_path: Path) -> None:
     path = write_saved_model(tmp_path / "m")
     (path / "variables").mkdir()

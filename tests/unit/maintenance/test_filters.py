@@ -66,6 +66,7 @@ def test_the_advice_names_the_quotes_that_a_shell_needs() -> None:
     with pytest.raises(HandleError, match="filter 'used' is not known") as caught:
         parse_filters(["used"])  # what a shell passes on of used>30d
     assert "Quote them" in caught.value.advice.command
+    assert "shell" not in caught.value.fix and "kept" in caught.value.fix, "Python needs no quotes of a shell"
 
 
 @pytest.mark.parametrize(("sort", "expected"), [("name", [A, C, B, D]), ("size", [D, A, B, C]), ("used", [D, A, C, B])])

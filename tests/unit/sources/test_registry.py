@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tfimm_resolver import sources
 from tfimm_resolver.handles.handle import Handle
-from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, registry, tfhub, web
+from tfimm_resolver.sources import bucket, github, hugging_face, kaggle, local, plugins, registry, tfhub, web
 
 MODULES = (local, bucket, github, kaggle, hugging_face, web, tfhub)
 
@@ -30,3 +31,7 @@ def test_schemes_are_listed_once_and_without_the_empty_one() -> None:
 
 def test_an_unknown_scheme_has_no_source() -> None:
     assert registry.get_sources(Handle.parse("nosuchscheme://m").scheme) == []
+
+
+def test_the_help_of_the_package_names_the_group_of_entry_points() -> None:
+    assert f'[project.entry-points."{plugins.GROUP}"]' in (sources.__doc__ or "")

@@ -46,9 +46,18 @@ COMMANDS = (
     ),
     "demo",
 )
-__all__ = ["COMMANDS", "common", "common_of_program", "format_command", "jobs_option"]
+__all__ = ["COMMANDS", "CommandGroup", "common", "common_of_program", "format_command", "jobs_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class CommandGroup(click.Group):
+    """A command with commands below it. Without one it prints its help, and with ``--json`` an error."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and getattr(ctx.find_root().obj, "as_json", False):
+            ctx.fail("Missing command.")
+        return super().parse_args(ctx, args)
 
 
 def _set_output_option(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:

@@ -26,7 +26,8 @@ def command(output: Output, name: str, handle: str, aliases: Sequence[str], mirr
     """Fetch HANDLE and add it to the models file as NAME, pinned to the sha256 and size of its archive.
 
     The models file is the first file of $TFIMM_MODELS_FILE, else the nearest tfimm-models.toml in this directory or above,
-    else a new one in this directory.
+    else a new one in this directory. To require a signature, add a `signer` to the model's table there:
+    `tfimm-resolver sign --help` shows how.
     """
     _print(output, add_model.add(name, handle, aliases=aliases, mirrors=mirrors, replace=replace))
     return 0

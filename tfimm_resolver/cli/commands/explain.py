@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -50,7 +51,7 @@ def _make_unknown(name: str) -> UsageError:
 
     names = explanations.list_names()
     by_lower = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=2)
+    close = difflib.get_close_matches(name.lower(), by_lower, n=2) if re.search("[a-z]", name.lower()) else []
     meant = f"Did you mean {' or '.join(by_lower[one] for one in close)}?"
     fix = meant if close else "`tfimm-resolver explain` lists all errors."
     return UsageError(f'no error or exit code is called "{show(name)}"', fix=fix)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tfimm_resolver import settings
-from tfimm_resolver.cli.commands import Command, common
+from tfimm_resolver.cli.commands import Command, CommandGroup, common
 from tfimm_resolver.cli.output import Output, format_device, suppress_native_stderr
 from tfimm_resolver.errors import HandleError
 from tfimm_resolver.hub import downloads, repository, trust
@@ -30,7 +30,7 @@ _OPTIONS = (
 )
 
 
-@click.group(short_help="List, explain and load the models of a GitHub repository.")
+@click.group(cls=CommandGroup, short_help="List, explain and load the models of a GitHub repository.")
 @common
 def command() -> None:
     """Use models that a GitHub repository publishes as functions of its hubconf.py, as torch.hub does."""
@@ -106,7 +106,7 @@ def _load(output: Output, repo: str, entry: str, texts: Sequence[str], **options
         output.print_line(format_device(device))
 
 
-@command.group("trust", short_help="List or revoke the trust in repositories.")
+@command.group("trust", cls=CommandGroup, short_help="List or revoke the trust in repositories.")
 @common
 def _trust() -> None:
     """List the repositories whose code runs without asking, or revoke the trust in them."""

@@ -60,18 +60,24 @@ def _print(output: Output, results: Sequence[LockResult]) -> None:
     )
     for result, line in zip(results, lines, strict=True):
         output.print_line(line)
-        if result.state in ("changed", "updated"):
-            before = "was" if result.state == "updated" else "pinned"
-            output.print_line(f"  {before:<8}  {_format_pin(result.model.sha256, result.model.size_bytes)}")
-            output.print_line(f"  upstream  {_format_pin(result.origin.sha256, result.origin.size_bytes)}")
-        if result.state == "changed":
-            output.print_line(f"  to update the pin: {format_command(f'lock --update {result.model.name}')}")
-        if result.state == "unverified":
-            output.print_line("  not pinned: it is not an archive")
+        if not output.is_quiet:
+            _print_details(output, result)
         if result.error:
             output.print_error(result.error)
     states = [result.state for result in results]
     output.print_summary(", ".join(f"{states.count(word)} {word}" for word in dict.fromkeys(states)))
+
+
+def _print_details(output: Output, result: LockResult) -> None:
+    """Print the lines below that of a model: its pins, and what to do."""
+    if result.state in ("changed", "updated"):
+        before = "was" if result.state == "updated" else "pinned"
+        output.print_line(f"  {before:<8}  {_format_pin(result.model.sha256, result.model.size_bytes)}")
+        output.print_line(f"  upstream  {_format_pin(result.origin.sha256, result.origin.size_bytes)}")
+    if result.state == "changed":
+        output.print_line(f"  to update the pin: {format_command(f'lock --update {result.model.name}')}")
+    if result.state == "unverified":
+        output.print_line("  not pinned: it is not an archive")
 
 
 def _format_pin(sha256: str | None, size_bytes: int | None) -> str:

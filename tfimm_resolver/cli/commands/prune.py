@@ -32,7 +32,8 @@ def command(output: Output, max_size: str | None, max_age: str | None, keep: Seq
     The limits are those of the options, else of TFIMM_RESOLVER_MAX_SIZE, TFIMM_RESOLVER_MIN_FREE and TFIMM_RESOLVER_MAX_AGE,
     else of max_size, min_free and max_age in config.toml.
     A model that a process uses, that was used within the last hour, or that `keep` protects, is not removed.
-    Repositories and weights of the hub count as models.
+    If the limits cannot be met for that reason, the last line says by how much (`missing_bytes` in JSON); the exit code
+    is 0. Repositories and weights of the hub count as models.
     """
     plan = pruning.PrunePlan(max_size=max_size, max_age=max_age, keep=keep)
     must_confirm = removals.needs_answer(output, yes=yes, dry_run=dry_run) and bool(plan.preview().removed)

@@ -44,6 +44,21 @@ def command(
     """Sign all files of MODEL: a directory, one file such as a bundle of `export`, or a cached model.
 
     The signature is a bundle of OpenSSF Model Signing, which the command `model_signing verify key` accepts, too.
+
+    To require it of one model, name the public key in tfimm-models.toml, from whose directory its path counts:
+
+    \b
+      [models.half]
+      handle = "https://models.example.org/half.tar.gz"
+      signer = { key = "team.pub" }
+
+    To require it of all handles with a prefix, in each of your projects, write this into the settings file
+    ~/.config/tfimm_resolver/config.toml (below $XDG_CONFIG_HOME if that is set):
+
+    \b
+      [[trust]]
+      prefix = "https://models.example.org/"
+      signer = { key = "team.pub" }
     """
     result = signing.sign(model, key, path, password=password, certificates=certificates)
     if output.as_json:

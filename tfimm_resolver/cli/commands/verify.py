@@ -27,8 +27,8 @@ def command(output: Output, models: Sequence[str], repair: bool) -> int:
     """Read every file of the given or of all models, and compare it with the hash recorded when it was fetched.
 
     MODEL is a name that the command `ls` prints, a handle, or the first six or more digits of the sha1 of its directory.
-    Signatures that are required are verified, too. Exits with 6 if a model is damaged, with 10 if a signature is missing or
-    not valid, with 7 if no hashes were recorded for one.
+    Signatures that are required are verified, too; `tfimm-resolver sign --help` shows how to require one. Exits with 6 if a
+    model is damaged, with 10 if a signature is missing or not valid, with 7 if no hashes were recorded for one.
     """
     results = []
     for result in verification.iterate_results(models, repair=repair):

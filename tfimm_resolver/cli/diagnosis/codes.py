@@ -19,6 +19,10 @@ CODES: dict[tuple[str, ...], str] = {
     ("extra-root-damaged",): "a damaged model in an extra root (a note if another root has a copy)",
     ("not-registered",): "tensorflow_hub does not use this package",
     ("version", "setuptools"): "packages that are too old, or too new, to work with this one or with Python",
+    ("unknown-variable",): "a variable that begins with `TFIMM_RESOLVER_` and is not read: "
+    "a problem if a known one is similar, else a note",
+    ("signature-missing",): "a file of a signature that the models file or the settings file names and that does not exist; "
+    "a missing key is a `handle`",
     ("proxy-password",): "a proxy with a user and no password",
     ("ca-missing",): "a file of certificates that does not exist",
     ("offline", "tls-not-verified"): "switches that are easily forgotten (notes)",

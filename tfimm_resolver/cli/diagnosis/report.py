@@ -10,7 +10,7 @@ from typing import Any
 
 from tfimm_resolver import settings
 from tfimm_resolver._util.outgoing import MASK, mask_secrets, mask_value
-from tfimm_resolver.cli.diagnosis import network, roots, software
+from tfimm_resolver.cli.diagnosis import configuration, network, roots, software
 from tfimm_resolver.cli.diagnosis.findings import PROBLEM, Finding, catch_errors
 from tfimm_resolver.cli.diagnosis.roots import RootFacts
 from tfimm_resolver.cli.diagnosis.setting_readers import READERS
@@ -64,6 +64,7 @@ def make_report(*, online: bool = False) -> Report:
         *catch_errors(*READERS),
         *unlisted,
         *roots.check_roots(directories, models),
+        *configuration.check_configuration(),
         *software.check_software(),
         *network.check_network(),
         *(network.check_hosts() if online else ()),

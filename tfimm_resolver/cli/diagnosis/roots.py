@@ -35,6 +35,9 @@ _CLOCK_TOLERANCE_S = 300.0
 _VARIABLES = {"urls": "TFHUB_CACHE_DIR", "names": "TFIMM_HOME", "hub": "TFIMM_HUB_DIR"}
 """The variable that sets the directory of one kind alone, or with TFIMM_HOME also what is below it."""
 
+_DISK_CODES = ("disk-full", "no-locks", "no-rename", "clock")
+"""What is wrong with a disk, whichever directory on it is looked at."""
+
 _ROOTS: dict[str, Callable[[], Setting]] = {
     "urls": settings.cache_root,
     "names": settings.names_root,
@@ -115,15 +118,24 @@ def _look_at_parent(path: str) -> DiskFacts:
 
 def check_roots(roots: Sequence[RootFacts], models: Sequence[CachedModel]) -> Iterator[Finding]:
     """Yield what is wrong with the directories, and with what they contain."""
-    for root in roots:
-        if not root.is_bucket:
-            yield from _check_access(root)
-            yield from _check_disk(root)
-            yield from _check_locks(root)
+    yield from _check_directories([root for root in roots if not root.is_bucket])
     yield from _check_models(models)
     yield from catch_errors(_check_scheme, settings.cache_limits)
     yield from _check_limits(models)
     yield from _check_extra_roots()
+
+
+def _check_directories(roots: Sequence[RootFacts]) -> Iterator[Finding]:
+    """Yield what is wrong with local directories; what is wrong with a disk once, for the first directory on it."""
+    seen = set[tuple[str, int]]()
+    for root in roots:
+        yield from _check_access(root, roots)
+        device = os.stat(fs.find_existing_directory(root.path)).st_dev
+        for finding in _check_disk(root):
+            if finding.code not in _DISK_CODES or (finding.code, device) not in seen:
+                seen.add((finding.code, device))
+                yield finding
+        yield from _check_locks(root)
 
 
 def _check_scheme() -> None:
@@ -135,12 +147,13 @@ def _check_scheme() -> None:
     check_scheme(location)
 
 
-def _check_access(root: RootFacts) -> Iterator[Finding]:
+def _check_access(root: RootFacts, roots: Sequence[RootFacts]) -> Iterator[Finding]:
     path = show(root.path)
     if os.path.lexists(root.path) and not root.exists:
         yield make_problem("not-a-directory", f"cache {path} is not a directory", f"remove it, or {_suggest_root(root)}")
         return
-    if not root.disk.is_writable and not _is_full(root.disk):
+    outer = [other for other in roots if root.path.startswith(f"{other.path}/")]
+    if not _is_writable(root) and all(map(_is_writable, outer)):
         verb = "cannot be written" if root.exists else "cannot be created"
         fix = _suggest_root(root) + ", or read it as one of TFIMM_RESOLVER_EXTRA_ROOTS" * ("urls" in root.kinds)
         yield make_problem("not-writable", f"cache {path} {verb} by this user", fix)
@@ -192,6 +205,10 @@ def _suggest_root(root: RootFacts, target: str = "another directory") -> str:
 
 def _is_full(facts: DiskFacts) -> bool:
     return facts.free_files == 0 or (facts.free_bytes is not None and facts.free_bytes < _FREE_BYTES_MIN)
+
+
+def _is_writable(root: RootFacts) -> bool:
+    return root.disk.is_writable or _is_full(root.disk)
 
 
 def _check_locks(root: RootFacts) -> Iterator[Finding]:

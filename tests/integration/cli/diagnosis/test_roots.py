@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.fakes.traced import NO_FLOCK, start_traced
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import maintenance, resolve
 from tfimm_resolver.cli.diagnosis import disk, report
+from tfimm_resolver.cli.diagnosis.findings import Finding
 from tfimm_resolver.locking import stale_locks
 from tfimm_resolver.locking.lock import acquire
 from tfimm_resolver.locking.lock_file import LockFile
@@ -138,6 +141,32 @@ def test_a_root_that_cannot_be_written(root: Path) -> None:
         root.chmod(0o500)
         problems, _ = diagnose()
     assert list(problems) == ["not-writable"]
+
+
+@pytest.mark.parametrize(("hub", "count"), [("cache/.hub", 1), ("hub", 2)])
+def test_a_directory_inside_another_that_cannot_be_created_is_not_reported_again(hub: str, count: int, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root runs processes as another user")
+    let_others_enter(tmp_path)
+    cache = str(tmp_path / "cache")
+    out = run(AS_OTHER_USER + PLAIN, TFHUB_CACHE_DIR=cache, TFIMM_HOME=cache, TFIMM_HUB_DIR=f"{tmp_path}/{hub}")
+    codes = [problem["code"] for problem in json.loads(out)["problems"] if str(tmp_path) in problem["text"]]
+    assert codes == ["not-writable"] * count
+
+
+@pytest.mark.parametrize("hub", ["cache/.hub", "other"])
+def test_a_full_disk_is_reported_once(hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cache", hub):
+        (tmp_path / name).mkdir(mode=0o700)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1 << 40, used=1 << 40, free=0))
+    problems = make_problems(TFHUB_CACHE_DIR=f"{tmp_path}/cache", TFIMM_HUB_DIR=f"{tmp_path}/{hub}")
+    assert [finding.code for finding in problems] == ["disk-full"] and f"{tmp_path}/cache is full" in problems[0].text
+
+
+def make_problems(**environment: str) -> list[Finding]:
+    """Return the problems that ``doctor`` finds in this process with these variables, each as often as it is printed."""
+    with mock.patch.dict(os.environ, environment):
+        return report.make_report().problems
 
 
 def test_a_file_in_place_of_a_root(cache_dir: Path) -> None:

@@ -95,7 +95,10 @@ def test_a_socks_proxy_without_its_library() -> None:
 
 @pytest.mark.parametrize("value", ["?", "'/x'"])
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_doctor_names_each_variable_that_resolve_refuses(variable: str, value: str, origin: Origin) -> None:
+def test_doctor_names_each_variable_that_resolve_refuses(
+    variable: str, value: str, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a directory may be called "?"
     url = origin.put("/m.tar.gz", tar_gz())
     with mock.patch.dict(os.environ, {variable: value}):
         try:
