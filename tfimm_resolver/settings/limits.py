@@ -124,5 +124,6 @@ def _read_values() -> dict[str, tuple[str, str]]:
 def _read_config() -> dict[str, tuple[str, str]]:
     """Return the limits in the settings file as texts, each with the file as its source; an integer is a size in bytes."""
     path, table = read_config()
-    texts = {key: f"{table[key]}B" if type(table[key]) is int else str(table[key]) for key in _KEYS if key in table}
+    texts = {key: str(table[key]) for key in _KEYS if key in table}
+    texts |= {key: f"{texts[key]}B" for key in ("max_size", "min_free") if type(table.get(key)) is int}
     return {key: (text, f"{key} in {path}") for key, text in texts.items()}

@@ -103,6 +103,12 @@ def test_nothing_is_limited_by_default(config: Path) -> None:
     assert not settings.cache_limits().is_limited
 
 
+def test_zeros_in_the_file_are_limits(config: Path) -> None:
+    config.write_text("max_size = 0\nmin_free = 0\nmax_age = 0\n")
+    limits = settings.cache_limits()
+    assert (limits.max_size, limits.min_free, limits.max_age_s) == (Size(0), Size(0), 0)
+
+
 def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text('max_size = "50GB"\nmin_free = 1000\nmax_age = "90d"\n')
     limits = settings.cache_limits()
