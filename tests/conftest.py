@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,6 +40,12 @@ _NETWORK_VARIABLES = (
     "ssl_cert_file",
     "ssl_cert_dir",
 )
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt processes also where a shell has started pytest in the background, which then ignores SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
