@@ -36,7 +36,7 @@ def read(data: bytes) -> BundleStream:
         (zip_of(), "it is a zip archive"),
         (b"BZh91AY", "it is bzip2 data"),
         (b"\xfd7zXZ\0", "it is xz data"),
-        (tar_of(), "it begins with"),
+        (tar_of(), "it is empty, apart from zeros"),
         (b"a text", "it begins with 'a text'"),
     ],
     ids=["empty", "gzip", "zip", "bzip2", "xz", "zeros", "text"],
