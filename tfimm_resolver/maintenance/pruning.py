@@ -53,6 +53,7 @@ class PruneResult:
 
     @property
     def freed_bytes(self) -> int:
+        """How many bytes were freed, or with ``is_dry_run`` would be."""
         return self.before_bytes - self.after_bytes
 
     def _repr_html_(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,14 @@ def test_a_root_is_checked_once_if_it_passes(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_root_on_another_disk_is_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rename_check, "_checked", {(str(tmp_path), os.stat(tmp_path).st_dev + 1)})
-    monkeypatch.setattr(os, "rename", refuse(errno.EPERM))
-    with pytest.raises(RenameUnsupportedError):
-        check_rename_once(str(tmp_path), str(tmp_path))
+    monkeypatch.setattr(rename_check, "_checked", set())
+    root, disk = tmp_path / "root", tmp_path / "disk"
+    disk.mkdir()
+    root.symlink_to(disk)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        check_rename_once(str(root), str(disk))
+        root.unlink()
+        root.symlink_to(other)
+        monkeypatch.setattr(os, "rename", refuse(errno.EPERM))
+        with pytest.raises(RenameUnsupportedError):
+            check_rename_once(str(root), other)
