@@ -193,6 +193,7 @@ def _run(request: dict[str, Any]) -> None:
     os.umask(request["umask"])
     os.chdir(request["folder"])
     time.tzset()
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.argv[:] = request["arguments"]
     if "module" in request:

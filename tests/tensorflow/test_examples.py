@@ -33,6 +33,7 @@ def test_an_example_runs_and_leaves_the_reader_s_files(
     if "TFSMLayer" in block.text and version("keras") < "3":
         pytest.skip("TensorFlow 2.15 comes with Keras 2")
     reader = make_reader(tmp_path)
+    reader.environment["PYTHONDONTWRITEBYTECODE"] = "1"  # else TensorFlow leaves that of functions it has generated
     with serve_for(block, reader, archive, tmp_path) as served:
         monkeypatch.chdir(reader.project)
         check_block(served, reader, lambda code: f"{server.run(code, **reader.environment)}\n")

@@ -68,13 +68,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _log_on_stderr(), _handle_sigterm():
             return _run(output, argv)
-    except BrokenPipeError:
-        # The reader of stdout has exited; without this the interpreter would report it again on its last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of stdout has exited
+        _discard_stdout()
         return EXIT_STDOUT
     except OSError as error:
         output.print_failure(f"error: stdout cannot be written: {error.strerror or error}")
+        _discard_stdout()
         return EXIT_STDOUT
+
+
+def _discard_stdout() -> None:
+    """Drop the buffer of stdout: the interpreter would fail again on its last flush, and exit with 120."""
+    with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(output: Output, argv: Sequence[str] | None) -> int:

@@ -20,7 +20,7 @@ import tfimm_resolver
 from tests.fakes.archives import files_in
 from tests.fakes.git_host import GitHost, Repo
 from tests.fakes.origin import Origin
-from tests.fakes.processes import start
+from tests.fakes.processes import start, wait_until, wait_until_asleep
 from tfimm_resolver import hub
 from tfimm_resolver.errors import (
     ArchiveError,
@@ -442,13 +442,14 @@ def test_eight_processes_at_once_make_one_download(
         repo.commit({"hubconf.py": "def one():\n    return 'fresh'\n"})
     zips, requested = len(host.list_zips()), len(host.requests)
 
-    def hold(_: str) -> None:  # no response until all processes have asked for the commit
-        until_s = time.monotonic() + 60
-        while sum("info/refs" in path for path in host.requests[requested:]) < 8 and time.monotonic() < until_s:
-            time.sleep(0.01)
+    jobs = [start(LOADER, *arguments, stdin=subprocess.PIPE) for _ in range(8)]
+
+    def hold(_: str) -> None:
+        """Send no response until all processes have asked for the commit, and wait for the one that downloads it."""
+        wait_until(lambda: sum("info/refs" in path for path in host.requests[requested:]) >= 8)
+        wait_until_asleep(*jobs)
 
     host.answers["zipball"] = hold
-    jobs = [start(LOADER, *arguments, stdin=subprocess.PIPE) for _ in range(8)]
     for job in jobs:
         assert job.stdin is not None
         job.stdin.write("\n")
