@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
 from tfimm_resolver._util import clock
 from tfimm_resolver._util.fs import open_regular_target
@@ -30,6 +33,9 @@ CHUNK_BYTES = 16 << 20
 
 _STORE_FRACTION = 0.25
 """The part of a node's object store that chunks may fill; those that were asked for least recently are dropped first."""
+
+_STORE_WAIT_S, _POLL_S = 20.0, 0.1
+"""For how long a chunk waits for space in an object store that cannot spill to its disk: nodes that copy chunks free it."""
 
 _FRESH_S = 60.0
 """For how long the cluster uses what a mutable handle referred to."""
@@ -84,6 +90,7 @@ class SeedActor:
         self._lookups: dict[SeedRequest, tuple[float, asyncio.Future[Offer]]] = {}
         self._offers: dict[str, Offer] = {}
         self._chunks: dict[tuple[str, int], asyncio.Future[Any]] = {}
+        self._put_lock = threading.Lock()
         self._chunks_max = max(1, int(_get_store_bytes() * _STORE_FRACTION) // CHUNK_BYTES)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -104,7 +111,7 @@ class SeedActor:
         """
         self._restart_timer()
         key, offer = (path, number), self._offers[path]
-        future = self._chunks.pop(key, None) or _run(self._reads, lambda: ray.put(_read_chunk(offer, number)))
+        future = self._chunks.pop(key, None) or _run(self._reads, lambda: self._put_chunk(offer, number))
         self._chunks[key] = future  # the last one to be dropped
         while len(self._chunks) > self._chunks_max:
             self._chunks.pop(next(iter(self._chunks)))
@@ -114,6 +121,11 @@ class SeedActor:
             self._chunks.pop(key, None)
             self._lookups.clear()
             raise
+
+    def _put_chunk(self, offer: Offer, number: int) -> Any:
+        chunk = _read_chunk(offer, number)
+        with self._put_lock:  # one after the other: those that fill the store are then those that nodes need first
+            return _put(chunk)
 
     def _restart_timer(self) -> None:
         if self._timer is not None:
@@ -162,6 +174,18 @@ def _read_chunk(offer: Offer, number: int) -> Any:
                 )
         begin += size_bytes
     return chunk
+
+
+def _put(chunk: Any) -> Any:
+    """Put a chunk into the object store, as soon as there is space; return its reference."""
+    until_s = clock.get_monotonic_s() + _STORE_WAIT_S
+    while True:
+        try:
+            return ray.put(chunk)
+        except (ObjectStoreFullError, OutOfDiskError):
+            if clock.get_monotonic_s() > until_s:
+                raise
+        time.sleep(_POLL_S)
 
 
 def _list_parts(files: tuple[FileEntry, ...], start: int, size_bytes: int) -> Iterator[tuple[FileEntry, int, int]]:

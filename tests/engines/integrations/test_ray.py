@@ -28,6 +28,8 @@ from tfimm_resolver.integrations.ray_seed import CHUNK_BYTES, NAME, NAMESPACE, _
 from tfimm_resolver.manifest import FileEntry
 
 FAST_HEALTH_CHECKS = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+NO_SPILLING = {"local_fs_capacity_threshold": 0.001}
+"""How full a disk may be for the object store to use it: a full disk, whatever the one of this machine has left."""
 NODES, STORE_BYTES = 4, 80_000_000
 LARGE_BYTES = 100 << 20
 """More than the object store of a node."""
@@ -51,7 +53,7 @@ class Nodes:
             "TFIMM_RESOLVER_RETRIES": "0",
             "PYTHONPATH": str(Path(tfimm_resolver.__file__).parents[1]),
         }
-        options = {} if self.caches else {"_system_config": FAST_HEALTH_CHECKS}  # those of the head
+        options = {} if self.caches else {"_system_config": FAST_HEALTH_CHECKS | NO_SPILLING}  # those of the head
         node = self.cluster.add_node(
             num_cpus=1, object_store_memory=STORE_BYTES, include_dashboard=False, env_vars=settings, **options
         )
