@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tfimm_resolver
@@ -26,18 +26,17 @@ def list_sentences(source: str) -> Iterator[str]:
             yield text
 
 
-def list_changed(source: str) -> list[str]:
+def list_changed(sentences: Iterable[str]) -> list[str]:
     """Return the sentences that the filter changes."""
-    return [text for text in list_sentences(source) if mask_secrets(text) != text]
+    return [text for text in sentences if mask_secrets(text) != text]
 
 
 def test_the_filter_of_secrets_leaves_each_sentence_of_the_package() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
-    assert sum(len([*list_sentences(source)]) for source in sources) > 300
-    assert [text for source in sources for text in list_changed(source)] == []
+    sentences = [text for path in PACKAGE.rglob("*.py") for text in list_sentences(path.read_text(encoding="utf-8"))]
+    assert len(sentences) > 300 and list_changed(sentences) == []
 
 
 def test_a_sentence_that_the_filter_takes_for_a_secret_is_found() -> None:
-    assert list_changed("FIX = 'Write http://HOST:PORT; a login is USER:PASSWORD@ before HOST.'")
-    assert list_changed("def f(name): return f'Open https://h.example/x?id={name}'")
-    assert not list_changed("def f(): 'Open https://h.example/x?id=1'")
+    assert list_changed(list_sentences("FIX = 'Write http://HOST:PORT; a login is USER:PASSWORD@ before HOST.'"))
+    assert list_changed(list_sentences("def f(name): return f'Open https://h.example/x?id={name}'"))
+    assert not list_changed(list_sentences("def f(): 'Open https://h.example/x?id=1'"))

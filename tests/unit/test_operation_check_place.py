@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,8 @@ MUST_CHECK_BEFORE = {
 }
 """Functions that run the check, and what they may do only afterwards."""
 
+_LAST_NAMES = {name.rpartition(".")[2] for name in (*CALLERS, *MUST_CHECK_BEFORE.values(), "run")}
+
 
 @pytest.fixture(scope="module")
 def trees() -> Trees:
@@ -87,51 +90,52 @@ def trees() -> Trees:
     return {module: ast.parse(path.read_text()) for module, path in paths.items()}
 
 
-def list_functions(module: str, tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """Yield each function of a module by its full name, without the class, and the module itself without a name."""
-    yield f"{module}.<module>", tree
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield f"{module}.{node.name}", node
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Where a variable or attribute is read; ``function`` is the innermost around it, by its full name without the class."""
+
+    function: str
+    text: str
+    line: int
+
+    def is_of(self, name: str) -> bool:
+        return f".{self.text}".endswith(f".{name}")
 
 
-def find_uses(function: ast.AST, name: str) -> list[ast.expr]:
-    """Return where a function is called or passed on, not in functions inside of another."""
-    found: list[ast.expr] = []
-    waiting = list(ast.iter_child_nodes(function))
+def list_uses(module: str, tree: ast.Module) -> Iterator[Use]:
+    """Yield each use of a function that this file names: where it is called or passed on."""
+    waiting: list[tuple[str, ast.AST]] = [(f"{module}.<module>", tree)]
     while waiting:
-        node = waiting.pop()
+        function, node = waiting.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            continue
-        last = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-        text = ast.unparse(node) if last == name.rpartition(".")[2] else ""
-        if isinstance(node, ast.expr) and isinstance(getattr(node, "ctx", None), ast.Load) and f".{text}".endswith(f".{name}"):
-            found.append(node)
-        else:
-            waiting += ast.iter_child_nodes(node)
-    return found
+            function = f"{module}.{node.name}"
+        last = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
+        if last in _LAST_NAMES and isinstance(node.ctx, ast.Load):
+            yield Use(function, ast.unparse(node), node.lineno)
+        waiting += ((function, child) for child in ast.iter_child_nodes(node))
 
 
 def find_ways_around(trees: Trees) -> Iterator[str]:
     """Yield each use of a function of ``CALLERS`` by another one, and each function that acts before it checks."""
     for module, tree in trees.items():
-        for full_name, function in list_functions(module, tree):
-            for name, allowed in CALLERS.items():
-                for use in find_uses(function, name):
-                    if full_name not in allowed and not (name in _OF_RESOLVER and module != "resolution.resolver"):
-                        yield f"{full_name}:{use.lineno} uses {name}"
-            if full_name in MUST_CHECK_BEFORE:
-                yield from find_early_actions(full_name, function)
+        uses = [*list_uses(module, tree)]
+        for name, allowed in CALLERS.items():
+            for use in uses if name not in _OF_RESOLVER or module == "resolution.resolver" else ():
+                if use.is_of(name) and use.function not in allowed:
+                    yield f"{use.function}:{use.line} uses {name}"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and (full_name := f"{module}.{node.name}") in MUST_CHECK_BEFORE:
+                yield from find_early_actions(node, full_name, [use for use in uses if use.function == full_name])
 
 
-def find_early_actions(full_name: str, function: ast.AST) -> Iterator[str]:
+def find_early_actions(function: ast.FunctionDef, full_name: str, uses: list[Use]) -> Iterator[str]:
     """Yield what a function does before its check, though it may not."""
     action = MUST_CHECK_BEFORE[full_name]
-    checks = [node.lineno for node in find_uses(function, "check.run") + find_uses(function, "run")]
+    checks = [use.line for use in uses if use.is_of("run")]
     if action == "Return":
         acts = [node.lineno for node in ast.walk(function) if isinstance(node, ast.Return)]
     else:
-        acts = [node.lineno for node in find_uses(function, action)]
+        acts = [use.line for use in uses if use.is_of(action)]
     if not checks or not acts or min(acts) < min(checks):
         yield f"{full_name} does not check before {action}"
 
@@ -141,13 +145,8 @@ def test_no_way_leads_around_the_check(trees: Trees) -> None:
 
 
 def test_every_exception_is_needed(trees: Trees) -> None:
-    used = {
-        (name, full_name)
-        for module, tree in trees.items()
-        for full_name, function in list_functions(module, tree)
-        for name in CALLERS
-        if find_uses(function, name)
-    }
+    uses = [use for module, tree in trees.items() for use in list_uses(module, tree)]
+    used = {(name, use.function) for name in CALLERS for use in uses if use.is_of(name)}
     assert {(name, caller) for name, callers in CALLERS.items() for caller in callers} - used == set()
 
 

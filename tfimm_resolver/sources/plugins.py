@@ -17,7 +17,7 @@ from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.sources.plan import Fetch, InPlace, MutableRef, Plan, RemoteLocation, Source
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -81,15 +81,27 @@ def _list_entry_points() -> Iterator[EntryPoint]:
     """
     from importlib.metadata import distributions  # 20 ms that built-in schemes do not pay
 
+    path = [path for path in sys.path if not _is_working_directory(path)]
+    installed = [(distribution, _list_sources(distribution)) for distribution in distributions(path=path)]
+    if not any(sources for _, sources in installed):
+        return  # the names, for which the metadata of each package is parsed, only matter if one has a source
     seen: set[str] = set()
-    for distribution in distributions(path=[path for path in sys.path if not _is_working_directory(path)]):
+    for distribution, sources in installed:
         try:
             name = re.sub("[-_.]+", "-", distribution.metadata["Name"] or "").lower()
-            entry_points = [] if name in seen else list(distribution.entry_points)
         except (OSError, ValueError):  # metadata that is damaged, or not UTF-8
             continue
-        seen.add(name)
-        yield from (entry_point for entry_point in entry_points if entry_point.group == GROUP)
+        if name not in seen and sources is not None:
+            seen.add(name)
+            yield from sources
+
+
+def _list_sources(distribution: Distribution) -> list[EntryPoint] | None:
+    """Return the entry points of a package that are sources; None if they cannot be read."""
+    try:
+        return [entry_point for entry_point in distribution.entry_points if entry_point.group == GROUP]
+    except (OSError, ValueError):
+        return None
 
 
 def _is_working_directory(path: str) -> bool:
