@@ -57,8 +57,11 @@ def make_network(hidden: int = 32, seed: int = 0) -> Any:
             values = tf.nn.relu(pixels @ self.hidden + self.hidden_bias)
             return values @ self.output + self.output_bias
 
+        # AutoGraph is not needed, and may take a method for a built-in function in
+        # a kernel: it compares ids, also with those of objects that are gone.
         @tf.function(
-            input_signature=[tf.TensorSpec([None, 8, 8], tf.float32, name="pictures")]
+            input_signature=[tf.TensorSpec([None, 8, 8], tf.float32, name="pictures")],
+            autograph=False,
         )
         def __call__(self, pictures: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"probabilities": tf.nn.softmax(self.score(pictures))}
@@ -73,7 +76,7 @@ def train(network: Any, pictures: np.ndarray, labels: np.ndarray) -> list[float]
     variables = network.trainable_variables
     speeds = [tf.Variable(tf.zeros_like(weights)) for weights in variables]
 
-    @tf.function
+    @tf.function(autograph=False)
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores = network.score(pictures)

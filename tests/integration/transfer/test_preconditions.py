@@ -338,7 +338,7 @@ def test_a_compressed_tar_without_a_checksum_comes_from_one_response_without_a_p
     body = compress(make_tar(files()))
     assert files_in(resolve(host.put(path, body))) == files()
     assert sum(request.status == 200 or request.headers.get("range") == "bytes=0-" for request in host.requests) == 1
-    assert len(host.requests) <= 2 + CONNECTIONS
+    assert len(host.requests) <= MAX_REQUESTS  # all ranges may arrive before the first bytes show that there is no checksum
     before = len(host.requests)
     assert files_in(resolve(host.put(f"/pinned{path[1:]}", body), sha256=hashlib.sha256(body).hexdigest())) == files()
     assert len(host.requests) - before > 2 and all(request.status == 206 for request in host.requests[before:])
