@@ -17,7 +17,7 @@ nox.options.stop_on_first_error = False
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 PYTEST = ("-p", "no:cacheprovider", "--numprocesses", "auto", "--maxprocesses", "8", "--dist", "loadgroup")
-UNIT = "tests/unit"
+UNIT, INTEGRATION = "tests/unit", "tests/integration"
 ENGINES = "tests/engines"
 
 
@@ -75,14 +75,14 @@ def unit(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """Run the unit and integration tests, without TensorFlow, with the lowest declared versions of the dependencies."""
     _install(session, "test-integration", "--resolution", "lowest-direct")
-    _test(session, "-m", "not tensorflow and not long")
+    _test(session, "-m", "not tensorflow and not long", UNIT, INTEGRATION)
 
 
 @nox.session(python=VERSIONS)
 def latest(session: nox.Session) -> None:
     """Run the unit and integration tests, without TensorFlow, with the newest versions of the dependencies."""
     _install(session, "test-integration", "--upgrade")
-    _test(session, "-m", "not tensorflow and not long")
+    _test(session, "-m", "not tensorflow and not long", UNIT, INTEGRATION)
 
 
 @nox.session(python=NEWEST)

@@ -27,9 +27,17 @@ def test_no_test_leaves_this_machine() -> None:
         sock.connect(("192.0.2.1", 80))
 
 
-@pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)])
-def test_a_skip_is_a_failure_in_ci(ci: str, code: int, tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('something is not installed')\n")
+@pytest.mark.parametrize(
+    ("test", "ci", "code"),
+    [
+        ("def test_it(): pytest.skip('something is not installed')", "true", 1),
+        ("def test_it(): pytest.skip('something is not installed')", "", 0),
+        ("pytest.importorskip('not_installed')\ndef test_it(): pass", "true", 2),
+        ("pytest.importorskip('not_installed')\ndef test_it(): pass", "", 5),
+    ],
+)
+def test_a_skip_is_a_failure_in_ci(test: str, ci: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(f"import pytest\n{test}\n")
     job = subprocess.run(
         [
             *PYTEST,
@@ -50,7 +58,7 @@ def test_a_skip_is_a_failure_in_ci(ci: str, code: int, tmp_path: Path) -> None:
         cwd=Path(__file__).parents[2],
     )
     assert job.returncode == code, job.stdout
-    assert ("CI=true forbids" in job.stdout) is bool(code)
+    assert ("CI=true forbids" in job.stdout) is (ci == "true")
 
 
 ENGINES = Path(__file__).parents[1] / "engines"

@@ -8,11 +8,9 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from packaging.version import Version
 
 from tests.fakes.processes import run
 from tfimm_resolver._util import import_hooks
@@ -199,8 +197,6 @@ def test_modules_of_a_user_whose_names_are_like_those_of_the_hub_are_left_alone(
 
 
 def test_works_with_finders_that_call_the_whole_import_system(tmp_path: Path) -> None:
-    if Version(version("wrapt")) < Version("1.15"):
-        pytest.skip("this wrapt cannot hook a module that was removed from sys.modules")
     (tmp_path / "watched.py").write_text("import builtins\nbuiltins.steps.append('body')\n")
     output = run(
         """
