@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -149,8 +149,26 @@ def _log_on_stderr() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
+class _Context(click.Context):
+    """Says in an error of the command line to which command it belongs, also where click does not."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool | None:
+        if isinstance(error, click.UsageError) and error.ctx is None:
+            error.ctx = self
+        return super().__exit__(kind, error, traceback)
+
+
+def _use_own_context(command: click.Command) -> None:
+    """Let a command, and those below it, use ``_Context``."""
+    command.context_class = _Context
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _use_own_context(below)
+
+
 class _Commands(click.Group):
     """Imports the module of a command when the command is used."""
+
+    context_class = _Context
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -161,6 +179,7 @@ class _Commands(click.Group):
         found: click.Command = importlib.import_module(f"tfimm_resolver.cli.commands.{_get_module_name(name)}").command
         found.name = name
         help_pages.complete_help(found, name)
+        _use_own_context(found)
         return found
 
 
