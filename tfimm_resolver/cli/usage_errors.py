@@ -37,7 +37,10 @@ _OTHER_WORDS = {
 
 
 class UsageError(ResolverError):
-    """The command line is not valid."""
+    """The command line is not valid: a command, an option or an argument is not known, is missing, or has a wrong value.
+
+    The error says what was probably meant; `tfimm-resolver COMMAND --help` has the options, with examples.
+    """
 
     exit_code = 2
 
