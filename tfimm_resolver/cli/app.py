@@ -20,7 +20,7 @@ from tfimm_resolver import __version__
 from tfimm_resolver.cli import help_pages
 from tfimm_resolver.cli.commands import COMMANDS, common_of_program
 from tfimm_resolver.cli.exit_codes import EXIT_INTERRUPTED, EXIT_STDOUT, EXIT_TERMINATED
-from tfimm_resolver.cli.output import Output
+from tfimm_resolver.cli.output import Output, allow_every_character
 from tfimm_resolver.cli.usage_errors import make_usage_error
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.progress import events
@@ -65,6 +65,8 @@ _NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "N
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     output = Output()
+    for stream in (sys.stdout, sys.stderr):
+        allow_every_character(stream)
     try:
         with _log_on_stderr(), _handle_sigterm():
             return _run(output, argv)
