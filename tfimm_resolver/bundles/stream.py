@@ -88,9 +88,8 @@ class BundleStream:
         """
         if sha256 is not None and self.sha256 != sha256.lower():
             hashes = f"  received {self.sha256}\n  pinned   {sha256.lower()}"
-            raise IntegrityError(
-                f"the bundle {show(self._name)} has a different sha256:\n{hashes}", fix="Nothing was imported."
-            )
+            fix = "Nothing was imported. Copy the bundle again, or give the sha256 that its export printed."
+            raise IntegrityError(f"the bundle {show(self._name)} has a different sha256:\n{hashes}", fix=fix)
 
     def _read_chunk(self) -> bytes:
         read = getattr(self._source, "read1", self._source.read)  # returns what a pipe has, without waiting for more

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,7 @@ from tfimm_resolver import __version__
 from tfimm_resolver.cli import help_pages
 from tfimm_resolver.cli.commands import COMMANDS, common_of_program
 from tfimm_resolver.cli.exit_codes import EXIT_INTERRUPTED, EXIT_STDOUT, EXIT_TERMINATED
-from tfimm_resolver.cli.output import Output
+from tfimm_resolver.cli.output import Output, allow_every_character
 from tfimm_resolver.cli.usage_errors import make_usage_error
 from tfimm_resolver.errors import ResolverError
 from tfimm_resolver.progress import events
@@ -65,6 +65,8 @@ _NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "N
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     output = Output()
+    for stream in (sys.stdout, sys.stderr):
+        allow_every_character(stream)
     try:
         with _log_on_stderr(), _handle_sigterm():
             return _run(output, argv)
@@ -149,8 +151,26 @@ def _log_on_stderr() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
+class _Context(click.Context):
+    """Says in an error of the command line to which command it belongs, also where click does not."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool | None:
+        if isinstance(error, click.UsageError) and error.ctx is None:
+            error.ctx = self
+        return super().__exit__(kind, error, traceback)
+
+
+def _use_own_context(command: click.Command) -> None:
+    """Let a command, and those below it, use ``_Context``."""
+    command.context_class = _Context
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _use_own_context(below)
+
+
 class _Commands(click.Group):
     """Imports the module of a command when the command is used."""
+
+    context_class = _Context
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -161,6 +181,7 @@ class _Commands(click.Group):
         found: click.Command = importlib.import_module(f"tfimm_resolver.cli.commands.{_get_module_name(name)}").command
         found.name = name
         help_pages.complete_help(found, name)
+        _use_own_context(found)
         return found
 
 

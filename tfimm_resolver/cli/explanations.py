@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from tfimm_resolver.cli.diagnosis import codes
 from tfimm_resolver.cli.exit_codes import MEANINGS, get_code, list_classes
+from tfimm_resolver.cli.usage_errors import UsageError
 from tfimm_resolver.errors import ResolverError
 
 PAGE = "troubleshooting.md"
@@ -32,12 +33,12 @@ def find_classes(text: str) -> list[type[ResolverError]]:
     if text.isdecimal():
         return [one for one in classes if one.exit_code == int(text)]
     name = text.rpartition(".")[2].casefold().replace("-", "").removesuffix("error")
-    return [one for one in classes if name == one.__name__.casefold().removesuffix("error")]
+    return [one for one in (*classes, UsageError) if name == one.__name__.casefold().removesuffix("error")]
 
 
 def list_names() -> list[str]:
     """Return every name, code and exit code that can be explained."""
-    names = [name for one in list_classes() for name in (get_code(one), one.__name__)]
+    names = [name for one in (*list_classes(), UsageError) for name in (get_code(one), one.__name__)]
     checks = [code for each in codes.CODES for code in each]
     return [*dict.fromkeys([*names, *checks]), *map(str, MEANINGS)]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -27,6 +29,23 @@ _COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 _PATH_KEYS = ("path", "directory", "models_config", "file", "found", "bundle", "extra_root", "bucket")
 _ESCAPE, _STYLED = f"\ufdd0{os.urandom(8).hex()}", "TEXT"
 """Stands for the escape character of a style until the line is printed: a text from outside cannot contain it."""
+
+_PLAIN = str.maketrans("…█▏▎▍▌▋▊▉", "~#-------")
+_PLAIN_ERRORS = "tfimm_resolver.plain"
+
+
+def allow_every_character(stream: IO[str] | None) -> None:
+    """Let a stream, such as one in Latin-1, take characters that its encoding does not have: similar or escaped ones."""
+    if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+        codecs.register_error(_PLAIN_ERRORS, _replace_unencodable)
+        stream.reconfigure(errors=_PLAIN_ERRORS)
+
+
+def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 @dataclass

@@ -115,5 +115,12 @@ def print_failures(output: Output, errors: Sequence[ResolverError], total: int) 
 
 
 def _format_sentence(error: ResolverError) -> str:
-    sentences = [" ".join(text.split()).rstrip(".") for text in (error.text, error.advice.command) if text]
-    return f"{'. '.join(sentences)[:_SENTENCE_CHARACTERS_MAX]}."
+    """Return an error as one line: lines of its text are parts of a sentence, those of its advice are sentences."""
+    texts = ["; ".join(_list_lines(error.text)), *_list_lines(error.advice.command)]
+    sentences = [text if text.endswith(("?", "!")) else f"{text.rstrip('.')}." for text in texts if text]
+    line = " ".join(sentences)
+    return line if len(line) <= _SENTENCE_CHARACTERS_MAX else f"{line[:_SENTENCE_CHARACTERS_MAX]}."
+
+
+def _list_lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]

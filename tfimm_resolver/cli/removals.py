@@ -37,15 +37,20 @@ def confirm() -> bool:
     return click.confirm("Remove this?", err=True)
 
 
-def print_removals(output: Output, items: Sequence[CacheItem], *, is_dry_run: bool, closing: Sequence[str] = ()) -> None:
-    """Print what is removed, or would be: a line for each item on stdout, the sums on stderr."""
+def print_removals(
+    output: Output, items: Sequence[CacheItem], *, is_dry_run: bool, is_asked: bool = False, closing: Sequence[str] = ()
+) -> None:
+    """Print what is removed, or would be: a line for each item on stdout, the sums on stderr.
+
+    If ``is_asked``, the question whether to remove it follows, which a dry run does not have.
+    """
     if output.is_quiet:
         for item in items:
             output.print_line(item.name)
         return
     output.print_message(format_head(items, is_dry_run=is_dry_run))
     output.print_table(_format_rows(items, output.get_width()))
-    sentences = [*closing, *["Nothing was removed (dry run)."] * is_dry_run]
+    sentences = [*closing, *["Nothing was removed (dry run)."] * (is_dry_run and not is_asked)]
     if sentences:
         output.print_message("  ".join(sentences))
 

@@ -11,7 +11,7 @@ from tfimm_resolver._util.outgoing import clean_value
 from tfimm_resolver.errors import ResolverError
 
 _COMMAND = re.compile(r"No such command '(.*?)'\..*", re.DOTALL)
-_SUGGESTION_OF_CLICK = re.compile(r" *(\(Possible options: |Did you mean ).*", re.DOTALL)
+_SUGGESTION_OF_CLICK = re.compile(r" *\(?(Possible options: |Did you mean ).*", re.DOTALL)
 
 _RANGE = re.compile(r"is not (?:in the range .*|a valid integer range)\.?$", re.DOTALL)
 _VALUE = re.compile(r"'([^']*)' is not (?:one of )?'")
@@ -37,7 +37,10 @@ _OTHER_WORDS = {
 
 
 class UsageError(ResolverError):
-    """The command line is not valid."""
+    """The command line is not valid: a command, an option or an argument is not known, is missing, or has a wrong value.
+
+    The error says what was probably meant; `tfimm-resolver COMMAND --help` has the options, with examples.
+    """
 
     exit_code = 2
 

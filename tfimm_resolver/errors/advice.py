@@ -50,8 +50,8 @@ def join_advice(fixes: Iterable[Fix], separator: str = "\n  ") -> Advice:
 
 
 FETCH_AGAIN = Advice(
-    python="Fetch the model again: resolve(handle, refresh=True).",
-    command="Fetch the model again: tfimm-resolver resolve --refresh HANDLE",
+    python="Copy or save a directory of your own again; fetch any other model again: resolve(handle, refresh=True).",
+    command="Copy or save a directory of your own again; fetch any other model again: tfimm-resolver resolve --refresh HANDLE",
 )
 """For a damaged model whose handle is not known; ``suggest_refresh`` names the handle."""
 

@@ -94,7 +94,7 @@ XML = ForeignFormat(
     "If it is the error of an object store, it says what is wrong; otherwise give the URL of the archive itself.",
     is_text=True,
 )
-TEXT = ForeignFormat("plain text", "Give the URL of the archive itself.", is_text=True)
+TEXT = ForeignFormat("plain text", "Give the URL or path of the archive itself.", is_text=True)
 WHEEL = ForeignFormat("a Python wheel", "Install it with pip install; its documentation says where its models are.")
 OFFICE = ForeignFormat("a document of an office suite", "Give the URL or path of an archive of a SavedModel.")
 JAVA = ForeignFormat("a Java or Android package", "Give the URL or path of an archive of a SavedModel.")

@@ -23,6 +23,7 @@ _NO_INODES_FIX = (
 _LONG_PATH = "The path is too long for this file system."
 _LONG_PATH_FIX = "Set TFHUB_CACHE_DIR to a directory with a shorter path."
 _DISK_FAILING_FIX = "The disk is failing: set TFHUB_CACHE_DIR to a directory on another disk."
+_PERMISSIONS_FIX = "Correct its permissions."
 _NO_MEMORY = "this process does not have enough memory for it"
 _MEMORY_FIX = "Check the file: it may be damaged, or built to do harm. Otherwise allow this process more memory."
 
@@ -46,7 +47,7 @@ def map_os_errors(
     Args:
         kind: the class of the error to raise.
         action: what could not be done, such as ``models.toml cannot be read``, or a function that returns it.
-        fix: the advice.
+        fix: the advice; without one, a missing permission is to be corrected.
         missing: the class to raise instead if the path does not exist.
         show_path: also name the path that the system reported, if ``action`` does not name it.
         explain: returns the error to raise instead, if the caller knows more.
@@ -86,7 +87,8 @@ class _OsErrorMap(AbstractContextManager[None]):
         reason = error.strerror or str(error) or type(error).__name__
         path = f": {show(error.filename)}" if self._show_path and error.filename else ""
         fix = self._fix(error) if callable(self._fix) else self._fix
-        return kind(f"{self._describe_action()}: {show(reason)}{show(path)}", fix=fix)
+        usual = _PERMISSIONS_FIX if isinstance(error, PermissionError) else ""
+        return kind(f"{self._describe_action()}: {show(reason)}{show(path)}", fix=fix or usual)
 
     def _describe_action(self) -> str:
         return self._action if isinstance(self._action, str) else self._action()

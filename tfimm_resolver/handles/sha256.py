@@ -11,6 +11,7 @@ from tfimm_resolver.errors import HandleError
 _PREFIX = re.compile(r"sha-?256[:=-]", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]{64}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{43}=")
+_FIX = "Copy all of its digits; sha256sum prints that of a file."
 _OTHER_DIGESTS = {32: "an md5", 40: "a sha1", 56: "a sha224", 96: "a sha384", 128: "a sha512"}
 
 
@@ -30,7 +31,7 @@ def parse_sha256(text: object) -> str:
             return _decode_base64(bare)
         if (kind := _OTHER_DIGESTS.get(len(bare))) and re.fullmatch("[0-9a-fA-F]+", bare):
             raise HandleError(f"a sha256 has 64 hexadecimal digits, not {text!r:.80}", fix=f"This looks like {kind}.")
-    raise HandleError(f"a sha256 has 64 hexadecimal digits, not {text!r:.80}")
+    raise HandleError(f"a sha256 has 64 hexadecimal digits, not {text!r:.80}", fix=_FIX)
 
 
 def _decode_base64(text: str) -> str:
@@ -38,4 +39,4 @@ def _decode_base64(text: str) -> str:
     try:
         return base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True).hex()
     except binascii.Error as error:
-        raise HandleError(f"a sha256 has 64 hexadecimal digits, not {text!r:.80}") from error
+        raise HandleError(f"a sha256 has 64 hexadecimal digits, not {text!r:.80}", fix=_FIX) from error

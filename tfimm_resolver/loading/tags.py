@@ -33,6 +33,6 @@ def explain(tf: Any, path: str, text: str) -> LoadError | None:
         "\n".join([f"TensorFlow cannot load {show(path)}: {show(reason)}", *lines, *more]),
         fix=Advice(
             python=f"Pass the tags of one: load(handle, tags={first!r})",
-            command=f"Pass the tags of one: --tags {show(','.join(first))}",
+            command=f"Pass the tags of one: --tags {show(','.join(first)) or repr('')}",
         ),
     )

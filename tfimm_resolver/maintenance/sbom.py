@@ -13,7 +13,7 @@ from tfimm_resolver._util.outgoing import show
 from tfimm_resolver.archives.member_policy import join_safely, safe_parts
 from tfimm_resolver.cache.record import Record
 from tfimm_resolver.errors import CacheError, UnknownHandleError
-from tfimm_resolver.errors.advice import Advice
+from tfimm_resolver.errors.advice import Advice, suggest_refresh
 from tfimm_resolver.handles.arguments import list_names
 from tfimm_resolver.handles.handle import Handle
 from tfimm_resolver.maintenance import inventory
@@ -21,12 +21,14 @@ from tfimm_resolver.models_file import discovery
 from tfimm_resolver.resolution import rules
 from tfimm_resolver.resolution.fetching import find_cached
 from tfimm_resolver.resolution.request import Request
+from tfimm_resolver.sources.plan import InPlace
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
 _CARD, _CARD_BYTES_MAX = "README.md", 1 << 20
 _LICENSE = re.compile(r"license: *['\"]?([\w.+-]{1,100})['\"]?\s*", re.ASCII)
+_IN_PLACE_FIX = "Give the handle it was fetched from; of a directory of your own, make an archive and resolve that."
 _NAMESPACE = uuid.UUID("6f1e5ab4-6b6a-5c0e-9f43-0d9a6b6f6c11")
 
 
@@ -40,7 +42,7 @@ def make_sbom(names: str | Iterable[str] = ()) -> str:
         names: of cached models; by default those of the models files in use, else all that are cached.
 
     Raises:
-        UnknownHandleError: if a model is not cached.
+        UnknownHandleError: if a model is not cached, or is used in place, such as a directory.
         CacheError: if the package cyclonedx-python-lib is not installed, or nothing is known of a model's files.
         ModelsFileError: if a models file cannot be used.
 
@@ -77,7 +79,7 @@ def _list_models(names: str | Iterable[str]) -> Iterator[tuple[str, Record, str]
         if found[0].files is None:
             raise CacheError(
                 f"no hashes are known of the files of {show(name)}, which this package has not fetched",
-                fix="Resolve it with refresh, which fetches it again.",
+                fix=suggest_refresh(name),
             )
         yield name, *found
 
@@ -85,13 +87,16 @@ def _list_models(names: str | Iterable[str]) -> Iterator[tuple[str, Record, str]
 def _find(name: str) -> tuple[Record, str]:
     """Return the record and the path of a model; a signature that is required is verified."""
     try:
-        found = find_cached(rules.match_rule(Request.parse(name)))
+        resolved = rules.match_rule(Request.parse(name))
+        found = find_cached(resolved)
     except UnknownHandleError:  # a name that only the inventory knows
         entry = inventory.select([name])[0].entry
         return (entry.record, entry.path) if entry else (Record("", ""), "")
     if found is None:
         fetch = Advice(python=f"resolve({show(name)!r})", command=f"tfimm-resolver resolve {show(name)}")
         raise UnknownHandleError(f"{show(name)} is not cached", fix=fetch.convert(lambda call: f"Fetch it first: {call}"))
+    if found.record is None and isinstance(resolved.plan, InPlace) and resolved.rule != rules.CACHED_NAME:
+        raise UnknownHandleError(f"{show(name)} is at {show(found.path)}, not in the cache", fix=_IN_PLACE_FIX)
     return found.record or Record("", ""), found.path
 
 

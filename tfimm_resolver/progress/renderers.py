@@ -153,7 +153,8 @@ def _make_rich_display() -> Progress:
 
         def render(self, task: Task) -> Text:
             line = terminal_lines.make_line(task.fields["stats"], console.width, is_ascii=is_ascii)
-            styled = [(line.before, ""), (line.done, "progress.percentage"), (line.missing, "dim"), (line.after, "")]
+            colours = ("", "") if console.no_color else ("progress.percentage", "dim")  # rich would keep the latter
+            styled = [(line.before, ""), (line.done, colours[0]), (line.missing, colours[1]), (line.after, "")]
             return Text.assemble(*styled, no_wrap=True, overflow="crop")
 
     console = Console(stderr=True)

@@ -20,6 +20,10 @@ _NAME_FIX = Advice(
     command="Use a URL or a path, or add this name to the models file: tfimm-resolver add NAME HANDLE",
 )
 
+_PATH_FIX = "Check the spelling of the path, or use a URL or a model name."
+
+_DENIED_FIX = "Correct the permissions of the directories above it, or ask their owner for a copy."
+
 _SCHEME_FIX = Advice(
     python="Use a URL, a path or a model name; load() also reads what a plug-in has added to TensorFlow.",
     command="Use a URL, a path or a model name.",
@@ -48,9 +52,9 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if handle.is_name:
         looked = [*discovery.find_files(), *named_models.list_candidate_paths(handle.text), *looked]
     kind = "named" if handle.is_name else "at path"
-    text = f'no model {kind} "{handle}"\n  looked at: {", ".join(map(show, looked))}'
+    text = f'no model {kind} "{handle}"\n  looked at: {", ".join(map(_describe_place, looked))}'
     similar = overrides.suggest(handle.text, _list_project_names()) if handle.is_name else []
-    suggested = similar or slips.suggest_handles(handle.text)
+    suggested = similar or ([] if _is_missing_file(handle) else slips.suggest_handles(handle.text))
     defects, fixes = list[str](), list[Fix]()
     for defect, fix in _describe_other_content([*looked, *suggested]):
         defects.append(defect)
@@ -65,7 +69,30 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
         fixes.append(f"Did you mean {' or '.join(suggested)}{'?' if similar else ' ?'}")  # a URL ends before the blank
     if _may_be_bucket(handle, suggested):
         fixes.append(f"A path in a bucket is written gs://{handle.text} or s3://{handle.text}")
-    return UnknownHandleError("\n  ".join([text, *defects]), fix=join_advice(fixes) if fixes else _NAME_FIX)
+    if not fixes:
+        fixes += [_DENIED_FIX] * (is_denied := any(map(_is_denied, looked)))
+        fixes += [_NAME_FIX] if handle.is_name else [_PATH_FIX] * (not is_denied)
+    return UnknownHandleError("\n  ".join([text, *defects]), fix=join_advice(fixes))
+
+
+def _describe_place(path: str) -> str:
+    return f"{show(path)} (Permission denied)" if _is_denied(path) else show(path)
+
+
+def _is_denied(path: str) -> bool:
+    """Whether it cannot be seen if there is a file or directory at a path."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return "://" not in path
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def _is_missing_file(handle: Handle) -> bool:
+    """Whether a text names an archive that is missing in a directory of this machine, so that it is no handle of a host."""
+    return handle.is_archive and os.path.isdir(os.path.dirname(local.find_path(handle))) and not handle.is_name
 
 
 def _make_url_error(handle: Handle) -> UnknownHandleError:

@@ -34,5 +34,5 @@ def make_missing_model_error(path: str, names: Iterable[str]) -> NotASavedModelE
         f"{show(path)} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt\n"
         f"  it contains: {', '.join(names[:10]) or 'nothing'}"
         + (f"\n  {show(found[0])} is {found[1].title}" if found else ""),
-        fix=found[1].advice if found else "",
+        fix=found[1].advice if found else "Give the directory that has one of these files, or the handle of another model.",
     )

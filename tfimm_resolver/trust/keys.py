@@ -70,7 +70,7 @@ def load_private_key(path: str, password: bytes | None = None) -> ec.EllipticCur
         HandleError: if the file cannot be read, or is not a private key on one of the curves that model signing has.
     """
     cryptography = import_cryptography()
-    with map_os_errors(HandleError, f"the key {show(path)} cannot be read"):
+    with map_os_errors(HandleError, f"the key {show(path)} cannot be read", "Correct its path or its permissions."):
         data = fs.read_regular(path, FILE_BYTES_MAX, follow=True)
     fix = "Create one: openssl ecparam -name prime256v1 -genkey -noout -out KEY."
     try:

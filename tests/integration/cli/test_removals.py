@@ -134,6 +134,7 @@ def test_rm_asks_on_a_terminal_and_does_what_is_answered(full: FullCache) -> Non
     handle = next(iter(full.models))
     screen = run_on_terminal("rm", handle, answer="n\n", NO_COLOR="1")
     assert "Would remove 1 model, 101 kB:" in screen and handle in screen and "Remove this? [y/N]" in screen
+    assert "dry run" not in screen
     assert os.path.exists(full.models[handle])
     screen = run_on_terminal("rm", handle, answer="y\n", NO_COLOR="1")
     assert "Removed 1 model, 101 kB:" in screen and not os.path.exists(full.models[handle])
@@ -144,6 +145,7 @@ def test_rm_asks_on_a_terminal_and_does_what_is_answered(full: FullCache) -> Non
 def test_prune_asks_on_a_terminal_only_if_there_is_something(full: FullCache) -> None:
     screen = run_on_terminal("prune", answer="n\n", NO_COLOR="1")
     assert "Would remove 1 unfinished download and 1 replaced copy, 103 kB:" in screen and os.path.exists(full.parts)
+    assert "dry run" not in screen
     assert "Removed 1 unfinished" in run_on_terminal("prune", answer="y\n", NO_COLOR="1") and not os.path.exists(full.parts)
     screen = run_on_terminal("prune", answer="n\n", NO_COLOR="1")
     assert "Remove this?" not in screen and "Removed nothing." in screen

@@ -85,8 +85,16 @@ def test_a_model_of_which_nothing_is_known_is_an_error(origin: Origin, tmp_path:
         maintenance.make_sbom([f"{origin.url}/m/1"])
     assert "Fetch it first" in caught.value.fix
     put_model(tmp_path / "cache" / entry_name_for_key(f"{origin.url}/m/1"))
-    with pytest.raises(CacheError, match="no hashes are known"):
+    with pytest.raises(CacheError, match="no hashes are known") as unknown:
         maintenance.make_sbom([f"{origin.url}/m/1"])
+    assert unknown.value.advice.command == f"Download it again: tfimm-resolver resolve --refresh {origin.url}/m/1"
+
+
+def test_a_directory_is_not_in_the_cache(tmp_path: Path) -> None:
+    path = put_model(tmp_path / "own")
+    code, out, err = run_cli("sbom", str(path))
+    assert (code, out) == (2, "") and f"{path} is at {path}, not in the cache\n  Give the handle" in err
+    assert "refresh" not in err
 
 
 def test_a_model_that_is_not_signed_as_required_is_not_listed(

@@ -121,7 +121,7 @@ def test_the_exit_code_is_that_of_the_command_and_follows_env_for_one_that_canno
     (tmp_path / "plain").write_text("echo")
     for path in (tmp_path, tmp_path / "plain"):
         code, out, err = run_command("--", str(path))
-        assert (code, out) == (126, "") and f"cannot run {path}: Permission denied" in err
+        assert (code, out) == (126, "") and f"cannot run {path}: Permission denied\n  Check that" in err
     assert run_command()[0] == 2
 
 

@@ -64,6 +64,15 @@ def test_one_graph_is_loaded_whatever_its_tags_unless_others_are_asked_for(tmp_p
     assert "tags=['gpu', 'serve']" in caught.value.fix
 
 
+def test_a_graph_without_tags_is_named_so_that_a_shell_takes_it(tmp_path: Path) -> None:
+    path = put_model_with_tags(tmp_path, [])
+    with pytest.raises(LoadError, match=r"\n  tags: \(none\)") as caught:
+        load(path, tags=["serve"])
+    assert caught.value.advice.command == "Pass the tags of one: --tags ''"
+    assert caught.value.fix == "Pass the tags of one: load(handle, tags=[])"
+    assert load(path, tags=[]).signatures
+
+
 def test_a_model_of_tensorflow_2_has_the_same_error(line: Path) -> None:
     with pytest.raises(LoadError, match="has just the tags 'gpu'\n  tags: serve"):
         load(line, tags=["gpu"])

@@ -47,6 +47,13 @@ def test_a_code_of_doctor_is_explained() -> None:
     assert code == 2 and "Did you mean not-writable" in err
 
 
+def test_the_code_of_a_wrong_command_line_is_explained() -> None:
+    for name in ("usage", "UsageError"):
+        code, out, _ = run_cli("explain", name)
+        assert code == 0 and out.startswith("UsageError (usage)\nThe command line is not valid") and "--help" in out
+    assert "usage" in explanations.list_names()
+
+
 ROOT = Path(__file__).parents[3]
 
 

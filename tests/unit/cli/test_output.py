@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
+from tests.fakes.named_models import put_model
+from tfimm_resolver.cli.app import main
 from tfimm_resolver.cli.output import Output, error_to_json, format_bar, format_error, format_table, style
 from tfimm_resolver.errors import FetchError
 
@@ -44,3 +49,16 @@ def test_an_error_is_a_message_or_an_object(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_bar_is_never_empty_for_a_value() -> None:
     assert (format_bar(0, 10), format_bar(1, 10**9), format_bar(10, 10, cells=3)) == ("", "▏", "███")
+
+
+def test_a_stream_that_is_not_unicode_gets_similar_or_escaped_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for encoding in ("latin-1", "utf-8")]
+    path = put_model(tmp_path / "gr\u00f6\u00dfe\u2026\u2588\u258e\u2192")
+    for stream in streams:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(["resolve", str(path)]) == 0
+        stream.flush()
+    latin, utf = (stream.buffer.getvalue().decode(stream.encoding) for stream in streams)
+    assert utf == f"{path}\n" and latin == f"{tmp_path}/gr\u00f6\u00dfe~#-\\u2192\n"

@@ -12,7 +12,14 @@ from tfimm_resolver.errors import CacheError, NotFoundError
 def test_one_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     error = NotFoundError("https://host.example/m answered 404\n  the cached copy is unchanged", fix="Check the spelling.")
     print_failures(Output(), [error], 1)
-    line = "error: https://host.example/m answered 404 the cached copy is unchanged. Check the spelling.\n"
+    line = "error: https://host.example/m answered 404; the cached copy is unchanged. Check the spelling.\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_question_ends_as_one_and_each_line_of_advice_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    error = NotFoundError('no model named "hlf"\n  looked at: /m', fix="Did you mean half?\n  A path begins with ./")
+    print_failures(Output(), [error], 1)
+    line = 'error: no model named "hlf"; looked at: /m. Did you mean half? A path begins with ./.\n'
     assert capsys.readouterr().err == line
 
 

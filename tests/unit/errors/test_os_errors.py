@@ -43,6 +43,15 @@ def test_an_error_without_a_reason_of_the_system_keeps_its_text() -> None:
         raise OSError
 
 
+def test_permissions_are_to_be_corrected_unless_the_caller_knows_better() -> None:
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    with pytest.raises(CacheError) as caught, map_os_errors(CacheError, "x cannot be read"):
+        raise denied
+    assert (caught.value.text, caught.value.fix) == ("x cannot be read: Permission denied", "Correct its permissions.")
+    with pytest.raises(CacheError, match=r"\n  Look\.$"), map_os_errors(CacheError, "x cannot be read", "Look."):
+        raise denied
+
+
 def test_the_path_of_the_system_is_shown_on_request(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=f": {tmp_path}/missing$"), map_os_errors(CacheError, "write", show_path=True):
         os.stat(tmp_path / "missing")

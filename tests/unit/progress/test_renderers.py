@@ -141,6 +141,14 @@ def test_a_terminal_keeps_one_line_for_a_finished_download_and_none_for_a_failed
     assert out == "data\n", "what is printed on a stdout that is not a terminal stays there"
 
 
+def test_a_bar_has_no_styles_with_no_color(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    styles = ("\x1b[2m", "\x1b[35m")
+    assert any(style in run_with_terminal_as_stderr(DOWNLOADS, tmp_path, 80)[0] for style in styles)
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown, _ = run_with_terminal_as_stderr(DOWNLOADS, tmp_path, 80)
+    assert "0%" in shown and not any(style in shown for style in styles)
+
+
 def run_with_terminal_as_stderr(code: str, folder: Path, columns: int) -> tuple[str, str]:
     """Run a snippet with a terminal as stderr and a file as stdout; return what both got."""
     controller, terminal = pty.openpty()

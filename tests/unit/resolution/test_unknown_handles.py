@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,8 @@ def fail(text: str) -> UnknownHandleError:
         ("htps://host/m", "Did you mean https://host/m ?"),
         ("local-dir:/data/m", "Write the path alone, without local-dir: /data/m"),
         ("no_such_model", "Use a URL or a path"),
+        ("./no_such_model", "Check the spelling of the path"),
+        ("/no/such/model.zip", "Check the spelling of the path"),
         ("my-bucket/models/bert", "A path in a bucket is written gs://my-bucket/models/bert or s3://my-bucket/models/bert"),
         (
             "my-bucket.s3.amazonaws.com/m.zip",
@@ -71,6 +75,25 @@ def test_a_directory_that_is_there_is_not_taken_for_a_bucket() -> None:
     (Path.cwd() / "my-bucket").mkdir()
     assert "gs://" not in fail("my-bucket/models/bert").fix
     assert "gs://my-bucket/m.zip" not in fail("my-bucket/m.zip").fix and "gs://a-bucket/m.zip" in fail("a-bucket/m.zip").fix
+
+
+def test_a_missing_archive_in_a_directory_that_is_there_is_not_taken_for_a_handle() -> None:
+    (Path.cwd() / "models").mkdir()
+    assert fail("models/m.tar.gz").fix.startswith("Check the spelling of the path")
+    assert fail("ada/m.tar.gz").fix.startswith("Did you mean hf://ada/m.tar.gz")
+
+
+def test_a_path_that_may_not_be_seen_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, stat = str(tmp_path / "closed/m"), os.stat
+
+    def deny(file: object, *args: object, **options: object) -> object:
+        if file == path:  # root sees all
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return stat(file, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", deny)
+    error = fail(path)
+    assert f"looked at: {path} (Permission denied)" in error.text and error.fix.startswith("Correct the permissions")
 
 
 @pytest.mark.parametrize("text", ["C:\\models\\m", "C:/models/m", "c://models/m", "\\\\server\\share\\m"])

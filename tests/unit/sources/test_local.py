@@ -51,6 +51,13 @@ def test_a_file_without_the_suffix_of_an_archive_is_an_error(tmp_path: Path) -> 
     assert all(suffix in re.split(r"[,:]? ", caught.value.text) for suffix in ARCHIVE_SUFFIXES)
 
 
+def test_a_text_file_is_not_taken_for_what_a_server_sent(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    with pytest.raises(HandleError, match="it is plain text") as caught:
+        local.plan(Handle.parse(str(tmp_path / "notes.txt")))
+    assert caught.value.fix == "Give the URL or path of the archive itself."
+
+
 def test_a_literal_name_comes_before_an_expanded_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODELS", "/mnt")

@@ -82,7 +82,7 @@ def test_a_private_key_is_not_taken_for_a_public_one(tmp_path: Path) -> None:
     key = make_key(tmp_path)
     with pytest.raises(HandleError, match="contains no public key"):
         keys.list_public_keys(str(key.path))
-    with pytest.raises(HandleError, match="cannot be read"):
+    with pytest.raises(HandleError, match=r"cannot be read: .*\n  Correct its path"):
         keys.load_private_key(str(tmp_path / "missing.pem"))
     with pytest.raises(HandleError, match="cannot be read"):
         keys.list_public_keys(str(tmp_path))

@@ -42,8 +42,8 @@ def command(output: Output, words: Sequence[str]) -> int:
     except (OSError, ValueError) as error:  # the latter for an empty name, or a NUL
         reason = getattr(error, "strerror", None) or error
         is_missing = isinstance(error, FileNotFoundError) or not words[0]
-        fix = "\n  Check its spelling and PATH, or give its path." if is_missing else ""
-        output.print_failure(f"error: cannot run {show(words[0])}: {show(reason)}{fix}")
+        fix = "Check its spelling and PATH, or give its path." if is_missing else "Check that it is a program you may run."
+        output.print_failure(f"error: cannot run {show(words[0])}: {show(reason)}\n  {fix}")
         return EXIT_NOT_FOUND if is_missing else EXIT_CANNOT_RUN
 
 

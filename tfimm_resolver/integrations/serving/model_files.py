@@ -103,7 +103,8 @@ def list_model_files(location: ModelLocation, handle: str, *, needs_graph: bool,
     found = ModelFiles(handle, path, files, location.record is not None and not is_signed)
     if needs_graph and not found.is_saved_model:
         raise NotASavedModelError(
-            f"{show(path)} is not a SavedModel: TensorFlow Serving could not load it", fix=suggest_subdirectory(location)
+            f"{show(path)} is not a SavedModel: TensorFlow Serving could not load it",
+            fix=suggest_subdirectory(location) or "Give the handle of a SavedModel; the layout flat takes any files.",
         )
     if any(file.path == FILE_NAME for file in files):  # a directory that was published, without the note about it
         return ModelFiles(handle, path, tuple(file for file in files if file.path != FILE_NAME), found.may_link)

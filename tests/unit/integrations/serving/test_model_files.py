@@ -81,5 +81,5 @@ def test_a_directory_without_a_graph_is_refused_only_for_a_server_that_needs_one
     make_model(tmp_path / "m", {"weights.h5": b""})
     location = ModelLocation(str(tmp_path / "m"))
     assert list_model_files(location, "m", needs_graph=False).files
-    with pytest.raises(NotASavedModelError, match="TensorFlow Serving"):
+    with pytest.raises(NotASavedModelError, match=r"TensorFlow Serving could not load it\n  Give the handle of a SavedModel"):
         list_model_files(location, "m", needs_graph=True)
