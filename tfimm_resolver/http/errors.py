@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _BODY_START_BYTES, _BODY_START_S = 300, 5.0
 _REASON_CHARACTERS, _CAUSES_MAX = 200, 20
+_RETRY_AFTER_MAX_S = 10**9  # what a longer delay counts as: RetryPolicy waits for neither
 _PAGE_START = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]+)</title", re.IGNORECASE)
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})\b(.*)", re.DOTALL)
@@ -253,9 +254,12 @@ def _reason(error: BaseException) -> str:
 
 
 def _parse_retry_after(response: Response) -> float | None:
-    """Return the Retry-After delay in seconds, from a number or a date (RFC 9110, 10.2.3); None without that header."""
-    with contextlib.suppress(urllib3.exceptions.InvalidHeader, OverflowError):
+    """Return the Retry-After delay in seconds, from a number or a date (RFC 9110, 10.2.3); None without a valid header."""
+    value = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch("[0-9]{10,}", value):
+        return _RETRY_AFTER_MAX_S
+    with contextlib.suppress(urllib3.exceptions.InvalidHeader, OverflowError, ValueError):  # such as a year of five digits
         reader = urllib3.Retry()
         reader.retry_after_max = math.inf  # type: ignore[assignment]  # RetryPolicy sets the limit
-        return reader.parse_retry_after(response.headers["Retry-After"]) if "Retry-After" in response.headers else None
+        return reader.parse_retry_after(value) if value else None
     return None
