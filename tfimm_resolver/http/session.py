@@ -248,7 +248,7 @@ def _join_redirect(url: str, target: str) -> str:
             f"{source_url} redirects from https to {redact_url(absolute)}",
             fix="Anyone on the network path could change the model: use that URL as the handle, if you accept the risk.",
         )
-    return absolute
+    return scheme + absolute[len(scheme) :]  # a URL with HTTPS:// stays as it is in urljoin
 
 
 def _check_authority(url: str, source_url: str) -> None:

@@ -139,11 +139,13 @@ def test_a_redirect_from_https_to_http_is_refused_and_both_urls_are_shown(
     assert plain.requests == [] and len(host.requests) == 1
 
 
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
 def test_a_redirect_from_http_to_https_is_followed(
-    bundle: str, host: Host, plain: Host, monkeypatch: pytest.MonkeyPatch
+    scheme: str, bundle: str, host: Host, plain: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", bundle)
-    handle = plain.put("/m.tar.gz", b"", answer_with(302, b"", Location=host.put("/real.tar.gz", archive())))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    target = host.put("/real.tar.gz", archive()).replace("https", scheme)
+    handle = plain.put("/m.tar.gz", b"", answer_with(302, b"", Location=target))
     assert files_in(resolve(handle)) == files()
 
 
