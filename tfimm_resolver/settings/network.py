@@ -57,13 +57,17 @@ def choose_ca_sources(*variables: str) -> CaSources:
     """
     for variable in (*variables, *_CA_VARIABLES):
         if path := os.environ.get(variable):
-            return CaSources((path,), f"{variable}={path}", True)
+            return CaSources((_expand(path),), f"{variable}={path}", True)
     named = {variable: os.environ[variable] for variable in _OPENSSL_VARIABLES if os.environ.get(variable)}
-    if named:
-        folders = named.get("SSL_CERT_DIR", "").split(os.pathsep)
-        paths = tuple(path for path in (named.get("SSL_CERT_FILE", ""), *folders) if path)
+    folders = named.get("SSL_CERT_DIR", "").split(os.pathsep)
+    paths = tuple(_expand(path) for path in (named.get("SSL_CERT_FILE", ""), *folders) if path)
+    if paths:
         return CaSources(paths, " and ".join(f"{variable}={value}" for variable, value in named.items()), True)
     return _list_default_sources()
+
+
+def _expand(path: str) -> str:
+    return os.path.expanduser(os.path.expandvars(path))
 
 
 def read_certificates(sources: CaSources) -> str:
