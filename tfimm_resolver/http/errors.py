@@ -32,6 +32,8 @@ _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]+)</title", re.IGNORECASE)
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})\b(.*)", re.DOTALL)
 _NOT_A_PROXY = (*range(300, 400), 400, 404, 405, 501)
 """What web servers answer to CONNECT; a proxy that refuses a host answers 403, one that cannot reach it 502 to 504."""
+_OWN_ANSWERS_OF_PROXIES = (401, 403, 500, 502, 503, 504)
+"""What proxies answer for a host that is not allowed or that they cannot reach; tinyproxy 401 to a wrong login."""
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 REDIRECT_FIX = "Open the URL in a browser to see where it leads, and give the URL of the archive itself."
 _FIXES = {
@@ -58,7 +60,7 @@ def raise_for_status(response: Response, handle: str) -> NoReturn:
     where = "" if url == handle else f"{handle}: "
     answer = redact_answer(f"{response.status_code} {clean_value(response.reason or '')}{start and f': {start}'}", response)
     raise _ERROR_BY_STATUS.get(response.status_code, FetchError)(
-        f"{where}{redact_answer(url, response) if where else url} answered {answer}{_describe_credentials(response)}",
+        f"{where}{redact_answer(url, response) if where else url} answered {answer}{_describe_request(response)}",
         fix=_suggest_fix(response),
         is_passing=is_retryable_status(response.status_code),
         status=response.status_code,
@@ -78,12 +80,12 @@ def _suggest_fix(response: Response) -> str:
     return f'{required} the token in hosts.toml, under ["http://{heading}"]: over http no other login is sent.'
 
 
-def _describe_credentials(response: Response) -> str:
-    """Say which credentials the host refused, without what they are."""
+def _describe_request(response: Response) -> str:
+    """Say which credentials the host refused, without what they are, and which proxy may have answered in its place."""
+    if response.proxy and response.status_code in _OWN_ANSWERS_OF_PROXIES:
+        return f"\n  asked through the proxy {response.proxy}, which may have answered itself"
     if response.status_code not in (400, 401, 403):
         return ""
-    if response.proxy and response.status_code != 400:
-        return f"\n  asked through the proxy {response.proxy}, which may have answered itself"
     if response.rejected_source:
         return f"\n  asked with the login of {response.rejected_source}, and once more without it"
     source = response.request.credentials_source

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.urls import find_confusing_character
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.errors.os_errors import map_os_errors
 
@@ -188,8 +189,11 @@ def _parse_proxy(text: str, variable: str) -> Proxy:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
-        if "://" not in text and parts.netloc.endswith(":"):
-            host = None  # http:/proxy has a scheme, but not as it is written
+        (host or "").encode("idna")  # raises if a part of it is empty or too long
+        is_misspelt = "://" not in text and parts.netloc.endswith(":")  # http:/proxy has a scheme, but not as it is written
+        is_cut = "@" in parts.path + parts.query + parts.fragment  # a character of the password ends the host
+        if is_misspelt or is_cut or find_confusing_character(parts.netloc.rpartition("@")[2]):
+            host = None
     except ValueError:
         host, port = None, None
     if not host or parts.scheme not in _PROXY_SCHEMES or port == 0:
