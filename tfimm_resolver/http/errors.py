@@ -137,12 +137,19 @@ def map_http_errors(url: str, proxy: Proxy | None = None) -> Iterator[None]:
         raise
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         # The library's own messages show the query, which may be a signature, also that of a URL that it was redirected to.
-        raise _translate(error, redact_url(url), proxy) from (
+        raise _add_proxy(_translate(error, redact_url(url), proxy), proxy) from (
             None if "?" in url or isinstance(error, ValueError) else find_safe_cause(error)
         )
 
 
-def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError:
+def _add_proxy(error: FetchError, proxy: Proxy | None) -> FetchError:
+    """Name the proxy in an error that may be its own: of a connection that broke, or of no answer in time."""
+    if proxy is None or not error.is_passing or proxy.url in error.text:
+        return error
+    return error.with_message(f"{error.text}\n  asked through the proxy {proxy.url} of {proxy.variable}")
+
+
+def _translate(error: Exception, url: str, proxy: Proxy | None) -> FetchError:
     innermost = _find_innermost(error)
     failure = classify_failure(error)
     if failure not in (Failure.TIMEOUT, Failure.CONNECT_TIMEOUT):
