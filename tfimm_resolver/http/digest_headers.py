@@ -15,7 +15,7 @@ from tfimm_resolver.errors import IntegrityError
 
 _NAMES = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5", "crc32c": "crc32c"}
 _LENGTHS = {"sha256": 32, "sha512": 64, "sha1": 20, "md5": 16, "crc32c": 4, "crc32": 4}
-_HEXADECIMAL = {"X-Checksum-Sha256": "sha256", "X-Checksum-Sha1": "sha1", "X-Checksum-Md5": "md5"}
+_HEXADECIMAL = {f"X-Checksum-{name.capitalize()}": name for name in ("sha256", "sha512", "sha1", "md5")}
 """Artifactory's; Nexus and others send them, too."""
 
 _AMAZON = {f"x-amz-checksum-{name}": name for name in ("sha256", "sha512", "sha1", "md5", "crc32c", "crc32")}
@@ -100,8 +100,9 @@ def _parse_digest_headers(headers: Mapping[str, str], is_complete: bool) -> Iter
 
 
 def _unwrap_byte_sequence(value: str) -> str:
-    """Strip the colons around a byte sequence of a structured field (RFC 8941, 3.3.5)."""
-    return value[1:-1] if re.fullmatch(":[^:]+:", value) else ""
+    """Strip the colons around a byte sequence of a structured field, and its parameters (RFC 8941, 3.1.2 and 3.3.5)."""
+    match = re.fullmatch(":([^:]+):[ ]*(?:;.*)?", value)
+    return match[1] if match else ""
 
 
 def _decode_digest(name: str, value: str) -> bytes | None:
