@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib
 import io
 import socket
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 import urllib3
@@ -24,6 +27,8 @@ _HEAD_MAX_BYTES = 1 << 18
 _READ_AHEAD_BYTES = 1 << 13
 _OVERHEAD_MAX_BYTES = 1 << 20
 """How much more than asked for one read may receive: headers of chunks, trailers, compressed data without content."""
+
+_target: ContextVar[str] = ContextVar("target", default="")
 
 _SOCKS_FIX = "pip install PySocks, or use a proxy that speaks HTTP."
 
@@ -122,6 +127,9 @@ class _LimitedConnection(HTTPConnection):
         self._limits = ReadLimits(timeout_s)
         return _LimitedResponse(cast(socket.socket, _LimitedSocket(sock, self._limits)), *args, **options)
 
+    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        super().putrequest(method, _target.get() or url, *args, **options)
+
     def getresponse(self) -> Any:
         response = super().getresponse()
         response.read_limits = self._limits  # type: ignore[attr-defined]
@@ -138,6 +146,19 @@ class _Pool(HTTPConnectionPool):
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _LimitedTlsConnection
+
+
+@contextlib.contextmanager
+def send_target(target: str) -> Iterator[None]:
+    """Send ``target`` in the request's first line, unless it is empty, instead of what urllib3 makes of the URL.
+
+    urllib3 changes the case of percent-encodings, which breaks some signatures, and logs all that it knows.
+    """
+    token = _target.set(target)
+    try:
+        yield
+    finally:
+        _target.reset(token)
 
 
 def make_pools(proxy: Proxy | None, *, is_tls: bool) -> urllib3.PoolManager:

@@ -15,7 +15,7 @@ from tfimm_resolver.errors import IntegrityError
 
 _NAMES = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5", "crc32c": "crc32c"}
 _LENGTHS = {"sha256": 32, "sha512": 64, "sha1": 20, "md5": 16, "crc32c": 4, "crc32": 4}
-_HEXADECIMAL = {"X-Checksum-Sha256": "sha256", "X-Checksum-Sha1": "sha1", "X-Checksum-Md5": "md5"}
+_HEXADECIMAL = {f"X-Checksum-{name.capitalize()}": name for name in ("sha256", "sha512", "sha1", "md5")}
 """Artifactory's; Nexus and others send them, too."""
 
 _AMAZON = {f"x-amz-checksum-{name}": name for name in ("sha256", "sha512", "sha1", "md5", "crc32c", "crc32")}
@@ -35,6 +35,7 @@ class ServerDigests:
             (field, name): value for field, name, value in _parse_digest_headers(headers, is_complete) if value is not None
         }
         self._digests: dict[str, _Digest] = {name: _make_digest(name) for _, name in self._expected}
+        self._decoded: dict[str, _Digest] = {}
 
     def __bool__(self) -> bool:
         """Whether the server stated any digest."""
@@ -50,6 +51,15 @@ class ServerDigests:
         for digest in self._digests.values():
             digest.update(chunk)
 
+    def update_decoded(self, chunk: bytes) -> None:
+        """Hash the next bytes of the body without its Content-Encoding.
+
+        What a proxy encoded on the way has the digests of the stored file, which are those of the decoded body.
+        """
+        self._decoded = self._decoded or {name: _make_digest(name) for name in self._digests}
+        for digest in self._decoded.values():
+            digest.update(chunk)
+
     def check(self, url: str) -> None:
         """Compare the digests, once all bytes of the body at ``url`` have been hashed.
 
@@ -58,7 +68,8 @@ class ServerDigests:
         """
         for (header, name), expected in self._expected.items():
             actual = self._digests[name].digest()
-            if actual != expected:
+            decoded = self._decoded[name].digest() if self._decoded else actual
+            if expected not in (actual, decoded):
                 raise IntegrityError(
                     f"{url} sent bytes that do not match its {header} header:"
                     f"\n  received {show(name)} {actual.hex()}\n  expected {show(name)} {expected.hex()}",
@@ -89,8 +100,9 @@ def _parse_digest_headers(headers: Mapping[str, str], is_complete: bool) -> Iter
 
 
 def _unwrap_byte_sequence(value: str) -> str:
-    """Strip the colons around a byte sequence of a structured field (RFC 8941, 3.3.5)."""
-    return value[1:-1] if re.fullmatch(":[^:]+:", value) else ""
+    """Strip the colons around a byte sequence of a structured field, and its parameters (RFC 8941, 3.1.2 and 3.3.5)."""
+    match = re.fullmatch(":([^:]+):[ ]*(?:;.*)?", value)
+    return match[1] if match else ""
 
 
 def _decode_digest(name: str, value: str) -> bytes | None:

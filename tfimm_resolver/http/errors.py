@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 _BODY_START_BYTES, _BODY_START_S = 300, 5.0
 _REASON_CHARACTERS, _CAUSES_MAX = 200, 20
+_RETRY_AFTER_MAX_S = 10**9  # what a longer delay counts as: RetryPolicy waits for neither
 _PAGE_START = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]+)</title", re.IGNORECASE)
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})\b(.*)", re.DOTALL)
 _NOT_A_PROXY = (*range(300, 400), 400, 404, 405, 501)
 """What web servers answer to CONNECT; a proxy that refuses a host answers 403, one that cannot reach it 502 to 504."""
+_OWN_ANSWERS_OF_PROXIES = (401, 403, 500, 502, 503, 504)
+"""What proxies answer for a host that is not allowed or that they cannot reach; tinyproxy 401 to a wrong login."""
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 REDIRECT_FIX = "Open the URL in a browser to see where it leads, and give the URL of the archive itself."
 _FIXES = {
@@ -57,7 +60,7 @@ def raise_for_status(response: Response, handle: str) -> NoReturn:
     where = "" if url == handle else f"{handle}: "
     answer = redact_answer(f"{response.status_code} {clean_value(response.reason or '')}{start and f': {start}'}", response)
     raise _ERROR_BY_STATUS.get(response.status_code, FetchError)(
-        f"{where}{redact_answer(url, response) if where else url} answered {answer}{_describe_credentials(response)}",
+        f"{where}{redact_answer(url, response) if where else url} answered {answer}{_describe_request(response)}",
         fix=_suggest_fix(response),
         is_passing=is_retryable_status(response.status_code),
         status=response.status_code,
@@ -77,12 +80,12 @@ def _suggest_fix(response: Response) -> str:
     return f'{required} the token in hosts.toml, under ["http://{heading}"]: over http no other login is sent.'
 
 
-def _describe_credentials(response: Response) -> str:
-    """Say which credentials the host refused, without what they are."""
+def _describe_request(response: Response) -> str:
+    """Say which credentials the host refused, without what they are, and which proxy may have answered in its place."""
+    if response.proxy and response.status_code in _OWN_ANSWERS_OF_PROXIES:
+        return f"\n  asked through the proxy {response.proxy}, which may have answered itself"
     if response.status_code not in (400, 401, 403):
         return ""
-    if response.proxy and response.status_code != 400:
-        return f"\n  asked through the proxy {response.proxy}, which may have answered itself"
     if response.rejected_source:
         return f"\n  asked with the login of {response.rejected_source}, and once more without it"
     source = response.request.credentials_source
@@ -134,12 +137,19 @@ def map_http_errors(url: str, proxy: Proxy | None = None) -> Iterator[None]:
         raise
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         # The library's own messages show the query, which may be a signature, also that of a URL that it was redirected to.
-        raise _translate(error, redact_url(url), proxy) from (
+        raise _add_proxy(_translate(error, redact_url(url), proxy), proxy) from (
             None if "?" in url or isinstance(error, ValueError) else find_safe_cause(error)
         )
 
 
-def _translate(error: Exception, url: str, proxy: Proxy | None) -> ResolverError:
+def _add_proxy(error: FetchError, proxy: Proxy | None) -> FetchError:
+    """Name the proxy in an error that may be its own: of a connection that broke, or of no answer in time."""
+    if proxy is None or not error.is_passing or proxy.url in error.text:
+        return error
+    return error.with_message(f"{error.text}\n  asked through the proxy {proxy.url} of {proxy.variable}")
+
+
+def _translate(error: Exception, url: str, proxy: Proxy | None) -> FetchError:
     innermost = _find_innermost(error)
     failure = classify_failure(error)
     if failure not in (Failure.TIMEOUT, Failure.CONNECT_TIMEOUT):
@@ -253,9 +263,12 @@ def _reason(error: BaseException) -> str:
 
 
 def _parse_retry_after(response: Response) -> float | None:
-    """Return the Retry-After delay in seconds, from a number or a date (RFC 9110, 10.2.3); None without that header."""
-    with contextlib.suppress(urllib3.exceptions.InvalidHeader, OverflowError):
+    """Return the Retry-After delay in seconds, from a number or a date (RFC 9110, 10.2.3); None without a valid header."""
+    value = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch("[0-9]{10,}", value):
+        return _RETRY_AFTER_MAX_S
+    with contextlib.suppress(urllib3.exceptions.InvalidHeader, OverflowError, ValueError):  # such as a year of five digits
         reader = urllib3.Retry()
         reader.retry_after_max = math.inf  # type: ignore[assignment]  # RetryPolicy sets the limit
-        return reader.parse_retry_after(response.headers["Retry-After"]) if "Retry-After" in response.headers else None
+        return reader.parse_retry_after(value) if value else None
     return None

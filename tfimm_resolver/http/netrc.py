@@ -29,7 +29,8 @@ def find_login(url: str, *, is_own: bool) -> Credentials | None:
     if not path:
         return None
     hosts = _read_logins(path)
-    entry = hosts.get(parts.hostname) or (hosts.get("default") if is_own else None)
+    entry = hosts.get(parts.hostname) if parts.hostname != "default" else None  # a word for all hosts, and not the name of one
+    entry = entry or (hosts.get("default") if is_own else None)
     if not entry or not any(entry):
         return None
     return Credentials.basic(path, entry[0] or entry[1] or "", entry[2] or "")
@@ -59,5 +60,5 @@ def _read_logins(path: str) -> _Logins:
 
 def _find_file() -> str | None:
     candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
-    paths = (os.path.expanduser(path) for path in candidates)
+    paths = (os.path.expanduser(os.path.expandvars(path)) for path in candidates)
     return next((path for path in paths if os.path.isfile(path)), None)

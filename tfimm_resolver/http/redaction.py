@@ -37,7 +37,7 @@ def _list_secret_forms(response: Response) -> set[str]:
         values |= {field.partition("=")[2] or field for field in parts.query.split("&")}
         for name in sent.headers.keys() - _PUBLIC_HEADERS:
             for word in sent.headers[name].split():
-                values |= {word, *_decode_basic(word)}
+                values |= {word, word.partition("=")[2].strip("\"',;"), *_decode_basic(word)}
         values |= _select_secrets(*parts.netloc.rpartition("@")[0].partition(":")[::2])
     values |= {decoded for value in values for decoded in (unquote(value), unquote_plus(value))}
     values = {value for value in values if len(value) >= _SECRET_CHARACTERS_MIN}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import urllib3
 
@@ -15,7 +16,7 @@ from tfimm_resolver._util.urls import find_confusing_character, has_signature
 from tfimm_resolver.errors import FetchError, TransferTimeoutError
 from tfimm_resolver.http import hosts
 from tfimm_resolver.http.authorization import DEFAULT_PORTS, Origin, OriginBoundAuth, get_origin
-from tfimm_resolver.http.connections import make_pools
+from tfimm_resolver.http.connections import make_pools, send_target
 from tfimm_resolver.http.credentials import Credentials
 from tfimm_resolver.http.errors import REDIRECT_FIX, map_http_errors, redact_url
 from tfimm_resolver.http.redaction import register_credentials
@@ -134,10 +135,13 @@ class Session:
                 is_passing=True,
             )
         proxy = network.choose_proxy(url)
+        is_forwarded = proxy is not None and not proxy.is_socks and url.startswith("http:")
         with map_http_errors(url, proxy):
+            bare_url, target = _split_target(url, is_absolute=is_forwarded)
+        with map_http_errors(url, proxy), send_target(target):
             raw = self._get_pools(url, proxy).urlopen(
                 "GET" if data is None else "POST",
-                _strip_userinfo(url),
+                bare_url,
                 body=data,
                 headers=sent,
                 redirect=False,
@@ -147,7 +151,6 @@ class Session:
                 timeout=urllib3.Timeout(connect=connect_s, read=min(read_s, left_s)),
             )
         log.debug("%s %s: %d", "GET" if data is None else "POST", redact_url(url), raw.status)
-        is_forwarded = proxy is not None and not proxy.is_socks and url.startswith("http:")
         where = f"{proxy.url} of {proxy.variable}" if proxy is not None and is_forwarded else ""
         return Response(SentRequest(url, sent, source), history, raw, rejected_source, where)
 
@@ -248,7 +251,7 @@ def _join_redirect(url: str, target: str) -> str:
             f"{source_url} redirects from https to {redact_url(absolute)}",
             fix="Anyone on the network path could change the model: use that URL as the handle, if you accept the risk.",
         )
-    return absolute
+    return scheme + absolute[len(scheme) :]  # a URL with HTTPS:// stays as it is in urljoin
 
 
 def _check_authority(url: str, source_url: str) -> None:
@@ -267,9 +270,20 @@ def _merge_headers(*parts: Mapping[str, str]) -> dict[str, str]:
     return dict(merged.values())
 
 
-def _strip_userinfo(url: str) -> str:
+def _split_target(url: str, *, is_absolute: bool) -> tuple[str, str]:
+    """Return the URL for the HTTP library, and what to send in the request's first line; empty: what the library sends.
+
+    A URL with a signature is sent as it is, and the library does not get its query. ``is_absolute``: send the host, too.
+    """
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
+    if not has_signature(plain.query):
+        return plain.geturl(), ""
+    bare_url = plain._replace(query="").geturl()
+    host = urllib3.util.parse_url(bare_url).netloc or ""
+    prefix = f"{plain.scheme}://{host}" if is_absolute else ""
+    target = f"{prefix}{plain.path or '/'}?{plain.query}"
+    return bare_url, re.sub("[^!-~]+", lambda match: quote(match[0]), target)
 
 
 def _read_userinfo(url: str) -> Credentials | None:

@@ -28,12 +28,21 @@ def make_context(*variables: str) -> ssl.SSLContext:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
     sources = network.choose_ca_sources(*variables)
-    return _make_verifying_context(sources, tuple(_stamp(path) for path in sources.paths))
+    paths = sources.paths
+    if sources.is_explicit:  # a file that is written anew leaves the time of its directory as it is
+        paths = tuple(file for path in paths for file in (path, *_list_files(path)))
+    return _make_verifying_context(sources, tuple(_stamp(path) for path in paths))
 
 
 def describe_trust() -> str:
     """Name the sources of trusted certificates, for messages."""
     return network.choose_ca_sources().description if settings.is_tls_verified() else DISABLED
+
+
+def _list_files(path: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return network.list_certificate_files(path)
+    return []
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.urls import find_confusing_character
 from tfimm_resolver.errors import FetchError
 from tfimm_resolver.errors.os_errors import map_os_errors
 
@@ -57,13 +58,17 @@ def choose_ca_sources(*variables: str) -> CaSources:
     """
     for variable in (*variables, *_CA_VARIABLES):
         if path := os.environ.get(variable):
-            return CaSources((path,), f"{variable}={path}", True)
+            return CaSources((_expand(path),), f"{variable}={path}", True)
     named = {variable: os.environ[variable] for variable in _OPENSSL_VARIABLES if os.environ.get(variable)}
-    if named:
-        folders = named.get("SSL_CERT_DIR", "").split(os.pathsep)
-        paths = tuple(path for path in (named.get("SSL_CERT_FILE", ""), *folders) if path)
+    folders = named.get("SSL_CERT_DIR", "").split(os.pathsep)
+    paths = tuple(_expand(path) for path in (named.get("SSL_CERT_FILE", ""), *folders) if path)
+    if paths:
         return CaSources(paths, " and ".join(f"{variable}={value}" for variable, value in named.items()), True)
     return _list_default_sources()
+
+
+def _expand(path: str) -> str:
+    return os.path.expanduser(os.path.expandvars(path))
 
 
 def read_certificates(sources: CaSources) -> str:
@@ -184,8 +189,11 @@ def _parse_proxy(text: str, variable: str) -> Proxy:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
-        if "://" not in text and parts.netloc.endswith(":"):
-            host = None  # http:/proxy has a scheme, but not as it is written
+        (host or "").encode("idna")  # raises if a part of it is empty or too long
+        is_misspelt = "://" not in text and parts.netloc.endswith(":")  # http:/proxy has a scheme, but not as it is written
+        is_cut = "@" in parts.path + parts.query + parts.fragment  # a character of the password ends the host
+        if is_misspelt or is_cut or find_confusing_character(parts.netloc.rpartition("@")[2]):
+            host = None
     except ValueError:
         host, port = None, None
     if not host or parts.scheme not in _PROXY_SCHEMES or port == 0:

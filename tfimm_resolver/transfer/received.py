@@ -34,7 +34,15 @@ def open_hashed(
 
     header = response.headers.get("Content-Encoding", "")
     decoded, is_decoded = decode_body(read_and_digest, header, response.url, is_archive=is_archive)
-    return HashingReader(decoded, expected, is_updated=True), None if is_decoded else size_bytes
+
+    def read_decoded(size: int) -> bytes:
+        chunk = decoded(size)
+        expected.update_decoded(chunk)
+        return chunk
+
+    if is_decoded:
+        return HashingReader(read_decoded, expected, is_updated=True), None
+    return HashingReader(decoded, expected, is_updated=True), size_bytes
 
 
 @contextlib.contextmanager

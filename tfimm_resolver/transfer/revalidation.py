@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from tfimm_resolver._util.urls import has_signature
 from tfimm_resolver.manifest import Origin
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def raise_if_unchanged(response: Response, known: Origin | None) -> None:
         return
     from tfimm_resolver.http.errors import redact_url
 
-    is_same_url = bool(known.url) and redact_url(response.url) == known.url
+    is_same_url = bool(known.url) and redact_url(response.url) == known.url and not _may_have_other_query(response)
     etag, size_bytes = response.headers.get("ETag", ""), get_total_size(response)
     is_same_etag = bool(etag) and etag == known.etag and not etag.startswith("W/")
     is_unchanged = is_same_url and (response.status_code == 304 or (is_same_etag and size_bytes == known.size_bytes))
@@ -46,6 +48,15 @@ def raise_if_unchanged(response: Response, known: Origin | None) -> None:
     if is_unchanged:
         response.close()
         raise NotModifiedError(known._replace(size_bytes=size_bytes if known.size_bytes is None else known.size_bytes))
+
+
+def _may_have_other_query(response: Response) -> bool:
+    """Whether a redirect may have led to another query than the recorded URL had, which is kept without it.
+
+    The handle's own query is part of its key; one with a signature is that of a store, whose ETags differ by content.
+    """
+    query = urlsplit(response.url).query
+    return bool(query and response.history) and not has_signature(query) and query != urlsplit(response.history[0].url).query
 
 
 def get_total_size(response: Response) -> int | None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.archives import files_in
 from tests.fakes.faults import archive, files
-from tests.fakes.faults.origin import Host, Response, set_framing
+from tests.fakes.faults.origin import Host, Response, answer_with, set_framing
 from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import FetchError, OfflineError
@@ -78,6 +78,21 @@ def test_userinfo_is_decoded_and_not_part_of_the_request(host: Host) -> None:
     assert files_in(resolve(handle)) == files(1000)
     assert host.requests[0].headers["authorization"] == "Basic " + base64.b64encode(b"ada:p@ss/w").decode()
     assert host.requests[0].headers["host"] == f"127.0.0.1:{host.port}" and Handle.parse(handle).host.endswith(str(host.port))
+
+
+@pytest.mark.parametrize("query", ["hdnts=exp=1~acl=%2f*~hmac=0123abcd", "sig=0123abcd%2f%3d|", "a=%e2&Signature=0123abcd"])
+def test_a_signed_url_is_sent_as_it_is_and_not_logged(
+    query: str, host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A signature may be that of the text: in Akamai's tokens the letters of percent-encodings are small."""
+    caplog.set_level("DEBUG")
+    path = f"/a%2fb.tar.gz?{query}"
+    host.put("/m.tar.gz", b"", answer_with(302, b"", Location=host.put(path, archive(1000))))
+    assert files_in(resolve(host.url + path)) == files_in(resolve(f"{host.url}/m.tar.gz")) == files(1000)
+    host.put(f"http://models.example{path}", archive(1000))
+    monkeypatch.setenv("http_proxy", host.url)
+    assert files_in(resolve(f"http://models.example{path}")) == files(1000)
+    assert "a%2fb.tar.gz" in caplog.text and "0123abcd" not in caplog.text
 
 
 def test_a_header_of_hosts_toml_replaces_ours_in_any_case(host: Host, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.fakes.faults.origin import Fault, Host, Response, answer_with
 from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import resolve
 from tfimm_resolver.errors import AccessError, FetchError
+from tfimm_resolver.http.netrc import find_login
 
 PASSWORD = "hunter22secret"
 BASIC = "Basic " + base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
@@ -55,15 +56,15 @@ def test_a_login_goes_with_every_range_to_the_host_of_the_handle(text: str, host
     assert list_authorizations(host, "/m.tar.gz") == [BASIC] * RANGES
 
 
-@pytest.mark.parametrize("variable", ["HOME", "NETRC"])
+@pytest.mark.parametrize("value", ["", "{}/other", "~/../other", "$HOME/../other"])
 def test_the_file_is_found_at_each_call(
-    variable: str, host: Host, netrc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    value: str, host: Host, netrc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = host.put("/m.tar.gz", archive(1000))
     resolve(handle)
-    if variable == "NETRC":
+    if value:
         netrc = tmp_path / "other"
-        monkeypatch.setenv("NETRC", str(netrc))
+        monkeypatch.setenv("NETRC", value.format(tmp_path))
     netrc.write_text(MACHINE)
     resolve(handle, refresh=True)
     assert list_authorizations(host, "/m.tar.gz") == [None, BASIC]
@@ -84,6 +85,12 @@ def test_a_host_that_a_redirect_names_gets_only_its_own(text: str, expected: str
     host.put("/m.tar.gz", b"", answer_with(302, b"", Location=f"https://localhost:{host.port}/real.tar.gz"))
     assert files_in(resolve(f"{host.url}/m.tar.gz")) == files()
     assert list_authorizations(host, "/real.tar.gz") == [expected] * RANGES
+
+
+def test_a_host_whose_name_is_default_does_not_get_the_login_for_all_others(netrc: Path) -> None:
+    netrc.write_text(DEFAULT)
+    assert find_login("https://default/m.tar.gz", is_own=False) is None
+    assert find_login("https://default/m.tar.gz", is_own=True) is not None
 
 
 def test_no_login_is_sent_beside_a_signature(host: Host, netrc: Path) -> None:

@@ -22,7 +22,7 @@ from tests.fakes.faults.origin import Host, answer_with
 from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import run
 from tfimm_resolver import resolve
-from tfimm_resolver.errors import FetchError, OfflineError
+from tfimm_resolver.errors import FetchError, OfflineError, TransferTimeoutError
 
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 BASIC = "Basic " + base64.b64encode(b"ada:secret").decode()
@@ -139,11 +139,13 @@ def test_a_redirect_from_https_to_http_is_refused_and_both_urls_are_shown(
     assert plain.requests == [] and len(host.requests) == 1
 
 
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
 def test_a_redirect_from_http_to_https_is_followed(
-    bundle: str, host: Host, plain: Host, monkeypatch: pytest.MonkeyPatch
+    scheme: str, bundle: str, host: Host, plain: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", bundle)
-    handle = plain.put("/m.tar.gz", b"", answer_with(302, b"", Location=host.put("/real.tar.gz", archive())))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    target = host.put("/real.tar.gz", archive()).replace("https", scheme)
+    handle = plain.put("/m.tar.gz", b"", answer_with(302, b"", Location=target))
     assert files_in(resolve(handle)) == files()
 
 
@@ -259,6 +261,28 @@ def test_a_connection_that_a_proxy_drops_is_retried(
     server = plain if variable == "http_proxy" else host
     assert files_in(resolve(server.put("/m.tar.gz", archive(1000)))) == files(1000)
     assert len(proxy.requests) == 2
+
+
+def drop_connection(listener: socket.socket) -> None:
+    """Accept one connection, and close it."""
+    listener.accept()[0].close()
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy"])
+@pytest.mark.parametrize("is_silent", [True, False], ids=["silent", "dropping"])
+def test_a_proxy_that_does_not_answer_is_named(
+    is_silent: bool, variable: str, plain: Host, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"CONNECT_TIMEOUT_S": "0.2", "READ_TIMEOUT_S": "0.2", "RETRIES": "0"}.items():
+        monkeypatch.setenv(f"TFIMM_RESOLVER_{name}", value)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv(variable, url)
+        if not is_silent:
+            threading.Thread(target=drop_connection, args=(listener,), daemon=True).start()
+        with pytest.raises(FetchError, match=f"through the proxy {url} of {variable}") as caught:
+            resolve((plain if variable == "http_proxy" else host).put("/m.tar.gz", archive()))
+        assert caught.value.is_passing and isinstance(caught.value, TransferTimeoutError) is is_silent
 
 
 def test_a_proxy_that_refuses_or_is_down_is_reported(

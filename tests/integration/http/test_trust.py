@@ -91,6 +91,33 @@ def test_a_file_that_is_replaced_counts_at_the_next_call(
     assert files_in(resolve(handle)) == files(1000)
 
 
+def test_a_certificate_that_is_replaced_inside_a_directory_counts_at_the_next_call(
+    folder: Path, bundle: str, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder))
+    (folder / "company.crt").write_bytes(trustme.CA().cert_pem.bytes())
+    handle = host.put("/m.tar.gz", archive(1000))
+    with pytest.raises(FetchError, match="certificate"):
+        resolve(handle)
+    (folder / "company.crt").write_bytes(Path(bundle).read_bytes())  # the directory itself stays as it is
+    assert files_in(resolve(handle)) == files(1000)
+
+
+@pytest.mark.parametrize("value", ["~/{}", "$HOME/{}", "${{HOME}}/{}"])
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_home_and_variables_in_a_path_are_expanded(
+    variable: str, value: str, bundle: str, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", os.path.dirname(bundle))
+    monkeypatch.setenv(variable, value.format(os.path.basename(bundle)))
+    assert files_in(resolve(host.put("/m.tar.gz", archive(1000)))) == files(1000)
+
+
+def test_a_list_of_directories_without_any_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", os.pathsep)
+    assert not network.choose_ca_sources().is_explicit
+
+
 def test_the_error_names_the_systems_store_and_that_of_certifi(host: Host) -> None:
     with pytest.raises(FetchError, match="the system's certificates") as caught:
         resolve(host.put("/m.tar.gz", archive(1000)))

@@ -152,6 +152,15 @@ def test_a_refused_login_is_the_proxys_error(
     assert host.requests == secure.requests == []
 
 
+@pytest.mark.parametrize("name", ["127.0.0.1:{}", "no-such-host.invalid:{}"])
+def test_a_proxy_that_cannot_reach_the_host_is_named(name: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", proxy.url)
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
+    with pytest.raises(FetchError, match=f"through the proxy http://{proxy.location} of http_proxy") as caught:
+        resolve(f"http://{name.format(find_free_port())}/m.tar.gz")
+    assert (caught.value.status or 0) >= 500
+
+
 def test_a_proxy_that_is_down_is_named(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     location = f"127.0.0.1:{find_free_port()}"
     monkeypatch.setenv("ALL_PROXY", f"http://{LOGIN}@{location}")
@@ -161,7 +170,12 @@ def test_a_proxy_that_is_down_is_named(host: Host, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "value", ["http://", "http://127.0.0.1:99999", "http://h:port", "ftp://127.0.0.1:1", "http://[::1", "://x", "http://h:0"]
+    "value",
+    [
+        *("http://", "http://127.0.0.1:99999", "http://h:port", "ftp://127.0.0.1:1", "http://[::1", "://x", "http://h:0"),
+        *("http://my proxy:3128", "http://a..b:3128", f"http://{'a' * 64}:3128", "http://a\\b:3128", "http://a\x01b:3128"),
+        *("http://ada:12#s3cret@127.0.0.1:9", "http://ada:12/s3cret@127.0.0.1:9", "http://ada:12?s3cret@127.0.0.1:9"),
+    ],
 )
 def test_a_value_that_is_not_a_proxy_is_the_variables_error(value: str, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -94,6 +95,16 @@ def test_digests_are_compared_with_what_was_sent(host: Host) -> None:
     wrong = set_header("X-Checksum-Sha256", hashlib.sha256(b"").hexdigest())
     with pytest.raises(IntegrityError, match="X-Checksum-Sha256"):
         resolve(host.put("/n.tar.gz", TWICE, encoding, wrong))
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_digests_may_be_those_of_the_stored_file(ranges: bool, host: Host) -> None:
+    """A proxy encodes the body, and passes on what the server states of its file."""
+    encoding = set_header("Content-Encoding", "gzip")
+    right = set_header("X-Checksum-Sha256", hashlib.sha256(archive()).hexdigest())
+    assert files_in(resolve(host.put("/m.tar.gz", TWICE, encoding, right, ranges=ranges))) == files()
+    sent = set_header("Content-MD5", base64.b64encode(hashlib.md5(TWICE).digest()).decode())
+    assert files_in(resolve(host.put("/n.tar.gz", TWICE, encoding, right, sent, ranges=False))) == files()
 
 
 def test_a_bomb_in_the_outer_layer_is_refused(host: Host, cache_dir: Path) -> None:

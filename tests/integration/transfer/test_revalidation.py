@@ -94,6 +94,28 @@ def test_the_same_etag_at_another_url_proves_nothing(host: Host) -> None:
     assert refresh(host, handle, files(1000)) == len(archive(1000))
 
 
+@pytest.mark.parametrize("etag", ['"one"', None], ids=["ETag", "Last-Modified"])
+def test_another_query_behind_a_redirect_is_another_url(etag: str | None, host: Host) -> None:
+    """A record has no query, so that "/get?version=2" and "/get?version=1" look alike in it."""
+    host.put("/get?version=2", archive(), answer_conditions, etag=etag)
+    handle = host.put("/latest.tar.gz", b"", answer_with(302, b"", Location="/get?version=2"))
+    resolve(handle)
+    host.put("/get?version=1", archive(1000), answer_conditions, etag=etag)
+    host.put("/latest.tar.gz", b"", answer_with(302, b"", Location="/get?version=1"))
+    assert refresh(host, handle, files(1000)) == len(archive(1000))
+
+
+@pytest.mark.parametrize("query", ["version=2", "X-Amz-Algorithm=a&X-Amz-Signature=b&x-id=c"])
+def test_the_query_of_the_handle_or_a_signature_is_no_doubt(query: str, host: Host) -> None:
+    url = host.put(f"/m.tar.gz?{query}", archive(), answer_conditions)
+    resolve(url)
+    assert refresh(host, url) == 0
+    if "X-Amz" in query:
+        handle = host.put("/latest.tar.gz", b"", answer_with(302, b"", Location=url))
+        resolve(handle)
+        assert refresh(host, handle) == 0
+
+
 def test_a_stated_sha256_proves_it_at_any_url(host: Host) -> None:
     handle = host.put("/m.tar.gz", archive(), set_header("X-Checksum-Sha256", SHA256), etag=None, modified=None, ranges=False)
     resolve(handle)

@@ -75,7 +75,18 @@ def test_of_a_web_page_only_the_title_is_shown(body: bytes, expected: str) -> No
     assert caught.value.text.endswith("404 Reason") or expected
 
 
-@pytest.mark.parametrize(("value", "delay_s"), [("7", 7.0), ("soon", None), (None, None)])
+@pytest.mark.parametrize(
+    ("value", "delay_s"),
+    [
+        ("7", 7.0),
+        ("soon", None),
+        (None, None),
+        ("9" * 400, 10**9),
+        ("9" * 5000, 10**9),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+    ],
+    ids=["seconds", "word", "none", "too large for a float", "too large for an int", "no year"],
+)
 def test_the_delay_that_the_server_asks_for_is_read(value: str | None, delay_s: float | None) -> None:
     with pytest.raises(FetchError) as caught:
         raise_for_status(make_response(503, headers={"Retry-After": value} if value else {}), HANDLE)

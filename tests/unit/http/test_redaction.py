@@ -30,6 +30,14 @@ def test_a_basic_login_is_removed_encoded_and_decoded(echo: str) -> None:
     assert redact(f"wrong: {echo}.", headers={"Authorization": BASIC}) == "wrong: …."
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Cookie", "lang=en; session=hunter22secret; page=2"), ("Authorization", 'Token name=ada, key="hunter22secret"')],
+)
+def test_a_secret_that_is_one_field_of_a_header_is_removed_without_its_name(name: str, value: str) -> None:
+    assert redact("no session hunter22secret here", headers={name: value}) == "no session … here"
+
+
 def test_headers_that_hold_no_secrets_stay() -> None:
     assert (
         redact("tfimm_resolver/1.0 is too old", headers={"User-Agent": "tfimm_resolver/1.0"})
