@@ -69,7 +69,7 @@ def test_cache_commands_print_their_schema(handle: str, tmp_path: Path) -> None:
     assert check("verify", "verify", "--repair")["models"][0]["repaired"] is True
     bundle = str(tmp_path / "models.tar")
     check("export", "export", handle, "-o", bundle)
-    assert check("import", "import", bundle)["models"][0]["state"] == "same"
+    assert check("import", "import", bundle)["models"][0]["state"] == "cached"
     check("why", "why", handle)
     check("sbom", "sbom", "-o", str(tmp_path / "sbom.json"))
     key = make_key(tmp_path)

@@ -48,6 +48,7 @@ OTHER_FILES = {
     "bundles.writer.export": "the user names the pipe or the device that the bundle is written to",
     "_util.replacing.replace_file": "the file is written where the user says, under a new name first",
     "cli.app._discard_stdout": "the null device",
+    "cli.app._replace_closed_streams": "the null device",
     "cli.demo._build_archive": "an archive in a temporary directory of this process",
     "cli.demo.__init__": "that archive, to serve it",
     "hub.h5_weights._is_bfloat16": "an attribute of an open HDF5 file",

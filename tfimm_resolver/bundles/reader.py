@@ -47,7 +47,7 @@ class ImportedModel:
     Attributes:
         record: the model's record in the bundle.
         path: the path of the model in the cache.
-        state: ``imported``; ``same`` if the cache had these files already; ``kept`` if the cached copy was fetched later
+        state: ``imported``; ``cached`` if the cache had these files already; ``kept`` if the cached copy was fetched later
             than the bundle's, and was left as it is.
 
     Example:
@@ -241,7 +241,7 @@ class ImportTransaction:
             return "imported"
         if cached.files == record.files and cached.origin.stated_sha256 == record.origin.stated_sha256:
             is_verified_now = self._is_pinned and record.origin.sha256 and not cached.origin.sha256
-            return "imported" if is_verified_now else "same"
+            return "imported" if is_verified_now else "cached"
         return "kept" if cached.fetched_at >= record.fetched_at else "imported"
 
 

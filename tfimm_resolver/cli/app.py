@@ -65,6 +65,7 @@ _NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "N
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     output = Output()
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         allow_every_character(stream)
     try:
@@ -77,6 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.print_failure(f"error: stdout cannot be written: {error.strerror or error}")
         _discard_stdout()
         return EXIT_STDOUT
+
+
+def _replace_closed_streams() -> None:
+    """Let output to a closed stdout be an error, and keep the numbers of both streams from files that are opened later."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # it cannot be written to
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _discard_stdout() -> None:

@@ -443,7 +443,7 @@ def test_the_representation_of_public_objects() -> None:
     url = f"https://u:{SECRET}@h/m?sig={SECRET}"
     record = Record(url, "t", origin=Facts(url))
     entry = Entry("t", url, record, None)
-    for shown in (entry, CachedModel(url, url, 1, "ok", 0, entry), ImportedModel(record, url, "same"), InPlace(url)):
+    for shown in (entry, CachedModel(url, url, 1, "ok", 0, entry), ImportedModel(record, url, "cached"), InPlace(url)):
         assert not find_fault(repr(shown)), repr(shown)
 
 

@@ -68,9 +68,9 @@ def test_the_hash_of_the_bundle_verifies_the_claim(forged: Path, monkeypatch: py
     sha256 = forge_bundle(forged, handle, handle)
     bundles.import_(forged)
     monkeypatch.setenv("TFIMM_RESOLVER_OFFLINE", "1")
-    for expected in ("imported", "same"):
+    for expected in ("imported", "cached"):
         assert [model.state for model in bundles.import_(forged, sha256=sha256)] == [expected]
-    assert bundles.import_(forged)[0].state == "same"
+    assert bundles.import_(forged)[0].state == "cached"
     assert files_in(resolve(f"{handle}#sha256={SHA256}")) == {"saved_model.pb": EVIL}
 
 

@@ -84,7 +84,7 @@ def test_an_incomplete_handle_is_accepted_only_from_a_pinned_bundle(recorded: st
         reader.read(tmp_path / "b.tar")
     with pytest.raises(errors.IntegrityError, match=r"a different sha256(?s:.*)Copy the bundle again"):
         reader.read(tmp_path / "b.tar", sha256="1" * 64)
-    assert [reader.read(tmp_path / "b.tar", sha256=pin)[0].state for _ in range(2)] == ["imported", "same"]
+    assert [reader.read(tmp_path / "b.tar", sha256=pin)[0].state for _ in range(2)] == ["imported", "cached"]
 
 
 def test_export_warns_if_import_will_require_the_sha256(

@@ -195,7 +195,7 @@ def test_a_bundle_is_imported_into_a_bucket_and_a_model_in_one_is_copied_before_
     (imported,) = reader.read(bundle)
     assert imported.state == "imported" and imported.path == resolve(handle)
     assert imported.path.startswith(f"gs://bucket/cache/{entry_name_for_key(handle)}.") and run_cli("verify")[0] == 0
-    assert [one.state for one in reader.read(bundle)] == ["same"]
+    assert [one.state for one in reader.read(bundle)] == ["cached"]
     with pytest.raises(errors.CacheError, match="TFIMM_RESOLVER_LOCAL_COPY=1"):
         writer.write([handle], tmp_path / "c.tar")
     monkeypatch.setenv("TFIMM_RESOLVER_LOCAL_COPY", "1")
@@ -221,7 +221,7 @@ def test_the_command_line_reports_what_it_did(handle: str, tmp_path: Path) -> No
     assert code == 0 and out.split() == ["imported", handle, "3", "files", "815", "B"]
     code, out, _ = run_cli("import", name, "--json", **far)
     (facts,) = json.loads(out)["models"]
-    assert code == 0 and (facts["state"], facts["path"]) == ("same", f"{tmp_path}/far/{entry_name_for_key(handle)}")
+    assert code == 0 and (facts["state"], facts["path"]) == ("cached", f"{tmp_path}/far/{entry_name_for_key(handle)}")
     code, out, _ = run_cli("export", handle, "-o", str(tmp_path / "c.tar"), "--json", **far)
     assert code == 0 and json.loads(out)["sha256"] == pin and json.loads(out)["models"][0]["handle"] == handle
     Path(name).write_bytes(b"not a bundle")
@@ -274,7 +274,7 @@ def test_names_that_not_every_system_can_hold_are_exported_with_one_warning(
     writer.write([handle], tmp_path / "b.tar")
     [warning] = [record.getMessage() for record in caplog.records if "not every system can hold" in record.getMessage()]
     assert warning.endswith("'assets/10:30.csv', 'assets/a', 'assets/aux.py' and 1 more")
-    assert [model.state for model in reader.read(tmp_path / "b.tar")] == ["same"]
+    assert [model.state for model in reader.read(tmp_path / "b.tar")] == ["cached"]
     caplog.clear()
     writer.write([origin.put_model("/google/portable/1", tar_gz())], tmp_path / "c.tar")
     assert caplog.records == []

@@ -282,6 +282,19 @@ def test_a_full_stdout_is_reported() -> None:
     assert job.returncode == 1 and job.stderr == "error: stdout cannot be written: No space left on device\n"
 
 
+def test_a_closed_stdout_is_reported_if_something_is_to_be_printed() -> None:
+    for command, code in (("path", 1), ("ls -q", 0)):
+        job = subprocess.run(
+            f"{sys.executable} -m tfimm_resolver {command} >&-",
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert job.returncode == code and job.stderr.startswith("error: stdout cannot be written: ") is bool(code), job.stderr
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
 def test_a_closed_stream_changes_no_exit_code(closed: str) -> None:
     job = subprocess.run(

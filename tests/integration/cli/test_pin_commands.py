@@ -202,6 +202,7 @@ def test_lock_check_writes_nothing(write_models: WriteModels, origin: Origin, ca
     code, out, _ = run_cli("lock", "--check")
     assert code == 8 and out.count("unpinned") == 2 and path.read_text() == before
     assert not cache_dir.exists() or list(cache_dir.iterdir()) == []
+    assert run_cli("lock", "--check", "-q")[:2] == (8, "m\nn\n")
     assert run_cli("lock", "--check", "--update")[0] == 2
 
 
@@ -267,7 +268,7 @@ def test_sync_fetches_missing_models_in_parallel_and_check_only_reports(
     ]
     assert all(files_in(row[-1]) == {"saved_model.pb": row[1].encode()} for row in rows[:4]) and rows[4][-1] == "gs://bucket/m"
     assert sorted(line.split()[0] for line in err.splitlines()) == ["3", "b", "c", "d"], "one line per model, and the sum"
-    assert run_cli("sync", "--check")[0] == 0 and run_cli("sync", "-q")[2] == ""
+    assert run_cli("sync", "--check")[0] == 0 and run_cli("sync", "-q")[1:] == ("a\nb\nc\nd\nfar\n", "")
     facts = json.loads(run_cli("sync", "--json", "d", "a", "d")[1])
     assert [row["name"] for row in facts["models"]] == ["d", "a"] and facts["models"][1]["path"] == rows[0][-1]
 

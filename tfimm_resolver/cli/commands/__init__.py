@@ -134,7 +134,7 @@ _COMMON = (
         is_flag=True,
         callback=_set_quiet,
         help="Results only: nothing on stderr but errors; lists print names only, `path` and `why` a path only, "
-        "`verify` and `doctor` what is wrong.",
+        "`verify`, `doctor` and `--check` what is wrong.",
     ),
     _option(
         "--progress",

@@ -42,6 +42,9 @@ def _print(output: Output, result: AddResult) -> None:
             {**facts, "aliases": model.aliases, "mirrors": model.mirrors, "file": model.file, "path": result.path}
         )
         return
+    if output.is_quiet:
+        output.print_line(model.name)
+        return
     output.print_line(f"{model.name}  {model.handle}")
     if model.subdirectory:
         output.print_line(f"  subdirectory {model.subdirectory}")

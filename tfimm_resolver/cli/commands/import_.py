@@ -28,7 +28,7 @@ from tfimm_resolver.cli.output import Output, format_table
     multiple=True,
     metavar="PATH",
     shell_complete=complete_file,
-    help="Public key, PEM, of which the signature has to be.",
+    help="Public key (a PEM file) that must have signed the models.",
 )
 @common
 @click.pass_obj

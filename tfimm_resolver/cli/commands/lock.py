@@ -38,7 +38,7 @@ def command(output: Output, names: Sequence[str], update: bool, check: bool, job
             {"models": [_to_json(result) for result in results], **({"error": error_to_json(errors[0])} if errors else {})}
         )
     else:
-        _print(output, results)
+        _print(output, results, check)
     if errors:
         return errors[0].exit_code
     return EXIT_OUTDATED if any(result.state in ("changed", "unpinned") for result in results) else 0
@@ -52,16 +52,19 @@ def _to_json(result: LockResult) -> dict[str, Any]:
     return {**facts, **({"error": error_to_json(result.error)} if result.error else {})}
 
 
-def _print(output: Output, results: Sequence[LockResult]) -> None:
+def _print(output: Output, results: Sequence[LockResult], check: bool) -> None:
     lines = (
         format_table([[style_state(result.state), result.model.name, result.model.redacted_handle] for result in results])
         if results
         else []
     )
     for result, line in zip(results, lines, strict=True):
-        output.print_line(line)
+        is_right = not result.error and result.state not in ("changed", "unpinned")
         if not output.is_quiet:
+            output.print_line(line)
             _print_details(output, result)
+        elif is_right is not check:
+            output.print_line(result.model.name)
         if result.error:
             output.print_error(result.error)
     states = [result.state for result in results]

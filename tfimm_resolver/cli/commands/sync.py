@@ -73,7 +73,7 @@ def command(
         config = {"models_config": tree.config} if tree else {}
         output.print_json({"models": rows, **config, **({"error": error_to_json(errors[0])} if errors else {})})
     else:
-        _print(output, results)
+        _print(output, results, check)
         for error in tree.errors.values() if tree else ():
             output.print_error(error)
     if errors:
@@ -88,13 +88,17 @@ def _to_json(result: SyncResult) -> dict[str, Any]:
     return {**facts, **({"error": error_to_json(result.error)} if result.error else {})}
 
 
-def _print(output: Output, results: Sequence[SyncResult]) -> None:
+def _print(output: Output, results: Sequence[SyncResult], check: bool) -> None:
     rows = [
         [style_state(result.state), result.model.name, _format_model_size(result.model), result.path or ""]
         for result in results
     ]
     for result, line in zip(results, format_table(rows) if rows else [], strict=True):
-        output.print_line(line)
+        is_right = result.state in ("cached", "fetched")
+        if not output.is_quiet:
+            output.print_line(line)
+        elif is_right is not check:
+            output.print_line(result.model.name)
         if result.error:
             output.print_error(result.error)
     states = [result.state for result in results]
