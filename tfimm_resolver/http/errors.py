@@ -32,7 +32,7 @@ _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]+)</title", re.IGNORECASE)
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})\b(.*)", re.DOTALL)
 _NOT_A_PROXY = (*range(300, 400), 400, 404, 405, 501)
 """What web servers answer to CONNECT; a proxy that refuses a host answers 403, one that cannot reach it 502 to 504."""
-_OWN_ANSWERS_OF_PROXIES = (401, 403, 500, 502, 503, 504)
+_OWN_ANSWERS_OF_PROXIES = (401, 403, *range(500, 505))
 """What proxies answer for a host that is not allowed or that they cannot reach; tinyproxy 401 to a wrong login."""
 _ERROR_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 410: NotFoundError}
 REDIRECT_FIX = "Open the URL in a browser to see where it leads, and give the URL of the archive itself."

@@ -18,7 +18,7 @@ from tfimm_resolver.http.session import Session, get
 from tfimm_resolver.manifest import Origin
 from tfimm_resolver.transfer.checksums import Checksums
 from tfimm_resolver.transfer.partial_store import PartialDownloadInfo, PartStore, get_boot_id
-from tfimm_resolver.transfer.revalidation import make_conditions, raise_if_unchanged
+from tfimm_resolver.transfer.revalidation import make_conditions, may_be_older, raise_if_same_date, raise_if_unchanged
 from tfimm_resolver.transfer.single_stream import SingleStreamDownload
 
 if TYPE_CHECKING:
@@ -177,6 +177,12 @@ def _request(
         try:
             send = functools.partial(get, session, url, headers | make_conditions(known))
             response = call_cancellably(send, Response.close)
+            if known is not None and may_be_older(response, known):
+                response.close()
+                send = functools.partial(get, session, url, {"Range": "bytes=0-0"})
+                raise_if_same_date(call_cancellably(send, Response.close), known)
+                known = None
+                continue
             raise_if_unchanged(response, known)
             if response.status_code == 200 or (response.status_code == 206 and range_):
                 return response

@@ -50,6 +50,22 @@ def raise_if_unchanged(response: Response, known: Origin | None) -> None:
         raise NotModifiedError(known._replace(size_bytes=size_bytes if known.size_bytes is None else known.size_bytes))
 
 
+def may_be_older(response: Response, known: Origin) -> bool:
+    """Whether a 304 may also mean that the file was replaced by an older one: many servers only ask whether it is newer.
+
+    A response that states the known date excludes that.
+    """
+    return response.status_code == 304 and not known.etag and response.headers.get("Last-Modified") != known.modified
+
+
+def raise_if_same_date(response: Response, known: Origin) -> None:
+    """Close a response of which only the head is needed; raise NotModifiedError if it has the known date and size."""
+    with response:
+        is_same_date = response.status_code in (200, 206) and response.headers.get("Last-Modified") == known.modified
+        if is_same_date and get_total_size(response) == known.size_bytes:
+            raise NotModifiedError(known)
+
+
 def _may_have_other_query(response: Response) -> bool:
     """Whether a redirect may have led to another query than the recorded URL had, which is kept without it.
 

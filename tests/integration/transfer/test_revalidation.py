@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # no
 from tfimm_resolver import resolve
 from tfimm_resolver.cli import main
 
+OLDER = "Sat, 01 Oct 2011 10:00:00 GMT"
 SHA256 = hashlib.sha256(archive()).hexdigest()
 
 pytestmark = pytest.mark.timeout(60)
@@ -30,7 +32,7 @@ def answer_conditions(response: Response) -> None:
     else:
         is_same = "if-modified-since" in headers and headers["if-modified-since"] == page.modified
     if is_same:
-        response.respond(304, b"", {"ETag": page.etag} if page.etag else {})
+        response.respond(304, b"", {"ETag": page.etag} if page.etag else {"Last-Modified": page.modified})
 
 
 def refresh(host: Host, handle: str, expected: dict[str, bytes] | None = None) -> int:
@@ -50,6 +52,27 @@ def test_a_refresh_of_what_has_not_changed_costs_no_body(etag: str | None, host:
     after = json.loads(record.read_text().partition("\n\n")[2])
     assert after.pop("fetched_at") > before.pop("fetched_at") and after == before
     assert sorted(os.listdir(cache_dir)) == sorted([os.path.basename(path), record.name])
+
+
+def answer_as_http_server(response: Response) -> None:
+    """Answer 304, without a date, to what is not newer than the request says, as Python's own server does."""
+    if "if-modified-since" in response.request.headers:
+        since, modified = (
+            parsedate_to_datetime(text) for text in (response.request.headers["if-modified-since"], response.page.modified)
+        )
+        if modified <= since:
+            response.respond(304, b"", {})
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_file_that_was_replaced_by_an_older_one_is_fetched(ranges: bool, host: Host) -> None:
+    handle = host.put("/m.tar.gz", archive(), answer_as_http_server, etag=None, ranges=ranges)
+    resolve(handle)
+    before = len(host.requests)
+    assert files_in(resolve(handle, refresh=True)) == files() and len(host.requests) == before + 2
+    assert host.requests[-1].headers["range"] == "bytes=0-0"
+    host.put("/m.tar.gz", archive(1000), answer_as_http_server, etag=None, modified=OLDER, ranges=ranges)
+    assert files_in(resolve(handle, refresh=True)) == files(1000)
 
 
 def test_a_change_is_fetched(host: Host) -> None:

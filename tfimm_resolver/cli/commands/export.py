@@ -33,7 +33,7 @@ def command(output: Output, handles: Sequence[str], bundle: str) -> int:
 
     Every model is verified; a model that is not cached is fetched first.
     """
-    if bundle == "-" and sys.stdout is None:
+    if bundle == "-" and not sys.stdout.writable():
         raise click.UsageError("-o - writes the bundle to stdout, which is closed")
     if bundle != "-":
         written = writer.export(handles, bundle)
