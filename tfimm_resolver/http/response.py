@@ -59,8 +59,8 @@ class Response:
 
     @property
     def status_code(self) -> int:
-        """The HTTP status."""
-        return self.raw.status
+        """The HTTP status; 200 for 203, with which a proxy says that it has changed something on the way."""
+        return 200 if self.raw.status == 203 else self.raw.status
 
     @property
     def reason(self) -> str:

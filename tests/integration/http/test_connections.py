@@ -99,7 +99,7 @@ def test_a_header_of_hosts_toml_replaces_ours_in_any_case(host: Host, tmp_path: 
     path = tmp_path / "home" / ".config" / "tfimm_resolver" / "hosts.toml"
     path.parent.mkdir(parents=True)
     path.touch(0o600)
-    path.write_text(f'["127.0.0.1:{host.port}"]\nheaders = {{ user-AGENT = "Mozilla/5.0" }}\n')
+    path.write_text(f'["http://127.0.0.1:{host.port}"]\nheaders = {{ user-AGENT = "Mozilla/5.0" }}\n')
     with Session() as session, get(session, host.put("/m.tar.gz", archive(1000))) as response:
         names = [name.lower() for name in response.request.headers]
     assert host.requests[0].headers["user-agent"] == "Mozilla/5.0" and names.count("user-agent") == 1
