@@ -55,7 +55,7 @@ class ImportedModel:
         >>> _ = bundles.export(["https://models.example/half_plus_two/1.tar.gz"], "models.tar")
         >>> [model] = bundles.import_("models.tar")
         >>> model.state, model.path
-        ('same', '/.../...')
+        ('cached', '/.../...')
     """
 
     record: Record
