@@ -37,9 +37,7 @@ def raise_if_unchanged(response: Response, known: Origin | None) -> None:
     """
     if known is None:
         return
-    from tfimm_resolver.http.errors import redact_url
-
-    is_same_url = bool(known.url) and redact_url(response.url) == known.url and not _may_have_other_query(response)
+    is_same_url = _is_same_url(response, known)
     etag, size_bytes = response.headers.get("ETag", ""), get_total_size(response)
     is_same_etag = bool(etag) and etag == known.etag and not etag.startswith("W/")
     is_unchanged = is_same_url and (response.status_code == 304 or (is_same_etag and size_bytes == known.size_bytes))
@@ -61,9 +59,16 @@ def may_be_older(response: Response, known: Origin) -> bool:
 def raise_if_same_date(response: Response, known: Origin) -> None:
     """Close a response of which only the head is needed; raise NotModifiedError if it has the known date and size."""
     with response:
-        is_same_date = response.status_code in (200, 206) and response.headers.get("Last-Modified") == known.modified
-        if is_same_date and get_total_size(response) == known.size_bytes:
+        is_known_body = response.status_code in (200, 206) and _is_same_url(response, known)
+        is_same_date = response.headers.get("Last-Modified") == known.modified
+        if is_known_body and is_same_date and get_total_size(response) == known.size_bytes:
             raise NotModifiedError(known)
+
+
+def _is_same_url(response: Response, known: Origin) -> bool:
+    from tfimm_resolver.http.errors import redact_url
+
+    return bool(known.url) and redact_url(response.url) == known.url and not _may_have_other_query(response)
 
 
 def _may_have_other_query(response: Response) -> bool:
