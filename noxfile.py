@@ -53,6 +53,13 @@ def _install(session: nox.Session, extra: str, *options: str) -> None:
     session.run_install("uv", "pip", "install", "--quiet", *options, "-e", f".[{extra}]")
 
 
+def _install_peers(session: nox.Session) -> None:
+    """Install what ``make test`` installs besides: tfimm, which asks for an older Python, and a setuptools of its own."""
+    pip = ("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    session.run_install(*pip, "--no-deps", "--ignore-requires-python", "tfimm==0.2.14")
+    session.run_install(*pip, "--upgrade", "--target", f"{session.virtualenv.location}/setuptools-84", "setuptools==84.2.1")
+
+
 def _test(session: nox.Session, *arguments: str) -> None:
     session.run("python", "-m", "pytest", *PYTEST, *arguments, *session.posargs)
 
@@ -89,6 +96,7 @@ def latest(session: nox.Session) -> None:
 def tensorflow(session: nox.Session) -> None:
     """Run the tests that need TensorFlow, on the newest Python for which it has wheels."""
     _install(session, "test", "--constraint", "constraints.txt", "--only-binary", "tensorflow")
+    _install_peers(session)
     _test(session, "-m", "tensorflow and not long")
 
 
@@ -96,6 +104,7 @@ def tensorflow(session: nox.Session) -> None:
 def newest(session: nox.Session) -> None:
     """Run every test with the newest releases: what fails here and not in ``make test`` is what a release has changed."""
     _install(session, "test", "--upgrade")
+    _install_peers(session)
     session.run("uv", "pip", "list", "--outdated")
     _test(session)
 

@@ -25,7 +25,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TF1 Hub module of x / 2 + 2, unpacked."""
     path = tmp_path_factory.mktemp("models") / "half_plus_two"
-    shutil.unpack_archive(REAL, path)
+    shutil.unpack_archive(REAL, path, filter="data")
     return path
 
 
@@ -49,7 +49,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, server: ForkServer) -> Ite
         save_tf1(models / "old_variables", references=True)
         save_tf1(models / "main_op", main_op=True)
         for name in ("half", "renewed"):
-            shutil.unpack_archive(REAL, models / name)
+            shutil.unpack_archive(REAL, models / name, filter="data")
         assert all((models / name).exists() for name in OLDER)
         assert not can_save_shards() or len(list((models / "shards" / "variables").glob("variables.data-*"))) > 1
         yield cluster

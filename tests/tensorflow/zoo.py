@@ -15,7 +15,7 @@ Save = Callable[[Path], object]
 ZOO: dict[str, Save] = {
     "object": save_line,
     "tables and assets": save_words,
-    "hub module": lambda path: shutil.unpack_archive(REAL, path),
+    "hub module": lambda path: shutil.unpack_archive(REAL, path, filter="data"),
     "shards": lambda path: save_line(path, max_shard_bytes=4),
     "version 1": save_tf1,
     "version 1 with assets": lambda path: save_tf1(path, vocabulary=True),
