@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import json
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -387,7 +388,12 @@ def serve_directory(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("legacy", ["", "1"])
+NOT_READ = "tf_keras cannot read its own .keras files: zipfile of Python 3.13.0 seeks as TensorFlow's files do not support"
+
+
+@pytest.mark.parametrize(
+    "legacy", ["", pytest.param("1", marks=pytest.mark.xfail(sys.version_info >= (3, 13), reason=NOT_READ))]
+)
 def test_ordinary_models_of_both_kerases_load_and_code_does_not_run(legacy: str, tmp_path: Path, server: ForkServer) -> None:
     code = MAKE + '    COMPILED = ("sequential", "functional", "registered")\n' + LOAD
     with serve_directory(tmp_path) as url:
