@@ -469,7 +469,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "models": _list(
                 "the models in the bundle",
-                _object("a model", {**_BUNDLED, "state": _text("the outcome", choices=("imported", "same", "kept"))}),
+                _object("a model", {**_BUNDLED, "state": _text("the outcome", choices=("imported", "cached", "kept"))}),
             )
         },
     ),
