@@ -53,4 +53,4 @@ def test_a_folder_without_a_saved_model_says_what_it_has(tmp_path: Path) -> None
         assert fix in caught.value.fix
     with pytest.raises(NotASavedModelError) as caught:
         load(put_model(tmp_path / "other", {"README.md": b"x"}))
-    assert not caught.value.fix
+    assert caught.value.fix == "Give the directory that has one of these files, or the handle of another model."

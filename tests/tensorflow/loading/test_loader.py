@@ -133,11 +133,11 @@ def test_lists_the_files_of_a_directory_that_is_not_a_saved_model(tmp_path: Path
     with pytest.raises(NotASavedModelError) as caught:
         load(tmp_path)
     assert isinstance(caught.value, ValueError)
-    first, second = str(caught.value).splitlines()
+    first, second, fix = str(caught.value).splitlines()
     assert first == f"{tmp_path} is not a SavedModel: it contains neither saved_model.pb nor saved_model.pbtxt"
-    assert second.startswith("  it contains: 00.txt, 01.txt")
+    assert second.startswith("  it contains: 00.txt, 01.txt") and fix.strip() == caught.value.fix
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotASavedModelError, match=r"it contains: nothing$"):
+    with pytest.raises(NotASavedModelError, match=r"it contains: nothing\n"):
         load(tmp_path / "empty")
 
 
