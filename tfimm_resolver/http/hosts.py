@@ -31,10 +31,11 @@ Headers = Mapping[str, Callable[[], str]]
 """Values are callables: one that comes from a variable is read when it is sent."""
 
 
-def get_headers(url: str) -> dict[str, str]:
+def get_headers(url: str, *, is_own: bool = True) -> dict[str, str]:
     """Return the headers that hosts.toml has for the host and port of ``url``; the default port of https may be omitted.
 
-    Over http anyone on the network path can read them, or redirect to http: an entry without a scheme counts for https only.
+    Over http anyone on the network path can read them, or redirect to http. So an entry without a scheme counts for https, and
+    with an explicit port for http as well if the user named that host: ``is_own``. Entries with a scheme count for that alone.
 
     Raises:
         HandleError: if the file cannot be read, or its entry is not valid.
@@ -49,6 +50,8 @@ def get_headers(url: str) -> dict[str, str]:
     names = [f"{parts.scheme}://{bare}{'' if has_other_port else port}"]
     if parts.scheme == "https":
         names += [f"https://{bare}", bare + ("" if has_other_port else port), bare]
+    elif is_own:
+        names.append(bare if has_other_port else bare + port)
     entry: Headers = next((entries[name] for name in names if name in entries), {})
     return {name: value() for name, value in entry.items()}
 

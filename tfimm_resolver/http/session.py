@@ -157,7 +157,7 @@ class Session:
     def _choose_headers(self, url: str, login: Credentials | None) -> tuple[dict[str, str], str]:
         """Return the headers for the host of ``url`` alone, and where its credentials are from."""
         is_signed, is_own = has_signature(urlsplit(url).query), self._is_own(url)
-        headers = hosts.get_headers(url)
+        headers = hosts.get_headers(url, is_own=is_own)
         self._add_cookies(url, headers)
         if is_signed:  # two kinds of authentication at once are refused by storage services
             return {name: value for name, value in headers.items() if name.lower() != "authorization"}, ""

@@ -29,7 +29,7 @@ def hosts_file(stage: Stage) -> None:
     handle = stage.origin.put("/m.tar.gz", tar_gz())
     host = stage.origin.url.removeprefix("http://")
     file = stage.home / ".config/tfimm_resolver/hosts.toml"
-    stage.write(file, f'["http://{host}"]\ntoken_variable = "MY_TOKEN"\nheaders = {{ X-Team = "vision" }}\n'.encode())
+    stage.write(file, f'["{host}"]\ntoken_variable = "MY_TOKEN"\nheaders = {{ X-Team = "vision" }}\n'.encode())
     file.chmod(0o644)
     stage.cli("resolve", handle, MY_TOKEN="secret")
     stage.cli("resolve", "--refresh", handle)

@@ -38,7 +38,7 @@ def list_authorizations(host: Host, path: str, header: str = "authorization") ->
 
 
 def test_token_and_headers_go_with_every_range(host: Host, hosts_file: Path) -> None:
-    hosts_file.write_text(f'["http://{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision group" }}\n')
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision group" }}\n')
     assert files_in(resolve(host.put("/m.tar.gz", archive()))) == files()
     assert (
         list_authorizations(host, "/m.tar.gz") == [BEARER] * RANGES
@@ -49,7 +49,7 @@ def test_token_and_headers_go_with_every_range(host: Host, hosts_file: Path) -> 
 def test_a_token_may_come_from_a_variable_that_is_read_at_each_call(
     host: Host, hosts_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hosts_file.write_text(f'["http://{get_host(host)}"]\ntoken_variable = "MY_TOKEN"\n')
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken_variable = "MY_TOKEN"\n')
     handle = host.put("/m.tar.gz", archive(1000))
     with pytest.raises(HandleError, match="'MY_TOKEN' is not set"):
         resolve(handle)
@@ -60,7 +60,7 @@ def test_a_token_may_come_from_a_variable_that_is_read_at_each_call(
     assert list_authorizations(host, "/m.tar.gz") == ["Bearer one111", "Bearer two222"]
 
 
-@pytest.mark.parametrize("entry", ["127.0.0.1", "127.0.0.1:1", "localhost", "http://localhost:{port}", "27.0.0.1:{port}"])
+@pytest.mark.parametrize("entry", ["127.0.0.1", "127.0.0.1:1", "localhost", "27.0.0.1:{port}"])
 def test_another_host_or_port_receives_nothing(entry: str, host: Host, hosts_file: Path) -> None:
     hosts_file.write_text(f'["{entry.format(port=host.port)}"]\ntoken = "hunter22secret"\n')
     resolve(host.put("/m.tar.gz", archive(1000)))
@@ -70,9 +70,7 @@ def test_another_host_or_port_receives_nothing(entry: str, host: Host, hosts_fil
 def test_the_default_port_may_be_omitted_for_https_only(hosts_file: Path) -> None:
     from tfimm_resolver.http.hosts import get_headers
 
-    hosts_file.write_text(
-        '["Models.example.org"]\ntoken = "a"\n["example.org:443"]\ntoken = "b"\n["http://[::1]:80"]\ntoken = "c"\n'
-    )
+    hosts_file.write_text('["Models.example.org"]\ntoken = "a"\n["example.org:443"]\ntoken = "b"\n["[::1]:80"]\ntoken = "c"\n')
     assert get_headers("https://models.example.ORG/x") == get_headers("https://u:p@models.example.org:443/x")
     assert get_headers("http://models.example.org/x") == get_headers("http://models.example.org:80/x") == {}
     assert get_headers("https://example.org/x") == {"Authorization": "Bearer b"} and get_headers("http://example.org/x") == {}
@@ -85,7 +83,7 @@ def test_the_default_port_may_be_omitted_for_https_only(hosts_file: Path) -> Non
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_another_host_replaces_them_by_those_of_that_host(status: int, host: Host, hosts_file: Path) -> None:
     hosts_file.write_text(
-        f'["http://{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision", X-Here = "1" }}\n'
+        f'["{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision", X-Here = "1" }}\n'
         f'["http://{get_host(host, "localhost")}"]\nheaders = {{ X-Team = "other team" }}\n'
     )
     host.put("/real.tar.gz", archive())
@@ -96,13 +94,6 @@ def test_a_redirect_to_another_host_replaces_them_by_those_of_that_host(status: 
     ) == {"1"}
     assert list_authorizations(host, "/real.tar.gz") == [None] * RANGES == list_authorizations(host, "/real.tar.gz", "x-here")
     assert list_authorizations(host, "/real.tar.gz", "x-team") == ["other team"] * RANGES
-
-
-@pytest.mark.parametrize("name", ["{}", "https://{}"])
-def test_over_http_nothing_is_sent_unless_the_entry_says_http(name: str, host: Host, hosts_file: Path) -> None:
-    hosts_file.write_text(f'["{name.format(get_host(host))}"]\ntoken = "hunter22secret"\n')
-    resolve(host.put("/m.tar.gz", archive(1000)))
-    assert list_authorizations(host, "/m.tar.gz") == [None]
 
 
 @pytest.mark.parametrize("name", ["{}", "https://{}"])
@@ -117,20 +108,20 @@ def test_over_http_a_host_that_a_redirect_names_gets_nothing_unless_its_entry_sa
 
 
 def test_a_token_is_not_sent_beside_a_signature(host: Host, hosts_file: Path) -> None:
-    hosts_file.write_text(f'["http://{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision" }}\n')
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision" }}\n')
     path = f"/m.tar.gz?X-Amz-Algorithm=a&X-Amz-Signature={'a' * 64}"
     assert files_in(resolve(host.put(path, archive(1000)))) == files(1000)
     assert list_authorizations(host, path) == [None] and list_authorizations(host, path, "x-team") == ["vision"]
 
 
 def test_a_refusal_names_the_file_that_the_credentials_are_from(host: Host, hosts_file: Path) -> None:
-    hosts_file.write_text(f'["http://{get_host(host)}"]\ntoken = "hunter22secret"\n')
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\n')
     with pytest.raises(AccessError, match=r"asked with the credentials of .*hosts\.toml"):
         resolve(host.put("/m.tar.gz", b"", answer_with(401)))
 
 
 def test_a_range_that_is_redirected_to_another_host_carries_none(host: Host, hosts_file: Path) -> None:
-    hosts_file.write_text(f'["http://{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision" }}\n')
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision" }}\n')
     host.put("/other.tar.gz", archive())
     host.put(
         "/m.tar.gz",
@@ -143,7 +134,7 @@ def test_a_range_that_is_redirected_to_another_host_carries_none(host: Host, hos
 
 
 def test_a_redirect_on_the_same_host_keeps_them(host: Host, hosts_file: Path) -> None:
-    hosts_file.write_text(f'["http://{get_host(host)}"]\ntoken = "hunter22secret"\n')
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\n')
     host.put("/real.tar.gz", archive(1000))
     host.put("/m.tar.gz", b"", answer_with(302, b"", Location="/real.tar.gz"))
     resolve(f"{host.url}/m.tar.gz")
@@ -153,7 +144,7 @@ def test_a_redirect_on_the_same_host_keeps_them(host: Host, hosts_file: Path) ->
 def test_a_token_is_neither_on_disk_nor_in_an_error_even_if_the_server_echoes_it(
     host: Host, hosts_file: Path, cache_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hosts_file.write_text(f'["http://{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision group" }}\n')
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\nheaders = {{ X-Team = "vision group" }}\n')
     resolve(host.put("/m.tar.gz", archive(1000)))
     handle = host.put("/n.tar.gz", b"", answer_with(403, b"not for Bearer hunter22secret of vision group"))
     with pytest.raises(AccessError, match="not for … … of … group") as caught:
@@ -203,7 +194,7 @@ def test_the_variable_names_another_file_which_has_to_exist(
     monkeypatch.setenv(VARIABLE, "$HOME/mine.toml")
     with pytest.raises(HandleError, match=r"home/mine\.toml cannot be read: No such file"):
         resolve(handle)
-    hosts_file.write_text(f'["http://{get_host(host)}"]\ntoken = "hunter22secret"\n')
+    hosts_file.write_text(f'["{get_host(host)}"]\ntoken = "hunter22secret"\n')
     hosts_file.rename(tmp_path / "home" / "mine.toml")
     resolve(handle)
     monkeypatch.delenv(VARIABLE)
