@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -112,10 +113,21 @@ def find_seed() -> Any:
 
 
 def kill_seed() -> None:
-    """Kill the seed, if there is one."""
+    """Kill the seed, if there is one; return when its process has ended, which comes after its name is free."""
     if (seed := find_seed()) is not None:
+        killed = find_seed_processes()
         ray.kill(seed)
-        wait_until(lambda: find_seed() is None)
+        wait_until(lambda: killed.isdisjoint(find_seed_processes()))
+
+
+def find_seed_processes() -> set[str]:
+    """Return the ids of the processes of seeds: a killed one may still run when the next one has its name."""
+    found = set[str]()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if path.read_bytes().startswith(b"ray::SeedActor"):
+                found.add(path.parent.name)
+    return found
 
 
 def resolve(handle: str, **options: Any) -> str:
