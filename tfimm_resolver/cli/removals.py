@@ -38,11 +38,11 @@ def confirm() -> bool:
 
 
 def print_removals(
-    output: Output, items: Sequence[CacheItem], *, is_dry_run: bool, is_asked: bool = False, closing: Sequence[str] = ()
+    output: Output, items: Sequence[CacheItem], *, is_dry_run: bool, has_question: bool = False, closing: Sequence[str] = ()
 ) -> None:
     """Print what is removed, or would be: a line for each item on stdout, the sums on stderr.
 
-    If ``is_asked``, the question whether to remove it follows, which a dry run does not have.
+    ``has_question``: the question whether to remove them follows, so that this is not called a dry run.
     """
     if output.is_quiet:
         for item in items:
@@ -50,7 +50,7 @@ def print_removals(
         return
     output.print_message(format_head(items, is_dry_run=is_dry_run))
     output.print_table(_format_rows(items, output.get_width()))
-    sentences = [*closing, *["Nothing was removed (dry run)."] * (is_dry_run and not is_asked)]
+    sentences = [*closing, *["Nothing was removed (dry run)."] * (is_dry_run and not has_question)]
     if sentences:
         output.print_message("  ".join(sentences))
 

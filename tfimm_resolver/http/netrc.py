@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tfimm_resolver._util import fs
 from tfimm_resolver.http.credentials import Credentials
+from tfimm_resolver.settings import network
 
 log = logging.getLogger("tfimm_resolver")
 
@@ -60,5 +61,5 @@ def _read_logins(path: str) -> _Logins:
 
 def _find_file() -> str | None:
     candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
-    paths = (os.path.expanduser(os.path.expandvars(path)) for path in candidates)
+    paths = map(network.expand_variables, candidates)
     return next((path for path in paths if os.path.isfile(path)), None)

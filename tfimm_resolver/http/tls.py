@@ -29,7 +29,7 @@ def make_context(*variables: str) -> ssl.SSLContext:
         return context
     sources = network.choose_ca_sources(*variables)
     paths = sources.paths
-    if sources.is_explicit:  # a file that is written anew leaves the time of its directory as it is
+    if sources.is_explicit:  # writing to a file does not change the time of its directory
         paths = tuple(file for path in paths for file in (path, *_list_files(path)))
     return _make_verifying_context(sources, tuple(_stamp(path) for path in paths))
 

@@ -52,7 +52,7 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     if handle.is_name:
         looked = [*discovery.find_files(), *named_models.list_candidate_paths(handle.text), *looked]
     kind = "named" if handle.is_name else "at path"
-    text = f'no model {kind} "{handle}"\n  looked at: {", ".join(map(_describe_place, looked))}'
+    text = f'no model {kind} "{handle}"\n  looked at: {", ".join(map(_describe_path, looked))}'
     similar = overrides.suggest(handle.text, _list_project_names()) if handle.is_name else []
     suggested = similar or ([] if _is_missing_file(handle) else slips.suggest_handles(handle.text))
     defects, fixes = list[str](), list[Fix]()
@@ -75,7 +75,7 @@ def make_unknown_handle_error(handle: Handle) -> UnknownHandleError:
     return UnknownHandleError("\n  ".join([text, *defects]), fix=join_advice(fixes))
 
 
-def _describe_place(path: str) -> str:
+def _describe_path(path: str) -> str:
     return f"{show(path)} (Permission denied)" if _is_denied(path) else show(path)
 
 
@@ -91,7 +91,7 @@ def _is_denied(path: str) -> bool:
 
 
 def _is_missing_file(handle: Handle) -> bool:
-    """Whether a text names an archive that is missing in a directory of this machine, so that it is no handle of a host."""
+    """Whether a text names an archive that is missing in a directory of this machine, and is not a handle of a host."""
     return handle.is_archive and os.path.isdir(os.path.dirname(local.find_path(handle))) and not handle.is_name
 
 

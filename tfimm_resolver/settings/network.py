@@ -58,16 +58,17 @@ def choose_ca_sources(*variables: str) -> CaSources:
     """
     for variable in (*variables, *_CA_VARIABLES):
         if path := os.environ.get(variable):
-            return CaSources((_expand(path),), f"{variable}={path}", True)
+            return CaSources((expand_variables(path),), f"{variable}={path}", True)
     named = {variable: os.environ[variable] for variable in _OPENSSL_VARIABLES if os.environ.get(variable)}
     folders = named.get("SSL_CERT_DIR", "").split(os.pathsep)
-    paths = tuple(_expand(path) for path in (named.get("SSL_CERT_FILE", ""), *folders) if path)
+    paths = tuple(expand_variables(path) for path in (named.get("SSL_CERT_FILE", ""), *folders) if path)
     if paths:
         return CaSources(paths, " and ".join(f"{variable}={value}" for variable, value in named.items()), True)
     return _list_default_sources()
 
 
-def _expand(path: str) -> str:
+def expand_variables(path: str) -> str:
+    """Return the path of a file of other programs with ``~`` and ``$VAR`` expanded; a relative one stays as it is."""
     return os.path.expanduser(os.path.expandvars(path))
 
 

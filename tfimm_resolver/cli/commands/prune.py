@@ -39,7 +39,7 @@ def command(output: Output, max_size: str | None, max_age: str | None, keep: Seq
     must_confirm = removals.needs_answer(output, yes=yes, dry_run=dry_run) and bool(plan.preview().removed)
     if must_confirm:
         preview = plan.preview()
-        removals.print_removals(output, preview.removed, is_dry_run=True, is_asked=True, closing=_format_closing(preview))
+        removals.print_removals(output, preview.removed, is_dry_run=True, has_question=True, closing=_format_closing(preview))
         if not removals.confirm():
             return EXIT_DECLINED
     result = plan.preview() if dry_run else plan.execute()

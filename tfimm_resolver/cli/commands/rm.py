@@ -40,7 +40,7 @@ def command(output: Output, models: Sequence[str], all_: bool, dry_run: bool, ye
     if must_confirm:
         preview = plan.preview()
         if any(result.error is None for result in preview):
-            _print(output, preview, is_dry_run=True, is_asked=True)
+            _print(output, preview, is_dry_run=True, has_question=True)
             if not removals.confirm():
                 return EXIT_DECLINED
     results = plan.preview() if dry_run else plan.execute()
@@ -60,9 +60,9 @@ def _to_json(results: Sequence[RemoveResult], *, is_dry_run: bool) -> dict[str, 
     return {**facts, **({"error": errors[0]} if errors else {})}
 
 
-def _print(output: Output, results: Sequence[RemoveResult], *, is_dry_run: bool, is_asked: bool = False) -> None:
+def _print(output: Output, results: Sequence[RemoveResult], *, is_dry_run: bool, has_question: bool = False) -> None:
     items = [_to_item(result) for result in results if not result.error]
-    removals.print_removals(output, items, is_dry_run=is_dry_run, is_asked=is_asked)
+    removals.print_removals(output, items, is_dry_run=is_dry_run, has_question=has_question)
     for error in dict.fromkeys(result.error for result in results if result.error):
         output.print_error(error)
 
