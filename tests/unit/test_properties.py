@@ -97,6 +97,7 @@ def test_spellings_of_one_url_share_its_key(scheme: str, host: str, path: str, q
 
 @PROFILE
 @given(SCHEMES, WORDS, HOSTS, PATHS, WORDS, some.sampled_from(["", "#sha256=" + "ab" * 32, "#x", "\n", "\0", "#sha256=zz"]))
+@example("hf", " ", "h", "", "n", "")
 def test_no_secret_of_a_query_or_of_userinfo_is_displayed(
     scheme: str, user: str, host: str, path: str, name: str, end: str
 ) -> None:

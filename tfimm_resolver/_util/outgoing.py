@@ -25,6 +25,7 @@ _WORD_START = r"(?<![^\s/'\"(\[=,<])"
 _PATTERNS: tuple[tuple[str, str, str], ...] = (
     # User info behind two slashes, also percent-encoded, also with spaces in it; in hf://OWNER@REVISION it is none.
     ("", rf"(?<!hf:)({_SLASH}{{2}})(?:(?!\n  |{_SLASH})[^/?#\"])*{_AT}", r"\1"),
+    ("hf:", rf"(?<=hf:)({_SLASH}{{2}})(?:(?!\n  )[^/?#\"@])*{_COLON}(?:(?!\n  )[^/?#\"])*{_AT}", r"\1"),
     # A password with a slash in it: what follows the colon is not a port.
     ("@", rf"(//)[^\s/?#@:\[\]\"']+:{_NOT_PORT}[^\s\"']*@", r"\1"),
     # Something that is not a port, in its place: the @ of a password may be missing.
@@ -79,7 +80,8 @@ def mask_value(text: str) -> str:
     """
     text, mark, rest = text.partition("#sha256=")
     text = re.split(r"[?#]|%(?:25)*3[fF]", text, maxsplit=1)[0]
-    slashes, at = rf"(?:(?<!hf:){_SLASH}{{2}}|^\s*(?!/))", rf"[^/?#]*{_AT}"
+    slashes = rf"(?:(?<!hf:){_SLASH}{{2}}|(?<=hf:){_SLASH}{{2}}(?=[^/?#@]*{_COLON})|^\s*(?!/))"
+    at = rf"[^/?#]*{_AT}"
     return mask_secrets(re.sub(f"({slashes}){at}", r"\1", text) + mark + rest)
 
 

@@ -179,16 +179,19 @@ def test_one_failed_renewal_does_not_lose_the_lease(
     fault: str, gcs: Gcs, objects: ObjectStoreClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
+    # As often as with the short time to live, which a busy machine may exceed between two renewals.
+    monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "20")
+    monkeypatch.setattr(bucket_lease, "_RENEWALS_PER_TTL", 100)
     seen: list[object] = []
     with hold(objects):
         rule = gcs.on("put", PATH)
         rule.answer(503) if fault == "503" else rule.lose()
         wait_until(lambda: rule.seen)  # before requests of the other thread can match the rule
         with start_waiter(objects, seen):
-            time.sleep(2.5 * TTL_S)
-            assert seen == [] and rule.seen > 2
+            wait_until(lambda: rule.seen > 5)  # the waiter writes once
+            assert seen == []
             gcs.buckets["bucket"].delete(PATH)
-    assert caplog.messages == []
+    assert not any("took over" in message for message in caplog.messages)  # only that it waited, on a busy machine
 
 
 def test_a_takeover_whose_response_is_lost_holds_the_lease(

@@ -7,7 +7,7 @@ import base64
 import pytest
 import urllib3
 
-from tfimm_resolver._util.outgoing import clean_text
+from tfimm_resolver._util.outgoing import clean_text, mask_secrets, mask_value
 from tfimm_resolver.http.redaction import redact_answer, register_credentials
 from tfimm_resolver.http.response import Response, SentRequest
 
@@ -68,3 +68,17 @@ def test_registered_credentials_are_masked_in_every_text() -> None:
     register_credentials({"Authorization": "Bearer unit-test-token-1", "Proxy-Authorization": BASIC, "Range": "bytes=0-1"})
     assert clean_text("it echoed unit-test-token-1, hunter22&co") == "it echoed …, …"
     assert clean_text("bytes=0-1") == "bytes=0-1"
+
+
+@pytest.mark.parametrize("user", ["ada:hunter22", " :hunter22", "ada b:hunter22", "ada%3Ahunter22", "ada:hunter@22"])
+def test_a_login_in_a_handle_of_hugging_face_is_removed(user: str) -> None:
+    assert mask_value(f"hf://{user}@o/m") == mask_secrets(f"hf://{user}@o/m") == "hf://o/m"
+
+
+def test_a_login_with_quotation_marks_is_removed_from_a_value() -> None:
+    assert mask_value('hf://ada:"hunter22@o/m') == "hf://o/m"
+
+
+@pytest.mark.parametrize("handle", ["hf://o@main", "hf://o/m@main", "hf://o/a b@refs%2Fpr%2F1"])
+def test_a_revision_in_a_handle_of_hugging_face_stays(handle: str) -> None:
+    assert mask_value(handle) == mask_secrets(handle) == handle
