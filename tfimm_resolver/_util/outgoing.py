@@ -23,9 +23,11 @@ _SLASH, _AT, _COLON = (rf"(?:{raw}|%(?:25)*{code})" for raw, code in (("/", "2[f
 _NOT_PORT = r"(?!\d{1,5}(?![^\s/?#,;:'\")\]}]))"
 _WORD_START = r"(?<![^\s/'\"(\[=,<])"
 _PATTERNS: tuple[tuple[str, str, str], ...] = (
-    # User info behind two slashes, also percent-encoded, also with spaces in it; in hf://OWNER@REVISION it is none.
+    # User info behind two slashes, also percent-encoded, also with spaces in it; behind hf:// it has a colon, which
+    # OWNER@REVISION has not.
     ("", rf"(?<!hf:)({_SLASH}{{2}})(?:(?!\n  |{_SLASH})[^/?#\"])*{_AT}", r"\1"),
-    ("hf:", rf"(?<=hf:)({_SLASH}{{2}})(?:(?!\n  )[^/?#\"@])*{_COLON}(?:(?!\n  )[^/?#\"])*{_AT}", r"\1"),
+    ("hf:", rf"(?<=hf:)({_SLASH}{{2}})(?:(?!\n  |{_SLASH}|{_COLON})[^/?#\"@])*{_COLON}"
+            rf"(?:(?!\n  |{_SLASH})[^/?#\"])*{_AT}", r"\1"),
     # A password with a slash in it: what follows the colon is not a port.
     ("@", rf"(//)[^\s/?#@:\[\]\"']+:{_NOT_PORT}[^\s\"']*@", r"\1"),
     # Something that is not a port, in its place: the @ of a password may be missing.
