@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any, TypeVar
 
 from tfimm_resolver._util import clock
@@ -71,6 +71,15 @@ class DaemonThreadPool:
             if not isinstance(future.exception(), (Exception, type(None))):
                 future.result()  # Ctrl-C, for example: no further task may begin
         return future
+
+    def wait_for_all(self, futures: Iterable[Future[Any]]) -> None:
+        """Wait until all calls are done or one has failed, and raise the error of that one at once."""
+        pending = {*futures}
+        while pending:
+            self._token.raise_if_cancelled()
+            done, pending = wait(pending, _POLL_INTERVAL_S, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
 
     def close(self) -> None:
         """Drop queued tasks and return without waiting for running ones."""

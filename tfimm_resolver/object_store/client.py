@@ -110,8 +110,7 @@ class ObjectStoreClient:
                 pool = large_pool if sizes_bytes[name] > _SMALL_BYTES else small_pool
                 part_bytes = max(CHUNK_BYTES, -(-sizes_bytes[name] // _MAX_PARTS))
                 uploads.append(pool.submit(self._upload, name, path, part_bytes, parts_at_once))
-            for upload in uploads:
-                upload.result()
+            small_pool.wait_for_all(uploads)
 
     def stream_objects(self, objects: Iterable[ObjectInfo], at_once: int) -> Generator[tuple[ObjectInfo, Iterator[bytes]]]:
         """Yield each object with its bytes in chunks, in order; up to ``at_once`` chunks are fetched ahead, across objects.

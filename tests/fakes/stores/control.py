@@ -47,6 +47,10 @@ class Gate:
         self.reached.set()
         self.go.wait(TIMEOUT_S)
 
+    def wait_until_reached(self) -> None:
+        """Wait until an operation waits, though not for ever."""
+        self.reached.wait(TIMEOUT_S)
+
 
 Hook = Callable[[], None]
 
@@ -65,9 +69,11 @@ class Rule:
     status: int = 0
     gate: Gate | None = None
 
-    def answer(self, status: int) -> Rule:
-        """Respond with that status without executing the operation."""
+    def answer(self, status: int, *, after: Gate | None = None) -> Rule:
+        """Respond with that status without executing the operation; with ``after``, once an operation waits at that gate."""
         self.status = status
+        if after:
+            self.before = after.wait_until_reached
         return self
 
     def reset(self) -> Rule:

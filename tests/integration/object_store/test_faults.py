@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import time
@@ -93,12 +94,15 @@ def test_ctrl_c_ends_a_source_that_stalls_at_once(handle: str, number: signal.Si
     assert code == (130 if number == signal.SIGINT else 143) and [*cache_dir.iterdir()] == []
 
 
-def test_an_error_in_an_upload_does_not_wait_for_the_others(handle: str, gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("failing", "other"), [*itertools.permutations(["*/saved_model.pb", "*/variables/*"])])
+def test_an_error_in_an_upload_does_not_wait_for_the_others(
+    failing: str, other: str, handle: str, gcs: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
-    held = gcs.on("put", "*/variables/*", times=None).hold(undone=True)
-    gcs.on("put", "*/saved_model.pb", times=None).answer(500)
+    held = gcs.on("put", other, times=None).hold(undone=True)
+    gcs.on("put", failing, times=None).answer(500, after=held)
     code, _, err = run_cli("resolve", handle)
-    assert code == 4 and "cannot write the cache" in err and "HTTP 500" in err and held.reached.is_set()
+    assert code == 4 and "cannot write the cache" in err and "HTTP 500" in err and not held.go.is_set()
 
 
 @pytest.mark.parametrize("root", [ROOT, "memory://here"])
