@@ -102,7 +102,7 @@ def test_an_error_in_an_upload_does_not_wait_for_the_others(
     held = gcs.on("put", other, times=None).hold(undone=True)
     gcs.on("put", failing, times=None).answer(500, after=held)
     code, _, err = run_cli("resolve", handle)
-    assert code == 4 and "cannot write the cache" in err and "HTTP 500" in err and not held.go.is_set()
+    assert code == 4 and "cannot write the cache" in err and "HTTP 500" in err and held.reached.is_set()
 
 
 @pytest.mark.parametrize("root", [ROOT, "memory://here"])
