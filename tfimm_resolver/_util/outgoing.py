@@ -83,8 +83,9 @@ def mask_value(text: str) -> str:
     text, mark, rest = text.partition("#sha256=")
     text = re.split(r"[?#]|%(?:25)*3[fF]", text, maxsplit=1)[0]
     slashes = rf"(?:(?<!hf:){_SLASH}{{2}}|(?<=hf:){_SLASH}{{2}}(?=[^/?#@]*{_COLON})|^\s*(?!/))"
-    at = rf"[^/?#]*{_AT}"
-    return mask_secrets(re.sub(f"({slashes}){at}", r"\1", text) + mark + rest)
+    # Where no @ follows, all up to the next slash is taken at once: trying each place in it would take quadratic time.
+    other = r"(?:(?!%(?:25)*2[fF](?:[/?#]|\Z))[^/?#])+"
+    return mask_secrets(re.sub(f"({slashes})(?:[^/?#]*{_AT}|({other}))", r"\1\2", text) + mark + rest)
 
 
 def mask_secrets(text: str) -> str:

@@ -82,3 +82,8 @@ def test_a_login_with_quotation_marks_is_removed_from_a_value() -> None:
 @pytest.mark.parametrize("handle", ["hf://o@main", "hf://o/m@main", "hf://o/a b@refs%2Fpr%2F1"])
 def test_a_revision_in_a_handle_of_hugging_face_stays(handle: str) -> None:
     assert mask_value(handle) == mask_secrets(handle) == handle
+
+
+@pytest.mark.parametrize("start", ["///%2F", "a%2F%2F/%2F", "a%2F%2Fb%2F/", "%252f%2F%2F/%2F", ":%2F/%2F%2F"])
+def test_user_info_behind_any_pair_of_slashes_is_removed_from_a_value(start: str) -> None:
+    assert "er" not in mask_value(f'{start}us"er%40host')
