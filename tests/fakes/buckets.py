@@ -15,7 +15,7 @@ from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import DESCRIPTOR_SUFFIX, Record
 
 ROOT = "gs://bucket/cache"
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 def wait_until(condition: Callable[[], object]) -> None:

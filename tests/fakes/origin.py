@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(page.body[:half])
             origin.started.set()
             if page.gate:
-                page.gate.wait(60)
+                page.gate.wait(120)
             self._send(page.body[half:])
         except (BrokenPipeError, ConnectionResetError):  # the client was killed, or gave up
             self.close_connection = True

@@ -119,7 +119,7 @@ def run_workers(
         while len(jobs) < count and time.monotonic() < until_s:
             numbers = " ".join(map(str, chooser.choice(groups)))
             jobs.append(start(prelude + (code or WORKER), url, str(seconds / 4), numbers, str(sure_s), **environment))
-        if killed and time.monotonic() > until_s - seconds / 2:
+        if killed and len(jobs) > 1 and time.monotonic() > until_s - seconds / 2:
             killed -= 1
             victim = jobs.pop(0)
             victim.send_signal(signal.SIGKILL)

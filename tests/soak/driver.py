@@ -51,6 +51,7 @@ class Soak:
         self.faults: list[str] = []
         self.counts: Counter[str] = Counter()
         self._served, self._origin = Served(), Origin()
+        self._pages: dict[int, Page] = {}
         self._lock = threading.Lock()
 
     def run(self) -> None:
@@ -67,10 +68,15 @@ class Soak:
             self._check_end(Path(folder, "cache"))
 
     def _serve(self, model: int, version: int) -> None:
-        body = make_archive(model, version)
-        # The old version may be answered until now, the new one from now on.
-        self._served.since[model].append((time.time(), version))
-        self._origin.pages[f"/m{model}.tar.gz"] = Page(body, headers={"ETag": f'"{model}-{version}"'})
+        page = Page(make_archive(model, version), headers={"ETag": f'"{model}-{version}"'})
+        with self._lock:  # the old version is answered until that time, the new one from then on, and nothing in between
+            self._served.since[model].append((time.time(), version))
+            self._pages[model] = page
+        self._origin.pages[f"/m{model}.tar.gz"] = lambda: self._get_page(model)
+
+    def _get_page(self, model: int) -> Page:
+        with self._lock:
+            return self._pages[model]
 
     def _run_releases(self) -> None:
         started_s = time.monotonic()

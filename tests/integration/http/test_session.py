@@ -107,7 +107,7 @@ UNREADABLE = {
 def test_the_body_of_a_redirect_is_not_read(
     status: int, faults: tuple[Fault, ...], host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "2")
+    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "10")
     host.put("/real.tar.gz", archive())
     handle = host.put("/m.tar.gz", b"", answer_with(status, bytes(100_000), Location="/real.tar.gz"), *faults)
     assert files_in(resolve(handle)) == files()
@@ -137,7 +137,7 @@ def test_a_loop_with_endless_bodies_ends_after_thirty_redirects(host: Host) -> N
 def test_the_body_of_a_redirect_that_is_not_followed_is_not_read_either(
     status: int, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "2")
+    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "10")
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     host.put("/m/1?tf-hub-format=compressed", archive())
     host.put("/m/1?tf-hub-format=uncompressed", b"", answer_with(status, bytes(100_000), Location="/other"), stall_after(0.5))

@@ -435,8 +435,9 @@ LOADER = """
 
 @pytest.mark.parametrize("arguments", [(), ("force",)])
 def test_eight_processes_at_once_make_one_download(
-    arguments: tuple[str, ...], repo: Repo, host: GitHost, hub_dir: Path
+    arguments: tuple[str, ...], repo: Repo, host: GitHost, hub_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "100")  # the response waits for all processes
     if arguments:
         hub.list("ada/models", trust_repo=True)
         repo.commit({"hubconf.py": "def one():\n    return 'fresh'\n"})

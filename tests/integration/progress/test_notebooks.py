@@ -80,7 +80,7 @@ def test_a_download_leaves_one_line_in_the_saved_notebook(slow_url: str, tmp_pat
     code = f"import tfimm_resolver\npath = tfimm_resolver.resolve('{slow_url}/m.tar.gz')"
     (output,), seen = run_cell(code, tmp_path)
     assert seen["update_display_data"] >= 3, "it does not move"
-    assert re.fullmatch(re.escape(f"{slow_url}/m.tar.gz") + r"  \d+ kB in \d\.\d s", read_text(output)), output
+    assert re.fullmatch(re.escape(f"{slow_url}/m.tar.gz") + r"  \d+ kB in \d+\.\d s", read_text(output)), output
 
 
 def test_several_downloads_share_one_output_with_a_line_for_each_and_their_sum(slow_url: str, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_several_downloads_share_one_output_with_a_line_for_each_and_their_sum(s
     (output,), seen = run_cell("from tfimm_resolver import project\nresults = project.sync()", tmp_path)
     assert seen["update_display_data"] >= 3
     lines = read_text(output).splitlines()
-    assert len(lines) == 3 and re.fullmatch(r"2 models  2\.0 MB in \d\.\d s, [\d.]+ [kM]B/s", lines[-1]), lines
+    assert len(lines) == 3 and re.fullmatch(r"2 models  2\.0 MB in \d+\.\d s, [\d.]+ [kM]B/s", lines[-1]), lines
     assert {line.split()[0] for line in lines[:2]} == {"lion", "tiger"}
 
 

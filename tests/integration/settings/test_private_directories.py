@@ -18,6 +18,7 @@ import pytest
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.faults.origin import Host, Response, after_request, on_request, reset_connection
 from tests.fakes.origin import Origin
+from tests.fakes.processes import wait_until
 from tfimm_resolver import resolve
 from tfimm_resolver.cache.cache import entry_name_for_key
 from tfimm_resolver.cache.record import Record
@@ -212,7 +213,7 @@ def test_no_other_user_can_enter_the_staging_directory(temporary: Path, origin: 
     thread = threading.Thread(target=resolve, args=(handle,))
     try:
         thread.start()
-        assert origin.started.wait(30)
+        wait_until(lambda: [*temporary.glob("*.tmp")])
         modes = [stat.S_IMODE(path.stat().st_mode) for path in temporary.glob("*.tmp")]
     finally:
         gate.set()
@@ -332,7 +333,7 @@ def test_no_other_user_can_enter_the_directory_of_a_file_download(origin: Origin
     thread = threading.Thread(target=download_url_to_file, args=(url, tmp_path / "out/w.bin", None, False))
     try:
         thread.start()
-        assert origin.started.wait(30)
+        wait_until(lambda: [*(tmp_path / "out").glob("*.tmp")])
         modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").glob("*.tmp")]
     finally:
         gate.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,8 @@ def colab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
     with Host() as host:
         monkeypatch.setenv("TBE_RUNTIME_ADDR", f"127.0.0.1:{host.port}")
         monkeypatch.setenv("COLAB_CACHE_MOUNT_FOLDER", str(tmp_path / "input"))
-        monkeypatch.setenv("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", "1")
-        monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "1")
+        monkeypatch.setenv("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", "30")
+        monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "30")
         monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "0")
         host.put(SUPPORTED, b"")
         host.put(MOUNT, b'{"slug": "nnlm/en-dim50/3"}')
@@ -66,7 +67,7 @@ def test_without_a_version_the_newest_is_mounted(colab: Host, mounted: str, kagg
 
 
 def test_a_mount_that_takes_a_moment_is_awaited(colab: Host, tmp_path: Path, kaggle: Kaggle) -> None:
-    timer = threading.Timer(0.3, lambda: put_model(tmp_path / "input/nnlm/en-dim50/3"))
+    timer = threading.Timer(0.3, lambda: os.renames(put_model(tmp_path / "made"), tmp_path / "input/nnlm/en-dim50/3"))
 
     def start(_: Response) -> None:
         timer.start()
@@ -108,6 +109,7 @@ def test_a_model_that_is_not_mounted_in_time_is_downloaded(
 ) -> None:
     monkeypatch.setenv("TFIMM_RESOLVER_CONNECT_TIMEOUT_S", "0.2")
     monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "0.5")
+    monkeypatch.setenv("TFIMM_RESOLVER_RETRIES", "9")  # Kaggle itself may need longer, too
     assert resolve(f"kaggle://{PATH}/3").startswith(str(cache_dir))
     assert "Colab did not mount" in caplog.text
 

@@ -58,12 +58,12 @@ def test_a_cancelled_wait_is_noticed_in_the_thread(start: Start) -> None:
 
 def test_a_timeout_is_noticed_but_not_that_of_a_shield() -> None:
     async def main(call: Call, shielded: Call) -> tuple[bool, bool]:
-        task = asyncio.ensure_future(asyncio.to_thread(shielded))
-        for waiting in (asyncio.to_thread(call), asyncio.shield(task)):
+        limited, task = (asyncio.ensure_future(asyncio.to_thread(each)) for each in (call, shielded))
+        for each in (call, shielded):  # what has not begun would be cancelled without a thread
+            assert await asyncio.to_thread(each.has_begun.wait, 30)
+        for waiting in (limited, asyncio.shield(task)):
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(waiting, 0.05)
-        await asyncio.to_thread(call.has_begun.wait, 30)
-        await asyncio.to_thread(shielded.has_begun.wait, 30)
         found = call.is_abandoned(), shielded.is_abandoned()
         call.may_end.set()
         shielded.may_end.set()

@@ -20,7 +20,7 @@ def test_a_signal_that_does_not_interrupt_the_wait_for_a_pool_is_handled_soon() 
 
         def wait_forever():
             os.kill(os.getpid(), signal.SIGTERM)
-            threading.Event().wait(60)
+            threading.Event().wait(100)
 
         signal.signal(signal.SIGTERM, end)
         with DaemonThreadPool(1) as pool:
@@ -30,7 +30,7 @@ def test_a_signal_that_does_not_interrupt_the_wait_for_a_pool_is_handled_soon() 
         """
     ) as waiting:
         try:
-            assert waiting.wait(30) == 7
+            assert waiting.wait(60) == 7
         finally:
             waiting.kill()
 

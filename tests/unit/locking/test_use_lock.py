@@ -95,7 +95,8 @@ def test_nothing_is_held_if_the_directory_does_not_exist(tmp_path: Path) -> None
     assert not use_lock.hold(str(tmp_path / "file"), 60)
 
 
-def test_a_removal_between_opening_and_locking_is_noticed(tree: str) -> None:
+def test_a_removal_between_opening_and_locking_is_noticed(tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(use_lock, "_REMOVAL_WAIT_S", 60)
     exclusion = use_lock.try_exclude(tree)
     assert exclusion is not None
     answers: list[bool] = []
@@ -203,7 +204,7 @@ def test_a_right_to_remove_is_not_kept_by_a_forked_child(tree: str) -> None:
     use_lock._exclusions.discard(exclusion._descriptor or 0)
     os.close(exclusion._descriptor or 0)  # as if this process had been killed: not unlocked
     try:
-        wait_until(lambda: is_unused(tree), 10)
+        wait_until(lambda: is_unused(tree))
     finally:
         os.close(write_end)
         os.waitpid(child, 0)

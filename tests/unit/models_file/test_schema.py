@@ -212,7 +212,7 @@ def test_an_invalid_file_is_a_value_error_and_a_handle_error(project: Path) -> N
 def test_a_pipe_with_its_name_is_not_a_models_file(project: Path) -> None:
     os.mkfifo(project / FILE_NAME)
     job = subprocess.run(
-        [sys.executable, "-m", "tfimm_resolver", "resolve", "m"], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "tfimm_resolver", "resolve", "m"], capture_output=True, text=True, timeout=60, check=False
     )
     assert job.returncode == 2 and "no model named" in job.stderr
 

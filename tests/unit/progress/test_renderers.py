@@ -91,7 +91,7 @@ def test_a_notebook_has_one_output_that_is_rewritten(monkeypatch: pytest.MonkeyP
         handle = types.SimpleNamespace(update=lambda data, raw: updates.append(data["text/plain"]))
         IPython.display.display = lambda data, raw, display_id: updates.append(data["text/plain"]) or handle
         from tfimm_resolver.progress import stats, renderers, reporters
-        from tfimm_resolver._util import text
+        stats.clock.get_monotonic_s = lambda: 100.0
         with reporters.report_progress("m", 1000, quiet=False) as reporter:
             for _ in range(1000):
                 reporter.advance(1)

@@ -28,8 +28,10 @@ def test_the_rate_leaves_out_resumed_and_corrected_bytes() -> None:
     assert stats.format_counts().endswith("  0 B/s"), "nothing was received, so no remaining time is shown"
 
 
-def test_a_young_download_and_a_short_line_have_no_rate() -> None:
-    young, old = TransferStats("m", 100), TransferStats("m", 100, started_s=time.monotonic() - 10)
+def test_a_young_download_and_a_short_line_have_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = time.monotonic()
+    monkeypatch.setattr(clock, "get_monotonic_s", lambda: now_s)
+    young, old = TransferStats("m", 100), TransferStats("m", 100, started_s=now_s - 10)
     for stats in (young, old):
         stats.advance(50)
     assert "/s" not in young.format_counts() and "/s" in old.format_counts()

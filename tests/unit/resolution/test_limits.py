@@ -53,20 +53,26 @@ def test_the_innermost_limit_that_is_over_counts() -> None:
 
 
 def test_a_call_that_asyncio_abandoned_ends() -> None:
-    raised = list[BaseException]()
+    raised, begun = list[BaseException](), threading.Event()
+
+    def begin() -> None:
+        begun.set()
+        wait()
 
     def call() -> None:
         try:
-            call_with_limits(wait, "m", None, None)
+            call_with_limits(begin, "m", None, None)
         except BaseException as error:  # compared below
             raised.append(error)
 
     async def main() -> None:
+        waiting = asyncio.ensure_future(asyncio.to_thread(call))
+        assert await asyncio.to_thread(begun.wait, 60)
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.to_thread(call), 0.1)
+            await asyncio.wait_for(waiting, 0.1)
 
     asyncio.run(main())
-    wait_until(lambda: raised, 10)
+    wait_until(lambda: raised)
     assert [type(error) for error in raised] == [errors.CancelledError]
 
 

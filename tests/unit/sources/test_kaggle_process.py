@@ -139,7 +139,7 @@ def test_colab_is_given_a_limited_time(colab: Any, monkeypatch: pytest.MonkeyPat
     colab(wait)
     start_s = time.monotonic()
     try:
-        assert find_colab_secrets() == () and time.monotonic() - start_s < 10
+        assert find_colab_secrets() == () and time.monotonic() - start_s < 50
     finally:
         answered.set()
     assert requested == ["KAGGLE_API_TOKEN"] and "Colab did not return the secret KAGGLE_API_TOKEN" in caplog.text
