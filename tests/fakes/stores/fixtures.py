@@ -15,7 +15,7 @@ from tfimm_resolver.cache import bucket_lease
 
 @pytest.fixture
 def patient_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leases in this process that are not renewed during a test, and always removed at its end, however busy the machine is."""
+    """Leases in this process that no test sees renewed by chance, and that are removed even if the machine is busy."""
     monkeypatch.setattr(bucket_lease, "_TTL_S", 600.0)
     monkeypatch.setattr(bucket_lease, "_JOIN_TIMEOUT_S", 30.0)
 
