@@ -115,7 +115,8 @@ class Gate:
     """Lets a number of bytes pass, over all connections together; then all of them wait until ``go`` is set."""
 
     def __init__(self, size_bytes: int) -> None:
-        self.remaining_bytes, self.reached, self.go = size_bytes, threading.Event(), threading.Event()
+        self.size_bytes = self.remaining_bytes = size_bytes
+        self.reached, self.go = threading.Event(), threading.Event()
         self._is_ended, self._lock = False, threading.Lock()
 
     def take(self, size_bytes: int) -> int:
@@ -263,11 +264,15 @@ class _Handler(BaseHTTPRequestHandler):
                 for gate in response.gates:
                     size = gate.take(size)
                 chunk = response.body[at : at + size]
-                if size:
-                    self.wfile.write(b"%x\r\n%b\r\n" % (size, chunk) if is_chunked else chunk)
+                counted = size if response.status in (200, 206) else 0
+                response.request.sent += counted  # before a test can see that the client has it
+                try:
+                    if size:
+                        self.wfile.write(b"%x\r\n%b\r\n" % (size, chunk) if is_chunked else chunk)
+                except OSError:
+                    response.request.sent -= counted
+                    raise
                 at += size
-                if response.status in (200, 206):
-                    response.request.sent += size
                 if response.pause_s:
                     response.host.closing.wait(response.pause_s)
             if stop in response.steps:
@@ -380,7 +385,7 @@ def wait_for_requests(requests: int) -> Fault:
 
     def fault(response: Response) -> None:
         def wait() -> None:
-            until_s = time.monotonic() + 10
+            until_s = time.monotonic() + 45
             while len(response.host.requests) < requests and time.monotonic() < until_s:
                 response.host.closing.wait(0.01)
 

@@ -10,10 +10,18 @@ import pytest
 from tests.fakes.stores.front import Front
 from tests.fakes.stores.gcs import Gcs
 from tests.fakes.stores.s3 import S3
+from tfimm_resolver.cache import bucket_lease
 
 
 @pytest.fixture
-def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcs]:
+def patient_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases in this process that no test sees renewed by chance, and that are removed even if the machine is busy."""
+    monkeypatch.setattr(bucket_lease, "_TTL_S", 600.0)
+    monkeypatch.setattr(bucket_lease, "_JOIN_TIMEOUT_S", 30.0)
+
+
+@pytest.fixture
+def gcs(monkeypatch: pytest.MonkeyPatch, patient_leases: None) -> Iterator[Gcs]:
     """Google Cloud Storage with an empty bucket named "bucket" that needs no credentials; STORAGE_EMULATOR_HOST is set."""
     with Gcs() as store:
         store.bucket()
@@ -43,7 +51,7 @@ def _moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 
 @pytest.fixture
-def s3(_moto: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+def s3(_moto: S3, monkeypatch: pytest.MonkeyPatch, patient_leases: None) -> S3:
     """S3 with an empty bucket named "bucket"; AWS_ENDPOINT_URL and credentials are set."""
     _moto.reset()
     for variable, value in _moto.environment().items():

@@ -316,7 +316,7 @@ def test_the_wait_for_a_lock_ends_and_the_lock_is_unchanged(tmp_path: Path) -> N
     again.release()
 
 
-def test_the_wait_for_a_lease_ends_and_the_lease_is_unchanged(gcs: Gcs) -> None:
+def test_the_wait_for_a_lease_ends_and_the_lease_is_unchanged(gcs: Gcs) -> None:  # which is not renewed so soon
     objects, polled, name = ObjectStoreClient("gs://bucket/below"), threading.Event(), "0" * 40
     path = name + bucket_lease.LEASE_SUFFIX
 

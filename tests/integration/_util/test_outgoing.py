@@ -411,11 +411,11 @@ def test_answers_of_kaggle(observe: Observe, origin: Origin, monkeypatch: pytest
             observe(lambda: tfimm_resolver.resolve("kaggle://o/m/tensorFlow2/v"))
 
 
-def test_owners_of_locks(observe: Observe, tmp_path: Path) -> None:
+def test_owners_of_locks(observe: Observe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFIMM_RESOLVER_LOCK_TIMEOUT_S", "0.01")
     for text in PAYLOADS:
         lock = tmp_path / "work" / "x.h5.tfimm_resolver.lock"
         lock.write_text(f"{text}.{os.getpid()}.{text}")
-        os.environ["TFIMM_RESOLVER_LOCK_TIMEOUT_S"] = "0.01"
         observe(lambda: hub.download_url_to_file("http://127.0.0.1:1/x.h5", "x.h5"))
 
 

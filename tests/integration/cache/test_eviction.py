@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -360,5 +361,8 @@ def test_the_decision_over_ten_thousand_models_takes_a_second(cache_dir: Path) -
         (cache_dir / f"{name}.descriptor.txt").write_text(record.replace("NAME", name))
     evictor, started_s = make_evictor(max_size=36_000_000), time.process_time()
     planned = evictor.plan()
-    needed_s = time.process_time() - started_s
-    assert len(planned.removed) == 1900 and needed_s < 3, needed_s  # a quiet machine takes less than one
+    needed_s, started_s = time.process_time() - started_s, time.process_time()
+    for path in cache_dir.glob("*.txt"):  # how fast this machine is: it takes a third of a second on one that is quiet
+        json.loads(path.read_text().partition("\n\n")[2])
+    read_s = time.process_time() - started_s
+    assert len(planned.removed) == 1900 and needed_s < max(3, 9 * read_s), needed_s  # a quiet machine takes less than one

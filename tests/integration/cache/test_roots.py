@@ -33,6 +33,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     if request.param == "local":
         return open_root(str(tmp_path / "not" / "made" / "yet"))
     if request.param == "memory":
+        request.getfixturevalue("patient_leases")
         return open_root(f"memory://{uuid.uuid4().hex}/below/it")
     request.getfixturevalue({"gs": "gcs", "s3": "s3"}[request.param])
     return open_root(f"{request.param}://bucket/below/it")

@@ -321,7 +321,7 @@ def test_a_metadata_server_that_never_answers_costs_little_time(
     for disabled in ({}, {"NO_GCE_CHECK": "true", "AWS_EC2_METADATA_DISABLED": "true"}):
         began_s = time.monotonic()
         result = resolve_to_text(handle, **({"AWS_EC2_METADATA_DISABLED": "false"} | disabled))
-        assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < 20
         assert result.startswith("AccessError") if handle == PRIVATE else files_in(result) == MODEL
 
 

@@ -28,6 +28,10 @@ COMMAND = """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # not inherited by a background job of a shell
     sys.exit(main(["resolve", *sys.argv[1:]]))
 """
+PATIENT = """
+    from tfimm_resolver.cache import bucket_lease
+    bucket_lease._JOIN_TIMEOUT_S = 15.0  # for the removal of its lease, which takes longer on a busy machine
+"""
 MAX_S = 20  # far less than any time limit that applies
 
 
@@ -68,7 +72,7 @@ def interrupt(job: subprocess.Popen[str], number: signal.Signals = signal.SIGINT
 )
 def test_ctrl_c_ends_at_once_whatever_stalls(kind: str, name: str, is_all: bool, handle: str, gcs: Gcs) -> None:
     gate = gcs.on(kind, name, times=None).hold(undone=True)
-    job = start(COMMAND, handle)
+    job = start(COMMAND if is_all else PATIENT + COMMAND, handle)
     assert gate.reached.wait(60)
     if is_all:
         gcs.on(times=None).hold(undone=True)
@@ -123,7 +127,7 @@ def test_a_forked_child_gets_an_error_and_does_not_hang(root: str, handle: str) 
         tfimm_resolver.resolve(sys.argv[1])
         child = multiprocessing.get_context("fork").Process(target=work)
         child.start()
-        child.join(20)
+        child.join(60)
         print(child.exitcode)
         child.kill()
     """
@@ -222,7 +226,8 @@ def test_one_transient_failure_costs_nothing(kind: str, name: str, fault: str, h
 def test_a_permanent_failure_is_an_error_in_bounded_time_and_nothing_is_published(
     kind: str, name: str, fault: str, handle: str, gcs: Gcs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "0.3")
+    if fault == "silence":
+        monkeypatch.setenv("TFIMM_RESOLVER_READ_TIMEOUT_S", "0.3")
     monkeypatch.setenv(
         "TFIMM_RESOLVER_LOCK_TIMEOUT_S", "1"
     )  # for a lease that is created after its process has stopped waiting
@@ -234,6 +239,7 @@ def test_a_permanent_failure_is_an_error_in_bounded_time_and_nothing_is_publishe
     assert time.monotonic() - started_s < MAX_S and ROOT in str(caught.value) and caught.value.fix
     assert read_record(gcs.buckets["bucket"], handle) is None
     gcs.forget()
+    monkeypatch.delenv("TFIMM_RESOLVER_READ_TIMEOUT_S", raising=False)
     assert list_objects_below(gcs.buckets["bucket"], resolve(handle)) == MODEL
 
 

@@ -30,6 +30,7 @@ from tests.fakes.faults.origin import (
     cut,
     pace_body,
     reset_connection,
+    wait_for_requests,
 )
 from tests.fakes.faults.small_ranges import _small_ranges as _small_ranges  # noqa: PLC0414  # a fixture
 from tfimm_resolver import hub, resolve
@@ -99,8 +100,12 @@ def test_backends_that_disagree_cost_few_requests_and_no_retries(
 
 
 def test_slow_backends_that_disagree_by_connection_are_read_in_one_stream(host: Host) -> None:
+    def overlap(response: Response) -> None:
+        if response.status == 206 and response.first == 0:
+            wait_for_requests(len(host.requests) + 1)(response)
+
     backends = rotate_connections({"etag": '"a"'}, {"etag": '"b"'})
-    assert files_in(resolve(host.put("/m.tar.gz", archive(), backends, pace_body(1 << 14, 0.005)))) == files()
+    assert files_in(resolve(host.put("/m.tar.gz", archive(), backends, overlap, pace_body(1 << 14, 0.005)))) == files()
     assert len(host.requests) <= MAX_REQUESTS and host.requests[-1].headers.get("range") is None
 
 
@@ -133,7 +138,7 @@ def test_a_plain_tar_that_is_replaced_meanwhile_comes_from_one_response(
     assert files_in(resolve(put(host, path, make_tar(files()), replace_after(requests)))) in (files(), OTHER)
     assert list_kinds(cache_dir) == COMPLETE
     # A name that suggests a checksum costs the ranges that were requested before the first bytes were checked.
-    assert len(host.requests) <= MAX_REQUESTS and host.requests[-1].sent == len(make_tar(files()))
+    assert len(host.requests) <= MAX_REQUESTS and max(request.sent for request in host.requests) == len(make_tar(files()))
 
 
 def test_a_plain_tar_is_requested_once_and_not_in_ranges(host: Host) -> None:
@@ -146,7 +151,8 @@ def test_a_plain_tar_after_a_redirect_comes_from_one_response(host: Host) -> Non
     handle = host.put("/m.tar.gz", b"", answer_with(302, b"", Location="/real"))
     assert files_in(resolve(handle)) in (files(), OTHER)
     ranges = [request.headers.get("range") for request in host.requests if request.path == "/real"]
-    assert ranges[0] == f"bytes=0-{RANGE_BYTES - 1}" and ranges[-1] is None and len(ranges) <= 5
+    # The ranges that were requested before the first bytes were checked come on top.
+    assert ranges[0] == f"bytes=0-{RANGE_BYTES - 1}" and ranges.count(None) == 1 and len(ranges) <= MAX_REQUESTS
 
 
 def make_weights(name: str) -> bytes:
