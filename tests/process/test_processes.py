@@ -15,6 +15,8 @@ import pytest
 from tests.fakes.archives import MODEL, files_in, tar_gz
 from tests.fakes.lock_processes import RESOLVE, list_leftovers, make_dead_pid, write_foreign_lock
 from tests.fakes.origin import Origin
+from tests.fakes.other_users import let_others_enter
+from tests.fakes.other_users import tmp_path as tmp_path  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import IMPORT_PACKAGE, run, start, wait_until_asleep
 from tests.fakes.use_locks import give_up_all
 from tfimm_resolver import resolve
@@ -200,11 +202,8 @@ def test_a_read_only_root_with_a_complete_model_works_without_writing(origin: Or
             setattr(os, name, forbidden)
         print(resolve(sys.argv[1]))
     """
-    for folder in (cache_dir, *cache_dir.parents):
-        if folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK):
-            folder.chmod(0o555 if folder == cache_dir else folder.stat().st_mode | 0o555)
-        if folder.name.startswith("pytest-of"):
-            break
+    let_others_enter(cache_dir)
+    cache_dir.chmod(0o555)
     try:
         assert run(IMPORT_PACKAGE + textwrap.dedent(code), handle) == path
     finally:

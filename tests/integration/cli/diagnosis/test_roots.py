@@ -18,6 +18,8 @@ from tests.fakes.diagnosis import PLAIN, diagnose, read_findings
 from tests.fakes.foreign_caches import read_state
 from tests.fakes.lock_processes import make_dead_pid
 from tests.fakes.origin import Origin
+from tests.fakes.other_users import let_others_enter
+from tests.fakes.other_users import tmp_path as tmp_path  # noqa: PLC0414  # a fixture
 from tests.fakes.processes import run
 from tests.fakes.traced import NO_FLOCK, start_traced
 from tests.fakes.use_locks import give_up_all
@@ -61,13 +63,6 @@ def cached(origin: Origin) -> Path:
     path = Path(resolve(origin.put("/m.tar.gz", tar_gz())))
     give_up_all()
     return path
-
-
-def let_others_enter(root: Path) -> None:
-    """Let other users enter the directories of a test on the way to a root, and the home directory of the test."""
-    for path in (root, *root.parents, Path(os.environ["HOME"])):
-        if "pytest-of" in str(path):
-            path.chmod(path.stat().st_mode | 0o055)
 
 
 def test_a_filled_cache_has_no_problem_and_is_not_changed(cached: Path) -> None:
