@@ -30,7 +30,8 @@ SIZES = pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.ma
 """How many processes each machine has."""
 
 LATENCY_S = 0.5
-SOON = {"TFIMM_RESOLVER_LOCK_TIMEOUT_S": "2"}  # seconds until a waiter takes over
+LEASE_S = 5  # more than a busy machine lets an owner wait before it renews its lease
+SOON = {"TFIMM_RESOLVER_LOCK_TIMEOUT_S": str(LEASE_S)}  # until a waiter takes over
 PLAIN = "import sys, tfimm_resolver; print(tfimm_resolver.resolve(sys.argv[1]))"
 RESOLVE = """
 import os, sys, tfimm_resolver
@@ -329,10 +330,10 @@ def test_waiters_on_one_machine_wait_as_long_as_another_machine_is_active(
     gcs: Gcs, origin: Origin, handle: str, slow: threading.Event, tmp_path: Path, fleet: Fleet
 ) -> None:
     # Three processes on one machine: one waits for the first machine's lease, two for that one's lock; beyond the timeout.
-    first = start(PLAIN, handle, TFIMM_HOME=str(tmp_path / "first"), TFIMM_RESOLVER_LOCK_TIMEOUT_S="2")
+    first = start(PLAIN, handle, TFIMM_HOME=str(tmp_path / "first"), **SOON)
     assert origin.started.wait(60)
-    jobs = [start(PLAIN, handle, TFIMM_HOME=str(tmp_path / "second"), TFIMM_RESOLVER_LOCK_TIMEOUT_S="2") for _ in range(3)]
-    time.sleep(4.5)
+    jobs = [start(PLAIN, handle, TFIMM_HOME=str(tmp_path / "second"), **SOON) for _ in range(3)]
+    time.sleep(LEASE_S + 2)
     assert [job.poll() for job in jobs] == [None] * 3
     slow.set()
     for job in (first, *jobs):
@@ -349,7 +350,7 @@ def test_waiters_on_one_machine_wait_during_an_upload(
     for _ in range(3):
         fleet.start(PLAIN, 1, handle, **SOON)
     assert gate.reached.wait(60)
-    time.sleep(3)
+    time.sleep(LEASE_S + 1)
     gate.go.set()
     assert [path for path in fleet.wait_for_paths() if not is_complete(path, gcs)] == []
     assert origin.requests == ["/m.tar.gz"]
