@@ -166,7 +166,8 @@ def is_proxy_bypassed(url: str) -> bool:
     location = parts.netloc.rpartition("@")[2]
     if proxy_bypass(location) or proxy_bypass(host):
         return True
-    entries = [entry.strip() for entry in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")]
+    text = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))  # an empty no_proxy hides the other, as in urllib
+    entries = [entry.strip() for entry in text.split(",")]
     return "*" in entries or any(_is_in_network(host, entry) for entry in entries)
 
 

@@ -214,6 +214,15 @@ def test_no_proxy_in_all_its_forms(
     assert (network.choose_proxy(url) is None) is is_direct
 
 
+@pytest.mark.parametrize("value", ["models.example", "127.0.0.0/8", "*"])
+@pytest.mark.parametrize("lower", ["", "other.example"])
+def test_no_proxy_in_lower_case_hides_the_other(lower: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"http_proxy": "http://proxy.example:3128", "no_proxy": lower, "NO_PROXY": value}.items():
+        monkeypatch.setenv(name, text)
+    assert network.choose_proxy("http://127.0.0.1:99") is not None
+    assert network.choose_proxy("http://models.example") is not None
+
+
 def test_a_proxy_is_parsed_and_its_login_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://ada:s3cret%2Fword@[::1]:3128/path")
     proxy = network.choose_proxy("https://models.example/m")
