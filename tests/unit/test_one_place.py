@@ -335,6 +335,21 @@ def find_json_parsers(module: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{module}:{node.lineno} parses JSON without a limit: {name}"  # type: ignore[attr-defined]
 
 
+def find_finder_changes(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield changes of the import system's list of finders, over which other threads iterate; only its one module sets it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "sys.meta_path":
+            yield f"{module}:{node.lineno} calls {ast.unparse(node)}"
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "sys.meta_path" and _is_changed(node):
+            yield f"{module}:{node.lineno} changes {ast.unparse(node)}"
+        elif ast.unparse(node) == "sys.meta_path" and _is_changed(node) and module != "_util.import_hooks":
+            yield f"{module}:{node.lineno} sets sys.meta_path"
+
+
+def _is_changed(node: ast.AST) -> bool:
+    return not isinstance(getattr(node, "ctx", None), ast.Load)
+
+
 CHECKS: dict[str, Check] = {
     "JSON is parsed by _util.json_text": find_json_parsers,
     "files are opened by _util.fs": find_opens,
@@ -344,6 +359,7 @@ CHECKS: dict[str, Check] = {
     "logs take a template and values": find_formatted_logs,
     "errors clean each value": find_error_values,
     "clocks, queues, threads and fsync come from _util": find_replaceable_calls,
+    "finders are set by _util.import_hooks": find_finder_changes,
 }
 
 VIOLATIONS = {
@@ -434,7 +450,19 @@ VIOLATIONS["clocks, queues, threads and fsync come from _util"] = [
     "def f(target):\n    threading.Thread(target=target).start()",
 ]
 
+VIOLATIONS["finders are set by _util.import_hooks"] = [
+    "sys.meta_path[:] = [finder, *sys.meta_path]",
+    "del sys.meta_path[0]",
+    "sys.meta_path = []",
+    "def f(finder):\n    sys.meta_path.remove(finder)",
+    "def f(finder):\n    sys.meta_path.insert(0, finder)",
+]
+
 HARMLESS = {
+    "finders are set by _util.import_hooks": [
+        "def f(finder):\n    set_finders([finder, *sys.meta_path])",
+        "def f(finder):\n    return finder in sys.meta_path and sys.meta_path[0]",
+    ],
     "JSON is parsed by _util.json_text": [
         "def f(facts):\n    return json.dumps(facts)",
         "def f(text):\n    return parse_json(text)",

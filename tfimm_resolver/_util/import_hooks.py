@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -43,17 +43,26 @@ def provide_modules(pattern: str, find_spec: Callable[[str], ModuleSpec]) -> Non
     _install_finder()
 
 
+def set_finders(finders: Iterable[Any]) -> None:
+    """Give the import system a new list of finders.
+
+    An import in another thread goes on with the list that it began with; if a finder were removed from that one, it would
+    skip the next, and might not find its module.
+    """
+    sys.meta_path = [*finders]
+
+
 def _install_finder() -> None:
     if _finder not in sys.meta_path:
         # Compared by module name: a finder of an earlier copy of this module, from before a reload, may still be there.
-        sys.meta_path[:] = [_finder, *(other for other in sys.meta_path if type(other).__module__ != __name__)]
+        set_finders([_finder, *(other for other in sys.meta_path if type(other).__module__ != __name__)])
 
 
 def unhook_import(name: str) -> None:
     """Remove the hook of a module, if it has one; the finder is removed with the last hook."""
     _hooks.pop(name, None)
     if not (_hooks or _providers) and _finder in sys.meta_path:
-        sys.meta_path.remove(_finder)
+        set_finders(other for other in sys.meta_path if other is not _finder)
 
 
 def is_hooked(name: str) -> bool:

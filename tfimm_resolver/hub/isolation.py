@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from tfimm_resolver._util import fs
+from tfimm_resolver._util.import_hooks import set_finders
 from tfimm_resolver.hub import source_finder
 from tfimm_resolver.hub.text_names import StandIn, alias_names, is_replaced, translate
 
@@ -189,7 +190,7 @@ def get_namespace(checkout: Checkout) -> ModuleNamespace:
     name = make_name(checkout)
     with _lock:
         if not any(finder is _Finder for finder in sys.meta_path):
-            sys.meta_path.insert(0, _Finder)
+            set_finders([_Finder, *sys.meta_path])
         if name not in _namespaces:
             namespace = _namespaces[name] = ModuleNamespace(name, os.path.abspath(checkout.path))
             package = ModuleType(name, f"The repository in {checkout.path}.")

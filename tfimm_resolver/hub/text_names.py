@@ -13,6 +13,8 @@ from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
+from tfimm_resolver._util.import_hooks import set_finders
+
 _RESOURCE_FUNCTIONS = (
     *("as_file", "contents", "files", "is_resource", "open_binary", "open_text"),
     *("path", "read_binary", "read_text"),
@@ -91,7 +93,7 @@ def alias_names(namespace: Translator) -> Iterator[None]:
         _namespaces[namespace.name] = namespace
         _running += 1
         if _TopFinder not in sys.meta_path:
-            sys.meta_path[:] = [_SubmoduleFinder, *sys.meta_path, _TopFinder]
+            set_finders([_SubmoduleFinder, *sys.meta_path, _TopFinder])
     try:
         yield
     finally:
@@ -100,7 +102,7 @@ def alias_names(namespace: Translator) -> Iterator[None]:
             _remove_aliases()
             if not _running:
                 _namespaces.clear()
-                sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in (_SubmoduleFinder, _TopFinder)]
+                set_finders(finder for finder in sys.meta_path if finder not in (_SubmoduleFinder, _TopFinder))
 
 
 def _remove_aliases() -> None:

@@ -70,6 +70,9 @@ def imported_names():
 }
 
 
+BLOCKING = "import sys\ndef run():\n    sys.import_late()\n"
+
+
 def write_repository(folder: Path, files: dict[str, str]) -> Path:
     """Write the files of a repository; return its directory."""
     for name, text in files.items():
@@ -269,6 +272,38 @@ def test_many_threads_load_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 36 and all(name == owner for name, owner in found)
+
+
+def test_the_end_of_a_load_does_not_disturb_an_import_in_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = write_nets(tmp_path / "first"), write_repository(tmp_path / "second", {"hubconf.py": BLOCKING})
+    net = hub.load(first, "net", source="local")
+    is_importing, is_ended, found = threading.Event(), threading.Event(), []
+
+    class BlockingFinder:
+        """Comes before the finder of repositories, and returns once the load has removed its own finders."""
+
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name.endswith(".late"):
+                is_importing.set()
+                assert is_ended.wait(60)
+
+    def import_late() -> None:
+        sys.meta_path.insert(1, BlockingFinder)  # type: ignore[arg-type]
+        thread.start()
+        assert is_importing.wait(60)
+
+    thread = threading.Thread(target=lambda: found.append(net.lazily()))
+    monkeypatch.setattr(sys, "import_late", import_late, raising=False)
+    try:
+        hub.load(second, "run", source="local")
+    finally:
+        is_ended.set()
+        thread.join()
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not BlockingFinder]
+    assert found == [("first", (True, "first"))]
 
 
 def test_a_failed_import_leaves_no_module_and_the_next_one_starts_from_scratch(tmp_path: Path) -> None:
