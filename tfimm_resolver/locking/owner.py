@@ -25,6 +25,9 @@ PARTS = "parts"
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Flags for opening a lock file: in a shared root, any user may have put a link or a pipe there."""
 
+_PF_EXITING = 0x4
+"""The flag of a process that is ending (``include/linux/sched.h``)."""
+
 _active_tokens: set[str] = set()
 """Random parts of the tokens of locks this process holds or waits for.
 
@@ -153,5 +156,15 @@ def _is_running(pid: int) -> bool:
     except (PermissionError, OverflowError):
         pass
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[:1] != ["Z"]  # a zombie: dead, but not yet reaped by its parent
+        return not _is_ending(file.read())
     return True
+
+
+def _is_ending(status: str) -> bool:
+    """Whether a process will never run code of its own again, by the text of ``/proc/<pid>/stat``.
+
+    It is a zombie, which its parent has not reaped yet, or the kernel is ending it: its locks are released before that is over
+    (https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+    """
+    state, flags = ([*status.rpartition(")")[2].split(), *[""] * 7][number] for number in (0, 6))
+    return state == "Z" or (flags.isdecimal() and bool(int(flags) & _PF_EXITING))

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.lock_processes import make_dead_pid
 from tests.fakes.processes import run
+from tfimm_resolver.locking import owner
 from tfimm_resolver.locking.owner import LockOwner, is_token_alive, new_token
 
 HERE = socket.gethostname()
@@ -55,6 +56,22 @@ def test_a_missing_file_a_pipe_and_a_link_name_an_unknown_process(tmp_path: Path
 def test_which_owners_are_known_to_be_dead(host: str, is_running: bool, token: str, with_flock: bool, without: bool) -> None:
     owner = LockOwner(host, os.getppid() if is_running else make_dead_pid(), token)
     assert (owner.is_dead(is_flocked=True), owner.is_dead(is_flocked=False)) == (with_flock, without)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_dead"),
+    [
+        ("7 (python) R 1 7 7 0 -1 4194560 0", False),
+        ("7 (python) R 1 7 7 0 -1 4194564 0", True),  # 4: it is ending, and has no locks any more
+        ("7 (a) Z 4) S 1 7 7 0 -1 4194560 0", False),
+        ("7 (python) Z 1", True),
+        ("7 (python) R 1 7", False),
+        ("", False),
+    ],
+)
+def test_a_process_that_the_kernel_is_ending_is_dead(status: str, is_dead: bool) -> None:
+    assert owner._is_ending(status) is is_dead
+    assert not owner._is_ending(Path("/proc/self/stat").read_text())
 
 
 def test_a_zombie_is_dead() -> None:
