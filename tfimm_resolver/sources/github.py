@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from tfimm_resolver._util.json_text import parse_json
+from tfimm_resolver._util.outgoing import mask_value
 from tfimm_resolver.errors import (
     AccessError,
     ArchiveError,
@@ -72,7 +73,7 @@ class Repository:
 
         found = re.fullmatch(_TEXT, text) if isinstance(text, str) else None
         ref = (found and found["ref"]) or ""
-        malformed = HandleError(f"{re.sub('[^/]*@', '', str(text))[:200]!r} does not name a repository", fix=_FIX)
+        malformed = HandleError(f"{mask_value(str(text))[:200]!r} does not name a repository", fix=_FIX)
         if found is None or found["repo"].removesuffix(".git") in ("", ".", "..") or (ref and not is_ref(ref)):
             raise malformed
         base, owner = get_base_url(), found["owner"]
